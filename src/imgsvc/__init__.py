@@ -1,0 +1,3 @@
+"""imgsvc: product catalogues in, compressed images out."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The edges: one outside protocol each, its errors translated once."""

@@ -1,0 +1,1 @@
+"""The truth: tables, every SQL statement, and the engine."""

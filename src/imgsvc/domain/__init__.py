@@ -1,0 +1,1 @@
+"""The rules: pure and synchronous; no network, no clock, no settings."""

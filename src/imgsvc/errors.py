@@ -1,0 +1,264 @@
+"""Every error raised on purpose, as one tree.
+
+    ImgsvcError
+    ├── Refusal                   a request that is turned down; api/problems.py gives it an HTTP status
+    │   ├── InvalidManifest       the CSV, with every problem found
+    │   ├── InvalidUpload         the upload fields, with every problem found
+    │   ├── UnsupportedMediaType  a body that is none of the accepted types
+    │   ├── LimitExceeded         more bytes, rows, or URLs than the settings allow
+    │   ├── NotFound              no such batch, product page, rendition
+    │   └── BatchNotFinished      a report asked for too early
+    ├── AssetError                why an asset has no rendition; `code` stands in the report
+    │   ├── FetchError            the origin's side
+    │   ├── CodecError            the picture's side
+    │   ├── StorageError          our own side
+    │   ├── WorkerCrash           the workers that tried it died
+    │   └── InternalError         a fault of ours that nobody foresaw
+    ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
+    └── Unavailable               a part of ours is away for now
+        ├── DatabaseUnavailable
+        └── QueueUnavailable
+
+`code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class ImgsvcError(Exception):
+    """The root: anything that imgsvc raises on purpose."""
+
+    code: str = "internal_error"
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with an upload.
+
+    `row` is the line of the file (1 is its first line) or None for the upload as a whole; `column` is the header
+    cell or field name; `value` is what was found there, cut to a readable length.
+    """
+
+    code: str
+    detail: str
+    row: int | None = None
+    column: str | None = None
+    value: str | None = None
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+class Refusal(ImgsvcError):
+    """A request that is turned down; the message is for the caller to read."""
+
+    code = "refused"
+
+    def __init__(self, detail: str, problems: tuple[Problem, ...] = (), *, problems_total: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.problems = problems
+        self.problems_total = len(problems) if problems_total is None else problems_total
+
+
+class InvalidManifest(Refusal):
+    """The CSV cannot be accepted; `problems` has all of them (at most 100 listed), `problems_total` counts them."""
+
+    code = "invalid_manifest"
+
+
+class InvalidUpload(Refusal):
+    """An upload field has a value that cannot be accepted."""
+
+    code = "invalid_upload"
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is neither multipart/form-data nor text/csv."""
+
+    code = "unsupported_media_type"
+
+
+class LimitExceeded(Refusal):
+    """The upload is larger than a limit, which the message names."""
+
+    code = "limit_exceeded"
+
+
+class NotFound(Refusal):
+    """There is no such thing, or it belongs to somebody else."""
+
+    code = "not_found"
+
+
+class BatchNotFinished(Refusal):
+    """The report is complete only when the batch is finished."""
+
+    code = "batch_not_finished"
+
+
+# -- why an asset failed ----------------------------------------------------------------------------------------------
+
+
+class AssetError(ImgsvcError):
+    """Why an asset has no rendition; `detail` is one sentence that a shop manager understands."""
+
+    sentence: ClassVar[str] = "The image could not be processed."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.sentence)
+        self.detail = detail or self.sentence
+
+
+class FetchError(AssetError):
+    """The origin did not hand over the image. `retry_after` is in seconds, as the origin asked."""
+
+    http_status: int | None = None
+    retry_after: float | None = None
+
+
+class InvalidUrl(FetchError):
+    code = "invalid_url"
+    sentence = "This is not a web address that an image can be fetched from."
+
+
+class BlockedAddress(FetchError):
+    code = "blocked_address"
+    sentence = "The address points into a private or reserved network, which this service does not call."
+
+
+class DnsError(FetchError):
+    code = "dns_error"
+    retryable = True
+    sentence = "The name of the server in the address could not be found."
+
+
+class ConnectTimeout(FetchError):
+    code = "connect_timeout"
+    retryable = True
+    sentence = "The server did not accept a connection in time."
+
+
+class ConnectError(FetchError):
+    code = "connect_error"
+    retryable = True
+    sentence = "The connection to the server could not be made or broke off."
+
+
+class ReadTimeout(FetchError):
+    code = "read_timeout"
+    retryable = True
+    sentence = "The server stopped sending before the image was complete."
+
+
+class TotalTimeout(FetchError):
+    code = "total_timeout"
+    retryable = True
+    sentence = "The image took too long to download."
+
+
+class TlsError(FetchError):
+    code = "tls_error"
+    sentence = "The server's certificate is not valid, so the connection is not safe."
+
+
+class TooManyRedirects(FetchError):
+    code = "too_many_redirects"
+    sentence = "The address leads from one redirect to the next without end."
+
+
+class BodyTooLarge(FetchError):
+    code = "body_too_large"
+    sentence = "The file is larger than this service accepts."
+
+
+# Statuses that may be different a moment later (RFC 9110 §15, RFC 6585, RFC 8470).
+RETRYABLE_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
+
+
+class HttpStatusError(FetchError):
+    """The origin answered with a status other than success; `code` carries it, for example `http_404`."""
+
+    def __init__(self, status: int, *, retry_after: float | None = None) -> None:
+        meaning = {401: "asks for a login", 403: "forbids access", 404: "has no such image", 410: "has removed it"}
+        super().__init__(f"The server {meaning.get(status, 'answered with an error')} (HTTP {status}).")
+        self.code = f"http_{status}"
+        self.http_status = status
+        self.retry_after = retry_after
+        self.retryable = status in RETRYABLE_STATUSES
+
+
+class CodecError(AssetError):
+    """The bytes arrived but cannot become a rendition."""
+
+
+class NotAnImage(CodecError):
+    code = "not_an_image"
+    sentence = "The address does not lead to a picture."
+
+
+class UnsupportedFormat(CodecError):
+    code = "unsupported_format"
+    sentence = "The picture's format is not one of those accepted."
+
+
+class TooManyPixels(CodecError):
+    code = "too_many_pixels"
+    sentence = "The picture has more pixels than this service accepts."
+
+
+class DecodeError(CodecError):
+    code = "decode_error"
+    sentence = "The picture is damaged or incomplete."
+
+
+class EncodeError(CodecError):
+    code = "encode_error"
+    sentence = "The picture could not be written in the wanted format."
+
+
+class StorageError(AssetError):
+    code = "storage_error"
+    retryable = True
+    sentence = "The compressed picture could not be stored."
+
+
+class WorkerCrash(AssetError):
+    code = "worker_crash"
+    sentence = "Processing this picture crashed repeatedly, so it was given up."
+
+
+class InternalError(AssetError):
+    code = "internal_error"
+    sentence = "Something went wrong on our side; the log has the details."
+
+
+class NoRoom(ImgsvcError):
+    """The bytes in memory are bounded, and `size` (bytes wanted in all) does not fit now: wait, then fetch again."""
+
+    code = "no_room"
+    retryable = True
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"no room for {size} bytes")
+        self.size = size
+
+
+# -- parts of ours that are away --------------------------------------------------------------------------------------
+
+
+class Unavailable(ImgsvcError):
+    """A part of imgsvc is away; the same call is expected to succeed soon."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+
+
+class QueueUnavailable(Unavailable):
+    code = "queue_unavailable"

@@ -1,0 +1,1 @@
+"""The verbs: what imgsvc does, knowing neither FastAPI nor arq nor httpx."""

@@ -1,0 +1,101 @@
+"""What the verbs call: the outside world as Protocols of one to three methods, each implemented in adapters/."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+class Room(Protocol):
+    """A share of the bytes that may be in memory at one time."""
+
+    def grow(self, size: int) -> bool:
+        """Make room for `size` bytes in all; False when there is none now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The body of an image URL, and the validators for a conditional fetch later (RFC 9110 §8.8)."""
+
+    body: bytes
+    etag: str | None
+    last_modified: str | None
+
+
+class Origin(Protocol):
+    """The servers that image URLs point to."""
+
+    async def fetch(self, url: str, room: Room) -> Fetched:
+        """GET `url`, following redirects.
+
+        Raises:
+            FetchError: one type for each error code of the fetching side.
+            NoRoom: `room` could not grow to the size of the body.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a webhook endpoint answered: `excerpt` is the first 2 kB of the body, `retry_after` is in seconds."""
+
+    status: int
+    excerpt: bytes
+    retry_after: float | None
+
+
+class Endpoint(Protocol):
+    """The servers that webhooks are posted to."""
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        """POST once, without following redirects; any status is an answer.
+
+        Raises:
+            FetchError: no answer came.
+        """
+
+
+class Storage(Protocol):
+    """Where renditions lie."""
+
+    async def put(self, key: str, data: bytes, *, media_type: str) -> None:
+        """Store all of `data` or nothing; the same key is only ever written with the same bytes.
+
+        Raises:
+            StorageError: disk full, read-only, time-out, refused.
+        """
+
+    async def locate(self, key: str) -> Path | str | None:
+        """A local path to read, or a presigned https link to redirect to; None when there is no such key.
+
+        Raises:
+            StorageError: the store does not answer.
+        """
+
+    async def check(self) -> None:
+        """Raises StorageError when nothing can be stored."""
+
+
+class JobQueue(Protocol):
+    """Wake-up calls. Losing one costs time until the next sweep, never work."""
+
+    async def wake_lanes(self, batch_id: str, lanes: int) -> None:
+        """Enqueue the lanes 0..lanes-1 of a batch; those queued or running already stay as they are.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+
+    async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
+        """Enqueue one attempt of a delivery, now or `at` a time.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+
+    async def waiting(self) -> int:
+        """How many lanes are due and not running anywhere.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """

@@ -1,0 +1,1 @@
+"""The back door: arq jobs and the process that runs them."""
