@@ -79,8 +79,8 @@ class Storage(Protocol):
 class JobQueue(Protocol):
     """Wake-up calls. Losing one costs time until the next sweep, never work."""
 
-    async def wake_lanes(self, batch_id: str, lanes: int) -> None:
-        """Enqueue the lanes 0..lanes-1 of a batch; those queued or running already stay as they are.
+    async def wake_lanes(self, batch_id: str) -> None:
+        """Enqueue the lanes of a batch, as many as the live workers can use; those queued or running already stay.
 
         Raises:
             QueueUnavailable: Redis is away.

@@ -1,0 +1,32 @@
+"""Photo-like JPEGs of about one megapixel, made with a fixed seed, or those of a folder."""
+
+import random
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageChops, ImageFilter
+
+COUNT = 48
+SIZE = (1152, 864)
+
+
+def pictures(folder: Path | None) -> list[bytes]:
+    """JPEG files: all of `folder`, or made ones."""
+    if folder is not None:
+        found = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg")]
+        if not found:
+            raise SystemExit(f"{folder} has no JPEG files")
+        return found
+    return [_photo(seed) for seed in range(COUNT)]
+
+
+def _photo(seed: int) -> bytes:
+    """Soft shapes with edges and grain: like a product photo it has busy and calm parts, and about 120 kB."""
+    chance = random.Random(seed)
+    colours = Image.frombytes("RGB", (24, 18), chance.randbytes(24 * 18 * 3)).resize(SIZE, Image.Resampling.BICUBIC)
+    shapes = Image.frombytes("L", (12, 9), chance.randbytes(108)).resize(SIZE, Image.Resampling.NEAREST)
+    scene = Image.composite(colours, colours.filter(ImageFilter.GaussianBlur(12)), shapes)
+    grain = Image.effect_noise(SIZE, 8).convert("RGB")
+    file = BytesIO()
+    ImageChops.overlay(scene, grain).save(file, "JPEG", quality=75)
+    return file.getvalue()

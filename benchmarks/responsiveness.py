@@ -1,0 +1,131 @@
+"""Does anything block an event loop: the lag of the API's loop, of the worker's loop, and status reads over HTTP.
+
+    python benchmarks/responsiveness.py [--rows 20000]
+
+Lag is how much later than asked a timer of 5 ms comes back.
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from time import perf_counter
+
+import httpx
+import uvloop
+
+from imgsvc.api.app import create_app
+from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
+from imgsvc.config import Settings
+from imgsvc.services import lanes
+from imgsvc.up import upgrade_database
+from processes import SERVICE_PORT, origin, service
+
+TICK = 0.005
+
+
+def manifest(rows: int, port: int) -> str:
+    lines = (f"{n},Product {n},http://127.0.0.1:{port}/{os.getpid()}/{n}.jpg" for n in range(rows))
+    return "\n".join(["S. No.,Product Name,Input Image Urls", *lines])
+
+
+def summary(name: str, seconds: Sequence[float]) -> str:
+    ordered = sorted(seconds)
+    at = [ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 for share in (0.5, 0.99, 1.0)]
+    return f"{name:58} p50 {at[0]:6.1f} ms   p99 {at[1]:6.1f} ms   max {at[2]:6.1f} ms   n {len(ordered)}"
+
+
+@asynccontextmanager
+async def lag() -> AsyncIterator[list[float]]:
+    """Lags seen in the event loop that runs this."""
+    seen: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            asked = perf_counter()
+            await asyncio.sleep(TICK)
+            seen.append(perf_counter() - asked - TICK)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        watching.cancel()
+
+
+async def in_process(rows: int, folder: Path, port: int) -> None:
+    """The API and a lane in this loop, without Redis: what they do to the loop they run in."""
+    settings = Settings(data_dir=folder, redis_url="unix:///nonexistent", allowed_networks="127.0.0.0/8")
+    await upgrade_database(settings)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", timeout=120) as client:
+            async with lag() as seen:
+                started = perf_counter()
+                answer = await client.post("/v1/batches", files={"file": ("b.csv", manifest(rows, port))})
+                seconds = perf_counter() - started
+            print(summary(f"loop lag of the API, {rows:,} rows accepted in {seconds:.1f} s", seen))
+    await worker_lag(settings, answer.json()["id"])
+
+
+async def worker_lag(settings: Settings, batch_id: str) -> None:
+    """One lane in this loop, cut off after 15 s."""
+    async with open_resources(settings) as resources, open_workshop(resources) as workshop, lag() as seen:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(15):
+                await lanes.work(
+                    batch_id,
+                    sessions=resources.sessions,
+                    queue=resources.queue,
+                    workshop=workshop,
+                    links=resources.links,
+                    clock=resources.clock,
+                    policy=lane_policy(settings),
+                    stopping=asyncio.Event(),
+                )
+        print(summary("loop lag of a worker, one lane for 15 s", seen))
+
+
+async def over_http(rows: int, port: int) -> None:
+    """`imgsvc up`: status reads during the upload of a large batch and while it is processed."""
+    async with service(SERVICE_PORT) as client:
+        small = await client.post("/v1/batches", files={"file": ("s.csv", manifest(1, port))})
+        path = small.headers["location"]
+        uploading = asyncio.create_task(client.post("/v1/batches", files={"file": ("b.csv", manifest(rows, port))}))
+        times = [await read(client, path) async for _ in until(uploading)]
+        print(summary("status reads while it is uploaded", times))
+        path = uploading.result().headers["location"]
+        processing = asyncio.create_task(asyncio.sleep(15))
+        print(
+            summary("status reads while it is processed", [await read(client, path) async for _ in until(processing)])
+        )
+
+
+async def until(task: "asyncio.Task[object]") -> AsyncIterator[None]:
+    while not task.done():
+        yield
+        await asyncio.sleep(0.01)
+
+
+async def read(client: httpx.AsyncClient, path: str) -> float:
+    started = perf_counter()
+    (await client.get(path)).raise_for_status()
+    return perf_counter() - started
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000)
+    rows = parser.parse_args().rows
+    async with origin(0.0, "") as port:
+        with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
+            await in_process(rows, Path(folder), port)
+        await over_http(rows, port)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

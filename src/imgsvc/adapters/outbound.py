@@ -1,0 +1,161 @@
+"""The outbound edge: fetch an image, post a webhook, within limits that no origin can stretch."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver
+
+from imgsvc.adapters.gate import Gate, ThreadedResolver
+from imgsvc.adapters.wire import (
+    VerbatimTransport,
+    declared_length,
+    exchange,
+    parse_url,
+    pieces_of,
+    retry_after,
+    validator,
+)
+from imgsvc.domain.addresses import Network
+from imgsvc.errors import BodyTooLarge, FetchError, HttpStatusError, NoRoom, TooManyRedirects, TotalTimeout
+from imgsvc.services.ports import Answer, Fetched, Room
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+FIRST_ROOM = 2**20  # bytes to reserve for a body of unknown length; doubled while it grows
+MAX_EXCERPT = 2048  # bytes
+EXCERPT_TIMEOUT = 1.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Times in seconds, sizes in bytes.
+
+    `read_timeout` lies between two pieces of an answer, `total_timeout` covers a fetch with all its redirects, and
+    `webhook_timeout` one post. `dns_timeout` counts for the resolver that Outbound makes itself.
+    """
+
+    connect_timeout: float = 5.0
+    read_timeout: float = 15.0
+    total_timeout: float = 30.0
+    dns_timeout: float = 5.0
+    max_body_bytes: int = 32 * 2**20
+    max_redirects: int = 5
+    webhook_timeout: float = 15.0
+
+
+class Outbound:
+    """Both ports to the outside, Origin and Endpoint; one per process, made inside the running event loop."""
+
+    def __init__(
+        self,
+        *,
+        limits: FetchLimits,
+        allowed_networks: Sequence[Network],
+        user_agent: str,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`resolver` is closed with this object; `tls` says which authorities to trust, by default those of httpx."""
+        self._limits = limits
+        self._user_agent = user_agent
+        self._gate = Gate(allowed_networks)
+        self._resolver = resolver or ThreadedResolver(timeout=limits.dns_timeout)
+        self._tls = tls or httpx.create_ssl_context(trust_env=False)
+        self._images = self._transport(read_timeout=limits.read_timeout, keep_alive=True)
+        # A post is never sent twice, so it must not go into a connection that the other side is about to close.
+        self._webhooks = self._transport(read_timeout=None, keep_alive=False)
+
+    def _transport(self, *, read_timeout: float | None, keep_alive: bool) -> VerbatimTransport:
+        connector = aiohttp.TCPConnector(
+            limit=0, socket_factory=self._gate, resolver=self._resolver, ssl=self._tls, force_close=not keep_alive
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._limits.connect_timeout, sock_read=read_timeout
+            ),
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return VerbatimTransport(session, self._tls)
+
+    async def aclose(self) -> None:
+        await self._images.aclose()
+        await self._webhooks.aclose()
+        await self._resolver.close()
+
+    async def fetch(self, url: str, room: Room) -> Fetched:
+        """GET `url`, see `services.ports.Origin`; redirects are followed by hand, so that each hop is checked."""
+        try:
+            async with asyncio.timeout(self._limits.total_timeout):
+                return await self._follow(parse_url(url), room)
+        except TimeoutError as exc:
+            raise TotalTimeout from exc
+
+    async def _follow(self, url: httpx.URL, room: Room) -> Fetched:
+        for _ in range(self._limits.max_redirects + 1):
+            async with exchange(self._images, "GET", url) as response:
+                location = response.headers.get("location", "").strip().replace(" ", "%20")
+                if not (location and response.status_code in REDIRECTS):
+                    return await self._received(response, room)
+                url = parse_url(location, base=url)
+        raise TooManyRedirects
+
+    async def _received(self, response: httpx.Response, room: Room) -> Fetched:
+        if not response.is_success:
+            raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
+        return Fetched(
+            body=await self._body(response, room),
+            etag=validator(response.headers, "etag"),
+            last_modified=validator(response.headers, "last-modified"),
+        )
+
+    async def _body(self, response: httpx.Response, room: Room) -> bytes:
+        limit = self._limits.max_body_bytes
+        declared = declared_length(response.headers)
+        granted = reserve(room, min(FIRST_ROOM, limit) if declared is None else declared, limit=limit)
+        body = BytesIO()  # gives its buffer away without a copy: the body is in memory once
+        async with aclosing(pieces_of(response)) as pieces:
+            async for piece in pieces:
+                size = body.tell() + len(piece)
+                if size > granted:
+                    granted = reserve(room, max(size, min(2 * granted, limit)), limit=limit)
+                body.write(piece)
+        return body.getvalue()
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        """POST once, see `services.ports.Endpoint`."""
+        try:
+            async with asyncio.timeout(self._limits.webhook_timeout):
+                async with exchange(self._webhooks, "POST", parse_url(url), headers=headers, body=body) as response:
+                    return Answer(response.status_code, await excerpt(response), retry_after(response.headers))
+        except TimeoutError as exc:
+            raise TotalTimeout from exc
+
+
+def reserve(room: Room, size: int, *, limit: int) -> int:
+    """Make room for `size` bytes in all, and return that size."""
+    if size > limit:
+        raise BodyTooLarge
+    if not room.grow(size):
+        raise NoRoom(size)
+    return size
+
+
+async def excerpt(response: httpx.Response) -> bytes:
+    """The first 2 kB of the body, as far as they come within a second: the status is what counts, and it is there."""
+    text = bytearray()
+    with suppress(TimeoutError, FetchError):
+        async with asyncio.timeout(EXCERPT_TIMEOUT), aclosing(pieces_of(response)) as pieces:
+            async for piece in pieces:
+                text += piece
+                if len(text) >= MAX_EXCERPT:
+                    break
+    return bytes(text[:MAX_EXCERPT])

@@ -1,0 +1,133 @@
+"""Jobs in Redis: the only module that enqueues. arq knows a job by its id, so waking what is awake changes nothing."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from imgsvc.errors import QueueUnavailable
+
+WORK_QUEUE = "imgsvc:work"
+CONTROL_QUEUE = "imgsvc:control"
+WORKERS = "imgsvc:workers"
+"""Sorted set: worker id → when it was last heard of, in seconds."""
+WORKER_TIMEOUT = timedelta(seconds=30)
+
+WORK = "work"
+DELIVER = "deliver"
+SWEEP = "sweep"
+
+_LEAST_LANES = 4
+_QUEUE_READ = 1_000
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """Jobs are JSON: whoever can write to Redis must not be able to run code here."""
+    return json.dumps(job, default=repr).encode()  # default: arq stores exceptions as results
+
+
+def deserialize(data: bytes) -> dict[str, Any]:
+    job: dict[str, Any] = json.loads(data)
+    return job
+
+
+def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int = 0) -> ArqRedis:
+    """A client for Redis or Valkey at `url` (redis://, rediss:// or unix://); `timeout` (seconds) bounds every call."""
+    pool = ConnectionPool.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
+        # OSError too: the refusal of a restarting server arrives as one, and would end an arq worker
+        retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError] if retries else [],
+        health_check_interval=30,
+    )
+    return ArqRedis(
+        connection_pool=pool, default_queue_name=queue_name, job_serializer=serialize, job_deserializer=deserialize
+    )
+
+
+class ArqQueue:
+    """The port `JobQueue` on arq, and the register of live workers."""
+
+    def __init__(self, redis: ArqRedis, *, timeout: float = 2.0) -> None:
+        self._redis = redis
+        self._timeout = timeout
+
+    async def wake_lanes(self, batch_id: str) -> None:
+        async with self._reachable():
+            lanes = max(_LEAST_LANES, 2 * await self._live_workers())
+            for lane in range(lanes):
+                await self._redis.enqueue_job(
+                    WORK, batch_id, lane, _job_id=f"{batch_id}:{lane}", _queue_name=WORK_QUEUE
+                )
+
+    async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
+        async with self._reachable():
+            await self._redis.enqueue_job(
+                DELIVER, delivery_id, _job_id=f"{delivery_id}:{attempt}", _queue_name=CONTROL_QUEUE, _defer_until=at
+            )
+
+    async def waiting(self) -> int:
+        async with self._reachable():
+            now = datetime.now(UTC).timestamp() * 1000
+            due = await self._redis.zrangebyscore(WORK_QUEUE, "-inf", now, start=0, num=_QUEUE_READ)
+            if not due:
+                return 0
+            running = await self._redis.exists(*(in_progress_key_prefix + job_id.decode() for job_id in due))
+            return len(due) - int(running)
+
+    async def live_workers(self) -> int:
+        """Workers heard of lately.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with self._reachable():
+            return await self._live_workers()
+
+    async def heartbeat(self, worker_id: str) -> None:
+        """Say that a worker lives, and forget those that have long been silent.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        now = datetime.now(UTC)
+        async with self._reachable():
+            await self._redis.zadd(WORKERS, {worker_id: now.timestamp()})
+            await self._redis.zremrangebyscore(WORKERS, "-inf", (now - 10 * WORKER_TIMEOUT).timestamp())
+
+    async def farewell(self, worker_id: str) -> None:
+        """Say that a worker is going.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with self._reachable():
+            await self._redis.zrem(WORKERS, worker_id)
+
+    async def aclose(self) -> None:
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def _live_workers(self) -> int:
+        since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
+        return int(await self._redis.zcount(WORKERS, since, "+inf"))
+
+    @asynccontextmanager
+    async def _reachable(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except (RedisError, OSError) as exc:  # asyncio's and the socket's time-outs are OSErrors
+            raise QueueUnavailable(f"Redis does not answer: {str(exc) or type(exc).__name__}") from exc

@@ -1,0 +1,101 @@
+"""The OpenAPI document beyond what the routes say: the introduction, the problem schema, the webhook."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header
+from pydantic import BaseModel, Field
+
+from imgsvc.api.problems import ProblemDetails, ProblemError
+from imgsvc.api.schemas import Bytes, Counts
+from imgsvc.domain.status import BatchStatus
+
+DESCRIPTION = """\
+Upload a CSV of products and image URLs; every image is fetched, compressed and stored; the same CSV comes back with an
+`Output Image Urls` column, and a signed webhook tells when it is done.
+
+**Try it:** open *Upload a CSV* below, press *Execute*, copy the `id` of the answer into *Follow a batch*, and when it
+is `completed`, into *Take the CSV back*.
+
+Every refusal is `application/problem+json` (RFC 9457) with all problems found. Every answer has an `X-Request-ID`, the
+one you sent or a new one; it stands in the server's log too.
+"""
+
+TAGS = [
+    {"name": "Batches", "description": "A batch is one accepted CSV: upload it, follow it, take it back."},
+    {"name": "Images", "description": "The compressed images, as the output CSV links them."},
+    {"name": "Operations", "description": "For whoever runs the service."},
+]
+
+
+_ACKNOWLEDGED = {"2XX": {"description": "You have it; with any other status it comes again"}}
+
+
+class EventData(BaseModel):
+    """The batch that has ended."""
+
+    id: str = Field(examples=["bat_01m81syxdvn0cchm7jgbq1vyb2"])
+    status: BatchStatus
+    counts: Counts
+    bytes: Bytes
+    errors_by_code: dict[str, int]
+    output_csv_url: str
+    metadata: dict[str, str]
+
+
+class BatchEvent(BaseModel):
+    """Tells that a batch has ended."""
+
+    type: Literal["batch.completed", "batch.completed_with_errors", "batch.failed"]
+    timestamp: datetime = Field(description="When the batch ended.")
+    data: EventData
+
+
+def complete_openapi(app: FastAPI) -> None:
+    """Add what the routes cannot say, and keep FastAPI's own 422 out: ours is a problem."""
+
+    @app.webhooks.post(
+        "batch.ended",
+        summary="A batch has ended",
+        operation_id="batch_ended",
+        tags=["Batches"],
+    )
+    def batch_ended(
+        body: BatchEvent,
+        webhook_id: Annotated[str, Header(description="The same at every attempt: drop what you have seen.")],
+        webhook_timestamp: Annotated[int, Header(description="When this attempt was made, in seconds since 1970.")],
+        webhook_signature: Annotated[str, Header(description="`v1,` and the HMAC-SHA256 in base 64.")],
+    ) -> None:
+        """POSTed to the batch's `webhook_url`, again and again for up to four days until you answer with a 2xx.
+
+        Signed as Standard Webhooks 1.0.0 says, so any of its libraries verifies it; `imgsvc keys secret` prints the
+        secret.
+        """
+
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = generate()
+            schemas = document["components"]["schemas"]
+            for model in (ProblemError, ProblemDetails):
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                schema.pop("$defs", None)
+                schemas[model.__name__] = schema
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            for event in document["webhooks"].values():
+                event["post"]["responses"] = _ACKNOWLEDGED
+            for operation in _operations(document):
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for methods in document["paths"].values():
+        yield from methods.values()

@@ -1,0 +1,99 @@
+"""The refusals of an operation, as the OpenAPI document shows them."""
+
+from typing import Any
+
+from imgsvc.api.problems import MEDIA_TYPE, RETRY_AFTER
+
+# status → when it happens, the problem's type, its title, a detail
+_REFUSALS = {
+    400: ("The request cannot be read", "malformed-request", "The request cannot be read", "Invalid multipart data."),
+    404: (
+        "There is no such thing",
+        "not-found",
+        "Not found",
+        "There is no batch bat_01m81syxdvn0cchm7jgbq1vyb2.",
+    ),
+    409: (
+        "The batch is still running",
+        "batch-not-finished",
+        "The batch is not finished",
+        "Batch bat_01m81syxdvn0cchm7jgbq1vyb2 is still processing.",
+    ),
+    413: (
+        "The body is larger than the service accepts",
+        "upload-too-large",
+        "The upload is too large",
+        "The body is larger than 64 MiB (setting IMGSVC_MAX_UPLOAD_BYTES).",
+    ),
+    415: (
+        "The body is neither a form nor a CSV",
+        "unsupported-media-type",
+        "The body has an unsupported media type",
+        "Send multipart/form-data with the CSV as `file`, or the CSV itself as text/csv, not application/json.",
+    ),
+    422: (
+        "A parameter, a field or the CSV cannot be accepted; `errors` has every problem found",
+        "invalid-request",
+        "A parameter cannot be accepted",
+        "limit: Input should be less than or equal to 1000",
+    ),
+    503: (
+        "A part of the service is away; the same request is worth another try after `Retry-After` seconds",
+        "database-unavailable",
+        "The database is away",
+        "The database is away; try again in a moment.",
+    ),
+}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "examples": [RETRY_AFTER]}}}
+_PARAMETER_ERROR = {
+    "row": None,
+    "column": "limit",
+    "code": "less_than_equal",
+    "value": "5000",
+    "detail": "limit: Input should be less than or equal to 1000",
+}
+_MANIFEST_ERROR = {
+    "row": 3,
+    "column": "Input Image Urls",
+    "code": "invalid_url",
+    "value": "htp:/shop.example/a.jpg",
+    "detail": "A web address begins with http:// or https://.",
+}
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an operation that may refuse with these statuses."""
+    return {status: _response(status) for status in statuses}
+
+
+def refused_upload() -> dict[int | str, dict[str, Any]]:
+    """The 422 of an upload, with a CSV's problem as the example."""
+    response = _response(422)
+    response["content"][MEDIA_TYPE]["example"] |= {
+        "type": "urn:imgsvc:problem:invalid-manifest",
+        "title": "The CSV cannot be accepted",
+        "detail": "The CSV cannot be accepted (line 3): A web address begins with http:// or https://.",
+        "errors": [_MANIFEST_ERROR],
+    }
+    return {422: response}
+
+
+def _response(status: int) -> dict[str, Any]:
+    description, code, title, detail = _REFUSALS[status]
+    errors = [_PARAMETER_ERROR] if status == 422 else []
+    example = {
+        "type": f"urn:imgsvc:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": "/v1/batches",
+        "request_id": "req_01m81syxdvn0cchm7jgbq1vyb2",
+        "errors": errors,
+        "errors_total": len(errors),
+    }
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    response: dict[str, Any] = {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+    }
+    return response | ({"headers": _RETRY_AFTER} if status == 503 else {})

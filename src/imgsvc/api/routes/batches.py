@@ -1,0 +1,173 @@
+"""Batches: upload a CSV, follow it, read its products, take the CSV back."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from imgsvc.api.dependencies import BatchId, Caller, Open, Watch
+from imgsvc.api.etags import is_known
+from imgsvc.api.examples import UPLOAD_OPENAPI
+from imgsvc.api.refusals import documented, refused_upload
+from imgsvc.api.schemas import BatchOut, ProductPage, batch_out, product_out
+from imgsvc.api.uploads import read_upload
+from imgsvc.bootstrap import submit_rules
+from imgsvc.db.tables import Batch, Delivery
+from imgsvc.domain.status import OPEN_BATCH
+from imgsvc.services import batches, reports
+
+router = APIRouter(prefix="/v1/batches", tags=["Batches"])
+
+POLL_AFTER = 2
+"""Seconds after which a running batch is worth another look."""
+_MAX_POSITION = 2**31 - 1
+_LOCATION = {"Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}}}
+_FRESHNESS = {
+    "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
+    "Retry-After": {
+        "description": f"{POLL_AFTER} (seconds) while the batch runs, else absent.",
+        "schema": {"type": "integer"},
+    },
+}
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Upload a CSV",
+    operation_id="create_batch",
+    response_description="The batch is stored and its images are being fetched",
+    responses={202: {"headers": _LOCATION}, **documented(400, 413, 415, 503), **refused_upload()},
+    openapi_extra=UPLOAD_OPENAPI,
+)
+async def create_batch(request: Request, response: Response, caller: Caller, resources: Open) -> BatchOut:
+    """Check the CSV, store it as a batch, and start fetching and compressing its images.
+
+    Send the file as `multipart/form-data` with the fields beside it, or the CSV itself as `text/csv` with the fields
+    in the query string. The answer comes at once; follow `Location` for the progress. When anything is wrong with
+    the CSV, **every** problem is listed and nothing is stored.
+
+    **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
+    spellings of the headers are understood; other columns are kept and returned.
+    """
+    upload = await read_upload(request, allowed_networks=resources.settings.allowed_networks)
+    batch = await batches.submit(
+        upload,
+        api_key_id=caller,
+        sessions=resources.sessions,
+        queue=resources.queue,
+        links=resources.links,
+        clock=resources.clock,
+        rules=submit_rules(resources.settings),
+    )
+    response.headers["Location"] = f"/v1/batches/{batch.id}"
+    return batch_out(batch, None, resources.links)
+
+
+@router.get(
+    "/{batch_id}",
+    summary="Follow a batch",
+    operation_id="get_batch",
+    response_description="The batch as it is now",
+    responses={
+        200: {"headers": _FRESHNESS},
+        304: {"description": "Unchanged since `If-None-Match`", "headers": _FRESHNESS},
+        **documented(404, 422, 503),
+    },
+    response_model=BatchOut,
+)
+async def get_batch(
+    batch_id: BatchId,
+    response: Response,
+    caller: Caller,
+    resources: Open,
+    watcher: Watch,
+    wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the end, or for a change.")] = 0,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` you know.")] = None,
+) -> BatchOut | Response:
+    """The status, the counts and the figures of a batch.
+
+    With `wait` the answer comes when the batch has ended or the time is over; with `wait` and `If-None-Match` also as
+    soon as anything has changed. While the batch runs, `Retry-After` says when the next look is worth it.
+    """
+    batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    known = batch.version if is_known(etag(batch, delivery), if_none_match) else None
+    if wait and batch.status in OPEN_BATCH and (known or if_none_match is None):
+        await watcher.wait(batch_id, known=known, timeout=wait)
+        batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    headers = {"ETag": etag(batch, delivery), "Cache-Control": "no-cache"}
+    if batch.status in OPEN_BATCH:
+        headers["Retry-After"] = str(POLL_AFTER)
+    if is_known(headers["ETag"], if_none_match):
+        return Response(status_code=304, headers=headers)
+    response.headers.update(headers)
+    return batch_out(batch, delivery, resources.links)
+
+
+@router.get(
+    "/{batch_id}/products",
+    summary="List the products of a batch",
+    operation_id="list_products",
+    response_description="One page of the products",
+    responses=documented(404, 422, 503),
+)
+async def list_products(
+    batch_id: BatchId,
+    caller: Caller,
+    resources: Open,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="Products in one page.")] = 100,
+    after: Annotated[int, Query(ge=-1, le=_MAX_POSITION, description="`next` of the page before.")] = -1,
+) -> ProductPage:
+    """The products in the order of the CSV, each with what became of its images."""
+    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    views = await batches.products(batch.id, after=after, limit=limit + 1, sessions=resources.sessions)
+    page, has_more = views[:limit], len(views) > limit
+    return ProductPage(
+        data=[product_out(view, resources.links) for view in page],
+        has_more=has_more,
+        next=page[-1].product.position if has_more else None,
+    )
+
+
+@router.get(
+    "/{batch_id}/output.csv",
+    summary="Take the CSV back",
+    operation_id="get_output_csv",
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The CSV with the new column"},
+        **documented(404, 409, 422, 503),
+    },
+    response_class=Response,
+)
+async def get_output_csv(
+    batch_id: BatchId,
+    caller: Caller,
+    resources: Open,
+    partial: Annotated[bool, Query(description="What is there already, while the batch runs.")] = False,
+) -> StreamingResponse:
+    """The CSV as it was uploaded, with `Output Image Urls`: in every row one slot per input URL, empty where it failed.
+
+    UTF-8, with the delimiter of the upload.
+    """
+    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    if not partial:
+        batches.require_finished(batch)
+    return StreamingResponse(
+        reports.output_csv(batch, sessions=resources.sessions, links=resources.links),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": attachment(batch)},
+    )
+
+
+def etag(batch: Batch, delivery: Delivery | None) -> str:
+    """Changes with everything that the batch's answer shows."""
+    webhook = f"-{delivery.status}{delivery.attempts}" if delivery else ""
+    return f'"{batch.version}{webhook}"'
+
+
+def attachment(batch: Batch) -> str:
+    """A Content-Disposition (RFC 6266) after the name of the upload."""
+    name = batch.filename or batch.id
+    stem = name[:-4] if name.lower().endswith(".csv") else name
+    return f"attachment; filename=\"{batch.id}-output.csv\"; filename*=UTF-8''{quote(stem + '-output.csv', safe='')}"

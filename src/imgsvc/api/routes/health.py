@@ -1,0 +1,82 @@
+"""Is the process alive, and are the parts there that it needs."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
+
+from imgsvc.api.dependencies import Open
+from imgsvc.api.refusals import documented
+from imgsvc.bootstrap import Resources
+from imgsvc.db import migrations
+from imgsvc.errors import ImgsvcError, QueueUnavailable
+
+router = APIRouter(tags=["Operations"])
+
+_PATIENCE = 3.0
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Uploads are accepted when the database and the storage work; Redis and workers may come later."""
+
+    status: Literal["ready", "not_ready"]
+    database: str = Field(description="`ok`, or what is wrong.")
+    storage: str = Field(description="`ok`, or what is wrong.")
+    redis: str = Field(description="`ok`, or what is wrong.")
+    workers: int = Field(description="Worker processes heard of in the last 30 seconds.")
+
+
+@router.get("/healthz", summary="Is the API process alive", operation_id="get_health", response_description="Alive")
+async def get_health() -> Health:
+    """200 as long as the process answers; asks nothing of its parts."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    summary="Are the parts there that it needs",
+    operation_id="get_readiness",
+    response_description="Ready",
+    responses={503: {"model": Readiness, "description": "Not ready"}, **documented(422)},
+)
+async def get_readiness(
+    response: Response,
+    resources: Open,
+    strict: Annotated[bool, Query(description="Ask for Redis and at least one worker too.")] = False,
+) -> Readiness:
+    """503 unless the database and the storage work; with `strict`, Redis and at least one worker are asked for too."""
+    (database, storage), (redis, workers) = await asyncio.gather(_parts(resources), _queue(resources))
+    ready = (database, storage) == ("ok", "ok") and (not strict or (redis == "ok" and workers > 0))
+    if not ready:
+        response.status_code = 503
+    return Readiness(
+        status="ready" if ready else "not_ready", database=database, storage=storage, redis=redis, workers=workers
+    )
+
+
+async def _parts(resources: Resources) -> tuple[str, str]:
+    return await asyncio.gather(_state(migrations.check(resources.sessions)), _state(resources.storage.check()))
+
+
+async def _queue(resources: Resources) -> tuple[str, int]:
+    try:
+        return "ok", await resources.queue.live_workers()
+    except QueueUnavailable as error:
+        return str(error), 0
+
+
+async def _state(check: Awaitable[None]) -> str:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await check
+    except ImgsvcError as error:
+        return str(error)
+    except TimeoutError:
+        return f"No answer within {_PATIENCE:g} s."
+    return "ok"

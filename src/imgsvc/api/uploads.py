@@ -1,0 +1,135 @@
+"""An upload as it arrives: multipart form or a bare CSV with a query string, validated into an `Upload`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+from fastapi import Request
+from pydantic import AfterValidator, ConfigDict, Field, Json, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError
+from starlette.datastructures import FormData, UploadFile
+
+from imgsvc.api.problems import from_pydantic
+from imgsvc.domain.addresses import Network, is_allowed, literal
+from imgsvc.domain.manifest import Columns, OnInvalid
+from imgsvc.domain.specs import Compression, Spec
+from imgsvc.domain.urls import why_invalid
+from imgsvc.errors import BlockedAddress, InvalidUpload, InvalidUrl, Problem, UnsupportedMediaType
+from imgsvc.services.batches import Upload
+
+MULTIPART = "multipart/form-data"
+CSV_TYPES = ("text/csv", "application/csv", "text/plain")
+_MAX_FIELDS = 30
+_MAX_FIELD_BYTES = 64 * 1024
+_SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
+_Key = Annotated[str, Field(max_length=40)]
+_Value = Annotated[str, Field(max_length=500)]
+Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
+
+
+def _webhook_url(url: str, info: ValidationInfo) -> str:
+    """Addresses that are refused for certain are refused here; names are looked up when the webhook is posted."""
+    if why := why_invalid(url):
+        raise PydanticCustomError(InvalidUrl.code, "{why}", {"why": why})
+    networks: Sequence[Network] = (info.context or {}).get("allowed_networks", ())
+    address = literal(urlsplit(url).hostname or "")
+    if address is not None and not is_allowed(address, networks):
+        raise PydanticCustomError(BlockedAddress.code, BlockedAddress.sentence)
+    return url
+
+
+class UploadFields(Compression):
+    """The fields beside the file: the wish for the main rendition, and how to treat the upload."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: Json[Columns] | None = Field(
+        None,
+        description=(
+            "For CSVs with other headers, as JSON: which column is which, for example "
+            f"`{_SHOPIFY}`; `null` as the serial number numbers the rows."
+        ),
+        examples=[_SHOPIFY],
+    )
+    on_invalid: OnInvalid = Field(
+        "reject",
+        description="An invalid URL refuses the upload (`reject`), or counts as failed in its slot (`skip`).",
+    )
+    webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = Field(
+        None,
+        max_length=2_048,
+        description="Where to POST a signed event when the batch has ended.",
+        examples=["https://shop.example/hooks/imgsvc"],
+    )
+    metadata: Json[Metadata] | None = Field(
+        None,
+        description="Up to 16 pairs of your own, as a JSON object of strings; returned with the batch.",
+        examples=['{"season": "summer"}'],
+    )
+
+    def spec(self) -> Spec:
+        """The main rendition."""
+        return Spec.model_validate(self.model_dump(include=set(Compression.model_fields)))
+
+
+async def read_upload(request: Request, *, allowed_networks: Sequence[Network]) -> Upload:
+    """The upload that `request` carries.
+
+    Raises:
+        UnsupportedMediaType: neither multipart nor CSV.
+        InvalidUpload: with every field that cannot be accepted.
+        HTTPException: the body is too large (413) or not readable as multipart (400).
+    """
+    query = request.query_params.multi_items()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == MULTIPART:
+        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+            data, filename = await _file(form)
+            pairs = [(name, str(value)) for name, value in form.multi_items() if name != "file"]
+            fields = _fields([*query, *pairs], allowed_networks)
+    elif media_type in CSV_TYPES:
+        data, filename = await request.body(), None
+        fields = _fields(query, allowed_networks)
+    else:
+        raise UnsupportedMediaType(
+            f"Send {MULTIPART} with the CSV as `file`, or the CSV itself as text/csv"
+            + (f", not {media_type}." if media_type else "; the request names no Content-Type.")
+        )
+    return Upload(
+        data=data,
+        filename=filename,
+        specs=(fields.spec(),),
+        columns=fields.columns,
+        on_invalid=fields.on_invalid,
+        webhook_url=fields.webhook_url,
+        metadata=fields.metadata or {},
+    )
+
+
+async def _file(form: FormData) -> tuple[bytes, str | None]:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        missing = Problem(code="missing", detail="file: the CSV is sent as a file in the field `file`.", column="file")
+        raise InvalidUpload("The upload has no file.", (missing,))
+    name = unquote(file.filename or "").replace("\\", "/").rpartition("/")[2]
+    return await file.read(), "".join(letter for letter in name if letter.isprintable())[:255] or None
+
+
+def _fields(pairs: Sequence[tuple[str, str]], allowed_networks: Sequence[Network]) -> UploadFields:
+    """Validate the fields; one left empty in a form counts as not given."""
+    given: dict[str, Any] = {name: value for name, value in pairs if value != ""}
+    times = Counter(name for name, value in pairs if value != "")
+    problems = [
+        Problem(code="repeated", detail=f"{name}: given {count} times.", column=name)
+        for name, count in times.items()
+        if count > 1
+    ]
+    try:
+        fields = UploadFields.model_validate(given, context={"allowed_networks": allowed_networks})
+    except ValidationError as error:
+        problems += from_pydantic(error.errors(include_url=False, include_context=False))
+    if problems:
+        listed = "; ".join(problem.detail for problem in problems[:3])
+        raise InvalidUpload(f"The upload's fields cannot be accepted: {listed}", tuple(problems))
+    return fields

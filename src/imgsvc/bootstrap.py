@@ -1,0 +1,114 @@
+"""Builds every adapter once and closes them in reverse: what a process needs, from the settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.config import Settings
+from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.domain.images import CodecLimits, prepare_pillow
+from imgsvc.domain.manifest import ManifestLimits
+from imgsvc.services.assets import RetryPolicy, Workshop
+from imgsvc.services.batches import SubmitRules
+from imgsvc.services.clock import Clock, utc_now
+from imgsvc.services.codec import CodecPool
+from imgsvc.services.lanes import LanePolicy
+from imgsvc.services.links import Links
+from imgsvc.services.pacing import FairGate, HostPacer
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What every process has open."""
+
+    settings: Settings
+    sessions: Sessions
+    storage: ObjectStorage
+    queue: ArqQueue
+    outbound: Outbound
+    links: Links
+    clock: Clock
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secret of the settings, which wins over those of the database."""
+        secret = self.settings.webhook_secret
+        return (secret.get_secret_value(),) if secret else ()
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Resources]:
+    """Open everything; nothing is connected until it is used, so that a part that is away does not stop the others."""
+    async with AsyncExitStack() as stack:
+        sessions = open_sessions(settings.database)
+        stack.push_async_callback(sessions.aclose)
+        queue = ArqQueue(open_redis(settings.redis_url, queue_name=CONTROL_QUEUE))
+        stack.push_async_callback(queue.aclose)
+        outbound = Outbound(
+            limits=fetch_limits(settings),
+            allowed_networks=settings.allowed_networks,
+            user_agent=settings.user_agent,
+        )
+        stack.push_async_callback(outbound.aclose)
+        storage = ObjectStorage(settings.storage)
+        yield Resources(settings, sessions, storage, queue, outbound, Links(settings.link("")), clock)
+
+
+@asynccontextmanager
+async def open_workshop(resources: Resources) -> AsyncIterator[Workshop]:
+    """What a worker process works with: codec threads, and the gates that bound what is in flight."""
+    settings = resources.settings
+    limits = CodecLimits(max_pixels=settings.max_pixels)
+    prepare_pillow(limits)
+    codec = CodecPool(threads=settings.codec_threads, pixels=settings.codec_pixels, limits=limits)
+    try:
+        yield Workshop(
+            origin=resources.outbound,
+            storage=resources.storage,
+            codec=codec,
+            hosts=HostPacer(maximum=settings.max_fetches_per_host),
+            fetches=FairGate(settings.max_fetches),
+            memory=FairGate(max(settings.fetch_buffer_bytes, settings.max_image_bytes)),
+            retries=RetryPolicy(max_attempts=settings.max_attempts),
+            clock=resources.clock,
+        )
+    finally:
+        await codec.aclose()
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        connect_timeout=settings.connect_timeout,
+        dns_timeout=settings.dns_timeout,
+        read_timeout=settings.read_timeout,
+        total_timeout=settings.total_timeout,
+        max_body_bytes=settings.max_image_bytes,
+        max_redirects=settings.max_redirects,
+        webhook_timeout=settings.webhook_timeout,
+    )
+
+
+def submit_rules(settings: Settings) -> SubmitRules:
+    limits = ManifestLimits(
+        max_rows=settings.max_rows,
+        max_assets=settings.max_assets,
+        max_urls_per_row=settings.max_urls_per_row,
+        max_url_length=settings.max_url_length,
+    )
+    return SubmitRules(limits, retention=timedelta(days=settings.retention_days))
+
+
+def lane_policy(settings: Settings) -> LanePolicy:
+    return LanePolicy(
+        assets=settings.lane_assets,
+        flush_assets=settings.flush_assets,
+        flush_interval=settings.flush_interval,
+        lease=settings.lease,
+        lifetime=settings.lane_lifetime,
+        hand_back_after=settings.lease * 5 / 6,
+        drain=settings.drain_timeout * 3 / 4,
+    )

@@ -1,0 +1,118 @@
+"""Every setting, with unit, default and bound; the only reader of the environment (prefix IMGSVC_) and of `.env`."""
+
+import os
+from base64 import b64decode
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from imgsvc import __version__
+
+Seconds = Annotated[float, Field(gt=0)]
+MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """The whole configuration; wrong values are refused at start, all at once."""
+
+    model_config = SettingsConfigDict(env_prefix="IMGSVC_", env_file=".env", extra="ignore", frozen=True)
+
+    # Where things are
+    data_dir: Path = Field(Path("data"), description="Folder for the database and the renditions when no URL is set")
+    database_url: str = Field(
+        "",
+        pattern=r"^$|^(sqlite\+aiosqlite|postgresql\+asyncpg)://",
+        description="SQLAlchemy URL; empty: SQLite in the data folder",
+    )
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        pattern="^(rediss?|unix)://",
+        description="Redis or Valkey; `imgsvc up` starts one if unset",
+    )
+    storage_url: str = Field("", description="file://, s3://, gs:// or az:// URL; empty: `media` in the data folder")
+    public_url: AnyHttpUrl = Field(
+        AnyHttpUrl("http://127.0.0.1:8000"), description="What clients reach the API under; every link starts with it"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="`whsec_…` that signs webhooks; unset: one is made and kept in the database"
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged")
+
+    # Uploads
+    max_upload_bytes: int = Field(64 * MIB, ge=1024, le=1024 * MIB, description="Size of an upload, in bytes")
+    max_rows: int = Field(200_000, ge=1, description="Data rows of a manifest")
+    max_assets: int = Field(250_000, ge=1, description="Distinct URLs of a manifest")
+    max_urls_per_row: int = Field(100, ge=1, description="URLs in one row")
+    max_url_length: int = Field(2_048, ge=16, le=8_192, description="Characters of a URL")
+    retention_days: float = Field(30, gt=0, description="Days until a finished batch may be removed")
+
+    # Fetching
+    allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="CIDRs, comma separated, that may be called although they are private or reserved"
+    )
+    user_agent: str = Field(f"imgsvc/{__version__}", min_length=1, description="How origins see who is fetching")
+    connect_timeout: Seconds = Field(5, description="Seconds until a connection must stand")
+    dns_timeout: Seconds = Field(5, description="Seconds that looking up a host's name may take")
+    read_timeout: Seconds = Field(15, description="Seconds that an origin may be silent")
+    total_timeout: Seconds = Field(30, le=45, description="Seconds that one fetch may take")
+    max_image_bytes: int = Field(32 * MIB, ge=1024, description="Size of an image, in bytes")
+    max_redirects: int = Field(5, ge=0, le=20, description="Redirects that are followed")
+    max_attempts: int = Field(3, ge=1, le=10, description="Attempts at an asset before it has failed")
+    max_fetches: int = Field(256, ge=1, description="Fetches in flight in one worker process")
+    max_fetches_per_host: int = Field(64, ge=1, description="Fetches in flight to one host in one worker process")
+    fetch_buffer_bytes: int = Field(128 * MIB, ge=MIB, description="Image bytes in memory in one worker process")
+
+    # Compressing
+    max_pixels: int = Field(50_000_000, ge=1, le=500_000_000, description="Pixels of an image, all frames together")
+    codec_threads: int = Field(
+        os.cpu_count() or 1, ge=1, le=256, description="Pictures compressed at one time in one worker process"
+    )
+    codec_pixels: int = Field(64_000_000, ge=1, description="Pixels being worked on at one time in one worker process")
+
+    # Jobs
+    lane_assets: int = Field(64, ge=1, description="Assets that one lane keeps in flight")
+    flush_assets: int = Field(32, ge=1, description="Finished assets that are written together")
+    flush_interval: Seconds = Field(0.5, description="Seconds after which fewer are written")
+    lease: Seconds = Field(60, description="Seconds until the assets of a worker that went silent are taken over")
+    lane_lifetime: Seconds = Field(40, description="Seconds after which a lane makes place for others")
+    job_timeout: Seconds = Field(60, description="Seconds after which a job is abandoned; at least the lease")
+    sweep_interval: int = Field(15, ge=1, le=60, description="Seconds between two sweeps")
+    drain_timeout: Seconds = Field(20, description="Seconds that a process may take to stop")
+    webhook_timeout: Seconds = Field(15, description="Seconds that one webhook attempt may take")
+
+    @field_validator("allowed_networks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        # 24 to 64 bytes: Standard Webhooks 1.0.0, "Signature scheme". A wrong one would break every delivery for ever.
+        prefix, _, key = value.get_secret_value().partition("_") if value else ("whsec", "", "A" * 32)
+        if prefix != "whsec" or not 24 <= len(b64decode(key, validate=True)) <= 64:
+            raise ValueError("must be `whsec_` and 24 to 64 bytes in base 64")
+        return value
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        if not self.lane_lifetime < self.lease * 5 / 6 < self.job_timeout:
+            raise ValueError("needed: IMGSVC_LANE_LIFETIME < 5/6 of IMGSVC_LEASE < IMGSVC_JOB_TIMEOUT")
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database's SQLAlchemy URL, with the default filled in."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'imgsvc.db'}"
+
+    @property
+    def storage(self) -> str:
+        """The storage's URL, with the default filled in."""
+        return self.storage_url or (self.data_dir.resolve() / "media").as_uri()
+
+    def link(self, path: str) -> str:
+        """An absolute URL under the public one; `path` starts with a slash."""
+        return str(self.public_url).rstrip("/") + path

@@ -1,0 +1,1 @@
+"""Every SQL statement, by table: the session comes first, nothing here commits."""

@@ -1,0 +1,178 @@
+"""The tables. Statuses are strings with a CHECK; every time is aware and in UTC; rows never leave the services."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from imgsvc.db.types import NullableJson, UtcDateTime
+from imgsvc.domain.status import AssetStatus, BatchStatus, DeliveryStatus
+
+# Written out in statements too: only a literal lets SQLite see that a partial index covers the question.
+OPEN_ASSETS = "status IN ('pending', 'processing')"
+OPEN_BATCHES = "status IN ('pending', 'processing')"
+OPEN_DELIVERIES = "status = 'pending'"
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def _one_of(statuses: type[StrEnum]) -> CheckConstraint:
+    names = ", ".join(f"'{status}'" for status in statuses)
+    return CheckConstraint(f"status IN ({names})", name="status")
+
+
+class ApiKey(SQLModel, table=True):
+    """Who is calling. `key_local` always exists and owns what is made without keys."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(primary_key=True, max_length=40)
+    name: str = Field(max_length=200)
+    secret_hash: str | None = Field(default=None, max_length=128)
+    webhook_secrets: list[dict[str, Any]] = Field(sa_type=NullableJson)
+    """`[{"secret": "whsec_…", "until": null | ISO time}]`, the newest first; readable, because HMAC needs it."""
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Batch(SQLModel, table=True):
+    """One accepted CSV, with the counters that a status read answers from."""
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        _one_of(BatchStatus),
+        CheckConstraint("succeeded + failed + cancelled + processing <= asset_count", name="counts"),
+        Index("ix_batch_open", "id", sqlite_where=text(OPEN_BATCHES), postgresql_where=text(OPEN_BATCHES)),
+        Index("ix_batch_api_key_id_id", "api_key_id", "id"),
+    )
+
+    id: str = Field(primary_key=True, max_length=40)
+    api_key_id: str = Field(foreign_key="api_key.id", max_length=40)
+    status: str = Field(max_length=24)
+    round: int = 1
+    version: int = 1
+    specs: list[dict[str, Any]] = Field(sa_type=NullableJson)
+    webhook_url: str | None = Field(default=None, sa_type=Text)
+    filename: str | None = Field(default=None, max_length=255)
+    manifest_sha256: str = Field(max_length=64)
+    header: list[str] = Field(sa_type=NullableJson)
+    url_column: int
+    encoding: str = Field(max_length=24)
+    delimiter: str = Field(max_length=1)
+    warnings: list[dict[str, Any]] = Field(sa_type=NullableJson)
+    warnings_total: int = 0
+    extra: dict[str, str] = Field(default_factory=dict, sa_type=NullableJson, sa_column_kwargs={"name": "metadata"})
+    """The client's own pairs: `metadata` everywhere but here, where SQLAlchemy uses that name."""
+    product_count: int
+    url_count: int
+    asset_count: int
+    processing: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    errors: dict[str, int] = Field(default_factory=dict, sa_type=NullableJson)
+    input_bytes: int = Field(default=0, sa_type=BigInteger)
+    output_bytes: int = Field(default=0, sa_type=BigInteger)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Product(SQLModel, table=True):
+    """One data row of the CSV; its URLs are those of the assets in `slots`."""
+
+    __tablename__ = "product"
+
+    batch_id: str = Field(primary_key=True, foreign_key="batch.id", max_length=40)
+    position: int = Field(primary_key=True)
+    serial_number: str = Field(sa_type=Text)
+    product_name: str = Field(sa_type=Text)
+    cells: list[str] = Field(sa_type=NullableJson)
+    slots: list[int] = Field(sa_type=NullableJson)
+
+
+class Asset(SQLModel, table=True):
+    """One distinct image URL of a batch."""
+
+    __tablename__ = "asset"
+    __table_args__ = (
+        _one_of(AssetStatus),
+        Index(
+            "ix_asset_open",
+            "batch_id",
+            "due_at",
+            "position",
+            sqlite_where=text(OPEN_ASSETS),
+            postgresql_where=text(OPEN_ASSETS),
+        ),
+    )
+
+    batch_id: str = Field(primary_key=True, foreign_key="batch.id", max_length=40)
+    position: int = Field(primary_key=True)
+    origin_url: str = Field(sa_type=Text)
+    slug: str = Field(max_length=40)
+    """Of the first product that shows it; part of the rendition's key."""
+    status: str = Field(max_length=24)
+    claim: str | None = Field(default=None, max_length=32)
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    """When it may be taken: the end of the lease while processing, of the back-off while pending."""
+    attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    lost: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    input_format: str | None = Field(default=None, max_length=16)
+    width: int | None = None
+    height: int | None = None
+    input_bytes: int | None = None
+    renditions: list[dict[str, Any]] | None = Field(default=None, sa_type=NullableJson)
+    error_code: str | None = Field(default=None, max_length=40)
+    error_detail: str | None = Field(default=None, sa_type=Text)
+    http_status: int | None = None
+    etag: str | None = Field(default=None, max_length=512)
+    last_modified: str | None = Field(default=None, max_length=512)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Delivery(SQLModel, table=True):
+    """A webhook message; its id is the event's id on every attempt."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        _one_of(DeliveryStatus),
+        UniqueConstraint("batch_id", "round"),
+        Index("ix_delivery_open", "due_at", sqlite_where=text(OPEN_DELIVERIES), postgresql_where=text(OPEN_DELIVERIES)),
+    )
+
+    id: str = Field(primary_key=True, max_length=40)
+    batch_id: str = Field(foreign_key="batch.id", max_length=40)
+    round: int
+    event_type: str = Field(max_length=60)
+    body: str = Field(sa_type=Text)
+    url: str = Field(sa_type=Text)
+    status: str = Field(max_length=24)
+    attempts: int = 0
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class DeliveryAttempt(SQLModel, table=True):
+    """One POST of a delivery and what came back."""
+
+    __tablename__ = "delivery_attempt"
+
+    delivery_id: str = Field(primary_key=True, foreign_key="delivery.id", max_length=40)
+    number: int = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    duration: float
+    """Seconds."""
+    http_status: int | None = None
+    error: str | None = Field(default=None, sa_type=Text)
+    answer: str | None = Field(default=None, sa_type=Text)

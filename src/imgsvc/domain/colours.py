@@ -1,0 +1,91 @@
+"""Whatever a file holds (CMYK, Lab, palettes, 16 bits, wide profiles) to plain 8-bit L, LA, RGB or RGBA in sRGB."""
+
+from functools import lru_cache
+from io import BytesIO
+
+from PIL import Image, ImageCms
+
+from imgsvc.domain.decoders import READING_FAILURES
+
+# Modes that only a conversion shows rightly; the others a browser shows as they are.
+FOREIGN_MODES = frozenset({"CMYK", "LAB", "YCbCr", "HSV"})
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deep grey down; a plain `convert` would clip it at 255 and turn all but the darkest parts white."""
+    if image.mode.startswith("I;16"):
+        return _high_bytes(image)
+    if image.mode in {"I", "F"}:
+        return _scaled_down(image)
+    return image
+
+
+def _high_bytes(image: Image.Image) -> Image.Image:
+    """Of the two bytes of each value the high one, as Pillow does itself for 16-bit RGB."""
+    first, second = Image.frombytes("LA", image.size, image.tobytes()).split()
+    grey = first if image.mode == "I;16B" else second
+    if isinstance(key := image.info.get("transparency"), int):
+        grey.info["transparency"] = key >> 8
+    return grey
+
+
+def _scaled_down(image: Image.Image) -> Image.Image:
+    """What full white is, a 32-bit file does not say: the next usual ceiling, else the brightest value there is."""
+    low, high = (float(extreme) for extreme in image.getextrema())  # type: ignore[arg-type] # one band: two numbers
+    ceiling = next((top for top in (1.0, 255.0, 65535.0) if high <= top), None) if low >= 0 else None
+    floor, span = (0.0, ceiling) if ceiling else (low, (high - low) or 1.0)
+    scale, offset = 255 / span, -floor * 255 / span
+    return image.point(lambda value: value * scale + offset).convert("L")
+
+
+def to_plain_mode(image: Image.Image) -> Image.Image:
+    """Palettes, single bits, premultiplied alpha and colour keys to L, LA, RGB or RGBA; foreign modes stay."""
+    if image.mode in FOREIGN_MODES | {"LA", "RGBA"}:
+        return image
+    plain = "L" if image.mode in {"1", "L", "La"} else "RGB"
+    if image.has_transparency_data:
+        plain = "LA" if plain == "L" else "RGBA"
+    return image if image.mode == plain else image.convert(plain)
+
+
+def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Convert by the embedded profile if it says anything new; grey stays grey, a broken profile is ignored."""
+    if image.mode in {"L", "LA"}:
+        return image
+    if icc and (transform := _transform(icc, image.mode)):
+        return transform.apply(image)
+    if image.mode == "LAB":
+        lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        return ImageCms.ImageCmsTransform(lab, _srgb(), "LAB", "RGB").apply(image)
+    return image.convert("RGB") if image.mode in FOREIGN_MODES else image
+
+
+def changes_colour(mode: str, icc: bytes | None) -> bool:
+    """Whether `to_srgb` makes other pixels of a picture that was read in `mode`."""
+    if mode in FOREIGN_MODES:
+        return True
+    return bool(icc) and mode not in GREY_MODES and _transform(icc or b"", "RGB") is not None
+
+
+def drop_unused_alpha(image: Image.Image) -> Image.Image:
+    """Alpha that hides nothing only costs bytes, and would turn a photo into a PNG where JPEG is meant."""
+    if image.mode in {"LA", "RGBA"} and image.getchannel("A").getextrema() == (255, 255):
+        return image.convert(image.mode[:-1])
+    return image
+
+
+@lru_cache(maxsize=16)
+def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Kept, because the pictures of a catalogue share their profiles and a CMYK one takes milliseconds to prepare."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if "sRGB" in (profile.profile.profile_description or ""):
+            return None
+        return ImageCms.ImageCmsTransform(profile, _srgb(), mode, "RGBA" if mode == "RGBA" else "RGB")
+    except (ImageCms.PyCMSError, *READING_FAILURES):
+        return None
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

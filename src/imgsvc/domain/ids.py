@@ -1,0 +1,38 @@
+"""Identifiers: sortable by time, unguessable, safe in URLs and file names."""
+
+import re
+import secrets
+import unicodedata
+from datetime import datetime
+
+# Crockford's base 32: no i, l, o, u, so that an id can be read over the phone.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(prefix: str, now: datetime) -> str:
+    """`prefix_` + 26 characters: 48 bits of milliseconds, then 80 random bits (the layout of a ULID)."""
+    value = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
+    return f"{prefix}_" + "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Whether `text` can be an id that `new_id` made with `prefix`."""
+    return re.fullmatch(rf"{prefix}_[{_ALPHABET}]{{26}}", text) is not None
+
+
+def slug(text: str, *, limit: int = 40) -> str:
+    """ASCII letters, digits and single dashes that still remind of `text`; never empty."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:limit].strip("-") or "image"
+
+
+def rendition_key(*, batch_id: str, position: int, slug: str, name: str, digest: str, extension: str) -> str:
+    """Where a rendition lies; `digest` (8 hex digits of its bytes' hash) keeps a key from ever meaning other bytes."""
+    suffix = "" if name == "main" else f"-{name}"
+    return f"{batch_id}/{position}-{slug}{suffix}-{digest}.{extension}"
+
+
+def parse_rendition_key(key: str) -> tuple[str, int] | None:
+    """The batch id and asset position that `key` names, or None when no rendition can have it."""
+    match = re.fullmatch(r"(bat_[0-9a-z]{26})/(\d{1,9})-[0-9a-z_-]+\.[a-z]{2,5}", key)
+    return (match[1], int(match[2])) if match else None

@@ -1,0 +1,153 @@
+"""Bytes to records: the encoding of an upload, its lines and its cells, watched for what is too much."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from imgsvc.errors import InvalidManifest, LimitExceeded, Problem
+
+DELIMITERS = ",;\t|"
+MAX_PROBLEMS = 100
+MAX_VALUE = 200
+# What keeps a file of nothing but line ends or delimiters from costing minutes and gigabytes.
+MAX_LINES = 2_000_000  # blank ones too; a spreadsheet has at most 1,048,576 rows
+MAX_RECORD_LINES = 1_000
+MAX_RECORD_CHARS = 2_000_000
+MAX_COLUMNS = 1_000
+
+_END = "\0"
+_SEP_LINE = re.compile(rf'"?sep=([{DELIMITERS}])"?\s*', re.IGNORECASE)
+_OTHER_FILES = {
+    b"PK\x03\x04": "This is an Excel workbook (or another ZIP file); save it as CSV.",
+    b"\xd0\xcf\x11\xe0": "This is an old Excel workbook; save it as CSV.",
+    b"\x1f\x8b": "This is a compressed file; unpack it first.",
+    b"%PDF": "This is a PDF document, not a CSV file.",
+    b"\x89PNG": "This is a picture, not a CSV file.",
+    b"\xff\xd8\xff": "This is a picture, not a CSV file.",
+    b"GIF8": "This is a picture, not a CSV file.",
+    b"<!doctype": "This is a web page, not a CSV file.",
+    b"<html": "This is a web page, not a CSV file.",
+}
+
+
+def refused(problems: Sequence[Problem], total: int | None = None) -> InvalidManifest:
+    """The refusal for `problems`, at least one; `total` counts also those that are not listed."""
+    total = total or len(problems)
+    more = f" ({total:,} problems in all)" if total > 1 else ""
+    where = f" (line {problems[0].row})" if problems[0].row else ""
+    detail = f"The CSV cannot be accepted{where}: {problems[0].detail}{more}"
+    return InvalidManifest(detail, tuple(problems[:MAX_PROBLEMS]), problems_total=total)
+
+
+def over_limit(detail: str, *, row: int | None = None) -> LimitExceeded:
+    return LimitExceeded(detail, (Problem(LimitExceeded.code, detail, row=row),))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An upload whose bytes are known to be text, with the delimiters it may have."""
+
+    data: bytes
+    encoding: str
+    delimiters: str
+
+    def lines(self) -> Iterator[str]:
+        """The physical lines, each with its line end (LF, CRLF or CR); decoded as they are read."""
+        return io.TextIOWrapper(io.BytesIO(self.data), self.encoding, newline="")
+
+
+def open_source(data: bytes) -> Source:
+    """Find out how `data` is encoded: UTF-16 by its byte order mark, else UTF-8 if it is that, else cp1252.
+
+    Raises:
+        InvalidManifest: `not_a_csv`, `undecodable`.
+    """
+    start = data[:16].lstrip().lower()
+    for magic, sentence in _OTHER_FILES.items():
+        if start.startswith(magic.lower()):
+            raise refused([Problem("not_a_csv", sentence)])
+    encoding = _encoding(data)
+    source = Source(data, encoding, DELIMITERS)
+    sep = _SEP_LINE.fullmatch(next(iter(source.lines()), ""))
+    return Source(data, encoding, sep[1]) if sep else source
+
+
+def _encoding(data: bytes) -> str:
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    line = 0
+    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError as exc:
+            line = data.count(b"\n", 0, exc.start) + 1
+        else:
+            return encoding
+    detail = "There are bytes that are no text; save the file as UTF-8."
+    raise refused([Problem("undecodable", detail, row=line)])
+
+
+class _Lines:
+    """The lines of `source`, watched: csv.reader takes as many as a record asks for, a forgotten quote all of them.
+
+    `first` is the line that the record being read begins on; whoever reads the records moves it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.first = 1
+
+    def __iter__(self) -> Iterator[str]:
+        size = 0
+        for number, line in enumerate(self.source.lines(), 1):
+            size = len(line) if number == self.first else size + len(line)
+            if number - self.first >= MAX_RECORD_LINES or size > MAX_RECORD_CHARS:
+                raise _too_large(self.first, number)
+            if number > MAX_LINES:
+                raise over_limit(f"The file has more than {MAX_LINES:,} lines.")
+            if _END in line:
+                detail = "There is a NUL character. Is this a CSV file, saved as UTF-8?"
+                raise refused([Problem("nul_byte", detail, row=number)])
+            yield "\n" if number == 1 and _SEP_LINE.fullmatch(line) else line
+        # Inside quotes that never close this becomes part of a cell, else a record of its own.
+        yield _END
+
+
+def records(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The records that are not blank, header first, each with the number of the line it begins on.
+
+    Raises:
+        InvalidManifest: `nul_byte`, `unclosed_quote`.
+        LimitExceeded: too large a cell or row, too many lines.
+    """
+    lines = _Lines(source)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        for cells in reader:
+            if cells and cells[-1].endswith(_END):
+                if cells != [_END]:
+                    raise _unclosed(lines.first)
+                return
+            if len(cells) > MAX_COLUMNS:
+                raise over_limit(f"Line {lines.first} has more than {MAX_COLUMNS:,} cells.", row=lines.first)
+            if "".join(cells).strip():
+                yield lines.first, cells
+            lines.first = reader.line_num + 1
+    except csv.Error as exc:  # a cell over csv.field_size_limit()
+        raise _too_large(lines.first, reader.line_num) from exc
+
+
+def _too_large(first: int, last: int) -> InvalidManifest | LimitExceeded:
+    if last > first:
+        return _unclosed(first)
+    detail = (
+        f"Line {first} is too large: at most {csv.field_size_limit():,} characters a cell, {MAX_RECORD_CHARS:,} a row."
+    )
+    return over_limit(detail, row=first)
+
+
+def _unclosed(first: int) -> InvalidManifest:
+    detail = "A quotation mark in the row that begins here is never closed."
+    return refused([Problem("unclosed_quote", detail, row=first)])

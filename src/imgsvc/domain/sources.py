@@ -1,0 +1,87 @@
+"""The input, decoded and set right once for all specs.
+
+"Right" (DESIGN §9) is upright, in sRGB, 8 bits a channel, and with alpha only where it is used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from PIL import Image, ImageFile
+
+from imgsvc.domain.colours import changes_colour, drop_unused_alpha, to_eight_bits, to_plain_mode, to_srgb
+from imgsvc.domain.decoders import read_exif, read_frames, read_plays
+from imgsvc.domain.encoders import Frames
+from imgsvc.domain.metadata import orientation_of
+from imgsvc.domain.specs import Spec
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LONGEST_FRAME = 65_535  # ms; what every format can say
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The input, decoded and set right. `altered`: its own bytes show something else in a browser."""
+
+    format: str
+    size: tuple[int, int]
+    frames: Frames
+    exif: Image.Exif
+    info: dict[str | tuple[int, int], object]
+    altered: bool
+
+
+def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Source:
+    """Load `count` frames of an opened image. Call it inside `reading`."""
+    header_size = image.size
+    if image.format in {"JPEG", "MPO"}:
+        _draft(image, specs)
+    decoded = read_frames(image, count)
+    first = next(decoded)
+    icc = first.info.get("icc_profile")
+    exif = read_exif(first)
+    orientation = orientation_of(exif)
+    altered = orientation != 1 or changes_colour(first.mode, icc)
+    info = dict(first.info)
+
+    images, durations = [], []
+    for frame in chain((first,), decoded):
+        durations.append(min(round(frame.info.get("duration") or 0), LONGEST_FRAME))
+        images.append(_set_right(frame, orientation, icc))
+    return Source(
+        format=image.format or "",
+        size=_turned(header_size, orientation),
+        frames=Frames(tuple(images), tuple(durations), read_plays(image)),
+        exif=exif,
+        info=info,
+        altered=altered or len(images) < count,
+    )
+
+
+def _draft(image: ImageFile.ImageFile, specs: Sequence[Spec]) -> None:
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 where every spec shrinks; at twice the size or more, nothing shows."""
+    orientation = orientation_of(read_exif(image))
+    sizes = [spec.fitted(_turned(image.size, orientation)) for spec in specs]
+    largest = max(width for width, _ in sizes), max(height for _, height in sizes)
+    width, height = _turned(largest, orientation)
+    image.draft(None, (width * 2, height * 2))
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation >= 5 else size
+
+
+def _set_right(frame: Image.Image, orientation: int, icc: bytes | None) -> Image.Image:
+    if orientation in TURNS:
+        frame = frame.transpose(TURNS[orientation])
+    frame = drop_unused_alpha(to_srgb(to_plain_mode(to_eight_bits(frame)), icc))
+    frame.info = {}  # Pillow's encoders would write the profile and the comment they find there
+    return frame

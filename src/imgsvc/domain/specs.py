@@ -1,0 +1,76 @@
+"""What a rendition must be: the validated wish that every image of a batch is compressed to."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from PIL import ImageColor
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+class Format(StrEnum):
+    """The format to write; `original` keeps the input's own one where the web can show it."""
+
+    original = "original"
+    jpeg = "jpeg"
+    png = "png"
+    webp = "webp"
+    avif = "avif"
+
+
+def _opaque_colour(value: str) -> str:
+    """Pillow's colour names and notations; the error is a ValueError, as pydantic wants it."""
+    ImageColor.getcolor(value, "RGB")
+    return value
+
+
+Side = Annotated[int, Field(ge=1, le=20_000)]
+
+
+class Compression(BaseModel):
+    """How to compress; each field is one of the upload's too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quality: int = Field(
+        50,
+        ge=1,
+        le=95,
+        description="Higher looks better and weighs more. For PNG it sets the number of colours kept: 256 from 50 on.",
+    )
+    format: Format = Field(
+        Format.original,
+        description=(
+            "Format to write. `original` keeps JPEG, PNG, WebP and AVIF; anything else becomes JPEG, "
+            "or PNG where it is transparent. Animations stay animated except as JPEG."
+        ),
+    )
+    max_width: Side | None = Field(None, description="Shrink to at most this many pixels; never enlarged.")
+    max_height: Side | None = Field(None, description="Shrink to at most this many pixels; never enlarged.")
+    background: Annotated[str, AfterValidator(_opaque_colour)] = Field(
+        "#ffffff",
+        max_length=64,
+        description="What shows through where JPEG replaces a transparent picture: `#rrggbb` or a CSS colour name.",
+    )
+    keep_metadata: Literal["none", "copyright", "all"] = Field(
+        "copyright",
+        description=(
+            "`copyright` keeps the EXIF copyright and artist and drops the rest, such as where a photo was taken; "
+            "`all` keeps the whole EXIF block, `none` nothing."
+        ),
+    )
+
+    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size that an upright picture of `size` gets: within both limits, same proportions, never larger."""
+        width, height = size
+        scale = min(1.0, (self.max_width or width) / width, (self.max_height or height) / height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+class Spec(Compression):
+    """One rendition of every image of a batch. Equal specs give equal renditions of equal bytes."""
+
+    name: str = Field(
+        "main",
+        pattern="^[a-z0-9][a-z0-9_-]{0,31}$",
+        description="What this rendition is called in the report and in its address, for example `thumb`.",
+    )

@@ -1,0 +1,76 @@
+"""The webhook: the event's body, its signature (Standard Webhooks 1.0.0), and when to try again."""
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from standardwebhooks import Webhook
+
+SCHEDULE = (
+    timedelta(0),
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+"""Waits before each attempt, counted from the one before: the schedule that Standard Webhooks recommends."""
+
+MAX_RETRY_AFTER = timedelta(hours=1)
+_GONE = 410
+
+
+def event_body(event_type: str, *, at: datetime, data: Mapping[str, Any]) -> str:
+    """The message as it is signed and posted: JSON, compact, never with the list of URLs."""
+    return json.dumps({"type": event_type, "timestamp": iso(at), "data": data}, separators=(",", ":"))
+
+
+def iso(at: datetime) -> str:
+    """RFC 3339 in UTC with a `Z`."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def signed_headers(delivery_id: str, body: str, *, secrets: Iterable[str], at: datetime) -> dict[str, str]:
+    """The headers of one attempt; with several secrets (while one is rotated) there are several signatures."""
+    signatures = (Webhook(secret).sign(msg_id=delivery_id, timestamp=at, data=body) for secret in secrets)
+    return {
+        "content-type": "application/json",
+        "webhook-id": delivery_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def valid_secrets(stored: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
+    """The secrets to sign with: those without an end, and those whose grace time has not passed."""
+    return [
+        entry["secret"]
+        for entry in stored
+        if entry.get("until") is None or datetime.fromisoformat(str(entry["until"])) > now
+    ]
+
+
+def is_delivered(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def next_attempt_at(
+    now: datetime, *, attempts: int, status: int | None = None, retry_after: float | None = None
+) -> datetime | None:
+    """When to try again after `attempts` failed ones; None when that was the last, or the endpoint says 410 Gone.
+
+    `retry_after` (seconds) of a 429 or 503 is honoured up to an hour, and never shortens the schedule. The schedule
+    is spread by ±10 %, so that many deliveries do not come back at the same moment.
+    """
+    if attempts >= len(SCHEDULE) or status == _GONE:
+        return None
+    wait = SCHEDULE[attempts] * random.uniform(0.9, 1.1)  # noqa: S311  # spreading load, nothing secret
+    if retry_after is not None and status in (429, 503):
+        wait = max(wait, min(timedelta(seconds=retry_after), MAX_RETRY_AFTER))
+    return now + wait

@@ -1,0 +1,196 @@
+"""A lane: one job that works off a batch beside a few others, claiming assets as it has room."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries.assets import Claimed
+from imgsvc.domain.specs import Spec
+from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
+from imgsvc.logs import get_logger
+from imgsvc.services import flushing
+from imgsvc.services.assets import Workshop
+from imgsvc.services.clock import Clock
+from imgsvc.services.deliveries import wake
+from imgsvc.services.links import Links
+from imgsvc.services.outcomes import Outcome, Postponed
+from imgsvc.services.ports import JobQueue
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """How long a lane lives and how much it carries; all times in seconds."""
+
+    assets: int = 64
+    """Kept in flight."""
+    flush_assets: int = 32
+    flush_interval: float = 0.5
+    lease: float = 60
+    yield_after: float = 5
+    """Age at which it makes place when other lanes wait."""
+    lifetime: float = 40
+    """Age at which it makes place in any case."""
+    hand_back_after: float = 50
+    """Age at which it hands back what is still in flight; well before the lease ends."""
+    drain: float = 15
+    """What a stopping process gives the assets in flight."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One run of a lane; `stopping` is set when the process is asked to stop."""
+
+    batch_id: str
+    specs: list[Spec]
+    sessions: Sessions
+    queue: JobQueue
+    workshop: Workshop
+    links: Links
+    clock: Clock
+    policy: LanePolicy
+    stopping: asyncio.Event
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    born: float = field(default_factory=monotonic)
+    in_flight: dict[asyncio.Task[Outcome], Claimed] = field(default_factory=dict)
+    finished: list[Outcome] = field(default_factory=list)
+    claiming: bool = True
+    hand_back_at: float = 0
+    crowd_asked_at: float = 0
+
+    async def run(self) -> bool:
+        """Work until nothing is due or it is time to make place; True when assets are still due."""
+        self.hand_back_at = self.born + self.policy.hand_back_after
+        try:
+            while True:
+                await self._decide_whether_to_go_on()
+                flushed = await self._flush()
+                if flushed is None:  # cancelled, deleted or finished elsewhere
+                    return False
+                if not self.in_flight and not self.finished and (not flushed.claimed or not self.claiming):
+                    return flushed.more_due
+                await self._wait_for_a_flush()
+                if monotonic() >= self.hand_back_at:
+                    self.claiming = False
+                    await self._hand_back()
+        finally:
+            if self.in_flight or self.finished:  # we are being cancelled, or the database is gone for long
+                await self._hand_back()
+                await asyncio.shield(self._last_flush())
+
+    async def _decide_whether_to_go_on(self) -> None:
+        age = monotonic() - self.born
+        if not self.claiming:
+            return
+        if self.stopping.is_set():
+            self.claiming = False
+            self.hand_back_at = min(self.hand_back_at, monotonic() + self.policy.drain)
+        elif age >= self.policy.lifetime:
+            self.claiming = False
+        elif age >= self.policy.yield_after and monotonic() - self.crowd_asked_at >= 1:
+            self.crowd_asked_at = monotonic()
+            self.claiming = not await self._others_wait()
+
+    async def _others_wait(self) -> bool:
+        try:
+            return await self.queue.waiting() > 0
+        except QueueUnavailable:
+            return False
+
+    async def _flush(self) -> flushing.Flushed | None:
+        """Write what is finished, and claim and start what there is room for."""
+        room = max(0, self.policy.assets - len(self.in_flight)) if self.claiming else 0
+        outcomes, self.finished = self.finished, []
+        try:
+            flushed = await flushing.flush(
+                self.batch_id,
+                outcomes,
+                token=self.token,
+                claim=room,
+                lease=timedelta(seconds=self.policy.lease),
+                sessions=self.sessions,
+                links=self.links,
+                clock=self.clock,
+            )
+        except BaseException:
+            self.finished = outcomes + self.finished
+            raise
+        if flushed is None:
+            await self._stop_all()
+            return None
+        for asset in flushed.claimed:
+            work = self.workshop.make(asset, batch_id=self.batch_id, specs=self.specs)
+            self.in_flight[asyncio.create_task(work)] = asset
+        if flushed.delivery_id:
+            await wake(flushed.delivery_id, attempts=0, queue=self.queue)
+        return flushed
+
+    async def _wait_for_a_flush(self) -> None:
+        """Until enough is finished, or something is and the interval has passed, or the lane has to look up."""
+        deadline = None
+        while self.in_flight and len(self.finished) < self.policy.flush_assets:
+            look_up = self.hand_back_at if deadline is None else min(deadline, self.hand_back_at)
+            timeout = min(max(0.0, look_up - monotonic()), 1.0)
+            done, _ = await asyncio.wait(self.in_flight, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                del self.in_flight[task]
+                self.finished.append(task.result())
+            if self.finished and deadline is None:
+                deadline = monotonic() + self.policy.flush_interval
+            if monotonic() >= look_up or (self.stopping.is_set() and self.claiming):
+                return
+
+    async def _hand_back(self) -> None:
+        """Stop what is in flight; no attempt is counted, and anyone may take it at once."""
+        for task, asset in (await self._stop_all()).items():
+            if task.cancelled():
+                self.finished.append(Postponed(asset, asset.attempts, self.clock()))
+            else:
+                self.finished.append(task.result())
+
+    async def _stop_all(self) -> dict[asyncio.Task[Outcome], Claimed]:
+        tasks, self.in_flight = self.in_flight, {}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return tasks
+
+    async def _last_flush(self) -> None:
+        self.claiming = False
+        try:
+            async with asyncio.timeout(5):
+                await self._flush()
+        except (DatabaseUnavailable, TimeoutError):
+            log.warning("hand_back_failed", batch_id=self.batch_id, assets=len(self.finished))  # the lease will tell
+
+
+async def work(
+    batch_id: str,
+    *,
+    sessions: Sessions,
+    queue: JobQueue,
+    workshop: Workshop,
+    links: Links,
+    clock: Clock,
+    policy: LanePolicy,
+    stopping: asyncio.Event,
+) -> bool:
+    """Work off a batch beside other lanes; True when this lane ended although assets are still due.
+
+    May run any number of times, anywhere, at the same time: claims keep the runs apart.
+
+    Raises:
+        DatabaseUnavailable: the database stayed away; leases bring the assets back.
+    """
+    async with sessions.read() as session:
+        batch = await batch_queries.get(session, batch_id)
+    if batch is None:
+        return False
+    specs = [Spec.model_validate(spec) for spec in batch.specs]
+    lane = Lane(batch_id, specs, sessions, queue, workshop, links, clock, policy, stopping)
+    return await lane.run()

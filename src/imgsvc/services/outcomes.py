@@ -1,0 +1,97 @@
+"""How a run at an asset ends, and the columns each ending writes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from imgsvc.db.queries.assets import Claimed
+from imgsvc.domain.status import AssetStatus
+from imgsvc.errors import AssetError
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """Every rendition is stored. `renditions` are rows of the asset's JSON column, one per spec, in their order."""
+
+    asset: Claimed
+    attempts: int
+    input_format: str
+    width: int
+    height: int
+    input_bytes: int
+    renditions: tuple[dict[str, Any], ...]
+    etag: str | None
+    last_modified: str | None
+
+    @property
+    def output_bytes(self) -> int:
+        return sum(rendition["bytes"] for rendition in self.renditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The last attempt ended with `error`."""
+
+    asset: Claimed
+    attempts: int
+    error: AssetError
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Back to pending until `due_at`; with the asset's own `attempts` when none was made."""
+
+    asset: Claimed
+    attempts: int
+    due_at: datetime
+
+
+Outcome = Succeeded | Failed | Postponed
+
+_EMPTY: dict[str, Any] = dict.fromkeys(
+    (
+        "input_format",
+        "width",
+        "height",
+        "input_bytes",
+        "renditions",
+        "error_code",
+        "error_detail",
+        "http_status",
+        "etag",
+        "last_modified",
+    )
+)
+
+
+def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
+    """Every column that `queries.assets.settle` writes."""
+    row = {
+        **_EMPTY,
+        "position": outcome.asset.position,
+        "attempts": outcome.attempts,
+        "lost": outcome.asset.lost,
+        "due_at": now,
+        "updated_at": now,
+    }
+    match outcome:
+        case Postponed(due_at=due_at):
+            return row | {"status": AssetStatus.PENDING, "due_at": due_at}
+        case Failed(error=error):
+            return row | {
+                "status": AssetStatus.FAILED,
+                "error_code": error.code,
+                "error_detail": error.detail,
+                "http_status": getattr(error, "http_status", None),
+            }
+        case Succeeded():
+            return row | {
+                "status": AssetStatus.SUCCEEDED,
+                "input_format": outcome.input_format,
+                "width": outcome.width,
+                "height": outcome.height,
+                "input_bytes": outcome.input_bytes,
+                "renditions": list(outcome.renditions),
+                "etag": outcome.etag,
+                "last_modified": outcome.last_modified,
+            }

@@ -1,0 +1,48 @@
+"""The figures of a batch as every reader sees them: status answers, webhooks, the command line."""
+
+from typing import Any
+
+from imgsvc.db.tables import Batch
+from imgsvc.services.links import Links
+
+
+def counts(batch: Batch) -> dict[str, Any]:
+    """Products, URLs and assets by status; the asset counts sum to their total at every read."""
+    ended = batch.succeeded + batch.failed + batch.cancelled
+    return {
+        "products": batch.product_count,
+        "urls": batch.url_count,
+        "assets": {
+            "total": batch.asset_count,
+            "pending": batch.asset_count - ended - batch.processing,
+            "processing": batch.processing,
+            "succeeded": batch.succeeded,
+            "failed": batch.failed,
+            "cancelled": batch.cancelled,
+        },
+    }
+
+
+def progress(batch: Batch) -> float:
+    """The share of assets that have ended, from 0 to 1."""
+    ended = batch.succeeded + batch.failed + batch.cancelled
+    return round(ended / batch.asset_count, 3)
+
+
+def transfer(batch: Batch) -> dict[str, Any]:
+    """Bytes in and out of the assets that succeeded, and the share saved (None before the first)."""
+    saved = round(1 - batch.output_bytes / batch.input_bytes, 3) if batch.input_bytes else None
+    return {"input": batch.input_bytes, "output": batch.output_bytes, "saved_ratio": saved}
+
+
+def event_data(batch: Batch, links: Links) -> dict[str, Any]:
+    """What a webhook tells of a finished batch; well under 20 kB."""
+    return {
+        "id": batch.id,
+        "status": str(batch.status),
+        "counts": counts(batch),
+        "bytes": transfer(batch),
+        "errors_by_code": batch.errors,
+        "output_csv_url": links.output_csv(batch.id),
+        "metadata": batch.extra,
+    }

@@ -1,0 +1,133 @@
+"""Runs the processes of a machine: starts them in order, restarts what dies with back-off, stops them in reverse."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from imgsvc.logs import get_logger
+
+log = get_logger(__name__)
+
+FIRST_BACKOFF = 0.5
+LONGEST_BACKOFF = 30.0
+STEADY = 60.0
+"""Seconds that a process must live for its next death to count as the first."""
+_PR_SET_PDEATHSIG = 1
+_READY_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to keep running. `ready` is asked until it says True, before the next child is started."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[], Awaitable[bool]] | None = None
+    ready_within: float = 30.0
+
+
+class NotReady(Exception):
+    """A child did not come up in time; the message says which."""
+
+
+class Supervisor:
+    """Keeps `children` running until `stopping` is set; `drain` is what each may take to stop, in seconds."""
+
+    def __init__(self, children: Sequence[Child], *, stopping: asyncio.Event, drain: float) -> None:
+        self._children = children
+        self._stopping = stopping
+        self._drain = drain
+        self._keepers: list[asyncio.Task[None]] = []
+        self._running: dict[str, Process] = {}
+
+    async def run(self, *, on_ready: Callable[[], None] | None = None) -> None:
+        """Start all, call `on_ready`, and return when all are stopped again.
+
+        Raises:
+            NotReady: a child did not come up; the others are stopped.
+        """
+        try:
+            for child in self._children:
+                self._keepers.append(asyncio.create_task(self._keep(child)))
+                await self._until_ready(child)
+                if self._stopping.is_set():
+                    return
+            if on_ready:
+                on_ready()
+            await self._stopping.wait()
+        finally:
+            self._stopping.set()
+            await self._stop()
+
+    async def _keep(self, child: Child) -> None:
+        backoff = FIRST_BACKOFF
+        while not self._stopping.is_set():
+            born = monotonic()
+            process = await _start(child)
+            self._running[child.name] = process
+            code = await process.wait()
+            del self._running[child.name]
+            if self._stopping.is_set():
+                return
+            backoff = FIRST_BACKOFF if monotonic() - born > STEADY else backoff
+            log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
+            await self._pause(backoff)
+            backoff = min(2 * backoff, LONGEST_BACKOFF)
+
+    async def _until_ready(self, child: Child) -> None:
+        deadline = monotonic() + child.ready_within
+        while child.ready is not None and not self._stopping.is_set() and not await child.ready():
+            if monotonic() > deadline:
+                raise NotReady(f"The {child.name} process did not come up within {child.ready_within:g} s.")
+            await self._pause(_READY_POLL)
+
+    async def _stop(self) -> None:
+        """Those that depend on others go first; all but the first child (what they depend on) go together."""
+        first, *others = [child.name for child in self._children] or [""]
+        await asyncio.gather(*(self._end(name) for name in others))
+        await self._end(first)
+        await asyncio.gather(*self._keepers)
+
+    async def _end(self, name: str) -> None:
+        process = self._running.get(name)
+        if process is None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), self._drain + 5)
+        except TimeoutError:
+            log.warning("process_killed", process=name)
+            process.kill()
+            await process.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.wait([asyncio.ensure_future(self._stopping.wait())], timeout=seconds)
+
+
+async def _start(child: Child) -> Process:
+    # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
+    return await create_subprocess_exec(
+        *child.command, env={**os.environ, **child.env}, stdin=DEVNULL, start_new_session=True, preexec_fn=_die_with_us
+    )
+
+
+def _die_with_us() -> None:
+    """On Linux the kernel ends a child whose supervisor was killed; elsewhere it goes on by itself."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def stop_on_signals(stopping: asyncio.Event) -> None:
+    """SIGTERM and Ctrl-C ask for a stop."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -1,0 +1,90 @@
+"""One thin arq function for each job: read the arguments, call one service, ask for a retry if a part was away."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+import structlog
+from arq import Retry
+from arq.typing import WorkerCoroutine
+
+from imgsvc.bootstrap import Resources
+from imgsvc.errors import Unavailable
+from imgsvc.logs import get_logger
+from imgsvc.services import deliveries, lanes, sweeping
+from imgsvc.services.assets import Workshop
+from imgsvc.services.lanes import LanePolicy
+
+log = get_logger(__name__)
+P = ParamSpec("P")
+
+PARTS = "parts"
+_AT_ONCE = 0.01  # arq puts a deferred job behind those that wait; without a delay it would keep its old place in front
+_SOON = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the jobs of one worker process share; in arq's context under `PARTS`."""
+
+    resources: Resources
+    workshop: Workshop
+    policy: LanePolicy
+    stopping: asyncio.Event
+
+
+def job(function: Callable[Concatenate[Parts, P], Coroutine[Any, Any, None]]) -> WorkerCoroutine:
+    """Make an arq job of `function`: it is logged under its job id and run again when it breaks."""
+
+    @wraps(function)
+    async def run(ctx: dict[str, Any], *args: P.args, **kwargs: P.kwargs) -> None:
+        with structlog.contextvars.bound_contextvars(job_id=ctx["job_id"]):
+            try:
+                await function(ctx[PARTS], *args, **kwargs)
+            except Retry:
+                raise
+            except Unavailable as error:
+                log.warning("job_waits", reason=error.code, error=str(error))
+                raise Retry(defer=_SOON) from error
+            except Exception as error:  # the top of a job: arq would drop it for good, and the batch with it
+                log.exception("job_broke")
+                raise Retry(defer=_SOON) from error
+
+    return cast("WorkerCoroutine", run)
+
+
+@job
+async def work(parts: Parts, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` makes the job's id
+    more_due = await lanes.work(
+        batch_id,
+        sessions=parts.resources.sessions,
+        queue=parts.resources.queue,
+        workshop=parts.workshop,
+        links=parts.resources.links,
+        clock=parts.resources.clock,
+        policy=parts.policy,
+        stopping=parts.stopping,
+    )
+    if more_due:
+        raise Retry(defer=_AT_ONCE)  # enqueuing one's own id while running would be dropped in silence
+
+
+@job
+async def deliver(parts: Parts, delivery_id: str) -> None:
+    resources = parts.resources
+    await deliveries.deliver(
+        delivery_id,
+        sessions=resources.sessions,
+        endpoint=resources.outbound,
+        queue=resources.queue,
+        clock=resources.clock,
+        secrets=resources.webhook_secrets,
+    )
+
+
+@job
+async def sweep(parts: Parts) -> None:
+    resources = parts.resources
+    await sweeping.sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)

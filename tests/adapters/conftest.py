@@ -1,0 +1,37 @@
+"""Fixtures for the adapters' contract tests."""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from imgsvc.adapters.outbound import FetchLimits, Outbound
+from origin_server import OriginServer
+
+
+@pytest.fixture
+async def make_outbound() -> AsyncIterator[Callable[..., Outbound]]:
+    """Makes one that calls only 127.0.0.1 unless told otherwise, and closes it at the end of the test.
+
+    It trusts no authority either: reading the usual ones takes longer than most tests; `tls=None` does it.
+    """
+    async with AsyncExitStack() as stack:
+
+        def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Outbound:
+            nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            networks = [ip_network(network) for network in allowed]
+            defaults = {"limits": FetchLimits(), "user_agent": "imgsvc-test", "tls": nobody}
+            outbound = Outbound(allowed_networks=networks, **{**defaults, **options})
+            stack.push_async_callback(outbound.aclose)
+            return outbound
+
+        yield make
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[OriginServer]:
+    async with OriginServer() as server:
+        yield server

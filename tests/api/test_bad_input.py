@@ -1,0 +1,145 @@
+"""Uploads that cannot be accepted: each is a problem that says what is wrong, and nothing is stored."""
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from api_calls import CSV, HEADER, NOTHING, ONE_ROW, catalogue, problem, rows_stored
+from imgsvc.config import Settings
+from origin_server import picture
+
+
+def workbook() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """An upload, the code of its first error, and words that its detail must have."""
+
+    data: bytes
+    code: str
+    says: str
+
+
+BAD = {
+    "empty": Bad(b"", "empty_file", "empty"),
+    "blank": Bad(b" \r\n\r\n\t\n", "empty_file", "empty"),
+    "header only": Bad(b"S. No.,Product Name,Input Image Urls\n", "no_rows", "no rows"),
+    "no header": Bad(b"1,Shoe,https://shop.example/a.jpg\n", "no_header", "first row"),
+    "wrong columns": Bad(b"colour,size\nred,42\n", "missing_column", "found `colour`, `size`"),
+    "two of one column": Bad(b"S. No.,Name,Name,Images\n1,a,b,https://s.example/a.jpg\n", "duplicate_column", "2 col"),
+    "no url at all": Bad(b"S. No.,Product Name,Input Image Urls\n1,Shoe,\n", "no_urls", "No row has an image URL"),
+    "png": Bad(picture(8, 8, "PNG"), "not_a_csv", "picture"),
+    "xlsx": Bad(workbook(), "not_a_csv", "Excel"),
+    "pdf": Bad(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "not_a_csv", "PDF"),
+    "web page": Bad(b"<!DOCTYPE html><h1>Log in</h1>", "not_a_csv", "web page"),
+    "nul": Bad(b"S. No.,Product Name,Input Image Urls\n1,Sh\0oe,https://s.example/a.jpg\n", "nul_byte", "NUL"),
+    "unknown encoding": Bad(
+        b"S. No.,Product Name,Input Image Urls\n1,\x81\x8d,https://s.example\n", "undecodable", "8"
+    ),
+    "half of utf-16": Bad(b"\xff\xfeS\0.\0 \0N", "undecodable", "text"),
+    "open quote": Bad(b'S. No.,Product Name,Input Image Urls\n1,"Shoe,https://s.example/\n', "unclosed_quote", "never"),
+    "no url": Bad(b"S. No.,Product Name,Input Image Urls\n1,Shoe,see website\n", "invalid_url", "http"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("as_form", [True, False], ids=["form", "body"])
+async def test_a_bad_file_is_refused_with_its_reason(
+    client: httpx.AsyncClient, settings: Settings, bad: Bad, as_form: bool
+) -> None:
+    if as_form:
+        refused = await client.post("/v1/batches", files={"file": ("a.csv", bad.data)})
+    else:
+        refused = await client.post("/v1/batches", content=bad.data, headers=CSV)
+    body = problem(refused, 422, "invalid-manifest")
+    assert body["errors"][0]["code"] == bad.code
+    assert bad.says in body["errors"][0]["detail"]
+    assert body["errors"][0]["detail"] in body["detail"]
+    assert rows_stored(settings) == NOTHING
+
+
+async def test_every_bad_url_is_listed_with_row_column_and_value(client: httpx.AsyncClient, settings: Settings) -> None:
+    text = catalogue(
+        ("1", "Shoe", "https://shop.example/ok.jpg"),
+        ("2", "Hat", "htp:/shop.example/a.jpg"),
+        ("3", "Bag", "https://shop.example/ok.jpg, https:///no-host.jpg"),
+    )
+    body = problem(await client.post("/v1/batches", content=text, headers=CSV), 422, "invalid-manifest")
+    found = [(error["row"], error["column"], error["code"], error["value"]) for error in body["errors"]]
+    assert found == [
+        (3, HEADER[2], "invalid_url", "htp:/shop.example/a.jpg"),
+        (4, HEADER[2], "invalid_url", "https:///no-host.jpg"),
+    ]
+    assert body["errors_total"] == 2
+    assert rows_stored(settings) == NOTHING
+
+
+async def test_of_many_problems_a_hundred_are_listed_and_all_are_counted(client: httpx.AsyncClient) -> None:
+    text = catalogue(*((str(number), "Shoe", "nowhere") for number in range(250)))
+    body = problem(await client.post("/v1/batches", content=text, headers=CSV), 422)
+    assert len(body["errors"]) == 100
+    assert body["errors_total"] == 250
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "image/png", "application/x-www-form-urlencoded", ""])
+async def test_another_media_type_is_415_and_says_what_to_send(
+    client: httpx.AsyncClient, settings: Settings, media_type: str
+) -> None:
+    refused = await client.post("/v1/batches", content=ONE_ROW, headers={"Content-Type": media_type})
+    detail = problem(refused, 415, "unsupported-media-type")["detail"]
+    assert "multipart/form-data" in detail
+    assert "text/csv" in detail
+    assert rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("media_type", "data"),
+    [
+        ("multipart/form-data", b"--x\r\n\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"no boundary anywhere"),
+        ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"1" * 70_000),
+    ],
+)
+async def test_a_broken_form_is_400(
+    client: httpx.AsyncClient, settings: Settings, media_type: str, data: bytes
+) -> None:
+    refused = await client.post("/v1/batches", content=data, headers={"Content-Type": media_type})
+    problem(refused, 400, "malformed-request")
+    assert rows_stored(settings) == NOTHING
+
+
+async def test_two_files_in_one_form_are_refused(client: httpx.AsyncClient, settings: Settings) -> None:
+    files = [("file", ("a.csv", ONE_ROW)), ("file", ("b.csv", ONE_ROW))]
+    problem(await client.post("/v1/batches", files=files), 400)
+    assert rows_stored(settings) == NOTHING
+
+
+async def test_a_form_without_a_file_says_so(client: httpx.AsyncClient, settings: Settings) -> None:
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    field = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n1,2,3\r\n--x--\r\n'
+    for data in (b"--x--\r\n", field):
+        [error] = problem(await client.post("/v1/batches", content=data, headers=form), 422)["errors"]
+        assert (error["code"], error["column"]) == ("missing", "file")
+    assert rows_stored(settings) == NOTHING
+
+
+async def test_a_path_that_leads_nowhere_is_404(client: httpx.AsyncClient) -> None:
+    body = problem(await client.get("/v2/batches"), 404, "not-found")
+    assert body["instance"] == "/v2/batches"
+    assert "/v2/batches" in body["detail"]
+
+
+async def test_a_wrong_method_is_405_and_says_which_are_right(client: httpx.AsyncClient, settings: Settings) -> None:
+    refused = await client.put("/v1/batches", content=ONE_ROW, headers=CSV)
+    assert "POST" in problem(refused, 405, "method-not-allowed")["detail"]
+    assert "POST" in refused.headers["allow"]
+    assert rows_stored(settings) == NOTHING

@@ -1,0 +1,103 @@
+"""Made-up requests to every operation: no answer is a fault of ours, and every answer is as the document says."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+import structlog
+from hypothesis import HealthCheck
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.python import asgi
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from api_calls import CSV, ONE_ROW
+from imgsvc.api.app import create_app
+from imgsvc.bootstrap import Resources
+from imgsvc.config import Settings
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+]
+OPERATIONS = (
+    "create_batch",
+    "get_batch",
+    "list_products",
+    "get_output_csv",
+    "get_media",
+    "get_health",
+    "get_readiness",
+)
+NOTHING_TO_GET_WRONG = {("get_media", GenerationMode.NEGATIVE), ("get_health", GenerationMode.NEGATIVE)}
+OF_A_BATCH = ("get_batch", "list_products", "get_output_csv")
+Case = schemathesis.Case[Any]
+EXAMPLES = hypothesis.settings(
+    max_examples=15,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+async def schema(settings: Settings, resources: Resources) -> AsyncIterator[OpenApiSchema]:
+    """The document as the application serves it; the application is called in process, and all its parts are there."""
+    await resources.queue.heartbeat("a worker")
+    with structlog.testing.capture_logs():  # hundreds of tracebacks, if one is found, would take longer than the tests
+        try:
+            yield schemathesis.openapi.from_asgi("/openapi.json", create_app(settings))
+        finally:
+            asgi.shutdown_lifespans()
+
+
+def test_every_operation_is_among_those_that_are_tried(schema: OpenApiSchema) -> None:
+    paths = schema.raw_schema["paths"].values()
+    assert {operation["operationId"] for methods in paths for operation in methods.values()} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, mode) for name in OPERATIONS for mode in GenerationMode if (name, mode) not in NOTHING_TO_GET_WRONG],
+)
+def test_whatever_comes_the_answer_is_as_documented(schema: OpenApiSchema, name: str, mode: GenerationMode) -> None:
+    operation = schema.find_operation_by_id(name)
+
+    @hypothesis.given(operation.as_strategy(mode))
+    @EXAMPLES
+    def answers_as_documented(case: Case) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    answers_as_documented()
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("name", OF_A_BATCH)
+def test_whatever_is_asked_about_a_batch_that_exists_the_answer_is_as_documented(
+    schema: OpenApiSchema, name: str, mode: GenerationMode
+) -> None:
+    with asgi.get_client(schema.app) as client:
+        batch = client.post("/v1/batches", data=ONE_ROW, headers=CSV).json()
+    operation = schema.find_operation_by_id(name)
+
+    @hypothesis.given(operation.as_strategy(mode, path_parameters={"batch_id": batch["id"]}))
+    @EXAMPLES
+    def answers_as_documented(case: Case) -> None:
+        case.query.pop("wait", None)  # it would, for as long as it says
+        case.call_and_validate(checks=CHECKS)
+
+    answers_as_documented()

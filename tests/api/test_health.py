@@ -1,0 +1,107 @@
+"""/healthz and /readyz: alive, and which parts are there."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api_calls import problem, serving
+from imgsvc.bootstrap import Resources
+from imgsvc.config import Settings
+
+
+async def readiness(settings: Settings, *, strict: bool = False, **changes: Any) -> tuple[int, dict[str, Any]]:
+    """What /readyz says with some settings changed."""
+    async with serving(settings.model_copy(update=changes)) as (_, client):
+        answer = await client.get("/readyz", params={"strict": strict})
+        body: dict[str, Any] = answer.json()
+        return answer.status_code, body
+
+
+@pytest.fixture
+def no_redis(tmp_path: Path) -> str:
+    return f"unix://{tmp_path}/nothing"
+
+
+async def test_with_all_parts_there_it_is_ready(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "database": "ok", "storage": "ok", "redis": "ok", "workers": 0}
+
+
+async def test_a_worker_that_was_heard_of_is_counted(client: httpx.AsyncClient, resources: Resources) -> None:
+    await resources.queue.heartbeat("somewhere:1")
+    assert (await client.get("/readyz?strict=true")).json()["workers"] == 1
+    await resources.queue.farewell("somewhere:1")
+    assert (await client.get("/readyz")).json()["workers"] == 0
+
+
+async def test_strict_asks_for_a_worker_too(client: httpx.AsyncClient, resources: Resources) -> None:
+    assert (await client.get("/readyz?strict=true")).status_code == 503
+    await resources.queue.heartbeat("somewhere:1")
+    assert (await client.get("/readyz?strict=true")).status_code == 200
+
+
+async def test_without_redis_it_is_ready_all_the_same_and_says_what_is_missing(
+    settings: Settings, no_redis: str
+) -> None:
+    status, body = await readiness(settings, redis_url=no_redis)
+    assert (status, body["status"]) == (200, "ready")
+    assert "Redis does not answer" in body["redis"]
+
+
+async def test_strict_asks_for_redis_too(settings: Settings, no_redis: str) -> None:
+    status, body = await readiness(settings, strict=True, redis_url=no_redis)
+    assert (status, body["status"]) == (503, "not_ready")
+
+
+async def test_a_storage_that_cannot_be_written_is_not_ready(settings: Settings) -> None:
+    async with serving(settings) as (_, client):
+        shutil.rmtree(settings.data_dir / "media")
+        (settings.data_dir / "media").touch()
+        answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "not_ready"
+    assert answer.json()["storage"] != "ok"
+    assert answer.json()["database"] == "ok"
+
+
+async def test_a_database_that_is_away_is_not_ready(settings: Settings) -> None:
+    (settings.data_dir / "folder").mkdir()
+    status, body = await readiness(settings, database_url=f"sqlite+aiosqlite:///{settings.data_dir / 'folder'}")
+    assert (status, body["storage"]) == (503, "ok")
+    assert "unable to open" in body["database"]
+
+
+@pytest.mark.parametrize("revision", ["0000", None])
+async def test_a_database_with_another_schema_is_not_ready_and_says_what_to_do(
+    settings: Settings, revision: str | None
+) -> None:
+    with closing(sqlite3.connect(settings.data_dir / "imgsvc.db")) as database:
+        database.execute("DELETE FROM alembic_version")
+        if revision:
+            database.execute("INSERT INTO alembic_version VALUES (?)", [revision])
+        database.commit()
+    status, body = await readiness(settings)
+    assert status == 503
+    assert "imgsvc db upgrade" in body["database"]
+
+
+async def test_the_process_is_alive_whatever_is_missing(settings: Settings, no_redis: str) -> None:
+    nowhere = f"sqlite+aiosqlite:///{settings.data_dir}"
+    async with serving(settings.model_copy(update={"redis_url": no_redis, "database_url": nowhere})) as (_, client):
+        answer = await client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_wish_that_is_neither_true_nor_false_is_422(client: httpx.AsyncClient) -> None:
+    problem(await client.get("/readyz?strict=perhaps"), 422)
+
+
+async def test_looking_leaves_nothing_in_the_storage(client: httpx.AsyncClient, settings: Settings) -> None:
+    await client.get("/readyz")
+    assert list((settings.data_dir / "media").iterdir()) == []

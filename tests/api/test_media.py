@@ -1,0 +1,157 @@
+"""GET /media/{key}: the renditions, and nothing else that lies in the storage."""
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from api_calls import WorkOff, catalogue, problem, serving, upload, write
+from imgsvc.config import Settings
+from origin_server import OriginServer, picture
+from pictures import decoded
+
+
+class ObjectStore:
+    """Where a rendition lies on object storage: behind a presigned link."""
+
+    async def locate(self, key: str) -> str:
+        return f"https://bucket.example/{key}?signature=abc"
+
+
+@pytest.fixture
+async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
+    """The path of the rendition of a batch's only image."""
+    batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", picture(640, 480)))))
+    await work_off()
+    page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
+    url: str = page["data"][0]["output_urls"][0]
+    return urlsplit(url).path
+
+
+def stored(settings: Settings, image: str) -> Path:
+    return settings.data_dir / "media" / image.removeprefix("/media/")
+
+
+async def test_an_image_is_served_so_that_it_may_be_kept_for_ever(client: httpx.AsyncClient, image: str) -> None:
+    answer = await client.get(image)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert decoded(answer.content).size == (640, 480)
+
+
+async def test_the_address_tells_which_product_it_shows(image: str) -> None:
+    assert "/0-red-shoe-" in image
+
+
+async def test_head_says_the_same_without_the_bytes(client: httpx.AsyncClient, image: str) -> None:
+    whole, head = await client.get(image), await client.head(image)
+    assert (head.status_code, head.content) == (200, b"")
+    names = ("content-type", "content-length", "etag", "cache-control", "x-content-type-options")
+    assert [head.headers[name] for name in names] == [whole.headers[name] for name in names]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("spelling", ["{}", "W/{}", '"other", {}'])
+async def test_an_image_that_the_client_has_is_304(
+    client: httpx.AsyncClient, image: str, method: str, spelling: str
+) -> None:
+    etag = (await client.get(image)).headers["etag"]
+    answer = await client.request(method, image, headers={"If-None-Match": spelling.format(etag)})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == etag
+    assert "immutable" in answer.headers["cache-control"]
+
+
+async def test_the_etag_follows_the_bytes_not_the_file(
+    client: httpx.AsyncClient, settings: Settings, image: str
+) -> None:
+    etag = (await client.get(image)).headers["etag"]
+    stored(settings, image).touch()
+    assert (await client.get(image)).headers["etag"] == etag
+
+
+@pytest.mark.parametrize(("asked", "start", "end"), [("bytes=10-19", 10, 20), ("bytes=100-", 100, None)])
+async def test_a_part_of_an_image_can_be_had(
+    client: httpx.AsyncClient, image: str, asked: str, start: int, end: int | None
+) -> None:
+    whole = (await client.get(image)).content
+    part = await client.get(image, headers={"Range": asked})
+    assert part.status_code == 206
+    assert part.content == whole[start:end]
+    assert part.headers["content-range"] == f"bytes {start}-{(end or len(whole)) - 1}/{len(whole)}"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../imgsvc.db",
+        "..%2fimgsvc.db",
+        "%2e%2e/imgsvc.db",
+        "/etc/passwd",
+        "%2fetc/passwd",
+        "{batch}/../../imgsvc.db",
+        "{batch}/0-red-shoe-00000000.jpg",
+        "{batch}/1-red-shoe-00000000.jpg",
+        "{batch}/99999999999999999999-a-00000000.jpg",
+        "bat_00000000000000000000000000/0-red-shoe-00000000.jpg",
+        "{batch}/",
+        "",
+        "%00",
+        "{batch}/0-red-shoe%00.jpg",
+    ],
+)
+async def test_a_key_that_is_none_is_404(client: httpx.AsyncClient, image: str, key: str) -> None:
+    batch = image.split("/")[2]
+    problem(await client.get("/media/" + key.format(batch=batch)), 404, "not-found")
+
+
+async def test_a_file_that_no_asset_knows_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
+    foreign = image.replace("red-shoe", "other")
+    stored(settings, foreign).write_bytes(picture())
+    problem(await client.get(foreign), 404, "not-found")
+
+
+@pytest.mark.parametrize("status", ["processing", "failed", "cancelled"])
+async def test_a_rendition_of_an_asset_that_did_not_succeed_is_404(
+    client: httpx.AsyncClient, settings: Settings, image: str, status: str
+) -> None:
+    write(settings, "UPDATE asset SET status = ?", status)
+    assert stored(settings, image).exists()
+    problem(await client.get(image), 404, "not-found")
+
+
+async def test_the_images_of_a_deleted_batch_are_gone_at_once(
+    client: httpx.AsyncClient, settings: Settings, image: str
+) -> None:
+    write(settings, "UPDATE batch SET deleted_at = created_at")
+    assert stored(settings, image).exists()
+    problem(await client.get(image), 404, "not-found")
+
+
+async def test_a_deleted_batch_is_404_even_for_a_client_that_has_the_image(
+    client: httpx.AsyncClient, settings: Settings, image: str
+) -> None:
+    etag = (await client.get(image)).headers["etag"]
+    write(settings, "UPDATE batch SET deleted_at = created_at")
+    problem(await client.get(image, headers={"If-None-Match": etag}), 404)
+
+
+async def test_an_image_whose_file_is_lost_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
+    stored(settings, image).unlink()
+    problem(await client.get(image), 404, "not-found")
+
+
+async def test_an_image_on_object_storage_is_a_redirect_that_is_not_kept_longer_than_its_link(
+    client: httpx.AsyncClient, settings: Settings, image: str
+) -> None:
+    async with serving(settings) as (app, redirecting):
+        app.state.resources = replace(app.state.resources, storage=ObjectStore())
+        answer = await redirecting.get(image)
+    assert answer.status_code == 307
+    assert answer.headers["location"] == f"https://bucket.example/{image.removeprefix('/media/')}?signature=abc"
+    assert answer.headers["cache-control"] == "private, max-age=300"

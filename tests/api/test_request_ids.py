@@ -1,0 +1,58 @@
+"""X-Request-ID: on every answer, also on those that nobody planned."""
+
+from dataclasses import replace
+
+import httpx
+import pytest
+import structlog
+
+from api_calls import problem, serving
+from imgsvc.config import Settings
+
+
+class BrokenStorage:
+    """A storage whose check dies of something unforeseen."""
+
+    async def check(self) -> None:
+        raise ZeroDivisionError("secret detail")
+
+
+@pytest.mark.parametrize("given", ["abc", "01HV-7.x/y+z=", "a" * 128])
+async def test_an_id_that_is_given_comes_back(client: httpx.AsyncClient, given: str) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-ID": given})
+    assert answer.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "<script>", 'a"b'])
+async def test_an_id_that_could_do_harm_is_replaced(client: httpx.AsyncClient, given: str) -> None:
+    answer = await client.get("/healthz", headers={"X-Request-ID": given})
+    assert answer.headers["x-request-id"].startswith("req_")
+
+
+async def test_without_one_every_request_gets_its_own(client: httpx.AsyncClient) -> None:
+    first, second = [(await client.get("/healthz")).headers["x-request-id"] for _ in range(2)]
+    assert first != second
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PUT", "/v1/batches", 405)])
+async def test_a_refusal_carries_the_id_in_header_and_body(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    answer = await client.request(method, path, headers={"X-Request-ID": "mine"})
+    assert problem(answer, status)["request_id"] == "mine"
+
+
+async def test_a_fault_of_ours_is_a_problem_with_the_id_that_the_log_has_and_tells_no_details(
+    settings: Settings,
+) -> None:
+    async with serving(settings) as (app, client):
+        app.state.resources = replace(app.state.resources, storage=BrokenStorage())
+        with structlog.testing.capture_logs() as logged:
+            answer = await client.get("/readyz", headers={"X-Request-ID": "mine"})
+
+    body = problem(answer, 500, "internal-error")
+    assert body["request_id"] == answer.headers["x-request-id"] == "mine"
+    assert "secret" not in answer.text
+    [event] = [event for event in logged if event["event"] == "request_broke"]
+    assert event["request_id"] == "mine"
+    assert isinstance(event["exc_info"], ZeroDivisionError)

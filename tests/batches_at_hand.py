@@ -1,0 +1,169 @@
+"""Batches to test with: made through the verbs or row by row, and what the database says of them afterwards."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from imgsvc.bootstrap import Resources, submit_rules
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries import deliveries as delivery_queries
+from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt
+from imgsvc.domain.specs import Spec
+from imgsvc.errors import QueueUnavailable
+from imgsvc.services import batches
+from imgsvc.services.batches import Upload
+from imgsvc.services.ports import JobQueue
+
+
+@dataclass
+class HandClock:
+    """A clock that stands still until it is moved; it starts at the true time, which signatures are checked against."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class NotedQueue:
+    """The port JobQueue as a list of the calls made; `away` refuses them all, `crowd` is how many lanes wait."""
+
+    lanes: list[str] = field(default_factory=list)
+    deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
+    crowd: int = 0
+    away: bool = False
+
+    async def wake_lanes(self, batch_id: str) -> None:
+        self._refuse()
+        self.lanes.append(batch_id)
+
+    async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
+        self._refuse()
+        self.deliveries.append((delivery_id, attempt, at))
+
+    async def waiting(self) -> int:
+        self._refuse()
+        return self.crowd
+
+    def _refuse(self) -> None:
+        if self.away:
+            raise QueueUnavailable("away")
+
+
+def manifest(urls: Iterable[str]) -> bytes:
+    """One product for each URL."""
+    rows = [f'{number},Product {number},"{url}"' for number, url in enumerate(urls, start=1)]
+    return "\r\n".join(["S. No.,Product Name,Input Image Urls", *rows]).encode()
+
+
+async def submitted(
+    parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
+) -> Batch:
+    """A batch of this CSV, or of these URLs, one product each; `fields` are those of `Upload`."""
+    return await batches.submit(
+        Upload(upload if isinstance(upload, bytes) else manifest(upload), **fields),
+        api_key_id=LOCAL_KEY,
+        sessions=parts.sessions,
+        queue=queue or parts.queue,
+        links=parts.links,
+        clock=parts.clock,
+        rules=submit_rules(parts.settings),
+    )
+
+
+# -- row by row -------------------------------------------------------------------------------------------------------
+
+
+def batch_row(batch_id: str, now: datetime, **values: Any) -> Batch:
+    plain: dict[str, Any] = {
+        "id": batch_id, "api_key_id": LOCAL_KEY, "status": "pending", "specs": [Spec().model_dump(mode="json")],
+        "manifest_sha256": "", "header": [], "url_column": 0, "encoding": "utf-8", "delimiter": ",", "warnings": [],
+        "product_count": 0, "url_count": 0, "asset_count": 10, "created_at": now,
+    }  # fmt: skip
+    return Batch(**plain | values)
+
+
+def asset_row(batch_id: str, position: int, due_at: datetime, **values: Any) -> Asset:
+    plain: dict[str, Any] = {
+        "batch_id": batch_id, "position": position, "origin_url": f"http://shop.example/{position}.jpg",
+        "slug": "shoe", "status": "pending", "due_at": due_at, "updated_at": due_at,
+    }  # fmt: skip
+    return Asset(**plain | values)
+
+
+def delivery_row(delivery_id: str, batch_id: str, due_at: datetime, **values: Any) -> Delivery:
+    plain: dict[str, Any] = {
+        "id": delivery_id, "batch_id": batch_id, "round": 1, "event_type": "batch.completed", "body": "{}",
+        "url": "http://shop.example/hook", "status": "pending", "due_at": due_at, "created_at": due_at,
+    }  # fmt: skip
+    return Delivery(**plain | values)
+
+
+async def store(sessions: Sessions, *rows: Batch | Asset | Delivery) -> None:
+    """Insert in this order."""
+    async with sessions.write() as session:
+        for row in rows:
+            session.add(row)
+            if not isinstance(row, Asset):
+                await session.flush()
+
+
+# -- afterwards -------------------------------------------------------------------------------------------------------
+
+
+async def snapshot(sessions: Sessions, batch_id: str) -> tuple[Batch, list[Asset]]:
+    """A batch and its assets, by position, as they are at one moment."""
+    async with sessions.read() as session:
+        batch = await batch_queries.get(session, batch_id)
+        assert batch is not None
+        return batch, list(await session.exec(_assets(batch_id)))
+
+
+async def batch_of(sessions: Sessions, batch_id: str) -> Batch:
+    return (await snapshot(sessions, batch_id))[0]
+
+
+async def assets_of(sessions: Sessions, batch_id: str) -> list[Asset]:
+    """By position; also those of a deleted batch."""
+    async with sessions.read() as session:
+        return list(await session.exec(_assets(batch_id)))
+
+
+def _assets(batch_id: str) -> SelectOfScalar[Asset]:
+    return select(Asset).where(Asset.batch_id == batch_id).order_by(col(Asset.position))
+
+
+async def deliveries_of(sessions: Sessions, batch_id: str) -> list[Delivery]:
+    async with sessions.read() as session:
+        return list(await session.exec(select(Delivery).where(Delivery.batch_id == batch_id)))
+
+
+async def attempts_of(sessions: Sessions, delivery_id: str) -> list[DeliveryAttempt]:
+    async with sessions.read() as session:
+        return list(await delivery_queries.attempts(session, delivery_id))
+
+
+async def exact(sessions: Sessions, batch_id: str) -> Batch:
+    """The batch, after checking that its counters are those of its rows."""
+    batch, assets = await snapshot(sessions, batch_id)
+    counted = {status: sum(asset.status == status for asset in assets) for status in ("processing", "succeeded")}
+    failed = [asset for asset in assets if asset.status == "failed"]
+    assert (batch.asset_count, batch.cancelled) == (len(assets), sum(asset.status == "cancelled" for asset in assets))
+    assert {"processing": batch.processing, "succeeded": batch.succeeded} == counted
+    assert batch.failed == len(failed)
+    codes = [asset.error_code for asset in failed]
+    assert batch.errors == {code: codes.count(code) for code in codes}
+    done = [asset for asset in assets if asset.status == "succeeded"]
+    assert batch.input_bytes == sum(asset.input_bytes or 0 for asset in done)
+    assert batch.output_bytes == sum(entry["bytes"] for asset in done for entry in asset.renditions or ())
+    return batch

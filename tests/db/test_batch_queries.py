@@ -1,0 +1,170 @@
+"""Batches and deliveries: moves that only the table allows, and each attempt recorded once."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from batches_at_hand import asset_row, attempts_of, batch_of, batch_row, deliveries_of, delivery_row, store
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches, deliveries
+from imgsvc.db.tables import Delivery, DeliveryAttempt
+from imgsvc.domain.status import BATCH_MOVES, BatchStatus, DeliveryStatus
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+
+
+async def move(sessions: Sessions, batch_id: str, target: BatchStatus, **values: Any) -> bool:
+    async with sessions.write() as session:
+        return await batches.move(session, batch_id, target, **values)
+
+
+@pytest.mark.parametrize("source", BatchStatus)
+@pytest.mark.parametrize("target", BatchStatus)
+async def test_a_batch_moves_only_where_the_table_allows_it(
+    sessions: Sessions, source: BatchStatus, target: BatchStatus
+) -> None:
+    await store(sessions, batch_row("bat_1", NOW, status=source), batch_row("bat_2", NOW, status=source))
+    allowed = source in BATCH_MOVES[target]
+    assert await move(sessions, "bat_1", target, finished_at=LATER) is allowed
+    batch = await batch_of(sessions, "bat_1")
+    assert (batch.status, batch.version) == ((target, 2) if allowed else (source, 1))
+    assert batch.finished_at == (LATER if allowed else None)
+    assert (await batch_of(sessions, "bat_2")).status == source
+
+
+async def test_a_move_that_was_made_is_not_made_again(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW))
+    assert await move(sessions, "bat_1", BatchStatus.PROCESSING, started_at=NOW)
+    assert not await move(sessions, "bat_1", BatchStatus.PROCESSING, started_at=LATER)
+    assert (await batch_of(sessions, "bat_1")).started_at == NOW
+
+
+async def test_counters_read_under_the_lock_are_written_back_with_a_new_version(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW, failed=2, errors={"http_404": 2}))
+    async with sessions.write() as session:
+        counters = await batches.lock(session, "bat_1")
+        assert counters is not None
+        assert (counters.open, counters.errors) == (8, {"http_404": 2})
+        counters.succeeded, counters.input_bytes, counters.output_bytes = 8, 2**40, 2**39
+        assert counters.open == 0
+        await batches.save_counters(session, "bat_1", counters)
+    batch = await batch_of(sessions, "bat_1")
+    assert (batch.version, batch.succeeded, batch.failed) == (2, 8, 2)
+    assert (batch.input_bytes, batch.output_bytes, batch.errors) == (2**40, 2**39, {"http_404": 2})
+
+
+async def test_counters_can_never_exceed_the_assets(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW))
+    with pytest.raises(Exception, match="ck_batch_counts"):
+        async with sessions.write() as session:
+            counters = await batches.lock(session, "bat_1")
+            assert counters is not None
+            counters.succeeded, counters.processing = 10, 1
+            await batches.save_counters(session, "bat_1", counters)
+
+
+async def test_a_deleted_batch_is_not_there(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW, deleted_at=NOW), asset_row("bat_1", 0, NOW))
+    async with sessions.write() as session:
+        assert await batches.get(session, "bat_1") is None
+        assert await batches.lock(session, "bat_1") is None
+        assert await batches.versions(session, ["bat_1"]) == {}
+        assert await batches.with_due_assets(session, LATER) == []
+
+
+async def test_a_batch_is_there_only_for_the_key_that_owns_it(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW))
+    async with sessions.read() as session:
+        assert await batches.get(session, "bat_1", api_key_id="key_local")
+        assert await batches.get(session, "bat_1", api_key_id="key_other") is None
+
+
+async def test_batches_with_something_to_do_now_are_found_oldest_first(sessions: Sessions) -> None:
+    due = {"bat_3": NOW, "bat_1": NOW, "bat_2": LATER, "bat_4": NOW}
+    for batch_id, due_at in due.items():
+        status = "completed" if batch_id == "bat_4" else "processing"
+        await store(sessions, batch_row(batch_id, NOW, status=status))
+        await store(sessions, *[asset_row(batch_id, place, due_at) for place in range(3)])
+    await store(sessions, batch_row("bat_5", NOW), asset_row("bat_5", 0, NOW, status="succeeded"))
+    async with sessions.read() as session:
+        assert await batches.with_due_assets(session, NOW) == ["bat_1", "bat_3"]
+        assert await batches.with_due_assets(session, LATER) == ["bat_1", "bat_2", "bat_3"]
+
+
+async def test_versions_tell_of_every_batch_that_still_exists(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW), batch_row("bat_2", NOW, version=7, status="failed"))
+    async with sessions.read() as session:
+        versions = await batches.versions(session, ["bat_1", "bat_2", "bat_none"])
+    assert versions == {"bat_1": (1, "pending"), "bat_2": (7, "failed")}
+
+
+# -- deliveries -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def delivery(sessions: Sessions) -> Delivery:
+    await store(sessions, batch_row("bat_1", NOW), delivery_row("evt_1", "bat_1", NOW))
+    [stored] = await deliveries_of(sessions, "bat_1")
+    return stored
+
+
+async def lease(sessions: Sessions, *, now: datetime = NOW) -> bool:
+    async with sessions.write() as session:
+        return await deliveries.lease(session, "evt_1", now=now, until=now + timedelta(minutes=1))
+
+
+async def record(sessions: Sessions, number: int, target: DeliveryStatus, due_at: datetime = LATER) -> bool:
+    attempt = DeliveryAttempt(delivery_id="evt_1", number=number, at=NOW, duration=0.1, http_status=500)
+    async with sessions.write() as session:
+        return await deliveries.record(session, attempt, target, due_at=due_at)
+
+
+async def test_one_run_at_a_time_leases_a_delivery(sessions: Sessions, delivery: Delivery) -> None:
+    assert not await lease(sessions, now=NOW - timedelta(seconds=1))
+    assert await lease(sessions)
+    assert not await lease(sessions, now=NOW + timedelta(seconds=59))
+    assert await lease(sessions, now=NOW + timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("ended", [DeliveryStatus.DELIVERED, DeliveryStatus.EXHAUSTED])
+async def test_what_has_ended_is_neither_leased_nor_recorded_nor_due(
+    sessions: Sessions, delivery: Delivery, ended: DeliveryStatus
+) -> None:
+    assert await record(sessions, 1, ended, NOW)
+    assert not await lease(sessions, now=LATER)
+    assert not await record(sessions, 2, DeliveryStatus.DELIVERED)
+    async with sessions.read() as session:
+        assert list(await deliveries.due(session, LATER)) == []
+    assert len(await attempts_of(sessions, "evt_1")) == 1
+
+
+async def test_an_attempt_is_recorded_once_and_none_is_skipped(sessions: Sessions, delivery: Delivery) -> None:
+    assert not await record(sessions, 2, DeliveryStatus.PENDING)
+    assert await record(sessions, 1, DeliveryStatus.PENDING)
+    assert not await record(sessions, 1, DeliveryStatus.DELIVERED)
+    assert await record(sessions, 2, DeliveryStatus.DELIVERED)
+    [stored] = await deliveries_of(sessions, "bat_1")
+    assert (stored.status, stored.attempts) == ("delivered", 2)
+    assert [attempt.number for attempt in await attempts_of(sessions, "evt_1")] == [1, 2]
+
+
+async def test_due_deliveries_come_with_their_attempts_the_longest_due_first(sessions: Sessions) -> None:
+    await store(sessions, *[batch_row(f"bat_{number}", NOW) for number in range(3)])
+    for number, seconds in enumerate([-5, -50, 5]):
+        due_at = NOW + timedelta(seconds=seconds)
+        await store(sessions, delivery_row(f"evt_{number}", f"bat_{number}", due_at, attempts=number))
+    async with sessions.read() as session:
+        assert list(await deliveries.due(session, NOW)) == [("evt_1", 1), ("evt_0", 0)]
+        assert list(await deliveries.due(session, NOW, limit=1)) == [("evt_1", 1)]
+
+
+async def test_a_round_of_a_batch_is_announced_once(sessions: Sessions, delivery: Delivery) -> None:
+    with pytest.raises(Exception, match="UNIQUE"):
+        await store(sessions, delivery_row("evt_2", "bat_1", NOW))
+    await store(sessions, delivery_row("evt_2", "bat_1", NOW, round=2))
+    async with sessions.read() as session:
+        second = await deliveries.of_batch(session, "bat_1", round_number=2)
+        assert second is not None
+        assert second.id == "evt_2"

@@ -1,0 +1,149 @@
+"""Claiming assets and settling them: who may take what, and who still holds it."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from batches_at_hand import asset_row, assets_of, batch_row, store
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import assets as queries
+from imgsvc.db.queries.assets import Claims
+from imgsvc.services.outcomes import Postponed, columns
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+@pytest.fixture(autouse=True)
+async def batch(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW), batch_row("bat_2", NOW))
+
+
+async def claim(
+    sessions: Sessions, *, token: str = "mine", now: datetime = NOW, limit: int = 100, batch_id: str = "bat_1"
+) -> Claims:
+    async with sessions.write() as session:
+        return await queries.claim(session, batch_id, token=token, now=now, until=now + LEASE, limit=limit)
+
+
+def positions(claims: Claims) -> list[int]:
+    return [asset.position for asset in claims.assets]
+
+
+async def settle(sessions: Sessions, claims: Claims, *, due_at: datetime) -> None:
+    async with sessions.write() as session:
+        rows = [columns(Postponed(asset, asset.attempts + 1, due_at), NOW) for asset in claims.assets]
+        await queries.settle(session, "bat_1", rows)
+
+
+# -- claim ------------------------------------------------------------------------------------------------------------
+
+
+async def test_only_what_is_due_is_claimed_the_longest_due_first(sessions: Sessions) -> None:
+    due = [-1, 0, 1, -60, -1]
+    await store(sessions, *[asset_row("bat_1", place, at(seconds)) for place, seconds in enumerate(due)])
+    assert positions(await claim(sessions)) == [3, 0, 4, 1]
+
+
+async def test_no_more_are_claimed_than_asked_for_and_none_of_another_batch(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(5)], asset_row("bat_2", 0, at(-99)))
+    assert positions(await claim(sessions, limit=2)) == [0, 1]
+    assert positions(await claim(sessions, limit=2)) == [2, 3]
+    assert positions(await claim(sessions, limit=0)) == []
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
+async def test_what_has_ended_is_never_claimed(sessions: Sessions, status: str) -> None:
+    await store(sessions, asset_row("bat_1", 0, at(-99), status=status))
+    assert await claim(sessions) == Claims([], 0)
+
+
+async def test_a_claim_leaves_its_token_and_its_lease_on_the_row(sessions: Sessions) -> None:
+    await store(sessions, asset_row("bat_1", 0, at(-5), attempts=2))
+    [claimed], were_pending = await claim(sessions)
+    [row] = await assets_of(sessions, "bat_1")
+    assert (row.status, row.claim, row.due_at, row.lost) == ("processing", "mine", NOW + LEASE, 0)
+    assert (claimed.attempts, claimed.lost, were_pending) == (2, 0, 1)
+    assert (claimed.origin_url, claimed.slug) == (row.origin_url, "shoe")
+
+
+async def test_what_is_leased_is_left_alone_until_the_lease_ends(sessions: Sessions) -> None:
+    await store(sessions, asset_row("bat_1", 0, NOW))
+    await claim(sessions)
+    assert await claim(sessions, token="other", now=NOW + LEASE - timedelta(microseconds=1)) == Claims([], 0)
+
+
+async def test_a_takeover_counts_as_lost_and_not_as_having_been_pending(sessions: Sessions) -> None:
+    await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(61)))
+    await claim(sessions)
+    claims = await claim(sessions, token="other", now=at(61))
+    assert [(asset.position, asset.lost) for asset in claims.assets] == [(0, 1), (1, 0)]
+    assert claims.were_pending == 1
+    assert [(row.claim, row.lost) for row in await assets_of(sessions, "bat_1")] == [("other", 1), ("other", 0)]
+
+
+async def test_a_run_never_takes_over_from_itself_what_it_is_still_working_on(sessions: Sessions) -> None:
+    await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(61)))
+    await claim(sessions)
+    assert positions(await claim(sessions, now=at(61))) == [1]
+
+
+async def test_what_was_handed_back_may_be_claimed_by_the_same_run_again(sessions: Sessions) -> None:
+    await store(sessions, asset_row("bat_1", 0, NOW))
+    await settle(sessions, await claim(sessions), due_at=at(5))
+    assert positions(await claim(sessions, now=at(5))) == [0]
+
+
+@pytest.mark.parametrize(("seconds", "due"), [(-0.001, False), (0, True), (60, True)])
+async def test_any_due_says_whether_something_could_be_claimed(sessions: Sessions, seconds: float, due: bool) -> None:
+    await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(-99), status="failed"))
+    async with sessions.read() as session:
+        assert await queries.any_due(session, "bat_1", at(seconds)) is due
+        assert not await queries.any_due(session, "bat_2", at(seconds))
+
+
+# -- settle -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_holds_what_it_claimed_until_another_takes_it_over(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(3)], asset_row("bat_2", 0, NOW))
+    await claim(sessions, limit=2)
+    assert await held(sessions, "mine", range(5)) == {0, 1}
+    assert await held(sessions, "mine", [1]) == {1}
+    assert await held(sessions, "other", range(5)) == set()
+    await claim(sessions, token="other", now=at(60))
+    assert await held(sessions, "mine", range(5)) == set()
+    assert await held(sessions, "other", range(5)) == {0, 1, 2}
+
+
+async def held(sessions: Sessions, token: str, among: Iterable[int]) -> set[int]:
+    async with sessions.read() as session:
+        return await queries.still_claimed(session, "bat_1", token, list(among))
+
+
+async def test_settled_rows_have_what_was_written_and_nobodys_claim(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", place, NOW, error_code="http_503") for place in range(3)])
+    claims = await claim(sessions, limit=2)
+    await settle(sessions, claims, due_at=at(30))
+    rows = await assets_of(sessions, "bat_1")
+    written = [(row.status, row.claim, row.due_at, row.attempts, row.error_code) for row in rows]
+    assert written == [("pending", None, at(30), 1, None)] * 2 + [("pending", None, NOW, 0, "http_503")]
+    assert await held(sessions, "mine", range(3)) == set()
+
+
+async def test_a_token_left_on_an_asset_that_ended_holds_nothing(sessions: Sessions) -> None:
+    await store(sessions, asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"))
+    assert await held(sessions, "mine", [0]) == set()
+
+
+async def test_assets_are_read_by_position_however_many(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(1_203)])
+    async with sessions.read() as session:
+        found = await queries.at_positions(session, "bat_1", [*range(1, 1_202), 5, 99_999])
+    assert sorted(found) == list(range(1, 1_202))
+    assert found[700].origin_url == "http://shop.example/700.jpg"

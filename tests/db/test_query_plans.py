@@ -1,0 +1,78 @@
+"""The statements that run all the time touch only open rows: SQLite says through which index."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from batches_at_hand import asset_row, batch_row, delivery_row, store
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import assets, batches, deliveries
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+Question = Callable[[AsyncSession], Awaitable[Any]]
+
+
+async def plan(sessions: Sessions, question: Question) -> list[str]:
+    """The plan of the first SELECT or UPDATE that `question` sends."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        sent.append((statement, parameters))
+
+    engine = sessions.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    async with sessions.write() as session:
+        await question(session)
+    event.remove(engine, "before_cursor_execute", note)
+    statement, parameters = next(pair for pair in sent if pair[0].startswith(("SELECT", "UPDATE")))
+    async with sessions.read() as session:
+        connection = await session.connection()
+        rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return [row.detail for row in rows]
+
+
+@pytest.fixture(autouse=True)
+async def shop(sessions: Sessions) -> None:
+    """A large batch that is nearly done, many that are, and statistics that know it."""
+    await store(sessions, batch_row("bat_1", NOW, asset_count=2_000), delivery_row("evt_1", "bat_1", NOW))
+    await store(sessions, *[batch_row(f"bat_{number}", NOW, status="completed") for number in range(2, 200)])
+    ended = [asset_row("bat_1", place, NOW, status="succeeded") for place in range(1_990)]
+    await store(sessions, *ended, *[asset_row("bat_1", place, NOW) for place in range(1_990, 2_000)])
+    async with sessions.write() as session:
+        await (await session.connection()).execute(text("ANALYZE"))
+
+
+@pytest.mark.parametrize(
+    ("question", "index"),
+    [
+        (lambda s: assets.claim(s, "bat_1", token="t", now=NOW, until=NOW, limit=64), "ix_asset_open"),
+        (lambda s: assets.any_due(s, "bat_1", NOW), "ix_asset_open"),
+        (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
+        (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
+        (lambda s: deliveries.due(s, NOW), "ix_delivery_open"),
+    ],
+    ids=["claim", "any_due", "with_due_assets", "open batches", "due deliveries"],
+)
+async def test_only_open_rows_are_looked_at(sessions: Sessions, question: Question, index: str) -> None:
+    steps = await plan(sessions, question)
+    assert any(index in step for step in steps), steps
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda s: assets.still_claimed(s, "bat_1", "t", [1, 2, 3]),
+        lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
+        lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
+        lambda s: batches.versions(s, ["bat_1", "bat_2"]),
+    ],
+    ids=["still_claimed", "at_positions", "products_page", "versions"],
+)
+async def test_rows_are_found_by_their_key_and_no_table_is_scanned(sessions: Sessions, question: Question) -> None:
+    steps = await plan(sessions, question)
+    assert all(step.startswith("SEARCH") for step in steps), steps

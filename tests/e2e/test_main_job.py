@@ -1,0 +1,97 @@
+"""The main job on the whole stack: real photographs in, the CSV back, one verified webhook."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from standardwebhooks import Webhook
+
+from origin_server import OriginServer, WebhookListener
+from pictures import alpha_png, decoded, palette_png, photo_jpeg
+from stack import SECRET, Stack
+
+PHOTOS = Path(__file__).parents[3] / "shared" / "corpora" / "photos"
+PICTURES = 200
+PRODUCTS = 60
+
+
+def photographs() -> list[tuple[str, bytes]]:
+    """Real ones where the corpus lies beside the checkout, made ones elsewhere."""
+    if PHOTOS.is_dir():
+        return [(path.name, path.read_bytes()) for path in sorted(PHOTOS.iterdir())]
+    made = [(f"{seed}.jpg", photo_jpeg(900, 600, seed=seed)) for seed in range(20)]
+    return [*made, ("alpha.png", alpha_png()), ("palette.png", palette_png())]
+
+
+def bad_urls(origin: OriginServer) -> dict[str, str]:
+    """Five URLs that cannot succeed, and the code that each fails with."""
+    return {
+        origin.url("/status/404"): "http_404",
+        origin.url("/html"): "not_an_image",
+        origin.url("/empty"): "not_an_image",
+        origin.url("/disconnect"): "connect_error",
+        "http://169.254.169.254/latest/meta-data": "blocked_address",
+    }
+
+
+async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
+    stack: Stack, origin: OriginServer, listener: WebhookListener
+) -> None:
+    photos = photographs()
+    bodies: dict[str, bytes] = {}
+    for number in range(PICTURES):
+        name, data = photos[number % len(photos)]
+        bodies[origin.serve(f"/{number}/{name}", data)] = data
+    urls, bad = list(bodies), bad_urls(origin)
+    slots = [urls[number::PRODUCTS] for number in range(PRODUCTS)]
+    for product, url in enumerate(bad):
+        slots[product].insert(1, url)
+    slots[-1] = [*slots[-1], urls[0], urls[0]]  # repeated, within a row and across rows
+    manifest = io.StringIO()
+    writer = csv.writer(manifest)
+    writer.writerow(["S. No.", "Product Name", "Input Image Urls"])
+    writer.writerows([f"{number}.", f"Product {number}", ",".join(row)] for number, row in enumerate(slots))
+
+    batch_id = await stack.upload(manifest.getvalue(), webhook_url=listener.url("/hook"))
+    batch = await stack.finished(batch_id, within=110)
+
+    assert batch["status"] == "completed_with_errors"
+    assert batch["counts"]["urls"] == sum(map(len, slots)) == PICTURES + len(bad) + 2
+    assert batch["counts"]["assets"] == {
+        "total": PICTURES + len(bad), "pending": 0, "processing": 0,
+        "succeeded": PICTURES, "failed": len(bad), "cancelled": 0,
+    }  # fmt: skip
+    assert sum(batch["errors_by_code"].values()) == len(bad)
+
+    report = await stack.client.get(f"/v1/batches/{batch_id}/output.csv")
+    rows = list(csv.DictReader(io.StringIO(report.text)))
+    assert [row["S. No."] for row in rows] == [f"{number}." for number in range(PRODUCTS)]
+    output_of: dict[str, str] = {}
+    for row, inputs in zip(rows, slots, strict=True):
+        outputs = row["Output Image Urls"].split(",")
+        assert [not output for output in outputs] == [url in bad for url in inputs]
+        for url, output in zip(inputs, outputs, strict=True):
+            assert output_of.setdefault(url, output) == output
+    await _assert_each_slot_shows_its_own_picture(stack, output_of, bodies)
+
+    page = (await stack.client.get(f"/v1/batches/{batch_id}/products", params={"limit": 1000})).json()
+    errors = {a["input_url"]: a["error"]["code"] for p in page["data"] for a in p["assets"] if a["error"]}
+    assert errors == bad
+
+    [post, *_] = await listener.wait_for(1, timeout=20)
+    event = Webhook(SECRET).verify(post.body, dict(post.headers))
+    assert event["type"] == "batch.completed_with_errors"
+    assert event["data"]["counts"] == batch["counts"]
+    assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
+    assert len(json.dumps(event)) < 20_000
+
+
+async def _assert_each_slot_shows_its_own_picture(
+    stack: Stack, output_of: dict[str, str], bodies: dict[str, bytes]
+) -> None:
+    """Every rendition has the size of the picture behind its URL, upright, and is never larger in bytes."""
+    for url, body in bodies.items():
+        rendition = (await stack.client.get(output_of[url])).content
+        assert sorted(decoded(rendition).size) == sorted(decoded(body).size), url
+        assert len(rendition) <= len(body), url

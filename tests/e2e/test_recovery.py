@@ -1,0 +1,83 @@
+"""What may die in the middle of a batch: a worker, and everything that Redis knew."""
+
+import csv
+import io
+from pathlib import Path
+
+from imgsvc.adapters.queue import WORK_QUEUE, open_redis
+from origin_server import OriginServer, WebhookListener, picture
+from stack import QUICK, Stack, running_stack, until
+
+IMAGES = 240
+
+
+def manifest_of(origin: OriginServer, *, delay: float) -> str:
+    """A product per image, each image slow enough for the batch to be caught in the middle."""
+    lines = ["S. No.,Product Name,Input Image Urls"]
+    for number in range(IMAGES):
+        origin.serve(f"/{number}.jpg", picture(40 + number, 30), delay=delay)
+        lines.append(f"{number},Product {number},{origin.url(f'/{number}.jpg')}")
+    return "\n".join(lines)
+
+
+async def in_the_middle(stack: Stack, batch_id: str) -> None:
+    """Wait until some images are done and most are not."""
+
+    async def some_done() -> bool:
+        assets = (await stack.batch(batch_id))["counts"]["assets"]
+        assert sum(count for status, count in assets.items() if status != "total") == assets["total"]
+        return bool(assets["succeeded"] > 10)
+
+    await until(some_done)
+    assert (await stack.batch(batch_id))["status"] == "processing"
+
+
+async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener) -> None:
+    batch = await stack.finished(batch_id)
+    assert batch["status"] == "completed"
+    assert batch["counts"]["assets"] == {
+        "total": IMAGES, "pending": 0, "processing": 0, "succeeded": IMAGES, "failed": 0, "cancelled": 0,
+    }  # fmt: skip
+    report = await stack.client.get(f"/v1/batches/{batch_id}/output.csv")
+    outputs = [row["Output Image Urls"] for row in csv.DictReader(io.StringIO(report.text))]
+    names = [output.rpartition("/")[2].split("-product-")[0] for output in outputs]
+    assert names == [str(number) for number in range(IMAGES)]
+    await listener.wait_for(1, timeout=20)
+    assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
+
+
+async def test_a_worker_is_killed_in_the_middle_and_the_batch_still_completes(
+    stack: Stack, origin: OriginServer, listener: WebhookListener
+) -> None:
+    batch_id = await stack.upload(manifest_of(origin, delay=0.5), webhook_url=listener.url("/hook"))
+    await in_the_middle(stack, batch_id)
+    [worker] = stack.workers()
+    worker.kill()
+    await assert_complete(stack, batch_id, listener)
+    [successor] = stack.workers()
+    assert successor.pid != worker.pid
+
+
+async def test_redis_is_wiped_in_the_middle_and_the_batch_still_completes(
+    tmp_path: Path, redis_url: str, origin: OriginServer, listener: WebhookListener
+) -> None:
+    async with running_stack(tmp_path, IMGSVC_REDIS_URL=redis_url, **QUICK) as stack:
+        batch_id = await stack.upload(manifest_of(origin, delay=0.5), webhook_url=listener.url("/hook"))
+        await in_the_middle(stack, batch_id)
+        redis = open_redis(redis_url, queue_name=WORK_QUEUE)
+        await redis.flushall()
+        await redis.aclose(close_connection_pool=True)
+        await assert_complete(stack, batch_id, listener)
+
+
+async def test_a_stop_in_the_middle_drains_and_the_next_start_goes_on(
+    tmp_path: Path, origin: OriginServer, listener: WebhookListener
+) -> None:
+    async with running_stack(tmp_path, **QUICK) as stack:
+        batch_id = await stack.upload(manifest_of(origin, delay=0.5), webhook_url=listener.url("/hook"))
+        await in_the_middle(stack, batch_id)
+        assert await stack.stop() == 0
+    async with running_stack(tmp_path, **QUICK) as stack:
+        await assert_complete(stack, batch_id, listener)
+    hits = [origin.hits(f"/{number}.jpg") for number in range(IMAGES)]
+    assert max(hits) <= 2  # only what was in flight was fetched again

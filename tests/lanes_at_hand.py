@@ -1,0 +1,64 @@
+"""A lane as a worker runs it, and a run that dies with what it claimed."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries.assets import Claimed
+from imgsvc.services import flushing, lanes
+from imgsvc.services.assets import Workshop
+from imgsvc.services.lanes import LanePolicy
+from imgsvc.services.outcomes import Outcome
+from imgsvc.services.ports import JobQueue
+
+LEASE = 60.0
+
+
+async def work(
+    batch_id: str,
+    parts: Resources,
+    workshop: Workshop,
+    *,
+    queue: JobQueue | None = None,
+    stopping: asyncio.Event | None = None,
+    **policy: Any,
+) -> bool:
+    """`lanes.work`; `policy` changes the policy of a lane that flushes quickly."""
+    return await lanes.work(
+        batch_id,
+        sessions=parts.sessions,
+        queue=queue or parts.queue,
+        workshop=workshop,
+        links=parts.links,
+        clock=parts.clock,
+        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, **policy}),
+        stopping=stopping or asyncio.Event(),
+    )
+
+
+async def flush(
+    batch_id: str, parts: Resources, *, token: str, outcomes: Sequence[Outcome] = (), claim: int = 0
+) -> Sequence[Claimed]:
+    """One flush of the run `token`: what it claimed. A run that never flushes again is one that died."""
+    flushed = await flushing.flush(
+        batch_id,
+        outcomes,
+        token=token,
+        claim=claim,
+        lease=timedelta(seconds=LEASE),
+        sessions=parts.sessions,
+        links=parts.links,
+        clock=parts.clock,
+    )
+    return flushed.claimed if flushed else []
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Poll; a test that hangs says so after 20 s."""
+    deadline = monotonic() + 20
+    while not condition():
+        assert monotonic() < deadline, "it never came"
+        await asyncio.sleep(0.002)

@@ -1,0 +1,277 @@
+"""Servers on loopback to test against: an origin with every bad habit, and a listener for webhooks.
+
+Both run in the event loop of the test on real sockets of 127.0.0.1, so that another process can call them as well.
+"""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from io import BytesIO
+from typing import Self
+
+from aiohttp import web
+from PIL import Image
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@cache
+def picture(width: int = 64, height: int = 48, kind: str = "JPEG") -> bytes:
+    """A small colourful picture in a format of Pillow's."""
+    file = BytesIO()
+    Image.radial_gradient("L").resize((width, height)).convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request as it arrived; `path` has its query and is not decoded, `peer` tells connections apart."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    peer: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    body: bytes
+    headers: dict[str, str]
+    status: int
+    delay: float
+
+
+@dataclass
+class Server:
+    """A web server on a free port: `async with OriginServer() as origin: origin.url("/a.jpg")`."""
+
+    tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    requests: list[Received] = field(default_factory=list)
+    accepted: int = 0  # connections, also those on which no request came
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[self._record], client_max_size=2**26)
+        app.add_routes(self.routes())
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._accept, self.host, self.port, ssl=self.tls)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        self.accepted += 1
+        server = self._runner.server
+        assert server is not None
+        return server()
+
+    @property
+    def connections(self) -> int:
+        """How many connections the requests so far came on."""
+        return len({request.peer for request in self.requests})
+
+    def url(self, path: str, *, host: str | None = None) -> str:
+        return f"{'https' if self.tls else 'http'}://{host or self.host}:{self.port}{path}"
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        peer = request.get_extra_info("peername")[:2]
+        received = Received(request.method, request.raw_path, request.headers, await request.read(), peer)
+        self.requests.append(received)
+        return await handler(request)
+
+
+@dataclass
+class OriginServer(Server):
+    """An origin: what `serve` was given, and bad habits under the paths of `routes`; anything else is a 404."""
+
+    def __post_init__(self) -> None:
+        self._served: dict[str, Served] = {}
+        self._failures: Counter[str] = Counter()
+
+    def serve(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        content_type: str = "image/jpeg",
+        headers: Mapping[str, str] | None = None,
+        status: int = 200,
+        delay: float = 0.0,
+    ) -> str:
+        """Answer `path` (with its query, not decoded) like this after `delay` seconds; gives the URL.
+
+        With an ETag among the headers, a matching If-None-Match is answered with 304.
+        """
+        self._served[path] = Served(body, {"Content-Type": content_type, **(headers or {})}, status, delay)
+        return self.url(path)
+
+    def hits(self, path: str) -> int:
+        return sum(request.path == path for request in self.requests)
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [
+            web.route("*", "/status/{status}", self._status),
+            web.route("*", "/retry-after/{status}/{value}", self._retry_after),
+            web.route("*", "/flaky/{failures}", self._flaky),
+            web.route("*", "/redirect/{hops}", self._redirect),
+            web.route("*", "/redirect-to", self._redirect_to),
+            web.route("*", "/loop", self._loop),
+            web.route("*", "/no-location", self._no_location),
+            web.route("*", "/slow-headers", self._never),
+            web.route("*", "/drip", self._drip),
+            web.route("*", "/stall", self._stall),
+            web.route("*", "/endless", self._endless),
+            web.route("*", "/chunked/{size}", self._chunked),
+            web.route("*", "/lying-length/{kind}", self._lying_length),
+            web.route("*", "/disconnect", self._disconnect),
+            web.route("*", "/garbage", self._garbage),
+            web.route("*", "/html", self._html),
+            web.route("*", "/empty", self._empty),
+            web.route("*", "/{any:.*}", self._serve),
+        ]
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        served = self._served.get(request.raw_path)
+        if served is None:
+            raise web.HTTPNotFound(text="no such picture")
+        await asyncio.sleep(served.delay)
+        etag = served.headers.get("ETag")
+        if etag and request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers={"ETag": etag})
+        return web.Response(status=served.status, body=served.body, headers=served.headers)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        return web.Response(status=int(request.match_info["status"]), body=picture(), content_type="image/jpeg")
+
+    async def _retry_after(self, request: web.Request) -> web.Response:
+        headers = {"Retry-After": request.match_info["value"]}
+        return web.Response(status=int(request.match_info["status"]), headers=headers)
+
+    async def _flaky(self, request: web.Request) -> web.Response:
+        """Fail as often as the path says, counted for each path and query, then succeed for good."""
+        self._failures[request.raw_path] += 1
+        if self._failures[request.raw_path] <= int(request.match_info["failures"]):
+            raise web.HTTPServiceUnavailable
+        return web.Response(body=picture(), content_type="image/jpeg")
+
+    async def _redirect(self, request: web.Request) -> web.Response:
+        hops = int(request.match_info["hops"])
+        if hops == 0:
+            return web.Response(body=picture(), content_type="image/jpeg")
+        return web.Response(status=302, headers={"Location": f"/redirect/{hops - 1}"})
+
+    async def _redirect_to(self, request: web.Request) -> web.Response:
+        status = int(request.query.get("status", "302"))
+        return web.Response(status=status, headers={"Location": request.query["url"]})
+
+    async def _loop(self, request: web.Request) -> web.Response:
+        return web.Response(status=301, headers={"Location": "/loop"})
+
+    async def _no_location(self, request: web.Request) -> web.Response:
+        return web.Response(status=302)
+
+    async def _never(self, request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def _drip(self, request: web.Request) -> web.StreamResponse:
+        """A byte every 20 ms, without end."""
+        return await _stream(request, b"\xff", pause=0.02)
+
+    async def _stall(self, request: web.Request) -> web.StreamResponse:
+        """Half of a picture, then silence."""
+        response = web.StreamResponse(headers={"Content-Length": str(len(picture()))})
+        await response.prepare(request)
+        await response.write(picture()[: len(picture()) // 2])
+        return await self._never(request)
+
+    async def _endless(self, request: web.Request) -> web.StreamResponse:
+        return await _stream(request, bytes(2**16), pause=0)
+
+    async def _chunked(self, request: web.Request) -> web.StreamResponse:
+        """A body of as many bytes, without Content-Length."""
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(bytes(int(request.match_info["size"])))
+        return response
+
+    async def _lying_length(self, request: web.Request) -> web.StreamResponse:
+        """`larger` announces more bytes than come before the connection ends, `smaller` fewer."""
+        lie = {"larger": 1000, "smaller": -10}[request.match_info["kind"]]
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture()) + lie}\r\n\r\n"
+        return _raw(request, head.encode() + picture())
+
+    async def _disconnect(self, request: web.Request) -> web.StreamResponse:
+        return _raw(request, b"")
+
+    async def _garbage(self, request: web.Request) -> web.StreamResponse:
+        return _raw(request, b"\x00\xffSSH-2.0 this is no HTTP\r\n\r\n")
+
+    async def _html(self, request: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><h1>Not found</h1>", content_type="text/html")
+
+    async def _empty(self, request: web.Request) -> web.Response:
+        return web.Response(content_type="image/jpeg")
+
+
+@dataclass
+class WebhookListener(Server):
+    """Records every POST, whatever the path, and answers with `statuses` one after the other, then with 200."""
+
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"thank you"
+
+    def __post_init__(self) -> None:
+        self._arrived = asyncio.Condition()
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [web.post("/{any:.*}", self._receive)]
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        async with self._arrived:
+            status = self.statuses.pop(0) if self.statuses else 200
+            self._arrived.notify_all()
+        return web.Response(status=status, headers=self.headers, body=self.body)
+
+    async def wait_for(self, posts: int, *, timeout: float = 10.0) -> list[Received]:  # noqa: ASYNC109 (reads best here)
+        """The POSTs so far, once there are `posts` of them; TimeoutError when they do not come."""
+        async with asyncio.timeout(timeout), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.requests) >= posts)
+        return list(self.requests)
+
+
+async def _stream(request: web.Request, piece: bytes, *, pause: float) -> web.StreamResponse:
+    """Send `piece` again and again until the caller hangs up."""
+    response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await response.write(piece)
+            await asyncio.sleep(pause)
+    return response
+
+
+def _raw(request: web.Request, answer: bytes) -> web.StreamResponse:
+    """Send these bytes past aiohttp and hang up."""
+    if request.transport is not None:
+        request.transport.write(answer)
+        request.transport.close()
+    return web.Response()

@@ -1,0 +1,34 @@
+"""What the verbs are given in their tests."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from batches_at_hand import HandClock, NotedQueue
+from imgsvc.bootstrap import Resources, open_workshop
+from imgsvc.services.assets import RetryPolicy, Workshop
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def queue() -> NotedQueue:
+    return NotedQueue()
+
+
+@pytest.fixture
+def parts(resources: Resources, clock: HandClock) -> Resources:
+    """The resources, on a clock that tests move."""
+    return replace(resources, clock=clock)
+
+
+@pytest.fixture
+async def workshop(parts: Resources) -> AsyncIterator[Workshop]:
+    """A worker's, that waits little between attempts."""
+    async with open_workshop(parts) as workshop:
+        yield replace(workshop, retries=RetryPolicy(base=timedelta(milliseconds=5)))

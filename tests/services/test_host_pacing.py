@@ -1,0 +1,171 @@
+"""The pace of each host: halved when it cannot cope, growing back when it can, paused when it asks for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import pytest
+
+from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
+from imgsvc.services.pacing import HostPacer, HostPaused
+
+HOST = "shop.example"
+
+
+@asynccontextmanager
+async def as_many_as_may(pacer: HostPacer, host: str = HOST, *, of: int = 20) -> AsyncIterator[int]:
+    """How many of so many fetches got a slot at one time; they are cancelled afterwards, which teaches nothing."""
+    entered = 0
+
+    async def hold() -> None:
+        nonlocal entered
+        async with pacer.slot(host, "batch"):
+            entered += 1
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(hold()) for _ in range(of)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    yield entered
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def limit_of(pacer: HostPacer, host: str = HOST) -> int:
+    async with as_many_as_may(pacer, host) as entered:
+        return entered
+
+
+async def fail(pacer: HostPacer, error: AssetError, host: str = HOST) -> None:
+    with pytest.raises(type(error)):
+        async with pacer.slot(host, "batch"):
+            raise error
+
+
+async def succeed(pacer: HostPacer, host: str = HOST) -> None:
+    async with pacer.slot(host, "batch"):
+        pass
+
+
+async def test_each_host_gets_the_maximum_for_itself() -> None:
+    pacer = HostPacer(maximum=8)
+    async with as_many_as_may(pacer, "one.example") as one, as_many_as_may(pacer, "other.example") as other:
+        assert (one, other) == (8, 8)
+
+
+@pytest.mark.parametrize("error", [HttpStatusError(429), HttpStatusError(503), ConnectTimeout()], ids=lambda e: e.code)
+async def test_a_host_that_cannot_cope_gets_half_as_many_and_the_others_as_many_as_before(error: AssetError) -> None:
+    pacer = HostPacer(maximum=8)
+    await fail(pacer, error)
+    assert await limit_of(pacer) == 4
+    assert await limit_of(pacer, "other.example") == 8
+
+
+@pytest.mark.parametrize(
+    "error", [HttpStatusError(404), HttpStatusError(500), ReadTimeout(), ConnectError()], ids=lambda e: e.code
+)
+async def test_other_errors_say_nothing_about_the_pace(error: AssetError) -> None:
+    pacer = HostPacer(maximum=8)
+    await fail(pacer, error)
+    assert await limit_of(pacer) == 8
+
+
+async def test_one_fetch_at_a_time_always_remains() -> None:
+    pacer = HostPacer(maximum=8)
+    for _ in range(10):
+        await fail(pacer, HttpStatusError(503))
+    assert await limit_of(pacer) == 1
+
+
+async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
+    pacer = HostPacer(maximum=8)
+    await fail(pacer, HttpStatusError(503))
+    await fail(pacer, HttpStatusError(503))
+    limits = []
+    for _ in range(8):
+        limits.append(await limit_of(pacer))
+        await succeed(pacer)
+    assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
+
+
+# -- Retry-After ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_long_retry_after_pauses_that_host_and_no_other() -> None:
+    pacer = HostPacer(maximum=8)
+    await fail(pacer, HttpStatusError(429, retry_after=60))
+    with pytest.raises(HostPaused) as paused:
+        await succeed(pacer)
+    assert 59 < paused.value.seconds <= 60
+    assert await limit_of(pacer, "other.example") == 8
+
+
+async def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
+    pacer = HostPacer(maximum=8)
+    async with pacer.slot(HOST, "batch"):
+        await fail(pacer, HttpStatusError(429, retry_after=60))
+        with pytest.raises(HostPaused) as paused:
+            await succeed(pacer)
+    assert paused.value.seconds > 59
+
+
+async def test_a_short_pause_is_waited_for() -> None:
+    pacer = HostPacer(maximum=8)
+    started = monotonic()
+    await fail(pacer, HttpStatusError(503, retry_after=0.1))
+    await succeed(pacer)
+    assert 0.1 <= monotonic() - started < 3
+
+
+async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out() -> None:
+    pacer = HostPacer(maximum=1)
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with pacer.slot(HOST, "batch"):
+            asked.set()
+            await told.wait()
+            raise HttpStatusError(503, retry_after=60)
+
+    one = asyncio.create_task(first())
+    await asked.wait()
+    other = asyncio.create_task(succeed(pacer))
+    await asyncio.sleep(0)
+    told.set()
+    one_end, other_end = await asyncio.gather(one, other, return_exceptions=True)
+    assert isinstance(one_end, HttpStatusError)
+    assert isinstance(other_end, HostPaused)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+async def test_hosts_that_cope_are_forgotten() -> None:
+    pacer = HostPacer(maximum=4)
+    for number in range(100):
+        await succeed(pacer, f"{number}.example")
+        await fail(pacer, HttpStatusError(404), f"{number}.example")
+    assert not pacer._hosts
+
+
+async def test_a_host_is_remembered_until_it_copes_again_and_its_pause_is_over() -> None:
+    pacer = HostPacer(maximum=2)
+    await fail(pacer, HttpStatusError(503, retry_after=0.1))
+    assert set(pacer._hosts) == {HOST}
+    await succeed(pacer)
+    assert not pacer._hosts
+
+
+async def test_batches_take_turns_at_a_host() -> None:
+    pacer = HostPacer(maximum=1)
+    served = []
+
+    async def fetch(batch_id: str) -> None:
+        async with pacer.slot(HOST, batch_id):
+            served.append(batch_id)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*[fetch("large") for _ in range(10)], fetch("small"))
+    assert served.index("small") <= 2

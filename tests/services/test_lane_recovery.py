@@ -1,0 +1,205 @@
+"""Runs that die, freeze, stop or are cancelled: nothing is lost, nothing is counted twice."""
+
+import asyncio
+
+import pytest
+from sqlmodel import col, update
+
+from batches_at_hand import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.tables import Asset, Batch
+from imgsvc.domain.status import BatchStatus
+from imgsvc.errors import NotAnImage
+from imgsvc.services.assets import Workshop
+from imgsvc.services.outcomes import Failed, Outcome, Postponed
+from lanes_at_hand import LEASE, flush, until, work
+from origin_server import OriginServer, picture
+
+
+async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
+    """Its origin never answers until `serve` is called again."""
+    return await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=600) for n in range(count)])
+
+
+# -- dead runs --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_assets_of_a_dead_run_are_taken_over_when_their_lease_ends(
+    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+) -> None:
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(3)])
+    await flush(batch.id, parts, token="dead", claim=2)
+    await work(batch.id, parts, workshop)
+    assert [asset.status for asset in await assets_of(parts.sessions, batch.id)] == [
+        "processing", "processing", "succeeded",
+    ]  # fmt: skip
+    await exact(parts.sessions, batch.id)
+
+    clock.forward(LEASE)
+    await work(batch.id, parts, workshop)
+    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert [asset.lost for asset in await assets_of(parts.sessions, batch.id)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("deaths", "status", "code"), [(2, "succeeded", None), (3, "failed", "worker_crash")])
+async def test_an_asset_that_three_runs_died_with_is_given_up_without_being_touched(
+    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock, deaths: int, status: str, code: str
+) -> None:
+    batch = await submitted(parts, [origin.serve("/bomb.jpg", picture())])
+    for number in range(deaths):
+        await flush(batch.id, parts, token=f"dead {number}", claim=1)
+        clock.forward(LEASE)
+    await work(batch.id, parts, workshop)
+    [asset] = await assets_of(parts.sessions, batch.id)
+    assert (asset.status, asset.error_code, asset.lost) == (status, code, deaths)
+    assert origin.hits("/bomb.jpg") == (0 if code else 1)
+    await exact(parts.sessions, batch.id)
+
+
+# -- frozen runs ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_frozen_run_whose_assets_were_taken_over_moves_nothing_when_it_wakes_up(
+    parts: Resources, workshop: Workshop, clock: HandClock
+) -> None:
+    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    first, second = await flush(batch.id, parts, token="frozen", claim=2)
+    clock.forward(LEASE)
+    await flush(batch.id, parts, token="other", claim=1)
+
+    awake: list[Outcome] = [Failed(first, 1, NotAnImage()), Postponed(second, 0, clock())]
+    await flush(batch.id, parts, token="frozen", outcomes=awake)
+    rows = await assets_of(parts.sessions, batch.id)
+    assert [(row.status, row.claim) for row in rows] == [("processing", "other"), ("pending", None)]
+    assert (await exact(parts.sessions, batch.id)).failed == 0
+
+    await flush(batch.id, parts, token="other", outcomes=[Failed(first, 1, NotAnImage())])
+    await flush(batch.id, parts, token="frozen", outcomes=awake)
+    assert (await exact(parts.sessions, batch.id)).errors == {"not_an_image": 1}
+
+
+async def test_a_batch_that_ended_meanwhile_is_not_changed_by_a_late_flush(
+    parts: Resources, workshop: Workshop, clock: HandClock
+) -> None:
+    batch = await submitted(parts, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
+    [asset] = await flush(batch.id, parts, token="frozen", claim=1)
+    ending = [Failed(asset, 1, NotAnImage())]
+    await flush(batch.id, parts, token="frozen", outcomes=ending)
+    ended = await exact(parts.sessions, batch.id)
+    clock.forward(LEASE)
+    assert await flush(batch.id, parts, token="frozen", outcomes=ending, claim=1) == []
+    assert (await exact(parts.sessions, batch.id)).version == ended.version
+    assert len(await deliveries_of(parts.sessions, batch.id)) == 1
+
+
+async def test_a_lane_that_outlives_its_own_leases_does_not_take_over_from_itself(
+    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+) -> None:
+    urls = [origin.serve(f"/{n}.jpg", picture(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
+    batch = await submitted(parts, urls)
+    lane = asyncio.create_task(work(batch.id, parts, workshop, assets=2, flush_assets=1))
+    await until(lambda: len(origin.requests) == 2)
+    clock.forward(LEASE + 1)
+    await lane
+    assert [origin.hits(f"/{n}.jpg") for n in range(5)] == [1] * 5
+    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert {asset.lost for asset in await assets_of(parts.sessions, batch.id)} == {0}
+
+
+# -- stopping ---------------------------------------------------------------------------------------------------------
+
+
+async def handed_back(parts: Resources, batch_id: str) -> bool:
+    rows = await assets_of(parts.sessions, batch_id)
+    await exact(parts.sessions, batch_id)
+    return {(row.status, row.claim, row.attempts, row.lost, row.due_at) for row in rows} == {
+        ("pending", None, 0, 0, parts.clock())
+    }
+
+
+async def test_a_stopping_process_hands_back_and_counts_no_attempt(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch, stopping = await slow_batch(parts, origin), asyncio.Event()
+    lane = asyncio.create_task(work(batch.id, parts, workshop, stopping=stopping, drain=0.05))
+    await until(lambda: len(origin.requests) == 3)
+    stopping.set()
+    assert await lane is True  # there is more to do, for somebody else
+    assert await handed_back(parts, batch.id)
+    assert workshop.memory.idle
+    assert workshop.fetches.idle
+
+
+async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=0.3) for n in range(4)])
+    stopping = asyncio.Event()
+    lane = asyncio.create_task(work(batch.id, parts, workshop, stopping=stopping, assets=2, drain=10))
+    await until(lambda: len(origin.requests) == 2)
+    stopping.set()
+    assert await lane is True
+    assert len(origin.requests) == 2
+    assert (await exact(parts.sessions, batch.id)).succeeded == 2
+
+
+async def test_a_lane_whose_task_is_cancelled_hands_back(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await slow_batch(parts, origin)
+    lane = asyncio.create_task(work(batch.id, parts, workshop))
+    await until(lambda: len(origin.requests) == 3)
+    lane.cancel()
+    await asyncio.gather(lane, return_exceptions=True)
+    assert lane.cancelled()
+    assert await handed_back(parts, batch.id)
+
+
+async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await slow_batch(parts, origin)
+    origin.serve("/1.jpg", picture())
+    assert await work(batch.id, parts, workshop, lifetime=0.1, hand_back_after=0.3) is True
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.succeeded) == ("processing", 1)
+
+
+# -- the batch goes away ----------------------------------------------------------------------------------------------
+
+
+async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await slow_batch(parts, origin)
+    origin.serve("/0.jpg", picture(), delay=0.3)
+    lane = asyncio.create_task(work(batch.id, parts, workshop))
+    await until(lambda: len(origin.requests) == 3)
+    async with parts.sessions.write() as session:
+        counters = await batch_queries.lock(session, batch.id)
+        assert counters is not None
+        counters.processing, counters.cancelled = 0, 3
+        await batch_queries.save_counters(session, batch.id, counters)
+        await batch_queries.move(session, batch.id, BatchStatus.CANCELLED)
+        await session.exec(update(Asset).values(status="cancelled", claim=None))
+    version = (await batch_of(parts.sessions, batch.id)).version
+
+    assert await asyncio.wait_for(lane, 10) is False
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.cancelled, batch.version) == ("cancelled", 3, version)
+    assert workshop.memory.idle
+
+
+async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await slow_batch(parts, origin)
+    origin.serve("/0.jpg", picture(), delay=0.3)
+    lane = asyncio.create_task(work(batch.id, parts, workshop))
+    await until(lambda: len(origin.requests) == 3)
+    async with parts.sessions.write() as session:
+        await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=parts.clock()))
+    assert await asyncio.wait_for(lane, 10) is False
+    assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"processing"}
+    assert workshop.memory.idle

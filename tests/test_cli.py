@@ -1,0 +1,153 @@
+"""The command line: help, what ends at once, and refusals in words."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from standardwebhooks import Webhook
+from typer.testing import CliRunner, Result
+
+from imgsvc.cli import app
+from stack import SECRET
+
+COMMANDS: tuple[list[str], ...] = (
+    [],
+    ["up"],
+    ["api"],
+    ["worker"],
+    ["db"],
+    ["db", "upgrade"],
+    ["keys"],
+    ["keys", "secret"],
+)
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A command sets up the logging of its process, which here is everybody's."""
+    root = logging.getLogger()
+    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("imgsvc").level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("imgsvc").setLevel(ours)
+
+
+def imgsvc(*words: str, **settings: str) -> Result:
+    """Run a command with IMGSVC_… settings in its environment."""
+    environment = {f"IMGSVC_{name.upper()}": value for name, value in settings.items()}
+    return CliRunner().invoke(app, words, env={"COLUMNS": "200", **environment})
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = imgsvc(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: " in result.output
+    assert all(option in result.output for option in {"up": ["--host", "--port", "--data-dir", "--workers"]}.get(
+        " ".join(command), []
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [[], ["db"], ["keys"]], ids=" ".join)
+def test_a_command_that_is_not_complete_shows_its_help(command: list[str]) -> None:
+    assert "Usage: " in imgsvc(*command).output
+
+
+def test_upgrading_the_database_makes_it_and_can_be_repeated(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = imgsvc("db", "upgrade", data_dir=str(tmp_path))
+        assert (result.exit_code, result.stdout) == (0, "The database has the newest schema.\n")
+    assert (tmp_path / "imgsvc.db").exists()
+
+
+def test_the_secret_of_the_webhooks_stays_the_same_and_signs(tmp_path: Path) -> None:
+    imgsvc("db", "upgrade", data_dir=str(tmp_path))
+    first, second = [imgsvc("keys", "secret", data_dir=str(tmp_path)) for _ in range(2)]
+    assert first.exit_code == 0
+    assert first.stdout == second.stdout
+    secret = first.stdout.rstrip("\n")
+    assert secret.startswith("whsec_")
+    assert "\n" not in secret
+    Webhook(secret)  # refuses what is no secret
+
+
+def test_two_databases_have_different_secrets(tmp_path: Path) -> None:
+    secrets = set()
+    for name in "ab":
+        imgsvc("db", "upgrade", data_dir=str(tmp_path / name))
+        secrets.add(imgsvc("keys", "secret", data_dir=str(tmp_path / name)).stdout)
+    assert len(secrets) == 2
+
+
+def test_a_secret_in_the_settings_wins(tmp_path: Path) -> None:
+    result = imgsvc("keys", "secret", data_dir=str(tmp_path), webhook_secret=SECRET)
+    assert result.stdout == f"{SECRET}\n"
+
+
+def test_a_secret_that_cannot_be_read_is_an_error_in_words(tmp_path: Path) -> None:
+    result = imgsvc("keys", "secret", data_dir=str(tmp_path))
+    assert result.exit_code == 1
+    assert "imgsvc db upgrade" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("max_rows", "many"),
+        ("connect_timeout", "0"),
+        ("total_timeout", "46"),
+        ("allowed_networks", "10.0.0.0/8,nonsense"),
+        ("public_url", "shop"),
+        ("log_level", "LOUD"),
+        ("sweep_interval", "61"),
+        ("database_url", "postgres://db/imgsvc"),
+        ("redis_url", "127.0.0.1:6379"),
+        ("webhook_secret", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("webhook_secret", "whsec_c2hvcnQ="),
+        ("webhook_secret", "whsec_no base 64 at all no base 64 at all"),
+    ],
+)
+@pytest.mark.parametrize("command", [["api"], ["up"], ["worker"], ["db", "upgrade"]], ids=" ".join)
+def test_a_wrong_setting_ends_every_command_with_its_name(
+    tmp_path: Path, command: list[str], setting: str, value: str
+) -> None:
+    result = imgsvc(*command, data_dir=str(tmp_path), **{setting: value})
+    assert result.exit_code == 2
+    assert f"IMGSVC_{setting.upper()}: " in result.stderr
+    assert value not in result.output or "secret" not in setting
+    assert "Traceback" not in result.output
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    result = imgsvc("db", "upgrade", data_dir=str(tmp_path), max_rows="0", max_pixels="0")
+    assert "IMGSVC_MAX_ROWS: " in result.stderr
+    assert "IMGSVC_MAX_PIXELS: " in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_settings_that_do_not_fit_together_are_refused_in_words(tmp_path: Path) -> None:
+    result = imgsvc("db", "upgrade", data_dir=str(tmp_path), lease="600")
+    assert result.exit_code == 2
+    assert "IMGSVC_LEASE" in result.stderr
+    assert "IMGSVC_JOB_TIMEOUT" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["api", "up"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
+def test_listening_where_others_can_reach_it_is_refused_in_words(tmp_path: Path, command: str, host: str) -> None:
+    result = imgsvc(command, "--host", host, data_dir=str(tmp_path))
+    assert result.exit_code == 2
+    assert f"Refusing to listen on {host}" in result.stderr
+    assert "proxy" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["api", "--port", "0"], ["worker", "--processes", "0"], ["up", "--workers", "65"]])
+def test_a_number_out_of_bounds_is_refused(tmp_path: Path, words: list[str]) -> None:
+    result = imgsvc(*words, data_dir=str(tmp_path))
+    assert result.exit_code == 2
+    assert words[1] in result.stderr

@@ -1,0 +1,105 @@
+"""Colours: CMYK, wide profiles, deep grey."""
+
+import pytest
+from PIL import Image
+
+from imgsvc.domain.images import CodecLimits, compress
+from imgsvc.domain.specs import Format, Spec
+from pictures import (
+    BLUE,
+    RED,
+    cmyk_jpeg,
+    decoded,
+    distance,
+    encoded,
+    grey16_png,
+    pixel,
+    quarters,
+    wide_gamut_profile,
+)
+
+pytestmark = pytest.mark.usefixtures("prepared_pillow")
+
+
+def written(data: bytes, spec: Spec | None = None) -> Image.Image:
+    return decoded(compress(data, [spec or Spec(quality=95)], CodecLimits()).renditions[0].data)
+
+
+@pytest.mark.parametrize(
+    ("inks", "seen"),
+    [((0, 255, 255, 0), (255, 0, 0)), ((255, 255, 0, 0), (0, 0, 255)), ((0, 0, 0, 0), (255, 255, 255))],
+)
+def test_printing_colours_are_seen_as_they_print(inks: tuple[int, int, int, int], seen: tuple[int, ...]) -> None:
+    picture = written(cmyk_jpeg(inks))
+    assert picture.mode == "RGB"
+    assert distance(pixel(picture, (9, 9)), seen) < 40
+
+
+def test_a_picture_for_print_is_never_kept_as_it_was() -> None:
+    image = Image.new("CMYK", (640, 480), (0, 255, 255, 0))
+    result = compress(encoded(image, "JPEG", quality=1), [Spec(quality=95)], CodecLimits()).renditions[0]
+    assert result.action == "compressed"
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_wide_profile_is_applied_and_left_out(image_format: str) -> None:
+    data = encoded(Image.new("RGB", (32, 32), RED), image_format, icc_profile=wide_gamut_profile())
+    picture = written(data)
+    assert distance(pixel(picture, (9, 9)), BLUE) < 30, "the profile of the test swaps red and blue"
+    assert "icc_profile" not in picture.info
+
+
+def test_a_wide_profile_is_applied_to_palettes_and_under_alpha() -> None:
+    palette = encoded(Image.new("RGB", (32, 32), RED).quantize(2), "PNG", icc_profile=wide_gamut_profile())
+    assert distance(pixel(written(palette), (9, 9)), BLUE) < 30
+    image = Image.new("RGBA", (32, 32), (*RED, 100))
+    assert distance(pixel(written(encoded(image, "PNG", icc_profile=wide_gamut_profile())), (9, 9)), (*BLUE, 100)) < 30
+
+
+def test_the_usual_profile_changes_no_colour_and_forces_nothing() -> None:
+    srgb = wide_gamut_profile().replace("Swap".encode("utf-16-be"), "sRGB".encode("utf-16-be"))
+    data = encoded(Image.new("RGB", (32, 32), RED).quantize(2), "PNG", icc_profile=srgb)
+    assert pixel(written(data), (9, 9)) == (*RED, 255)
+
+
+@pytest.mark.parametrize("profile", [b"junk", b"\0" * 200, wide_gamut_profile()[:140]])
+def test_a_broken_profile_is_ignored(profile: bytes) -> None:
+    assert distance(pixel(written(encoded(quarters(), "JPEG", icc_profile=profile)), (9, 9)), RED) < 30
+
+
+def test_grey_stays_grey() -> None:
+    grey = Image.linear_gradient("L")
+    assert written(encoded(grey, "JPEG")).mode == "L"
+    assert written(encoded(grey, "JPEG", icc_profile=wide_gamut_profile())).mode == "L"
+
+
+def test_deep_grey_is_scaled_and_not_clipped() -> None:
+    picture = written(grey16_png((0, 16_384, 32_768, 65_535)), Spec(format=Format.png))
+    assert [pixel(picture, (x, 9))[0] for x in (10, 30, 50, 70)] == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"), [("I", (0, 32_768, 65_535)), ("F", (0.0, 0.5, 1.0)), ("F", (-1000.0, 0.0, 1000.0))]
+)
+def test_what_a_scientific_tiff_holds_is_scaled_to_what_can_be_seen(mode: str, values: tuple[float, ...]) -> None:
+    image = Image.new(mode, (60, 20))
+    for index, value in enumerate(values):
+        image.paste(value if mode == "F" else int(value), (index * 20, 0, index * 20 + 20, 20))
+    picture = written(encoded(image, "TIFF"), Spec(format=Format.png))
+    seen = [pixel(picture, (x, 9))[0] for x in (10, 30, 50)]
+    assert distance(tuple(seen), (0, 127, 255)) <= 1
+
+
+def test_a_transparent_shade_of_deep_grey_stays_transparent() -> None:
+    image = decoded(grey16_png())
+    picture = written(encoded(image, "PNG", transparency=16_384)).convert("RGBA")
+    assert [pixel(picture, (x, 9))[3] for x in (10, 30, 50)] == [255, 0, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"])
+def test_every_mode_of_a_tiff_becomes_a_picture(mode: str) -> None:
+    image = Image.new(mode, (40, 30)) if mode in {"LAB", "I;16"} else quarters(40, 30).convert("L").convert(mode)
+    if mode not in {"I", "F", "I;16", "LAB", "1", "L", "LA"}:
+        image = quarters(40, 30).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
+    for wanted in (Format.jpeg, Format.png, Format.webp):
+        assert written(encoded(image, "TIFF"), Spec(format=wanted)).size == (40, 30)

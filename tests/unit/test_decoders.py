@@ -1,0 +1,156 @@
+"""What is let in: formats, limits known from the header, damaged files."""
+
+import warnings
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from imgsvc.domain.images import CodecLimits, MorePixels, compress
+from imgsvc.domain.specs import Format, Spec
+from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels, UnsupportedFormat
+from pictures import animation, decoded, encoded, huge_png, oriented, photo_jpeg, pixel, quarters, scene, truncated
+
+pytestmark = pytest.mark.usefixtures("prepared_pillow")
+LIMITS = CodecLimits()
+
+
+def reason(data: bytes, limits: CodecLimits = LIMITS, spec: Spec | None = None) -> CodecError:
+    with pytest.raises(CodecError) as caught:
+        compress(data, [spec or Spec()], limits)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<!doctype html><html><body>404</body></html>",
+        b'{"error": "gone"}',
+        b"Not found",
+        b"\0" * 64,
+        b"\x1f\x8b\x08",
+    ],
+)
+def test_what_is_no_picture_is_called_so(data: bytes) -> None:
+    assert type(reason(data)) is NotAnImage
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"%PDF-1.7\n", "PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        (b"8BPS\0\1" + bytes(40), "Photoshop"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "SVG"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- logo -->\n<svg width='9'/>", "SVG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(40), "HEIC"),
+        (b"\xff\x0a" + bytes(40), "JPEG XL"),
+        (b"P6 2 2 255\n" + bytes(12), "Netpbm"),
+        (encoded(quarters(), "DDS"), "DDS"),
+    ],
+)
+def test_a_picture_in_a_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
+    error = reason(data)
+    assert type(error) is UnsupportedFormat
+    assert name in error.detail
+
+
+def test_formats_can_be_taken_off_the_list() -> None:
+    error = reason(encoded(quarters(), "PNG"), CodecLimits(formats=("JPEG",)))
+    assert type(error) is UnsupportedFormat
+    assert "PNG" in error.detail
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "GIF"])
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_an_incomplete_picture_is_damaged_and_not_delivered_half_grey(image_format: str, share: float) -> None:
+    assert type(reason(truncated(encoded(scene(200, 150), image_format), share))) is DecodeError
+
+
+def test_a_picture_with_a_broken_header_is_damaged_and_not_something_else() -> None:
+    assert type(reason(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)) is DecodeError
+    assert type(reason(b"\xff\xd8\xff\xe0\0")) is DecodeError
+
+
+# -- pixels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [7_072, 10_001, 14_000, 60_000])
+def test_too_many_pixels_are_refused_from_the_header_alone(side: int) -> None:
+    assert type(reason(huge_png(side, side))) is TooManyPixels
+
+
+def test_as_many_pixels_as_allowed_are_let_through_to_the_decoder() -> None:
+    assert type(reason(huge_png(10_000, 5_000))) is DecodeError, "there is nothing behind the header"
+
+
+@pytest.mark.parametrize("side", [8_000, 100_000])
+def test_the_message_names_the_limit(side: int) -> None:
+    assert "50 million" in reason(huge_png(side, side)).detail
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "AVIF"])
+def test_the_frames_of_an_animation_count_together(image_format: str) -> None:
+    data = animation(image_format, count=4, size=(48, 32))
+    limits = CodecLimits(max_pixels=48 * 32 * 3)
+    assert type(reason(data, limits)) is TooManyPixels
+    compress(data, [Spec(format=Format.jpeg)], limits)  # only the first frame is decoded
+
+
+@pytest.mark.parametrize("side", [9_600, 14_000])  # where Pillow left alone warns, and where it refuses
+def test_pillow_that_was_not_prepared_changes_nothing(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
+    warnings.simplefilter("error")
+    assert type(reason(huge_png(side, side))) is TooManyPixels
+
+
+def test_more_pixels_than_reserved_are_asked_for_before_decoding() -> None:
+    data = photo_jpeg(100, 80)
+    with pytest.raises(MorePixels) as caught:
+        compress(truncated(data, 0.3), [Spec()], LIMITS, max_pixels_now=7_999)
+    assert caught.value.pixels == 8_000
+    assert compress(data, [Spec()], LIMITS, max_pixels_now=8_000).renditions
+
+
+def test_more_pixels_than_allowed_are_not_worth_reserving() -> None:
+    with pytest.raises(TooManyPixels):
+        compress(huge_png(), [Spec()], LIMITS, max_pixels_now=1_000)
+
+
+# -- faults that do not show ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("junk", [b"Exif\0\0", b"Exif\0\0junk" * 9, b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12" * 60])
+def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(junk: bytes) -> None:
+    result = compress(encoded(quarters(), "JPEG", exif=junk), [Spec(keep_metadata="all", quality=95)], LIMITS)
+    assert decoded(result.renditions[0].data).size == (60, 40)
+
+
+def test_a_broken_exif_block_in_a_comment_is_no_reason_either() -> None:
+    comments = PngInfo()
+    comments.add_text("Raw profile type exif", "\nexif\n4\nnot hexadecimal\n")
+    assert compress(encoded(quarters(), "PNG", pnginfo=comments), [Spec()], LIMITS).renditions
+
+
+@pytest.mark.parametrize("value", [0, 9, 65_535])
+def test_an_orientation_that_does_not_exist_is_upright(value: int) -> None:
+    result = compress(oriented(value), [Spec()], LIMITS)
+    assert pixel(decoded(result.renditions[0].data), (2, 2))[0] > 200
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "PNG"])
+def test_an_animation_that_breaks_off_ends_there(image_format: str) -> None:
+    data = animation(image_format, count=4, size=(120, 90))
+    result = compress(truncated(data, 0.75), [Spec(format=Format.webp)], LIMITS)
+    frames = getattr(decoded(result.renditions[0].data), "n_frames", 1)
+    assert 1 <= frames < 4
+
+
+def test_an_apng_whose_frames_are_all_broken_shows_its_still() -> None:
+    frames = [quarters(), quarters().transpose(Image.Transpose.ROTATE_180)]
+    data = encoded(scene(60, 40), "PNG", save_all=True, default_image=True, append_images=frames, duration=100)
+    cut = data[: data.rindex(b"fdAT") - 80]
+    result = compress(cut[: cut.index(b"fcTL") + 30], [Spec(format=Format.jpeg), Spec(format=Format.webp)], LIMITS)
+    assert [rendition.width for rendition in result.renditions] == [60, 60]

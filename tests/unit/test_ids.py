@@ -1,0 +1,99 @@
+"""Identifiers: their order, their safety, and the way back from a key to its asset."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgsvc.domain.ids import new_id, parse_rendition_key, rendition_key, slug
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+BATCH_ID = "bat_01kjf0v2x8e4d7t1q9w5r3m6nz"
+
+
+def test_an_id_has_its_prefix_and_26_characters_that_can_be_read_over_the_phone() -> None:
+    assert re.fullmatch(r"evt_[0-9a-hjkmnp-tv-z]{26}", new_id("evt", NOW))
+
+
+def test_ids_sort_by_the_time_they_were_made() -> None:
+    moments = [NOW + timedelta(milliseconds=step) for step in range(200)]
+    ids = [new_id("bat", moment) for moment in moments]
+    assert ids == sorted(ids)
+
+
+def test_ids_of_one_moment_differ_in_80_bits_and_share_the_ten_characters_of_the_time() -> None:
+    ids = {new_id("bat", NOW) for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert len({made[:14] for made in ids}) == 1
+    assert all(len({made[place] for made in ids}) > 16 for place in range(14, 30))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Running Shoe", "running-shoe"),
+        ("  Crème brûlée – № 5! ", "creme-brulee-no-5"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("靴", "image"),
+        ("---", "image"),
+        ("", "image"),
+        ("a" * 39 + " b", "a" * 39),
+    ],
+)
+def test_a_slug_reminds_of_its_text(text: str, expected: str) -> None:
+    assert slug(text) == expected
+
+
+@given(st.text())
+def test_a_slug_is_safe_in_any_url_and_file_name(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", slug(text))
+    assert len(slug(text)) <= 40
+
+
+def key_of(**changed: str | int) -> str:
+    parts = {"position": 7, "slug": "shoe", "name": "main", "digest": "0a1b2c3d", "extension": "jpg", **changed}
+    return rendition_key(batch_id=BATCH_ID, **parts)  # type: ignore[arg-type]
+
+
+def test_the_key_of_the_main_rendition_does_not_name_it_and_the_others_do() -> None:
+    assert key_of() == f"{BATCH_ID}/7-shoe-0a1b2c3d.jpg"
+    assert key_of(name="thumb", extension="webp") == f"{BATCH_ID}/7-shoe-thumb-0a1b2c3d.webp"
+
+
+@given(
+    st.integers(0, 249_999),
+    st.text(),
+    st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True),
+    st.sampled_from(["jpg", "png", "webp", "avif", "gif"]),
+)
+def test_every_key_that_is_made_leads_back_to_its_asset(position: int, text: str, name: str, extension: str) -> None:
+    key = key_of(position=position, slug=slug(text), name=name, extension=extension)
+    assert parse_rendition_key(key) == (BATCH_ID, position)
+
+
+def test_a_batch_id_that_is_made_stands_in_a_key() -> None:
+    made = new_id("bat", NOW)
+    assert parse_rendition_key(f"{made}/0-image-0a1b2c3d.png") == (made, 0)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        f"{BATCH_ID}/",
+        f"{BATCH_ID}/7.jpg",
+        f"{BATCH_ID}/-shoe-0a1b2c3d.jpg",
+        f"{BATCH_ID}/7-shoe/../../other.jpg",
+        f"../{BATCH_ID}/7-shoe-0a1b2c3d.jpg",
+        f"{BATCH_ID}/7-shoe-0a1b2c3d.jpg\n",
+        f"{BATCH_ID}/7-shoe-0a1b2c3d",
+        f"{BATCH_ID}/9999999999-shoe-0a1b2c3d.jpg",
+        f"{BATCH_ID[:-1]}/7-shoe-0a1b2c3d.jpg",
+        f"evt{BATCH_ID[3:]}/7-shoe-0a1b2c3d.jpg",
+        f".check-{'0' * 16}",
+    ],
+)
+def test_a_key_that_no_rendition_can_have_is_none(key: str) -> None:
+    assert parse_rendition_key(key) is None

@@ -1,0 +1,75 @@
+"""What a caller may wish for."""
+
+import pytest
+from pydantic import ValidationError
+
+from imgsvc.domain.specs import Format, Spec
+
+
+def test_a_spec_without_wishes_is_quality_50_in_the_original_format() -> None:
+    spec = Spec()
+    assert (spec.name, spec.quality, spec.format, spec.background) == ("main", 50, Format.original, "#ffffff")
+    assert (spec.max_width, spec.max_height, spec.keep_metadata) == (None, None, "copyright")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("quality", 0),
+        ("quality", 96),
+        ("format", "gif"),
+        ("max_width", 0),
+        ("max_height", 20_001),
+        ("background", "no colour"),
+        ("background", "#12345"),
+        ("keep_metadata", "some"),
+        ("name", ""),
+        ("name", "Main"),
+        ("name", "-main"),
+        ("name", "main\n"),
+        ("name", "a/b"),
+        ("name", "a" * 33),
+        ("width", 5),
+    ],
+)
+def test_what_no_rendition_can_be_is_refused_by_field(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        Spec.model_validate({field: value})
+    assert [error["loc"] for error in refusal.value.errors()] == [(field,)]
+
+
+@pytest.mark.parametrize("colour", ["white", "#fff", "#00ff00", "rgb(1, 2, 3)"])
+def test_a_background_is_any_usual_notation_of_a_colour(colour: str) -> None:
+    assert Spec(background=colour).background == colour
+
+
+def test_a_spec_cannot_be_changed_and_equal_ones_count_as_one() -> None:
+    with pytest.raises(ValidationError):
+        Spec().quality = 60  # type: ignore[misc]
+    assert len({Spec(quality=60), Spec(quality=60), Spec()}) == 2
+
+
+def test_a_spec_survives_its_way_through_the_database() -> None:
+    spec = Spec(name="thumb", format=Format.webp, max_width=200, keep_metadata="none")
+    assert Spec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_every_field_says_in_the_api_what_it_does() -> None:
+    assert all(field.description for field in Spec.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("size", "limits", "fitted"),
+    [
+        ((400, 300), {}, (400, 300)),
+        ((400, 300), {"max_width": 200}, (200, 150)),
+        ((400, 300), {"max_height": 30}, (40, 30)),
+        ((400, 300), {"max_width": 200, "max_height": 30}, (40, 30)),
+        ((400, 300), {"max_width": 4000, "max_height": 3000}, (400, 300)),
+        ((4000, 3), {"max_width": 100}, (100, 1)),
+    ],
+)
+def test_limits_only_shrink_and_keep_the_proportions(
+    size: tuple[int, int], limits: dict[str, int], fitted: tuple[int, int]
+) -> None:
+    assert Spec.model_validate(limits).fitted(size) == fitted
