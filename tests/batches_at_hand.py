@@ -8,7 +8,7 @@ from typing import Any
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from imgsvc.bootstrap import Resources, submit_rules
+from imgsvc.bootstrap import Resources, manifest_limits
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries import deliveries as delivery_queries
@@ -16,9 +16,9 @@ from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt
 from imgsvc.domain.specs import Spec
 from imgsvc.errors import QueueUnavailable
-from imgsvc.services import batches
-from imgsvc.services.batches import Upload
+from imgsvc.services import submitting
 from imgsvc.services.ports import JobQueue
+from imgsvc.services.submitting import Upload
 
 
 @dataclass
@@ -70,14 +70,14 @@ async def submitted(
     parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
 ) -> Batch:
     """A batch of this CSV, or of these URLs, one product each; `fields` are those of `Upload`."""
-    return await batches.submit(
+    return await submitting.submit(
         Upload(upload if isinstance(upload, bytes) else manifest(upload), **fields),
         api_key_id=LOCAL_KEY,
         sessions=parts.sessions,
         queue=queue or parts.queue,
         links=parts.links,
         clock=parts.clock,
-        rules=submit_rules(parts.settings),
+        limits=manifest_limits(parts.settings),
     )
 
 

@@ -18,6 +18,7 @@ from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_worksh
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
+from imgsvc.logs import configure_logging
 from imgsvc.worker.jobs import Parts
 from imgsvc.worker.main import build_worker
 from origin_server import OriginServer, WebhookListener
@@ -32,6 +33,7 @@ def clean_environment() -> Iterator[None]:
             if name.startswith("IMGSVC_"):
                 patch.delenv(name)
         patch.setitem(Settings.model_config, "env_file", None)
+        configure_logging("WARNING")  # structlog's own default prints every local variable of a traceback
         yield
 
 

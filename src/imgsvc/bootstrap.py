@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 from imgsvc.adapters.outbound import FetchLimits, Outbound
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
@@ -13,7 +12,6 @@ from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.domain.images import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest import ManifestLimits
 from imgsvc.services.assets import RetryPolicy, Workshop
-from imgsvc.services.batches import SubmitRules
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
 from imgsvc.services.lanes import LanePolicy
@@ -92,14 +90,13 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     )
 
 
-def submit_rules(settings: Settings) -> SubmitRules:
-    limits = ManifestLimits(
+def manifest_limits(settings: Settings) -> ManifestLimits:
+    return ManifestLimits(
         max_rows=settings.max_rows,
         max_assets=settings.max_assets,
         max_urls_per_row=settings.max_urls_per_row,
         max_url_length=settings.max_url_length,
     )
-    return SubmitRules(limits, retention=timedelta(days=settings.retention_days))
 
 
 def lane_policy(settings: Settings) -> LanePolicy:

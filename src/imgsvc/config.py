@@ -47,7 +47,6 @@ class Settings(BaseSettings):
     max_assets: int = Field(250_000, ge=1, description="Distinct URLs of a manifest")
     max_urls_per_row: int = Field(100, ge=1, description="URLs in one row")
     max_url_length: int = Field(2_048, ge=16, le=8_192, description="Characters of a URL")
-    retention_days: float = Field(30, gt=0, description="Days until a finished batch may be removed")
 
     # Fetching
     allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(

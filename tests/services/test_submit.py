@@ -2,7 +2,6 @@
 
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -46,7 +45,7 @@ async def test_a_batch_is_stored_as_it_was_asked_for_and_its_lanes_are_woken(
     assert (batch.product_count, batch.url_count, batch.asset_count) == (3, 3, 3)
     assert [Spec.model_validate(spec) for spec in batch.specs] == list(specs)
     assert (batch.filename, batch.extra, batch.webhook_url) == ("shop.csv", {"shop": "1"}, "http://a.example/")
-    assert batch.expires_at == parts.clock() + timedelta(days=30)
+    assert batch.expires_at is None  # nothing removes batches yet
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"pending"}
     assert queue.lanes == [batch.id]
     assert queue.deliveries == []

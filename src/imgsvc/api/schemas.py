@@ -90,7 +90,7 @@ class BatchOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    expires_at: datetime | None
+    expires_at: datetime | None = Field(description="When it will be removed; null while batches are kept for good.")
     links: LinksOut
 
 

@@ -16,7 +16,7 @@ from imgsvc.domain.manifest import Columns, OnInvalid
 from imgsvc.domain.specs import Compression, Spec
 from imgsvc.domain.urls import why_invalid
 from imgsvc.errors import BlockedAddress, InvalidUpload, InvalidUrl, Problem, UnsupportedMediaType
-from imgsvc.services.batches import Upload
+from imgsvc.services.submitting import Upload
 
 MULTIPART = "multipart/form-data"
 CSV_TYPES = ("text/csv", "application/csv", "text/plain")

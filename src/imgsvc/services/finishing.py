@@ -1,5 +1,6 @@
 """The end of a batch: its final status and the announcement, in the transaction that brought its open assets to 0."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -10,23 +11,51 @@ from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
 from imgsvc.domain.webhooks import event_body
+from imgsvc.logs import get_logger
+from imgsvc.services.deliveries import wake
 from imgsvc.services.links import Links
+from imgsvc.services.ports import JobQueue
 from imgsvc.services.summaries import event_data
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A batch that has just ended, and the delivery that announces it, if it has a webhook."""
+
+    batch_id: str
+    status: str
+    succeeded: int
+    failed: int
+    delivery_id: str | None
 
 
 async def finish(
     session: AsyncSession, batch_id: str, counters: Counters, *, links: Links, now: datetime
-) -> str | None:
-    """Move a locked batch without open assets to its final status; returns the id of the delivery, if it has one."""
+) -> Ended | None:
+    """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed)
     if not await batch_queries.move(session, batch_id, status, finished_at=now):
         return None
     batch = await batch_queries.get(session, batch_id)
-    if batch is None or batch.webhook_url is None:
-        return None
-    delivery = announcement(batch, links=links, now=now)
-    session.add(delivery)
-    return delivery.id
+    delivery = announcement(batch, links=links, now=now) if batch and batch.webhook_url else None
+    if delivery:
+        session.add(delivery)
+    return Ended(batch_id, status, counters.succeeded, counters.failed, delivery.id if delivery else None)
+
+
+async def tell(ended: Ended, *, queue: JobQueue) -> None:
+    """After the commit: log the end and wake the delivery."""
+    log.info(
+        "batch_ended",
+        batch_id=ended.batch_id,
+        status=str(ended.status),
+        succeeded=ended.succeeded,
+        failed=ended.failed,
+    )
+    if ended.delivery_id:
+        await wake(ended.delivery_id, attempts=0, queue=queue)
 
 
 def announcement(batch: Batch, *, links: Links, now: datetime) -> Delivery:

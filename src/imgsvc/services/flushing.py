@@ -16,18 +16,18 @@ from imgsvc.db.queries.batches import Counters
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import Clock
-from imgsvc.services.finishing import finish
+from imgsvc.services.finishing import Ended, finish
 from imgsvc.services.links import Links
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What a flush did: the assets it claimed, whether more are due, and the webhook delivery it wrote at the end."""
+    """What a flush did: the assets it claimed, whether more are due, and the end of the batch if it brought it."""
 
     claimed: Sequence[Claimed]
     more_due: bool
-    delivery_id: str | None
+    ended: Ended | None
 
 
 @stamina.retry(on=DatabaseUnavailable, attempts=5, wait_initial=0.2, wait_max=3, timeout=20)
@@ -61,9 +61,9 @@ async def flush(
             await batch_queries.save_counters(session, batch_id, counters)
         if claims.assets:
             await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
-        delivery_id = await finish(session, batch_id, counters, links=links, now=now) if counters.open == 0 else None
+        ended = await finish(session, batch_id, counters, links=links, now=now) if counters.open == 0 else None
         more_due = counters.open > 0 and await asset_queries.any_due(session, batch_id, now)
-    return Flushed(claims.assets, more_due, delivery_id)
+    return Flushed(claims.assets, more_due, ended)
 
 
 async def _settle(

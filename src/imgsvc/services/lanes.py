@@ -15,7 +15,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services import flushing
 from imgsvc.services.assets import Workshop
 from imgsvc.services.clock import Clock
-from imgsvc.services.deliveries import wake
+from imgsvc.services.finishing import tell
 from imgsvc.services.links import Links
 from imgsvc.services.outcomes import Outcome, Postponed
 from imgsvc.services.ports import JobQueue
@@ -126,8 +126,8 @@ class Lane:
         for asset in flushed.claimed:
             work = self.workshop.make(asset, batch_id=self.batch_id, specs=self.specs)
             self.in_flight[asyncio.create_task(work)] = asset
-        if flushed.delivery_id:
-            await wake(flushed.delivery_id, attempts=0, queue=self.queue)
+        if flushed.ended:
+            await tell(flushed.ended, queue=self.queue)
         return flushed
 
     async def _wait_for_a_flush(self) -> None:

@@ -12,10 +12,10 @@ from imgsvc.api.examples import UPLOAD_OPENAPI
 from imgsvc.api.refusals import documented, refused_upload
 from imgsvc.api.schemas import BatchOut, ProductPage, batch_out, product_out
 from imgsvc.api.uploads import read_upload
-from imgsvc.bootstrap import submit_rules
+from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
-from imgsvc.services import batches, reports
+from imgsvc.services import batches, reports, submitting
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -52,14 +52,14 @@ async def create_batch(request: Request, response: Response, caller: Caller, res
     spellings of the headers are understood; other columns are kept and returned.
     """
     upload = await read_upload(request, allowed_networks=resources.settings.allowed_networks)
-    batch = await batches.submit(
+    batch = await submitting.submit(
         upload,
         api_key_id=caller,
         sessions=resources.sessions,
         queue=resources.queue,
         links=resources.links,
         clock=resources.clock,
-        rules=submit_rules(resources.settings),
+        limits=manifest_limits(resources.settings),
     )
     response.headers["Location"] = f"/v1/batches/{batch.id}"
     return batch_out(batch, None, resources.links)
