@@ -98,11 +98,18 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
     assert len(await attempts_of(parts.sessions, delivery.id)) == 1
 
 
-async def test_an_attempt_that_two_runs_made_is_recorded_once(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+@pytest.mark.parametrize(("late", "early", "status"), [(200, 500, "pending"), (500, 200, "delivered")])
+async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record_it(
+    parts: Resources,
+    listener: WebhookListener,
+    queue: NotedQueue,
+    clock: HandClock,
+    late: int,
+    early: int,
+    status: str,
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
-    listener.statuses = [200, 500]
+    listener.statuses = [late, early]
 
     class Frozen(EventfulEndpoint):
         async def happens(self) -> None:
@@ -111,10 +118,10 @@ async def test_an_attempt_that_two_runs_made_is_recorded_once(
 
     after = await deliver(parts, delivery, queue=queue, endpoint=Frozen(parts))
     assert len(listener.requests) == 2
-    assert (after.status, after.attempts) == ("pending", 1)
+    assert (after.status, after.attempts) == (status, 1)
     [attempt] = await attempts_of(parts.sessions, delivery.id)
-    assert attempt.http_status == 500
-    assert queue.deliveries == [(delivery.id, 2, after.due_at)]
+    assert attempt.http_status == early
+    assert queue.deliveries == ([(delivery.id, 2, after.due_at)] if status == "pending" else [])
 
 
 async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: NotedQueue) -> None:
