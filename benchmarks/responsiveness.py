@@ -8,6 +8,7 @@ Lag is how much later than asked a timer of 5 ms comes back.
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +20,9 @@ import uvloop
 
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
+from imgsvc.cli import SWITCH_INTERVAL
 from imgsvc.config import Settings
+from imgsvc.logs import configure_logging
 from imgsvc.services import lanes
 from imgsvc.up import upgrade_database
 from processes import SERVICE_PORT, origin, service
@@ -121,6 +124,8 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
     rows = parser.parse_args().rows
+    sys.setswitchinterval(SWITCH_INTERVAL)  # as `imgsvc api` does
+    configure_logging("ERROR")
     async with origin(0.0, "") as port:
         with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
             await in_process(rows, Path(folder), port)

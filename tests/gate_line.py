@@ -2,7 +2,7 @@
 
 import asyncio
 
-from imgsvc.services.pacing import FairGate, Lease
+from imgsvc.services.fairness import FairGate, Lease
 
 
 async def settled() -> None:

@@ -14,9 +14,10 @@ from imgsvc.domain.manifest import ManifestLimits
 from imgsvc.services.assets import RetryPolicy, Workshop
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
+from imgsvc.services.fairness import FairGate
 from imgsvc.services.lanes import LanePolicy
 from imgsvc.services.links import Links
-from imgsvc.services.pacing import FairGate, HostPacer
+from imgsvc.services.pacing import HostPacer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ async def open_workshop(resources: Resources) -> AsyncIterator[Workshop]:
         )
     finally:
         await codec.aclose()
+
+
+def check_storage(settings: Settings) -> None:
+    """Raises StorageError when the storage cannot even be opened: better before a process starts than in its log."""
+    ObjectStorage(settings.storage)
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

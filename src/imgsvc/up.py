@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from imgsvc.adapters.embedded import answers, valkey_command
+from imgsvc.bootstrap import check_storage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
@@ -24,6 +25,7 @@ WORKER_MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
     "MALLOC_TOP_PAD_": str(16 * 2**20),
+    "MALLOC_ARENA_MAX": "1",  # the others hold only for the first arena; one for each thread would not know them
 }
 
 
@@ -43,6 +45,7 @@ async def up(settings: Settings, *, host: str, port: int, workers: int, on_ready
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
     with _locked(settings.data_dir.resolve()), tempfile.TemporaryDirectory(prefix="imgsvc-") as folder:
         _require_free(host, port)
+        check_storage(settings)
         await upgrade_database(settings)
         children = list(_children(settings, host=host, port=port, workers=workers, url=url, folder=Path(folder)))
         supervisor = Supervisor(children, stopping=stopping, drain=settings.drain_timeout)

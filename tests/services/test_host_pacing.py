@@ -169,3 +169,22 @@ async def test_batches_take_turns_at_a_host() -> None:
 
     await asyncio.gather(*[fetch("large") for _ in range(10)], fetch("small"))
     assert served.index("small") <= 2
+
+
+async def test_a_burst_of_refusals_halves_the_limit_once() -> None:
+    pacer = HostPacer(maximum=8)
+    all_in_flight = asyncio.Event()
+    waiting = 0
+
+    async def refused() -> None:
+        nonlocal waiting
+        with pytest.raises(HttpStatusError):
+            async with pacer.slot(HOST, "batch"):
+                waiting += 1
+                if waiting == 8:
+                    all_in_flight.set()
+                await all_in_flight.wait()
+                raise HttpStatusError(503)
+
+    await asyncio.gather(*(refused() for _ in range(8)))
+    assert await limit_of(pacer) == 4

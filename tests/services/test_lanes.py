@@ -9,7 +9,8 @@ import pytest
 from batches_at_hand import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.services.assets import Workshop
-from imgsvc.services.pacing import FairGate, HostPacer
+from imgsvc.services.fairness import FairGate
+from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room
 from lanes_at_hand import work
 from origin_server import OriginServer, picture

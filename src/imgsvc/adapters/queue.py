@@ -74,9 +74,11 @@ class ArqQueue:
                 )
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
+        # arq counts in whole milliseconds: rounded down, the job would come before the delivery is due.
+        until = at + timedelta(milliseconds=1) if at else None
         async with self._reachable():
             await self._redis.enqueue_job(
-                DELIVER, delivery_id, _job_id=f"{delivery_id}:{attempt}", _queue_name=CONTROL_QUEUE, _defer_until=at
+                DELIVER, delivery_id, _job_id=f"{delivery_id}:{attempt}", _queue_name=CONTROL_QUEUE, _defer_until=until
             )
 
     async def waiting(self) -> int:

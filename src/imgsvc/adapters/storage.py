@@ -34,7 +34,8 @@ class ObjectStorage:
         try:
             store = LocalStore(self._folder, mkdir=True) if self._folder else from_url(url)
         except _ERRORS as exc:
-            raise StorageError(f"Cannot open the storage at {url}: {exc}") from exc
+            reason = str(exc).partition("\n")[0]  # what follows is for the library's developers
+            raise StorageError(f"Cannot open the storage at {url}: {reason}") from exc
         if not isinstance(store, LocalStore | S3Store | GCSStore | AzureStore):
             raise StorageError(f"Renditions cannot be kept at {url}: use a file://, s3://, gs:// or az:// URL.")
         self._store = store

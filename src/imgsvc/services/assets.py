@@ -16,8 +16,9 @@ from imgsvc.errors import AssetError, InternalError, NoRoom, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec import CodecPool
+from imgsvc.services.fairness import FairGate, Lease
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded
-from imgsvc.services.pacing import FairGate, HostPacer, HostPaused, Lease
+from imgsvc.services.pacing import HostPacer, HostPaused
 from imgsvc.services.ports import Fetched, Origin, Storage
 
 log = get_logger(__name__)

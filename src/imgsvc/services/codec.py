@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
 from imgsvc.domain.specs import Spec
-from imgsvc.services.pacing import FairGate, Lease
+from imgsvc.services.fairness import FairGate, Lease
 
 
 class CodecPool:
