@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
