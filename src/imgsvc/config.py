@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     def _times_fit(self) -> Self:
         if not self.lane_lifetime < self.lease * 5 / 6 < self.job_timeout:
             raise ValueError("needed: IMGSVC_LANE_LIFETIME < 5/6 of IMGSVC_LEASE < IMGSVC_JOB_TIMEOUT")
+        if not self.total_timeout < self.lease * 5 / 6:
+            raise ValueError("needed: IMGSVC_TOTAL_TIMEOUT < 5/6 of IMGSVC_LEASE")
         return self
 
     @property

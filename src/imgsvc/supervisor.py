@@ -7,6 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -24,13 +25,16 @@ _READY_POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running. `ready` is asked until it says True, before the next child is started."""
+    """A process to keep running. `ready` is asked until it says True, before the next child is started; `base` means
+    that the others need it: it is stopped after them.
+    """
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], Awaitable[bool]] | None = None
     ready_within: float = 30.0
+    base: bool = False
 
 
 class NotReady(Exception):
@@ -45,7 +49,7 @@ class Supervisor:
         self._stopping = stopping
         self._drain = drain
         self._keepers: list[asyncio.Task[None]] = []
-        self._running: dict[str, Process] = {}
+        self.running: dict[str, Process] = {}
 
     async def run(self, *, on_ready: Callable[[], None] | None = None) -> None:
         """Start all, call `on_ready`, and return when all are stopped again.
@@ -70,16 +74,27 @@ class Supervisor:
         backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
             born = monotonic()
-            process = await _start(child)
-            self._running[child.name] = process
-            code = await process.wait()
-            del self._running[child.name]
+            code = await self._run_once(child)
             if self._stopping.is_set():
                 return
             backoff = FIRST_BACKOFF if monotonic() - born > STEADY else backoff
             log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
             await self._pause(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF)
+
+    async def _run_once(self, child: Child) -> int | None:
+        """Run the child to its end; its exit code, or None when it could not even be started."""
+        try:
+            process = await _start(child)
+        except OSError as error:  # no memory or no process to be had right now
+            log.warning("process_not_started", process=child.name, error=str(error))
+            return None
+        self.running[child.name] = process
+        if self._stopping.is_set():  # asked to stop while it was being started
+            process.terminate()
+        code = await process.wait()
+        del self.running[child.name]
+        return code
 
     async def _until_ready(self, child: Child) -> None:
         deadline = monotonic() + child.ready_within
@@ -89,14 +104,13 @@ class Supervisor:
             await self._pause(_READY_POLL)
 
     async def _stop(self) -> None:
-        """Those that depend on others go first; all but the first child (what they depend on) go together."""
-        first, *others = [child.name for child in self._children] or [""]
-        await asyncio.gather(*(self._end(name) for name in others))
-        await self._end(first)
+        """All together, but what the others need only after them."""
+        for base in (False, True):
+            await asyncio.gather(*(self._end(child.name) for child in self._children if child.base is base))
         await asyncio.gather(*self._keepers)
 
     async def _end(self, name: str) -> None:
-        process = self._running.get(name)
+        process = self.running.get(name)
         if process is None:
             return
         process.terminate()
@@ -108,7 +122,8 @@ class Supervisor:
             await process.wait()
 
     async def _pause(self, seconds: float) -> None:
-        await asyncio.wait([asyncio.ensure_future(self._stopping.wait())], timeout=seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
 async def _start(child: Child) -> Process:

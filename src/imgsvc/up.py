@@ -42,7 +42,7 @@ async def up(settings: Settings, *, host: str, port: int, workers: int, on_ready
     """
     stopping = asyncio.Event()
     stop_on_signals(stopping)
-    url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104  # compared, not bound
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with _locked(settings.data_dir.resolve()), tempfile.TemporaryDirectory(prefix="imgsvc-") as folder:
         _require_free(host, port)
         check_storage(settings)
@@ -69,7 +69,7 @@ def _children(settings: Settings, *, host: str, port: int, workers: int, url: st
         valkey = folder / "valkey.sock"
         env["IMGSVC_REDIS_URL"] = f"unix://{valkey}"
         log = settings.data_dir.resolve() / "valkey.log"
-        yield Child("valkey", valkey_command(valkey, log=log), ready=lambda: answers(valkey))
+        yield Child("valkey", valkey_command(valkey, log=log), ready=lambda: answers(valkey), base=True)
     api = [sys.executable, "-m", "imgsvc", "api", "--host", host, "--port", str(port)]
     yield Child("api", api, env, ready=lambda: _responds(url))
     yield from worker_children(workers, env)

@@ -1,6 +1,8 @@
 """Runs that die, freeze, stop or are cancelled: nothing is lost, nothing is counted twice."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlmodel import col, update
@@ -9,9 +11,10 @@ from batches_at_hand import HandClock, assets_of, batch_of, deliveries_of, exact
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.tables import Asset, Batch
+from imgsvc.domain.specs import Spec
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
-from imgsvc.services.assets import Workshop
+from imgsvc.services.assets import RetryPolicy, Workshop
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
 from lanes_at_hand import LEASE, flush, until, work
 from origin_server import OriginServer, picture
@@ -210,3 +213,17 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
     assert not at_work()
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"processing"}
     assert workshop.memory.idle
+
+
+async def test_attempts_that_failed_before_a_hand_back_still_count(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await submitted(parts, [origin.url("/status/500")])
+    [asset] = await flush(batch.id, parts, token="mine", claim=1)
+    retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
+    making = asyncio.create_task(replace(workshop, retries=retries).make(asset, batch_id=batch.id, specs=[Spec()]))
+    await until(lambda: origin.hits("/status/500") >= 4)
+    making.cancel()
+    outcome = await making
+    assert isinstance(outcome, Postponed)
+    assert outcome.attempts >= 3  # all but the one under way

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.errors import DatabaseUnavailable
 
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
+# Classes of SQLSTATE (Postgres, appendix A): connection, rollback by deadlock, resources, operator's intervention.
+_PASSING = frozenset({"08", "40", "53", "57"})
 _WRITES = "imgsvc_writes"
 
 SQLITE_PRAGMAS = (
@@ -82,6 +84,7 @@ def open_sessions(url: str, *, busy_timeout: float = 5.0) -> Sessions:
     engine = create_async_engine(parsed, pool_size=8, max_overflow=8)
     event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, busy_timeout=busy_timeout))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "invalidate", _roll_back_sqlite)
     return Sessions(engine)
 
 
@@ -96,6 +99,17 @@ def _prepare_sqlite(connection: Any, _record: object, *, busy_timeout: float) ->
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")
+
+
+def _roll_back_sqlite(connection: Any, _record: object, _error: object) -> None:
+    """Give up the write lock of a connection that is thrown away because its statement was cancelled.
+
+    The statement goes on in aiosqlite's thread, and SQLite keeps a closed connection alive while its cursor is: until
+    Python's garbage collector came by, no process could write. The rollback is queued behind the statement and before
+    the close; nobody waits for it.
+    """
+    with suppress(ValueError):  # the connection is closed already
+        connection.driver_connection.rollback().send(None)
 
 
 @stamina.retry(on=OperationalError, attempts=3, wait_initial=0.05, timeout=30)
@@ -115,5 +129,11 @@ class _translated:  # noqa: N801  # used like contextlib's own
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and _is_passing(error)):
             raise DatabaseUnavailable(str(error.__cause__ or error)) from error
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    """Whether Postgres says that it is starting, stopping, full or in a deadlock; asyncpg has no type for these."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return error.connection_invalidated or state[:2] in _PASSING

@@ -61,26 +61,42 @@ class Workshop:
     clock: Clock
 
     async def make(self, asset: Claimed, *, batch_id: str, specs: Sequence[Spec]) -> Outcome:
-        """Work on one claimed asset until it has succeeded, failed, or must wait; never raises but when cancelled."""
+        """Work on one claimed asset until it has succeeded, failed, or must wait; when cancelled it is postponed."""
         if asset.lost >= MAX_LOST:
             return Failed(asset, asset.attempts, WorkerCrash())
         attempts = asset.attempts
-        while True:
-            try:
-                return await self._attempt(asset, attempts + 1, batch_id=batch_id, specs=specs)
-            except HostPaused as paused:
-                return Postponed(asset, attempts, self._after(timedelta(seconds=paused.seconds)))
-            except AssetError as error:
+        try:
+            while True:
+                outcome, wait = await self._try(asset, attempts, batch_id=batch_id, specs=specs)
+                if outcome is not None:
+                    return outcome
                 attempts += 1
-                if not error.retryable or attempts >= self.retries.max_attempts:
-                    return Failed(asset, attempts, error)
-                wait = self.retries.wait(attempts, getattr(error, "retry_after", None))
-            except Exception:  # the top of an asset's work: a fault of ours must not take 63 neighbours with it
-                log.exception("asset_broke_us", batch_id=batch_id, position=asset.position, url=asset.origin_url)
-                return Failed(asset, attempts + 1, InternalError())
-            if wait > self.retries.patience:
-                return Postponed(asset, attempts, self._after(wait))
-            await asyncio.sleep(wait.total_seconds())
+                await asyncio.sleep(wait.total_seconds())
+        except asyncio.CancelledError:
+            # Handed back: the attempt under way does not count, those that failed do. Otherwise an origin so slow that
+            # no lane lives long enough for the last attempt would keep its batch from ever ending.
+            return Postponed(asset, attempts, self.clock())
+
+    async def _try(
+        self, asset: Claimed, attempts: int, *, batch_id: str, specs: Sequence[Spec]
+    ) -> tuple[Outcome | None, timedelta]:
+        """One attempt: how it ended, or None and how long to wait for the next."""
+        at_once = timedelta()
+        try:
+            return await self._attempt(asset, attempts + 1, batch_id=batch_id, specs=specs), at_once
+        except HostPaused as paused:
+            return Postponed(asset, attempts, self._after(timedelta(seconds=paused.seconds))), at_once
+        except AssetError as error:
+            attempts += 1
+            if not error.retryable or attempts >= self.retries.max_attempts:
+                return Failed(asset, attempts, error), at_once
+            wait = self.retries.wait(attempts, getattr(error, "retry_after", None))
+        except Exception:  # the top of an asset's work: a fault of ours must not take 63 neighbours with it
+            log.exception("asset_broke_us", batch_id=batch_id, position=asset.position, url=asset.origin_url)
+            return Failed(asset, attempts + 1, InternalError()), at_once
+        if wait > self.retries.patience:
+            return Postponed(asset, attempts, self._after(wait)), at_once
+        return None, wait
 
     def _after(self, wait: timedelta) -> datetime:
         return self.clock() + wait

@@ -60,6 +60,7 @@ class Lane:
     in_flight: dict[asyncio.Task[Outcome], Claimed] = field(default_factory=dict)
     finished: list[Outcome] = field(default_factory=list)
     claiming: bool = True
+    draining: bool = False
     hand_back_at: float = 0
     crowd_asked_at: float = 0
 
@@ -85,12 +86,12 @@ class Lane:
 
     async def _decide_whether_to_go_on(self) -> None:
         age = monotonic() - self.born
+        if self.stopping.is_set() and not self.draining:
+            self.draining, self.claiming = True, False
+            self.hand_back_at = min(self.hand_back_at, monotonic() + self.policy.drain)
         if not self.claiming:
             return
-        if self.stopping.is_set():
-            self.claiming = False
-            self.hand_back_at = min(self.hand_back_at, monotonic() + self.policy.drain)
-        elif age >= self.policy.lifetime:
+        if age >= self.policy.lifetime:
             self.claiming = False
         elif age >= self.policy.yield_after and monotonic() - self.crowd_asked_at >= 1:
             self.crowd_asked_at = monotonic()
@@ -142,16 +143,15 @@ class Lane:
                 self.finished.append(task.result())
             if self.finished and deadline is None:
                 deadline = monotonic() + self.policy.flush_interval
-            if monotonic() >= look_up or (self.stopping.is_set() and self.claiming):
+            if monotonic() >= look_up or (self.stopping.is_set() and not self.draining):
                 return
 
     async def _hand_back(self) -> None:
-        """Stop what is in flight; no attempt is counted, and anyone may take it at once."""
+        """Stop what is in flight; the attempts under way do not count, and anyone may take the assets at once."""
         for task, asset in (await self._stop_all()).items():
-            if task.cancelled():
-                self.finished.append(Postponed(asset, asset.attempts, self.clock()))
-            else:
-                self.finished.append(task.result())
+            # cancelled: before its first step, so that it could not even postpone itself
+            begun = not task.cancelled()
+            self.finished.append(task.result() if begun else Postponed(asset, asset.attempts, self.clock()))
 
     async def _stop_all(self) -> dict[asyncio.Task[Outcome], Claimed]:
         tasks, self.in_flight = self.in_flight, {}

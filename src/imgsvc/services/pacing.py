@@ -9,6 +9,9 @@ from time import monotonic
 from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
 from imgsvc.services.fairness import FairGate
 
+MOST_HOSTS = 10_000
+"""Hosts whose pace is remembered; a catalogue of dead hosts must not fill the memory."""
+
 
 class HostPaused(Exception):  # not an error: a reason to come back later
     """The host asked to be left alone for `seconds` more."""
@@ -62,7 +65,8 @@ class HostPacer:
             raise
         finally:
             state.waiting -= 1
-            if not state.waiting and state.limit >= self._maximum and state.paused_until <= monotonic():
+            copes = state.limit >= self._maximum and state.paused_until <= monotonic()
+            if not state.waiting and (copes or len(self._hosts) > MOST_HOSTS):
                 self._hosts.pop(host, None)  # a host that copes needs no memory
 
     async def _rest(self, state: _Host) -> None:

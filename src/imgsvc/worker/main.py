@@ -127,10 +127,12 @@ async def _drain(worker: Worker, seconds: float) -> None:
 
 async def _close(worker: Worker, running: "asyncio.Task[None]") -> None:
     # Jobs that are cancelled here hand their assets back; what they could not tell Redis, the sweep finds out.
+    # arq stops waiting at the first that fails, which without Redis all of them do: wait for the others too.
+    ending = list(worker.tasks.values())
     with suppress(RedisError, OSError, asyncio.CancelledError):
         await worker.close()
     running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.gather(*ending, running, return_exceptions=True)
 
 
 async def _pause(seconds: float, stopping: asyncio.Event) -> None:

@@ -12,6 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import OPEN_ASSETS, Asset
 from imgsvc.domain.status import AssetStatus
 
+SUSPECT = 2
+"""Runs that died with an asset before it is worked on alone."""
+
 
 class Claimed(NamedTuple):
     """An asset that a lane may work on until its lease ends."""
@@ -55,21 +58,18 @@ async def claim(
     """Take up to `limit` due assets of a locked batch for the run `token`, the longest due first.
 
     A run whose own leases have ended (its process was frozen, the clock jumped) does not take over from itself: it
-    works on those assets already.
+    works on those assets already. A suspect is claimed only when nothing else is due and no other suspect of the batch
+    is being worked on, so that the one picture that kills workers is found without giving up its neighbours.
     """
+    connection = await session.connection()
     due = (
         sa.select(*_CLAIMED_COLUMNS, col(Asset.status))
-        .where(
-            col(Asset.batch_id) == batch_id,
-            literal_column(OPEN_ASSETS),
-            col(Asset.due_at) <= now,
-            col(Asset.claim).is_distinct_from(token),
-        )
+        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token))
         .order_by(col(Asset.due_at), col(Asset.position))
-        .limit(limit)
     )
-    connection = await session.connection()
-    rows = (await connection.execute(due)).all()
+    rows = (await connection.execute(due.where(col(Asset.lost) < SUSPECT).limit(limit))).all()
+    if not rows and limit and not await _suspect_at_work(session, batch_id, now):
+        rows = (await connection.execute(due.where(col(Asset.lost) >= SUSPECT).limit(1))).all()
     if not rows:
         return Claims([], 0)
     taken_over = col(Asset.status) == AssetStatus.PROCESSING
@@ -88,11 +88,24 @@ async def claim(
     return Claims(assets, sum(row.status == AssetStatus.PENDING for row in rows))
 
 
-async def any_due(session: AsyncSession, batch_id: str, now: datetime) -> bool:
-    """Whether an asset of the batch could be claimed now."""
-    due = select(Asset.position).where(
-        Asset.batch_id == batch_id, literal_column(OPEN_ASSETS), col(Asset.due_at) <= now
+def _due(batch_id: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (col(Asset.batch_id) == batch_id, literal_column(OPEN_ASSETS), col(Asset.due_at) <= now)
+
+
+async def _suspect_at_work(session: AsyncSession, batch_id: str, now: datetime) -> bool:
+    leased = select(Asset.position).where(
+        Asset.batch_id == batch_id,
+        literal_column(OPEN_ASSETS),
+        Asset.status == AssetStatus.PROCESSING,
+        col(Asset.due_at) > now,
+        col(Asset.lost) >= SUSPECT,
     )
+    return (await session.exec(leased.limit(1))).first() is not None
+
+
+async def any_due(session: AsyncSession, batch_id: str, now: datetime) -> bool:
+    """Whether another run could claim something now; suspects do not count, they have one run at a time."""
+    due = select(Asset.position).where(*_due(batch_id, now), col(Asset.lost) < SUSPECT)
     return (await session.exec(due.limit(1))).first() is not None
 
 
