@@ -13,7 +13,7 @@ from sqlalchemy import text
 from imgsvc.db.engine import Sessions
 
 # Long enough to be cancelled in, short enough to end by itself: it goes on in its thread.
-SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n")
+SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000000) SELECT count(*) FROM n")
 
 
 @pytest.fixture
