@@ -22,17 +22,20 @@ def _upload_schema() -> dict[str, Any]:
 
 
 def _form_field(field: dict[str, Any]) -> dict[str, Any]:
-    """A property as a form shows it: without the null that JSON would need, and JSON texts as plain strings."""
+    """A property as a form shows it: without the null that JSON would need, and JSON texts as plain strings.
+
+    The docs page shows a file chooser for a string with a media type: it is left out. And it fills in a sample (a width
+    of 1, the URL "string") that would then be sent, unless an empty one says that the field may stay empty.
+    """
     kinds = [kind for kind in field.get("anyOf", []) if kind.get("type") != "null"]
-    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title")}
+    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title", "examples")}
     if field.get("default") is not None:
         plain["default"] = field["default"]
     if kinds:
         plain |= kinds[0]
     if plain.get("contentMediaType") == "application/json":
-        kept = ("description", "examples")
-        plain = {"type": "string", "contentMediaType": "application/json"} | {name: field[name] for name in kept}
-    return plain
+        plain = {"type": "string", "description": field["description"]}
+    return plain if "default" in plain else plain | {"example": ""}
 
 
 def _query_parameters() -> list[dict[str, Any]]:
@@ -43,7 +46,7 @@ def _query_parameters() -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "description": "For a `text/csv` body; a form has a field of this name. " + field.get("description", ""),
-            "schema": {key: value for key, value in field.items() if key not in ("description", "default", "examples")},
+            "schema": {key: value for key, value in field.items() if key not in ("description", "default", "example")},
         }
         for name, field in properties.items()
         if name != "file"
