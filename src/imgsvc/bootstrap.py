@@ -54,7 +54,7 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         )
         stack.push_async_callback(outbound.aclose)
         storage = ObjectStorage(settings.storage)
-        yield Resources(settings, sessions, storage, queue, outbound, Links(settings.link("")), clock)
+        yield Resources(settings, sessions, storage, queue, outbound, Links(settings.public_base), clock)
 
 
 @asynccontextmanager

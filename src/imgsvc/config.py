@@ -114,6 +114,7 @@ class Settings(BaseSettings):
         """The storage's URL, with the default filled in."""
         return self.storage_url or (self.data_dir.resolve() / "media").as_uri()
 
-    def link(self, path: str) -> str:
-        """An absolute URL under the public one; `path` starts with a slash."""
-        return str(self.public_url).rstrip("/") + path
+    @property
+    def public_base(self) -> str:
+        """What every link starts with, without a slash at its end."""
+        return str(self.public_url).rstrip("/")

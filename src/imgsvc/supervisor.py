@@ -1,4 +1,4 @@
-"""Runs the processes of a machine: starts them in order, restarts what dies with back-off, stops them in reverse."""
+"""Runs the processes of a machine: starts them in order, restarts what dies with back-off, stops them together."""
 
 import asyncio
 import ctypes
@@ -74,27 +74,26 @@ class Supervisor:
         backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
             born = monotonic()
-            code = await self._run_once(child)
+            ending = await self._run_once(child)
             if self._stopping.is_set():
                 return
             backoff = FIRST_BACKOFF if monotonic() - born > STEADY else backoff
-            log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
+            log.warning("process_died", process=child.name, ending=ending, restart_in=backoff)
             await self._pause(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF)
 
-    async def _run_once(self, child: Child) -> int | None:
-        """Run the child to its end; its exit code, or None when it could not even be started."""
+    async def _run_once(self, child: Child) -> str:
+        """Run the child to its end; says how it ended, or why it could not even be started."""
         try:
             process = await _start(child)
         except OSError as error:  # no memory or no process to be had right now
-            log.warning("process_not_started", process=child.name, error=str(error))
-            return None
+            return f"not started: {error}"
         self.running[child.name] = process
         if self._stopping.is_set():  # asked to stop while it was being started
             process.terminate()
         code = await process.wait()
         del self.running[child.name]
-        return code
+        return f"exit code {code}"
 
     async def _until_ready(self, child: Child) -> None:
         deadline = monotonic() + child.ready_within

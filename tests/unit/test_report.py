@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgsvc.domain.manifest import read_manifest
-from imgsvc.domain.report import Outcome, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
-DONE = Outcome(("https://m/1.jpg", "https://m/1-thumb.jpg"), "succeeded", None, 900, 400)
-FAILED = Outcome((), "failed", "http_404")
+DONE = Slot(("https://m/1.jpg", "https://m/1-thumb.jpg"), "succeeded", None, 900, 400)
+FAILED = Slot((), "failed", "http_404")
 
 
 def parsed(text: str, delimiter: str = ",") -> list[list[str]]:
@@ -75,7 +75,7 @@ def test_the_extended_cells_have_one_entry_per_url_too() -> None:
 
 
 def test_a_picture_of_no_bytes_is_zero_and_not_blank() -> None:
-    assert output_cells([Outcome(("u",), "succeeded", None, 0, 0)], extended=True)[-2:] == ["0", "0"]
+    assert output_cells([Slot(("u",), "succeeded", None, 0, 0)], extended=True)[-2:] == ["0", "0"]
 
 
 def test_failures_are_in_input_format_with_only_the_failed_urls_and_can_be_uploaded_again() -> None:

@@ -28,7 +28,7 @@ def _form_field(field: dict[str, Any]) -> dict[str, Any]:
     of 1, the URL "string") that would then be sent, unless an empty one says that the field may stay empty.
     """
     kinds = [kind for kind in field.get("anyOf", []) if kind.get("type") != "null"]
-    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title", "examples")}
+    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title")}
     if field.get("default") is not None:
         plain["default"] = field["default"]
     if kinds:

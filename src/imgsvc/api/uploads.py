@@ -50,7 +50,6 @@ class UploadFields(Compression):
             "For CSVs with other headers, as JSON: which column is which, for example "
             f"`{_SHOPIFY}`; `null` as the serial number numbers the rows."
         ),
-        examples=[_SHOPIFY],
     )
     on_invalid: OnInvalid = Field(
         "reject",
@@ -60,12 +59,10 @@ class UploadFields(Compression):
         None,
         max_length=2_048,
         description="Where to POST a signed event when the batch has ended.",
-        examples=["https://shop.example/hooks/imgsvc"],
     )
     metadata: Json[Metadata] | None = Field(
         None,
         description="Up to 16 pairs of your own, as a JSON object of strings; returned with the batch.",
-        examples=['{"season": "summer"}'],
     )
 
     def spec(self) -> Spec:

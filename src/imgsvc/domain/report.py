@@ -17,8 +17,8 @@ ERROR = "Error"
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
 
 
-class Outcome(NamedTuple):
-    """What became of one URL of a row: `urls` has one address per rendition, or is empty when there is none."""
+class Slot(NamedTuple):
+    """What became of one URL in its place: `urls` has one address per rendition, or is empty when there is none."""
 
     urls: tuple[str, ...]
     status: str
@@ -73,14 +73,14 @@ def _adding(header: Sequence[str], names: Iterable[str], *, after: int) -> Repor
     return ReportLayout(tuple(wide), tuple(places))
 
 
-def output_cells(outcomes: Sequence[Outcome], *, renditions: int = 1, extended: bool = False) -> list[str]:
+def output_cells(slots: Sequence[Slot], *, renditions: int = 1, extended: bool = False) -> list[str]:
     """The added cells of one row: each has one entry per URL, joined by `,`, which is empty where there is nothing."""
-    columns = [[outcome.urls[index] if outcome.urls else "" for outcome in outcomes] for index in range(renditions)]
+    columns = [[slot.urls[index] if slot.urls else "" for slot in slots] for index in range(renditions)]
     if extended:
-        columns.append([outcome.status for outcome in outcomes])
-        columns.append([outcome.error or "" for outcome in outcomes])
-        columns.append([_number(outcome.input_bytes) for outcome in outcomes])
-        columns.append([_number(outcome.output_bytes) for outcome in outcomes])
+        columns.append([slot.status for slot in slots])
+        columns.append([slot.error or "" for slot in slots])
+        columns.append([_number(slot.input_bytes) for slot in slots])
+        columns.append([_number(slot.output_bytes) for slot in slots])
     return [",".join(entries) for entries in columns]
 
 

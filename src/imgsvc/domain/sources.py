@@ -1,6 +1,6 @@
 """The input, decoded and set right once for all specs.
 
-"Right" (DESIGN §9) is upright, in sRGB, 8 bits a channel, and with alpha only where it is used.
+"Right" is upright, in sRGB, 8 bits a channel, and with alpha only where it is used.
 """
 
 from collections.abc import Sequence

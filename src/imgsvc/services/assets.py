@@ -27,7 +27,8 @@ UNKNOWN_SIZE = 2**20
 """Bytes reserved for a body before its length is known."""
 MAX_LOST = 3
 """Runs that may die with an asset before it is given up as the likely cause."""
-EXTENSIONS = {"jpeg": "jpg", "tiff": "tif"}
+EXTENSIONS = {"jpeg": "jpg"}
+"""File names' endings where they differ from the format's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.tables import Batch
-from imgsvc.domain.report import Outcome, output_cells, output_layout, render_rows
+from imgsvc.domain.report import Slot, output_cells, output_layout, render_rows
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.batches import all_products
 from imgsvc.services.links import Links
@@ -20,16 +20,16 @@ async def output_csv(batch: Batch, *, sessions: Sessions, links: Links) -> Async
         rows = (
             layout.row(
                 view.product.cells,
-                output_cells([_outcome(asset, names, links) for asset in view.assets], renditions=len(names)),
+                output_cells([_slot(asset, names, links) for asset in view.assets], renditions=len(names)),
             )
             for view in page
         )
         yield render_rows(rows, batch.delimiter)
 
 
-def _outcome(asset: SlotAsset, names: Sequence[str], links: Links) -> Outcome:
+def _slot(asset: SlotAsset, names: Sequence[str], links: Links) -> Slot:
     urls = tuple(output_url(asset, name, links) or "" for name in names)
-    return Outcome(urls=urls if any(urls) else (), status=asset.status, error=asset.error_code)
+    return Slot(urls=urls if any(urls) else (), status=asset.status, error=asset.error_code)
 
 
 def output_url(asset: SlotAsset, name: str, links: Links) -> str | None:
