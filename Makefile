@@ -1,10 +1,20 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up test check bench lock revision
+.PHONY: help install up demo test check bench lock revision
 
-PYTHON ?= python3
+# The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>&- && echo $$python && break; done)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
+
+NO_PYTHON = imgsvc needs Python 3.11 or newer; none was found$(if $(PYTHON), at $(PYTHON)). \
+	Install one, or say where one is: make PYTHON=/path/to/python
+NO_VENV := Python cannot make a virtual environment here. On Debian and Ubuntu: apt install python3-venv. \
+	Elsewhere: is the disk full?
+NO_PACKAGES := The packages could not be installed; the lines above say why (no network? a full disk?). \
+	The same command goes on from here when that is mended.
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2}'
@@ -13,6 +23,9 @@ install: .venv/.runtime ## what running needs, in .venv
 
 up: .venv/.runtime ## everything on this machine: http://127.0.0.1:8000/docs
 	@exec $(BIN)/imgsvc up
+
+demo: .venv/.runtime ## see it work on a sample catalogue; needs no internet
+	@exec $(BIN)/imgsvc demo
 
 test: .venv/.dev ## every test
 	$(BIN)/pytest
@@ -36,12 +49,14 @@ revision: .venv/.dev ## a migration from the tables: make revision M="what chang
 	IMGSVC_DATA_DIR=build/revision $(BIN)/alembic revision --autogenerate -m "$(M)"
 
 .venv/.runtime: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imgsvc needs Python 3.11 or newer, this is " + sys.version.split()[0])'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(NO_PYTHON)" >&2; exit 1; }
+	@echo "Installing into .venv; the first time this takes a minute."
+	@$(BIN)/python -c 'import pip' 2>&- || $(PYTHON) -m venv --clear .venv || { echo "$(NO_VENV)" >&2; exit 1; }
+	@$(PIP) --require-hashes -r requirements.lock || { echo "$(NO_PACKAGES)" >&2; exit 1; }
+	@$(PIP) --no-build-isolation --no-deps -e . || { echo "$(NO_PACKAGES)" >&2; exit 1; }
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@echo "Installing what the tests need; the first time this takes a minute."
+	@$(PIP) --require-hashes -r requirements-dev.lock || { echo "$(NO_PACKAGES)" >&2; exit 1; }
 	@touch $@

@@ -20,7 +20,7 @@ import uvloop
 
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
-from imgsvc.cli import SWITCH_INTERVAL
+from imgsvc.cli.serving import SWITCH_INTERVAL
 from imgsvc.config import Settings
 from imgsvc.logs import configure_logging
 from imgsvc.services import lanes

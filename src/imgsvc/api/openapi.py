@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Header
 from pydantic import BaseModel, Field
 
+from imgsvc.api.examples import EXAMPLE_ID
 from imgsvc.api.problems import ProblemDetails, ProblemError
 from imgsvc.api.schemas import Bytes, Counts
 from imgsvc.domain.status import BatchStatus
@@ -87,15 +88,29 @@ def complete_openapi(app: FastAPI) -> None:
                 schemas.pop(name, None)
             for event in document["webhooks"].values():
                 event["post"]["responses"] = _ACKNOWLEDGED
-            for operation in _operations(document):
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
+            for path, operation in _operations(document):
+                _tidy(path, operation)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for methods in document["paths"].values():
-        yield from methods.values()
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def _tidy(path: str, operation: dict[str, Any]) -> None:
+    """Leave out what FastAPI adds and we never send, and let each example refusal name its own path."""
+    if "HTTPValidationError" in str(operation["responses"].get("422")):
+        del operation["responses"]["422"]
+    for parameter in operation.get("parameters", ()):
+        kinds = [kind for kind in parameter["schema"].pop("anyOf", ()) if kind != {"type": "null"}]
+        parameter["schema"] |= kinds[0] if kinds else {}  # a parameter is absent, never null
+    instance = path.format(batch_id=EXAMPLE_ID, key="none.jpg")
+    for response in operation["responses"].values():
+        for content in response.get("content", {}).values():
+            if "instance" in content.get("example", ()):
+                content["example"]["instance"] = instance

@@ -35,7 +35,7 @@ _REFUSALS = {
         "A parameter, a field or the CSV cannot be accepted; `errors` has every problem found",
         "invalid-request",
         "A parameter cannot be accepted",
-        "limit: Input should be less than or equal to 1000",
+        "",
     ),
     503: (
         "A part of the service is away; the same request is worth another try after `Retry-After` seconds",
@@ -45,13 +45,7 @@ _REFUSALS = {
     ),
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "examples": [RETRY_AFTER]}}}
-_PARAMETER_ERROR = {
-    "row": None,
-    "column": "limit",
-    "code": "less_than_equal",
-    "value": "5000",
-    "detail": "limit: Input should be less than or equal to 1000",
-}
+_EXAMPLE_ID = "01m81syxdvn0cchm7jgbq1vyb2"
 _MANIFEST_ERROR = {
     "row": 3,
     "column": "Input Image Urls",
@@ -66,6 +60,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _response(status) for status in statuses}
 
 
+def refused_parameter(name: str, value: str, code: str, why: str) -> dict[int | str, dict[str, Any]]:
+    """The 422 of an operation that checks its parameters, with this one as the example."""
+    problem = {"row": None, "column": name, "code": code, "value": value, "detail": f"{name}: {why}"}
+    response = _response(422)
+    response["content"][MEDIA_TYPE]["example"] |= {"detail": problem["detail"], "errors": [problem], "errors_total": 1}
+    return {422: response}
+
+
 def refused_upload() -> dict[int | str, dict[str, Any]]:
     """The 422 of an upload, with a CSV's problem as the example."""
     response = _response(422)
@@ -74,22 +76,22 @@ def refused_upload() -> dict[int | str, dict[str, Any]]:
         "title": "The CSV cannot be accepted",
         "detail": "The CSV cannot be accepted (line 3): A web address begins with http:// or https://.",
         "errors": [_MANIFEST_ERROR],
+        "errors_total": 1,
     }
     return {422: response}
 
 
 def _response(status: int) -> dict[str, Any]:
     description, code, title, detail = _REFUSALS[status]
-    errors = [_PARAMETER_ERROR] if status == 422 else []
     example = {
         "type": f"urn:imgsvc:problem:{code}",
         "title": title,
         "status": status,
         "detail": detail,
         "instance": "/v1/batches",
-        "request_id": "req_01m81syxdvn0cchm7jgbq1vyb2",
-        "errors": errors,
-        "errors_total": len(errors),
+        "request_id": f"req_{_EXAMPLE_ID}",
+        "errors": [],
+        "errors_total": 0,
     }
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     response: dict[str, Any] = {

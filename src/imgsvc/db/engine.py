@@ -9,7 +9,7 @@ from typing import Any
 
 import stamina
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -129,8 +129,13 @@ class _translated:  # noqa: N801  # used like contextlib's own
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and _is_passing(error)):
+        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and (_is_passing(error) or _is_damaged(error))):
             raise DatabaseUnavailable(str(error.__cause__ or error)) from error
+
+
+def _is_damaged(error: DBAPIError) -> bool:
+    """Whether SQLite says that the file is no database, or a broken one: the general type is used for nothing else."""
+    return type(error) is DatabaseError
 
 
 def _is_passing(error: DBAPIError) -> bool:

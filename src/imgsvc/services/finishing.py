@@ -26,8 +26,8 @@ class Ended:
 
     batch_id: str
     status: str
-    succeeded: int
-    failed: int
+    counters: Counters
+    seconds: float
     delivery_id: str | None
 
 
@@ -39,10 +39,13 @@ async def finish(
     if not await batch_queries.move(session, batch_id, status, finished_at=now):
         return None
     batch = await batch_queries.get(session, batch_id)
-    delivery = announcement(batch, links=links, now=now) if batch and batch.webhook_url else None
+    if batch is None:
+        raise LookupError(f"{batch_id} was moved a moment ago and is not there")
+    delivery = announcement(batch, links=links, now=now) if batch.webhook_url else None
     if delivery:
         session.add(delivery)
-    return Ended(batch_id, status, counters.succeeded, counters.failed, delivery.id if delivery else None)
+    seconds = (now - batch.created_at).total_seconds()
+    return Ended(batch_id, status, counters, seconds, delivery.id if delivery else None)
 
 
 async def tell(ended: Ended, *, queue: JobQueue) -> None:
@@ -51,8 +54,12 @@ async def tell(ended: Ended, *, queue: JobQueue) -> None:
         "batch_ended",
         batch_id=ended.batch_id,
         status=str(ended.status),
-        succeeded=ended.succeeded,
-        failed=ended.failed,
+        succeeded=ended.counters.succeeded,
+        failed=ended.counters.failed,
+        errors=ended.counters.errors,
+        input_bytes=ended.counters.input_bytes,
+        output_bytes=ended.counters.output_bytes,
+        seconds=round(ended.seconds, 1),
     )
     if ended.delivery_id:
         await wake(ended.delivery_id, attempts=0, queue=queue)

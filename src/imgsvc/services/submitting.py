@@ -66,7 +66,14 @@ async def submit(
         async with sessions.write() as session:
             ended = await _store(session, batch, manifest, links=links, now=now)
             stored = await queries.get(session, batch.id) or batch
-    log.info("batch_accepted", batch_id=batch.id, products=batch.product_count, assets=batch.asset_count)
+    log.info(
+        "batch_accepted",
+        batch_id=batch.id,
+        filename=batch.filename,
+        products=batch.product_count,
+        assets=batch.asset_count,
+        warnings=batch.warnings_total,
+    )
     await (tell(ended, queue=queue) if ended else _wake_lanes(batch.id, queue))
     return stored
 

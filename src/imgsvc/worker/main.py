@@ -153,7 +153,3 @@ def main() -> None:
     configure_logging(settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(settings))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,8 +8,8 @@ from fastapi.responses import StreamingResponse
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Watch
 from imgsvc.api.etags import is_known
-from imgsvc.api.examples import UPLOAD_OPENAPI
-from imgsvc.api.refusals import documented, refused_upload
+from imgsvc.api.examples import ACCEPTED, BATCH, OUTPUT_CSV, PRODUCTS, UPLOAD_OPENAPI, example
+from imgsvc.api.refusals import documented, refused_parameter, refused_upload
 from imgsvc.api.schemas import BatchOut, ProductPage, batch_out, product_out
 from imgsvc.api.uploads import read_upload
 from imgsvc.bootstrap import manifest_limits
@@ -38,7 +38,7 @@ _FRESHNESS = {
     summary="Upload a CSV",
     operation_id="create_batch",
     response_description="The batch is stored and its images are being fetched",
-    responses={202: {"headers": _LOCATION}, **documented(400, 413, 415, 503), **refused_upload()},
+    responses={202: {"headers": _LOCATION, **example(ACCEPTED)}, **documented(400, 413, 415, 503), **refused_upload()},
     openapi_extra=UPLOAD_OPENAPI,
 )
 async def create_batch(request: Request, response: Response, caller: Caller, resources: Open) -> BatchOut:
@@ -46,7 +46,8 @@ async def create_batch(request: Request, response: Response, caller: Caller, res
 
     Send the file as `multipart/form-data` with the fields beside it, or the CSV itself as `text/csv` with the fields
     in the query string. The answer comes at once; follow `Location` for the progress. When anything is wrong with
-    the CSV, **every** problem is listed and nothing is stored.
+    the CSV, **every** problem is listed and nothing is stored. A field has the same name and meaning in the form and
+    in the query string.
 
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
     spellings of the headers are understood; other columns are kept and returned.
@@ -71,9 +72,10 @@ async def create_batch(request: Request, response: Response, caller: Caller, res
     operation_id="get_batch",
     response_description="The batch as it is now",
     responses={
-        200: {"headers": _FRESHNESS},
+        200: {"headers": _FRESHNESS, **example(BATCH)},
         304: {"description": "Unchanged since `If-None-Match`", "headers": _FRESHNESS},
-        **documented(404, 422, 503),
+        **documented(404, 503),
+        **refused_parameter("wait", "45", "less_than_equal", "Input should be less than or equal to 30"),
     },
     response_model=BatchOut,
 )
@@ -110,7 +112,11 @@ async def get_batch(
     summary="List the products of a batch",
     operation_id="list_products",
     response_description="One page of the products",
-    responses=documented(404, 422, 503),
+    responses={
+        200: example(PRODUCTS),
+        **documented(404, 503),
+        **refused_parameter("limit", "5000", "less_than_equal", "Input should be less than or equal to 1000"),
+    },
 )
 async def list_products(
     batch_id: BatchId,
@@ -135,8 +141,12 @@ async def list_products(
     summary="Take the CSV back",
     operation_id="get_output_csv",
     responses={
-        200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "The CSV with the new column"},
-        **documented(404, 409, 422, 503),
+        200: {
+            "content": {"text/csv": {"schema": {"type": "string"}, "example": OUTPUT_CSV}},
+            "description": "The CSV with the new column",
+        },
+        **documented(404, 409, 503),
+        **refused_parameter("partial", "perhaps", "bool_parsing", "Input should be a valid boolean"),
     },
     response_class=Response,
 )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from imgsvc.api.dependencies import Open
-from imgsvc.api.refusals import documented
+from imgsvc.api.refusals import refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db import migrations
 from imgsvc.errors import ImgsvcError, QueueUnavailable
@@ -43,7 +43,10 @@ async def get_health() -> Health:
     summary="Are the parts there that it needs",
     operation_id="get_readiness",
     response_description="Ready",
-    responses={503: {"model": Readiness, "description": "Not ready"}, **documented(422)},
+    responses={
+        503: {"model": Readiness, "description": "Not ready"},
+        **refused_parameter("strict", "perhaps", "bool_parsing", "Input should be a valid boolean"),
+    },
 )
 async def get_readiness(
     response: Response,

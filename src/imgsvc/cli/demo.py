@@ -1,0 +1,46 @@
+"""`imgsvc demo`: the whole service shown on a sample catalogue."""
+
+import signal
+import sys
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgsvc.cli.console import console, in_words
+from imgsvc.demo.run import run_demo
+from imgsvc.errors import CannotStart
+
+Folder = Annotated[
+    Path | None, typer.Option(help="New folder for what comes out.  [default: demo/1, demo/2, … whichever is free]")
+]
+
+
+def demo(folder: Folder = None) -> None:
+    """Show everything on a sample catalogue: upload, progress, webhook, pictures before and after.
+
+    Starts an imgsvc of its own beside whatever runs already, and stops it at the end. It needs no internet.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped too
+    with in_words():
+        run_demo(console, _made(folder) if folder else _first_free(Path("demo")))
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise CannotStart(f"{folder} is there already; the demo wants a folder of its own.") from None
+    return folder
+
+
+def _first_free(parent: Path) -> Path:
+    """Make the first of 1, 2, … that is not there; two demos at the same moment get two."""
+    parent.mkdir(exist_ok=True)
+    for folder in (parent / str(number) for number in count(1)):
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("the numbers never end")

@@ -1,0 +1,57 @@
+"""`imgsvc check`, `imgsvc db`, `imgsvc keys`: look after a service."""
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from imgsvc.checkup import examine
+from imgsvc.cli.console import FAILED, DataDir, console, read_settings, run, say, settings_of_a_service
+from imgsvc.db import migrations
+from imgsvc.db.engine import open_sessions
+from imgsvc.services.keys import webhook_secret
+from imgsvc.up import upgrade_database
+
+db = typer.Typer(no_args_is_help=True, help="The database.")
+keys = typer.Typer(no_args_is_help=True, help="API keys and webhook secrets.")
+
+
+def check(data_dir: DataDir = None) -> None:
+    """Examine settings, database, Redis, storage and workers: what works, what does not, and what to do.
+
+    Ends with 0 when all is well, with 1 when something is not.
+    """
+    findings = run(examine(read_settings(data_dir=data_dir)))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        mark = "[green]ok[/green]" if finding.is_well else "[bold red]no[/bold red]"
+        table.add_row(mark, finding.part, Text(finding.says))
+        if finding.advice:
+            table.add_row("", "", Text(f"→ {finding.advice}", style="bold"))
+    console.print(table, highlight=False)
+    if not all(finding.is_well for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+@db.command("upgrade")
+def upgrade() -> None:
+    """Bring the database to the newest schema; safe to repeat."""
+    settings = settings_of_a_service()
+    run(upgrade_database(settings))
+    say("The database has the newest schema.")
+
+
+@keys.command("secret")
+def secret() -> None:
+    """Print the secret that webhooks are signed with (whsec_…)."""
+    settings = settings_of_a_service()
+
+    async def read() -> str:
+        sessions = open_sessions(settings.database)
+        try:
+            await migrations.check(sessions)
+            return await webhook_secret(sessions=sessions)
+        finally:
+            await sessions.aclose()
+
+    given = settings.webhook_secret
+    say(given.get_secret_value() if given else run(read()))

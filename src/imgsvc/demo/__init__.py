@@ -1,0 +1,1 @@
+"""`imgsvc demo`: the whole service shown on a sample catalogue."""

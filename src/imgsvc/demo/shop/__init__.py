@@ -1,0 +1,1 @@
+"""The demo's shop: its goods, drawn and photographed."""

@@ -1,0 +1,79 @@
+"""The data folder: one `imgsvc up` uses it at a time, and says there where it can be reached."""
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import FileIO
+from pathlib import Path
+
+from imgsvc.errors import CannotStart
+
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An `imgsvc up` that is using the folder: its process, its API, and the Redis that its parts meet in."""
+
+    pid: int
+    url: str
+    redis_url: str
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
+    """Keep a second `up` away from `folder`, which is made if need be; call what is yielded to say what runs there.
+
+    The lock ends with the process, however it ends.
+
+    Raises:
+        CannotStart: another `up` has the folder, or it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / _LOCK).open("ab+", buffering=0)
+    except OSError as exc:
+        raise CannotStart(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc
+    with file:
+        if not _take(file, fcntl.LOCK_EX):
+            owner = _read(file)
+            who = f"process {owner.pid}, {owner.url}" if owner else "it is just starting"
+            raise CannotStart(
+                f"Another imgsvc ({who}) is using the data folder {folder}. Stop it, or choose another folder with "
+                "--data-dir or IMGSVC_DATA_DIR."
+            )
+        file.truncate(0)
+        yield lambda running: _write(file, running)
+
+
+def running_in(folder: Path) -> Running | None:
+    """The `up` that is using `folder` at this moment."""
+    try:
+        with (folder / _LOCK).open("rb", buffering=0) as file:
+            return None if _take(file, fcntl.LOCK_SH) else _read(file)
+    except OSError:  # no folder or no lock yet, or not ours to read
+        return None
+
+
+def _take(file: FileIO, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(file: FileIO) -> Running | None:
+    """What the owner wrote; None when it has not come to that yet."""
+    file.seek(0)
+    text = file.read()
+    return Running(**json.loads(text)) if text else None
+
+
+def _write(file: FileIO, running: Running) -> None:
+    try:
+        file.write(json.dumps(asdict(running)).encode())  # one write: nobody reads half of it
+    except OSError as exc:
+        raise CannotStart(f"Cannot write to the data folder: {exc.strerror}.") from exc

@@ -1,0 +1,30 @@
+"""`imgsvc` commands as a shell runs them: in a process of their own."""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def imgsvc(*words: str, cwd: Path, within: float = 60, **environment: str) -> Done:
+    """Run a command in `cwd`, with settings in its environment and nothing on a terminal."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "imgsvc", *words),
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), within)
+    return Done(process.returncode or 0, out.decode(), err.decode())

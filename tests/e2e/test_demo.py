@@ -1,0 +1,83 @@
+"""`imgsvc demo`: what it shows, and that it leaves nothing running however it ends."""
+
+import asyncio
+import csv
+import re
+import signal
+import sys
+from html import unescape
+from pathlib import Path
+
+import psutil
+import pytest
+
+from command import Done, imgsvc
+from stack import until
+
+CODES = {"http_404", "too_many_pixels", "decode_error", "not_an_image", "too_many_redirects", "blocked_address"}
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Those that work in `folder`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in " ".join([process.cwd(), *process.cmdline()]):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
+@pytest.mark.timeout(240)  # twice 6 s of two cores when nobody else uses them
+async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("IMGSVC_DATABASE_URL=postgresql+asyncpg://prod/imgsvc\n")  # not the demo's business
+    demo = ("demo",)
+    both: list[Done] = await asyncio.gather(
+        *(imgsvc(*demo, cwd=tmp_path, within=200, IMGSVC_REDIS_URL="redis://prod:1", COLUMNS="120") for _ in range(2))
+    )
+    for done in both:
+        assert (done.code, done.err) == (0, "")
+        assert "Webhook batch.completed_with_errors received; its signature holds." in done.out
+        assert {code for code in CODES if code in done.out} == CODES
+        assert re.search(r"completed_with_errors: \d+ of \d+ images compressed, .* saved", done.out)
+    told = {re.search(r"(demo/\d)/contact-sheet.html", done.out).group(1) for done in both}  # type: ignore[union-attr]
+    assert told == {"demo/1", "demo/2"}
+    for folder in told:
+        assert_shown(tmp_path / folder)
+    assert processes_of(tmp_path) == []
+
+
+def assert_shown(folder: Path) -> None:
+    """The CSV has its slots, and every picture that the page links to is there."""
+    rows = list(csv.DictReader((folder / "output.csv").read_text(encoding="utf-8").splitlines()))
+    slots = [slot for row in rows for slot in row["Output Image Urls"].split(",")]
+    assert slots.count("") == len(CODES)
+    assert len(slots) > 40
+    page = (folder / "contact-sheet.html").read_text(encoding="utf-8")
+    links = {unescape(link) for link in re.findall(r'href="([^"]+)"', page)}
+    assert all((folder / link).stat().st_size for link in links)
+    assert len(links) == 2 * page.count('alt="before"') > 80
+    assert page.count('class="failed"') == len(CODES)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+async def test_a_demo_that_is_broken_off_leaves_nothing_running(tmp_path: Path, how: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "imgsvc", "demo"), cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL
+    )
+
+    async def has_started_others() -> bool:
+        return len(processes_of(tmp_path)) > 3
+
+    await until(has_started_others)
+    started = processes_of(tmp_path)
+    process.send_signal(how)
+    await asyncio.wait_for(process.wait(), 50)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, started, 50)
+    assert alive == []
+
+
+async def test_a_folder_that_is_there_already_is_refused_in_words(tmp_path: Path) -> None:
+    done = await imgsvc("demo", "--folder", str(tmp_path), cwd=tmp_path)
+    assert (done.code, done.err.strip()) == (1, f"{tmp_path} is there already; the demo wants a folder of its own.")

@@ -1,0 +1,239 @@
+"""Every command of the README is run as it stands there, by a shell, in a copy of the project.
+
+Only the outside differs: the port, the origin of the example's images, and that `make` finds everything installed.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.main import get_command
+
+from imgsvc.cli import app
+from origin_server import OriginServer, picture
+from stack import SECRET, free_port, until
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+IMAGES = ("/id/29/1200/800.jpg", "/id/29/800/1200.jpg", "/id/30/1200/800.jpg")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """Each command of the README, a line that ends with a backslash joined with the next."""
+    return [line for block in blocks("sh") for line in block.replace("\\\n", "").splitlines() if line]
+
+
+class Reader:
+    """Someone who follows the README in a copy of the project."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], replaced: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = environment
+        self.replaced = replaced
+        self.typed: list[str] = []
+
+    def find(self, *words: str) -> str:
+        """The command of the README that has all of `words`: there is exactly one."""
+        [command] = [command for command in commands() if all(word in command for word in words)]
+        return command
+
+    async def type(self, *words: str) -> str:
+        """Run that command to its end, which must be a good one; what it printed."""
+        command = self.find(*words)
+        process = await self._start(command)
+        out, err = await asyncio.wait_for(process.communicate(), 110)
+        assert process.returncode == 0, f"{command}\n{err.decode()}"
+        return out.decode()
+
+    @asynccontextmanager
+    async def typing(self, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run that command, which goes on by itself; ended as Ctrl-C does."""
+        process = await self._start(self.find(*words))
+        try:
+            yield process
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 40)
+
+    def save(self, block: str, name: str) -> None:
+        (self.folder / name).write_text(self._here(block))
+
+    async def _start(self, command: str) -> asyncio.subprocess.Process:
+        self.typed.append(command)
+        return await asyncio.create_subprocess_exec(
+            *("bash", "-euo", "pipefail", "-c", self._here(command)),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _here(self, text: str) -> str:
+        for there, here in self.replaced.items():
+            text = text.replace(there, here)
+        return text
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what `make up` and `make demo` need, with the virtual environment of the tests."""
+    folder = tmp_path / "imgsvc"
+    folder.mkdir()
+    shutil.copy(ROOT / "Makefile", folder)
+    (folder / ".venv").symlink_to(sys.prefix)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "make").write_text(f'#!/bin/sh\nexec {shutil.which("make")} -o .venv/.runtime -o .venv/.dev "$@"\n')
+    (programs / "make").chmod(0o755)
+    (folder / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
+    return folder
+
+
+@pytest.fixture
+def reader(project: Path, origin: OriginServer) -> Reader:
+    for path in IMAGES:
+        origin.serve(path, picture(600, 400))
+    port, listening = free_port(), free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        "PATH": f"{project.parent / 'bin'}:{os.environ['PATH']}",
+        "CURL_HOME": str(project),
+        "IMGSVC_PORT": str(port),
+        "IMGSVC_ALLOWED_NETWORKS": "127.0.0.1/32",
+        "COLUMNS": "200",
+    }
+    replaced = {
+        "127.0.0.1:8000": f"127.0.0.1:{port}",
+        "https://picsum.photos": origin.url(""),
+        '("127.0.0.1", 9000)': f'("127.0.0.1", {listening})',
+        "127.0.0.1:9000": f"127.0.0.1:{listening}",
+    }
+    return Reader(project, environment, replaced)
+
+
+def ready(reader: Reader, *, strict: bool = True) -> Callable[[], Awaitable[bool]]:
+    url = f"http://{reader.replaced['127.0.0.1:8000']}/readyz"
+
+    async def probe() -> bool:
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+                return (await client.get(url, params={"strict": strict})).is_success
+        except httpx.TransportError:
+            return False
+
+    return probe
+
+
+async def ended(reader: Reader, batch_id: str) -> str:
+    """Its status at the end, by the README's own line."""
+    reader.environment["BATCH"] = batch_id
+
+    async def at_its_end() -> str:
+        told = await reader.type("curl", "?wait=30")
+        return re.search(r'"status":"(\w+)"', told).group(1) if '"finished_at":"' in told else ""  # type: ignore[union-attr]
+
+    return str(await until(at_its_end))
+
+
+def id_in(answer: str) -> str:
+    return re.search(r'"id":"(bat_\w+)"', answer).group(1)  # type: ignore[union-attr]
+
+
+@pytest.mark.timeout(300)
+async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(reader: Reader, redis_url: str) -> None:
+    manifest, _ = blocks("csv")
+    [listener] = blocks("python")
+    reader.save(manifest, "catalog.csv")
+    reader.save(listener, "listen.py")
+
+    shown = await reader.type("make demo")
+    assert "its signature holds" in shown
+    async with reader.typing("make up"):
+        await until(ready(reader))
+        told = await reader.type("imgsvc submit catalog.csv")
+        assert "completed: 3 of 3 images compressed" in told
+        output = reader.folder / "output.csv"
+        by_command = output.read_text(encoding="utf-8")
+        assert by_command.splitlines()[0] == manifest.splitlines()[0] + ",Output Image Urls"
+        output.unlink()
+
+        assert await ended(reader, id_in(await reader.type("curl -F file=@catalog.csv http"))) == "completed"
+        await reader.type("curl -o output.csv")
+        assert output.read_text(encoding="utf-8").count("/media/") == by_command.count("/media/") == 3
+        assert (await reader.type("curl", "/products")).count('"status":"succeeded"') == 3
+        batch_id = id_in(await reader.type("curl", "quality=70", "format=webp"))
+        assert await ended(reader, batch_id) == "completed"
+        assert '"output_format":"webp"' in await reader.type("curl", "/products")
+        assert await ended(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
+        async with reader.typing("listen.py") as listening:
+            assert listening.stdout
+            await until(accepting(int(reader.replaced["127.0.0.1:9000"].rpartition(":")[2])))
+            batch_id = id_in(await reader.type("curl", "webhook_url="))
+            line = (await asyncio.wait_for(listening.stdout.readline(), 60)).decode()
+            assert line.split()[0] == "batch.completed"
+            assert batch_id in line
+        assert "ok  Workers" in await reader.type("imgsvc check")
+
+    reader.environment |= {"IMGSVC_REDIS_URL": redis_url, "IMGSVC_DATA_DIR": "grown"}
+    await reader.type("db upgrade")
+    async with reader.typing("imgsvc api"), reader.typing("imgsvc worker"):
+        await until(ready(reader))
+
+    assert set(commands()) - set(reader.typed) == {"make test"}  # this is that command
+
+
+def accepting(port: int) -> Callable[[], Awaitable[bool]]:
+    async def probe() -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            return False
+        writer.close()
+        await writer.wait_closed()
+        return True
+
+    return probe
+
+
+def test_the_readme_s_test_command_is_what_ci_runs() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make test" in commands()
+    assert script.splitlines()[-1] == "make test"
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # not within a `make`
+    told = subprocess.run(["make", "-n", "test"], cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == ".venv/bin/pytest"
+
+
+def test_commands_inside_the_text_exist() -> None:
+    """Also those that are only named: `imgsvc …` in the text, and `make …`."""
+    named = re.findall(r"`(?:IMGSVC_\w+=\S+ )?(?:\.venv/bin/)?((?:imgsvc|make) [a-z]+(?: [a-z]+)?)[^`]*`", README)
+    assert len(named) >= 4
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for program, word, *rest in map(str.split, named):
+        if program == "make":
+            assert word in targets, word
+        else:
+            command = get_command(app)
+            for part in (word, *rest):
+                assert part in getattr(command, "commands", {}), named
+                command = command.commands[part]  # type: ignore[attr-defined]
+
+
+def test_every_secret_in_the_readme_is_made_by_the_reader() -> None:
+    assert SECRET not in README
+    assert not re.search(r"whsec_[A-Za-z0-9+/]{16}", README)

@@ -1,0 +1,185 @@
+"""`imgsvc submit` and `imgsvc status`: against a running imgsvc, and against servers that say no."""
+
+import asyncio
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from command import imgsvc
+from origin_server import OriginServer, Server, picture
+from stack import Stack, free_port, until
+
+HEADER = "S. No.,Product Name,Input Image Urls\n"
+
+
+def catalogue(folder: Path, *urls: str) -> str:
+    """A CSV with a product for each URL; its path."""
+    path = folder / "catalog.csv"
+    path.write_text(HEADER + "".join(f"{number},Thing {number},{url}\n" for number, url in enumerate(urls, start=1)))
+    return str(path)
+
+
+@dataclass
+class Saying(Server):
+    """Answers every request alike."""
+
+    status: int = 200
+    body: str = ""
+    content_type: str = "text/html"
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [web.route("*", "/{any:.*}", self._say)]
+
+    async def _say(self, _request: web.Request) -> web.Response:
+        return web.Response(status=self.status, text=self.body, content_type=self.content_type)
+
+
+# -- a running imgsvc -------------------------------------------------------------------------------------------------
+
+
+async def test_a_catalogue_goes_in_and_its_csv_comes_out(stack: Stack, origin: OriginServer, tmp_path: Path) -> None:
+    urls = [origin.serve(f"/{number}.jpg", picture(600, 400)) for number in range(3)]
+    done = await imgsvc(
+        *("submit", catalogue(tmp_path, *urls), "--wait", "--output", "out.csv", "--max-width", "100"), cwd=tmp_path,
+        IMGSVC_URL=str(stack.client.base_url),
+    )  # fmt: skip
+    assert (done.code, done.err) == (0, "")
+    assert "3 products, 3 images" in done.out
+    assert "completed: 3 of 3 images compressed" in done.out
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
+    assert [bool(row["Output Image Urls"]) for row in rows] == [True] * 3
+    assert not list(tmp_path.glob(".*.part"))
+    rendition = (await stack.client.get(rows[0]["Output Image Urls"])).content
+    assert len(rendition) < len(picture(600, 400))
+
+
+async def test_failed_images_are_counted_and_make_the_exit_code_3(
+    stack: Stack, origin: OriginServer, tmp_path: Path
+) -> None:
+    good, bad = origin.serve("/a.jpg", picture(600, 400)), origin.url("/status/404")
+    done = await imgsvc(
+        "submit", catalogue(tmp_path, good, bad), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR="."
+    )  # finds the one running here
+    assert done.code == 3
+    assert "completed_with_errors: 1 of 2 images compressed" in done.out
+    assert "http_404 × 1" in done.out
+    assert f"CSV: {stack.client.base_url}/v1/batches/" in done.out
+
+
+async def test_without_wait_the_id_is_all_and_status_tells_the_rest(
+    stack: Stack, origin: OriginServer, tmp_path: Path
+) -> None:
+    done = await imgsvc(
+        "submit", catalogue(tmp_path, origin.serve("/a.jpg", picture(600, 400))), cwd=tmp_path, IMGSVC_DATA_DIR="."
+    )
+    batch_id = done.out.strip()
+    assert (done.code, len(batch_id.split())) == (0, 1)
+    await stack.finished(batch_id)
+    told = await imgsvc("status", batch_id, cwd=tmp_path, IMGSVC_DATA_DIR=".")
+    assert told.code == 0
+    assert "completed: 1 of 1 images compressed" in told.out
+    assert f"/v1/batches/{batch_id}/output.csv" in told.out
+
+
+async def test_a_refused_csv_is_told_line_by_line(stack: Stack, tmp_path: Path) -> None:
+    done = await imgsvc(
+        "submit", catalogue(tmp_path, "ftp://x/a.jpg", "http:///b.jpg"), cwd=tmp_path, IMGSVC_DATA_DIR="."
+    )
+    assert done.code == 1
+    first, *others = done.err.splitlines()
+    assert first.startswith("The CSV cannot be accepted")
+    assert [line.split(":")[0].strip() for line in others] == ["line 2", "line 3"]
+    assert (done.out, "Traceback" in done.err) == ("", False)
+
+
+async def test_one_problem_is_one_line(stack: Stack, tmp_path: Path) -> None:
+    done = await imgsvc("submit", catalogue(tmp_path, "ftp://x/a.jpg"), cwd=tmp_path, IMGSVC_DATA_DIR=".")
+    assert done.code == 1
+    [line] = done.err.splitlines()
+    assert "line 2" in line
+
+
+async def test_a_field_that_is_wrong_is_named(stack: Stack, tmp_path: Path) -> None:
+    done = await imgsvc(
+        "submit", catalogue(tmp_path, "http://x/a.jpg"), "--quality", "96", cwd=tmp_path, IMGSVC_DATA_DIR="."
+    )
+    assert done.code == 1
+    [line] = done.err.splitlines()
+    assert "quality" in line
+
+
+async def test_a_batch_that_is_not_there_is_said_in_a_line(stack: Stack, tmp_path: Path) -> None:
+    done = await imgsvc("status", "bat_01m81syxdvn0cchm7jgbq1vyb2", cwd=tmp_path, IMGSVC_DATA_DIR=".")
+    assert (done.code, done.err.strip()) == (1, "There is no batch bat_01m81syxdvn0cchm7jgbq1vyb2.")
+
+
+async def test_an_api_that_is_started_again_meanwhile_is_waited_for(
+    stack: Stack, origin: OriginServer, tmp_path: Path
+) -> None:
+    urls = [origin.serve(f"/{number}.jpg", picture(), delay=1.5) for number in range(4)]
+    command = asyncio.create_task(
+        imgsvc("submit", catalogue(tmp_path, *urls), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR=".")
+    )
+
+    async def fetching() -> bool:
+        return bool(origin.requests)
+
+    await until(fetching)
+    [api] = stack.children("api")
+    api.kill()
+    done = await command
+    assert (done.code, done.err) == (0, "")
+    assert "4 of 4" in done.out
+
+
+# -- no imgsvc, or one that says no -----------------------------------------------------------------------------------
+
+
+async def test_nobody_there_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = await imgsvc("submit", catalogue(tmp_path, "http://x/a.jpg"), "--url", url, cwd=tmp_path)
+    assert done.code == 1
+    [line] = done.err.splitlines()
+    assert line.startswith(f"No imgsvc answers at {url} (")
+    assert "imgsvc up" in line
+    assert "IMGSVC_URL" in line
+
+
+async def test_a_refused_key_is_one_line(tmp_path: Path) -> None:
+    problem = json.dumps({"title": "Unknown API key", "status": 401, "detail": "This API key is not known."})
+    async with Saying(status=401, body=problem, content_type="application/problem+json") as server:
+        done = await imgsvc("status", "bat_x", "--url", server.url(""), "--api-key", "sk_1", cwd=tmp_path)
+        assert server.requests[0].headers["Authorization"] == "Bearer sk_1"
+    assert done.code == 1
+    assert done.err.splitlines() == ["The server refuses the API key (IMGSVC_API_KEY): This API key is not known."]
+
+
+async def test_a_server_of_something_else_is_one_line(tmp_path: Path) -> None:
+    async with Saying(body="<h1>It works!</h1>") as server:
+        done = await imgsvc("status", "bat_x", "--url", server.url(""), cwd=tmp_path)
+    assert done.code == 1
+    assert done.err.splitlines() == [f"What answers at {server.url('')} is no imgsvc."]
+
+
+async def test_an_error_page_of_a_proxy_is_one_line(tmp_path: Path) -> None:
+    async with Saying(status=502, body="<h1>Bad gateway</h1>") as server:
+        done = await imgsvc("status", "bat_x", "--url", server.url(""), cwd=tmp_path)
+    assert done.code == 1
+    assert done.err.splitlines() == ["The server answered HTTP 502."]
+
+
+async def test_an_address_that_is_none_is_one_line(tmp_path: Path) -> None:
+    done = await imgsvc("status", "bat_x", "--url", "localhost:8000", cwd=tmp_path)
+    assert done.code == 1
+    [line] = done.err.splitlines()
+    assert line.startswith("No imgsvc answers at localhost:8000 (")
+
+
+async def test_a_file_that_is_not_there_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    done = await imgsvc("submit", "nothing.csv", cwd=tmp_path)
+    assert done.code == 2
+    assert "nothing.csv" in done.err
