@@ -1,17 +1,22 @@
 """`imgsvc check`: what it finds, and what it advises."""
 
+import socket
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from pydantic import AnyHttpUrl
 
 from command import imgsvc
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.checkup import Finding, examine
 from imgsvc.config import Settings
+from imgsvc.folder import Running, locked
 from origin_server import Server
 from stack import free_port, running_stack
+
+PARTS = ["Settings", "Disk", "Database", "Redis", "Workers", "Storage", "API"]
 
 
 class Api(Server):
@@ -43,7 +48,7 @@ async def unwell(settings: Settings, **changes: object) -> dict[str, Finding]:
 
 
 async def test_when_all_is_well_every_part_says_so(whole: Settings) -> None:
-    assert list(await found(whole)) == ["Settings", "Disk", "Database", "Redis", "Storage", "Workers", "API"]
+    assert list(await found(whole)) == PARTS
     assert await unwell(whole) == {}
 
 
@@ -88,17 +93,60 @@ async def test_a_file_that_is_no_database_is_said_in_words(whole: Settings, tmp_
 
 async def test_a_storage_that_cannot_be_written_to_is_named(whole: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    findings = await unwell(whole, storage_url=f"file://{tmp_path}/file/media")
-    assert set(findings) == {"Storage"}
-    assert f"file://{tmp_path}/file/media" in findings["Storage"].says
+    for folder in (f"{tmp_path}/file", f"{tmp_path}/file/media"):
+        findings = await unwell(whole, storage_url=f"file://{folder}")
+        assert set(findings) == {"Storage"}
+        assert folder in findings["Storage"].says
 
 
-async def test_a_public_url_that_leads_elsewhere_is_found_out(whole: Settings) -> None:
+async def test_another_program_on_the_port_is_not_taken_for_the_api(whole: Settings) -> None:
     async with Neighbour() as other:
         findings = await unwell(whole, port=other.port)
     assert set(findings) == {"API"}
     assert "no imgsvc" in findings["API"].says
-    assert "IMGSVC_PUBLIC_URL" in findings["API"].advice
+
+
+async def test_a_public_url_that_leads_elsewhere_is_found_out(whole: Settings, tmp_path: Path) -> None:
+    async with Neighbour() as other:
+        public = AnyHttpUrl(other.url(""))
+        assert "IMGSVC_PUBLIC_URL" in (await unwell(whole, public_url=public))["Links"].advice
+        with locked(tmp_path) as tell:  # also beside an `up` that is well itself
+            tell(Running(1, whole.local_base))
+            assert set(await unwell(whole, public_url=public)) == {"Links"}
+
+
+async def test_the_api_of_an_up_that_is_stuck_is_looked_for_in_its_terminal(whole: Settings, tmp_path: Path) -> None:
+    with locked(tmp_path) as tell:
+        tell(Running(4711, f"http://127.0.0.1:{free_port()}"))
+        findings = await unwell(whole)
+    assert set(findings) == {"API"}
+    assert "process 4711" in findings["API"].advice
+
+
+async def test_a_part_that_never_answers_does_not_hold_up_the_rest(whole: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+asyncpg://user@127.0.0.1:{silent.getsockname()[1]}/imgsvc"
+        findings = await examine(whole.model_copy(update={"database_url": url}), patience=0.3)
+    assert [finding.says for finding in findings if not finding.is_well] == ["No answer within 0.3 s."]
+
+
+async def test_a_disk_that_is_nearly_full_is_told_before_it_is(whole: Settings) -> None:
+    findings = [finding for finding in await examine(whole, least_free=2**60) if not finding.is_well]
+    assert [finding.part for finding in findings] == ["Disk"]
+    assert "Make room" in findings[0].advice
+
+
+async def test_looking_makes_nothing(settings: Settings, tmp_path: Path) -> None:
+    findings = await found(settings, data_dir=tmp_path / "new" / "data")
+    assert not (tmp_path / "new").exists()
+    assert "made at the first start" in findings["Storage"].says
+
+
+async def test_no_password_is_shown(whole: Settings) -> None:
+    """Neither one before the @ nor one in the query."""
+    port = free_port()
+    for url in (f"redis://:hush@127.0.0.1:{port}", f"redis://127.0.0.1:{port}/0?password=hush"):
+        assert "hush" not in str(await examine(whole.model_copy(update={"redis_url": url})))
 
 
 class Neighbour(Server):
@@ -132,7 +180,7 @@ async def test_beside_a_running_up_the_command_finds_all_well(tmp_path: Path) ->
         assert (done.code, done.err) == (0, "")
         assert f"process {stack.process.pid}" in " ".join(done.out.split())
         assert [line.split()[:2] for line in done.out.splitlines() if line.startswith(("ok", "no"))] == [
-            ["ok", part] for part in ("Settings", "Disk", "Database", "Redis", "Storage", "Workers", "API")
+            ["ok", part] for part in PARTS
         ]
 
 

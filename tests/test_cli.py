@@ -10,7 +10,8 @@ from standardwebhooks import Webhook
 from typer.testing import CliRunner, Result
 
 from imgsvc.cli import app
-from stack import SECRET
+from imgsvc.config import Settings
+from stack import SECRET, free_port
 
 COMMANDS: tuple[list[str], ...] = (
     [],
@@ -21,6 +22,10 @@ COMMANDS: tuple[list[str], ...] = (
     ["db", "upgrade"],
     ["keys"],
     ["keys", "secret"],
+    ["check"],
+    ["demo"],
+    ["submit"],
+    ["status"],
 )
 
 
@@ -107,6 +112,9 @@ def test_a_secret_that_cannot_be_read_is_an_error_in_words(tmp_path: Path) -> No
         ("sweep_interval", "61"),
         ("database_url", "postgres://db/imgsvc"),
         ("redis_url", "127.0.0.1:6379"),
+        ("redis_url", "redis://user:pa/ss@127.0.0.1/0"),
+        ("database_url", "postgresql+asyncpg://127.0.0.1:port/imgsvc"),
+        ("database_url", "sqlite+aiosqlite://"),
         ("webhook_secret", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("webhook_secret", "whsec_c2hvcnQ="),
         ("webhook_secret", "whsec_no base 64 at all no base 64 at all"),
@@ -151,3 +159,32 @@ def test_a_number_out_of_bounds_is_refused(tmp_path: Path, words: list[str]) -> 
     result = imgsvc(*words, data_dir=str(tmp_path))
     assert result.exit_code == 2
     assert words[1] in result.stderr
+
+
+def test_a_setting_that_was_not_filled_in_is_as_one_that_is_not_there(tmp_path: Path) -> None:
+    result = imgsvc("db", "upgrade", data_dir=str(tmp_path), max_rows="", webhook_secret="", database_url="", port="")
+    assert result.exit_code == 0
+
+
+def test_an_env_file_that_cannot_be_read_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_bytes("IMGSVC_USER_AGENT=Größe".encode("latin-1"))
+    monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / ".env"))
+    result = imgsvc("db", "upgrade", data_dir=str(tmp_path))
+    assert result.exit_code == 2
+    assert ".env is not in UTF-8" in result.stderr
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql+asyncpg://user:hush@127.0.0.1:{free_port()}/imgsvc"
+    for command in (["db", "upgrade"], ["keys", "secret"]):
+        result = imgsvc(*command, data_dir=str(tmp_path), database_url=url)
+        assert result.exit_code == 1
+        assert "postgresql+asyncpg://user:***@127.0.0.1" in result.stderr
+        assert "hush" not in result.output
+
+
+@pytest.mark.parametrize("command", [["api"], ["worker"]], ids=" ".join)
+def test_without_its_tables_nothing_is_served(tmp_path: Path, command: list[str]) -> None:
+    result = imgsvc(*command, data_dir=str(tmp_path))
+    assert result.exit_code == 1
+    assert "The database is empty: run `imgsvc db upgrade`" in result.stderr

@@ -1,6 +1,8 @@
 """The Python client against a server that answers what the test wants, one answer after the other."""
 
 import asyncio
+import json
+import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from imgsvc.api.examples import ACCEPTED, BATCH, EXAMPLE_ID, PRODUCTS
-from imgsvc.client import Batch, Client, ClientError, KeyRefused, Refused, ServerAway, UnexpectedAnswer
+from imgsvc.client import Batch, Client, ClientError, KeyRefused, Refused, ServerAway, UnexpectedAnswer, WrongSetup
 from origin_server import Server
 from stack import free_port
 
@@ -30,8 +32,9 @@ class Scripted(Server):
     async def _next(self, request: web.Request) -> web.StreamResponse:
         status, body, headers = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
         if status:
-            return web.json_response(body, status=status, headers=headers)
-        response = web.StreamResponse(headers={"Content-Length": "1000"})
+            text = body if isinstance(body, str) else json.dumps(body)
+            return web.Response(text=text, status=status, headers={"Content-Type": "application/json", **headers})
+        response = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "text/csv"})
         await response.prepare(request)
         await response.write(b"S. No.,")
         assert request.transport
@@ -103,6 +106,60 @@ async def test_a_report_that_breaks_off_leaves_nothing_behind(server: Scripted, 
     with pytest.raises(ServerAway):
         await asyncio.to_thread(client.save_output, EXAMPLE_ID, tmp_path / "out.csv")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "from before"}
+
+
+async def test_a_login_page_is_not_taken_for_the_report(server: Scripted, client: Client, tmp_path: Path) -> None:
+    script(server, (302, {}, {"Location": "/login"}), (200, {"page": "Please sign in"}))
+    for _ in range(2):  # the redirect, then the page itself
+        with pytest.raises(UnexpectedAnswer):
+            await asyncio.to_thread(client.save_output, EXAMPLE_ID, tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_link_stays_a_link_and_what_it_leads_to_is_written(
+    server: Scripted, client: Client, tmp_path: Path
+) -> None:
+    script(server, (200, [], {"Content-Type": "text/csv"}))
+    (tmp_path / "link.csv").symlink_to("target.csv")
+    await asyncio.to_thread(client.save_output, EXAMPLE_ID, tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text() == "[]"
+
+
+async def test_a_pipe_is_written_to_and_not_replaced(server: Scripted, client: Client, tmp_path: Path) -> None:
+    script(server, (200, [], {"Content-Type": "text/csv"}))
+    os.mkfifo(tmp_path / "pipe")
+    saving = asyncio.create_task(asyncio.to_thread(client.save_output, EXAMPLE_ID, tmp_path / "pipe"))
+    assert await asyncio.to_thread((tmp_path / "pipe").read_text) == "[]"
+    await saving
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("http://127.0.0.1:abc", None),
+        ("http://[::1:18821", None),
+        ("http://127.0.0.1\n", None),
+        ("http://127.0.0.1", "kéy\u4e2d"),
+    ],
+)
+def test_what_cannot_be_an_address_or_a_key_is_said_in_words(url: str, key: str | None) -> None:
+    with pytest.raises(WrongSetup, match="Cannot talk to http://"):
+        Client(url, api_key=key)
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"errors": null}', '{"errors": ["no"]}', '{"detail": {"a": 1}}'])
+async def test_a_problem_that_is_none_is_a_refusal_all_the_same(server: Scripted, client: Client, body: str) -> None:
+    script(server, (422, body, {"Content-Type": "application/problem+json"}))
+    with pytest.raises(Refused, match="HTTP 422"):
+        await asyncio.to_thread(client.batch, EXAMPLE_ID)
+
+
+async def test_a_server_without_etags_is_not_asked_all_the_time(server: Scripted, client: Client) -> None:
+    script(server, (200, ACCEPTED), (200, ACCEPTED), (200, BATCH))
+    assert len(await followed(client)) == 3
+    assert all("wait=" in request.path for request in server.requests[1:])
 
 
 async def test_what_a_newer_server_adds_is_left_out(server: Scripted, client: Client) -> None:

@@ -1,6 +1,8 @@
 """The data folder's lock and the socket that the API listens on."""
 
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from imgsvc.errors import CannotStart
 from imgsvc.folder import Running, locked, running_in
 from imgsvc.listening import inherited, listen
+from stack import speaks_ipv6
 
 RUNNING = Running(4711, "http://127.0.0.1:8000", "unix:///tmp/valkey.sock")
 
@@ -37,6 +40,31 @@ def test_what_the_one_before_left_is_not_believed(tmp_path: Path) -> None:
         assert running_in(tmp_path) is None
 
 
+@pytest.mark.parametrize("written", ["4711", "{}", '{"pid": 1, "url": "", "mood": 1}', "not JSON"])
+def test_what_another_version_wrote_is_no_obstacle(tmp_path: Path, written: str) -> None:
+    with locked(tmp_path):
+        (tmp_path / ".lock").write_text(written)
+        assert running_in(tmp_path) is None
+        with pytest.raises(CannotStart, match="Another imgsvc"), locked(tmp_path):
+            pass
+
+
+def test_somebody_who_only_looks_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            running_in(tmp_path)
+
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(look)
+        for _ in range(300):
+            with locked(tmp_path):
+                pass
+        done.set()
+    looking.result()
+
+
 def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(CannotStart, match="Cannot use the data folder"), locked(tmp_path / "data"):
@@ -45,6 +73,8 @@ def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
 def test_an_address_of_either_kind_is_listened_on(host: str, family: int) -> None:
+    if family == socket.AF_INET6 and not speaks_ipv6():
+        pytest.skip("this machine has no IPv6")
     with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]) as client:
         assert listener.family == family
         assert client.getpeername()[0] == host

@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from imgsvc.errors import CannotStart
 from imgsvc.supervisor import Child, Supervisor
 from stack import until
 
@@ -68,3 +71,36 @@ async def test_a_process_that_ends_is_started_again(tmp_path: Path) -> None:
             return count.exists() and len(count.read_text()) >= 2
 
         await until(twice)
+
+
+async def test_the_others_are_started_when_the_base_has_come_up(tmp_path: Path) -> None:
+    """And all together: one that is slow to come up does not hold up the start of the rest."""
+    may_come_up = asyncio.Event()
+    script = "import signal; signal.pause()"
+
+    async def never() -> bool:
+        return False
+
+    async def when_told() -> bool:
+        return may_come_up.is_set()
+
+    base = Child("base", [sys.executable, "-c", script], ready=when_told, base=True)
+    slow = Child("slow", [sys.executable, "-c", script], ready=never)
+    other = Child("other", [sys.executable, "-c", script])
+    async with supervised(slow, other, base) as supervisor:
+
+        async def running(*names: str) -> bool:
+            return set(supervisor.running) == set(names)
+
+        await until(lambda: running("base"))
+        may_come_up.set()
+        await until(lambda: running("base", "slow", "other"))
+
+
+async def test_a_process_that_does_not_come_up_is_named_with_where_to_look() -> None:
+    async def never() -> bool:
+        return False
+
+    child = Child("lame", [sys.executable, "-c", ""], ready=never, ready_within=0.1, hint="Look there.")
+    with pytest.raises(CannotStart, match=r"The lame process did not come up within 0.1 s. Look there."):
+        await Supervisor([child], stopping=asyncio.Event(), drain=5).run()

@@ -5,19 +5,18 @@ from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imgsvc import __version__
+from imgsvc.loopback import is_loopback
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
 PREFIX = "IMGSVC_"
-CLIENT_NAMES = {"IMGSVC_URL", "IMGSVC_API_KEY"}
-"""Read by the commands that use a server; no settings of the service."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 
@@ -37,7 +36,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Folder for the database and the renditions when no URL is set")
     database_url: str = Field(
         "",
-        pattern=r"^$|^(sqlite\+aiosqlite|postgresql\+asyncpg)://",
+        pattern=r"^$|^(sqlite\+aiosqlite:///|postgresql\+asyncpg://).",
         description="SQLAlchemy URL; empty: SQLite in the data folder",
     )
     redis_url: str = Field(
@@ -105,12 +104,23 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _can_be_taken_apart(cls, value: str) -> str:
+        if not value.startswith(("sqlite", "unix")):
+            _ = urlsplit(value).port  # a ValueError in words; a password with a slash needs %2F
+        return value
+
     @field_validator("webhook_secret")
     @classmethod
     def _signs(cls, value: SecretStr | None) -> SecretStr | None:
         # 24 to 64 bytes: Standard Webhooks 1.0.0, "Signature scheme". A wrong one would break every delivery for ever.
         prefix, _, key = value.get_secret_value().partition("_") if value else ("whsec", "", "A" * 32)
-        if prefix != "whsec" or not 24 <= len(b64decode(key, validate=True)) <= 64:
+        try:
+            signs = prefix == "whsec" and 24 <= len(b64decode(key, validate=True)) <= 64
+        except ValueError:
+            signs = False
+        if not signs:
             raise ValueError("must be `whsec_` and 24 to 64 bytes in base 64")
         return value
 
@@ -124,7 +134,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_not_open_by_accident(self) -> Self:
-        if self.host not in LOOPBACK and self.auth == "keys":
+        if not is_loopback(self.host) and self.auth == "keys":
             raise ValueError(
                 f"Refusing to listen on {self.host}: there are no API keys yet, so whoever reaches it could use it. "
                 "Listen on 127.0.0.1 behind a proxy that asks for a login, or say IMGSVC_AUTH=none."
@@ -149,13 +159,24 @@ class Settings(BaseSettings):
     @property
     def local_base(self) -> str:
         """Where the API is reached on its own machine: an address that means "all of them" is none to call."""
-        host = LOOPBACK[0] if self.host in EVERY_ADDRESS else self.host
+        host = "127.0.0.1" if self.host in EVERY_ADDRESS else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+class ClientSettings(BaseSettings):
+    """What the commands that use a server need to know: where it is, and who they are."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    url: str | None = None
+    api_key: SecretStr | None = None
 
 
 def mistaken_names() -> list[str]:
     """What looks like a setting, in the environment or `.env`, and is none: it would have no effect."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | CLIENT_NAMES
+    known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *ClientSettings.model_fields)}
     file = Settings.model_config.get("env_file")
     given = {*os.environ, *(dotenv_values(str(file)) if file else ())}
     return sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in known)

@@ -1,4 +1,4 @@
-"""Figures as a person reads them."""
+"""Figures and texts as a person reads them."""
 
 _STEP = 1024
 
@@ -16,3 +16,8 @@ def size(count: int) -> str:
 def saved(before: int, after: int) -> str:
     """The share of the bytes that is gone, in percent."""
     return f"{1 - after / before:.0%}" if before else "–"
+
+
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal: it may come from a stranger's CSV."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)

@@ -7,19 +7,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
+from time import monotonic, sleep
 
 from imgsvc.errors import CannotStart
 
+PATIENCE = 0.5
 _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An `imgsvc up` that is using the folder: its process, its API, and the Redis that its parts meet in."""
+    """An `imgsvc up` that is using the folder: its process, its API, and its embedded Valkey, if it has one."""
 
     pid: int
     url: str
-    redis_url: str
+    redis_url: str | None = None
 
 
 @contextmanager
@@ -37,9 +39,9 @@ def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
     except OSError as exc:
         raise CannotStart(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc
     with file:
-        if not _take(file, fcntl.LOCK_EX):
+        if not _take_patiently(file):
             owner = _read(file)
-            who = f"process {owner.pid}, {owner.url}" if owner else "it is just starting"
+            who = f"process {owner.pid}, {owner.url}" if owner else "just starting"
             raise CannotStart(
                 f"Another imgsvc ({who}) is using the data folder {folder}. Stop it, or choose another folder with "
                 "--data-dir or IMGSVC_DATA_DIR."
@@ -57,6 +59,16 @@ def running_in(folder: Path) -> Running | None:
         return None
 
 
+def _take_patiently(file: FileIO) -> bool:
+    """Whoever looks by `running_in` has the lock for a moment too, and is no reason to give up."""
+    deadline = monotonic() + PATIENCE
+    while not _take(file, fcntl.LOCK_EX):
+        if monotonic() > deadline:
+            return False
+        sleep(0.01)
+    return True
+
+
 def _take(file: FileIO, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -68,8 +80,10 @@ def _take(file: FileIO, kind: int) -> bool:
 def _read(file: FileIO) -> Running | None:
     """What the owner wrote; None when it has not come to that yet."""
     file.seek(0)
-    text = file.read()
-    return Running(**json.loads(text)) if text else None
+    try:
+        return Running(**json.loads(file.read()))
+    except (ValueError, TypeError):  # nothing yet, or what another version writes
+        return None
 
 
 def _write(file: FileIO, running: Running) -> None:

@@ -20,15 +20,19 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 STEADY = 60.0
 """Seconds that a process must live for its next death to count as the first."""
+OURSELVES = (sys.executable, "-P", "-m")
+"""Begins a command that runs a module of ours. -P: a file queue.py in the user's folder is not the library's."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _READY_POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running. `ready` is asked until it says True, before the next child is started; `base` means
-    that the others need it: it is stopped after them. `sockets` are file descriptors that it inherits;
-    `hint` is where to look when it does not come up.
+    """A process to keep running, which has come up when `ready` says True.
+
+    `base` means that the others need it: they are started when it has come up, and it is stopped after them. `sockets`
+    are file descriptors that it inherits; `hint` is where to look when it does not come up.
     """
 
     name: str
@@ -58,12 +62,11 @@ class Supervisor:
             CannotStart: a child did not come up; the others are stopped.
         """
         try:
-            for child in self._children:
-                self._keepers.append(asyncio.create_task(self._keep(child)))
-                await self._until_ready(child)
-                if self._stopping.is_set():
-                    return
-            if on_ready:
+            for base in (True, False):
+                children = [child for child in self._children if child.base is base]
+                self._keepers += [asyncio.create_task(self._keep(child)) for child in children]
+                await asyncio.gather(*map(self._until_ready, children))
+            if on_ready and not self._stopping.is_set():
                 on_ready()
             await self._stopping.wait()
         finally:
@@ -149,6 +152,7 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:
-    """SIGTERM and Ctrl-C ask for a stop."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    """SIGTERM, Ctrl-C, and the closing of the terminal (unless it is ignored, as under nohup) ask for a stop."""
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from imgsvc.db.engine import open_sessions
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.folder import Running, locked
 from imgsvc.listening import listen
-from imgsvc.supervisor import Child, Supervisor, stop_on_signals
+from imgsvc.supervisor import OURSELVES, Child, Supervisor, stop_on_signals
 
 # glibc gives the memory of every picture back to the kernel and asks for it again for the next: a JPEG of 1 MP took
 # 12.4 ms of CPU instead of 6.7. It may keep this much instead (docs/performance.md); other C libraries ignore it.
@@ -28,6 +27,9 @@ WORKER_MALLOC = {
     "MALLOC_TOP_PAD_": str(16 * 2**20),
     "MALLOC_ARENA_MAX": "1",  # the others hold only for the first arena; one for each thread would not know them
 }
+
+MOST_OF_A_PATH = 80
+"""Bytes of a temporary folder's path that leave room for a socket in a folder of its own."""
 
 
 async def up(
@@ -44,7 +46,7 @@ async def up(
     stopping = asyncio.Event()
     stop_on_signals(stopping)
     folder = settings.data_dir.resolve()
-    with locked(folder) as tell, tempfile.TemporaryDirectory(prefix="imgsvc-") as temporary:
+    with locked(folder) as tell, _short_folder() as temporary:
         listener = listener or listen(settings.host, settings.port)
         check_storage(settings)
         await upgrade_database(settings)
@@ -61,8 +63,14 @@ async def up(
             _api(settings.local_base, listener, env),
             *worker_children(workers, env),
         ]
-        tell(Running(os.getpid(), settings.local_base, redis_url))
+        tell(Running(os.getpid(), settings.local_base, redis_url if valkey else None))  # another's may have a password
         await Supervisor(children, stopping=stopping, drain=settings.drain_timeout).run(on_ready=on_ready)
+
+
+def _short_folder() -> tempfile.TemporaryDirectory[str]:
+    """For Valkey's socket, whose path must stay under 108 bytes."""
+    usual = os.fsencode(tempfile.gettempdir())
+    return tempfile.TemporaryDirectory(prefix="imgsvc-", dir=None if len(usual) < MOST_OF_A_PATH else "/tmp")  # noqa: S108
 
 
 async def upgrade_database(settings: Settings) -> None:
@@ -84,7 +92,7 @@ async def upgrade_database(settings: Settings) -> None:
 def worker_children(processes: int, env: dict[str, str]) -> Iterator[Child]:
     """The worker processes of one machine."""
     for number in range(1, processes + 1):
-        yield Child(f"worker-{number}", [sys.executable, "-m", "imgsvc.worker"], {**WORKER_MALLOC, **env})
+        yield Child(f"worker-{number}", [*OURSELVES, "imgsvc.worker"], {**WORKER_MALLOC, **env})
 
 
 def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
@@ -95,8 +103,9 @@ def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
 
 def _api(url: str, listener: socket.socket, env: dict[str, str]) -> Child:
     """It inherits the socket: while it is started again, clients wait a moment instead of being refused."""
-    command = [sys.executable, "-m", "imgsvc", "api", "--fd", str(listener.fileno())]
-    return Child("api", command, env, ready=lambda: _responds(url), sockets=(listener.fileno(),))
+    command = [*OURSELVES, "imgsvc", "api", "--fd", str(listener.fileno())]
+    hint = "`imgsvc check`, in another terminal, says which part does not work."
+    return Child("api", command, env, ready=lambda: _responds(url), sockets=(listener.fileno(),), hint=hint)
 
 
 async def _responds(url: str) -> bool:

@@ -5,13 +5,19 @@ import csv
 import re
 import signal
 import sys
+from base64 import b64encode
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 
 import psutil
 import pytest
+from standardwebhooks import Webhook
 
 from command import Done, imgsvc
+from imgsvc.demo.origin import Event
+from imgsvc.demo.run import verified_type
+from imgsvc.errors import DemoFailed
 from stack import until
 
 CODES = {"http_404", "too_many_pixels", "decode_error", "not_an_image", "too_many_redirects", "blocked_address"}
@@ -32,10 +38,11 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 @pytest.mark.timeout(240)  # twice 6 s of two cores when nobody else uses them
 async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("IMGSVC_DATABASE_URL=postgresql+asyncpg://prod/imgsvc\n")  # not the demo's business
-    demo = ("demo",)
+    real = {"IMGSVC_REDIS_URL": "redis://prod:1", "imgsvc_database_url": f"sqlite+aiosqlite:///{tmp_path}/real.db"}
     both: list[Done] = await asyncio.gather(
-        *(imgsvc(*demo, cwd=tmp_path, within=200, IMGSVC_REDIS_URL="redis://prod:1", COLUMNS="120") for _ in range(2))
+        *(imgsvc("demo", cwd=tmp_path, within=200, COLUMNS="120", **real) for _ in range(2))
     )
+    assert not (tmp_path / "real.db").exists()
     for done in both:
         assert (done.code, done.err) == (0, "")
         assert "Webhook batch.completed_with_errors received; its signature holds." in done.out
@@ -81,3 +88,24 @@ async def test_a_demo_that_is_broken_off_leaves_nothing_running(tmp_path: Path, 
 async def test_a_folder_that_is_there_already_is_refused_in_words(tmp_path: Path) -> None:
     done = await imgsvc("demo", "--folder", str(tmp_path), cwd=tmp_path)
     assert (done.code, done.err.strip()) == (1, f"{tmp_path} is there already; the demo wants a folder of its own.")
+
+
+async def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = "my [red]dämo[/bold]"
+    done = await imgsvc("demo", "--folder", folder, cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert f"{folder}/contact-sheet.html" in done.out
+
+
+def test_a_webhook_with_a_wrong_signature_is_not_believed() -> None:
+    secret, other = (f"whsec_{b64encode(bytes([number] * 32)).decode()}" for number in (1, 2))
+    now = datetime.now(UTC)
+    body = '{"type": "batch.completed"}'
+    headers = {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("evt_1", now, body),
+    }
+    assert verified_type(Event(headers, body.encode()), secret) == "batch.completed"
+    with pytest.raises(DemoFailed, match="its signature does not hold"):
+        verified_type(Event(headers, body.encode()), other)

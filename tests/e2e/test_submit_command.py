@@ -3,10 +3,15 @@
 import asyncio
 import csv
 import json
+import os
+import re
+import signal
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from command import imgsvc
@@ -183,3 +188,61 @@ async def test_a_file_that_is_not_there_is_refused_before_anything_is_sent(tmp_p
     done = await imgsvc("submit", "nothing.csv", cwd=tmp_path)
     assert done.code == 2
     assert "nothing.csv" in done.err
+
+
+@pytest.mark.parametrize("output", ["-", "nofolder/out.csv", "."])
+async def test_an_output_that_cannot_be_written_is_refused_before_anything_is_sent(tmp_path: Path, output: str) -> None:
+    async with Saying() as server:
+        done = await imgsvc(
+            "submit", catalogue(tmp_path, "x"), "--output", output, "--url", server.url(""), cwd=tmp_path
+        )
+        assert server.requests == []
+    assert done.code == 2
+    assert "Traceback" not in done.err
+
+
+async def test_what_a_stranger_wrote_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """Neither by escape sequences nor by the markup of our own output."""
+    said = "\x1b]0;owned\x07\x1b[31m [bold]red[/bold] [/nothing]"
+    problem = json.dumps({"detail": said, "errors_total": 2, "errors": [{"detail": said, "value": said}] * 2})
+    async with Saying(status=422, body=problem, content_type="application/problem+json") as server:
+        done = await imgsvc("submit", catalogue(tmp_path, "x"), "--url", server.url(""), cwd=tmp_path)
+    assert done.code == 1
+    assert "\x1b" not in done.err
+    assert done.err.count("[bold]red[/bold] [/nothing]") == 1 + 2 * 2
+
+
+async def test_a_csv_from_a_pipe_is_sent_whole(tmp_path: Path) -> None:
+    async with Saying(status=422, body="{}", content_type="application/problem+json") as server:
+        os.mkfifo(tmp_path / "pipe.csv")
+        command = asyncio.create_task(imgsvc("submit", "pipe.csv", "--url", server.url(""), cwd=tmp_path))
+        await asyncio.to_thread((tmp_path / "pipe.csv").write_text, HEADER * 1000)
+        assert (await command).code == 1
+        assert server.requests[0].body.count(HEADER.encode()) == 1000
+
+
+async def test_the_address_of_the_server_may_stand_in_env_file(tmp_path: Path) -> None:
+    async with Saying(status=401, body="{}") as server:
+        (tmp_path / ".env").write_text(f"IMGSVC_URL={server.url('')}\nIMGSVC_API_KEY=sk_2\n")
+        await imgsvc("status", "bat_x", cwd=tmp_path)
+        assert server.requests[0].headers["Authorization"] == "Bearer sk_2"
+
+
+async def test_a_wait_that_is_broken_off_says_that_the_batch_goes_on(
+    stack: Stack, origin: OriginServer, tmp_path: Path
+) -> None:
+    url = origin.serve("/slow.jpg", picture(), delay=1.5)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "imgsvc", "submit", catalogue(tmp_path, url), "--wait"), cwd=tmp_path,
+        env={**os.environ, "IMGSVC_DATA_DIR": "."}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+
+    async def fetching() -> bool:
+        return bool(origin.requests)
+
+    await until(fetching)
+    process.send_signal(signal.SIGINT)
+    _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 130
+    batch_id = re.search(r"`imgsvc status (bat_\w+)`", said.decode()).group(1)  # type: ignore[union-attr]
+    assert (await stack.finished(batch_id))["status"] == "completed"

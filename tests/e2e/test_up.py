@@ -1,13 +1,17 @@
 """`imgsvc up` as a command: what it refuses, what it leaves behind."""
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
-from stack import Stack, free_port, until
+from stack import Stack, free_port, speaks_ipv6, until
 
 
 async def refusal(*arguments: str, limits: str = "") -> tuple[int, str]:
@@ -63,3 +67,71 @@ async def test_when_the_supervisor_is_killed_its_processes_go_too(stack: Stack) 
     await stack.process.wait()
     _, alive = await asyncio.to_thread(psutil.wait_procs, started, 30)
     assert not alive
+
+
+async def test_the_other_kind_of_loopback_works_too(tmp_path: Path) -> None:
+    if not speaks_ipv6():
+        pytest.skip("this machine has no IPv6")
+    port = free_port()
+    async with started(tmp_path, "--host", "::1", "--port", str(port)) as process:
+        assert f"http://[::1]:{port}/docs" in await welcome(process)
+
+
+async def test_a_closed_terminal_stops_everything_and_leaves_no_file(tmp_path: Path) -> None:
+    (temporary := tmp_path / "tmp").mkdir()
+    async with started(tmp_path / "data", TMPDIR=str(temporary)) as process:
+        await welcome(process)
+        children = psutil.Process(process.pid).children()
+        assert list(temporary.iterdir())
+        process.send_signal(signal.SIGHUP)
+        assert await asyncio.wait_for(process.wait(), 40) == 0
+    assert not [child for child in children if child.is_running()]
+    assert not list(temporary.iterdir())
+
+
+async def test_a_long_path_to_the_temporary_folder_is_no_obstacle(tmp_path: Path) -> None:
+    (temporary := tmp_path / ("long" * 30)).mkdir()
+    async with started(tmp_path / "data", TMPDIR=str(temporary)) as process:
+        assert "imgsvc is up." in await welcome(process)
+
+
+async def test_a_file_of_the_users_is_not_taken_for_a_library(tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('shadowed')")
+    program = str(Path(sys.executable).with_name("imgsvc"))
+    async with started(tmp_path / "data", program=(program,), cwd=tmp_path) as process:
+        assert "imgsvc is up." in await welcome(process)
+
+
+async def test_the_password_of_redis_is_not_left_in_the_folder(tmp_path: Path, valkey_url: str) -> None:
+    async with started(tmp_path, IMGSVC_REDIS_URL=f"{valkey_url}?client_name=hush") as process:
+        await welcome(process)
+        assert "hush" not in (tmp_path / ".lock").read_text()
+
+
+@asynccontextmanager
+async def started(
+    data_dir: Path,
+    *arguments: str,
+    program: Sequence[str] = (sys.executable, "-m", "imgsvc"),
+    cwd: Path | None = None,
+    **environment: str,
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """An `imgsvc up` whose words are read; ended at the end of the block."""
+    port = () if "--port" in arguments else ("--port", str(free_port()))
+    process = await asyncio.create_subprocess_exec(
+        *program, "up", "--data-dir", str(data_dir), *port, *arguments,
+        env={**os.environ, **environment}, cwd=cwd, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.communicate(), 40)
+
+
+async def welcome(process: asyncio.subprocess.Process) -> str:
+    """The line that says where it is."""
+    assert process.stdout
+    await process.stdout.readline()
+    return (await asyncio.wait_for(process.stdout.readline(), 60)).decode()

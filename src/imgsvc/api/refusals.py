@@ -4,6 +4,7 @@ from typing import Any
 
 from imgsvc.api.problems import MEDIA_TYPE, RETRY_AFTER
 
+_EXAMPLE_ID = "01m81syxdvn0cchm7jgbq1vyb2"
 # status → when it happens, the problem's type, its title, a detail
 _REFUSALS = {
     400: ("The request cannot be read", "malformed-request", "The request cannot be read", "Invalid multipart data."),
@@ -11,13 +12,13 @@ _REFUSALS = {
         "There is no such thing",
         "not-found",
         "Not found",
-        "There is no batch bat_01m81syxdvn0cchm7jgbq1vyb2.",
+        f"There is no batch bat_{_EXAMPLE_ID}.",
     ),
     409: (
         "The batch is still running",
         "batch-not-finished",
         "The batch is not finished",
-        "Batch bat_01m81syxdvn0cchm7jgbq1vyb2 is still processing.",
+        f"Batch bat_{_EXAMPLE_ID} is still processing.",
     ),
     413: (
         "The body is larger than the service accepts",
@@ -45,7 +46,6 @@ _REFUSALS = {
     ),
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "examples": [RETRY_AFTER]}}}
-_EXAMPLE_ID = "01m81syxdvn0cchm7jgbq1vyb2"
 _MANIFEST_ERROR = {
     "row": 3,
     "column": "Input Image Urls",

@@ -1,5 +1,6 @@
 """`imgsvc submit` and `imgsvc status`: use a running imgsvc from a terminal."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,22 +9,31 @@ from typing import Annotated
 import stamina.instrumentation
 import typer
 
-from imgsvc.cli.console import FAILED, complain, console, in_words, read_settings, say
-from imgsvc.client import Batch, Client, Refused
+from imgsvc.cli.console import FAILED, client_settings, complain, console, in_words, read_settings, say
+from imgsvc.client import Batch, Client, ClientError, Refused
 from imgsvc.folder import running_in
 from imgsvc.progress import follow_on, summary
 
 NOT_ALL_SUCCEEDED = 3
 _MOST_PROBLEMS = 10
 
-Url = Annotated[
-    str | None,
-    typer.Option(envvar="IMGSVC_URL", help="The imgsvc to talk to.  [default: the one running here]"),
-]
-ApiKey = Annotated[str | None, typer.Option(envvar="IMGSVC_API_KEY", help="API key, if the server wants one.")]
+Url = Annotated[str | None, typer.Option(help="The imgsvc to talk to (IMGSVC_URL).  [default: the one running here]")]
+ApiKey = Annotated[str | None, typer.Option(help="API key, if the server wants one (IMGSVC_API_KEY).")]
 Csv = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE", help="The CSV.")]
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Said before an hour of work, not after it."""
+    if path and str(path) == "-":
+        raise typer.BadParameter("the output needs a file of its own.")
+    if path and not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written to.")
+    return path
+
+
 Output = Annotated[
-    Path | None, typer.Option(dir_okay=False, help="Where to write the CSV with the new column; waits for it.")
+    Path | None,
+    typer.Option(dir_okay=False, callback=_writable, help="Where to write the CSV with the new column; waits for it."),
 ]
 
 
@@ -38,11 +48,18 @@ def submit(  # noqa: PLR0913  # each is an option
     ] = None,
     max_width: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink what is wider.")] = None,
     max_height: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink what is higher.")] = None,
+    background: Annotated[
+        str | None, typer.Option(metavar="COLOUR", help="Where JPEG replaces a transparent image.  [default: #ffffff]")
+    ] = None,
+    keep_metadata: Annotated[
+        str | None, typer.Option(metavar="none|copyright|all", help="[default: copyright]")
+    ] = None,
     columns: Annotated[str | None, typer.Option(metavar="JSON", help="Which column is which, for other CSVs.")] = None,
     on_invalid: Annotated[
         str | None, typer.Option(metavar="reject|skip", help="What to do about invalid URLs.  [default: reject]")
     ] = None,
     webhook_url: Annotated[str | None, typer.Option(metavar="URL", help="Where to POST when it has ended.")] = None,
+    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="Pairs of your own.")] = None,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
@@ -56,9 +73,12 @@ def submit(  # noqa: PLR0913  # each is an option
         "format": format,
         "max_width": max_width,
         "max_height": max_height,
+        "background": background,
+        "keep_metadata": keep_metadata,
         "columns": columns,
         "on_invalid": on_invalid,
         "webhook_url": webhook_url,
+        "metadata": metadata,
     }
     with _server(url, api_key) as client:
         batch = client.submit(file, {name: value for name, value in fields.items() if value is not None})
@@ -66,8 +86,14 @@ def submit(  # noqa: PLR0913  # each is an option
             say(batch.id)
             return
         say(f"Accepted as {batch.id}: {batch.counts.products} products, {batch.counts.assets.total} images.")
-        batch = follow_on(console, client, batch.id)
-        _conclude(client, batch, output)
+        with _goes_on_without_us(batch):
+            batch = follow_on(console, client, batch.id)
+            say(summary(batch))
+            if output:
+                client.save_output(batch.id, output)
+    say(f"CSV: {output or batch.links.output_csv}")
+    if batch.status != "completed":
+        raise typer.Exit(NOT_ALL_SUCCEEDED)
 
 
 def status(
@@ -83,22 +109,22 @@ def status(
         say(f"CSV: {batch.links.output_csv}")
 
 
-def _conclude(client: Client, batch: Batch, output: Path | None) -> None:
-    say(summary(batch))
-    if output:
-        client.save_output(batch.id, output)
-        say(f"CSV: {output}")
-    else:
-        say(f"CSV: {batch.links.output_csv}")
-    if batch.status != "completed":
-        raise typer.Exit(NOT_ALL_SUCCEEDED)
+@contextmanager
+def _goes_on_without_us(batch: Batch) -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, OSError, KeyboardInterrupt):
+        complain(f"The batch goes on without this command: `imgsvc status {batch.id}`, {batch.links.output_csv}")
+        raise
 
 
 @contextmanager
 def _server(url: str | None, api_key: str | None) -> Iterator[Client]:
     """A client for the server that is meant; refusals end the command in words, each problem on its line."""
     stamina.instrumentation.set_on_retry_hooks([])  # the bar says enough while the server is away
-    with in_words(), Client(url or _nearest(), api_key=api_key) as client:
+    settings = client_settings(url=url, api_key=api_key)
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    with in_words(), Client(settings.url or _nearest(), api_key=key) as client:
         try:
             yield client
         except Refused as refusal:
@@ -117,13 +143,12 @@ def _nearest() -> str:
 
 def _problems(refusal: Refused) -> Iterator[str]:
     """What is wrong with an upload when it is more than the one thing that the sentence above says."""
-    problems = refusal.problem.get("errors", [])
-    total = refusal.problem.get("errors_total", len(problems))
-    if total < 2:
+    problem = refusal.problem
+    if problem.errors_total < 2:
         return
-    for problem in problems[:_MOST_PROBLEMS]:
-        line = f"line {problem['row']}: " if problem.get("row") else ""
-        value = f" ({problem['value']})" if problem.get("value") else ""
-        yield f"  {line}{problem.get('detail')}{value}"
-    if total > _MOST_PROBLEMS:
-        yield f"  … and {total - _MOST_PROBLEMS} more."
+    for error in problem.errors[:_MOST_PROBLEMS]:
+        line = f"line {error.row}: " if error.row else ""
+        value = f" ({error.value})" if error.value else ""
+        yield f"  {line}{error.detail}{value}"
+    if problem.errors_total > _MOST_PROBLEMS:
+        yield f"  … and {problem.errors_total - _MOST_PROBLEMS} more."

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +22,8 @@ def demo(folder: Folder = None) -> None:
 
     Starts an imgsvc of its own beside whatever runs already, and stops it at the end. It needs no internet.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is stopped too
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started is stopped too
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     with in_words():
         run_demo(console, _made(folder) if folder else _first_free(Path("demo")))
 
@@ -39,8 +39,10 @@ def _made(folder: Path) -> Path:
 def _first_free(parent: Path) -> Path:
     """Make the first of 1, 2, … that is not there; two demos at the same moment get two."""
     parent.mkdir(exist_ok=True)
-    for folder in (parent / str(number) for number in count(1)):
-        with suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise AssertionError("the numbers never end")
+    for number in count(1):
+        try:
+            (parent / str(number)).mkdir()
+        except FileExistsError:
+            continue
+        break
+    return parent / str(number)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from rich.text import Text
 
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import check_schema, check_storage
@@ -19,7 +20,7 @@ from imgsvc.up import worker_children
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (IMGSVC_HOST).  [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (IMGSVC_PORT).  [default: 8000]")]
-Descriptor = Annotated[int | None, typer.Option(hidden=True, help="An inherited socket to listen on.")]
+Descriptor = Annotated[int | None, typer.Option(min=0, hidden=True, help="An inherited socket to listen on.")]
 Processes = Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")]
 
 SWITCH_INTERVAL = 0.0005
@@ -85,5 +86,5 @@ def _port(listener: socket.socket | None) -> int | None:
 
 def _welcome(settings: Settings) -> None:
     url = f"{settings.local_base}/docs"
-    console.print(f"\n[bold]imgsvc is up.[/bold]  Docs and try-out: [link={url}]{url}[/link]", highlight=False)
+    console.print(Text.assemble("\n", ("imgsvc is up.", "bold"), "  Docs and try-out: ", (url, f"link {url}")))
     say(f"Everything lies in {settings.data_dir.resolve()}. Ctrl-C stops it all.\n")

@@ -8,6 +8,8 @@ from imgsvc.checkup import examine
 from imgsvc.cli.console import FAILED, DataDir, console, read_settings, run, say, settings_of_a_service
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
+from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.figures import printable
 from imgsvc.services.keys import webhook_secret
 from imgsvc.up import upgrade_database
 
@@ -22,9 +24,11 @@ def check(data_dir: DataDir = None) -> None:
     """
     findings = run(examine(read_settings(data_dir=data_dir)))
     table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")  # a path that is cut short says nothing
     for finding in findings:
         mark = "[green]ok[/green]" if finding.is_well else "[bold red]no[/bold red]"
-        table.add_row(mark, finding.part, Text(finding.says))
+        table.add_row(mark, finding.part, Text(printable(finding.says)))
         if finding.advice:
             table.add_row("", "", Text(f"→ {finding.advice}", style="bold"))
     console.print(table, highlight=False)
@@ -50,6 +54,11 @@ def secret() -> None:
         try:
             await migrations.check(sessions)
             return await webhook_secret(sessions=sessions)
+        except migrations.SchemaBehind:
+            raise
+        except DatabaseUnavailable as error:
+            name = sessions.engine.url.render_as_string()
+            raise CannotStart(f"The database {name} cannot be read: {error}.") from error
         finally:
             await sessions.aclose()
 

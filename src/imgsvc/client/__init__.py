@@ -1,6 +1,6 @@
 """The Python client: upload a CSV, follow it, read what became of its images, take the CSV back."""
 
-from imgsvc.client.errors import ClientError, KeyRefused, Refused, ServerAway, UnexpectedAnswer
+from imgsvc.client.errors import ClientError, KeyRefused, Refused, ServerAway, UnexpectedAnswer, WrongSetup
 from imgsvc.client.http import Client
 from imgsvc.client.wire import Asset, Batch, Product
 
@@ -14,4 +14,5 @@ __all__ = [
     "Refused",
     "ServerAway",
     "UnexpectedAnswer",
+    "WrongSetup",
 ]

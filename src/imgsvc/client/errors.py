@@ -1,18 +1,22 @@
 """What the client raises.
 
 ClientError
+├── WrongSetup        the URL, the key or a proxy cannot be used at all
 ├── ServerAway        nobody answers under the URL
 ├── Refused           the server says no, and why
 │   └── KeyRefused    it wants an API key, or not this one
 └── UnexpectedAnswer  what answers is no imgsvc
 """
 
-from collections.abc import Mapping
-from typing import Any
+from imgsvc.client.wire import Problem
 
 
 class ClientError(Exception):
     """The root: anything that the client raises; the message is one sentence to read."""
+
+
+class WrongSetup(ClientError):
+    """The URL, the API key or a proxy of the environment cannot be used at all."""
 
 
 class ServerAway(ClientError):
@@ -20,10 +24,10 @@ class ServerAway(ClientError):
 
 
 class Refused(ClientError):
-    """The server says no; `problem` is what it sent (RFC 9457), `status` the HTTP status."""
+    """The server says no; `problem` is why, `status` the HTTP status."""
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(str(problem.get("detail") or problem.get("title") or f"The server answered HTTP {status}."))
+    def __init__(self, status: int, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title or f"The server answered HTTP {status}.")
         self.status = status
         self.problem = problem
 

@@ -78,3 +78,20 @@ class Product(Wire):
 class ProductPage(Wire):
     data: list[Product]
     next: int | None
+
+
+class ProblemError(Wire):
+    """One thing wrong with an upload; `row` is the line of the CSV."""
+
+    detail: str
+    row: int | None = None
+    value: str | None = None
+
+
+class Problem(Wire):
+    """Why a request was refused (RFC 9457); `errors` lists the first of `errors_total`."""
+
+    title: str | None = None
+    detail: str | None = None
+    errors: list[ProblemError] = []
+    errors_total: int = 0

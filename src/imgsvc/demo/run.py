@@ -18,7 +18,7 @@ from imgsvc.demo.catalogue import manifest, stock
 from imgsvc.demo.origin import WEBHOOK, Event, Origin, serving
 from imgsvc.demo.sheet import Failure, Pair, write_sheet
 from imgsvc.demo.stack import running_stack
-from imgsvc.errors import CannotStart
+from imgsvc.errors import DemoFailed
 from imgsvc.figures import saved, size
 from imgsvc.progress import follow_on, summary
 
@@ -29,7 +29,8 @@ def run_demo(console: Console, folder: Path) -> None:
     """Show everything on `console`; what comes out lies in the empty `folder`. Nothing is left running.
 
     Raises:
-        CannotStart: a part did not come up, or the webhook did not come.
+        CannotStart: a part did not come up.
+        DemoFailed: no webhook came, or one with a wrong signature.
         ClientError: the service did not do what it should.
     """
     secret = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
@@ -68,15 +69,20 @@ def _tell_webhook(console: Console, origin: Origin, secret: str) -> None:
     try:
         event = origin.events.get(timeout=WEBHOOK_WITHIN)
     except Empty:
-        raise CannotStart(f"No webhook came within {WEBHOOK_WITHIN:g} s.") from None
-    console.print(f"Webhook [bold]{_verified_type(event, secret)}[/bold] received; its signature holds.\n")
+        raise DemoFailed(f"No webhook came within {WEBHOOK_WITHIN:g} s.") from None
+    console.print(f"Webhook [bold]{verified_type(event, secret)}[/bold] received; its signature holds.\n")
 
 
-def _verified_type(event: Event, secret: str) -> str:
+def verified_type(event: Event, secret: str) -> str:
+    """What a webhook tells of.
+
+    Raises:
+        DemoFailed: its signature does not hold.
+    """
     try:
         body: dict[str, str] = Webhook(secret).verify(event.body, dict(event.headers))
     except WebhookVerificationError as error:
-        raise CannotStart(f"A webhook came, and its signature does not hold: {error}") from error
+        raise DemoFailed(f"A webhook came, and its signature does not hold: {error}") from error
     return body["type"]
 
 
@@ -142,5 +148,5 @@ def _tell_where(console: Console, folder: Path) -> None:
         ("before", "the pictures as they were"),
         ("after", "the pictures as they are now"),
     ):
-        console.print(f"  {folder / name}  [dim]{what}[/dim]", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(f"  {folder / name}  ", (what, "dim")), soft_wrap=True)
     console.print("\nNow with your own: [bold]make up[/bold]", highlight=False)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import httpx
 from imgsvc.config import PREFIX
 from imgsvc.errors import CannotStart
 from imgsvc.listening import listen
-from imgsvc.supervisor import end_with_parent
+from imgsvc.supervisor import OURSELVES, end_with_parent
 
 START_WITHIN = 60.0
 STOP_WITHIN = 40.0
@@ -51,13 +50,13 @@ def running_stack(folder: Path, *, secret: str, log: Path) -> Iterator[Stack]:
     It knows no setting of the user's, so that the demo never touches a real database. Start it before any thread: a
     process that is made beside threads cannot safely be told to end with its parent.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     environment |= {"IMGSVC_ALLOWED_NETWORKS": "127.0.0.1/32", "IMGSVC_WEBHOOK_SECRET": secret}
     folder.mkdir(parents=True)
     with listen("127.0.0.1", 0) as listener, log.open("wb") as output:
         descriptor = listener.fileno()
         process = subprocess.Popen(  # noqa: S603  # ourselves
-            [sys.executable, "-m", "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)],
+            [*OURSELVES, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)],
             env=environment,
             cwd=folder,  # no .env of the user's either
             stdin=subprocess.DEVNULL,

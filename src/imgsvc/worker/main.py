@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.config import Settings
 from imgsvc.errors import QueueUnavailable
 from imgsvc.logs import configure_logging, get_logger
+from imgsvc.supervisor import stop_on_signals
 from imgsvc.worker import jobs
 
 log = get_logger(__name__)
@@ -142,8 +142,7 @@ async def _pause(seconds: float, stopping: asyncio.Event) -> None:
 
 async def _main(settings: Settings) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    stop_on_signals(stopping)
     await serve(settings, stopping)
 
 
