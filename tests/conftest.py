@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -33,6 +34,9 @@ def clean_environment() -> Iterator[None]:
             if name.startswith("IMGSVC_"):
                 patch.delenv(name)
         patch.setitem(Settings.model_config, "env_file", None)
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a shell's background ignores it, and so would children
         configure_logging("WARNING")  # structlog's own default prints every local variable of a traceback
         yield
 

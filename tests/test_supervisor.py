@@ -104,3 +104,36 @@ async def test_a_process_that_does_not_come_up_is_named_with_where_to_look() -> 
     child = Child("lame", [sys.executable, "-c", ""], ready=never, ready_within=0.1, hint="Look there.")
     with pytest.raises(CannotStart, match=r"The lame process did not come up within 0.1 s. Look there."):
         await Supervisor([child], stopping=asyncio.Event(), drain=5).run()
+
+
+async def signals_ignored(trap: str) -> str:
+    """Those that a process still ignores that is to be stopped by signals, and was started by a shell after `trap`."""
+    script = (
+        "import asyncio, signal\n"
+        "from imgsvc.supervisor import stop_on_signals\n"
+        "async def main():\n"
+        "    stop_on_signals(asyncio.Event())\n"
+        "    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"
+        "        if signal.getsignal(number) in (signal.SIG_IGN, signal.SIG_DFL):\n"
+        "            print(number.name)\n"
+        "asyncio.run(main())"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f'{trap} exec "$@"', "bash", sys.executable, "-c", script), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0
+    return out.decode().strip()
+
+
+async def test_a_stop_is_asked_for_by_ctrl_c_and_by_the_closing_of_the_terminal() -> None:
+    assert await signals_ignored("") == ""
+
+
+async def test_what_a_script_starts_in_the_background_can_be_stopped_like_by_ctrl_c() -> None:
+    """The shell has such jobs ignore it."""
+    assert await signals_ignored("trap '' INT;") == ""
+
+
+async def test_what_nohup_starts_outlives_the_terminal() -> None:
+    assert await signals_ignored("trap '' HUP;") == "SIGHUP"

@@ -22,7 +22,6 @@ STEADY = 60.0
 """Seconds that a process must live for its next death to count as the first."""
 OURSELVES = (sys.executable, "-P", "-m")
 """Begins a command that runs a module of ours. -P: a file queue.py in the user's folder is not the library's."""
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _READY_POLL = 0.05
 
@@ -152,7 +151,7 @@ _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:
-    """SIGTERM, Ctrl-C, and the closing of the terminal (unless it is ignored, as under nohup) ask for a stop."""
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    """SIGTERM, Ctrl-C, and the closing of the terminal (unless it is to be ignored, as under nohup) ask for a stop."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -1,7 +1,6 @@
 """The demo's imgsvc: `imgsvc up` as a user would start it, on a free port, with a data folder of its own."""
 
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +79,7 @@ def _is_ready(url: str) -> bool:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     try:
         process.wait(STOP_WITHIN)
     except subprocess.TimeoutExpired:
