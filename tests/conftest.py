@@ -34,9 +34,7 @@ def clean_environment() -> Iterator[None]:
             if name.startswith("IMGSVC_"):
                 patch.delenv(name)
         patch.setitem(Settings.model_config, "env_file", None)
-        signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # a shell's background ignores it, and so would children
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it, and so would children
         configure_logging("WARNING")  # structlog's own default prints every local variable of a traceback
         yield
 

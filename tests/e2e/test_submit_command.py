@@ -90,36 +90,26 @@ async def test_without_wait_the_id_is_all_and_status_tells_the_rest(
     assert f"/v1/batches/{batch_id}/output.csv" in told.out
 
 
-async def test_a_refused_csv_is_told_line_by_line(stack: Stack, tmp_path: Path) -> None:
-    done = await imgsvc(
-        "submit", catalogue(tmp_path, "ftp://x/a.jpg", "http:///b.jpg"), cwd=tmp_path, IMGSVC_DATA_DIR="."
-    )
-    assert done.code == 1
-    first, *others = done.err.splitlines()
+async def test_what_is_refused_is_told_in_lines(stack: Stack, tmp_path: Path) -> None:
+    """A sentence, and a line for each problem where there are several."""
+
+    async def told(*words: str) -> list[str]:
+        done = await imgsvc(*words, cwd=tmp_path, IMGSVC_DATA_DIR=".")
+        assert (done.code, done.out, "Traceback" in done.err) == (1, "", False)
+        return done.err.splitlines()
+
+    first, *others = await told("submit", catalogue(tmp_path, "ftp://x/a.jpg", "http:///b.jpg"))
     assert first.startswith("The CSV cannot be accepted")
     assert [line.split(":")[0].strip() for line in others] == ["line 2", "line 3"]
-    assert (done.out, "Traceback" in done.err) == ("", False)
 
-
-async def test_one_problem_is_one_line(stack: Stack, tmp_path: Path) -> None:
-    done = await imgsvc("submit", catalogue(tmp_path, "ftp://x/a.jpg"), cwd=tmp_path, IMGSVC_DATA_DIR=".")
-    assert done.code == 1
-    [line] = done.err.splitlines()
+    [line] = await told("submit", catalogue(tmp_path, "ftp://x/a.jpg"))
     assert "line 2" in line
 
-
-async def test_a_field_that_is_wrong_is_named(stack: Stack, tmp_path: Path) -> None:
-    done = await imgsvc(
-        "submit", catalogue(tmp_path, "http://x/a.jpg"), "--quality", "96", cwd=tmp_path, IMGSVC_DATA_DIR="."
-    )
-    assert done.code == 1
-    [line] = done.err.splitlines()
+    [line] = await told("submit", catalogue(tmp_path, "http://x/a.jpg"), "--quality", "96")
     assert "quality" in line
 
-
-async def test_a_batch_that_is_not_there_is_said_in_a_line(stack: Stack, tmp_path: Path) -> None:
-    done = await imgsvc("status", "bat_01m81syxdvn0cchm7jgbq1vyb2", cwd=tmp_path, IMGSVC_DATA_DIR=".")
-    assert (done.code, done.err.strip()) == (1, "There is no batch bat_01m81syxdvn0cchm7jgbq1vyb2.")
+    nobody = "bat_01m81syxdvn0cchm7jgbq1vyb2"
+    assert await told("status", nobody) == [f"There is no batch {nobody}."]
 
 
 async def test_an_api_that_is_started_again_meanwhile_is_waited_for(
