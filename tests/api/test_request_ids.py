@@ -1,5 +1,6 @@
 """X-Request-ID: on every answer, also on those that nobody planned."""
 
+import asyncio
 from dataclasses import replace
 
 import httpx
@@ -56,3 +57,12 @@ async def test_a_fault_of_ours_is_a_problem_with_the_id_that_the_log_has_and_tel
     [event] = [event for event in logged if event["event"] == "request_broke"]
     assert event["request_id"] == "mine"
     assert isinstance(event["exc_info"], ZeroDivisionError)
+
+
+async def test_a_fault_leaves_nothing_running_behind_the_answer(settings: Settings) -> None:
+    """The other looks of /readyz end first: at a shutdown they would meet a closed event loop."""
+    async with serving(settings) as (app, client):
+        app.state.resources = replace(app.state.resources, storage=BrokenStorage())
+        before = asyncio.all_tasks()
+        await client.get("/readyz")
+        assert asyncio.all_tasks() <= before

@@ -54,17 +54,20 @@ async def get_readiness(
     strict: Annotated[bool, Query(description="Ask for Redis and at least one worker too.")] = False,
 ) -> Readiness:
     """503 unless the database and the storage work; with `strict`, Redis and at least one worker are asked for too."""
-    (database, storage), (redis, workers) = await asyncio.gather(_parts(resources), _queue(resources))
+    looks = (
+        asyncio.create_task(_state(migrations.check(resources.sessions))),
+        asyncio.create_task(_state(resources.storage.check())),
+    )
+    queue = asyncio.create_task(_queue(resources))
+    await asyncio.wait((*looks, queue))  # each to its end, also when another breaks
+    database, storage = (look.result() for look in looks)
+    redis, workers = queue.result()
     ready = (database, storage) == ("ok", "ok") and (not strict or (redis == "ok" and workers > 0))
     if not ready:
         response.status_code = 503
     return Readiness(
         status="ready" if ready else "not_ready", database=database, storage=storage, redis=redis, workers=workers
     )
-
-
-async def _parts(resources: Resources) -> tuple[str, str]:
-    return await asyncio.gather(_state(migrations.check(resources.sessions)), _state(resources.storage.check()))
 
 
 async def _queue(resources: Resources) -> tuple[str, int]:
