@@ -22,7 +22,7 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "errors.py": 280,
+    "errors.py": 275,
     "api/schemas.py": 210,
     "domain/manifest.py": 240,
 }

@@ -18,8 +18,7 @@
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
     │   └── QueueUnavailable
-    ├── CannotStart               a process of ours cannot start; the message says why and what to do
-    └── DemoFailed                the demo did not see what it should
+    └── CannotStart               a process of ours cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
 """
@@ -270,9 +269,3 @@ class CannotStart(ImgsvcError):
     """Something is in the way of a process of ours; the message says what, and what to do."""
 
     code = "cannot_start"
-
-
-class DemoFailed(ImgsvcError):
-    """The service ran, and what the demo waited for did not come or was wrong."""
-
-    code = "demo_failed"

@@ -35,7 +35,7 @@ MOST_OF_A_PATH = 80
 async def up(
     settings: Settings, *, workers: int, on_ready: Callable[[], None], listener: socket.socket | None = None
 ) -> None:
-    """Run API, workers and, unless IMGSVC_REDIS_URL is set, an embedded Valkey until SIGTERM or Ctrl-C.
+    """Run API, workers and, unless IMGSVC_REDIS_URL is set, an embedded Valkey until asked to stop.
 
     The API listens where the settings say; a `listener` that is given must be of that port.
 
@@ -69,8 +69,9 @@ async def up(
 
 def _short_folder() -> tempfile.TemporaryDirectory[str]:
     """For Valkey's socket, whose path must stay under 108 bytes."""
-    usual = os.fsencode(tempfile.gettempdir())
-    return tempfile.TemporaryDirectory(prefix="imgsvc-", dir=None if len(usual) < MOST_OF_A_PATH else "/tmp")  # noqa: S108
+    is_short = len(os.fsencode(tempfile.gettempdir())) < MOST_OF_A_PATH
+    short = None if is_short else "/tmp"  # noqa: S108  # only the place: the folder's name is random and its mode 0700
+    return tempfile.TemporaryDirectory(prefix="imgsvc-", dir=short)
 
 
 async def upgrade_database(settings: Settings) -> None:

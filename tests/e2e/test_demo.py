@@ -16,8 +16,7 @@ from standardwebhooks import Webhook
 
 from command import Done, imgsvc
 from imgsvc.demo.origin import Event
-from imgsvc.demo.run import verified_type
-from imgsvc.errors import DemoFailed
+from imgsvc.demo.run import DemoFailed, verified_type
 from stack import until
 
 CODES = {"http_404", "too_many_pixels", "decode_error", "not_an_image", "too_many_redirects", "blocked_address"}

@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Answer(204, b"", "text/plain"))
         self.server.events.put(Event(dict(self.headers.items()), body))
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """Say nothing: the progress bar has the terminal."""
 
     def _send(self, answer: Answer) -> None:

@@ -18,11 +18,17 @@ from imgsvc.demo.catalogue import manifest, stock
 from imgsvc.demo.origin import WEBHOOK, Event, Origin, serving
 from imgsvc.demo.sheet import Failure, Pair, write_sheet
 from imgsvc.demo.stack import running_stack
-from imgsvc.errors import DemoFailed
+from imgsvc.errors import ImgsvcError
 from imgsvc.figures import saved, size
 from imgsvc.progress import follow_on, summary
 
 WEBHOOK_WITHIN = 30.0
+
+
+class DemoFailed(ImgsvcError):
+    """The service ran, and what the demo waited for did not come or was wrong."""
+
+    code = "demo_failed"
 
 
 def run_demo(console: Console, folder: Path) -> None:
