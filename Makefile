@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check bench lock revision
+.PHONY: help install up demo test check bench chaos lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -39,6 +39,9 @@ check: .venv/.dev ## format, lint, types, import arrows, tests
 
 bench: .venv/.dev ## how close to Pillow's own speed
 	$(BIN)/python benchmarks/pipeline.py
+
+chaos: .venv/.dev ## torment it with faults and see that nothing is lost: make chaos ARGS="--seed 1 --minutes 20"
+	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
 
 lock: ## the two lock files anew, from pyproject.toml (needs uv)
 	$(COMPILE) --all-extras -o requirements-dev.lock

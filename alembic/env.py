@@ -37,7 +37,7 @@ def migrate(connection: Connection) -> None:
 
 
 async def migrate_settings_database() -> None:
-    sessions = open_sessions(Settings().database)
+    sessions = open_sessions(Settings().database, statement_timeout=None)
     async with sessions.engine.begin() as connection:
         await connection.run_sync(migrate)
     await sessions.aclose()

@@ -85,7 +85,7 @@ async def worker_lag(settings: Settings, batch_id: str) -> None:
                     sessions=resources.sessions,
                     queue=resources.queue,
                     workshop=workshop,
-                    links=resources.links,
+                    aftercare=resources.aftercare,
                     clock=resources.clock,
                     policy=lane_policy(settings),
                     stopping=asyncio.Event(),

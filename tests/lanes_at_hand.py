@@ -7,12 +7,12 @@ from time import monotonic
 from typing import Any
 
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.assets import Claimed
+from imgsvc.db.queries.claims import Claimed
 from imgsvc.services import flushing, lanes
 from imgsvc.services.assets import Workshop
 from imgsvc.services.lanes import LanePolicy
 from imgsvc.services.outcomes import Outcome
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.ports import LaneQueue
 
 LEASE = 60.0
 
@@ -22,7 +22,7 @@ async def work(
     parts: Resources,
     workshop: Workshop,
     *,
-    queue: JobQueue | None = None,
+    queue: LaneQueue | None = None,
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
@@ -32,7 +32,7 @@ async def work(
         sessions=parts.sessions,
         queue=queue or parts.queue,
         workshop=workshop,
-        links=parts.links,
+        aftercare=parts.aftercare,
         clock=parts.clock,
         policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
@@ -40,17 +40,23 @@ async def work(
 
 
 async def flush(
-    batch_id: str, parts: Resources, *, token: str, outcomes: Sequence[Outcome] = (), claim: int = 0
+    batch_id: str,
+    parts: Resources,
+    *,
+    token: str,
+    outcomes: Sequence[Outcome] = (),
+    claim: int = 0,
+    at_work: Sequence[int] = (),
+    round_number: int = 1,
 ) -> Sequence[Claimed]:
     """One flush of the run `token`: what it claimed. A run that never flushes again is one that died."""
     flushed = await flushing.flush(
-        batch_id,
+        flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
         outcomes,
-        token=token,
         claim=claim,
-        lease=timedelta(seconds=LEASE),
+        at_work=at_work,
         sessions=parts.sessions,
-        links=parts.links,
+        aftercare=parts.aftercare,
         clock=parts.clock,
     )
     return flushed.claimed if flushed else []

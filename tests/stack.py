@@ -21,7 +21,7 @@ Probe = Callable[[], Awaitable[Any]]
 
 # Recovery as by default, only faster: a dead worker's lanes are free again after job_timeout + 10 s, its assets
 # after the lease.
-QUICK = {
+QUICK: dict[str, Any] = {
     "IMGSVC_LEASE": "3",
     "IMGSVC_LANE_LIFETIME": "2",
     "IMGSVC_JOB_TIMEOUT": "3",
@@ -84,13 +84,17 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path, *arguments: str, **environment: str) -> AsyncIterator[Stack]:
-    """`imgsvc up` on a free port with its data in `folder`; ended at the end of the block."""
+async def running_stack(
+    folder: Path, *arguments: str, log: Path | None = None, **environment: str
+) -> AsyncIterator[Stack]:
+    """`imgsvc up` on a free port with its data in `folder`, ended after the block; what it says goes to `log`."""
     port = free_port()
+    said = log.open("ab") if log else None
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", "up", "--port", str(port), "--data-dir", str(folder), *arguments),
         env={**os.environ, "IMGSVC_ALLOWED_NETWORKS": "127.0.0.0/8", "IMGSVC_WEBHOOK_SECRET": SECRET, **environment},
         cwd=folder,
+        stderr=said,
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40, trust_env=False) as client:
@@ -101,6 +105,8 @@ async def running_stack(folder: Path, *arguments: str, **environment: str) -> As
         if process.returncode is None:
             process.terminate()
             await asyncio.wait_for(process.wait(), 40)
+        if said:
+            said.close()
 
 
 async def _is_ready(stack: Stack) -> bool:

@@ -22,8 +22,10 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "errors.py": 275,
+    "config.py": 225,
+    "errors.py": 320,
     "api/schemas.py": 210,
+    "db/tables.py": 210,
     "domain/manifest.py": 240,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra

@@ -17,6 +17,8 @@ def _shown(name: str, default: Any) -> str:
         return str(default)
     if default in (None, "", ()):
         return "unset"
+    if isinstance(default, tuple):
+        return ", ".join(str(each) for each in default)
     if isinstance(default, int | float):
         return f"{default:,g}" if isinstance(default, float) else f"{default:,}"
     return f"./{default}" if isinstance(default, Path) else str(default)

@@ -1,10 +1,12 @@
 """Builds every adapter once and closes them in reverse: what a process needs, from the settings."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.quarantine import ProcessQuarantine
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.storage import ObjectStorage
 from imgsvc.config import Settings
@@ -17,10 +19,14 @@ from imgsvc.logs import get_logger
 from imgsvc.services.assets import RetryPolicy, Workshop
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
+from imgsvc.services.deliveries import Posting
 from imgsvc.services.fairness import FairGate
+from imgsvc.services.finishing import Aftercare
 from imgsvc.services.lanes import LanePolicy
 from imgsvc.services.links import Links
 from imgsvc.services.pacing import HostPacer
+from imgsvc.services.turns import HostTurns
+from imgsvc.services.watchdog import Watchdog
 
 log = get_logger(__name__)
 
@@ -35,13 +41,17 @@ class Resources:
     queue: ArqQueue
     outbound: Outbound
     links: Links
+    posting: Posting
     clock: Clock
 
     @property
-    def webhook_secrets(self) -> tuple[str, ...]:
-        """The secret of the settings, which wins over those of the database."""
-        secret = self.settings.webhook_secret
-        return (secret.get_secret_value(),) if secret else ()
+    def aftercare(self) -> Aftercare:
+        retention = self.settings.retention
+        return Aftercare(
+            links=self.links,
+            retention=None if retention is None else timedelta(seconds=retention),
+            tidy_after=timedelta(seconds=self.settings.tidy_after),
+        )
 
 
 @asynccontextmanager
@@ -59,17 +69,41 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         )
         stack.push_async_callback(outbound.aclose)
         storage = ObjectStorage(settings.storage)
-        yield Resources(settings, sessions, storage, queue, outbound, Links(settings.public_base), clock)
+        links, posting = Links(settings.public_base), _posting(settings, outbound)
+        yield Resources(settings, sessions, storage, queue, outbound, links, posting, clock)
+
+
+def _posting(settings: Settings, outbound: Outbound) -> Posting:
+    """The secret of the settings wins over those of the database."""
+    secret = settings.webhook_secret
+    secrets = (secret.get_secret_value(),) if secret else ()
+    return Posting(endpoint=outbound, turns=HostTurns(), schedule=settings.webhook_schedule, secrets=secrets)
 
 
 @asynccontextmanager
-async def open_workshop(resources: Resources) -> AsyncIterator[Workshop]:
-    """What a worker process works with: codec threads, and the gates that bound what is in flight."""
+async def open_workshop(
+    resources: Resources, *, on_overrun: Callable[[], None] = lambda: None
+) -> AsyncIterator[Workshop]:
+    """What a worker process works with: codec threads, and the gates that bound what is in flight.
+
+    `on_overrun` is called when a codec thread is stuck.
+    """
     settings = resources.settings
     limits = CodecLimits(max_pixels=settings.max_pixels)
     prepare_pillow(limits)
-    codec = CodecPool(threads=settings.codec_threads, pixels=settings.codec_pixels, limits=limits)
-    try:
+    async with AsyncExitStack() as stack:
+        watchdog = await stack.enter_async_context(Watchdog(settings.codec_timeout))
+        quarantine = ProcessQuarantine(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
+        stack.push_async_callback(quarantine.aclose)
+        codec = CodecPool(
+            threads=settings.codec_threads,
+            pixels=settings.codec_pixels,
+            limits=limits,
+            quarantine=quarantine,
+            watchdog=watchdog,
+            on_overrun=on_overrun,
+        )
+        stack.push_async_callback(codec.aclose)
         yield Workshop(
             origin=resources.outbound,
             storage=resources.storage,
@@ -80,8 +114,6 @@ async def open_workshop(resources: Resources) -> AsyncIterator[Workshop]:
             retries=RetryPolicy(max_attempts=settings.max_attempts),
             clock=resources.clock,
         )
-    finally:
-        await codec.aclose()
 
 
 def check_storage(settings: Settings) -> None:

@@ -18,6 +18,8 @@ Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
 PREFIX = "IMGSVC_"
 
+# What Standard Webhooks recommends ("Deliverability and reliability").
+WEBHOOK_SCHEDULE = (0, 5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 
 
@@ -87,6 +89,21 @@ class Settings(BaseSettings):
         os.cpu_count() or 1, ge=1, le=256, description="Pictures compressed at one time in one worker process"
     )
     codec_pixels: int = Field(64_000_000, ge=1, description="Pixels being worked on at one time in one worker process")
+    codec_timeout: Seconds = Field(
+        40,
+        description=(
+            "Seconds of the processor that one picture may take. The slowest allowed, 49 megapixels of noise as AVIF, "
+            "took 30; photographs of that size take up to 8"
+        ),
+    )
+    quarantine_bytes: int = Field(
+        2_048 * MIB,
+        ge=512 * MIB,
+        description=(
+            "Memory of a process that compresses a picture which a worker died with, in bytes. "
+            "Pictures of 50 megapixels took up to 1,854 MiB"
+        ),
+    )
 
     # Jobs
     lane_assets: int = Field(64, ge=1, description="Assets that one lane keeps in flight")
@@ -98,8 +115,22 @@ class Settings(BaseSettings):
     sweep_interval: int = Field(15, ge=1, le=60, description="Seconds between two sweeps")
     drain_timeout: Seconds = Field(20, description="Seconds that a process may take to stop")
     webhook_timeout: Seconds = Field(15, description="Seconds that one webhook attempt may take")
+    webhook_schedule: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode] = Field(
+        WEBHOOK_SCHEDULE,
+        min_length=1,
+        max_length=50,
+        description="Seconds before each webhook attempt, comma separated, ±10 %; after the last the event is given up",
+    )
 
-    @field_validator("allowed_networks", mode="before")
+    # What is kept
+    retention: float | None = Field(
+        None, gt=0, description="Seconds after its end that a batch is removed with its images; unset: never"
+    )
+    tidy_after: Seconds = Field(
+        3_600, description="Seconds after a batch's end that files which workers that died left behind are removed"
+    )
+
+    @field_validator("allowed_networks", "webhook_schedule", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -7,17 +7,24 @@
     │   ├── UnsupportedMediaType  a body that is none of the accepted types
     │   ├── LimitExceeded         more bytes, rows, or URLs than the settings allow
     │   ├── NotFound              no such batch, product page, rendition
-    │   └── BatchNotFinished      a report asked for too early
+    │   ├── BatchNotFinished      a report asked for too early, a retry or a removal too
+    │   ├── BatchFinished         too late to cancel
+    │   ├── NothingToRetry        no asset failed, or none with these codes
+    │   └── IdempotencyKeyReused  for another upload
     ├── AssetError                why an asset has no rendition; `code` stands in the report
     │   ├── FetchError            the origin's side
     │   ├── CodecError            the picture's side
     │   ├── StorageError          our own side
+    │   ├── Cancelled             the batch was cancelled before
     │   ├── WorkerCrash           the workers that tried it died
     │   └── InternalError         a fault of ours that nobody foresaw
     ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
+    ├── LeftAtWork                the picture is still being worked on, and nobody waits for it any more
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
-    │   └── QueueUnavailable
+    │   ├── QueueUnavailable
+    │   ├── EndpointBusy          enough webhooks are being posted to that host
+    │   └── QuarantineUnavailable no process for pictures that a worker died with
     └── CannotStart               a process of ours cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
@@ -95,9 +102,27 @@ class NotFound(Refusal):
 
 
 class BatchNotFinished(Refusal):
-    """The report is complete only when the batch is finished."""
+    """What is asked for is possible only when the batch is finished."""
 
     code = "batch_not_finished"
+
+
+class BatchFinished(Refusal):
+    """What is asked for is possible only while the batch runs."""
+
+    code = "batch_finished"
+
+
+class NothingToRetry(Refusal):
+    """No asset of the batch failed in a way that a retry is for."""
+
+    code = "nothing_to_retry"
+
+
+class IdempotencyKeyReused(Refusal):
+    """The client's key names another upload."""
+
+    code = "idempotency_key_reused"
 
 
 # -- why an asset failed ----------------------------------------------------------------------------------------------
@@ -226,6 +251,11 @@ class StorageError(AssetError):
     sentence = "The compressed picture could not be stored."
 
 
+class Cancelled(AssetError):
+    code = "cancelled"
+    sentence = "The batch was cancelled before this image was done."
+
+
 class WorkerCrash(AssetError):
     code = "worker_crash"
     sentence = "Processing this picture crashed repeatedly, so it was given up."
@@ -247,6 +277,13 @@ class NoRoom(ImgsvcError):
         self.size = size
 
 
+class LeftAtWork(ImgsvcError):
+    """The picture takes too long, or we had to go while it was being worked on: the next run is to be careful."""
+
+    code = "left_at_work"
+    retryable = True
+
+
 # -- parts of ours that are away --------------------------------------------------------------------------------------
 
 
@@ -263,6 +300,14 @@ class DatabaseUnavailable(Unavailable):
 
 class QueueUnavailable(Unavailable):
     code = "queue_unavailable"
+
+
+class EndpointBusy(Unavailable):
+    code = "endpoint_busy"
+
+
+class QuarantineUnavailable(Unavailable):
+    code = "quarantine_unavailable"
 
 
 class CannotStart(ImgsvcError):

@@ -1,10 +1,8 @@
 """Runs the processes of a machine: starts them in order, restarts what dies with back-off, stops them together."""
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from asyncio.subprocess import DEVNULL, Process, create_subprocess_exec
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +11,7 @@ from time import monotonic
 
 from imgsvc.errors import CannotStart
 from imgsvc.logs import get_logger
+from imgsvc.processes import end_with_parent
 
 log = get_logger(__name__)
 
@@ -20,9 +19,8 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 STEADY = 60.0
 """Seconds that a process must live for its next death to count as the first."""
-OURSELVES = (sys.executable, "-P", "-m")
-"""Begins a command that runs a module of ours. -P: a file queue.py in the user's folder is not the library's."""
-_PR_SET_PDEATHSIG = 1
+STOPPED = (0, -signal.SIGTERM)
+"""Exit codes of a process that somebody asked to stop, to have it started anew: no reason to wait longer each time."""
 _READY_POLL = 0.05
 
 
@@ -76,26 +74,28 @@ class Supervisor:
         backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
             born = monotonic()
-            ending = await self._run_once(child)
+            code = await self._run_once(child)
             if self._stopping.is_set():
                 return
-            backoff = FIRST_BACKOFF if monotonic() - born > STEADY else backoff
-            log.warning("process_died", process=child.name, ending=ending, restart_in=backoff)
+            if code in STOPPED or monotonic() - born > STEADY:
+                backoff = FIRST_BACKOFF
+            log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
             await self._pause(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF)
 
-    async def _run_once(self, child: Child) -> str:
-        """Run the child to its end; says how it ended, or why it could not even be started."""
+    async def _run_once(self, child: Child) -> int | None:
+        """Run the child to its end; its exit code, or None when it could not even be started."""
         try:
             process = await _start(child)
         except OSError as error:  # no memory or no process to be had right now
-            return f"not started: {error}"
+            log.warning("process_not_started", process=child.name, error=str(error))
+            return None
         self.running[child.name] = process
         if self._stopping.is_set():  # asked to stop while it was being started
             process.terminate()
         code = await process.wait()
         del self.running[child.name]
-        return f"exit code {code}"
+        return code
 
     async def _until_ready(self, child: Child) -> None:
         deadline = monotonic() + child.ready_within
@@ -139,15 +139,6 @@ async def _start(child: Child) -> Process:
         start_new_session=True,
         preexec_fn=end_with_parent,
     )
-
-
-def end_with_parent() -> None:
-    """Called in a new process: Linux ends it when its parent is killed; elsewhere it goes on by itself."""
-    if _prctl is not None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:

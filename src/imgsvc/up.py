@@ -17,7 +17,8 @@ from imgsvc.db.engine import open_sessions
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.folder import Running, locked
 from imgsvc.listening import listen
-from imgsvc.supervisor import OURSELVES, Child, Supervisor, stop_on_signals
+from imgsvc.processes import OURSELVES
+from imgsvc.supervisor import Child, Supervisor, stop_on_signals
 
 # glibc gives the memory of every picture back to the kernel and asks for it again for the next: a JPEG of 1 MP took
 # 12.4 ms of CPU instead of 6.7. It may keep this much instead (docs/performance.md); other C libraries ignore it.
@@ -80,7 +81,7 @@ async def upgrade_database(settings: Settings) -> None:
     Raises:
         CannotStart: it is away, full, damaged, or a newer imgsvc's.
     """
-    sessions = open_sessions(settings.database)
+    sessions = open_sessions(settings.database, statement_timeout=None)
     try:
         await migrations.upgrade(sessions)
     except DatabaseUnavailable as error:

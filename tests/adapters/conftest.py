@@ -1,14 +1,19 @@
 """Fixtures for the adapters' contract tests."""
 
+import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.storage import ObjectStorage
 from origin_server import OriginServer
 
 
@@ -35,3 +40,47 @@ async def make_outbound() -> AsyncIterator[Callable[..., Outbound]]:
 async def origin() -> AsyncIterator[OriginServer]:
     async with OriginServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """S3 as moto serves it on loopback."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket, which the environment leads to as in production."""
+    environment = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"pictures-{secrets.token_hex(4)}"
+    boto3.client("s3", region_name="us-east-1", endpoint_url=s3_endpoint).create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture
+def s3(bucket: str) -> ObjectStorage:
+    return ObjectStorage(bucket)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ObjectStorage:
+    return ObjectStorage((tmp_path / "with space").as_uri())
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request: pytest.FixtureRequest) -> ObjectStorage:
+    """Whatever holds for one must hold for both."""
+    chosen: ObjectStorage = request.getfixturevalue(request.param)
+    return chosen

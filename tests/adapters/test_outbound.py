@@ -18,7 +18,7 @@ from outbound_doubles import Rooms
 
 MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
 
-QUICK = FetchLimits(connect_timeout=0.3, read_timeout=0.3, total_timeout=1.0, dns_timeout=0.2, max_body_bytes=2**20)
+QUICK = FetchLimits(connect_timeout=0.3, read_timeout=0.8, total_timeout=2.5, dns_timeout=0.2, max_body_bytes=2**20)
 
 
 async def test_a_picture_arrives_with_its_validators(origin: OriginServer, make_outbound: MakeOutbound) -> None:

@@ -12,6 +12,11 @@ from imgsvc.config import Settings
 from origin_server import picture
 
 
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
 def workbook() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -63,7 +68,7 @@ async def test_a_bad_file_is_refused_with_its_reason(
     assert body["errors"][0]["code"] == bad.code
     assert bad.says in body["errors"][0]["detail"]
     assert body["errors"][0]["detail"] in body["detail"]
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_every_bad_url_is_listed_with_row_column_and_value(client: httpx.AsyncClient, settings: Settings) -> None:
@@ -79,7 +84,7 @@ async def test_every_bad_url_is_listed_with_row_column_and_value(client: httpx.A
         (4, HEADER[2], "invalid_url", "https:///no-host.jpg"),
     ]
     assert body["errors_total"] == 2
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_of_many_problems_a_hundred_are_listed_and_all_are_counted(client: httpx.AsyncClient) -> None:
@@ -97,7 +102,7 @@ async def test_another_media_type_is_415_and_says_what_to_send(
     detail = problem(refused, 415, "unsupported-media-type")["detail"]
     assert "multipart/form-data" in detail
     assert "text/csv" in detail
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -114,13 +119,13 @@ async def test_a_broken_form_is_400(
 ) -> None:
     refused = await client.post("/v1/batches", content=data, headers={"Content-Type": media_type})
     problem(refused, 400, "malformed-request")
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_two_files_in_one_form_are_refused(client: httpx.AsyncClient, settings: Settings) -> None:
     files = [("file", ("a.csv", ONE_ROW)), ("file", ("b.csv", ONE_ROW))]
     problem(await client.post("/v1/batches", files=files), 400)
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_a_form_without_a_file_says_so(client: httpx.AsyncClient, settings: Settings) -> None:
@@ -129,7 +134,7 @@ async def test_a_form_without_a_file_says_so(client: httpx.AsyncClient, settings
     for data in (b"--x--\r\n", field):
         [error] = problem(await client.post("/v1/batches", content=data, headers=form), 422)["errors"]
         assert (error["code"], error["column"]) == ("missing", "file")
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_a_path_that_leads_nowhere_is_404(client: httpx.AsyncClient) -> None:
@@ -142,4 +147,4 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client: httpx.Asyn
     refused = await client.put("/v1/batches", content=ONE_ROW, headers=CSV)
     assert "POST" in problem(refused, 405, "method-not-allowed")["detail"]
     assert "POST" in refused.headers["allow"]
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING

@@ -39,7 +39,7 @@ async def test_the_asset_counts_sum_to_the_total_while_the_batch_runs(
 ) -> None:
     urls = ", ".join(f"https://shop.example/{number}.jpg" for number in range(6))
     batch = await upload(client, catalogue(("1", "Shoe", urls), ("2", "Hat", "https://shop.example/0.jpg")))
-    write(settings, "UPDATE batch SET status = 'processing', processing = 2, succeeded = 2, failed = 1")
+    await write(settings, "UPDATE batch SET status = 'processing', processing = 2, succeeded = 2, failed = 1")
 
     batch = (await client.get(f"/v1/batches/{batch['id']}")).json()
     assets = batch["counts"]["assets"]
@@ -79,7 +79,7 @@ async def test_an_etag_that_is_known_is_answered_with_304_until_the_batch_change
     assert (unchanged.status_code, unchanged.content) == (304, b"")
     assert unchanged.headers["etag"] == etag
 
-    write(settings, "UPDATE batch SET version = version + 1")
+    await write(settings, "UPDATE batch SET version = version + 1")
     changed = await client.get(path, headers={"If-None-Match": etag})
     assert changed.status_code == 200
     assert changed.headers["etag"] != etag
@@ -90,7 +90,7 @@ async def test_a_webhook_attempt_changes_the_etag(client: httpx.AsyncClient, set
     batch = await upload(client, text, on_invalid="skip", webhook_url="https://client.example/")
     path = f"/v1/batches/{batch['id']}"
     etag = (await client.get(path)).headers["etag"]
-    write(settings, "UPDATE delivery SET attempts = 1")
+    await write(settings, "UPDATE delivery SET attempts = 1")
     changed = await client.get(path, headers={"If-None-Match": etag})
     assert changed.json()["webhook"]["attempts"] == 1
 
@@ -123,7 +123,7 @@ async def test_waiting_with_an_etag_returns_at_the_first_change(settings: Settin
         known = {"If-None-Match": (await client.get(path)).headers["etag"]}
         waiting = group.create_task(client.get(path, params={"wait": LONG}, headers=known))
         await somebody_waits(app)
-        write(settings, "UPDATE batch SET version = version + 1, status = 'processing', processing = 1")
+        await write(settings, "UPDATE batch SET version = version + 1, status = 'processing', processing = 1")
         async with asyncio.timeout(SOON):
             assert (await waiting).json()["counts"]["assets"]["processing"] == 1
 
@@ -163,9 +163,10 @@ async def test_an_unknown_batch_is_404(client: httpx.AsyncClient, batch_id: str,
 
 async def test_a_batch_that_is_deleted_or_of_another_key_is_404(client: httpx.AsyncClient, settings: Settings) -> None:
     other, deleted = await upload(client, ONE_ROW), await upload(client, ONE_ROW)
-    write(settings, "INSERT INTO api_key (id, name, webhook_secrets, created_at) VALUES ('key_2', 'b', '[]', '2026')")
-    write(settings, "UPDATE batch SET api_key_id = 'key_2' WHERE id = ?", other["id"])
-    write(settings, "UPDATE batch SET deleted_at = created_at WHERE id = ?", deleted["id"])
+    key = "INSERT INTO api_key (id, name, webhook_secrets, created_at) VALUES ('key_2', 'b', '[]', '2026-11-02')"
+    await write(settings, key)
+    await write(settings, "UPDATE batch SET api_key_id = 'key_2' WHERE id = :id", id=other["id"])
+    await write(settings, "UPDATE batch SET deleted_at = created_at WHERE id = :id", id=deleted["id"])
     for batch in (other, deleted):
         problem(await client.get(f"/v1/batches/{batch['id']}"), 404, "not-found")
 

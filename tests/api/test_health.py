@@ -1,15 +1,13 @@
 """/healthz and /readyz: alive, and which parts are there."""
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from api_calls import problem, serving
+from api_calls import problem, serving, write
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 
@@ -78,9 +76,7 @@ async def test_a_database_that_is_away_is_not_ready(settings: Settings) -> None:
 
 
 async def test_a_database_without_a_schema_is_not_ready_and_says_what_to_do(settings: Settings) -> None:
-    with closing(sqlite3.connect(settings.data_dir / "imgsvc.db")) as database:
-        database.execute("DELETE FROM alembic_version")
-        database.commit()
+    await write(settings, "DELETE FROM alembic_version")
     status, body = await readiness(settings)
     assert status == 503
     assert "imgsvc db upgrade" in body["database"]

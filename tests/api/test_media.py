@@ -120,7 +120,7 @@ async def test_a_file_that_no_asset_knows_is_404(client: httpx.AsyncClient, sett
 async def test_a_rendition_of_an_asset_that_did_not_succeed_is_404(
     client: httpx.AsyncClient, settings: Settings, image: str, status: str
 ) -> None:
-    write(settings, "UPDATE asset SET status = ?", status)
+    await write(settings, "UPDATE asset SET status = :status", status=status)
     assert stored(settings, image).exists()
     problem(await client.get(image), 404, "not-found")
 
@@ -128,7 +128,7 @@ async def test_a_rendition_of_an_asset_that_did_not_succeed_is_404(
 async def test_the_images_of_a_deleted_batch_are_gone_at_once(
     client: httpx.AsyncClient, settings: Settings, image: str
 ) -> None:
-    write(settings, "UPDATE batch SET deleted_at = created_at")
+    await write(settings, "UPDATE batch SET deleted_at = created_at")
     assert stored(settings, image).exists()
     problem(await client.get(image), 404, "not-found")
 
@@ -137,13 +137,28 @@ async def test_a_deleted_batch_is_404_even_for_a_client_that_has_the_image(
     client: httpx.AsyncClient, settings: Settings, image: str
 ) -> None:
     etag = (await client.get(image)).headers["etag"]
-    write(settings, "UPDATE batch SET deleted_at = created_at")
+    await write(settings, "UPDATE batch SET deleted_at = created_at")
     problem(await client.get(image, headers={"If-None-Match": etag}), 404)
 
 
 async def test_an_image_whose_file_is_lost_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
     stored(settings, image).unlink()
     problem(await client.get(image), 404, "not-found")
+
+
+async def test_an_image_whose_storage_is_away_is_503_and_worth_another_try(
+    client: httpx.AsyncClient, settings: Settings, image: str
+) -> None:
+    """Not 404: whoever keeps the answer would believe that the image is gone."""
+    (settings.data_dir / "media").rename(settings.data_dir / "away")
+    (settings.data_dir / "media").touch()
+    refused = await client.get(image)
+    problem(refused, 503, "storage-error")
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await client.get("/readyz")).status_code == 503
+    (settings.data_dir / "media").unlink()
+    (settings.data_dir / "away").rename(settings.data_dir / "media")
+    assert (await client.get(image)).status_code == 200
 
 
 async def test_an_image_on_object_storage_is_a_redirect_that_is_not_kept_longer_than_its_link(

@@ -150,7 +150,7 @@ async def test_a_report_of_several_thousand_products_is_whole_and_in_order(
 ) -> None:
     rows = [(str(number), f"Product {number}", f"https://shop.example/{number % 7}.jpg") for number in range(2_345)]
     batch = await upload(client, catalogue(*rows))
-    write(settings, "UPDATE batch SET status = 'failed', failed = 7")
+    await write(settings, "UPDATE batch SET status = 'failed', failed = 7")
     assert [tuple(line[:3]) for line in table((await report(client, batch)).text)[1:]] == rows
 
 

@@ -11,6 +11,11 @@ from api_calls import problem, serving
 from imgsvc.config import Settings
 
 
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
 class BrokenStorage:
     """A storage whose check dies of something unforeseen."""
 

@@ -122,7 +122,7 @@ async def test_a_webhook_to_a_private_address_is_refused_in_any_spelling(
     refused = await client.post("/v1/batches", content=ONE_ROW, headers=CSV, params={"webhook_url": url})
     [error] = problem(refused, 422, "invalid-upload")["errors"]
     assert (error["column"], error["code"], error["value"]) == ("webhook_url", "blocked_address", url)
-    assert rows_stored(settings)["batch"] == 0
+    assert (await rows_stored(settings))["batch"] == 0
 
 
 @pytest.mark.parametrize("url", ["ftp://client.example/", "client.example/hook", "https://", "https://a:b@c.example/"])
@@ -170,7 +170,7 @@ async def test_a_wrong_field_is_refused_with_its_name_and_value(
     assert error["column"].partition(".")[0] == field
     assert error["code"] == code
     assert error["value"] == (None if code == "missing" else value)
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_with_on_invalid_skip_a_bad_url_counts_as_failed_and_the_others_go_on(client: httpx.AsyncClient) -> None:

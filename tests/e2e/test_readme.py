@@ -156,7 +156,9 @@ def id_in(answer: str) -> str:
 
 
 @pytest.mark.timeout(300)
-async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(reader: Reader, redis_url: str) -> None:
+async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
+    reader: Reader, redis_url: str, origin: OriginServer
+) -> None:
     manifest, _ = blocks("csv")
     [listener] = blocks("python")
     reader.save(manifest, "catalog.csv")
@@ -182,7 +184,13 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(reader
         assert await ended(reader, batch_id) == "completed"
         assert '"output_format":"webp"' in await reader.type("curl", "/products")
         assert await ended(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
-        assert "ok  Workers" in await reader.type("imgsvc check")
+        batch_id = id_in(await reader.type("curl", "Idempotency-Key"))
+        assert id_in(await reader.type("curl", "Idempotency-Key")) == batch_id
+        assert await ended(reader, batch_id) == "completed"
+
+        await change_of_heart(reader, origin)
+        assert "ok  Workers" in await reader.type(".venv/bin/imgsvc check")
+        await reader.type("imgsvc check --deep")
 
     del reader.environment["IMGSVC_ALLOWED_NETWORKS"]
     async with reader.typing("IMGSVC_ALLOWED_NETWORKS=127.0.0.1/32 make up"), reader.typing("listen.py") as listening:
@@ -193,6 +201,9 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(reader
         line = (await asyncio.wait_for(listening.stdout.readline(), 60)).decode()
         assert line.split()[0] == "batch.completed"
         assert batch_id in line
+        reader.environment["BATCH"] = batch_id
+        await until(said_by(reader, "curl", "/deliveries", said='"status":"delivered"'))
+        assert '"http_status":204' in await reader.type("curl", "/webhooks/test")
 
     reader.environment |= {"IMGSVC_REDIS_URL": redis_url, "IMGSVC_DATA_DIR": "grown"}
     await reader.type("db upgrade")
@@ -200,6 +211,28 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(reader
         await until(ready(reader))
 
     assert set(commands()) - set(reader.typed) == {"make test"}  # this is that command
+
+
+async def change_of_heart(reader: Reader, origin: OriginServer) -> None:
+    """A batch is cancelled while an image hangs; one whose image was missing is retried, and deleted."""
+    origin.serve(IMAGES[0], picture(600, 400), delay=60)
+    reader.environment["BATCH"] = id_in(await reader.type("curl -F file=@catalog.csv http"))
+    assert '"status":"cancelled"' in await reader.type("curl", "/cancel")
+
+    origin.serve(IMAGES[0], b"", status=404)
+    batch_id = id_in(await reader.type("curl -F file=@catalog.csv http"))
+    assert await ended(reader, batch_id) == "completed_with_errors"
+    origin.serve(IMAGES[0], picture(600, 400))
+    assert '"status":"pending"' in await reader.type("curl", "/retry")
+    assert await ended(reader, batch_id) == "completed"
+    await reader.type("curl -X DELETE")
+
+
+def said_by(reader: Reader, *words: str, said: str) -> Callable[[], Awaitable[bool]]:
+    async def probe() -> bool:
+        return said in await reader.type(*words)
+
+    return probe
 
 
 def accepting(port: int) -> Callable[[], Awaitable[bool]]:

@@ -6,9 +6,16 @@ from datetime import timedelta
 
 import pytest
 
+from audits_at_hand import Shop, opened
 from batches_at_hand import HandClock, NotedQueue
 from imgsvc.bootstrap import Resources, open_workshop
 from imgsvc.services.assets import RetryPolicy, Workshop
+from origin_server import OriginServer, WebhookListener
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
@@ -32,3 +39,10 @@ async def workshop(parts: Resources) -> AsyncIterator[Workshop]:
     """A worker's, that waits little between attempts."""
     async with open_workshop(parts) as workshop:
         yield replace(workshop, retries=RetryPolicy(base=timedelta(milliseconds=5)))
+
+
+@pytest.fixture
+async def shop(
+    parts: Resources, workshop: Workshop, origin: OriginServer, listener: WebhookListener, clock: HandClock
+) -> Shop:
+    return await opened(parts, workshop, origin, listener, clock)

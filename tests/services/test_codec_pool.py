@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from time import monotonic
+from typing import Any
 
 import pytest
 
+from codecs_at_hand import NotedQuarantine, codec_pool
 from imgsvc.domain.images import CodecLimits
 from imgsvc.domain.specs import Format, Spec
-from imgsvc.errors import NotAnImage, TooManyPixels
+from imgsvc.errors import LeftAtWork, NotAnImage, TooManyPixels
 from imgsvc.services.codec import CodecPool
-from pictures import decoded, photo_jpeg
+from imgsvc.services.watchdog import Watchdog
+from lanes_at_hand import until
+from pictures import decoded, encoded, photo_jpeg, scene
 
 LIMITS = CodecLimits(max_pixels=900_000)
 SMALL, LARGE = photo_jpeg(64, 48), photo_jpeg(1_000, 600)
@@ -23,8 +26,8 @@ SLOW = [Spec(name=f"r{number}", format=Format.webp, quality=90) for number in ra
 async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
     async with AsyncExitStack() as stack:
 
-        def make(*, threads: int = 1, limits: CodecLimits = LIMITS) -> CodecPool:
-            pool = CodecPool(threads=threads, pixels=1, limits=limits)
+        def make(*, limits: CodecLimits = LIMITS, **parts: Any) -> CodecPool:
+            pool = codec_pool(limits=limits, **parts)
             stack.push_async_callback(pool.aclose)
             return pool
 
@@ -34,11 +37,9 @@ async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
 MakePool = Callable[..., CodecPool]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = monotonic() + 20
-    while not condition():
-        assert monotonic() < deadline, "it never came"
-        await asyncio.sleep(0.001)
+def begun(pool: CodecPool) -> bool:
+    """Whether a thread works on a picture."""
+    return any(watch.began for watch in pool._watchdog._watches)
 
 
 async def test_a_picture_comes_out_compressed(make_pool: MakePool) -> None:
@@ -84,10 +85,10 @@ async def test_a_picture_that_cannot_be_compressed_says_why_and_gives_its_pixels
 async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_any_more(make_pool: MakePool) -> None:
     pool = make_pool()
     task = asyncio.create_task(pool.compress(LARGE, SLOW, key="batch"))
-    await until(lambda: pool._gate._used == 600_000)
+    await until(lambda: pool._gate._used == 600_000 and begun(pool))
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert task.cancelled()
+    with pytest.raises(LeftAtWork):
+        await task
     assert pool._gate._used == 600_000
     await until(lambda: pool._gate.idle)
 
@@ -100,6 +101,7 @@ async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun
     await until(lambda: pool._threads._work_queue.qsize() == 1)
     queued.cancel()
     await asyncio.gather(queued, return_exceptions=True)
+    assert queued.cancelled()
     await until(lambda: pool._gate._used == LIMITS.max_pixels // 3)
     assert not running.done()
     await running
@@ -116,3 +118,88 @@ async def test_three_pictures_of_a_small_batch_do_not_wait_behind_a_large_one(ma
     await asyncio.gather(*[compress("large") for _ in range(60)], *[compress("small") for _ in range(3)])
     assert finished.index("small") < 6
     assert [place for place, key in enumerate(finished) if key == "small"][-1] < 12
+
+
+# -- quarantine -------------------------------------------------------------------------------------------------------
+
+
+async def test_only_suspects_are_sent_to_quarantine(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    compressed = await asyncio.gather(
+        pool.compress(LARGE, SPECS, key="batch", suspect=True), pool.compress(SMALL, SPECS, key="batch")
+    )
+    assert [picture.width for picture in compressed] == [1_000, 64]
+    assert set(quarantine.pictures) == {LARGE}
+    await until(lambda: pool._gate.idle)
+
+
+async def test_a_picture_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    picture = encoded(scene(64, 48), "JPEG2000")
+    assert (await make_pool(quarantine=quarantine).compress(picture, SPECS, key="batch")).input_format == "jpeg2000"
+    assert quarantine.pictures == [picture]
+
+
+async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    holder = await pool._gate.acquire("other", 400_000)
+    task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch", suspect=True))
+    await until(lambda: bool(pool._gate._queues))
+    assert (quarantine.pixels, task.done()) == ([300_000], False)
+    holder.release()
+    await task
+    assert quarantine.pixels == [300_000, 600_000]
+    assert pool._gate.idle
+
+
+async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine(closed=asyncio.Event())
+    pool = make_pool(threads=2, quarantine=quarantine)
+    suspects = [asyncio.create_task(pool.compress(SMALL, SPECS, key="bad", suspect=True)) for _ in range(9)]
+    await until(lambda: quarantine.inside == 2)
+    for _ in range(9):
+        await pool.compress(SMALL, SPECS, key="good")
+    assert quarantine.inside == 2
+    assert quarantine.closed is not None
+    quarantine.closed.set()
+    await asyncio.gather(*suspects)
+    assert pool._gate.idle
+
+
+# -- pictures that take too long --------------------------------------------------------------------------------------
+
+
+async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to_end(make_pool: MakePool) -> None:
+    watchdog, calls = Watchdog(10), []
+    pool = make_pool(threads=2, watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
+    stuck = asyncio.create_task(pool.compress(SMALL, SLOW * 100, key="batch"))
+    await until(lambda: begun(pool))
+    while not calls:
+        watchdog.tick(2.0)
+    with pytest.raises(LeftAtWork):
+        await stuck
+    assert pool.overran
+    assert (await pool.compress(SMALL, SPECS, key="batch")).width == 64  # the other thread goes on
+    await until(lambda: pool._gate.idle)
+    assert calls == ["overrun"]
+
+
+async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wait_for_a_thread(
+    make_pool: MakePool,
+) -> None:
+    watchdog, calls = Watchdog(10), []
+    pool = make_pool(watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
+    first = asyncio.create_task(pool.compress(SMALL, SLOW * 20, key="batch"))
+    await until(lambda: begun(pool))
+    second = asyncio.create_task(pool.compress(SMALL, SLOW * 20, key="batch"))
+    await until(lambda: len(watchdog._watches) == 2)
+    for _ in range(15):  # of the 40 seconds that a picture may wait for the processor
+        watchdog.tick(2.0)
+    await first
+    for _ in range(15):
+        watchdog.tick(2.0)
+    assert (await second).width == 64
+    assert calls == []
+    assert not watchdog._watches

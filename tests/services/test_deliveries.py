@@ -25,7 +25,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
     assert post.path == "/hook?shop=1"
     assert post.body.decode() == delivery.body
     assert post.headers["webhook-id"] == delivery.id
-    event = Webhook(*parts.webhook_secrets).verify(post.body, dict(post.headers))
+    event = Webhook(*parts.posting.secrets).verify(post.body, dict(post.headers))
     assert (event["type"], event["data"]["id"]) == ("batch.failed", delivery.batch_id)
     [attempt] = await attempts_of(parts.sessions, delivery.id)
     assert (attempt.number, attempt.at, attempt.http_status, attempt.error) == (1, parts.clock(), 204, None)
@@ -125,7 +125,5 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
 
 
 async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: NotedQueue) -> None:
-    await deliveries.deliver(
-        "evt_none", sessions=parts.sessions, endpoint=parts.outbound, queue=queue, clock=parts.clock
-    )
+    await deliveries.deliver("evt_none", sessions=parts.sessions, posting=parts.posting, queue=queue, clock=parts.clock)
     assert queue.deliveries == []

@@ -8,16 +8,19 @@ import pytest
 from sqlmodel import col, update
 
 from batches_at_hand import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
+from codecs_at_hand import codec_pool
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.tables import Asset, Batch
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.specs import Format, Spec
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
 from imgsvc.services.assets import RetryPolicy, Workshop
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
+from imgsvc.services.watchdog import Watchdog
 from lanes_at_hand import LEASE, flush, until, work
 from origin_server import OriginServer, picture
+from pictures import photo_jpeg
 
 
 async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
@@ -45,8 +48,8 @@ async def test_the_assets_of_a_dead_run_are_taken_over_when_their_lease_ends(
     assert [asset.lost for asset in await assets_of(parts.sessions, batch.id)] == [1, 1, 0]
 
 
-@pytest.mark.parametrize(("deaths", "status", "code"), [(2, "succeeded", None), (3, "failed", "worker_crash")])
-async def test_an_asset_that_three_runs_died_with_is_given_up_without_being_touched(
+@pytest.mark.parametrize(("deaths", "status", "code"), [(9, "succeeded", None), (10, "failed", "worker_crash")])
+async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touched(
     parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock, deaths: int, status: str, code: str
 ) -> None:
     batch = await submitted(parts, [origin.serve("/bomb.jpg", picture())])
@@ -58,6 +61,25 @@ async def test_an_asset_that_three_runs_died_with_is_given_up_without_being_touc
     assert (asset.status, asset.error_code, asset.lost) == (status, code, deaths)
     assert origin.hits("/bomb.jpg") == (0 if code else 1)
     await exact(parts.sessions, batch.id)
+
+
+async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    slow = tuple(Spec(name=f"r{number}", format=Format.webp) for number in range(5))
+    batch = await submitted(parts, [origin.serve("/slow.jpg", photo_jpeg(1_000, 800))], specs=slow)
+    stopping = asyncio.Event()
+    watchdog = Watchdog(10)
+    pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
+    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, codec=pool), stopping=stopping))
+    await until(lambda: any(watch.began for watch in watchdog._watches))
+    while not stopping.is_set():
+        watchdog.tick(2.0)
+    assert await lane is True
+    [asset] = await assets_of(parts.sessions, batch.id)
+    assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 1)
+    assert asset.due_at == parts.clock()  # its lease is not waited for
+    await pool.aclose()
 
 
 # -- frozen runs ------------------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from batches_at_hand import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.services.assets import Workshop
+from imgsvc.services.assets import RetryPolicy, Workshop
 from imgsvc.services.fairness import FairGate
 from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room
@@ -174,9 +175,10 @@ async def test_a_storage_that_is_full_is_tried_again_and_then_named(
 ) -> None:
     batch = await submitted(parts, serve_all(origin, 1))
     (parts.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
-    await work(batch.id, parts, workshop)
+    hasty = RetryPolicy(storage=(timedelta(milliseconds=1),) * 5)
+    await work(batch.id, parts, replace(workshop, retries=hasty))
     [asset] = await assets_of(parts.sessions, batch.id)
-    assert (asset.status, asset.error_code, asset.attempts) == ("failed", "storage_error", 3)
+    assert (asset.status, asset.error_code, asset.attempts) == ("failed", "storage_error", 6)
 
 
 async def test_a_batch_that_is_gone_is_nothing_to_do(parts: Resources, workshop: Workshop) -> None:

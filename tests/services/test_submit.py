@@ -1,15 +1,15 @@
 """An upload becomes a batch in one transaction, or leaves nothing."""
 
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 import pytest
 from arq.constants import job_key_prefix
-from sqlalchemy import event, func
+from sqlalchemy import event, func, text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from batches_at_hand import NotedQueue, assets_of, batch_of, deliveries_of, exact, submitted
+from databases import ONLY_SQLITE
 from imgsvc.adapters.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
@@ -124,6 +124,7 @@ async def test_a_batch_is_accepted_while_the_queue_is_away(
     assert await batch_of(parts.sessions, batch.id)
 
 
+@ONLY_SQLITE
 async def test_a_disk_that_is_full_in_the_middle_leaves_nothing(parts: Resources, queue: NotedQueue) -> None:
     def hardly_any_room(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA max_page_count = 120").close()
@@ -138,14 +139,13 @@ async def test_a_disk_that_is_full_in_the_middle_leaves_nothing(parts: Resources
 
 
 async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue: NotedQueue) -> None:
-    with closing(sqlite3.connect(parts.settings.data_dir / "imgsvc.db")) as database:
-        database.execute(
-            "CREATE TRIGGER broken BEFORE INSERT ON asset WHEN NEW.position = 2499 "
-            "BEGIN SELECT RAISE(ABORT, 'broken'); END"
-        )
-    with pytest.raises(Exception, match="broken"):
-        await submitted(parts, [f"http://shop.example/{number}" for number in range(2_500)], queue=queue)
-    assert await stored_rows(parts) == [0, 0, 0, 0]
+    urls = [f"http://shop.example/{number}" for number in range(2_500)]
+    await submitted(parts, urls[-1:])
+    async with parts.sessions.write() as session:
+        await (await session.connection()).execute(text("CREATE UNIQUE INDEX once ON asset (origin_url)"))
+    with pytest.raises(IntegrityError):
+        await submitted(parts, urls, queue=queue)
+    assert await stored_rows(parts) == [1, 1, 1, 0]
     assert queue.lanes == []
 
 

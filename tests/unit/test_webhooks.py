@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from imgsvc.config import WEBHOOK_SCHEDULE
 from imgsvc.domain.webhooks import (
-    SCHEDULE,
     event_body,
     is_delivered,
     iso,
@@ -92,7 +92,7 @@ def test_a_secret_signs_until_its_grace_time_has_passed() -> None:
 
 
 def wait(attempts: int, status: int | None = 500, retry_after: float | None = None) -> timedelta:
-    due_at = next_attempt_at(NOW, attempts=attempts, status=status, retry_after=retry_after)
+    due_at = next_attempt_at(NOW, attempts=attempts, schedule=WEBHOOK_SCHEDULE, status=status, retry_after=retry_after)
     assert due_at is not None
     return due_at - NOW
 
@@ -111,12 +111,12 @@ def test_the_next_attempt_comes_when_the_schedule_says_give_or_take_a_tenth(
 
 
 def test_the_tenth_attempt_is_the_last() -> None:
-    assert len(SCHEDULE) == 10
-    assert next_attempt_at(NOW, attempts=10, status=500) is None
+    assert len(WEBHOOK_SCHEDULE) == 10
+    assert next_attempt_at(NOW, attempts=10, schedule=WEBHOOK_SCHEDULE, status=500) is None
 
 
 def test_410_is_not_asked_again() -> None:
-    assert next_attempt_at(NOW, attempts=1, status=410) is None
+    assert next_attempt_at(NOW, attempts=1, schedule=WEBHOOK_SCHEDULE, status=410) is None
 
 
 @pytest.mark.parametrize("status", [429, 503])

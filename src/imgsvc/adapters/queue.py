@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix
@@ -18,8 +18,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from imgsvc.errors import QueueUnavailable
 
+T = TypeVar("T")
+
 WORK_QUEUE = "imgsvc:work"
 CONTROL_QUEUE = "imgsvc:control"
+SWEEP_QUEUE = "imgsvc:sweep"
 WORKERS = "imgsvc:workers"
 """Sorted set: worker id → when it was last heard of, in seconds."""
 WORKER_TIMEOUT = timedelta(seconds=30)
@@ -27,7 +30,10 @@ WORKER_TIMEOUT = timedelta(seconds=30)
 WORK = "work"
 DELIVER = "deliver"
 SWEEP = "sweep"
+TIDY = "tidy"
 
+# asyncio's and the socket's time-outs are OSErrors; the others are redis-py stumbling over a reply of the wrong kind
+_AWAY = (RedisError, OSError, AttributeError, TypeError, ValueError)
 _LEAST_LANES = 4
 _QUEUE_READ = 1_000
 
@@ -42,16 +48,37 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return job
 
 
+class _FlatRetry(Retry):
+    """Retries of a command, without those that redis-py makes inside of each to connect: 81 tries took 200 s in a hang.
+
+    Every connection has a copy of its own.
+    """
+
+    _is_trying = False
+
+    async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: Callable[[RedisError], Any]) -> T:
+        if self._is_trying:
+            return await do()
+        self._is_trying = True
+        try:
+            return await super().call_with_retry(do, fail)
+        finally:
+            self._is_trying = False
+
+
+def _now_ms() -> int:
+    return int(datetime.now(UTC).timestamp() * 1000)
+
+
 def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int = 0) -> ArqRedis:
-    """A client for Redis or Valkey at `url` (redis://, rediss:// or unix://); `timeout` (seconds) bounds every call."""
+    """A client for Redis or Valkey at `url` (redis://, rediss:// or unix://); `timeout` (seconds) bounds every try."""
     pool = ConnectionPool.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        retry=Retry(ExponentialBackoff(cap=1, base=0.05), retries),
+        retry=_FlatRetry(ExponentialBackoff(cap=1, base=0.05), retries),
         # OSError too: the refusal of a restarting server arrives as one, and would end an arq worker
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError] if retries else [],
-        health_check_interval=30,
     )
     return ArqRedis(
         connection_pool=pool, default_queue_name=queue_name, job_serializer=serialize, job_deserializer=deserialize
@@ -76,15 +103,21 @@ class ArqQueue:
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         # arq counts in whole milliseconds: rounded down, the job would come before the delivery is due.
         until = at + timedelta(milliseconds=1) if at else None
+        job_id = f"{delivery_id}:{attempt}"
         async with self._reachable():
-            await self._redis.enqueue_job(
-                DELIVER, delivery_id, _job_id=f"{delivery_id}:{attempt}", _queue_name=CONTROL_QUEUE, _defer_until=until
+            job = await self._redis.enqueue_job(
+                DELIVER, delivery_id, _job_id=job_id, _queue_name=CONTROL_QUEUE, _defer_until=until
             )
+            if job is None and at is None:  # its alarm clock is set for later: a redelivery puts it forward
+                await self._redis.zadd(CONTROL_QUEUE, {job_id: _now_ms()}, xx=True, lt=True)
+
+    async def wake_tidying(self, batch_id: str) -> None:
+        async with self._reachable():
+            await self._redis.enqueue_job(TIDY, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=CONTROL_QUEUE)
 
     async def waiting(self) -> int:
         async with self._reachable():
-            now = datetime.now(UTC).timestamp() * 1000
-            due = await self._redis.zrangebyscore(WORK_QUEUE, "-inf", now, start=0, num=_QUEUE_READ)
+            due = await self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_QUEUE_READ)
             if not due:
                 return 0
             running = await self._redis.exists(*(in_progress_key_prefix + job_id.decode() for job_id in due))
@@ -131,5 +164,5 @@ class ArqQueue:
         try:
             async with asyncio.timeout(self._timeout):
                 yield
-        except (RedisError, OSError) as exc:  # asyncio's and the socket's time-outs are OSErrors
+        except _AWAY as exc:
             raise QueueUnavailable(f"Redis does not answer: {str(exc) or type(exc).__name__}") from exc

@@ -12,7 +12,7 @@ from imgsvc.api import problems
 from imgsvc.api.body_limit import BodyLimit
 from imgsvc.api.openapi import DESCRIPTION, TAGS, complete_openapi
 from imgsvc.api.request_ids import RequestIds
-from imgsvc.api.routes import batches, health, media
+from imgsvc.api.routes import batches, endings, health, media, reports, webhooks
 from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import open_resources
 from imgsvc.config import Settings
@@ -45,7 +45,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, most=settings.max_upload_bytes)
     app.add_middleware(RequestIds)
     problems.install(app)
-    for router in (batches.router, media.router, health.router):
+    for router in (
+        batches.router,
+        reports.router,
+        endings.router,
+        webhooks.router,
+        media.router,
+        health.router,
+    ):
         app.include_router(router)
     complete_openapi(app)
     return app

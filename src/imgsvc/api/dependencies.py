@@ -37,7 +37,18 @@ def _batch_id(
     return batch_id
 
 
+def _delivery_id(
+    delivery_id: Annotated[
+        str, Path(description="The event's id: its `webhook-id`.", examples=["evt_01m81sz00wq6j8v5n2m3k4r7xt"])
+    ],
+) -> str:
+    if not is_id("evt", delivery_id):
+        raise NotFound("There is no such delivery: an id is `evt_` and 26 letters and digits.")
+    return delivery_id
+
+
 Open = Annotated[Resources, Depends(_resources)]
 Watch = Annotated[Watcher, Depends(_watcher)]
 Caller = Annotated[str, Depends(_caller)]
 BatchId = Annotated[str, Depends(_batch_id)]
+DeliveryId = Annotated[str, Depends(_delivery_id)]

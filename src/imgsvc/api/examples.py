@@ -1,19 +1,13 @@
-"""What the docs page shows and sends: an upload that works with "Try it out", and what comes of it."""
+"""What the docs page shows as answers, one for each operation."""
 
 from hashlib import sha256
 from typing import Any
 
-from imgsvc.api.uploads import CSV_TYPES, MULTIPART, UploadFields
+from imgsvc.api.upload_form import EXAMPLE_CSV
 from imgsvc.domain.specs import Spec
 
-EXAMPLE_CSV = """\
-S. No.,Product Name,Input Image Urls
-1,Mountain print,"https://picsum.photos/id/29/1200/800.jpg,https://picsum.photos/id/29/800/1200.jpg"
-2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg
-"""
-
-
 EXAMPLE_ID = "bat_01m81syxdvn0cchm7jgbq1vyb2"
+EXAMPLE_EVENT_ID = "evt_01m81sz00wq6j8v5n2m3k4r7xt"
 _BASE = "http://127.0.0.1:8000"
 _SELF = f"{_BASE}/v1/batches/{EXAMPLE_ID}"
 _MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
@@ -106,6 +100,58 @@ PRODUCTS: dict[str, Any] = {
     "has_more": True,
     "next": 0,
 }
+CANCELLED: dict[str, Any] = BATCH | {
+    "status": "cancelled",
+    "counts": {
+        "products": 2,
+        "urls": 3,
+        "assets": {"total": 3, "pending": 0, "processing": 0, "succeeded": 1, "failed": 0, "cancelled": 2},
+    },
+    "bytes": {"input": 205_660, "output": 61_430, "saved_ratio": 0.701},
+    "errors_by_code": {},
+}
+RETRIED: dict[str, Any] = BATCH | {
+    "status": "pending",
+    "counts": {
+        "products": 2,
+        "urls": 3,
+        "assets": {"total": 3, "pending": 1, "processing": 0, "succeeded": 2, "failed": 0, "cancelled": 0},
+    },
+    "progress": 0.667,
+    "errors_by_code": {},
+    "finished_at": None,
+}
+DELIVERY: dict[str, Any] = {
+    "id": EXAMPLE_EVENT_ID,
+    "object": "delivery",
+    "batch_id": EXAMPLE_ID,
+    "round": 1,
+    "event_type": "batch.completed_with_errors",
+    "url": "https://shop.example/hook",
+    "status": "pending",
+    "attempts": 1,
+    "created_at": "2026-11-22T09:30:02.310000Z",
+    "next_attempt_at": "2026-11-22T09:30:07.410000Z",
+    "log": [
+        {
+            "number": 1,
+            "at": "2026-11-22T09:30:02.330000Z",
+            "duration": 0.084,
+            "http_status": 500,
+            "error": None,
+            "answer": "Internal Server Error",
+        }
+    ],
+}
+DELIVERIES: dict[str, Any] = {"data": [DELIVERY]}
+TESTED: dict[str, Any] = {
+    "id": EXAMPLE_EVENT_ID,
+    "delivered": True,
+    "duration": 0.052,
+    "http_status": 204,
+    "error": None,
+    "answer": "",
+}
 OUTPUT_CSV = f"""\
 S. No.,Product Name,Input Image Urls,Output Image Urls
 1,Mountain print,"{",".join(_INPUTS)}","{_MEDIA}/0-mountain-print-5d1c0e7a.jpg,"
@@ -116,57 +162,3 @@ S. No.,Product Name,Input Image Urls,Output Image Urls
 def example(body: dict[str, Any]) -> dict[str, Any]:
     """A response's JSON example, beside the schema that the route gives."""
     return {"content": {"application/json": {"example": body}}}
-
-
-def _upload_schema() -> dict[str, Any]:
-    schema = UploadFields.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    properties: dict[str, Any] = {
-        "file": {"type": "string", "format": "binary", "description": "The CSV."},
-        **{name: _form_field(field) for name, field in schema["properties"].items()},
-    }
-    return {"type": "object", "required": ["file"], "properties": properties}
-
-
-def _form_field(field: dict[str, Any]) -> dict[str, Any]:
-    """A property as a form shows it: without the null that JSON would need, and JSON texts as plain strings.
-
-    The docs page shows a file chooser for a string with a media type: it is left out. And it fills in a sample (a width
-    of 1, the URL "string") that would then be sent, unless an empty one says that the field may stay empty.
-    """
-    kinds = [kind for kind in field.get("anyOf", []) if kind.get("type") != "null"]
-    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title")}
-    if field.get("default") is not None:
-        plain["default"] = field["default"]
-    if kinds:
-        plain |= kinds[0]
-    if plain.get("contentMediaType") == "application/json":
-        plain = {"type": "string", "description": field["description"]}
-    return plain if "default" in plain else plain | {"example": ""}
-
-
-def _query_parameters() -> list[dict[str, Any]]:
-    properties = _upload_schema()["properties"]
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": field["description"] + (f" Default: `{field['default']}`." if "default" in field else ""),
-            "schema": {key: value for key, value in field.items() if key not in ("description", "default", "example")},
-        }
-        for name, field in properties.items()
-        if name != "file"
-    ]
-
-
-UPLOAD_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            CSV_TYPES[0]: {"schema": {"type": "string"}, "example": EXAMPLE_CSV},
-            MULTIPART: {"schema": _upload_schema()},
-        },
-    },
-    "parameters": _query_parameters(),
-}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Header
 from pydantic import BaseModel, Field
 
-from imgsvc.api.examples import EXAMPLE_ID
+from imgsvc.api.examples import EXAMPLE_EVENT_ID, EXAMPLE_ID
 from imgsvc.api.problems import ProblemDetails, ProblemError
 from imgsvc.api.schemas import Bytes, Counts
 from imgsvc.domain.status import BatchStatus
@@ -25,6 +25,7 @@ one you sent or a new one; it stands in the server's log too.
 
 TAGS = [
     {"name": "Batches", "description": "A batch is one accepted CSV: upload it, follow it, take it back."},
+    {"name": "Webhooks", "description": "What was announced to whom, and what came back."},
     {"name": "Images", "description": "The compressed images, as the output CSV links them."},
     {"name": "Operations", "description": "For whoever runs the service."},
 ]
@@ -48,7 +49,7 @@ class EventData(BaseModel):
 class BatchEvent(BaseModel):
     """Tells that a batch has ended."""
 
-    type: Literal["batch.completed", "batch.completed_with_errors", "batch.failed"]
+    type: Literal["batch.completed", "batch.completed_with_errors", "batch.failed", "batch.cancelled"]
     timestamp: datetime = Field(description="When the batch ended.")
     data: EventData
 
@@ -109,7 +110,7 @@ def _tidy(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         kinds = [kind for kind in parameter["schema"].pop("anyOf", ()) if kind != {"type": "null"}]
         parameter["schema"] |= kinds[0] if kinds else {}  # a parameter is absent, never null
-    instance = path.format(batch_id=EXAMPLE_ID, key="none.jpg")
+    instance = path.format(batch_id=EXAMPLE_ID, delivery_id=EXAMPLE_EVENT_ID, key="none.jpg")
     for response in operation["responses"].values():
         for content in response.get("content", {}).values():
             if "instance" in content.get("example", ()):

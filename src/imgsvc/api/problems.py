@@ -13,13 +13,16 @@ from starlette.requests import ClientDisconnect
 
 from imgsvc.api.request_ids import HEADER, request_id_of
 from imgsvc.errors import (
+    BatchFinished,
     BatchNotFinished,
     DatabaseUnavailable,
+    IdempotencyKeyReused,
     ImgsvcError,
     InvalidManifest,
     InvalidUpload,
     LimitExceeded,
     NotFound,
+    NothingToRetry,
     Problem,
     Refusal,
     StorageError,
@@ -39,10 +42,13 @@ RETRY_AFTER = 5
 STATUSES: Mapping[type[ImgsvcError], tuple[int, str]] = {
     InvalidManifest: (422, "The CSV cannot be accepted"),
     InvalidUpload: (422, "A field of the upload cannot be accepted"),
+    IdempotencyKeyReused: (422, "The Idempotency-Key belongs to another upload"),
     LimitExceeded: (422, "The upload is over a limit"),
     UnsupportedMediaType: (415, "The body has an unsupported media type"),
     NotFound: (404, "Not found"),
     BatchNotFinished: (409, "The batch is not finished"),
+    BatchFinished: (409, "The batch has ended"),
+    NothingToRetry: (409, "There is nothing to retry"),
     DatabaseUnavailable: (503, "The database is away"),
     StorageError: (503, "The storage is away"),
 }
@@ -156,14 +162,15 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 async def _left(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001  # a handler's signature
     """The client hung up in the middle of its upload; nobody reads this answer."""
     log.info("client_left", path=request.url.path)
-    code, title = TITLES[400]
-    return problem(request, 400, code=code, title=title, detail="The body ended before it was complete.")
+    return await _http(request, HTTPException(400, "The body ended before it was complete."))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.error("request_broke", exc_info=error, path=request.url.path, request_id=request_id_of(request.scope))
-    code, title = TITLES[500]
-    return problem(request, 500, code=code, title=title, detail="The server's log has the details.")
+    if isinstance(error.__cause__, DatabaseUnavailable):  # in the middle of an answer: it is cut off, and seen to be
+        log.warning("answer_cut_off", error=repr(error.__cause__), path=request.url.path)
+    else:
+        log.error("request_broke", exc_info=error, path=request.url.path, request_id=request_id_of(request.scope))
+    return await _http(request, HTTPException(500, "The server's log has the details."))
 
 
 def from_pydantic(errors: Sequence[Any]) -> list[Problem]:

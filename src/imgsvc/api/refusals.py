@@ -7,12 +7,17 @@ from imgsvc.api.problems import MEDIA_TYPE, RETRY_AFTER
 _EXAMPLE_ID = "01m81syxdvn0cchm7jgbq1vyb2"
 # status → when it happens, the problem's type, its title, a detail
 _REFUSALS = {
-    400: ("The request cannot be read", "malformed-request", "The request cannot be read", "Invalid multipart data."),
+    400: (
+        "The request cannot be read",
+        "malformed-request",
+        "The request cannot be read",
+        "There was an error parsing the body",
+    ),
     404: (
         "There is no such thing",
         "not-found",
         "Not found",
-        f"There is no batch bat_{_EXAMPLE_ID}.",
+        "There is nothing of this name, or it belongs to another API key.",
     ),
     409: (
         "The batch is still running",
@@ -66,6 +71,15 @@ def refused_parameter(name: str, value: str, code: str, why: str) -> dict[int | 
     response = _response(422)
     response["content"][MEDIA_TYPE]["example"] |= {"detail": problem["detail"], "errors": [problem], "errors_total": 1}
     return {422: response}
+
+
+def refused_state(code: str, title: str, detail: str) -> dict[int | str, dict[str, Any]]:
+    """The 409 of an operation that asks for another state of the batch."""
+    response = _response(409)
+    response["description"] = title
+    told = {"type": f"urn:imgsvc:problem:{code}", "title": title, "detail": f"Batch bat_{_EXAMPLE_ID} {detail}"}
+    response["content"][MEDIA_TYPE]["example"] |= told
+    return {409: response}
 
 
 def refused_upload() -> dict[int | str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from imgsvc.domain.manifest import Columns, OnInvalid
 from imgsvc.domain.specs import Compression, Spec
 from imgsvc.domain.urls import why_invalid
 from imgsvc.errors import BlockedAddress, InvalidUpload, InvalidUrl, Problem, UnsupportedMediaType
-from imgsvc.services.submitting import Upload
+from imgsvc.services.uploading import Upload
 
 MULTIPART = "multipart/form-data"
 CSV_TYPES = ("text/csv", "application/csv", "text/plain")
@@ -28,8 +28,11 @@ _Value = Annotated[str, Field(max_length=500)]
 Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
 
 
-def _webhook_url(url: str, info: ValidationInfo) -> str:
-    """Addresses that are refused for certain are refused here; names are looked up when the webhook is posted."""
+def check_webhook_url(url: str, info: ValidationInfo) -> str:
+    """Addresses that are refused for certain are refused here; names are looked up when the webhook is posted.
+
+    The validation's context has the settings' `allowed_networks`.
+    """
     if why := why_invalid(url):
         raise PydanticCustomError(InvalidUrl.code, "{why}", {"why": why})
     networks: Sequence[Network] = (info.context or {}).get("allowed_networks", ())
@@ -37,6 +40,9 @@ def _webhook_url(url: str, info: ValidationInfo) -> str:
     if address is not None and not is_allowed(address, networks):
         raise PydanticCustomError(BlockedAddress.code, BlockedAddress.sentence)
     return url
+
+
+WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhook_url)]
 
 
 class UploadFields(Compression):
@@ -55,9 +61,8 @@ class UploadFields(Compression):
         "reject",
         description="An invalid URL refuses the upload (`reject`), or counts as failed in its slot (`skip`).",
     )
-    webhook_url: Annotated[str, AfterValidator(_webhook_url)] | None = Field(
+    webhook_url: WebhookUrl | None = Field(
         None,
-        max_length=2_048,
         description="Where to POST a signed event when the batch has ended.",
     )
     metadata: Json[Metadata] | None = Field(
@@ -70,7 +75,7 @@ class UploadFields(Compression):
         return Spec.model_validate(self.model_dump(include=set(Compression.model_fields)))
 
 
-async def read_upload(request: Request, *, allowed_networks: Sequence[Network]) -> Upload:
+async def read_upload(request: Request, *, idempotency_key: str | None, allowed_networks: Sequence[Network]) -> Upload:
     """The upload that `request` carries.
 
     Raises:
@@ -101,6 +106,7 @@ async def read_upload(request: Request, *, allowed_networks: Sequence[Network]) 
         on_invalid=fields.on_invalid,
         webhook_url=fields.webhook_url,
         metadata=fields.metadata or {},
+        idempotency_key=idempotency_key,
     )
 
 

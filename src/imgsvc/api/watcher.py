@@ -23,9 +23,13 @@ class Watcher:
         self._seen: dict[str, tuple[int, str]] = {}
         self._looked = asyncio.Condition()
         self._wanted = asyncio.Event()
+        self._closing = False
 
     async def wait(self, batch_id: str, *, known: int | None, timeout: float) -> None:  # noqa: ASYNC109  # a long poll's
-        """Return when the batch is finished, its version is not `known` (None: any), or `timeout` seconds passed."""
+        """Return when the batch is finished, its version is not `known` (None: any), or `timeout` seconds passed.
+
+        Or when the process is asked to stop: whoever waits asks again, and gets the next one.
+        """
         self._watched[batch_id] += 1
         self._wanted.set()
         try:
@@ -39,6 +43,8 @@ class Watcher:
                 self._seen.pop(batch_id, None)
 
     def _is_news(self, batch_id: str, known: int | None) -> bool:
+        if self._closing:
+            return True
         if batch_id not in self._seen:
             return False
         version, status = self._seen[batch_id]
@@ -53,6 +59,12 @@ class Watcher:
             if not self._watched:
                 self._wanted.clear()
             await asyncio.sleep(INTERVAL)
+
+    async def close(self) -> None:
+        """Let everybody go who waits, or comes to wait."""
+        async with self._looked:
+            self._closing = True
+            self._looked.notify_all()
 
     async def _look(self) -> None:
         async with self._sessions.read() as session:

@@ -6,10 +6,10 @@ import sys
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.text import Text
 
 from imgsvc.api.app import create_app
+from imgsvc.api.server import Server
 from imgsvc.bootstrap import check_schema, check_storage
 from imgsvc.cli.console import FAILED, DataDir, console, in_words, run, say, settings_of_a_service
 from imgsvc.config import Settings
@@ -46,15 +46,7 @@ def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
         asyncio.run(check_schema(settings))
         listener = given or listen(settings.host, settings.port)
     sys.setswitchinterval(SWITCH_INTERVAL)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(settings),
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=int(settings.drain_timeout * 3 / 4) or 1,
-        )
-    )
+    server = Server(create_app(settings), drain=settings.drain_timeout * 3 / 4)
     server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(FAILED)

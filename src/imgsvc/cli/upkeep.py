@@ -1,10 +1,13 @@
 """`imgsvc check`, `imgsvc db`, `imgsvc keys`: look after a service."""
 
+from typing import Annotated
+
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from imgsvc.checkup import examine
+from imgsvc.checkup_deep import examine_deeply
 from imgsvc.cli.console import FAILED, DataDir, console, read_settings, run, say, settings_of_a_service
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
@@ -17,12 +20,31 @@ db = typer.Typer(no_args_is_help=True, help="The database.")
 keys = typer.Typer(no_args_is_help=True, help="API keys and webhook secrets.")
 
 
-def check(data_dir: DataDir = None) -> None:
+Deep = Annotated[
+    bool,
+    typer.Option(
+        "--deep",
+        help="Then look at every row and every stored file: counters, images, webhooks, leftovers. Changes nothing, "
+        "and may be run beside a working service.",
+    ),
+]
+Grace = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="With --deep: what is younger may still be under way (default: IMGSVC_TIDY_AFTER).",
+    ),
+]
+
+
+def check(data_dir: DataDir = None, deep: Deep = False, grace: Grace = None) -> None:
     """Examine settings, database, Redis, storage and workers: what works, what does not, and what to do.
 
     Ends with 0 when all is well, with 1 when something is not.
     """
-    findings = run(examine(read_settings(data_dir=data_dir)))
+    settings = read_settings(data_dir=data_dir)
+    findings = run(examine_deeply(settings, grace=grace) if deep else examine(settings))
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in range(3):
         table.add_column(overflow="fold")  # a path that is cut short says nothing

@@ -1,45 +1,55 @@
-"""One engine for each database URL, and the two kinds of session: readers and writers."""
+"""One engine for each database URL, and the two kinds of session: readers and writers. No call waits for ever."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext, suppress
-from functools import partial
+from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-import stamina
-from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import make_url
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db import sqlite
 from imgsvc.errors import DatabaseUnavailable
 
-_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
-# Classes of SQLSTATE (Postgres, appendix A): connection, rollback by deadlock, resources, operator's intervention.
-_PASSING = frozenset({"08", "40", "53", "57"})
-_WRITES = "imgsvc_writes"
+# Postgres that says nothing (stopped, swapping, cut off) is given up within half a minute, whatever a call was at:
+# 5 s for a free connection, then either 5 s for a new one or 20 s and 2 s for the end of one that was silent.
+POOL_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 5.0
+STATEMENT_TIMEOUT = 20.0
+"""Seconds; the longest statement, which moves all 250,000 assets of a batch, took 6 to 7 s on 2 very busy cores."""
+SESSION_SETTINGS = {
+    "application_name": "imgsvc",
+    # What a process that was frozen in a transaction has locked is free for others before their statements time out.
+    "idle_in_transaction_session_timeout": "15000",
+}
 
-SQLITE_PRAGMAS = (
-    "PRAGMA synchronous = NORMAL",  # a crash loses nothing; a power cut may lose the last commits, never consistency
-    "PRAGMA foreign_keys = ON",
-)
+# Classes of SQLSTATE (Postgres, appendix A): connection, login, no such database, rollback by deadlock, resources,
+# operator's intervention, disk. Then two of the class "transaction state": read-only, as after a failover, and the
+# time-out above.
+_AWAY_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
+_AWAY_STATES = frozenset({"25006", "25P03"})
 
 
 class Sessions:
     """Opens sessions; each is one transaction, committed at the end of the block, rolled back by an exception.
 
     On SQLite a writer begins IMMEDIATE, so that read-modify-write never works on a stale snapshot, and the writers of
-    one process queue up in a lock of their own: fair, and without SQLite's busy-wait.
+    one process queue up in a lock of their own: fair, and without SQLite's busy-wait. On Postgres a reader begins
+    REPEATABLE READ, without which each of its statements would see another state.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, file: sqlite.OpenFile | None = None, patience: float = 0) -> None:
         self.engine = engine
-        self._sqlite = engine.dialect.name == "sqlite"
-        self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self._sqlite else nullcontext()
-        self._writing = engine.execution_options(**{_WRITES: True})
+        self._file = file
+        self._patience = patience
+        self._writer = asyncio.Lock()
+        self._reading = engine if file else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writing = engine.execution_options(**{sqlite.WRITES: True})
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -49,7 +59,7 @@ class Sessions:
             DatabaseUnavailable: the database is away or locked.
         """
         with _translated():
-            async with self.engine.connect() as connection, _session(connection) as session:
+            async with self._reading.connect() as connection, _session(connection) as session:
                 yield session
 
     @asynccontextmanager
@@ -60,74 +70,69 @@ class Sessions:
             DatabaseUnavailable: the database is away, or locked for longer than three busy time-outs.
         """
         with _translated():
-            async with self._turn, self._writing.connect() as connection:
-                await _begin(connection)
+            give_up_at = monotonic() + self._patience
+            async with self._turn(), self._writing.connect() as connection:
+                await _begin(connection, give_up_at)
                 async with _session(connection) as session:
                     yield session
                     await session.flush()
                 await connection.commit()
+            if self._file:
+                self._file.check()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One writer at a time on SQLite. The wait is bounded: behind a lock that another process holds, it adds up."""
+        if not self._file:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._writer.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable(f"database is locked: no turn to write within {self._patience:g} s") from error
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     async def aclose(self) -> None:
         await self.engine.dispose()
 
 
-def open_sessions(url: str, *, busy_timeout: float = 5.0) -> Sessions:
+def open_sessions(
+    url: str, *, busy_timeout: float = 5.0, statement_timeout: float | None = STATEMENT_TIMEOUT
+) -> Sessions:
     """Sessions on the database at `url`; nothing is connected yet.
 
-    The folder of a SQLite file is made if need be; `busy_timeout` is how many seconds SQLite waits for the write lock.
+    The folder of a SQLite file is made if need be. `busy_timeout` is how many seconds SQLite waits for the write lock,
+    `statement_timeout` how many Postgres may take for a statement (None: any time, for migrations).
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return Sessions(create_async_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True))
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(parsed, pool_size=8, max_overflow=8)
-    event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, busy_timeout=busy_timeout))
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    event.listen(engine.sync_engine, "invalidate", _roll_back_sqlite)
-    return Sessions(engine)
+        limits = {"timeout": CONNECT_TIMEOUT, "command_timeout": statement_timeout, "server_settings": SESSION_SETTINGS}
+        pool = {"pool_size": 10, "max_overflow": 10, "pool_timeout": POOL_TIMEOUT, "pool_pre_ping": True}
+        engine = create_async_engine(parsed, connect_args=limits, **pool)
+        return Sessions(engine)
+    path = Path(parsed.database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=POOL_TIMEOUT)
+    file = sqlite.OpenFile(path)
+    sqlite.prepare(engine, busy_timeout=busy_timeout, file=file)
+    return Sessions(engine, file=file, patience=3 * busy_timeout)
 
 
-def _prepare_sqlite(connection: Any, _record: object, *, busy_timeout: float) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
-    _switch_to_wal(cursor)
-    for pragma in SQLITE_PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _is_locked(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-
-
-@stamina.retry(on=_is_locked, attempts=20, wait_initial=0.01, wait_max=0.1, wait_jitter=0.05, timeout=2)
-def _switch_to_wal(cursor: Any) -> None:
-    """Readers never wait for the writer. Of several that open a new file at once, SQLite refuses some without waiting:
-    93 of 1,200 in a trial.
-    """
-    cursor.execute("PRAGMA journal_mode = WAL")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")
-
-
-def _roll_back_sqlite(connection: Any, _record: object, _error: object) -> None:
-    """Give up the write lock of a connection that is thrown away because its statement was cancelled.
-
-    The statement goes on in aiosqlite's thread, and SQLite keeps a closed connection alive while its cursor is: until
-    Python's garbage collector came by, no process could write. The rollback is queued behind the statement and before
-    the close; nobody waits for it.
-    """
-    with suppress(ValueError):  # the connection is closed already
-        connection.driver_connection.rollback().send(None)
-
-
-@stamina.retry(on=OperationalError, attempts=3, wait_initial=0.05, timeout=30)
-async def _begin(connection: AsyncConnection) -> None:
-    await connection.begin()
+async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
+    """Begin, and again while SQLite says that its wait for the write lock was in vain; each wait is a busy time-out."""
+    while True:
+        try:
+            await connection.begin()
+        except OperationalError as error:
+            if monotonic() >= give_up_at or not sqlite.is_locked(error.orig):
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 def _session(connection: AsyncConnection) -> AsyncSession:
@@ -142,8 +147,17 @@ class _translated:  # noqa: N801  # used like contextlib's own
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, _AWAY) or (isinstance(error, DBAPIError) and (_is_passing(error) or _is_damaged(error))):
-            raise DatabaseUnavailable(str(error.__cause__ or error)) from error
+        if _is_away(error):
+            raise DatabaseUnavailable(_words(error)) from error
+
+
+def _is_away(error: BaseException | None) -> bool:
+    match error:
+        case OperationalError() | PoolTimeoutError() | OSError():  # asyncio's TimeoutError is one too
+            return True
+        case DBAPIError():
+            return error.connection_invalidated or _is_damaged(error) or _is_passing(error.orig)
+    return _is_passing(error)  # while a connection is set up, SQLAlchemy lets asyncpg's own errors pass
 
 
 def _is_damaged(error: DBAPIError) -> bool:
@@ -151,7 +165,13 @@ def _is_damaged(error: DBAPIError) -> bool:
     return type(error) is DatabaseError
 
 
-def _is_passing(error: DBAPIError) -> bool:
-    """Whether Postgres says that it is starting, stopping, full or in a deadlock; asyncpg has no type for these."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    return error.connection_invalidated or state[:2] in _PASSING
+def _is_passing(error: Any) -> bool:
+    """Whether Postgres says that it is starting, stopping, full or in a deadlock; SQLAlchemy has no type for these."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
+
+
+def _words(error: BaseException | None) -> str:
+    """What the driver said; a time-out says nothing."""
+    cause = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
+    return str(cause) or "The database does not answer."

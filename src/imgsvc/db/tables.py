@@ -14,6 +14,8 @@ from imgsvc.domain.status import AssetStatus, BatchStatus, DeliveryStatus
 OPEN_ASSETS = "status IN ('pending', 'processing')"
 OPEN_BATCHES = "status IN ('pending', 'processing')"
 OPEN_DELIVERIES = "status = 'pending'"
+UNTIDY_BATCHES = "tidy_at IS NOT NULL"
+EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -52,6 +54,13 @@ class Batch(SQLModel, table=True):
         CheckConstraint("succeeded + failed + cancelled + processing <= asset_count", name="counts"),
         Index("ix_batch_open", "id", sqlite_where=text(OPEN_BATCHES), postgresql_where=text(OPEN_BATCHES)),
         Index("ix_batch_api_key_id_id", "api_key_id", "id"),
+        Index("ix_batch_untidy", "tidy_at", sqlite_where=text(UNTIDY_BATCHES), postgresql_where=text(UNTIDY_BATCHES)),
+        Index(
+            "ix_batch_expiring",
+            "expires_at",
+            sqlite_where=text(EXPIRING_BATCHES),
+            postgresql_where=text(EXPIRING_BATCHES),
+        ),
     )
 
     id: str = Field(primary_key=True, max_length=40)
@@ -86,6 +95,9 @@ class Batch(SQLModel, table=True):
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """From here on nobody sees it; its rows and renditions go, itself last."""
+    tidy_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When what lies in the storage is to be compared with what its rows name; NULL while it runs."""
 
 
 class Product(SQLModel, table=True):
@@ -159,6 +171,8 @@ class Delivery(SQLModel, table=True):
     url: str = Field(sa_type=Text)
     status: str = Field(max_length=24)
     attempts: int = 0
+    schedule_from: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Attempts made before the present schedule began; a redelivery begins it anew."""
     due_at: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -176,3 +190,16 @@ class DeliveryAttempt(SQLModel, table=True):
     http_status: int | None = None
     error: str | None = Field(default=None, sa_type=Text)
     answer: str | None = Field(default=None, sa_type=Text)
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A client's name for one upload, so that repeating it is safe. Written before the batch, hence no foreign key."""
+
+    __tablename__ = "idempotency_key"
+
+    api_key_id: str = Field(primary_key=True, foreign_key="api_key.id", max_length=40)
+    key: str = Field(primary_key=True, max_length=255)
+    fingerprint: str = Field(max_length=64)
+    """SHA-256 over the upload's bytes and its fields."""
+    batch_id: str = Field(max_length=40, index=True)
+    created_at: datetime = Field(sa_type=UtcDateTime, index=True)

@@ -13,7 +13,7 @@ import httpx
 from imgsvc.config import PREFIX
 from imgsvc.errors import CannotStart
 from imgsvc.listening import listen
-from imgsvc.supervisor import OURSELVES, end_with_parent
+from imgsvc.processes import OURSELVES, end_with_parent
 
 START_WITHIN = 60.0
 STOP_WITHIN = 40.0

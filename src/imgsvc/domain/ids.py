@@ -1,5 +1,6 @@
 """Identifiers: sortable by time, unguessable, safe in URLs and file names."""
 
+import hashlib
 import re
 import secrets
 import unicodedata
@@ -27,9 +28,19 @@ def slug(text: str, *, limit: int = 40) -> str:
 
 
 def rendition_key(*, batch_id: str, position: int, slug: str, name: str, digest: str, extension: str) -> str:
-    """Where a rendition lies; `digest` (8 hex digits of its bytes' hash) keeps a key from ever meaning other bytes."""
+    """Where a rendition lies; its `digest` keeps a key from ever meaning other bytes."""
     suffix = "" if name == "main" else f"-{name}"
     return f"{batch_id}/{position}-{slug}{suffix}-{digest}.{extension}"
+
+
+def digest(data: bytes, round_number: int) -> str:
+    """8 hex digits that tell the key of these bytes from others.
+
+    Later rounds of a batch have keys of their own: what an earlier one left unnamed is removed by a process that may be
+    slow, and must not have come into use again meanwhile.
+    """
+    salt = b"" if round_number == 1 else b"round %d " % round_number
+    return hashlib.sha256(salt + data).hexdigest()[:8]
 
 
 def parse_rendition_key(key: str) -> tuple[str, int] | None:

@@ -64,8 +64,10 @@ DELIVERY_MOVES: Moves[DeliveryStatus] = {
 }
 
 
-def final_status(*, succeeded: int, failed: int) -> BatchStatus:
-    """The status of a batch whose assets have all ended without being cancelled."""
+def final_status(*, succeeded: int, failed: int, cancelled: int = 0) -> BatchStatus:
+    """The status of a batch whose assets have all ended."""
+    if cancelled:
+        return BatchStatus.CANCELLED
     if failed == 0:
         return BatchStatus.COMPLETED
     return BatchStatus.COMPLETED_WITH_ERRORS if succeeded else BatchStatus.FAILED

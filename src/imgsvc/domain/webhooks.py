@@ -8,20 +8,6 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-SCHEDULE = (
-    timedelta(0),
-    timedelta(seconds=5),
-    timedelta(minutes=5),
-    timedelta(minutes=30),
-    timedelta(hours=2),
-    timedelta(hours=5),
-    timedelta(hours=10),
-    timedelta(hours=14),
-    timedelta(hours=20),
-    timedelta(hours=24),
-)
-"""Waits before each attempt, counted from the one before: the schedule that Standard Webhooks recommends."""
-
 MAX_RETRY_AFTER = timedelta(hours=1)
 _GONE = 410
 
@@ -61,16 +47,23 @@ def is_delivered(status: int) -> bool:
 
 
 def next_attempt_at(
-    now: datetime, *, attempts: int, status: int | None = None, retry_after: float | None = None
+    now: datetime,
+    *,
+    attempts: int,
+    schedule: Sequence[float],
+    status: int | None = None,
+    retry_after: float | None = None,
 ) -> datetime | None:
     """When to try again after `attempts` failed ones; None when that was the last, or the endpoint says 410 Gone.
+
+    `schedule` are the seconds before each attempt, counted from the one before.
 
     `retry_after` (seconds) of a 429 or 503 is honoured up to an hour, and never shortens the schedule. The schedule
     is spread by ±10 %, so that many deliveries do not come back at the same moment.
     """
-    if attempts >= len(SCHEDULE) or status == _GONE:
+    if attempts >= len(schedule) or status == _GONE:
         return None
-    wait = SCHEDULE[attempts] * random.uniform(0.9, 1.1)  # noqa: S311  # spreading load, nothing secret
+    wait = timedelta(seconds=schedule[attempts]) * random.uniform(0.9, 1.1)  # noqa: S311  # spreading load, nothing secret
     if retry_after is not None and status in (429, 503):
         wait = max(wait, min(timedelta(seconds=retry_after), MAX_RETRY_AFTER))
     return now + wait

@@ -36,19 +36,29 @@ async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[B
         batch = await queries.get(session, batch_id, api_key_id=api_key_id)
         if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        return batch, await delivery_queries.of_batch(session, batch_id, round_number=batch.round)
+        return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
 
 
 async def products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
-    """The products behind position `after` (-1: from the first), each with its assets."""
+    """The products behind position `after` (-1: from the first), each with its assets.
+
+    Raises:
+        NotFound: the batch was deleted; its products may be gone in part, and what is left must not pass for all.
+    """
     async with sessions.read() as session:
+        if await queries.get(session, batch_id) is None:
+            raise NotFound(f"Batch {batch_id} was deleted.")
         rows = await queries.products_page(session, batch_id, after=after, limit=limit)
         assets = await asset_queries.at_positions(session, batch_id, {slot for row in rows for slot in row.slots})
     return [ProductView(row, [assets[slot] for slot in row.slots]) for row in rows]
 
 
 async def all_products(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:
-    """Every product, a page at a time."""
+    """Every product, a page at a time.
+
+    Raises:
+        NotFound: the batch was deleted in the meantime.
+    """
     after = -1
     while page := await products(batch_id, after=after, limit=PAGE, sessions=sessions):
         yield page

@@ -1,48 +1,134 @@
-"""The thread pool where pictures are decoded and encoded: the one place where CPU work leaves the event loop."""
+"""Where pictures are decoded and encoded: the one place where CPU work leaves the event loop."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
+from imgsvc.domain.decoders import holds_the_interpreter
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
 from imgsvc.domain.specs import Spec
+from imgsvc.errors import LeftAtWork
+from imgsvc.logs import get_logger
 from imgsvc.services.fairness import FairGate, Lease
+from imgsvc.services.ports import Quarantine
+from imgsvc.services.watchdog import Watch, Watchdog, processor_clock
+
+log = get_logger(__name__)
+
+CLOSE_WITHIN = 3.0
+"""Seconds that a closing pool waits for its threads; nobody wants what they make any more."""
 
 
 class CodecPool:
     """Compresses pictures in `threads` threads, fairly between batches, with at most `pixels` pixels worked on at once.
 
     A picture starts with an equal share of the pixels; one whose header asks for more waits until that many are free.
+    Suspects are sent to quarantine, as many at one time as there are threads, with their share of the same pixels.
+
+    A thread cannot be stopped. When one works on a picture for longer than `watchdog` allows, `on_overrun` is called,
+    and the process should end.
     """
 
-    def __init__(self, *, threads: int, pixels: int, limits: CodecLimits) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        pixels: int,
+        limits: CodecLimits,
+        quarantine: Quarantine,
+        watchdog: Watchdog,
+        on_overrun: Callable[[], None],
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="codec")
         self._gate = FairGate(max(pixels, limits.max_pixels))
         # Two more than the threads can run: the next picture is at hand the moment a thread is free.
         self._share = self._gate.capacity // (threads + 2)
+        self._cells = FairGate(threads)
         self._limits = limits
+        self._quarantine = quarantine
+        self._watchdog = watchdog
+        self._on_overrun = on_overrun
+        self._at_work: set[Future[Compressed]] = set()
+        self._one_ended = asyncio.Event()
+        self.overran = False
 
-    async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str) -> Compressed:
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str, suspect: bool = False) -> Compressed:
         """`domain.images.compress` on behalf of the batch `key`.
 
         Raises:
             CodecError: the picture cannot become a rendition.
+            WorkerCrash: it brought down its process in quarantine.
+            QuarantineUnavailable: there is no quarantine right now.
+            LeftAtWork: it takes too long, or was being worked on when the caller was cancelled.
         """
+        if not suspect and not holds_the_interpreter(data):
+            return await self._in_turn(key, partial(self._in_thread, data, specs))
+        # A cell first: suspects that wait for one hold no pixels, which would keep others from their threads.
+        with await self._cells.acquire(key):
+            return await self._in_turn(key, partial(self._in_quarantine, data, specs))
+
+    async def _in_turn(self, key: str, work: Callable[[int, Lease], Awaitable[Compressed]]) -> Compressed:
+        """Do `work` with as many pixels as it asks for; it releases the lease."""
         pixels = self._share
         while True:
             lease = await self._gate.acquire(key, pixels)
             try:
-                return await self._run(data, specs, pixels, lease)
+                return await work(pixels, lease)
             except MorePixels as more:
                 pixels = more.pixels
 
-    async def _run(self, data: bytes, specs: Sequence[Spec], pixels: int, lease: Lease) -> Compressed:
+    async def _in_quarantine(self, data: bytes, specs: Sequence[Spec], pixels: int, lease: Lease) -> Compressed:
+        with lease:
+            return await self._quarantine.compress(data, specs, max_pixels_now=pixels)
+
+    async def _in_thread(self, data: bytes, specs: Sequence[Spec], pixels: int, lease: Lease) -> Compressed:
         loop = asyncio.get_running_loop()
-        work: Future[Compressed] = self._threads.submit(compress, data, specs, self._limits, max_pixels_now=pixels)
-        # When the thread ends, not when its waiter is cancelled: until then the pixels are still in memory.
-        work.add_done_callback(lambda _: loop.call_soon_threadsafe(lease.release))
-        return await asyncio.wrap_future(work)
+        answer: asyncio.Future[Compressed] = loop.create_future()
+        watch = self._watchdog.watch(partial(self._overrun, answer))
+        work = self._threads.submit(self._compress, watch, data, specs, pixels)
+        self._at_work.add(work)
+        work.add_done_callback(lambda work: loop.call_soon_threadsafe(self._end, work, watch, lease, answer))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            work.cancel()
+            if work.running():
+                raise LeftAtWork from None
+            raise
+
+    def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
+        watch.begin(processor_clock())
+        return compress(data, specs, self._limits, max_pixels_now=pixels)
+
+    def _end(self, work: Future[Compressed], watch: Watch, lease: Lease, answer: "asyncio.Future[Compressed]") -> None:
+        """When the thread ends, not when its waiter is cancelled: until then the pixels are still in memory."""
+        watch.end()
+        lease.release()
+        self._at_work.discard(work)
+        self._one_ended.set()
+        if answer.done():
+            return
+        if work.cancelled():
+            answer.cancel()
+        elif error := work.exception():
+            answer.set_exception(error)
+        else:
+            answer.set_result(work.result())
+
+    def _overrun(self, answer: "asyncio.Future[Compressed]") -> None:
+        log.error("codec_overran", seconds=self._watchdog.seconds)
+        self.overran = True
+        if not answer.done():
+            answer.set_exception(LeftAtWork())
+        self._on_overrun()
 
     async def aclose(self) -> None:
-        """Wait for the pictures being worked on; those not begun are dropped."""
-        await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+        """Drop the pictures not begun, and wait a moment for the others."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                while self._at_work:
+                    self._one_ended.clear()
+                    await self._one_ended.wait()

@@ -6,19 +6,38 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches, keys
 from imgsvc.db.queries import deliveries as queries
+from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import Delivery, DeliveryAttempt
+from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus
-from imgsvc.domain.webhooks import is_delivered, next_attempt_at, signed_headers, valid_secrets
-from imgsvc.errors import FetchError, QueueUnavailable
+from imgsvc.domain.webhooks import event_body, is_delivered, next_attempt_at, signed_headers, valid_secrets
+from imgsvc.errors import FetchError, NotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import Answer, Endpoint, JobQueue
+from imgsvc.services.turns import HostTurns
+from imgsvc.services.waking import wake_delivery
 
 log = get_logger(__name__)
 
+TEST_EVENT = "webhook.test"
 LEASE = timedelta(seconds=60)
 """How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """How webhooks are posted: through which door, how many to one host at a time, and when again.
+
+    `schedule` are the seconds before each attempt; `secrets` sign instead of those of the batch's API key when given.
+    """
+
+    endpoint: Endpoint
+    turns: HostTurns
+    schedule: Sequence[float]
+    secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,62 +53,103 @@ class Attempted:
     def delivered(self) -> bool:
         return self.answer is not None and is_delivered(self.answer.status)
 
+    @property
+    def excerpt(self) -> str | None:
+        """The beginning of the answer as text that every database takes."""
+        return self.answer.excerpt.decode("utf-8", "replace").replace("\0", "�") if self.answer else None
 
-async def deliver(
-    delivery_id: str,
-    *,
-    sessions: Sessions,
-    endpoint: Endpoint,
-    queue: JobQueue,
-    clock: Clock,
-    secrets: Sequence[str] = (),
-) -> None:
+
+async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, queue: JobQueue, clock: Clock) -> None:
     """Make one attempt at a delivery that is due, and schedule the next if it fails.
 
     A crash between the POST and its record repeats the attempt under the same id: at least once, never lost.
-    `secrets` sign instead of those of the batch's API key when given.
 
     Raises:
+        EndpointBusy: nothing was done; enough others are being posted to that host.
         DatabaseUnavailable: the attempt is made again when its lease ends.
     """
-    async with sessions.write() as session:
-        now = clock()
-        if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
-            return
-        delivery = await queries.get(session, delivery_id)
-        stored = await queries.signing_secrets(session, delivery.batch_id) if delivery else []
-    if delivery is None:
+    async with sessions.read() as session:
+        waiting = await queries.get(session, delivery_id)
+    if waiting is None or waiting.status != DeliveryStatus.PENDING:
         return
-    attempted = await _post(delivery, secrets or valid_secrets(stored, now), endpoint=endpoint, clock=clock)
-    await _record(delivery, attempted, sessions=sessions, queue=queue, clock=clock)
+    with posting.turns.take(waiting.url):
+        async with sessions.write() as session:
+            now = clock()
+            if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
+                return
+            delivery = await queries.get(session, delivery_id)
+            stored = await queries.signing_secrets(session, delivery.batch_id) if delivery else []
+        if delivery is None:
+            return
+        attempted = await post(delivery, posting.secrets or valid_secrets(stored, now), posting=posting, clock=clock)
+    await _record(delivery, attempted, posting=posting, sessions=sessions, queue=queue, clock=clock)
 
 
-async def _post(delivery: Delivery, secrets: Sequence[str], *, endpoint: Endpoint, clock: Clock) -> Attempted:
+async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock) -> Logged:
+    """Post a delivery again at once, under the same id, whatever became of it; its schedule begins anew.
+
+    Raises:
+        NotFound: no such delivery, or it belongs to another API key.
+    """
+    async with sessions.write() as session:
+        if await queries.owned(session, delivery_id, api_key_id=api_key_id) is None:
+            raise NotFound(f"There is no delivery {delivery_id}.")
+        await queries.redeliver(session, delivery_id, clock())
+        logged = await queries.logged(session, delivery_id)
+    await wake_delivery(delivery_id, attempts=logged.delivery.attempts, queue=queue)
+    return logged
+
+
+async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[Logged]:
+    """Every delivery of a batch, the newest first, each with its attempts in order.
+
+    Raises:
+        NotFound: no such batch, or it belongs to another API key.
+    """
+    async with sessions.read() as session:
+        if await batches.get(session, batch_id, api_key_id=api_key_id) is None:
+            raise NotFound(f"There is no batch {batch_id}.")
+        return await queries.of_batch(session, batch_id)
+
+
+async def try_out(
+    url: str, *, api_key_id: str, sessions: Sessions, posting: Posting, clock: Clock
+) -> tuple[Delivery, Attempted]:
+    """Post a `webhook.test` event to `url`, signed like the real ones, once; nothing is stored."""
+    async with sessions.read() as session:
+        key = await keys.get(session, api_key_id)
+    now = clock()
+    body = event_body(TEST_EVENT, at=now, data={})
+    event = Delivery(
+        id=new_id("evt", now), batch_id="", round=0, event_type=TEST_EVENT, body=body, url=url,
+        status=DeliveryStatus.PENDING, due_at=now, created_at=now,
+    )  # fmt: skip
+    secrets = posting.secrets or valid_secrets(key.webhook_secrets if key else [], now)
+    return event, await post(event, secrets, posting=posting, clock=clock)
+
+
+async def post(delivery: Delivery, secrets: Sequence[str], *, posting: Posting, clock: Clock) -> Attempted:
     at, started = clock(), monotonic()
     headers = signed_headers(delivery.id, delivery.body, secrets=secrets, at=at)
     answer, failure = None, None
     try:
-        answer = await endpoint.post(delivery.url, headers=headers, body=delivery.body.encode())
+        answer = await posting.endpoint.post(delivery.url, headers=headers, body=delivery.body.encode())
     except FetchError as error:
         failure = error
     return Attempted(at, monotonic() - started, answer, failure)
 
 
 async def _record(
-    delivery: Delivery, attempted: Attempted, *, sessions: Sessions, queue: JobQueue, clock: Clock
+    delivery: Delivery, attempted: Attempted, *, posting: Posting, sessions: Sessions, queue: JobQueue, clock: Clock
 ) -> None:
-    number = delivery.attempts + 1
-    status, due_at = _verdict(attempted, number, clock())
-    row = DeliveryAttempt(
-        delivery_id=delivery.id,
-        number=number,
-        at=attempted.at,
-        duration=attempted.duration,
-        http_status=attempted.answer.status if attempted.answer else None,
-        error=attempted.error.code if attempted.error else None,
-        answer=attempted.answer.excerpt.decode("utf-8", "replace").replace("\0", "�") if attempted.answer else None,
-    )
+    row = _row(delivery, attempted)
     async with sessions.write() as session:
+        current = await queries.lock(session, delivery.id)
+        if current is None:
+            return
+        # As it is now: a redelivery may have begun the schedule anew while the answer was on its way.
+        made = row.number - current.schedule_from
+        status, due_at = _verdict(attempted, made, posting.schedule, clock())
         recorded = await queries.record(session, row, status, due_at=due_at)
     if not recorded:
         return
@@ -97,16 +157,30 @@ async def _record(
         "webhook_attempt",
         delivery_id=delivery.id,
         batch_id=delivery.batch_id,
-        attempt=number,
+        attempt=row.number,
         status=str(status),
         http_status=row.http_status,
         error=row.error,
     )
     if status is DeliveryStatus.PENDING:
-        await wake(delivery.id, attempts=number, at=due_at, queue=queue)
+        await wake_delivery(delivery.id, attempts=row.number, at=due_at, queue=queue)
 
 
-def _verdict(attempted: Attempted, attempts: int, now: datetime) -> tuple[DeliveryStatus, datetime]:
+def _row(delivery: Delivery, attempted: Attempted) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        at=attempted.at,
+        duration=attempted.duration,
+        http_status=attempted.answer.status if attempted.answer else None,
+        error=attempted.error.code if attempted.error else None,
+        answer=attempted.excerpt,
+    )
+
+
+def _verdict(
+    attempted: Attempted, attempts: int, schedule: Sequence[float], now: datetime
+) -> tuple[DeliveryStatus, datetime]:
     """Where the delivery stands after this attempt, and when it is due again."""
     if attempted.delivered:
         return DeliveryStatus.DELIVERED, now
@@ -116,13 +190,6 @@ def _verdict(attempted: Attempted, attempts: int, now: datetime) -> tuple[Delive
         attempts=attempts,
         status=answer.status if answer else None,
         retry_after=answer.retry_after if answer else None,
+        schedule=schedule,
     )
     return (DeliveryStatus.EXHAUSTED, now) if due_at is None else (DeliveryStatus.PENDING, due_at)
-
-
-async def wake(delivery_id: str, *, attempts: int, queue: JobQueue, at: datetime | None = None) -> None:
-    """Wake the job that makes the next attempt; when Redis is away the sweep will."""
-    try:
-        await queue.wake_delivery(delivery_id, attempt=attempts + 1, at=at)
-    except QueueUnavailable as error:
-        log.warning("wake_up_lost", delivery_id=delivery_id, error=str(error))

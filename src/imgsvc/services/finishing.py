@@ -1,7 +1,7 @@
 """The end of a batch: its final status and the announcement, in the transaction that brought its open assets to 0."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,12 +12,28 @@ from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
 from imgsvc.domain.webhooks import event_body
 from imgsvc.logs import get_logger
-from imgsvc.services.deliveries import wake
 from imgsvc.services.links import Links
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.summaries import event_data
+from imgsvc.services.waking import wake_delivery
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Aftercare:
+    """What becomes of a batch that has ended: where its announcement points, and how long what remains is kept.
+
+    `retention`: until it is removed with its renditions (None: never); `tidy_after`: until what lies in its storage
+    without being named is removed, and a last look is taken at the storage of one that was deleted.
+    """
+
+    links: Links
+    retention: timedelta | None
+    tidy_after: timedelta
+
+    def expiry(self, now: datetime) -> datetime | None:
+        return None if self.retention is None else now + self.retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +48,17 @@ class Ended:
 
 
 async def finish(
-    session: AsyncSession, batch_id: str, counters: Counters, *, links: Links, now: datetime
+    session: AsyncSession, batch_id: str, counters: Counters, *, aftercare: Aftercare, now: datetime
 ) -> Ended | None:
     """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""
-    status = final_status(succeeded=counters.succeeded, failed=counters.failed)
-    if not await batch_queries.move(session, batch_id, status, finished_at=now):
+    status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
+    dates = {"finished_at": now, "expires_at": aftercare.expiry(now), "tidy_at": now + aftercare.tidy_after}
+    if not await batch_queries.move(session, batch_id, status, **dates):
         return None
     batch = await batch_queries.get(session, batch_id)
     if batch is None:
         raise LookupError(f"{batch_id} was moved a moment ago and is not there")
-    delivery = announcement(batch, links=links, now=now) if batch.webhook_url else None
+    delivery = announcement(batch, links=aftercare.links, now=now) if batch.webhook_url else None
     if delivery:
         session.add(delivery)
     seconds = (now - batch.created_at).total_seconds()
@@ -62,7 +79,7 @@ async def tell(ended: Ended, *, queue: JobQueue) -> None:
         seconds=round(ended.seconds, 1),
     )
     if ended.delivery_id:
-        await wake(ended.delivery_id, attempts=0, queue=queue)
+        await wake_delivery(ended.delivery_id, attempts=0, queue=queue)
 
 
 def announcement(batch: Batch, *, links: Links, now: datetime) -> Delivery:

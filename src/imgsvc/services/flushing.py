@@ -1,23 +1,22 @@
 """A flush: in one transaction, write how assets ended, move the batch's counters, claim the next, finish the batch."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import stamina
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries.assets import Claimed
+from imgsvc.db.queries import claims as queries
 from imgsvc.db.queries.batches import Counters
+from imgsvc.db.queries.claims import Claimed
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import Clock
-from imgsvc.services.finishing import Ended, finish
-from imgsvc.services.links import Links
+from imgsvc.services.finishing import Aftercare, Ended, finish
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 
 
@@ -30,39 +29,70 @@ class Flushed:
     ended: Ended | None
 
 
-@stamina.retry(on=DatabaseUnavailable, attempts=5, wait_initial=0.2, wait_max=3, timeout=20)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a lane: the batch's round that it works in, the token of its claims, and how long those are leased."""
+
+    batch_id: str
+    round: int
+    token: str
+    lease: timedelta
+
+
 async def flush(
-    batch_id: str,
+    run: Run,
     outcomes: Sequence[Outcome],
     *,
-    token: str,
     claim: int,
-    lease: timedelta,
+    at_work: Collection[int] = (),
     sessions: Sessions,
-    links: Links,
+    aftercare: Aftercare,
     clock: Clock,
 ) -> Flushed | None:
-    """Write `outcomes` of the run `token` and claim up to `claim` assets; None when the batch is no longer open.
+    """Write `outcomes` and claim up to `claim` assets; None when the batch's round is no longer open.
 
-    Repeating it is harmless: only assets that still carry the token move, and the counters move by exactly those.
+    Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
+    `at_work` are the positions that the run has in flight. What it holds beside them after a first try failed was
+    claimed by a commit whose answer got lost, and is handed over as claimed.
 
     Raises:
-        DatabaseUnavailable: five times in a row.
+        DatabaseUnavailable: it stayed away for half a minute, which is well within a lease.
     """
-    async with sessions.write() as session:
-        counters = await batch_queries.lock(session, batch_id)
-        if counters is None or counters.status not in OPEN_BATCH:
-            return None
-        now = clock()
-        settled = await _settle(session, batch_id, outcomes, token=token, counters=counters, clock=clock)
-        claims = await asset_queries.claim(session, batch_id, token=token, now=now, until=now + lease, limit=claim)
-        counters.processing += claims.were_pending
-        if settled or claims.assets:
-            await batch_queries.save_counters(session, batch_id, counters)
-        if claims.assets:
-            await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
-        ended = await finish(session, batch_id, counters, links=links, now=now) if counters.open == 0 else None
-        more_due = counters.open > 0 and await asset_queries.any_due(session, batch_id, now)
+    known = {*at_work, *(outcome.asset.position for outcome in outcomes)}
+    tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)
+    async for attempt in tries:
+        with attempt:
+            async with sessions.write() as session:
+                counters = await batch_queries.lock(session, run.batch_id)
+                if counters is None or counters.status not in OPEN_BATCH or counters.round != run.round:
+                    return None
+                lost = []
+                if attempt.num > 1:
+                    lost = await queries.unknown_claims(session, run.batch_id, run.token, known)
+                flushed = await _flush(session, run, outcomes, max(0, claim - len(lost)), counters, aftercare, clock)
+            return replace(flushed, claimed=[*lost, *flushed.claimed])
+    raise AssertionError("the last try returns or raises")
+
+
+async def _flush(
+    session: AsyncSession,
+    run: Run,
+    outcomes: Sequence[Outcome],
+    claim: int,
+    counters: Counters,
+    aftercare: Aftercare,
+    clock: Clock,
+) -> Flushed:
+    batch_id, now = run.batch_id, clock()
+    settled = await _settle(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
+    claims = await queries.claim(session, batch_id, token=run.token, now=now, until=now + run.lease, limit=claim)
+    counters.processing += claims.were_pending
+    if settled or claims.assets:
+        await batch_queries.save_counters(session, batch_id, counters)
+    if claims.assets:
+        await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
+    ended = await finish(session, batch_id, counters, aftercare=aftercare, now=now) if counters.open == 0 else None
+    more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
     return Flushed(claims.assets, more_due, ended)
 
 
@@ -73,11 +103,11 @@ async def _settle(
     if not outcomes:
         return 0
     positions = [outcome.asset.position for outcome in outcomes]
-    ours = await asset_queries.still_claimed(session, batch_id, token, positions)
+    ours = await queries.still_claimed(session, batch_id, token, positions)
     moved = [outcome for outcome in outcomes if outcome.asset.position in ours]
     if moved:
         now = clock()
-        await asset_queries.settle(session, batch_id, [columns(outcome, now) for outcome in moved])
+        await queries.settle(session, batch_id, [columns(outcome, now) for outcome in moved])
         _count(counters, moved)
     return len(moved)
 

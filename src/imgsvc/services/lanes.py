@@ -8,17 +8,16 @@ from time import monotonic
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries.assets import Claimed
+from imgsvc.db.queries.claims import Claimed
 from imgsvc.domain.specs import Spec
 from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import flushing
 from imgsvc.services.assets import Workshop
 from imgsvc.services.clock import Clock
-from imgsvc.services.finishing import tell
-from imgsvc.services.links import Links
+from imgsvc.services.finishing import Aftercare, tell
 from imgsvc.services.outcomes import Outcome, Postponed
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.ports import LaneQueue
 
 log = get_logger(__name__)
 
@@ -31,6 +30,8 @@ class LanePolicy:
     """Kept in flight."""
     flush_assets: int = 32
     flush_interval: float = 0.5
+    look_up_after: float = 5
+    """Without anything finished: the batch may have been cancelled, and slow origins be fetched from for nothing."""
     lease: float = 60
     yield_after: float = 5
     """Age at which it makes place when other lanes wait."""
@@ -47,11 +48,12 @@ class Lane:
     """One run of a lane; `stopping` is set when the process is asked to stop."""
 
     batch_id: str
+    round: int
     specs: list[Spec]
     sessions: Sessions
-    queue: JobQueue
+    queue: LaneQueue
     workshop: Workshop
-    links: Links
+    aftercare: Aftercare
     clock: Clock
     policy: LanePolicy
     stopping: asyncio.Event
@@ -106,16 +108,16 @@ class Lane:
     async def _flush(self) -> flushing.Flushed | None:
         """Write what is finished, and claim and start what there is room for."""
         room = max(0, self.policy.assets - len(self.in_flight)) if self.claiming else 0
+        run = flushing.Run(self.batch_id, self.round, self.token, timedelta(seconds=self.policy.lease))
         outcomes, self.finished = self.finished, []
         try:
             flushed = await flushing.flush(
-                self.batch_id,
+                run,
                 outcomes,
-                token=self.token,
                 claim=room,
-                lease=timedelta(seconds=self.policy.lease),
+                at_work=[asset.position for asset in self.in_flight.values()],
                 sessions=self.sessions,
-                links=self.links,
+                aftercare=self.aftercare,
                 clock=self.clock,
             )
         except BaseException:
@@ -125,7 +127,7 @@ class Lane:
             await self._stop_all()
             return None
         for asset in flushed.claimed:
-            work = self.workshop.make(asset, batch_id=self.batch_id, specs=self.specs)
+            work = self.workshop.make(asset, batch_id=self.batch_id, specs=self.specs, round_number=self.round)
             self.in_flight[asyncio.create_task(work)] = asset
         if flushed.ended:
             await tell(flushed.ended, queue=self.queue)
@@ -133,17 +135,16 @@ class Lane:
 
     async def _wait_for_a_flush(self) -> None:
         """Until enough is finished, or something is and the interval has passed, or the lane has to look up."""
-        deadline = None
+        look_up_at = min(self.hand_back_at, monotonic() + self.policy.look_up_after)
         while self.in_flight and len(self.finished) < self.policy.flush_assets:
-            look_up = self.hand_back_at if deadline is None else min(deadline, self.hand_back_at)
-            timeout = min(max(0.0, look_up - monotonic()), 1.0)
+            timeout = min(max(0.0, look_up_at - monotonic()), 1.0)
             done, _ = await asyncio.wait(self.in_flight, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 del self.in_flight[task]
                 self.finished.append(task.result())
-            if self.finished and deadline is None:
-                deadline = monotonic() + self.policy.flush_interval
-            if monotonic() >= look_up or (self.stopping.is_set() and not self.draining):
+            if self.finished:  # the first of them counts
+                look_up_at = min(look_up_at, monotonic() + self.policy.flush_interval)
+            if monotonic() >= look_up_at or (self.stopping.is_set() and not self.draining):
                 return
 
     async def _hand_back(self) -> None:
@@ -173,9 +174,9 @@ async def work(
     batch_id: str,
     *,
     sessions: Sessions,
-    queue: JobQueue,
+    queue: LaneQueue,
     workshop: Workshop,
-    links: Links,
+    aftercare: Aftercare,
     clock: Clock,
     policy: LanePolicy,
     stopping: asyncio.Event,
@@ -192,5 +193,5 @@ async def work(
     if batch is None:
         return False
     specs = [Spec.model_validate(spec) for spec in batch.specs]
-    lane = Lane(batch_id, specs, sessions, queue, workshop, links, clock, policy, stopping)
+    lane = Lane(batch_id, batch.round, specs, sessions, queue, workshop, aftercare, clock, policy, stopping)
     return await lane.run()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from imgsvc.db.queries.assets import Claimed
+from imgsvc.db.queries.claims import Claimed
 from imgsvc.domain.status import AssetStatus
 from imgsvc.errors import AssetError
 
@@ -65,7 +65,7 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
 
 
 def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    """Every column that `queries.assets.settle` writes."""
+    """Every column that `queries.claims.settle` writes."""
     row = {
         **_EMPTY,
         "position": outcome.asset.position,

@@ -1,10 +1,13 @@
 """What the verbs call: the outside world as Protocols of one to three methods, each implemented in adapters/."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+
+from imgsvc.domain.images import Compressed
+from imgsvc.domain.specs import Spec
 
 
 class Room(Protocol):
@@ -76,6 +79,49 @@ class Storage(Protocol):
         """Raises StorageError when nothing can be stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What lies under a key: `size` in bytes, `modified` in UTC."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Inventory(Protocol):
+    """Everything that lies in the storage, also what a put that was killed left behind."""
+
+    def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
+        """Pages of at most 1,000, in no order; `prefix` is whole folder names, such as a batch id, and "" lists all.
+
+        What is put or removed meanwhile may be listed or not.
+
+        Raises:
+            StorageError: the store is away, or does not answer in time.
+        """
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Remove what lies under these keys; one that is not there is fine, so that repeating it is harmless.
+
+        Raises:
+            StorageError: some of them may be removed, others not.
+        """
+
+
+class Quarantine(Protocol):
+    """Where pictures are compressed that may bring down whoever does it."""
+
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
+        """`domain.images.compress`, in a place where nobody else works.
+
+        Raises:
+            CodecError, MorePixels: as `domain.images.compress` does.
+            WorkerCrash: the picture brought the place down, took too long, or too much memory.
+            QuarantineUnavailable: no such place is to be had; nothing is wrong with the picture.
+            LeftAtWork: the caller was cancelled when the work had begun, which was ended too.
+        """
+
+
 class JobQueue(Protocol):
     """Wake-up calls. Losing one costs time until the next sweep, never work."""
 
@@ -92,6 +138,17 @@ class JobQueue(Protocol):
         Raises:
             QueueUnavailable: Redis is away.
         """
+
+    async def wake_tidying(self, batch_id: str) -> None:
+        """Enqueue the tidying of a batch that has ended or is deleted.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+
+
+class LaneQueue(JobQueue, Protocol):
+    """What a lane asks beside it."""
 
     async def waiting(self) -> int:
         """How many lanes are due and not running anywhere.

@@ -3,42 +3,35 @@
 import asyncio
 import gc
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
-from imgsvc.db.tables import Asset, Batch, Product
-from imgsvc.domain.ids import new_id, slug
-from imgsvc.domain.manifest import Columns, Manifest, ManifestLimits, OnInvalid, read_manifest
-from imgsvc.domain.specs import Spec
-from imgsvc.domain.status import AssetStatus, BatchStatus
-from imgsvc.errors import InvalidUrl, QueueUnavailable
+from imgsvc.db.tables import Asset, Batch, Delivery, Product
+from imgsvc.domain.manifest import Manifest, ManifestLimits, read_manifest
 from imgsvc.logs import get_logger
+from imgsvc.services import idempotency
 from imgsvc.services.clock import Clock
-from imgsvc.services.finishing import Ended, finish, tell
-from imgsvc.services.links import Links
+from imgsvc.services.finishing import Aftercare, Ended, finish, tell
 from imgsvc.services.ports import JobQueue
+from imgsvc.services.uploading import Upload, asset_rows, batch_row, product_rows
+from imgsvc.services.waking import wake_lanes
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """One upload, its fields validated; `data` is the CSV as it came."""
+class Submitted:
+    """The batch of an upload; `replayed` when the same upload had made it before, which may have ended since."""
 
-    data: bytes
-    filename: str | None = None
-    specs: tuple[Spec, ...] = (Spec(),)
-    columns: Columns | None = None
-    on_invalid: OnInvalid = "reject"
-    webhook_url: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    batch: Batch
+    delivery: Delivery | None = None
+    replayed: bool = False
 
 
 async def submit(
@@ -47,25 +40,43 @@ async def submit(
     api_key_id: str,
     sessions: Sessions,
     queue: JobQueue,
-    links: Links,
+    aftercare: Aftercare,
     clock: Clock,
     limits: ManifestLimits,
-) -> Batch:
+) -> Submitted:
     """Store the batch with its products and assets in one transaction, then wake its lanes.
 
-    When Redis is away the batch is accepted all the same; the sweep wakes its lanes later.
+    When Redis is away the batch is accepted all the same; the sweep wakes its lanes later. An upload with an
+    idempotency key makes one batch, however often and however concurrently it comes.
 
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.
+        IdempotencyKeyReused: nothing is stored.
         DatabaseUnavailable: nothing is stored.
     """
+    name = await _named(upload, api_key_id)
+    if name and (earlier := await idempotency.earlier(name, sessions=sessions, clock=clock)):
+        batch, delivery = earlier
+        return Submitted(batch, delivery, replayed=True)
     with _no_collection():
         manifest, digest = await asyncio.to_thread(_read, upload, limits)
         now = clock()
-        batch = _batch(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
+        batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
+        batch.expires_at = aftercare.expiry(now)
         async with sessions.write() as session:
-            ended = await _store(session, batch, manifest, links=links, now=now)
+            repeated = name is not None and not await idempotency.take(session, name, batch.id, now)
+            ended = None if repeated else await _store(session, batch, manifest, aftercare=aftercare, now=now)
             stored = await queries.get(session, batch.id) or batch
+    if repeated:  # by one that came a moment earlier: now it is there
+        return await submit(
+            upload,
+            api_key_id=api_key_id,
+            sessions=sessions,
+            queue=queue,
+            aftercare=aftercare,
+            clock=clock,
+            limits=limits,
+        )
     log.info(
         "batch_accepted",
         batch_id=batch.id,
@@ -74,8 +85,14 @@ async def submit(
         assets=batch.asset_count,
         warnings=batch.warnings_total,
     )
-    await (tell(ended, queue=queue) if ended else _wake_lanes(batch.id, queue))
-    return stored
+    await (tell(ended, queue=queue) if ended else wake_lanes(batch.id, queue=queue))
+    return Submitted(stored)
+
+
+async def _named(upload: Upload, api_key_id: str) -> idempotency.Name | None:
+    if upload.idempotency_key is None:
+        return None
+    return idempotency.Name(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
 
 
 def _read(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, str]:
@@ -99,85 +116,14 @@ def _no_collection() -> Iterator[None]:
 
 
 async def _store(
-    session: AsyncSession, batch: Batch, manifest: Manifest, *, links: Links, now: datetime
+    session: AsyncSession, batch: Batch, manifest: Manifest, *, aftercare: Aftercare, now: datetime
 ) -> Ended | None:
     """Insert everything; a batch without a URL to fetch ends at once."""
     session.add(batch)
     await session.flush()
-    await queries.insert_rows(session, Product, _product_rows(batch.id, manifest))
-    await queries.insert_rows(session, Asset, _asset_rows(batch.id, manifest, now))
+    await queries.insert_rows(session, Product, product_rows(batch.id, manifest))
+    await queries.insert_rows(session, Asset, asset_rows(batch.id, manifest, now))
     if len(manifest.invalid) < len(manifest.assets):
         return None
     counters = await queries.lock(session, batch.id)
-    return await finish(session, batch.id, counters, links=links, now=now) if counters else None
-
-
-async def _wake_lanes(batch_id: str, queue: JobQueue) -> None:
-    try:
-        await queue.wake_lanes(batch_id)
-    except QueueUnavailable as error:
-        log.warning("wake_up_lost", batch_id=batch_id, error=str(error))
-
-
-def _batch(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: str, now: datetime) -> Batch:
-    invalid = len(manifest.invalid)
-    return Batch(
-        id=new_id("bat", now),
-        api_key_id=api_key_id,
-        status=BatchStatus.PENDING,
-        specs=[spec.model_dump(mode="json") for spec in upload.specs],
-        webhook_url=upload.webhook_url,
-        filename=upload.filename,
-        manifest_sha256=digest,
-        header=list(manifest.header),
-        url_column=manifest.url_column,
-        encoding=manifest.encoding,
-        delimiter=manifest.delimiter,
-        warnings=[asdict(warning) for warning in manifest.warnings],
-        warnings_total=manifest.warnings_total,
-        extra=dict(upload.metadata),
-        product_count=len(manifest.products),
-        url_count=manifest.url_count,
-        asset_count=len(manifest.assets),
-        failed=invalid,
-        errors={InvalidUrl.code: invalid} if invalid else {},
-        created_at=now,
-    )
-
-
-def _product_rows(batch_id: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    for position, product in enumerate(manifest.products):
-        yield {
-            "batch_id": batch_id,
-            "position": position,
-            "serial_number": product.serial_number,
-            "product_name": product.product_name,
-            "cells": product.cells,
-            "slots": product.slots,
-        }
-
-
-def _asset_rows(batch_id: str, manifest: Manifest, now: datetime) -> Iterator[dict[str, Any]]:
-    """Rows in the order of their positions: the products are walked in order, and positions count first appearances."""
-    position = 0
-    for product in manifest.products:
-        name = slug(product.product_name) if product.slots and max(product.slots) >= position else ""
-        for slot in product.slots:
-            if slot == position:
-                yield _asset_row(batch_id, position, manifest, slug=name, now=now)
-                position += 1
-
-
-def _asset_row(batch_id: str, position: int, manifest: Manifest, *, slug: str, now: datetime) -> dict[str, Any]:
-    why_invalid = manifest.invalid.get(position)
-    return {
-        "batch_id": batch_id,
-        "position": position,
-        "origin_url": manifest.assets[position],
-        "slug": slug,
-        "status": AssetStatus.FAILED if why_invalid else AssetStatus.PENDING,
-        "due_at": now,
-        "updated_at": now,
-        "error_code": InvalidUrl.code if why_invalid else None,
-        "error_detail": why_invalid,
-    }
+    return await finish(session, batch.id, counters, aftercare=aftercare, now=now) if counters else None

@@ -1,6 +1,7 @@
 """One thin arq function for each job: read the arguments, call one service, ask for a retry if a part was away."""
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import wraps
@@ -11,9 +12,9 @@ from arq import Retry
 from arq.typing import WorkerCoroutine
 
 from imgsvc.bootstrap import Resources
-from imgsvc.errors import Unavailable
+from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
-from imgsvc.services import deliveries, lanes, sweeping
+from imgsvc.services import deliveries, lanes, sweeping, tidying
 from imgsvc.services.assets import Workshop
 from imgsvc.services.lanes import LanePolicy
 
@@ -23,6 +24,7 @@ P = ParamSpec("P")
 PARTS = "parts"
 _AT_ONCE = 0.01  # arq puts a deferred job behind those that wait; without a delay it would keep its old place in front
 _SOON = 5
+_LATEST = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def job(function: Callable[Concatenate[Parts, P], Coroutine[Any, Any, None]]) ->
                 await function(ctx[PARTS], *args, **kwargs)
             except Retry:
                 raise
-            except Unavailable as error:
+            except EndpointBusy as busy:  # not worth a line; the longer the line of waiters, the later it comes back
+                raise Retry(defer=min(2.0 ** ctx["job_try"], _LATEST) * random.uniform(0.5, 1)) from busy  # noqa: S311
+            except (Unavailable, StorageError) as error:
                 log.warning("job_waits", reason=error.code, error=str(error))
                 raise Retry(defer=_SOON) from error
             except Exception as error:  # the top of a job: arq would drop it for good, and the batch with it
@@ -62,7 +66,7 @@ async def work(parts: Parts, batch_id: str, lane: int) -> None:  # noqa: ARG001 
         sessions=parts.resources.sessions,
         queue=parts.resources.queue,
         workshop=parts.workshop,
-        links=parts.resources.links,
+        aftercare=parts.resources.aftercare,
         clock=parts.resources.clock,
         policy=parts.policy,
         stopping=parts.stopping,
@@ -77,10 +81,21 @@ async def deliver(parts: Parts, delivery_id: str) -> None:
     await deliveries.deliver(
         delivery_id,
         sessions=resources.sessions,
-        endpoint=resources.outbound,
+        posting=resources.posting,
         queue=resources.queue,
         clock=resources.clock,
-        secrets=resources.webhook_secrets,
+    )
+
+
+@job
+async def tidy(parts: Parts, batch_id: str) -> None:
+    resources = parts.resources
+    await tidying.tidy(
+        batch_id,
+        sessions=resources.sessions,
+        inventory=resources.storage,
+        clock=resources.clock,
+        tidy_after=resources.aftercare.tidy_after,
     )
 
 
@@ -88,3 +103,4 @@ async def deliver(parts: Parts, delivery_id: str) -> None:
 async def sweep(parts: Parts) -> None:
     resources = parts.resources
     await sweeping.sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await sweeping.expire(sessions=resources.sessions, clock=resources.clock)  # it writes, so it may have to wait

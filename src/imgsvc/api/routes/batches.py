@@ -1,28 +1,33 @@
-"""Batches: upload a CSV, follow it, read its products, take the CSV back."""
+"""Batches: upload a CSV, follow it, read its products."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Watch
 from imgsvc.api.etags import is_known
-from imgsvc.api.examples import ACCEPTED, BATCH, OUTPUT_CSV, PRODUCTS, UPLOAD_OPENAPI, example
+from imgsvc.api.examples import ACCEPTED, BATCH, PRODUCTS, example
 from imgsvc.api.refusals import documented, refused_parameter, refused_upload
 from imgsvc.api.schemas import BatchOut, ProductPage, batch_out, product_out
+from imgsvc.api.upload_form import UPLOAD_OPENAPI
 from imgsvc.api.uploads import read_upload
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
-from imgsvc.services import batches, reports, submitting
+from imgsvc.services import batches, submitting
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
 POLL_AFTER = 2
 """Seconds after which a running batch is worth another look."""
 _MAX_POSITION = 2**31 - 1
-_LOCATION = {"Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}}}
+_LOCATION = {
+    "Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` when the same upload had made this batch before, else absent.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
 _FRESHNESS = {
     "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
     "Retry-After": {
@@ -41,7 +46,21 @@ _FRESHNESS = {
     responses={202: {"headers": _LOCATION, **example(ACCEPTED)}, **documented(400, 413, 415, 503), **refused_upload()},
     openapi_extra=UPLOAD_OPENAPI,
 )
-async def create_batch(request: Request, response: Response, caller: Caller, resources: Open) -> BatchOut:
+async def create_batch(
+    request: Request,
+    response: Response,
+    caller: Caller,
+    resources: Open,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            pattern="^[!-~]+$",
+            description="A name of yours for this upload, such as a UUID: within 24 hours it makes one batch.",
+        ),
+    ] = None,
+) -> BatchOut:
     """Check the CSV, store it as a batch, and start fetching and compressing its images.
 
     Send the file as `multipart/form-data` with the fields beside it, or the CSV itself as `text/csv` with the fields
@@ -49,21 +68,27 @@ async def create_batch(request: Request, response: Response, caller: Caller, res
     the CSV, **every** problem is listed and nothing is stored. A field has the same name and meaning in the form and
     in the query string.
 
+    With an `Idempotency-Key` an upload is safe to repeat when no answer came: it gives the same batch, with
+    `Idempotent-Replayed: true`.
+
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
     spellings of the headers are understood; other columns are kept and returned.
     """
-    upload = await read_upload(request, allowed_networks=resources.settings.allowed_networks)
-    batch = await submitting.submit(
+    networks = resources.settings.allowed_networks
+    upload = await read_upload(request, idempotency_key=idempotency_key, allowed_networks=networks)
+    accepted = await submitting.submit(
         upload,
         api_key_id=caller,
         sessions=resources.sessions,
         queue=resources.queue,
-        links=resources.links,
+        aftercare=resources.aftercare,
         clock=resources.clock,
         limits=manifest_limits(resources.settings),
     )
-    response.headers["Location"] = f"/v1/batches/{batch.id}"
-    return batch_out(batch, None, resources.links)
+    response.headers["Location"] = f"/v1/batches/{accepted.batch.id}"
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return batch_out(accepted.batch, accepted.delivery, resources.links)
 
 
 @router.get(
@@ -136,48 +161,7 @@ async def list_products(
     )
 
 
-@router.get(
-    "/{batch_id}/output.csv",
-    summary="Take the CSV back",
-    operation_id="get_output_csv",
-    responses={
-        200: {
-            "content": {"text/csv": {"schema": {"type": "string"}, "example": OUTPUT_CSV}},
-            "description": "The CSV with the new column",
-        },
-        **documented(404, 409, 503),
-        **refused_parameter("partial", "perhaps", "bool_parsing", "Input should be a valid boolean"),
-    },
-    response_class=Response,
-)
-async def get_output_csv(
-    batch_id: BatchId,
-    caller: Caller,
-    resources: Open,
-    partial: Annotated[bool, Query(description="What is there already, while the batch runs.")] = False,
-) -> StreamingResponse:
-    """The CSV as it was uploaded, with `Output Image Urls`: in every row one slot per input URL, empty where it failed.
-
-    UTF-8, with the delimiter of the upload.
-    """
-    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
-    if not partial:
-        batches.require_finished(batch)
-    return StreamingResponse(
-        reports.output_csv(batch, sessions=resources.sessions, links=resources.links),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": attachment(batch)},
-    )
-
-
 def etag(batch: Batch, delivery: Delivery | None) -> str:
     """Changes with everything that the batch's answer shows."""
     webhook = f"-{delivery.status}{delivery.attempts}" if delivery else ""
     return f'"{batch.version}{webhook}"'
-
-
-def attachment(batch: Batch) -> str:
-    """A Content-Disposition (RFC 6266) after the name of the upload."""
-    name = batch.filename or batch.id
-    stem = name[:-4] if name.lower().endswith(".csv") else name
-    return f"attachment; filename=\"{batch.id}-output.csv\"; filename*=UTF-8''{quote(stem + '-output.csv', safe='')}"

@@ -73,13 +73,16 @@ async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = 
     return (await session.exec(statement, execution_options={"populate_existing": True})).one_or_none()
 
 
-async def lock(session: AsyncSession, batch_id: str) -> Counters | None:
+async def lock(session: AsyncSession, batch_id: str, *, api_key_id: str | None = None) -> Counters | None:
     """Lock the batch's row (on SQLite the transaction already has the only write lock) and read its counters.
 
-    Every writing transaction starts here, so that all of them take their locks in the same order.
+    Every writing transaction starts here, so that all of them take their locks in the same order. None: it is deleted,
+    or belongs to another key.
     """
     connection = await session.connection()
     statement = sa.select(*_COUNTERS).where(col(Batch.id) == batch_id, col(Batch.deleted_at).is_(None))
+    if api_key_id is not None:
+        statement = statement.where(col(Batch.api_key_id) == api_key_id)
     row = (await connection.execute(statement.with_for_update())).one_or_none()
     return None if row is None else Counters(*row)
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import sqlalchemy as sa
 from sqlalchemy import literal_column, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,11 +13,43 @@ from imgsvc.db.tables import OPEN_DELIVERIES, ApiKey, Batch, Delivery, DeliveryA
 from imgsvc.domain.status import DELIVERY_MOVES, DeliveryStatus
 
 
+class Logged(NamedTuple):
+    """A delivery and the attempts at it, in order."""
+
+    delivery: Delivery
+    attempts: Sequence[DeliveryAttempt]
+
+
 async def get(session: AsyncSession, delivery_id: str) -> Delivery | None:
     return await session.get(Delivery, delivery_id)
 
 
-async def of_batch(session: AsyncSession, batch_id: str, *, round_number: int) -> Delivery | None:
+async def lock(session: AsyncSession, delivery_id: str) -> Delivery | None:
+    """The delivery as it is, and stays until the transaction ends."""
+    return await session.get(Delivery, delivery_id, with_for_update=True)
+
+
+async def owned(session: AsyncSession, delivery_id: str, *, api_key_id: str) -> Delivery | None:
+    """The delivery, unless its batch is deleted or belongs to another key."""
+    statement = select(Delivery).join(Batch, col(Batch.id) == Delivery.batch_id)
+    mine = (Delivery.id == delivery_id, Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None))
+    return (await session.exec(statement.where(*mine))).one_or_none()
+
+
+async def of_batch(session: AsyncSession, batch_id: str) -> list[Logged]:
+    """Every delivery of a batch, the newest first."""
+    statement = select(Delivery.id).where(Delivery.batch_id == batch_id).order_by(col(Delivery.round).desc())
+    return [await logged(session, delivery_id) for delivery_id in await session.exec(statement)]
+
+
+async def logged(session: AsyncSession, delivery_id: str) -> Logged:
+    """A delivery that is there, with its attempts in order."""
+    statement = select(Delivery).where(Delivery.id == delivery_id)
+    delivery = (await session.exec(statement, execution_options={"populate_existing": True})).one()
+    return Logged(delivery, await attempts(session, delivery_id))
+
+
+async def of_round(session: AsyncSession, batch_id: str, *, round_number: int) -> Delivery | None:
     """The delivery that announces the end of this round of the batch, once it has ended."""
     statement = select(Delivery).where(Delivery.batch_id == batch_id, Delivery.round == round_number)
     return (await session.exec(statement)).one_or_none()
@@ -33,13 +66,13 @@ async def lease(session: AsyncSession, delivery_id: str, *, now: datetime, until
 
 
 async def record(session: AsyncSession, attempt: DeliveryAttempt, target: DeliveryStatus, *, due_at: datetime) -> bool:
-    """Log an attempt and move its delivery to `target`; False when that attempt was already recorded by another run."""
+    """Log an attempt and move its pending delivery to `target`; False when another run recorded that attempt before."""
     result = await session.exec(
         update(Delivery)
         .where(
             col(Delivery.id) == attempt.delivery_id,
             col(Delivery.attempts) == attempt.number - 1,
-            col(Delivery.status).in_(DELIVERY_MOVES[target]),
+            literal_column(OPEN_DELIVERIES),
         )
         .values(status=target, attempts=attempt.number, due_at=due_at)
     )
@@ -48,15 +81,31 @@ async def record(session: AsyncSession, attempt: DeliveryAttempt, target: Delive
     return bool(result.rowcount)
 
 
-async def due(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[tuple[str, int]]:
-    """(id, attempts so far) of the deliveries whose time has come, the longest due first."""
-    statement = (
-        select(Delivery.id, Delivery.attempts)
+async def due(session: AsyncSession, now: datetime, *, limit: int = 1_000, each: int = 100) -> list[tuple[str, int]]:
+    """(id, attempts so far) of the deliveries whose time has come, the longest due first.
+
+    At most `each` of one URL: the thousands that wait for an endpoint that is down do not hide the others.
+    """
+    place = sa.func.row_number().over(partition_by=col(Delivery.url), order_by=col(Delivery.due_at)).label("place")
+    waiting = (
+        sa.select(col(Delivery.id), col(Delivery.attempts), col(Delivery.due_at), place)
         .where(literal_column(OPEN_DELIVERIES), col(Delivery.due_at) <= now)
-        .order_by(col(Delivery.due_at))
-        .limit(limit)
+        .subquery()
     )
-    return (await session.exec(statement)).all()
+    statement = sa.select(waiting.c.id, waiting.c.attempts).where(waiting.c.place <= each)
+    connection = await session.connection()
+    rows = await connection.execute(statement.order_by(waiting.c.due_at).limit(limit))
+    return [(delivery_id, attempts) for delivery_id, attempts in rows]
+
+
+async def redeliver(session: AsyncSession, delivery_id: str, now: datetime) -> bool:
+    """Make a delivery due at once, its schedule begun anew; True when there is one."""
+    result = await session.exec(
+        update(Delivery)
+        .where(col(Delivery.id) == delivery_id, col(Delivery.status).in_(DELIVERY_MOVES[DeliveryStatus.PENDING]))
+        .values(status=DeliveryStatus.PENDING, due_at=now, schedule_from=Delivery.attempts)
+    )
+    return bool(result.rowcount)
 
 
 async def attempts(session: AsyncSession, delivery_id: str) -> Sequence[DeliveryAttempt]:

@@ -1,0 +1,185 @@
+"""Quarantine: pictures that a worker died with are decoded in processes that nobody else works in."""
+
+import asyncio
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from imgsvc.adapters.frames import frame, receive_frame
+from imgsvc.adapters.quarantine_child import OUT_OF_MEMORY, Terms
+from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, Rendition
+from imgsvc.domain.specs import Spec
+from imgsvc.errors import CodecError, LeftAtWork, QuarantineUnavailable, WorkerCrash
+from imgsvc.logs import get_logger
+from imgsvc.processes import OURSELVES
+from imgsvc.services.watchdog import Watchdog
+
+log = get_logger(__name__)
+
+LINGER = 5.0
+"""Seconds that a process waits for its next picture: starting one takes a third of a second of the processor."""
+_CODEC_ERRORS = {error.code: error for error in CodecError.__subclasses__()}
+_AT_ONCE = 2**20
+"""Bytes read ahead from a process."""
+
+
+class _NotBegun(Exception):
+    """The process ended before it looked at the picture, which is not to blame."""
+
+
+@dataclass(eq=False, slots=True)
+class _Child:
+    process: Process
+    retirement: asyncio.TimerHandle | None = None
+    overran: bool = False
+
+    @property
+    def pipes(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
+        assert self.process.stdin is not None  # noqa: S101  # both were asked for
+        assert self.process.stdout is not None  # noqa: S101
+        return self.process.stdin, self.process.stdout
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+    def overrun(self) -> None:
+        self.overran = True
+        self.kill()
+
+    def kill(self) -> None:
+        if self.alive:
+            self.process.kill()
+
+    def retire(self) -> None:
+        self.pipes[0].close()  # it ends by itself
+
+
+class ProcessQuarantine:
+    """The port `Quarantine`. A process serves one picture at a time, waits a little for the next, and then ends.
+
+    It has `memory` bytes of address space. `watchdog` says how long a picture may take: the process is told, and ends
+    itself by the processor's time; one that sleeps, or is kept from running, is ended here.
+    """
+
+    def __init__(self, *, limits: CodecLimits, memory: int, watchdog: Watchdog, linger: float = LINGER) -> None:
+        self._terms = Terms(memory, watchdog.seconds, limits)
+        self._watchdog = watchdog
+        self._linger = linger
+        self._idle: list[_Child] = []
+        self._children: set[_Child] = set()
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that live."""
+        return [child.process.pid for child in self._children if child.alive]
+
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
+        request = {"specs": [spec.model_dump(mode="json") for spec in specs], "max_pixels_now": max_pixels_now}
+        while True:
+            fresh = not self._idle
+            child = await self._start() if fresh else self._take()
+            try:
+                return _understood(*await self._ask(child, request, data))
+            except _NotBegun as exc:
+                log.warning("quarantine_lost", pid=child.process.pid, exit_code=child.process.returncode)
+                if fresh:  # the next would not come up either; one that died while idle is another matter
+                    raise QuarantineUnavailable("The process for pictures in quarantine does not come up.") from exc
+
+    async def _start(self) -> _Child:
+        self._children = {child for child in self._children if child.alive}
+        command = (*OURSELVES, "imgsvc.adapters.quarantine_child", self._terms.dump())
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=PIPE, limit=_AT_ONCE, start_new_session=True
+            )
+        except OSError as exc:  # no memory or no process to be had right now
+            raise QuarantineUnavailable(f"No process could be started: {exc}.") from exc
+        child = _Child(process)
+        self._children.add(child)
+        return child
+
+    def _take(self) -> _Child:
+        child = self._idle.pop()
+        if child.retirement:
+            child.retirement.cancel()
+        return child
+
+    async def _ask(self, child: _Child, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        begun = False
+        async with self._held(child):
+            requests, answers = child.pipes
+            receive = partial(receive_frame, answers, at_most=self._terms.memory)
+            try:
+                requests.write(frame(request, len(data)))
+                requests.write(data)
+                await requests.drain()
+                await receive()
+                begun = True
+                return await receive()
+            except asyncio.CancelledError:
+                if begun:
+                    raise LeftAtWork from None
+                raise
+            except (EOFError, OSError, ValueError) as exc:
+                child.kill()
+                await child.process.wait()
+                raise _why_it_ended(child) if begun else _NotBegun from exc
+
+    @asynccontextmanager
+    async def _held(self, child: _Child) -> AsyncIterator[None]:
+        """The process is the caller's while the block runs, and ends unless the block ends well."""
+        watch = self._watchdog.watch(child.overrun)
+        watch.begin()
+        try:
+            yield
+        except BaseException:
+            child.kill()
+            await child.process.wait()
+            raise
+        finally:
+            watch.end()
+        self._idle.append(child)
+        child.retirement = asyncio.get_running_loop().call_later(self._linger, self._retire, child)
+
+    def _retire(self, child: _Child) -> None:
+        self._idle.remove(child)
+        child.retire()
+
+    async def aclose(self) -> None:
+        """End every process, whatever it is doing."""
+        for child in self._idle:
+            if child.retirement:
+                child.retirement.cancel()
+        self._idle.clear()
+        for child in self._children:
+            child.kill()
+            await child.process.wait()
+
+
+def _why_it_ended(child: _Child) -> WorkerCrash:
+    code = child.process.returncode
+    log.warning("quarantine_crash", pid=child.process.pid, exit_code=code, overran=child.overran)
+    if child.overran or code == -signal.SIGXCPU:
+        return WorkerCrash("Processing this picture took too long, so it was given up.")
+    if code == OUT_OF_MEMORY:
+        return WorkerCrash("Processing this picture took too much memory, so it was given up.")
+    return WorkerCrash()
+
+
+def _understood(head: dict[str, Any], body: bytes) -> Compressed:
+    """Raises what the process met, as if it had happened here."""
+    if "more_pixels" in head:
+        raise MorePixels(head["more_pixels"])
+    if "error" in head:
+        raise _CODEC_ERRORS[head["error"]](head["detail"])
+    renditions, start = [], 0
+    for facts in head["renditions"]:
+        end = start + facts.pop("bytes")
+        renditions.append(Rendition(body[start:end], **facts))
+        start = end
+    return Compressed(head["input_format"], head["width"], head["height"], tuple(renditions))

@@ -1,0 +1,93 @@
+"""The wire of webhook deliveries; names here are a promise."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.tables import DeliveryAttempt
+from imgsvc.domain.status import DeliveryStatus
+from imgsvc.services.deliveries import Attempted
+
+
+class AttemptOut(BaseModel):
+    """One POST of a delivery."""
+
+    number: int
+    at: datetime
+    duration: float = Field(description="Seconds until the answer, or until it was given up.", examples=[0.084])
+    http_status: int | None = Field(description="Only 2xx counts as delivered.", examples=[500])
+    error: str | None = Field(description="Why there was no answer.", examples=["connect_timeout"])
+    answer: str | None = Field(description="The first 2 kB of the answer's body.")
+
+
+class DeliveryOut(BaseModel):
+    """The announcement of one end of a batch."""
+
+    id: str = Field(description="The event's `webhook-id`, the same at every attempt.")
+    object: Literal["delivery"] = "delivery"
+    batch_id: str
+    round: int = Field(description="1, and one more with each retry of the batch.")
+    event_type: str = Field(examples=["batch.completed"])
+    url: str
+    status: DeliveryStatus
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None = Field(description="null once it is delivered or exhausted.")
+    log: list[AttemptOut]
+
+
+class DeliveryList(BaseModel):
+    data: list[DeliveryOut] = Field(description="The newest first.")
+
+
+class WebhookTest(BaseModel):
+    """What came of a test event."""
+
+    id: str = Field(description="Its `webhook-id`.")
+    delivered: bool = Field(description="Whether a real event would have counted as delivered.")
+    duration: float
+    http_status: int | None
+    error: str | None
+    answer: str | None
+
+
+def delivery_out(logged: Logged) -> DeliveryOut:
+    """The delivery as the API shows it."""
+    delivery = logged.delivery
+    status = DeliveryStatus(delivery.status)
+    return DeliveryOut(
+        id=delivery.id,
+        batch_id=delivery.batch_id,
+        round=delivery.round,
+        event_type=delivery.event_type,
+        url=delivery.url,
+        status=status,
+        attempts=delivery.attempts,
+        created_at=delivery.created_at,
+        next_attempt_at=delivery.due_at if status is DeliveryStatus.PENDING else None,
+        log=[_attempt(attempt) for attempt in logged.attempts],
+    )
+
+
+def _attempt(attempt: DeliveryAttempt) -> AttemptOut:
+    return AttemptOut(
+        number=attempt.number,
+        at=attempt.at,
+        duration=round(attempt.duration, 3),
+        http_status=attempt.http_status,
+        error=attempt.error,
+        answer=attempt.answer,
+    )
+
+
+def trial_out(event_id: str, attempted: Attempted) -> WebhookTest:
+    return WebhookTest(
+        id=event_id,
+        delivered=attempted.delivered,
+        duration=round(attempted.duration, 3),
+        http_status=attempted.answer.status if attempted.answer else None,
+        error=attempted.error.code if attempted.error else None,
+        answer=attempted.excerpt,
+    )

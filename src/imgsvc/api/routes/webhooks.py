@@ -1,0 +1,97 @@
+"""Webhooks: what was announced and what came back, posting it again, trying an endpoint out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from imgsvc.api.delivery_schemas import DeliveryList, DeliveryOut, WebhookTest, delivery_out, trial_out
+from imgsvc.api.dependencies import BatchId, Caller, DeliveryId, Open
+from imgsvc.api.examples import DELIVERIES, DELIVERY, TESTED, example
+from imgsvc.api.problems import from_pydantic
+from imgsvc.api.refusals import documented, refused_parameter
+from imgsvc.api.uploads import WebhookUrl
+from imgsvc.errors import InvalidUpload
+from imgsvc.services import deliveries
+
+router = APIRouter(prefix="/v1", tags=["Webhooks"])
+
+
+class TrialWish(BaseModel):
+    """Where to post a test event."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(max_length=2_048, examples=["https://shop.example/hook"])
+
+
+class _CheckedWish(BaseModel):
+    url: WebhookUrl
+
+
+@router.get(
+    "/batches/{batch_id}/deliveries",
+    summary="See how a batch was announced",
+    operation_id="list_deliveries",
+    response_description="The announcements of the batch's ends, with every attempt",
+    responses={200: example(DELIVERIES), **documented(404, 503)},
+)
+async def list_deliveries(batch_id: BatchId, caller: Caller, resources: Open) -> DeliveryList:
+    """Each end of the batch is announced once: to its `webhook_url`, again and again until that answers with a 2xx.
+
+    There is one announcement for each round: the upload is the first, every retry begins another.
+    """
+    logged = await deliveries.log_of(batch_id, api_key_id=caller, sessions=resources.sessions)
+    return DeliveryList(data=[delivery_out(entry) for entry in logged])
+
+
+@router.post(
+    "/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    summary="Post an announcement again",
+    operation_id="redeliver_event",
+    response_description="It is being posted",
+    responses={202: example(DELIVERY), **documented(404, 503)},
+)
+async def redeliver(delivery_id: DeliveryId, caller: Caller, resources: Open) -> DeliveryOut:
+    """Post it at once, whatever became of it, under the same `webhook-id`; a receiver that has it already drops it.
+
+    If that fails, the schedule begins anew.
+    """
+    logged = await deliveries.redeliver(
+        delivery_id,
+        api_key_id=caller,
+        sessions=resources.sessions,
+        queue=resources.queue,
+        clock=resources.clock,
+    )
+    return delivery_out(logged)
+
+
+@router.post(
+    "/webhooks/test",
+    summary="Try a webhook out",
+    operation_id="try_webhook",
+    response_description="What came back",
+    responses={
+        200: example(TESTED),
+        **documented(400, 503),
+        **refused_parameter("url", "http://10.0.0.1/", "blocked_address", "The address points into a private network."),
+    },
+)
+async def try_webhook(caller: Caller, resources: Open, wish: Annotated[TrialWish, Body()]) -> WebhookTest:
+    """Post a signed `webhook.test` event to `url`, once, and tell what came back; nothing is stored."""
+    try:
+        context = {"allowed_networks": resources.settings.allowed_networks}
+        checked = _CheckedWish.model_validate({"url": wish.url}, context=context)
+    except ValidationError as error:
+        problems = from_pydantic(error.errors(include_url=False, include_context=False))
+        raise InvalidUpload(problems[0].detail, tuple(problems)) from error
+    event, attempted = await deliveries.try_out(
+        checked.url,
+        api_key_id=caller,
+        sessions=resources.sessions,
+        posting=resources.posting,
+        clock=resources.clock,
+    )
+    return trial_out(event.id, attempted)

@@ -1,0 +1,65 @@
+"""The upload as the docs page offers it: a form and a query string that work with "Try it out"."""
+
+from typing import Any
+
+from imgsvc.api.uploads import CSV_TYPES, MULTIPART, UploadFields
+
+EXAMPLE_CSV = """\
+S. No.,Product Name,Input Image Urls
+1,Mountain print,"https://picsum.photos/id/29/1200/800.jpg,https://picsum.photos/id/29/800/1200.jpg"
+2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg
+"""
+
+
+def _upload_schema() -> dict[str, Any]:
+    schema = UploadFields.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    properties: dict[str, Any] = {
+        "file": {"type": "string", "format": "binary", "description": "The CSV."},
+        **{name: _form_field(field) for name, field in schema["properties"].items()},
+    }
+    return {"type": "object", "required": ["file"], "properties": properties}
+
+
+def _form_field(field: dict[str, Any]) -> dict[str, Any]:
+    """A property as a form shows it: without the null that JSON would need, and JSON texts as plain strings.
+
+    The docs page shows a file chooser for a string with a media type: it is left out. And it fills in a sample (a width
+    of 1, the URL "string") that would then be sent, unless an empty one says that the field may stay empty.
+    """
+    kinds = [kind for kind in field.get("anyOf", []) if kind.get("type") != "null"]
+    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title")}
+    if field.get("default") is not None:
+        plain["default"] = field["default"]
+    if kinds:
+        plain |= kinds[0]
+    if plain.get("contentMediaType") == "application/json":
+        plain = {"type": "string", "description": field["description"]}
+    return plain if "default" in plain else plain | {"example": ""}
+
+
+def _query_parameters() -> list[dict[str, Any]]:
+    properties = _upload_schema()["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": field["description"] + (f" Default: `{field['default']}`." if "default" in field else ""),
+            "schema": {key: value for key, value in field.items() if key not in ("description", "default", "example")},
+        }
+        for name, field in properties.items()
+        if name != "file"
+    ]
+
+
+UPLOAD_OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            CSV_TYPES[0]: {"schema": {"type": "string"}, "example": EXAMPLE_CSV},
+            MULTIPART: {"schema": _upload_schema()},
+        },
+    },
+    "parameters": _query_parameters(),
+}

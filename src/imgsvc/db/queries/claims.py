@@ -1,0 +1,134 @@
+"""Statements on the leases of assets: claim, settle, and who holds what."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam, case, literal_column, update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from imgsvc.db.tables import OPEN_ASSETS, Asset
+from imgsvc.domain.status import AssetStatus
+
+
+class Claimed(NamedTuple):
+    """An asset that a lane may work on until its lease ends."""
+
+    position: int
+    origin_url: str
+    slug: str
+    attempts: int
+    lost: int
+
+
+class Claims(NamedTuple):
+    """What a claim took: the assets, and how many of them were pending (the others were a dead worker's)."""
+
+    assets: list[Claimed]
+    were_pending: int
+
+
+_CLAIMED_COLUMNS = tuple(col(getattr(Asset, name)) for name in Claimed._fields)
+
+
+async def claim(
+    session: AsyncSession, batch_id: str, *, token: str, now: datetime, until: datetime, limit: int
+) -> Claims:
+    """Take up to `limit` due assets of a locked batch for the run `token`, the longest due first.
+
+    A run whose own leases have ended (its process was frozen, the clock jumped) does not take over from itself: it
+    works on those assets already.
+    """
+    connection = await session.connection()
+    due = (
+        sa.select(*_CLAIMED_COLUMNS, col(Asset.status))
+        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token))
+        .order_by(col(Asset.due_at), col(Asset.position))
+        .limit(limit)
+    )
+    rows = (await connection.execute(due)).all() if limit else []
+    if not rows:
+        return Claims([], 0)
+    taken_over = col(Asset.status) == AssetStatus.PROCESSING
+    await connection.execute(
+        update(Asset)
+        .where(col(Asset.batch_id) == batch_id, col(Asset.position).in_([row.position for row in rows]))
+        .values(
+            status=AssetStatus.PROCESSING,
+            claim=token,
+            due_at=until,
+            lost=Asset.lost + case((taken_over, 1), else_=0),
+            updated_at=now,
+        )
+    )
+    assets = [Claimed(r.position, r.origin_url, r.slug, r.attempts, r.lost + (r.status == "processing")) for r in rows]
+    return Claims(assets, sum(row.status == AssetStatus.PENDING for row in rows))
+
+
+def _due(batch_id: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (col(Asset.batch_id) == batch_id, literal_column(OPEN_ASSETS), col(Asset.due_at) <= now)
+
+
+async def any_due(session: AsyncSession, batch_id: str, now: datetime) -> bool:
+    """Whether another run could claim something now."""
+    due = select(Asset.position).where(*_due(batch_id, now))
+    return (await session.exec(due.limit(1))).first() is not None
+
+
+async def still_claimed(session: AsyncSession, batch_id: str, token: str, positions: Collection[int]) -> set[int]:
+    """Which of `positions` the run `token` still holds; a frozen worker that wakes up may have lost them."""
+    statement = select(Asset.position).where(
+        Asset.batch_id == batch_id,
+        Asset.claim == token,
+        Asset.status == AssetStatus.PROCESSING,
+        col(Asset.position).in_(positions),
+    )
+    return set(await session.exec(statement))
+
+
+_SETTLED = (
+    "status",
+    "due_at",
+    "attempts",
+    "lost",
+    "input_format",
+    "width",
+    "height",
+    "input_bytes",
+    "renditions",
+    "error_code",
+    "error_detail",
+    "http_status",
+    "etag",
+    "last_modified",
+    "updated_at",
+)
+_TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
+_SETTLE = (
+    update(_TABLE)
+    .where(_TABLE.c.batch_id == bindparam("at_batch_id"), _TABLE.c.position == bindparam("at_position"))
+    .values(claim=None, **{name: bindparam(name) for name in _SETTLED})
+)
+
+
+async def settle(session: AsyncSession, batch_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write how claimed assets ended, all in one statement; each row has `position` and every column of `_SETTLED`."""
+    connection = await session.connection()
+    await connection.execute(
+        _SETTLE,
+        [{"at_batch_id": batch_id, "at_position": row["position"], **{n: row[n] for n in _SETTLED}} for row in rows],
+    )
+
+
+async def unknown_claims(session: AsyncSession, batch_id: str, token: str, known: Collection[int]) -> list[Claimed]:
+    """What the run `token` has claimed without knowing: the answer to a commit got lost."""
+    connection = await session.connection()
+    statement = sa.select(*_CLAIMED_COLUMNS).where(
+        col(Asset.batch_id) == batch_id,
+        literal_column(OPEN_ASSETS),
+        col(Asset.claim) == token,
+        col(Asset.position).not_in(known),
+    )
+    return [Claimed(*row) for row in await connection.execute(statement)]

@@ -1,0 +1,34 @@
+"""Turns at posting webhooks: a host that hangs keeps two of a worker's jobs busy, not all of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from imgsvc.errors import EndpointBusy
+
+
+class HostTurns:
+    """At most `most` posts to one host at a time in this process."""
+
+    def __init__(self, most: int = 2) -> None:
+        self._most = most
+        self._posting: Counter[str] = Counter()
+
+    @contextmanager
+    def take(self, url: str) -> Iterator[None]:
+        """Hold a turn at the host of `url` until the block ends.
+
+        Raises:
+            EndpointBusy: all are taken; come back later.
+        """
+        host = urlsplit(url).netloc.lower()
+        if self._posting[host] >= self._most:
+            raise EndpointBusy(f"{self._most} webhooks are being posted to {host}")
+        self._posting[host] += 1
+        try:
+            yield
+        finally:
+            self._posting[host] -= 1
+            if not self._posting[host]:
+                del self._posting[host]

@@ -1,0 +1,100 @@
+"""An upload, and the rows that it becomes."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from imgsvc.db.tables import Batch
+from imgsvc.domain.ids import new_id, slug
+from imgsvc.domain.manifest import Columns, Manifest, OnInvalid
+from imgsvc.domain.specs import Spec
+from imgsvc.domain.status import AssetStatus, BatchStatus
+from imgsvc.errors import InvalidUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One upload, its fields validated; `data` is the CSV as it came."""
+
+    data: bytes
+    filename: str | None = None
+    specs: tuple[Spec, ...] = (Spec(),)
+    columns: Columns | None = None
+    on_invalid: OnInvalid = "reject"
+    webhook_url: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the file's bytes and the fields: the same for a repeated upload, and for no other."""
+        fields = asdict(replace(self, data=b"", filename=None, specs=(), idempotency_key=None))
+        fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
+        told = json.dumps(fields, sort_keys=True, default=str).encode()
+        return hashlib.sha256(told + b"\0" + self.data).hexdigest()
+
+
+def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: str, now: datetime) -> Batch:
+    invalid = len(manifest.invalid)
+    return Batch(
+        id=new_id("bat", now),
+        api_key_id=api_key_id,
+        status=BatchStatus.PENDING,
+        specs=[spec.model_dump(mode="json") for spec in upload.specs],
+        webhook_url=upload.webhook_url,
+        filename=upload.filename,
+        manifest_sha256=digest,
+        header=list(manifest.header),
+        url_column=manifest.url_column,
+        encoding=manifest.encoding,
+        delimiter=manifest.delimiter,
+        warnings=[asdict(warning) for warning in manifest.warnings],
+        warnings_total=manifest.warnings_total,
+        extra=dict(upload.metadata),
+        product_count=len(manifest.products),
+        url_count=manifest.url_count,
+        asset_count=len(manifest.assets),
+        failed=invalid,
+        errors={InvalidUrl.code: invalid} if invalid else {},
+        created_at=now,
+    )
+
+
+def product_rows(batch_id: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
+    for position, product in enumerate(manifest.products):
+        yield {
+            "batch_id": batch_id,
+            "position": position,
+            "serial_number": product.serial_number,
+            "product_name": product.product_name,
+            "cells": product.cells,
+            "slots": product.slots,
+        }
+
+
+def asset_rows(batch_id: str, manifest: Manifest, now: datetime) -> Iterator[dict[str, Any]]:
+    """Rows in the order of their positions: the products are walked in order, and positions count first appearances."""
+    position = 0
+    for product in manifest.products:
+        name = slug(product.product_name) if product.slots and max(product.slots) >= position else ""
+        for slot in product.slots:
+            if slot == position:
+                yield _asset_row(batch_id, position, manifest, slug=name, now=now)
+                position += 1
+
+
+def _asset_row(batch_id: str, position: int, manifest: Manifest, *, slug: str, now: datetime) -> dict[str, Any]:
+    why_invalid = manifest.invalid.get(position)
+    return {
+        "batch_id": batch_id,
+        "position": position,
+        "origin_url": manifest.assets[position],
+        "slug": slug,
+        "status": AssetStatus.FAILED if why_invalid else AssetStatus.PENDING,
+        "due_at": now,
+        "updated_at": now,
+        "error_code": InvalidUrl.code if why_invalid else None,
+        "error_detail": why_invalid,
+    }

@@ -1,0 +1,35 @@
+"""Wake-up calls after a commit: when Redis is away they are lost, and the sweep makes them again."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from imgsvc.errors import QueueUnavailable
+from imgsvc.logs import get_logger
+from imgsvc.services.ports import JobQueue
+
+log = get_logger(__name__)
+
+
+async def wake_lanes(batch_id: str, *, queue: JobQueue) -> None:
+    async with _may_be_lost(batch_id=batch_id):
+        await queue.wake_lanes(batch_id)
+
+
+async def wake_tidying(batch_id: str, *, queue: JobQueue) -> None:
+    async with _may_be_lost(batch_id=batch_id):
+        await queue.wake_tidying(batch_id)
+
+
+async def wake_delivery(delivery_id: str, *, attempts: int, queue: JobQueue, at: datetime | None = None) -> None:
+    """The attempt that comes after `attempts`."""
+    async with _may_be_lost(delivery_id=delivery_id):
+        await queue.wake_delivery(delivery_id, attempt=attempts + 1, at=at)
+
+
+@asynccontextmanager
+async def _may_be_lost(**what: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except QueueUnavailable as error:
+        log.warning("wake_up_lost", **what, error=str(error))

@@ -1,0 +1,99 @@
+"""The database goes away under the API: 503 and when to come again, nothing half stored, and then all is as before."""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from api_calls import CSV, ONE_ROW, catalogue, problem, rows_stored, serving, upload
+from databases import ONLY_SQLITE, Postgres
+from imgsvc.config import Settings
+
+Fault = Callable[[], AbstractContextManager[None]]
+FAULTS = [
+    ("postgres", "stopped"),
+    ("postgres", "crashed"),
+    ("postgres", "silent"),
+    ("sqlite", "replaced"),
+    ("sqlite", "removed"),
+]
+FINISHED = catalogue(("1", "Shoe", "htp://nowhere"))
+
+
+@pytest.fixture
+def fault(database_kind: str, what: str, request: pytest.FixtureRequest) -> Fault:
+    """What happens to the database, for as long as a block lasts."""
+    if database_kind == "sqlite":
+        return partial(gone, Path(request.getfixturevalue("tmp_path")) / "imgsvc.db", replaced=what == "replaced")
+    server: Postgres = request.getfixturevalue("postgres")
+    faults: dict[str, Fault] = {
+        "stopped": server.stopped,
+        "crashed": partial(server.stopped, signal.SIGQUIT),
+        "silent": server.frozen,
+    }
+    return faults[what]
+
+
+@contextmanager
+def gone(file: Path, *, replaced: bool) -> Iterator[None]:
+    aside = file.rename(file.with_name("aside.db"))
+    if replaced:
+        shutil.copy(aside, file)
+    yield
+    aside.replace(file)
+
+
+async def ask_for_everything(client: httpx.AsyncClient, batch_id: str) -> list[httpx.Response]:
+    """An upload, and what is read of a batch."""
+    reads = [client.get(f"/v1/batches/{batch_id}{part}") for part in ("", "/products", "/output.csv")]
+    return await asyncio.gather(client.post("/v1/batches", content=ONE_ROW, headers=CSV), *reads)
+
+
+@pytest.mark.parametrize(("database_kind", "what"), FAULTS)
+async def test_without_its_database_every_call_is_503_and_afterwards_all_is_as_before(
+    settings: Settings, client: httpx.AsyncClient, fault: Fault, what: str
+) -> None:
+    async with serving(settings) as (_, other):
+        batch_id = (await upload(other, FINISHED, on_invalid="skip"))["id"]
+    if what != "silent":  # an open connection is given up after 20 s, a new one after 5
+        await ask_for_everything(client, batch_id)
+    stored = await rows_stored(settings)
+    with fault():
+        for answer in await ask_for_everything(client, batch_id):
+            problem(answer, 503, "database-unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+        ready, alive = await client.get("/readyz"), await client.get("/healthz")
+        assert (ready.status_code, alive.status_code) == (503, 200)
+        assert ready.json()["storage"] == "ok"
+    assert await rows_stored(settings) == stored
+    assert [answer.status_code for answer in await ask_for_everything(client, batch_id)] == [202, 200, 200, 200]
+
+
+@ONLY_SQLITE
+async def test_on_a_full_disk_uploads_are_503_and_reads_go_on(settings: Settings) -> None:
+    most_pages = 1
+
+    def leave_room(connection: Any, *_: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA max_page_count = {most_pages}")  # 1: as many as there are
+        cursor.close()
+
+    many = catalogue(*[(str(number), "Shoe", f"https://shop.example/{number}.jpg") for number in range(500)])
+    async with serving(settings) as (app, client):
+        batch_id = (await upload(client, FINISHED, on_invalid="skip"))["id"]
+        stored = await rows_stored(settings)
+        event.listen(app.state.resources.sessions.engine.sync_engine, "checkout", leave_room)
+        refused = await client.post("/v1/batches", content=many, headers=CSV)
+        problem(refused, 503, "database-unavailable")
+        assert await rows_stored(settings) == stored
+        assert (await client.get(f"/v1/batches/{batch_id}/output.csv")).status_code == 200
+        most_pages = 2**30
+        await upload(client, many)

@@ -1,0 +1,119 @@
+"""The refusals in the OpenAPI document: each is a problem, tells of its own operation, and really comes."""
+
+import re
+
+import httpx
+import pytest
+
+from api_calls import CSV, ONE_ROW, catalogue, problem, upload
+from imgsvc.api.problems import MEDIA_TYPE
+from openapi_document import Document, document_of, names_in, operations
+
+Answers = dict[tuple[str, str], list[httpx.Response]]
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> Document:
+    return await document_of(client)
+
+
+async def test_every_documented_refusal_is_a_problem_with_an_example_of_its_own(document: Document) -> None:
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    refusals = [
+        (path, status, response["content"])
+        for _, path, operation in operations(document)
+        for status, response in operation["responses"].items()
+        if status >= "4" and (path, status) != ("/readyz", "503")  # the same figures as when it is ready
+    ]
+    assert len(refusals) > 10
+    required = set(document["components"]["schemas"]["ProblemDetails"]["required"])
+    for path, status, content in refusals:
+        assert list(content) == [MEDIA_TYPE], (path, status)
+        assert content[MEDIA_TYPE]["schema"] == schema, (path, status)
+        assert content[MEDIA_TYPE]["example"]["status"] == int(status), (path, status)
+        assert required <= set(content[MEDIA_TYPE]["example"]), (path, status)
+
+
+async def test_an_example_refusal_tells_of_its_own_operation(document: Document) -> None:
+    for _, path, operation in operations(document):
+        names = names_in(document, operation) | {"Input Image Urls"}
+        for status, response in operation["responses"].items():
+            for content in response.get("content", {}).values():
+                example = content.get("example", {})
+                if "instance" in example:
+                    assert re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), example["instance"]), (path, status)
+                    assert "{batch_id}" in path or "bat_" not in example["detail"], (path, status)
+                    assert {error["column"] for error in example["errors"]} <= names, (path, status)
+                    assert len(example["errors"]) == example["errors_total"], (path, status)
+
+
+async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -> Answers:
+    return {
+        ("post", "/v1/batches"): [
+            await client.post("/v1/batches", headers={"Content-Type": "multipart/form-data"}),
+            await client.post("/v1/batches", headers=CSV, content=bytes(70 * 2**20)),
+            await client.post("/v1/batches", json={}),
+            await client.post("/v1/batches", headers=CSV, content="htp://nowhere"),
+        ],
+        ("get", "/v1/batches/{batch_id}"): [
+            await client.get("/v1/batches/bat_none"),
+            await client.get(f"/v1/batches/{batch}?wait=31"),
+        ],
+        ("get", "/v1/batches/{batch_id}/products"): [
+            await client.get("/v1/batches/bat_none/products"),
+            await client.get(f"/v1/batches/{batch}/products?limit=0"),
+        ],
+        ("get", "/v1/batches/{batch_id}/output.csv"): [
+            await client.get("/v1/batches/bat_none/output.csv"),
+            await client.get(f"/v1/batches/{batch}/output.csv"),
+            await client.get(f"/v1/batches/{batch}/output.csv?partial=perhaps"),
+        ],
+        ("get", "/media/{key}"): [await client.get("/media/none")],
+        ("get", "/readyz"): [await client.get("/readyz?strict=perhaps")],
+    }
+
+
+async def refusals_of_endings_and_webhooks(client: httpx.AsyncClient, batch: str, ended: str) -> Answers:
+    not_utf8 = {"Content-Type": "application/json"}, b"\xff"
+    return {
+        ("post", "/v1/batches/{batch_id}/cancel"): [
+            await client.post("/v1/batches/bat_none/cancel"),
+            await client.post(f"/v1/batches/{ended}/cancel"),
+        ],
+        ("post", "/v1/batches/{batch_id}/retry"): [
+            await client.post(f"/v1/batches/{ended}/retry", headers=not_utf8[0], content=not_utf8[1]),
+            await client.post("/v1/batches/bat_none/retry"),
+            await client.post(f"/v1/batches/{ended}/retry"),
+            await client.post(f"/v1/batches/{ended}/retry", json={"codes": "http_404"}),
+        ],
+        ("delete", "/v1/batches/{batch_id}"): [
+            await client.delete("/v1/batches/bat_none"),
+            await client.delete(f"/v1/batches/{batch}"),
+        ],
+        ("get", "/v1/batches/{batch_id}/deliveries"): [await client.get("/v1/batches/bat_none/deliveries")],
+        ("post", "/v1/deliveries/{delivery_id}/redeliver"): [await client.post("/v1/deliveries/evt_none/redeliver")],
+        ("post", "/v1/webhooks/test"): [
+            await client.post("/v1/webhooks/test", headers=not_utf8[0], content=not_utf8[1]),
+            await client.post("/v1/webhooks/test", json={"url": "http://10.0.0.1/"}),
+        ],
+    }
+
+
+async def test_the_problems_that_come_are_those_that_are_documented(
+    client: httpx.AsyncClient, document: Document
+) -> None:
+    batch = (await upload(client, ONE_ROW))["id"]
+    ended = (await upload(client, catalogue(("1", "Shoe", "htp://nowhere")), on_invalid="skip"))["id"]
+    refusals = await refusals_of_uploads_and_reads(client, batch)
+    refusals |= await refusals_of_endings_and_webhooks(client, batch, ended)
+    for method, path, operation in operations(document):
+        answers = refusals.get((method, path), [])
+        for answer in answers:
+            problem(answer, answer.status_code)
+        seen = {str(answer.status_code) for answer in answers}
+        assert seen == {status for status in operation["responses"] if "400" <= status < "500"}, path

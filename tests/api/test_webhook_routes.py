@@ -1,0 +1,186 @@
+"""Deliveries of a batch, redelivery, and trying a webhook out."""
+
+import socket
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from api_calls import WorkOff, catalogue, problem, serving, upload
+from imgsvc.config import Settings
+from imgsvc.domain.ids import new_id
+from imgsvc.services.clock import utc_now
+from origin_server import OriginServer, WebhookListener, picture
+from stack import SECRET
+
+NOBODY = "evt_01m81syxdvn0cchm7jgbq1vyb2"
+
+
+async def announced(client: httpx.AsyncClient, url: str) -> str:
+    """The id of a batch that is finished, and of which `url` is to be told."""
+    bad = catalogue(("1", "Shoe", "htp://nowhere"))
+    return str((await upload(client, bad, on_invalid="skip", webhook_url=url))["id"])
+
+
+async def deliveries(client: httpx.AsyncClient, batch_id: str) -> list[dict[str, Any]]:
+    answer = await client.get(f"/v1/batches/{batch_id}/deliveries")
+    assert answer.status_code == 200, answer.text
+    data: list[dict[str, Any]] = answer.json()["data"]
+    return data
+
+
+async def redeliver(client: httpx.AsyncClient, delivery_id: str) -> httpx.Response:
+    return await client.post(f"/v1/deliveries/{delivery_id}/redeliver")
+
+
+async def try_out(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    answer = await client.post("/v1/webhooks/test", json={"url": url})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+# -- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_shows_each_attempt_with_its_answer(
+    client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener
+) -> None:
+    listener.statuses, listener.body = [410], b"gone"
+    batch_id = await announced(client, listener.url("/hook"))
+    [waiting] = await deliveries(client, batch_id)
+    assert (waiting["status"], waiting["attempts"], waiting["log"]) == ("pending", 0, [])
+    assert waiting["next_attempt_at"] == waiting["created_at"]
+
+    await work_off()
+    [delivery] = await deliveries(client, batch_id)
+    assert (delivery["id"], delivery["batch_id"], delivery["round"]) == (waiting["id"], batch_id, 1)
+    assert (delivery["event_type"], delivery["url"]) == ("batch.failed", listener.url("/hook"))
+    assert (delivery["status"], delivery["attempts"], delivery["next_attempt_at"]) == ("exhausted", 1, None)
+    [attempt] = delivery["log"]
+    assert (attempt["number"], attempt["http_status"], attempt["error"], attempt["answer"]) == (1, 410, None, "gone")
+    assert waiting["created_at"] <= attempt["at"]
+    assert attempt["duration"] >= 0
+
+
+async def test_every_round_has_its_delivery_the_newest_first(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
+) -> None:
+    text = catalogue(("1", "Shoe", origin.url("/late.jpg")))
+    batch = await upload(client, text, webhook_url=listener.url("/hook"))
+    await work_off()
+    await client.post(f"/v1/batches/{batch['id']}/retry")
+    assert len(await deliveries(client, batch["id"])) == 1
+    origin.serve("/late.jpg", picture())
+    await work_off()
+    second, first = await deliveries(client, batch["id"])
+    assert [(each["round"], each["event_type"], each["status"]) for each in (second, first)] == [
+        (2, "batch.completed", "delivered"),
+        (1, "batch.failed", "delivered"),
+    ]
+    assert [post.headers["webhook-id"] for post in listener.requests] == [first["id"], second["id"]]
+    assert second["next_attempt_at"] is None
+
+
+async def test_a_batch_without_a_webhook_has_none_and_one_that_is_not_there_is_404(client: httpx.AsyncClient) -> None:
+    batch = await upload(client, catalogue(("1", "Shoe", "htp://nowhere")), on_invalid="skip")
+    assert await deliveries(client, batch["id"]) == []
+    problem(await client.get(f"/v1/batches/{new_id('bat', utc_now())}/deliveries"), 404, "not-found")
+    problem(await client.get("/v1/batches/bat_1/deliveries"), 404, "not-found")
+
+
+# -- redelivery -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_redelivery_posts_the_same_event_again(
+    client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener
+) -> None:
+    listener.statuses = [410]
+    batch_id = await announced(client, listener.url("/hook"))
+    await work_off()
+    [delivery] = await deliveries(client, batch_id)
+    assert delivery["status"] == "exhausted"
+    answer = await redeliver(client, delivery["id"])
+    assert answer.status_code == 202
+    assert answer.json() == (await deliveries(client, batch_id))[0]
+    assert (answer.json()["status"], len(answer.json()["log"])) == ("pending", 1)
+
+    await work_off()
+    [delivery] = await deliveries(client, batch_id)
+    assert (delivery["status"], [entry["http_status"] for entry in delivery["log"]]) == ("delivered", [410, 200])
+    first, second = listener.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == delivery["id"]
+    for post in (first, second):
+        Webhook(SECRET).verify(post.body, dict(post.headers))
+
+
+@pytest.mark.parametrize("delivery_id", [NOBODY, "evt_1", "%00", "bat_01m81syxdvn0cchm7jgbq1vyb2"])
+async def test_a_delivery_that_is_not_there_is_404(client: httpx.AsyncClient, delivery_id: str) -> None:
+    problem(await redeliver(client, delivery_id), 404, "not-found")
+
+
+# -- trying out -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_test_event_is_signed_like_a_real_one(client: httpx.AsyncClient, listener: WebhookListener) -> None:
+    listener.statuses, listener.body = [204], b""
+    told = await try_out(client, listener.url("/hook?shop=1"))
+    [post] = listener.requests
+    event = Webhook(SECRET).verify(post.body, dict(post.headers))
+    assert (event["type"], event["data"], post.path) == ("webhook.test", {}, "/hook?shop=1")
+    assert told["id"] == post.headers["webhook-id"]
+    assert (told["delivered"], told["http_status"], told["error"], told["answer"]) == (True, 204, None, "")
+
+
+@pytest.mark.parametrize("status", [301, 400, 410, 500])
+async def test_any_other_answer_is_told_and_no_redirect_is_followed(
+    client: httpx.AsyncClient, listener: WebhookListener, status: int
+) -> None:
+    listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
+    told = await try_out(client, listener.url("/hook"))
+    assert (told["delivered"], told["http_status"], told["error"]) == (False, status, None)
+    assert told["answer"] == "thank you"
+    assert len(listener.requests) == 1
+
+
+async def test_an_endpoint_that_is_too_slow_or_not_there_is_told(settings: Settings, origin: OriginServer) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        async with serving(settings.model_copy(update={"webhook_timeout": 0.2})) as (_, client):
+            for url, error in [(origin.url("/slow-headers"), "total_timeout"), (nobody, "connect_error")]:
+                told = await try_out(client, url)
+                assert (told["delivered"], told["http_status"], told["error"]) == (False, None, error)
+                assert told["answer"] is None
+
+
+async def test_a_test_stores_nothing(client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener) -> None:
+    told = await try_out(client, listener.url("/hook"))
+    await work_off()
+    assert len(listener.requests) == 1
+    problem(await redeliver(client, told["id"]), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://10.0.0.1/hook", "blocked_address"),
+        ("http://169.254.169.254/latest/meta-data", "blocked_address"),
+        ("http://[::ffff:10.0.0.1]/", "blocked_address"),
+        ("ftp://client.example/", "invalid_url"),
+        ("client.example/hook", "invalid_url"),
+        ("https://a:b@client.example/", "invalid_url"),
+        ("", "invalid_url"),
+        ("http://client.example/" + "a" * 2_048, "string_too_long"),
+    ],
+)
+async def test_an_address_that_may_not_be_called_is_refused(client: httpx.AsyncClient, url: str, code: str) -> None:
+    [error] = problem(await client.post("/v1/webhooks/test", json={"url": url}), 422)["errors"]
+    assert (error["column"], error["code"]) == ("url", code)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"url": 7}', b'{"url": "http://127.0.0.1/", "method": "GET"}'])
+async def test_a_body_that_says_nothing_or_too_much_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    problem(await client.post("/v1/webhooks/test", content=body, headers=headers), 422)

@@ -1,0 +1,141 @@
+"""One run: a stage, customers, a plan of faults, and the verdict at the end."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+import httpx
+from sqlmodel import col, select, update
+
+from chaos.calls import Calls
+from chaos.customers import OPEN, Customers
+from chaos.faults import faults_for
+from chaos.mailbox import Event
+from chaos.orders import Catalogue
+from chaos.plan import Act, History, carry_out, plan
+from chaos.stage import Database, Stage, clear, set_up
+from chaos.verdict import Verdict
+from command import imgsvc
+from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.db.tables import Batch, Delivery
+from stack import until
+
+Say = Callable[[str], None]
+CUSTOMERS = 8
+HANGS_AFTER = 90.0
+"""Seconds without an answer after which a call hangs; a drain and a restart with back-off are no fault."""
+END_WITHIN = 240.0
+"""Seconds after the last fault in which every order must come to its end."""
+
+
+@dataclass
+class Result:
+    """What a run did and found."""
+
+    database: Database
+    seed: str
+    seconds: float = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    orders: Counter[str] = field(default_factory=Counter)
+    """By what became of them."""
+    slowest: float = 0
+    """Seconds from the first upload to the end of the last round."""
+    pictures: int = 0
+    excused: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    repeated: Counter[str] = field(default_factory=Counter)
+    events: list[Event] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    kept_in: str = ""
+    """The folder with data and logs, where something was found."""
+
+
+async def run(database: Database, seed: str, *, seconds: float, longest: float, say: Say, only: str = "") -> Result:
+    """Torment for about `seconds` with faults of up to `longest` seconds, then wait for calm and judge.
+
+    With `only` those faults that have it in their name.
+    """
+    result = Result(database, seed)
+    async with set_up(database, tidy_after=2 * longest + 2) as stage:
+        history = History(say)
+        say(f"{database}, seed {seed}, data and logs in {stage.folder}")
+        try:
+            acts = plan(Random(f"{seed}/{database}"), faults_for(database, only), seconds=seconds, longest=longest)
+            await _play(stage, history, result, acts)
+        except Exception as error:
+            result.violations.append(f"the run broke: {error!r}")
+            raise
+        finally:
+            result.seconds = history.now()
+            result.faults = history.by_kind()
+            result.kept_in = str(stage.folder) if result.violations else ""
+    if not result.kept_in:
+        clear(stage)
+    return result
+
+
+async def _play(stage: Stage, history: History, result: Result, acts: list[Act]) -> None:
+    url = stage.service.url
+    async with httpx.AsyncClient(base_url=url, timeout=HANGS_AFTER, follow_redirects=True, trust_env=False) as client:
+        calls, catalogue = Calls(client), Catalogue(stage.shop, stage.ways["origin"].url)
+        customers = Customers(calls, catalogue, stage.mailbox, stage.ways["webhook"].url, history)
+        await _torment(customers, acts, stage, history, result.seed)
+        history.note("every order has ended")
+        sessions = open_sessions(stage.database_url)
+        await _calm(stage, sessions, result)
+        history.note("all is calm")
+        verdict = Verdict(calls, stage.mailbox, history, sessions)
+        await verdict.judge(customers.orders, stage.folder / "up.log")
+        await sessions.aclose()
+    result.violations += customers.violations + verdict.violations + await _deep_check(stage)
+    result.orders = Counter("deleted" if order.is_deleted else order.status for order in customers.orders)
+    result.slowest = max(order.ended_at - order.sent_at for order in customers.orders)
+    result.pictures, result.excused = verdict.pictures, verdict.excused
+    result.calls, result.repeated = calls.made, calls.repeated
+    result.events = list(stage.mailbox.events.values())
+    code = await stage.service.stop()
+    result.violations += [f"imgsvc up stopped with exit code {code}"] if code else []
+
+
+async def _torment(customers: Customers, acts: list[Act], stage: Stage, history: History, seed: str) -> None:
+    """Carry out the plan while customers come and go, and wait for the last of them."""
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        streaming = group.create_task(customers.stream(seed, count=CUSTOMERS, over=over))
+        await carry_out(acts, stage, history, Random(seed))
+        over.set()
+        try:
+            await asyncio.wait_for(streaming, END_WITHIN)
+        except TimeoutError:
+            open_orders = [f"{order.key} {order.batch_id}" for order in customers.orders if order.status in OPEN]
+            customers.violations.append(f"not ended within {END_WITHIN:g} s: {', '.join(open_orders)}")
+
+
+async def _calm(stage: Stage, sessions: Sessions, result: Result) -> None:
+    """Until every process is back, every delivery made, and what dead runs left behind is removed.
+
+    The attempt of a worker that died is made again after a minute: here that clock is moved.
+    """
+    pending = col(Delivery.status) == "pending"
+    async with sessions.write() as session:
+        await session.exec(update(Delivery).where(pending).values(due_at=datetime.now(UTC)))
+
+    async def nothing_left() -> bool:
+        async with sessions.read() as session:
+            untold = (await session.exec(select(Delivery.id).where(pending))).all()
+            untidy = (await session.exec(select(Batch.id).where(col(Batch.tidy_at).is_not(None)))).all()
+        return not (untold or untidy)
+
+    try:
+        await until(stage.service.ready, within=END_WITHIN)
+        await until(nothing_left, within=END_WITHIN)
+    except AssertionError as error:
+        result.violations.append(f"it never calmed down: {error}")
+
+
+async def _deep_check(stage: Stage) -> list[str]:
+    done = await imgsvc("check", "--deep", "--grace", "0", cwd=stage.folder, within=120, **stage.service.environment)
+    return [] if done.code == 0 else [f"imgsvc check --deep found: {done.out}{done.err}"]

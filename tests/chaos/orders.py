@@ -1,0 +1,132 @@
+"""What customers send: random catalogues of pictures whose right outcome is known beforehand."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from origin_server import OriginServer
+from pictures import alpha_png, animation, cmyk_jpeg, encoded, palette_png, photo_jpeg, scene, truncated
+
+Size = tuple[int, int]
+Wish = Literal["let be", "cancel", "retry", "redeliver", "delete", "retry and delete"]
+WISHES: tuple[Wish, ...] = ("let be", "cancel", "retry", "retry", "redeliver", "delete", "retry and delete")
+HEADER = ("S. No.", "Product Name", "Input Image Urls", "Colour")
+OUTPUT = "Output Image Urls"
+"""The column that the report has more."""
+MOST_PRODUCTS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A URL and what must become of it: a rendition of a size, or an error code."""
+
+    url: str
+    size: Size | None = None
+    code: str | None = None
+    is_flaky: bool = False
+    """Whether its origin answers 503 once or twice before it is well."""
+
+
+@dataclass
+class Order:
+    """One upload and what is known of it from outside."""
+
+    number: int
+    products: list[list[Slot]]
+    wish: Wish
+    has_webhook: bool
+    batch_id: str = ""
+    status: str = "pending"
+    sent_at: float = 0
+    ended_at: float = 0
+    least_rounds: int = 1
+    most_rounds: int = 1
+    """More than the least where the answer to a retry was lost: it may have begun a round."""
+    is_deleted: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"order-{self.number}"
+
+    @property
+    def slots(self) -> dict[str, Slot]:
+        """The distinct ones, by URL."""
+        return {slot.url: slot for slots in self.products for slot in slots}
+
+    def manifest(self) -> bytes:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(HEADER)
+        for number, slots in enumerate(self.products, start=1):
+            writer.writerow([number, f"Product {self.number}.{number}", ",".join(slot.url for slot in slots), "blue"])
+        return text.getvalue().encode()
+
+    def fields(self, hook: str) -> dict[str, str]:
+        """The upload's fields beside the file."""
+        fields = {"on_invalid": "skip", "metadata": json.dumps({"order": self.key})}
+        return fields | ({"webhook_url": hook} if self.has_webhook else {})
+
+
+class Catalogue:
+    """Makes orders whose pictures the shop serves; customers know it under `address`."""
+
+    def __init__(self, shop: OriginServer, address: str) -> None:
+        self._shop = shop
+        self._address = address
+        self._goods = _good_pictures()
+        self._orders = 0
+
+    def order(self, rng: Random) -> Order:
+        self._orders += 1
+        products: list[list[Slot]] = []
+        for _ in range(rng.choice((1, 3, 10, rng.randint(1, MOST_PRODUCTS)))):
+            known = [slot for slots in products for slot in slots]
+            fresh = [self._slot(rng, len(known) + count) for count in range(rng.choice((1, 1, 1, 2, 3)))]
+            again = [rng.choice(known)] if known and rng.random() < 0.1 else []
+            products.append([*fresh, *again])
+        return Order(self._orders, products, rng.choice(WISHES), has_webhook=rng.random() < 0.9)
+
+    def _slot(self, rng: Random, count: int) -> Slot:
+        name = f"{self._orders}/{count}"
+        draw = rng.random()
+        if draw < 0.84:
+            return self._good(rng, name)
+        if draw < 0.89:
+            failures = rng.choice((1, 2))
+            return Slot(f"{self._address}/flaky/{failures}?{name}", size=(64, 48), is_flaky=True)
+        if draw < 0.93:
+            return Slot(f"{self._address}/missing/{name}.jpg", code="http_404")
+        if draw < 0.95:
+            return Slot(f"{self._address}/html?{name}", code="not_an_image")
+        if draw < 0.98:
+            return Slot(self._served(f"/broken/{name}.jpg", truncated(self._goods[0][0])), code="decode_error")
+        return Slot(f"ftp://shop.example/{name}.jpg", code="invalid_url")
+
+    def _good(self, rng: Random, name: str) -> Slot:
+        body, size = rng.choice(self._goods)
+        delay = rng.choice((0, 0.1, 0.4, 1.2))
+        return Slot(self._served(f"/good/{name}", body, delay), size=size)
+
+    def _served(self, path: str, body: bytes, delay: float = 0) -> str:
+        self._shop.serve(path, body, delay=delay)
+        return f"{self._address}{path}"
+
+
+def _good_pictures() -> Sequence[tuple[bytes, Size]]:
+    """Of several kinds and sizes, with the size that their renditions have."""
+    return (
+        (photo_jpeg(640, 480), (640, 480)),
+        (photo_jpeg(1600, 1000, progressive=True), (1600, 1000)),
+        (photo_jpeg(300, 300, quality=40), (300, 300)),
+        (encoded(scene(500, 700), "PNG"), (500, 700)),
+        (encoded(scene(400, 300), "WEBP"), (400, 300)),
+        (encoded(scene(320, 200), "BMP"), (320, 200)),
+        (alpha_png(120, 80), (120, 80)),
+        (palette_png(120, 80), (120, 80)),
+        (cmyk_jpeg(), (64, 48)),
+        (animation("GIF"), (48, 32)),
+    )

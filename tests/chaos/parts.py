@@ -1,0 +1,99 @@
+"""The servers below imgsvc, each a process of its own: Valkey, and S3 (Postgres is in tests/databases.py)."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+import boto3
+import httpx
+import psutil
+from redis.asyncio import Redis
+
+from imgsvc.adapters.embedded import answers, valkey_command
+from imgsvc.processes import end_with_parent
+from stack import free_port, until
+
+BUCKET = "pictures"
+S3_LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+
+
+def signal_all(processes: Iterable[psutil.Process], number: int) -> None:
+    """To each that still lives."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+class Valkey:
+    """Keeps nothing on disk: a restart is a loss of everything it knew."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "valkey.sock"
+        self.url = f"unix://{self.socket}"
+        self._command = valkey_command(self.socket, log=folder / "valkey.log")
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(*self._command, preexec_fn=end_with_parent)
+        await until(lambda: answers(self.socket), within=20)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    async def command(self, *words: str) -> None:
+        async with Redis(unix_socket_path=str(self.socket)) as redis:
+            await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@asynccontextmanager
+async def object_store() -> AsyncIterator[int]:
+    """An S3 with an empty bucket, in a process of its own; gives its port."""
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    words = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    process = await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=DEVNULL, preexec_fn=end_with_parent)
+    try:
+        await until(lambda: _responds(endpoint), within=40)
+        await asyncio.to_thread(_make_bucket, endpoint)
+        yield port
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _responds(endpoint: str) -> bool:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        try:
+            return (await client.get(endpoint)).is_success
+        except httpx.TransportError:
+            return False
+
+
+def _make_bucket(endpoint: str) -> None:
+    login = {name.lower(): value for name, value in S3_LOGIN.items() if name != "AWS_REGION"}
+    client = boto3.client("s3", region_name=S3_LOGIN["AWS_REGION"], endpoint_url=endpoint, **login)
+    client.create_bucket(Bucket=BUCKET)

@@ -1,0 +1,79 @@
+"""`make chaos`: torment imgsvc with seeded faults on each database and report what came of it."""
+
+import argparse
+import asyncio
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from chaos.driver import Result, run
+from chaos.stage import Database
+
+LONGEST_FAULT = 6.0
+DATABASES: tuple[Database, ...] = ("sqlite", "postgres")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Exit code 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", default=secrets.token_hex(3), help="of a run to follow again; else a random one")
+    parser.add_argument("--minutes", type=float, default=3, help="of faults on each database (3)")
+    parser.add_argument("--database", choices=DATABASES, help="only this one")
+    parser.add_argument("--only", default="", metavar="WORD", help="only faults with this word in their name")
+    wanted = parser.parse_args()
+    results = [
+        asyncio.run(
+            run(database, wanted.seed, seconds=60 * wanted.minutes, longest=LONGEST_FAULT, say=say, only=wanted.only)
+        )
+        for database in DATABASES
+        if wanted.database in (None, database)
+    ]
+    console.print(report(results))
+    for result in results:
+        for violation in result.violations:
+            console.print(f"{result.database}: {violation}", style="red", markup=False)
+        if result.kept_in:
+            console.print(f"{result.database}: data and logs are in {result.kept_in}")
+    return int(any(result.violations for result in results))
+
+
+def say(words: str) -> None:
+    console.print(words, markup=False)
+
+
+def report(results: list[Result]) -> Table:
+    table = Table("", show_lines=True)
+    for result in results:
+        table.add_column(result.database, no_wrap=True)
+    rows: dict[str, Callable[[Result], str]] = {
+        "seed": lambda r: r.seed,
+        "seconds": lambda r: f"{r.seconds:.0f}",
+        "faults": lambda r: counted(r.faults),
+        "batches": lambda r: counted(r.orders),
+        "slowest batch": lambda r: f"{r.slowest:.0f} s",
+        "pictures looked at": lambda r: str(r.pictures),
+        "failed for an outage": lambda r: counted(r.excused),
+        "API calls": lambda r: str(r.calls),
+        "repeated": lambda r: counted(r.repeated),
+        "events": lambda r: f"{len(r.events)}, in {sum(event.arrived for event in r.events)} attempts",
+        "violations": lambda r: str(len(r.violations)),
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *(cell(result) for result in results))
+    return table
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """The sum, and a line for each."""
+    lines = (f"{count:5d} {name}" for name, count in Counter(counts).most_common())
+    return "\n".join((str(sum(counts.values())), *lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

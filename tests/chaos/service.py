@@ -1,0 +1,86 @@
+"""`imgsvc up` under a service manager: started again whenever it ends."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import Process
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psutil
+
+from imgsvc.processes import end_with_parent
+from stack import free_port
+
+WORKERS = 2
+
+
+class Service:
+    """Runs from `start` on; its log is `up.log` in `folder`."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = environment | {"IMGSVC_DATA_DIR": str(folder), "IMGSVC_PORT": str(self.port)}
+        self._folder = folder
+        self._may_run = asyncio.Event()
+        self._process: Process | None = None
+        self._keeper = asyncio.create_task(self._keep())
+
+    def start(self) -> None:
+        self._may_run.set()
+
+    async def kill(self) -> None:
+        """As kill -9, and not started again before `start`."""
+        self._may_run.clear()
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def stop(self) -> int | None:
+        """As Ctrl-C, for good; the exit code."""
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._process is None or self._process.returncode is not None:
+            return None
+        self._process.send_signal(signal.SIGINT)
+        return await asyncio.wait_for(self._process.wait(), 60)
+
+    async def ready(self) -> bool:
+        """Whether API, Redis and every worker are there."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            try:
+                answer = await client.get(f"{self.url}/readyz", params={"strict": "true"})
+            except httpx.TransportError:
+                return False
+        return answer.is_success and len(self.children("imgsvc.worker")) == WORKERS
+
+    def children(self, word: str) -> list[psutil.Process]:
+        """The processes of ours that run now with `word` in their command."""
+        if self._process is None or self._process.returncode is not None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            return [child for child in psutil.Process(self._process.pid).children() if word in _command(child)]
+        return []
+
+    async def _keep(self) -> None:
+        with (self._folder / "up.log").open("ab") as log:
+            while await self._may_run.wait():
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "imgsvc", "up", "--workers", str(WORKERS)),
+                    env=self.environment,
+                    cwd=self._folder,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=end_with_parent,
+                )
+                await self._process.wait()
+                await asyncio.sleep(0.3)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return []

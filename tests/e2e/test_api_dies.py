@@ -1,0 +1,99 @@
+"""The API process is killed while it takes an upload in or hands a report out."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from origin_server import OriginServer, picture
+from stack import Stack, until
+
+ROWS = 30_000
+
+
+def api_of(stack: Stack) -> psutil.Process:
+    [process] = stack.children("api")
+    return process
+
+
+async def back_again(stack: Stack, killed: psutil.Process) -> None:
+    """Until the supervisor has started another."""
+
+    async def answers() -> bool:
+        if not [child for child in stack.children("api") if child.pid != killed.pid]:
+            return False
+        return (await stack.client.get("/healthz")).is_success
+
+    await until(answers)
+
+
+def raw_connection(stack: Stack) -> Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    port = urlsplit(str(stack.client.base_url)).port
+    return asyncio.open_connection("127.0.0.1", port)
+
+
+def batches_in(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "imgsvc.db")) as database:
+        return int(database.execute("SELECT count(*) FROM batch").fetchone()[0])
+
+
+def manifest_of(url: str, rows: int) -> str:
+    return "S. No.,Product Name,Input Image Urls\n" + "".join(f"{row},Product {row},{url}\n" for row in range(rows))
+
+
+async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_makes_one_batch(
+    stack: Stack, tmp_path: Path, origin: OriginServer
+) -> None:
+    manifest = manifest_of(origin.serve("/1.jpg", picture()), 1_000).encode()
+    head = (
+        f"POST /v1/batches HTTP/1.1\r\nHost: imgsvc\r\nContent-Type: text/csv\r\nIdempotency-Key: mine\r\n"
+        f"Content-Length: {len(manifest)}\r\n\r\n"
+    )
+    reader, writer = await raw_connection(stack)
+    writer.write(head.encode() + manifest[: len(manifest) // 2])
+    await writer.drain()
+    killed = api_of(stack)
+    killed.kill()
+    assert await answer_of(reader) == b""
+    writer.close()
+    await back_again(stack, killed)
+    assert batches_in(tmp_path) == 0
+
+    headers = {"Content-Type": "text/csv", "Idempotency-Key": "mine"}
+    answers = [await stack.client.post("/v1/batches", content=manifest, headers=headers) for _ in range(2)]
+    assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
+    [batch_id] = {answer.json()["id"] for answer in answers}
+    assert (await stack.finished(batch_id))["status"] == "completed"
+    assert batches_in(tmp_path) == 1
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and_the_next_download_is_whole(
+    stack: Stack, origin: OriginServer
+) -> None:
+    batch_id = await stack.upload(manifest_of(origin.serve("/1.jpg", picture()), ROWS))
+    await stack.finished(batch_id)
+    path = f"/v1/batches/{batch_id}/output.csv"
+    killed = api_of(stack)
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        async with stack.client.stream("GET", path) as answer:
+            pieces = answer.aiter_raw(1_000)
+            await anext(pieces)
+            killed.kill()
+            async for _ in pieces:
+                pass
+    await back_again(stack, killed)
+    report = await stack.client.get(path)
+    assert report.text.count("\r\n") == ROWS + 1

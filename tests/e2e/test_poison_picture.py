@@ -1,0 +1,99 @@
+"""Pictures that bring down whoever decodes them, or never come to an end: their neighbours do not notice."""
+
+import csv
+import io
+import random
+from pathlib import Path
+from typing import Any
+
+import psutil
+from PIL import Image
+
+from origin_server import OriginServer, picture
+from pictures import encoded
+from stack import QUICK, Stack, running_stack, until
+
+NEIGHBOURS = 30
+# Time enough for a slow picture to be caught at work before its lane hands it back.
+UNHURRIED = QUICK | {"IMGSVC_LEASE": "12", "IMGSVC_LANE_LIFETIME": "6", "IMGSVC_JOB_TIMEOUT": "12"}
+
+
+def slow_picture(width: int, height: int) -> bytes:
+    """Noise: as AVIF it costs 0.6 s of the processor for each megapixel."""
+    noise = random.Random(1).randbytes(width * height * 3)
+    return encoded(Image.frombytes("RGB", (width, height), noise), "JPEG", quality=30)
+
+
+def manifest_of(origin: OriginServer, poison: bytes) -> str:
+    """A product for each picture; the poison is in the middle."""
+    pictures = [picture(40 + number, 30) for number in range(NEIGHBOURS)]
+    pictures.insert(NEIGHBOURS // 2, poison)
+    urls = [origin.serve("/poison.jpg" if body is poison else f"/{n}.jpg", body) for n, body in enumerate(pictures)]
+    lines = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
+    return "\n".join(["S. No.,Product Name,Input Image Urls", *lines])
+
+
+async def failed_alone(stack: Stack, batch_id: str, *, detail: str) -> None:
+    """The poison has failed as `worker_crash`, and everything else has succeeded."""
+    batch = await stack.finished(batch_id)
+    assert batch["errors_by_code"] == {"worker_crash": 1}
+    assert (batch["status"], batch["counts"]["assets"]["succeeded"]) == ("completed_with_errors", NEIGHBOURS)
+    report = await stack.client.get(f"/v1/batches/{batch_id}/output.csv", params={"extended": "true"})
+    [row] = [row for row in csv.DictReader(io.StringIO(report.text)) if not row["Output Image Urls"]]
+    assert row["Input Image Urls"].endswith("/poison.jpg")
+    products = await stack.client.get(f"/v1/batches/{batch_id}/products", params={"limit": 100})
+    errors = [asset["error"] for product in products.json()["data"] for asset in product["assets"] if asset["error"]]
+    assert [error["code"] for error in errors] == ["worker_crash"]
+    assert detail in errors[0]["detail"]
+
+
+def in_quarantine(worker: psutil.Process) -> list[psutil.Process]:
+    return [child for child in worker.children() if "imgsvc.adapters.quarantine_child" in child.cmdline()]
+
+
+async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_alone(
+    tmp_path: Path, origin: OriginServer
+) -> None:
+    """No such picture is known: what it would do to the process at work on it is done by hand."""
+    async with running_stack(tmp_path, **UNHURRIED) as stack:
+        [first] = stack.workers()
+        batch_id = await stack.upload(manifest_of(origin, slow_picture(4_000, 3_000)), format="avif")
+
+        async def taken() -> bool:
+            return origin.hits("/poison.jpg") > 0
+
+        await until(taken)
+        first.kill()
+
+        async def at_work_apart() -> Any:
+            children = [child for worker in stack.workers() for child in in_quarantine(worker)]
+            return [child for child in children if child.cpu_times().user > 2]  # its neighbours take milliseconds
+
+        [child] = await until(at_work_apart, within=90)
+        [second] = stack.workers()
+        child.kill()
+        await failed_alone(stack, batch_id, detail="crashed")
+        assert stack.workers() == [second]
+        assert second.pid != first.pid
+
+
+async def test_a_picture_without_end_costs_one_worker_its_life_and_fails_alone(
+    tmp_path: Path, origin: OriginServer
+) -> None:
+    async with running_stack(tmp_path, **UNHURRIED, IMGSVC_CODEC_TIMEOUT="1") as stack:
+        [first] = stack.workers()
+        batch_id = await stack.upload(manifest_of(origin, slow_picture(5_000, 4_000)), format="avif")
+        spent = 0.0
+
+        async def replaced() -> bool:
+            nonlocal spent
+            if first.is_running() and first.status() != psutil.STATUS_ZOMBIE:
+                spent = max(spent, first.cpu_times().user)
+                return False
+            return True
+
+        await until(replaced)
+        assert spent < 8  # the picture takes 12: the worker did not wait for it
+        await failed_alone(stack, batch_id, detail="too long")
+        [second] = stack.workers()
+        assert second.pid != first.pid

@@ -1,0 +1,84 @@
+"""Every process is stopped in turn, as an update does it, while there is work: no request and no image is lost."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from origin_server import OriginServer, picture
+from stack import QUICK, Stack, running_stack, until
+
+IMAGES = 40
+
+
+class Traffic:
+    """Uploads and status reads without a break, each on a connection of its own; one that fails fails the test."""
+
+    def __init__(self, stack: Stack, manifest: str) -> None:
+        self.stack = stack
+        self.manifest = manifest
+        self.batches: list[str] = []
+        self.requests = 0
+
+    async def go_on(self) -> None:
+        while True:
+            async with httpx.AsyncClient(base_url=self.stack.client.base_url, timeout=40, trust_env=False) as client:
+                if self.requests % 10 == 0:
+                    answer = await client.post("/v1/batches", files={"file": ("shop.csv", self.manifest)})
+                    assert answer.status_code == 202, answer.text
+                    self.batches.append(answer.json()["id"])
+                else:
+                    answer = await client.get(f"/v1/batches/{self.batches[-1]}")
+                    assert answer.status_code == 200, answer.text
+                self.requests += 1
+
+    @asynccontextmanager
+    async def flowing(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            flows = [group.create_task(self.go_on()) for _ in range(3)]
+            yield
+            for flow in flows:
+                flow.cancel()
+
+
+async def replaced(stack: Stack, process: psutil.Process, word: str, count: int) -> None:
+    """Ask a process to stop, and wait until as many as before run without it."""
+    process.terminate()
+
+    async def is_replaced() -> bool:
+        pids = [child.pid for child in stack.children(word)]
+        return process.pid not in pids and len(pids) == count
+
+    await until(is_replaced, within=30)
+
+
+@pytest.mark.timeout(180)
+async def test_a_rolling_restart_under_load_loses_no_request_and_no_image(tmp_path: Path, origin: OriginServer) -> None:
+    urls = [origin.serve(f"/{number}.jpg", picture(), delay=0.2) for number in range(IMAGES)]
+    rows = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
+    manifest = "\n".join(["S. No.,Product Name,Input Image Urls", *rows])
+    settings = QUICK | {"IMGSVC_LEASE": "30", "IMGSVC_LANE_LIFETIME": "20", "IMGSVC_JOB_TIMEOUT": "30"}
+    async with running_stack(tmp_path, "--workers", "2", **settings) as stack:
+        traffic = Traffic(stack, manifest)
+        async with traffic.flowing():
+            await until(lambda: _has_more(traffic, 20))
+            for worker in stack.workers():
+                await replaced(stack, worker, "imgsvc.worker", 2)
+            for api in stack.children("api"):
+                await replaced(stack, api, "api", 1)
+            later = traffic.requests + 20
+            await until(lambda: _has_more(traffic, later))
+        for batch_id in traffic.batches:
+            batch = await stack.finished(batch_id)
+            assert batch["counts"]["assets"]["succeeded"] == IMAGES
+    with closing(sqlite3.connect(tmp_path / "imgsvc.db")) as database:
+        assert database.execute("SELECT max(lost), max(attempts) FROM asset").fetchone() == (0, 1)
+
+
+async def _has_more(traffic: Traffic, requests: int) -> bool:
+    return traffic.requests > requests

@@ -1,0 +1,37 @@
+"""Walks through an OpenAPI document."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+Document = dict[str, Any]
+
+
+async def document_of(client: httpx.AsyncClient) -> Document:
+    """The document as the API serves it."""
+    body: Document = (await client.get("/openapi.json")).json()
+    return body
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Method, path and operation."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def nodes(part: Any) -> Iterator[dict[str, Any]]:
+    """Every object below `part`, itself included."""
+    if isinstance(part, dict):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from nodes(inner)
+
+
+def names_in(document: Document, operation: dict[str, Any]) -> set[str]:
+    """The parameters of an operation and the fields of its JSON body."""
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    models = {node["$ref"].rpartition("/")[2] for node in nodes(body) if "$ref" in node}
+    fields = {field for model in models for field in document["components"]["schemas"][model]["properties"]}
+    return fields | {parameter["name"] for parameter in operation.get("parameters", ())}

@@ -1,0 +1,164 @@
+"""What must become of batches, assets and deliveries, in plain Python: the services are compared with it."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from states.pieces import RETENTION, TIDY_AFTER, Asset, Delivery, Ending, Rows, input_bytes, output_bytes
+
+
+@dataclass
+class Batch:
+    hooked: bool
+    assets: list[Asset]
+    expires: datetime
+    round: int = 1
+    begun: bool = False
+    finished: datetime | None = None
+    tidy: datetime | None = None
+    deleted: datetime | None = None
+    emptied: bool = False
+    """Deleted, and nothing but its own row left."""
+    deliveries: dict[int, Delivery] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        return any(asset.open for asset in self.assets)
+
+    def runs(self, round_number: int) -> bool:
+        """Whether this round can still be worked in."""
+        return self.open and not self.deleted and self.round == round_number
+
+    @property
+    def status(self) -> str:
+        count = Counter(asset.status for asset in self.assets)
+        if self.open:
+            return "processing" if self.begun else "pending"
+        if count["cancelled"]:
+            return "cancelled"
+        if not count["failed"]:
+            return "completed"
+        return "completed_with_errors" if count["succeeded"] else "failed"
+
+    def claim(self, token: str, most: int, now: datetime) -> list[int]:
+        takeable = [(asset.due, at) for at, asset in enumerate(self.assets) if asset.open and asset.due <= now]
+        taken = [at for _, at in sorted(takeable) if self.assets[at].claim != token][:most]
+        for at in taken:
+            self.assets[at].take(token, now)
+        self.begun = self.begun or bool(taken)
+        return taken
+
+    def settle(self, token: str, endings: Mapping[int, Ending], now: datetime) -> None:
+        for at, ending in endings.items():
+            if self.assets[at].open and self.assets[at].claim == token:
+                self.assets[at].settle(ending, now)
+        self.end_if_nothing_is_open(now)
+
+    def cancel(self, now: datetime) -> None:
+        for asset in self.assets:
+            if asset.open:
+                asset.status, asset.claim, asset.code = "cancelled", None, "cancelled"
+        self.end_if_nothing_is_open(now)
+
+    def end_if_nothing_is_open(self, now: datetime) -> None:
+        if not self.open:
+            self.finished, self.expires, self.tidy = now, now + RETENTION, now + TIDY_AFTER
+            if self.hooked:
+                assert self.round not in self.deliveries, "a round ends once"
+                self.deliveries[self.round] = Delivery(now)
+
+    def to_retry(self, codes: Collection[str]) -> list[Asset]:
+        if self.open or self.status == "cancelled":
+            return []
+        failed = [asset for asset in self.assets if asset.status == "failed" and asset.code != "invalid_url"]
+        return [asset for asset in failed if not codes or asset.code in codes]
+
+    def retry(self, codes: Collection[str], now: datetime) -> None:
+        for asset in self.to_retry(codes):
+            asset.status, asset.code, asset.attempts, asset.due = "pending", None, 0, now
+            asset.lost = min(asset.lost, 1)
+        self.round, self.begun = self.round + 1, False
+        self.finished, self.tidy, self.expires = None, None, now + RETENTION
+
+    def delete(self, now: datetime) -> None:
+        """Nobody sees it any more, nothing more is announced."""
+        self.deleted = self.tidy = now
+        for delivery in self.deliveries.values():
+            delivery.status = "exhausted" if delivery.status == "pending" else delivery.status
+
+    def leftovers(self, files: Mapping[str, datetime], now: datetime) -> tuple[set[str], bool]:
+        """What tidying it now removes of its `files`, given with their age, and whether that is all."""
+        if self.deleted:
+            return set(files), True
+        unnamed = files.keys() - self.named()
+        old = {key for key in unnamed if files[key] < now - TIDY_AFTER / 2}
+        return old, old == unnamed
+
+    def tidied(self, seen: datetime, now: datetime, *, is_tidy: bool) -> bool:
+        """It was tidied because it was `seen` to be due; True when its row goes too."""
+        if self.tidy != seen:
+            return False
+        if self.deleted:
+            self.emptied, self.tidy = True, self.deleted + TIDY_AFTER
+            return self.tidy <= now
+        self.tidy = None if is_tidy else now + TIDY_AFTER
+        return False
+
+    def named(self) -> set[str]:
+        return {asset.key for asset in self.assets if asset.key}
+
+    def rows(self) -> Rows:
+        """Everything that can be seen of it, in the shape of `states.seen.look`."""
+        if self.emptied:
+            return {"tidy": self.tidy, "deleted": self.deleted}
+        count = Counter(asset.status for asset in self.assets)
+        done = [asset.key for asset in self.assets if asset.key]
+        return {
+            "status": self.status,
+            "round": self.round,
+            "total": len(self.assets),
+            **{status: count[status] for status in ("processing", "succeeded", "failed", "cancelled")},
+            "errors": dict(Counter(asset.code for asset in self.assets if asset.status == "failed")),
+            "bytes": (sum(map(input_bytes, done)), sum(map(output_bytes, done))),
+            "dates": (self.finished, self.expires, self.tidy, self.deleted),
+            "assets": [asset.rows() for asset in self.assets],
+            "deliveries": {number: delivery.rows() for number, delivery in self.deliveries.items()},
+        }
+
+
+@dataclass
+class Model:
+    """Every batch that has a row."""
+
+    batches: dict[str, Batch] = field(default_factory=dict)
+
+    def with_due_assets(self, now: datetime) -> set[str]:
+        found = {name: [a for a in batch.assets if a.open and a.due <= now] for name, batch in self.batches.items()}
+        return {name for name, due in found.items() if due}
+
+    def due_deliveries(self, now: datetime) -> dict[tuple[str, int], int]:
+        """The attempts made at each, by batch and round."""
+        kept = {name: batch.deliveries for name, batch in self.batches.items() if not batch.emptied}
+        every = {(name, number): delivery for name, of in kept.items() for number, delivery in of.items()}
+        return {key: d.attempts for key, d in every.items() if d.status == "pending" and d.due <= now}
+
+    def ahead(self, now: datetime) -> list[datetime]:
+        """When something will be due that is not yet."""
+        assets = [asset.due for batch in self.batches.values() for asset in batch.assets if asset.open]
+        deliveries = [each.due for batch in self.batches.values() for each in batch.deliveries.values()]
+        ends = [at for batch in self.batches.values() for at in (batch.tidy, batch.expires) if at]
+        return [at for at in assets + deliveries + ends if at > now]
+
+    def untidy(self, now: datetime) -> set[str]:
+        return {name for name, batch in self.batches.items() if batch.tidy and batch.tidy <= now}
+
+    def expire(self, now: datetime) -> None:
+        """Delete what is too old; what still announces its end is kept."""
+        for batch in self.batches.values():
+            announcing = any(delivery.status == "pending" for delivery in batch.deliveries.values())
+            if batch.finished and batch.expires <= now and not batch.deleted and not announcing:
+                batch.delete(now)
+
+    def rows(self) -> dict[str, Rows]:
+        return {name: batch.rows() for name, batch in self.batches.items()}

@@ -1,0 +1,220 @@
+"""Every verb, played by the services on a database and by the model; after each of them both must look the same."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from batches_at_hand import NotedQueue, manifest
+from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.domain.manifest import DEFAULT_LIMITS
+from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
+from imgsvc.services import cancelling, deliveries, retrying, submitting, sweeping, tidying
+from imgsvc.services.deliveries import Posting
+from imgsvc.services.turns import HostTurns
+from imgsvc.services.uploading import Upload
+from stack import SECRET
+from states.doubles import Died, Meanwhile, Reply
+from states.model import Batch
+from states.pieces import LEASE, RETENTION, SCHEDULE, TIDY_AFTER, Asset, Delivery
+from states.runs import AFTERCARE, Runs
+from states.seen import look
+
+HOOK = "http://shop.example/hook"
+FOREVER = 1_000
+"""Seconds after which everything is due that a test has postponed."""
+
+
+@contextmanager
+def refused(refusal: type[Exception] | None) -> Iterator[None]:
+    """What is in the block is refused with it; None: it is not."""
+    if refusal is None:
+        yield
+    else:
+        with pytest.raises(refusal):
+            yield
+
+
+class Play(Runs):
+    """The verbs of clients, and what goes on by itself."""
+
+    async def submit(self, good: int, bad: int, *, hooked: bool) -> str:
+        urls = [f"http://shop.example/{n}.jpg" for n in range(good)] + [f"ftp://shop.example/{n}" for n in range(bad)]
+        submitted = await submitting.submit(
+            Upload(manifest(urls), on_invalid="skip", webhook_url=HOOK if hooked else None),
+            api_key_id=LOCAL_KEY,
+            sessions=self.sessions,
+            queue=NotedQueue(),
+            aftercare=AFTERCARE,
+            clock=self.clock,
+            limits=DEFAULT_LIMITS,
+        )
+        now = self.clock()
+        assets = [Asset(now) for _ in range(good)] + [Asset(now, "failed", code="invalid_url") for _ in range(bad)]
+        batch = self.model.batches[submitted.batch.id] = Batch(hooked, assets, now + RETENTION)
+        batch.end_if_nothing_is_open(now)
+        self.names.append(submitted.batch.id)
+        return submitted.batch.id
+
+    async def cancel(self, name: str) -> None:
+        batch = self.visible(name)
+        refusal = NotFound if batch is None else None if batch.open else BatchFinished
+        with refused(refusal):
+            await cancelling.cancel(
+                name,
+                api_key_id=LOCAL_KEY,
+                sessions=self.sessions,
+                queue=NotedQueue(),
+                aftercare=AFTERCARE,
+                clock=self.clock,
+            )
+        if batch and not refusal:
+            batch.cancel(self.clock())
+
+    async def retry(self, name: str, *codes: str) -> None:
+        batch = self.visible(name)
+        refusal: type[Exception] | None = NotFound
+        if batch:
+            refusal = BatchNotFinished if batch.open else None if batch.to_retry(codes) else NothingToRetry
+        with refused(refusal):
+            await retrying.retry(
+                name,
+                codes=codes,
+                api_key_id=LOCAL_KEY,
+                sessions=self.sessions,
+                queue=NotedQueue(),
+                aftercare=AFTERCARE,
+                clock=self.clock,
+            )
+        if batch and not refusal:
+            batch.retry(codes, self.clock())
+
+    async def delete(self, name: str) -> None:
+        batch, now = self.visible(name), self.clock()
+        refusal = NotFound if batch is None else BatchNotFinished if batch.open else None
+        with refused(refusal):
+            await tidying.delete(
+                name,
+                api_key_id=LOCAL_KEY,
+                sessions=self.sessions,
+                inventory=self.shelf,
+                queue=NotedQueue(),
+                clock=self.clock,
+                tidy_after=TIDY_AFTER,
+                patience=FOREVER,
+            )
+        if batch and not refusal:
+            batch.delete(now)
+            if not self.shelf.away:
+                batch.tidied(now, now, is_tidy=True)
+
+    # -- what goes on by itself ---------------------------------------------------------------------------------------
+
+    async def sweep(self) -> None:
+        """It wakes exactly what is due."""
+        queue, now = NotedQueue(), self.clock()
+        await sweeping.sweep(sessions=self.sessions, queue=queue, clock=self.clock)
+        due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
+        assert sorted(queue.lanes) == sorted(self.model.with_due_assets(now))
+        assert sorted(queue.deliveries) == sorted((event, attempt, None) for event, attempt in due.items())
+        assert sorted(queue.tidyings) == sorted(self.model.untidy(now))
+
+    async def expire(self) -> None:
+        await sweeping.expire(sessions=self.sessions, clock=self.clock)
+        self.model.expire(self.clock())
+
+    async def tidy(self, name: str, meanwhile: Meanwhile | None = None) -> None:
+        """Tidy; `meanwhile` happens when it is known what is to be removed, or that nothing is."""
+        batch, now = self.model.batches.get(name), self.clock()
+        seen = batch.tidy if batch and batch.tidy and batch.tidy <= now else None
+        leftovers, is_tidy = batch.leftovers(self.shelf.folder(name), now) if batch and seen else (set(), True)
+        self.shelf.removals, self.shelf.meanwhile = [], meanwhile
+        with refused(StorageError if self.shelf.away and seen else None):
+            await tidying.tidy(
+                name, sessions=self.sessions, inventory=self.shelf, clock=self.clock, tidy_after=TIDY_AFTER
+            )
+        self.shelf.meanwhile = None
+        if batch and seen and not self.shelf.away:
+            assert set(self.shelf.removals) == leftovers
+            if batch.tidied(seen, now, is_tidy=is_tidy):
+                del self.model.batches[name]
+
+    async def deliver(self, name: str, number: int, reply: Reply, meanwhile: Meanwhile | None = None) -> None:
+        """One attempt; `meanwhile` happens while it is being posted."""
+        delivery, now = self._delivery(name, number), self.clock()
+        due = delivery is not None and delivery.status == "pending" and delivery.due <= now
+        before, posted = delivery.attempts if delivery else 0, len(self.receiver.posted)
+        if delivery and due:
+            delivery.due = now + LEASE
+        self.receiver.reply, self.receiver.meanwhile = reply, meanwhile
+        with refused(Died if due and reply == "death" else None):
+            await deliveries.deliver(
+                self.events[name, number],
+                sessions=self.sessions,
+                posting=Posting(self.receiver, HostTurns(), SCHEDULE, (SECRET,)),
+                queue=NotedQueue(),
+                clock=self.clock,
+            )
+        self.receiver.meanwhile = None
+        assert self.receiver.posted[posted : posted + 1] == ([self.events[name, number]] if due else [])
+        delivery = self._delivery(name, number)
+        told = due and reply != "death" and delivery is not None
+        if delivery and told and delivery.status == "pending" and delivery.attempts == before:
+            delivery.attempted(reply, self.clock())
+            self._spread(name, number, delivery)
+
+    def _spread(self, name: str, number: int, delivery: Delivery) -> None:
+        """The schedule is spread by 10 %, by chance: from here on the model has the true time."""
+        due = look(self.engine)[name].deliveries[number]["due_at"]
+        if delivery.status == "pending":
+            wait = delivery.due - self.clock()
+            assert 0.9 * wait <= due - self.clock() <= 1.1 * wait
+            delivery.due = due
+
+    async def redeliver(self, name: str, number: int) -> None:
+        delivery = self._delivery(name, number) if self.visible(name) else None
+        with refused(None if delivery else NotFound):
+            await deliveries.redeliver(
+                self.events[name, number],
+                api_key_id=LOCAL_KEY,
+                sessions=self.sessions,
+                queue=NotedQueue(),
+                clock=self.clock,
+            )
+        if delivery:
+            delivery.status, delivery.due, delivery.since = "pending", self.clock(), delivery.attempts
+
+    # -- all the way --------------------------------------------------------------------------------------------------
+
+    async def play_on(self) -> None:
+        """To the end: all that is open can be claimed and succeeds, every event is delivered, then all is removed."""
+        self.shelf.away = False
+        self.clock.forward(FOREVER)
+        for name, batch in self.model.batches.items():
+            if batch.open:
+                await self.flush(name, "the last", claim=100)
+                await self.compare()
+                await self.flush(name, "the last", ["succeed a"] * 100)
+                await self.compare()
+            assert not batch.open
+        while due := self.model.due_deliveries(self.clock()):
+            for name, number in due:
+                await self.deliver(name, number, 200)
+            self.clock.forward(FOREVER)
+        await self.compare()
+        await self._outlive()
+
+    async def _outlive(self) -> None:
+        names = list(self.model.batches)
+        for wait in (RETENTION, TIDY_AFTER):
+            self.clock.forward(wait.total_seconds())
+            await self.expire()
+            for name in names:
+                await self.tidy(name)
+            await self.compare()
+        assert not self.model.batches
+        assert not [key for name in names for key in self.shelf.folder(name)]
+
+    def _delivery(self, name: str, number: int) -> Delivery | None:
+        batch = self.model.batches.get(name)
+        return None if batch is None or batch.emptied else batch.deliveries[number]

@@ -1,0 +1,128 @@
+"""Batches as the database has them at one moment, and what may lie between two such moments."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlmodel import SQLModel
+
+from imgsvc.domain.status import (
+    ASSET_MOVES,
+    BATCH_MOVES,
+    DELIVERY_MOVES,
+    OPEN_ASSET,
+    OPEN_BATCH,
+    AssetStatus,
+    BatchStatus,
+    DeliveryStatus,
+    Moves,
+)
+from states.pieces import Rows
+
+SHOWN = ("status", "round", "processing", "succeeded", "failed", "cancelled", "deleted_at")
+"""What clients are told has changed, by the batch's version."""
+
+
+@dataclass
+class Seen:
+    """The rows of one batch; assets by position, deliveries by round, the numbers of attempts by delivery id."""
+
+    batch: Rows
+    assets: dict[int, Rows] = field(default_factory=dict)
+    deliveries: dict[int, Rows] = field(default_factory=dict)
+    attempts: dict[str, list[int]] = field(default_factory=dict)
+    products: int = 0
+
+    def rows(self) -> Rows:
+        """In the shape of `states.model.Batch.rows`."""
+        batch = self.batch
+        if batch["deleted_at"] and not (self.products or self.assets or self.deliveries):
+            return {"tidy": batch["tidy_at"], "deleted": batch["deleted_at"]}
+        same = ("status", "round", "processing", "succeeded", "failed", "cancelled", "errors")
+        return {
+            **{name: batch[name] for name in same},
+            "total": batch["asset_count"],
+            "bytes": (batch["input_bytes"], batch["output_bytes"]),
+            "dates": tuple(batch[f"{name}_at"] for name in ("finished", "expires", "tidy", "deleted")),
+            "assets": [_asset(self.assets[at]) for at in sorted(self.assets)],
+            "deliveries": {number: _delivery(row) for number, row in self.deliveries.items()},
+        }
+
+
+def _asset(row: Rows) -> Rows:
+    [rendition] = row["renditions"] or [None]
+    return {
+        **{name: row[name] for name in ("status", "claim", "attempts", "lost")},
+        "due": row["due_at"] if row["status"] in OPEN_ASSET else None,
+        "code": row["error_code"],
+        "key": rendition["key"] if rendition else None,
+    }
+
+
+def _delivery(row: Rows) -> Rows:
+    due = row["due_at"] if row["status"] == DeliveryStatus.PENDING else None
+    return {"status": row["status"], "attempts": row["attempts"], "since": row["schedule_from"], "due": due}
+
+
+def look(engine: sa.Engine) -> dict[str, Seen]:
+    """Every batch that has a row."""
+    with engine.connect() as connection:
+
+        def every(table: str) -> list[Rows]:
+            return [dict(row) for row in connection.execute(sa.select(SQLModel.metadata.tables[table])).mappings()]
+
+        seen = {row["id"]: Seen(row) for row in every("batch")}
+        for row in every("asset"):
+            seen[row["batch_id"]].assets[row["position"]] = row
+        for row in every("product"):
+            seen[row["batch_id"]].products += 1
+        owners = {}
+        for row in every("delivery"):
+            owners[row["id"]] = seen[row["batch_id"]]
+            owners[row["id"]].deliveries[row["round"]] = row
+        for row in every("delivery_attempt"):
+            owners[row["delivery_id"]].attempts.setdefault(row["delivery_id"], []).append(row["number"])
+    return seen
+
+
+# -- what holds at any moment -----------------------------------------------------------------------------------------
+
+
+def consistent(seen: Seen) -> None:
+    """The counters are those of the rows, and what has ended was announced once for each round."""
+    batch, statuses = seen.batch, [asset["status"] for asset in seen.assets.values()]
+    if batch["deleted_at"]:
+        return
+    assert (batch["asset_count"], batch["product_count"]) == (len(seen.assets), seen.products)
+    for status in (AssetStatus.PROCESSING, AssetStatus.SUCCEEDED, AssetStatus.FAILED, AssetStatus.CANCELLED):
+        assert batch[status] == statuses.count(status)
+    assert (batch["status"] in OPEN_BATCH) == any(status in OPEN_ASSET for status in statuses)
+    ended = range(1, batch["round"] + (batch["status"] not in OPEN_BATCH))
+    assert sorted(seen.deliveries) == (list(ended) if batch["webhook_url"] else [])
+    for delivery in seen.deliveries.values():
+        assert sorted(seen.attempts.get(delivery["id"], [])) == list(range(1, delivery["attempts"] + 1))
+
+
+# -- what may lie between two moments ---------------------------------------------------------------------------------
+
+
+def followed(before: Seen, after: Seen) -> None:
+    """Statuses moved as the tables of moves allow, what had succeeded stayed, and the version tells of every change."""
+    may_move(BATCH_MOVES, BatchStatus, before.batch, after.batch)
+    for at, asset in after.assets.items():
+        may_move(ASSET_MOVES, AssetStatus, before.assets[at], asset)
+        if before.assets[at]["status"] == AssetStatus.SUCCEEDED:
+            assert asset == before.assets[at]
+    for number, delivery in before.deliveries.items():
+        if now := after.deliveries.get(number):
+            may_move(DELIVERY_MOVES, DeliveryStatus, delivery, now)
+            assert (now["id"], now["body"]) == (delivery["id"], delivery["body"])
+    if any(before.batch[name] != after.batch[name] for name in SHOWN):
+        assert after.batch["version"] > before.batch["version"]
+    assert after.batch["deleted_at"] or len(after.assets) == len(before.assets)
+
+
+def may_move(moves: Moves[Any], statuses: type[StrEnum], before: Rows, after: Rows) -> None:
+    source, target = statuses(before["status"]), statuses(after["status"])
+    assert source == target or source in moves[target], f"{source} became {target}"
