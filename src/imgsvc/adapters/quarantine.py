@@ -1,10 +1,11 @@
 """Quarantine: pictures that a worker died with are decoded in processes that nobody else works in."""
 
 import asyncio
+import os
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,8 +53,10 @@ class _Child:
         self.kill()
 
     def kill(self) -> None:
+        """Not by `process.kill()`: that asks first whether it has ended, and so takes the exit code from asyncio."""
         if self.alive:
-            self.process.kill()
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGKILL)
 
     def retire(self) -> None:
         self.pipes[0].close()  # it ends by itself
