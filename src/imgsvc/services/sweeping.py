@@ -43,6 +43,7 @@ async def expire(*, sessions: Sessions, clock: Clock) -> None:
     if not expired and not outdated:  # nearly always: no write lock for nothing
         return
     async with sessions.write() as session:
+        expired = await deletions.expired(session, now)  # one may have been retried meanwhile
         hidden = await deletions.hide(session, expired, now)
         await uploads.forget(session, now - KEPT)
     log.info("batches_expired", batches=hidden)
