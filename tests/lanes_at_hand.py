@@ -8,11 +8,15 @@ from typing import Any
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.domain.specs import Spec
 from imgsvc.services import flushing, lanes
 from imgsvc.services.assets import Workshop
-from imgsvc.services.lanes import LanePolicy
+from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.outcomes import Outcome
 from imgsvc.services.ports import LaneQueue
+from imgsvc.services.reuse import ReuseHashes
+from imgsvc.services.wishes import Wish
 
 LEASE = 60.0
 
@@ -37,6 +41,12 @@ async def work(
         policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
+
+
+def wish(batch_id: str) -> Wish:
+    """The plainest."""
+    specs = [Spec()]
+    return Wish(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
 
 async def flush(

@@ -23,13 +23,14 @@ OURS = [
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "config.py": 225,
-    "errors.py": 320,
+    "errors.py": 325,
+    "api/problems.py": 215,
     "api/schemas.py": 210,
-    "db/tables.py": 210,
+    "db/tables.py": 220,
     "domain/manifest.py": 240,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra
-CATCHES_EVERYTHING = {"services/assets.py", "worker/jobs.py"}  # the top of an asset's work, the top of a job
+CATCHES_EVERYTHING = {"api/watcher.py", "services/assets.py", "worker/jobs.py"}  # the tops of what nobody waits for
 
 
 def tree(path: Path) -> ast.Module:

@@ -16,13 +16,14 @@ from imgsvc.domain.images import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest import ManifestLimits
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.assets import RetryPolicy, Workshop
+from imgsvc.services.assets import Workshop
+from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
 from imgsvc.services.deliveries import Posting
 from imgsvc.services.fairness import FairGate
 from imgsvc.services.finishing import Aftercare
-from imgsvc.services.lanes import LanePolicy
+from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.links import Links
 from imgsvc.services.pacing import HostPacer
 from imgsvc.services.turns import HostTurns

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     job_timeout: Seconds = Field(60, description="Seconds after which a job is abandoned; at least the lease")
     sweep_interval: int = Field(15, ge=1, le=60, description="Seconds between two sweeps")
     drain_timeout: Seconds = Field(20, description="Seconds that a process may take to stop")
-    webhook_timeout: Seconds = Field(15, description="Seconds that one webhook attempt may take")
+    webhook_timeout: Seconds = Field(15, le=45, description="Seconds that one webhook attempt may take")
     webhook_schedule: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode] = Field(
         WEBHOOK_SCHEDULE,
         min_length=1,
@@ -161,6 +161,10 @@ class Settings(BaseSettings):
             raise ValueError("needed: IMGSVC_LANE_LIFETIME < 5/6 of IMGSVC_LEASE < IMGSVC_JOB_TIMEOUT")
         if not self.total_timeout < self.lease * 5 / 6:
             raise ValueError("needed: IMGSVC_TOTAL_TIMEOUT < 5/6 of IMGSVC_LEASE")
+        if not self.webhook_timeout < self.job_timeout * 5 / 6:
+            raise ValueError("needed: IMGSVC_WEBHOOK_TIMEOUT < 5/6 of IMGSVC_JOB_TIMEOUT")
+        if not self.max_image_bytes <= self.quarantine_bytes / 4:
+            raise ValueError("needed: IMGSVC_MAX_IMAGE_BYTES <= 1/4 of IMGSVC_QUARANTINE_BYTES")
         return self
 
     @model_validator(mode="after")

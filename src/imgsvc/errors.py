@@ -19,6 +19,7 @@
     │   ├── WorkerCrash           the workers that tried it died
     │   └── InternalError         a fault of ours that nobody foresaw
     ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
+    ├── Unchanged                 the origin still has the image that was asked about
     ├── LeftAtWork                the picture is still being worked on, and nobody waits for it any more
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
@@ -258,7 +259,7 @@ class Cancelled(AssetError):
 
 class WorkerCrash(AssetError):
     code = "worker_crash"
-    sentence = "Processing this picture crashed repeatedly, so it was given up."
+    sentence = "Processing this picture crashed or was not finished in time again and again, so it was given up."
 
 
 class InternalError(AssetError):
@@ -275,6 +276,12 @@ class NoRoom(ImgsvcError):
     def __init__(self, size: int) -> None:
         super().__init__(f"no room for {size} bytes")
         self.size = size
+
+
+class Unchanged(ImgsvcError):
+    """Not an error: the origin says that its image is still the one that was asked about."""
+
+    code = "unchanged"
 
 
 class LeftAtWork(ImgsvcError):

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from structlog.testing import capture_logs
 
 from imgsvc.api import problems
-from imgsvc.errors import DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, NotFound
 
 
 def app_that_breaks(error: Exception) -> FastAPI:
@@ -30,7 +30,11 @@ def app_that_breaks(error: Exception) -> FastAPI:
 
 @pytest.mark.parametrize(
     ("error", "event", "with_traceback"),
-    [(DatabaseUnavailable("away"), "answer_cut_off", False), (ZeroDivisionError(), "request_broke", True)],
+    [
+        (DatabaseUnavailable("away"), "answer_cut_off", False),
+        (NotFound("deleted meanwhile"), "answer_cut_off", False),
+        (ZeroDivisionError(), "request_broke", True),
+    ],
 )
 async def test_it_is_cut_off_and_the_log_has_a_traceback_only_for_a_fault_of_ours(
     error: Exception, event: str, with_traceback: bool

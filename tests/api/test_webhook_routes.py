@@ -180,6 +180,12 @@ async def test_an_address_that_may_not_be_called_is_refused(client: httpx.AsyncC
     assert (error["column"], error["code"]) == ("url", code)
 
 
+@pytest.mark.parametrize("body", [b'{"url": "http://x/\\ud800"}', b'{"\\ud800": 1}'])
+async def test_what_is_no_text_is_quoted_with_question_marks(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post("/v1/webhooks/test", content=body, headers={"Content-Type": "application/json"})
+    assert "?" in str(problem(answer, 422)["errors"])
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"url": 7}', b'{"url": "http://127.0.0.1/", "method": "GET"}'])
 async def test_a_body_that_says_nothing_or_too_much_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}

@@ -1,13 +1,17 @@
-"""A short run of `make chaos`: the faults of one seed, on SQLite."""
+"""A short run of `make chaos` on each database: the faults of one seed."""
+
+import pytest
 
 from chaos.driver import run
+from chaos.stage import Database
 
 SEED = "short"
 
 
-async def test_nothing_is_lost_whatever_dies() -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+async def test_nothing_is_lost_whatever_dies(database: Database) -> None:
     said: list[str] = []
-    result = await run("sqlite", SEED, seconds=15, longest=2, say=said.append)
+    result = await run(database, SEED, seconds=15, longest=2, say=said.append)
     assert result.violations == [], "\n".join([*said, result.kept_in])
     assert sum(result.faults.values()) >= 10
     assert result.pictures > 0

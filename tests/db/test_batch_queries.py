@@ -160,6 +160,17 @@ async def test_due_deliveries_come_with_their_attempts_the_longest_due_first(ses
         assert list(await deliveries.due(session, NOW, limit=1)) == [("evt_1", 1)]
 
 
+async def test_thousands_that_wait_for_one_host_hide_no_other(sessions: Sessions) -> None:
+    await store(sessions, *[batch_row(f"bat_{number}", NOW) for number in range(6)])
+    for number in range(5):
+        url, due_at = f"http://down.example/hook?order={number}", NOW - timedelta(seconds=100 - number)
+        await store(sessions, delivery_row(f"evt_{number}", f"bat_{number}", due_at, url=url, host="down.example"))
+    await store(sessions, delivery_row("evt_well", "bat_5", NOW, url="http://well.example/", host="well.example"))
+    async with sessions.read() as session:
+        due = await deliveries.due(session, NOW, limit=3, each=2)
+    assert [delivery_id for delivery_id, _ in due] == ["evt_0", "evt_1", "evt_well"]
+
+
 async def test_a_round_of_a_batch_is_announced_once(sessions: Sessions, delivery: Delivery) -> None:
     with pytest.raises(Exception, match=r"uq_delivery_batch_id_round|UNIQUE"):
         await store(sessions, delivery_row("evt_2", "bat_1", NOW))

@@ -29,7 +29,7 @@ async def claim(
     sessions: Sessions, *, token: str = "mine", now: datetime = NOW, limit: int = 100, batch_id: str = "bat_1"
 ) -> Claims:
     async with sessions.write() as session:
-        return await queries.claim(session, batch_id, token=token, now=now, until=now + LEASE, limit=limit)
+        return await queries.claim(session, batch_id, token=token, at_work=(), now=now, until=now + LEASE, limit=limit)
 
 
 def positions(claims: Claims) -> list[int]:

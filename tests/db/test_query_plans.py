@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from batches_at_hand import asset_row, batch_row, delivery_row, store
 from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches, claims, deletions, deliveries
+from imgsvc.db.queries import assets, batches, claims, deletions, deliveries, reuse
 
 pytestmark = ONLY_SQLITE
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -53,7 +53,7 @@ async def shop(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     ("question", "index"),
     [
-        (lambda s: claims.claim(s, "bat_1", token="t", now=NOW, until=NOW, limit=64), "ix_asset_open"),
+        (lambda s: claims.claim(s, "bat_1", token="t", at_work=[3, 5], now=NOW, until=NOW, limit=64), "ix_asset_open"),
         (lambda s: claims.any_due(s, "bat_1", NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
@@ -86,3 +86,9 @@ async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Se
 async def test_rows_are_found_by_their_key_and_no_table_is_scanned(sessions: Sessions, question: Question) -> None:
     steps = await plan(sessions, question)
     assert all(step.startswith("SEARCH") for step in steps), steps
+
+
+async def test_what_was_made_before_is_found_by_its_name(sessions: Sessions) -> None:
+    steps = await plan(sessions, lambda s: reuse.known(s, ["a" * 64, "b" * 64]))
+    assert sum("SEARCH asset USING" in step and "ix_asset_reuse" in step for step in steps) == 2, steps
+    assert not any("SCAN asset" in step or "SCAN batch" in step for step in steps), steps

@@ -9,7 +9,8 @@ import pytest
 from audits_at_hand import Shop, opened
 from batches_at_hand import HandClock, NotedQueue
 from imgsvc.bootstrap import Resources, open_workshop
-from imgsvc.services.assets import RetryPolicy, Workshop
+from imgsvc.services.assets import Workshop
+from imgsvc.services.backoff import RetryPolicy
 from origin_server import OriginServer, WebhookListener
 
 

@@ -204,19 +204,33 @@ async def due(parts: Resources, queue: NotedQueue) -> Sequence[str]:
     return [delivery_id for delivery_id, _, _ in queue.deliveries]
 
 
-async def test_the_thousands_that_wait_for_one_endpoint_do_not_hide_the_others(
+async def test_the_thousands_that_wait_for_one_host_do_not_hide_the_others(
     parts: Resources, queue: NotedQueue, clock: HandClock
 ) -> None:
     await store(parts.sessions, batch_row("bat_1", clock(), status="failed"))
     long_due = clock() - timedelta(days=1)
     down = [
-        delivery_row(f"evt_down_{n:04}", "bat_1", long_due + timedelta(seconds=n), round=n, url="http://down.example/")
+        delivery_row(f"evt_down_{n:04}", "bat_1", long_due + timedelta(seconds=n), round=n, host="down.example")
         for n in range(1_200)
     ]
     just = clock() - timedelta(minutes=1)
     well = [
-        delivery_row(f"evt_{n}", "bat_1", just + timedelta(seconds=n), round=2_000 + n, url=f"http://{n}.example/")
+        delivery_row(f"evt_{n}", "bat_1", just + timedelta(seconds=n), round=2_000 + n, host=f"{n}.example")
         for n in range(2)
     ]
     await store(parts.sessions, *down, *well)
     assert await due(parts, queue) == [*(each.id for each in down[:100]), *(each.id for each in well)]
+
+
+async def test_a_redelivery_asked_for_while_an_attempt_succeeds_is_made_too(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    delivery = await announced(parts, listener.url("/hook"))
+    delivery = await deliver(
+        parts, delivery, queue=queue, endpoint=Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+    )
+    assert (delivery.status, delivery.attempts) == ("pending", 1)
+    delivery = await deliver(parts, delivery, queue=queue)
+    assert (delivery.status, delivery.attempts) == ("delivered", 2)
+    assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
+    assert len(listener.requests) == 2

@@ -15,12 +15,14 @@ from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
-from imgsvc.services.assets import RetryPolicy, Workshop
+from imgsvc.services.assets import Workshop
+from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
 from imgsvc.services.watchdog import Watchdog
-from lanes_at_hand import LEASE, flush, until, work
+from lanes_at_hand import LEASE, flush, until, wish, work
 from origin_server import OriginServer, picture
 from pictures import photo_jpeg
+from verbs_at_hand import succeeded
 
 
 async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
@@ -243,9 +245,23 @@ async def test_attempts_that_failed_before_a_hand_back_still_count(
     batch = await submitted(parts, [origin.url("/status/500")])
     [asset] = await flush(batch.id, parts, token="mine", claim=1)
     retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
-    making = asyncio.create_task(replace(workshop, retries=retries).make(asset, batch_id=batch.id, specs=[Spec()]))
+    making = asyncio.create_task(replace(workshop, retries=retries).make(asset, wish(batch.id)))
     await until(lambda: origin.hits("/status/500") >= 4)
     making.cancel()
     outcome = await making
     assert isinstance(outcome, Postponed)
     assert outcome.attempts >= 3  # all but the one under way
+
+
+async def test_a_run_never_takes_what_it_has_at_work_although_another_had_it_and_handed_it_back(
+    parts: Resources, origin: OriginServer, clock: HandClock
+) -> None:
+    batch = await submitted(parts, [origin.url("/1.jpg"), origin.url("/2.jpg")])
+    [old] = await flush(batch.id, parts, token="mine", claim=1)
+    clock.forward(LEASE)
+    taken = await flush(batch.id, parts, token="another", claim=2)
+    given_back = [Postponed(asset, 0, clock()) for asset in taken if asset.position == old.position]
+    await flush(batch.id, parts, token="another", outcomes=given_back)
+    assert await flush(batch.id, parts, token="mine", claim=2, at_work=[old.position]) == []
+    await flush(batch.id, parts, token="mine", outcomes=[succeeded(batch.id, old)])
+    assert (await exact(parts.sessions, batch.id)).status == "processing"

@@ -9,10 +9,11 @@ import pytest
 
 from batches_at_hand import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.services.assets import RetryPolicy, Workshop
+from imgsvc.services.assets import Workshop
+from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.fairness import FairGate
 from imgsvc.services.pacing import HostPacer
-from imgsvc.services.ports import Fetched, Room
+from imgsvc.services.ports import Fetched, Room, Validators
 from lanes_at_hand import work
 from origin_server import OriginServer, picture
 from pictures import decoded
@@ -153,10 +154,10 @@ class StumblingOrigin:
     def __init__(self, parts: Resources, url: str) -> None:
         self._outbound, self._url = parts.outbound, url
 
-    async def fetch(self, url: str, room: Room) -> Fetched:
+    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
         if url == self._url:
             raise ZeroDivisionError
-        return await self._outbound.fetch(url, room)
+        return await self._outbound.fetch(url, room, known)
 
 
 async def test_a_fault_of_ours_fails_one_asset_and_its_neighbours_finish(
@@ -175,7 +176,7 @@ async def test_a_storage_that_is_full_is_tried_again_and_then_named(
 ) -> None:
     batch = await submitted(parts, serve_all(origin, 1))
     (parts.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
-    hasty = RetryPolicy(storage=(timedelta(milliseconds=1),) * 5)
+    hasty = RetryPolicy(ours=(timedelta(milliseconds=1),) * 5)
     await work(batch.id, parts, replace(workshop, retries=hasty))
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.attempts) == ("failed", "storage_error", 6)

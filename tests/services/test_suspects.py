@@ -12,7 +12,6 @@ import pytest
 from batches_at_hand import HandClock
 from codecs_at_hand import NotedQuarantine, codec_pool
 from imgsvc.db.queries.claims import Claimed
-from imgsvc.domain.specs import Spec
 from imgsvc.errors import (
     AssetError,
     ConnectError,
@@ -23,18 +22,20 @@ from imgsvc.errors import (
     StorageError,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.assets import RetryPolicy, Workshop
+from imgsvc.services.assets import Workshop
+from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.fairness import FairGate
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.pacing import HostPacer
-from imgsvc.services.ports import Fetched, Room
+from imgsvc.services.ports import Fetched, Room, Validators
+from lanes_at_hand import wish
 from origin_server import picture
 
 
 class OnePicture:
     """An origin that answers every address with the same picture."""
 
-    async def fetch(self, url: str, room: Room) -> Fetched:
+    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
         return Fetched(picture(), None, None)
 
 
@@ -50,6 +51,9 @@ class Shelf:
             self.refusals -= 1
             raise StorageError
         self.keys.append(key)
+
+    async def copy(self, source: str, key: str) -> bool:
+        raise NotImplementedError
 
     async def locate(self, key: str) -> Path | str | None:
         raise NotImplementedError
@@ -90,7 +94,7 @@ def claimed(**values: Any) -> Claimed:
 
 
 async def made(workshop: Workshop, asset: Claimed) -> Outcome:
-    return await workshop.make(asset, batch_id="bat_1", specs=[Spec()])
+    return await workshop.make(asset, wish("bat_1"))
 
 
 # -- suspects ---------------------------------------------------------------------------------------------------------
@@ -116,8 +120,19 @@ async def test_what_happens_to_a_suspect_in_quarantine_is_final(make_workshop: M
 
 async def test_a_suspect_waits_while_there_is_no_quarantine(make_workshop: MakeWorkshop) -> None:
     workshop = make_workshop(quarantine=NotedQuarantine(QuarantineUnavailable()))
-    outcome = await made(workshop, claimed(lost=1, attempts=1))
-    assert outcome == Postponed(claimed(lost=1, attempts=1), 1, workshop.clock() + timedelta(seconds=5))
+    outcome = await made(workshop, claimed(lost=1))
+    assert isinstance(outcome, Postponed)
+    assert (outcome.asset.lost, outcome.attempts) == (1, 1)
+    assert timedelta(seconds=1) < outcome.due_at - workshop.clock() < timedelta(seconds=3)
+
+
+async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ours(make_workshop: MakeWorkshop) -> None:
+    clock = HandClock()
+    workshop = make_workshop(quarantine=NotedQuarantine(QuarantineUnavailable()), clock=clock)
+    outcome, took = await runs_of(workshop, clock, claimed(lost=1))
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == "internal_error"
+    assert timedelta(minutes=2) < took < timedelta(minutes=4)
 
 
 async def test_what_was_left_at_work_comes_back_at_once_as_more_of_a_suspect(make_workshop: MakeWorkshop) -> None:
@@ -130,9 +145,9 @@ async def test_what_was_left_at_work_comes_back_at_once_as_more_of_a_suspect(mak
 # -- patience ---------------------------------------------------------------------------------------------------------
 
 
-async def runs_of(workshop: Workshop, clock: HandClock) -> tuple[Outcome, timedelta]:
+async def runs_of(workshop: Workshop, clock: HandClock, asset: Claimed | None = None) -> tuple[Outcome, timedelta]:
     """How an asset ends that is taken again as soon as it is due, and how long that took."""
-    began, asset = clock(), claimed()
+    began, asset = clock(), asset or claimed()
     while isinstance(outcome := await made(workshop, asset), Postponed):
         clock.now = outcome.due_at
         asset = asset._replace(attempts=outcome.attempts)

@@ -41,9 +41,10 @@ class Batch:
             return "completed"
         return "completed_with_errors" if count["succeeded"] else "failed"
 
-    def claim(self, token: str, most: int, now: datetime) -> list[int]:
+    def claim(self, token: str, most: int, now: datetime, *, at_work: Collection[int]) -> list[int]:
         takeable = [(asset.due, at) for at, asset in enumerate(self.assets) if asset.open and asset.due <= now]
-        taken = [at for _, at in sorted(takeable) if self.assets[at].claim != token][:most]
+        others = [at for _, at in sorted(takeable) if self.assets[at].claim != token and at not in at_work]
+        taken = others[:most]
         for at in taken:
             self.assets[at].take(token, now)
         self.begun = self.begun or bool(taken)

@@ -63,11 +63,12 @@ class Runs:
         run = self.runs.get((name, who)) or self._begin(name, who)
         told = {at: self._ending(name, run, at, how) for at, how in zip(run.held, endings, strict=False)}
         ended = {at: ending for at, ending in told.items() if ending}
+        at_work = run.held.keys() - ended.keys()
         flushed = await flushing.flush(
             flushing.Run(name, run.round, run.token, LEASE),
             [self._outcome(run.held[at], ending) for at, ending in ended.items()],
             claim=claim,
-            at_work=run.held.keys() - ended.keys(),
+            at_work=at_work,
             sessions=self.sessions,
             aftercare=AFTERCARE,
             clock=self.clock,
@@ -79,8 +80,9 @@ class Runs:
             return
         assert flushed
         batch.settle(run.token, ended, now)
-        assert [asset.position for asset in flushed.claimed] == batch.claim(run.token, claim, now)
+        assert [asset.position for asset in flushed.claimed] == batch.claim(run.token, claim, now, at_work=at_work)
         assert (flushed.more_due, flushed.ended is None) == (name in self.model.with_due_assets(now), batch.open)
+        assert not at_work & {asset.position for asset in flushed.claimed}
         run.held = {at: asset for at, asset in run.held.items() if at not in ended}
         run.held |= {asset.position: asset for asset in flushed.claimed}
         run.until |= {asset.position: now + LEASE for asset in flushed.claimed}
@@ -132,7 +134,7 @@ class Runs:
         rendition = {"name": "main", "key": ending.key, "bytes": output_bytes(ending.key)}
         return Succeeded(
             asset, asset.attempts + 1, input_format="jpeg", width=1, height=1, input_bytes=input_bytes(ending.key),
-            renditions=(rendition,), etag=None, last_modified=None,
+            renditions=(rendition,), etag=None, last_modified=None, reuse_hash="",
         )  # fmt: skip
 
     # -- afterwards ---------------------------------------------------------------------------------------------------

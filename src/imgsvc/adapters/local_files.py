@@ -5,6 +5,8 @@ obstore neither lists nor deletes a name with such an end.
 """
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -24,6 +26,41 @@ def find(folder: Path, key: str) -> Path | None:
         return path
     os.scandir(folder).close()
     return None
+
+
+def copy(folder: Path, source: str, key: str) -> bool:
+    """Make `key` a second name of the bytes under `source`, as new as if they were written now; blocking.
+
+    Files are never written to again, so a link is as good as a copy. Where the file system has no links, or the file
+    all that it can have, the bytes are copied.
+
+    Returns:
+        False when nothing lies under `source`.
+
+    Raises:
+        OSError: the storage's own folder is not there, the disk is full, and the like.
+    """
+    old, new = _inside(folder, source), _inside(folder, key)
+    aside = new.with_name(f"{new.name}#{secrets.token_hex(8)}")
+    try:
+        new.parent.mkdir(exist_ok=True)
+        _link_or_copy(old, aside)
+    except FileNotFoundError:
+        os.scandir(folder).close()
+        return False
+    os.utime(aside)
+    aside.rename(new)
+    aside.unlink(missing_ok=True)  # two names of one file are not renamed: it was linked here before
+    return True
+
+
+def _link_or_copy(old: Path, new: Path) -> None:
+    try:
+        new.hardlink_to(old)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(old, new)
 
 
 def pages(folder: Path, prefix: str, size: int) -> Iterator[list[Stored]]:

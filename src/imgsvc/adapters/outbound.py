@@ -22,9 +22,10 @@ from imgsvc.adapters.wire import (
     validator,
 )
 from imgsvc.domain.addresses import Network
-from imgsvc.errors import BodyTooLarge, FetchError, HttpStatusError, NoRoom, TooManyRedirects, TotalTimeout
-from imgsvc.services.ports import Answer, Fetched, Room
+from imgsvc.errors import BodyTooLarge, FetchError, HttpStatusError, NoRoom, TooManyRedirects, TotalTimeout, Unchanged
+from imgsvc.services.ports import Answer, Fetched, Room, Validators
 
+NOT_MODIFIED = 304
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 FIRST_ROOM = 2**20  # bytes to reserve for a body of unknown length; doubled while it grows
 MAX_EXCERPT = 2048  # bytes
@@ -91,19 +92,22 @@ class Outbound:
         await self._webhooks.aclose()
         await self._resolver.close()
 
-    async def fetch(self, url: str, room: Room) -> Fetched:
+    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
         """GET `url`, see `services.ports.Origin`; redirects are followed by hand, so that each hop is checked."""
         try:
             async with asyncio.timeout(self._limits.total_timeout):
-                return await self._follow(parse_url(url), room)
+                return await self._follow(parse_url(url), room, _conditions(known) if known else {})
         except TimeoutError as exc:
             raise TotalTimeout from exc
 
-    async def _follow(self, url: httpx.URL, room: Room) -> Fetched:
+    async def _follow(self, url: httpx.URL, room: Room, conditions: Mapping[str, str]) -> Fetched:
+        # Every hop gets the conditions: one that redirects must not look at them (RFC 9110 §13.2.1).
         for _ in range(self._limits.max_redirects + 1):
-            async with exchange(self._images, "GET", url) as response:
+            async with exchange(self._images, "GET", url, headers=conditions) as response:
                 location = response.headers.get("location", "").strip().replace(" ", "%20")
                 if not (location and response.status_code in REDIRECTS):
+                    if conditions and response.status_code == NOT_MODIFIED:
+                        raise Unchanged
                     return await self._received(response, room)
                 url = parse_url(location, base=url)
         raise TooManyRedirects
@@ -138,6 +142,12 @@ class Outbound:
                     return Answer(response.status_code, await excerpt(response), retry_after(response.headers))
         except TimeoutError as exc:
             raise TotalTimeout from exc
+
+
+def _conditions(known: Validators) -> dict[str, str]:
+    """Both where there are both: a server that knows entity tags looks at no date (RFC 9110 §13.1.3)."""
+    given = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+    return {name: value for name, value in given.items() if value}
 
 
 def reserve(room: Room, size: int, *, limit: int) -> int:

@@ -28,6 +28,10 @@ _AT_ONCE = 2**20
 """Bytes read ahead from a process."""
 
 
+Answer = Compressed | MorePixels | CodecError
+"""What a process made of a picture, or what is to be raised as if it had happened here."""
+
+
 class _NotBegun(Exception):
     """The process ended before it looked at the picture, which is not to blame."""
 
@@ -87,11 +91,15 @@ class ProcessQuarantine:
             fresh = not self._idle
             child = await self._start() if fresh else self._take()
             try:
-                return _understood(*await self._ask(child, request, data))
+                answer = await self._ask(child, request, data)
             except _NotBegun as exc:
                 log.warning("quarantine_lost", pid=child.process.pid, exit_code=child.process.returncode)
                 if fresh:  # the next would not come up either; one that died while idle is another matter
                     raise QuarantineUnavailable("The process for pictures in quarantine does not come up.") from exc
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
     async def _start(self) -> _Child:
         self._children = {child for child in self._children if child.alive}
@@ -112,7 +120,7 @@ class ProcessQuarantine:
             child.retirement.cancel()
         return child
 
-    async def _ask(self, child: _Child, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    async def _ask(self, child: _Child, request: dict[str, Any], data: bytes) -> Answer:
         begun = False
         async with self._held(child):
             requests, answers = child.pipes
@@ -123,12 +131,12 @@ class ProcessQuarantine:
                 await requests.drain()
                 await receive()
                 begun = True
-                return await receive()
+                return _understood(*await receive())
             except asyncio.CancelledError:
                 if begun:
                     raise LeftAtWork from None
                 raise
-            except (EOFError, OSError, ValueError) as exc:
+            except (EOFError, OSError, LookupError, TypeError, ValueError) as exc:
                 child.kill()
                 await child.process.wait()
                 raise _why_it_ended(child) if begun else _NotBegun from exc
@@ -174,12 +182,12 @@ def _why_it_ended(child: _Child) -> WorkerCrash:
     return WorkerCrash()
 
 
-def _understood(head: dict[str, Any], body: bytes) -> Compressed:
-    """Raises what the process met, as if it had happened here."""
+def _understood(head: dict[str, Any], body: bytes) -> Answer:
+    """Raises LookupError or TypeError when it makes no sense."""
     if "more_pixels" in head:
-        raise MorePixels(head["more_pixels"])
+        return MorePixels(head["more_pixels"])
     if "error" in head:
-        raise _CODEC_ERRORS[head["error"]](head["detail"])
+        return _CODEC_ERRORS[head["error"]](head["detail"])
     renditions, start = [], 0
     for facts in head["renditions"]:
         end = start + facts.pop("bytes")

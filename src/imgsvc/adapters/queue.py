@@ -23,6 +23,7 @@ T = TypeVar("T")
 WORK_QUEUE = "imgsvc:work"
 CONTROL_QUEUE = "imgsvc:control"
 SWEEP_QUEUE = "imgsvc:sweep"
+TIDY_QUEUE = "imgsvc:tidy"
 WORKERS = "imgsvc:workers"
 """Sorted set: worker id → when it was last heard of, in seconds."""
 WORKER_TIMEOUT = timedelta(seconds=30)
@@ -113,7 +114,7 @@ class ArqQueue:
 
     async def wake_tidying(self, batch_id: str) -> None:
         async with self._reachable():
-            await self._redis.enqueue_job(TIDY, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=CONTROL_QUEUE)
+            await self._redis.enqueue_job(TIDY, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=TIDY_QUEUE)
 
     async def waiting(self) -> int:
         async with self._reachable():

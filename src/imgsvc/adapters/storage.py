@@ -60,6 +60,16 @@ class ObjectStorage:
             # In one piece: the parts of an upload that was killed would be kept, and paid for, where no list shows them
             await obstore.put_async(self._store, key, data, attributes=attributes, use_multipart=False)
 
+    async def copy(self, source: str, key: str) -> bool:
+        async with self._answering():
+            if self._folder:
+                return await asyncio.to_thread(local_files.copy, self._folder, source, key)
+            try:
+                await obstore.copy_async(self._store, source, key)
+            except FileNotFoundError:
+                return False
+            return True
+
     async def locate(self, key: str) -> Path | str | None:
         async with self._answering():
             if self._folder or isinstance(self._store, LocalStore):

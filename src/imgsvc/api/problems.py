@@ -1,5 +1,6 @@
 """Every refusal as RFC 9457 problem+json; the one place that knows which error is which HTTP status."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -86,6 +87,15 @@ class ProblemDetails(BaseModel):
     errors_total: int = Field(examples=[1])
 
 
+class ProblemResponse(JSONResponse):
+    """It quotes what it refuses, and JSON can hold what is no text: lone surrogates become question marks."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 def problem(
     request: Request,
     status: int,
@@ -109,7 +119,7 @@ def problem(
         errors_total=max(errors_total, len(errors)),
     )
     # A 500 is made outside of our middlewares, so the id is put on here too.
-    return JSONResponse(body.model_dump(), status, {**(headers or {}), HEADER: body.request_id}, MEDIA_TYPE)
+    return ProblemResponse(body.model_dump(), status, {**(headers or {}), HEADER: body.request_id})
 
 
 def too_large(request: Request, most: int) -> JSONResponse:
@@ -166,7 +176,7 @@ async def _left(request: Request, error: Exception) -> JSONResponse:  # noqa: AR
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error.__cause__, DatabaseUnavailable):  # in the middle of an answer: it is cut off, and seen to be
+    if isinstance(error.__cause__, ImgsvcError):  # in the middle of an answer: it is cut off, and seen to be
         log.warning("answer_cut_off", error=repr(error.__cause__), path=request.url.path)
     else:
         log.error("request_broke", exc_info=error, path=request.url.path, request_id=request_id_of(request.scope))

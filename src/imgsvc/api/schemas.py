@@ -106,7 +106,12 @@ class AssetOut(BaseModel):
     input_url: str
     status: AssetStatus
     output_url: str | None
-    action: str | None = Field(description="`compressed`, or `kept_original` where compressing would not save bytes.")
+    action: str | None = Field(
+        description=(
+            "`compressed`, `kept_original` where compressing would not save bytes, or `reused`: made in an earlier "
+            "batch, and not changed at its origin since."
+        )
+    )
     input_format: str | None
     output_format: str | None
     width: int | None

@@ -65,6 +65,13 @@ class UploadFields(Compression):
         None,
         description="Where to POST a signed event when the batch has ended.",
     )
+    refresh: bool = Field(
+        False,
+        description=(
+            "Compress every image anew. Otherwise one that you had compressed in the same way before, and that has not "
+            "changed since by what its server says, is taken over (`reused`)."
+        ),
+    )
     metadata: Json[Metadata] | None = Field(
         None,
         description="Up to 16 pairs of your own, as a JSON object of strings; returned with the batch.",
@@ -105,6 +112,7 @@ async def read_upload(request: Request, *, idempotency_key: str | None, allowed_
         columns=fields.columns,
         on_invalid=fields.on_invalid,
         webhook_url=fields.webhook_url,
+        refresh=fields.refresh,
         metadata=fields.metadata or {},
         idempotency_key=idempotency_key,
     )

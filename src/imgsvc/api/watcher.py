@@ -8,6 +8,9 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
 from imgsvc.domain.status import FINISHED_BATCH
 from imgsvc.errors import DatabaseUnavailable
+from imgsvc.logs import get_logger
+
+log = get_logger(__name__)
 
 INTERVAL = 0.25
 """Seconds between two looks."""
@@ -26,7 +29,7 @@ class Watcher:
         self._closing = False
 
     async def wait(self, batch_id: str, *, known: int | None, timeout: float) -> None:  # noqa: ASYNC109  # a long poll's
-        """Return when the batch is finished, its version is not `known` (None: any), or `timeout` seconds passed.
+        """Return when the batch is finished, its version is above `known` (None: any), or `timeout` seconds passed.
 
         Or when the process is asked to stop: whoever waits asks again, and gets the next one.
         """
@@ -48,14 +51,18 @@ class Watcher:
         if batch_id not in self._seen:
             return False
         version, status = self._seen[batch_id]
-        return status in _FINISHED or (known is not None and version != known)
+        return status in _FINISHED or (known is not None and version > known)
 
     async def run(self) -> None:
         """Look for as long as the process lives."""
         while True:
             await self._wanted.wait()
-            with suppress(DatabaseUnavailable):  # those who wait time out, and are told by their own read
+            try:
                 await self._look()
+            except DatabaseUnavailable:
+                pass  # those who wait time out, and are told by their own read
+            except Exception:  # the top of a task that nobody waits for: without it every long poll would be a long one
+                log.exception("look_broke")
             if not self._watched:
                 self._wanted.clear()
             await asyncio.sleep(INTERVAL)

@@ -67,7 +67,7 @@ class Sessions:
         """A transaction that may write, committed when the block ends well.
 
         Raises:
-            DatabaseUnavailable: the database is away, or locked for longer than three busy time-outs.
+            DatabaseUnavailable: the database is away, or locked for longer than three to four busy time-outs.
         """
         with _translated():
             give_up_at = monotonic() + self._patience

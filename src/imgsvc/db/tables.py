@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from imgsvc.db.types import NullableJson, UtcDateTime
@@ -14,6 +14,7 @@ from imgsvc.domain.status import AssetStatus, BatchStatus, DeliveryStatus
 OPEN_ASSETS = "status IN ('pending', 'processing')"
 OPEN_BATCHES = "status IN ('pending', 'processing')"
 OPEN_DELIVERIES = "status = 'pending'"
+KNOWN_ASSETS = "reuse_hash IS NOT NULL"
 UNTIDY_BATCHES = "tidy_at IS NOT NULL"
 EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
@@ -90,6 +91,8 @@ class Batch(SQLModel, table=True):
     errors: dict[str, int] = Field(default_factory=dict, sa_type=NullableJson)
     input_bytes: int = Field(default=0, sa_type=BigInteger)
     output_bytes: int = Field(default=0, sa_type=BigInteger)
+    refresh: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Whether everything is fetched and compressed anew, also what was made before."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -127,6 +130,13 @@ class Asset(SQLModel, table=True):
             sqlite_where=text(OPEN_ASSETS),
             postgresql_where=text(OPEN_ASSETS),
         ),
+        Index(
+            "ix_asset_reuse",
+            "reuse_hash",
+            "batch_id",
+            sqlite_where=text(KNOWN_ASSETS),
+            postgresql_where=text(KNOWN_ASSETS),
+        ),
     )
 
     batch_id: str = Field(primary_key=True, foreign_key="batch.id", max_length=40)
@@ -150,6 +160,8 @@ class Asset(SQLModel, table=True):
     http_status: int | None = None
     etag: str | None = Field(default=None, max_length=512)
     last_modified: str | None = Field(default=None, max_length=512)
+    reuse_hash: str | None = Field(default=None, max_length=64)
+    """Under which a later run finds it (services/reuse.py); only of those that succeeded and have a validator."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -169,6 +181,8 @@ class Delivery(SQLModel, table=True):
     event_type: str = Field(max_length=60)
     body: str = Field(sa_type=Text)
     url: str = Field(sa_type=Text)
+    host: str = Field(default="", max_length=300, sa_column_kwargs={"server_default": text("''")})
+    """Of the URL: who shares it, shares its turns."""
     status: str = Field(max_length=24)
     attempts: int = 0
     schedule_from: int = Field(default=0, sa_column_kwargs={"server_default": "0"})

@@ -22,7 +22,10 @@ from imgsvc.domain.metadata import exif_to_keep, gives_away
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
 
-__all__ = ["CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
+__all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
+
+RECIPE = 1
+"""Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
 
 # Input formats that `original` keeps; the rest becomes JPEG, or PNG where it is transparent.
 KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}

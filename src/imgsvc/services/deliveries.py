@@ -92,7 +92,8 @@ async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, qu
         NotFound: no such delivery, or it belongs to another API key.
     """
     async with sessions.write() as session:
-        if await queries.owned(session, delivery_id, api_key_id=api_key_id) is None:
+        delivery = await queries.get(session, delivery_id)
+        if delivery is None or not await batches.lock(session, delivery.batch_id, api_key_id=api_key_id):
             raise NotFound(f"There is no delivery {delivery_id}.")
         await queries.redeliver(session, delivery_id, clock())
         logged = await queries.logged(session, delivery_id)
@@ -147,9 +148,10 @@ async def _record(
         current = await queries.lock(session, delivery.id)
         if current is None:
             return
-        # As it is now: a redelivery may have begun the schedule anew while the answer was on its way.
-        made = row.number - current.schedule_from
-        status, due_at = _verdict(attempted, made, posting.schedule, clock())
+        if current.due_at == delivery.due_at:
+            status, due_at = _verdict(attempted, row.number - current.schedule_from, posting.schedule, clock())
+        else:  # a redelivery was asked for while the answer was on its way
+            status, due_at = DeliveryStatus.PENDING, current.due_at
         recorded = await queries.record(session, row, status, due_at=due_at)
     if not recorded:
         return

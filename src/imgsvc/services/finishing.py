@@ -15,6 +15,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services.links import Links
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.summaries import event_data
+from imgsvc.services.turns import host_of
 from imgsvc.services.waking import wake_delivery
 
 log = get_logger(__name__)
@@ -92,6 +93,7 @@ def announcement(batch: Batch, *, links: Links, now: datetime) -> Delivery:
         event_type=event_type,
         body=event_body(event_type, at=now, data=event_data(batch, links)),
         url=batch.webhook_url or "",
+        host=host_of(batch.webhook_url or ""),
         status=DeliveryStatus.PENDING,
         due_at=now,
         created_at=now,

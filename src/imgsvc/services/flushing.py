@@ -1,7 +1,7 @@
 """A flush: in one transaction, write how assets ended, move the batch's counters, claim the next, finish the batch."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -11,13 +11,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries import claims as queries
+from imgsvc.db.queries import reuse as reuse_queries
 from imgsvc.db.queries.batches import Counters
 from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import Clock
 from imgsvc.services.finishing import Aftercare, Ended, finish
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded, columns
+from imgsvc.services.reuse import ReuseHashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +28,24 @@ class Flushed:
     """What a flush did: the assets it claimed, whether more are due, and the end of the batch if it brought it."""
 
     claimed: Sequence[Claimed]
+    known: Mapping[int, Known]
+    """What was made of a claimed asset before, by its position."""
     more_due: bool
     ended: Ended | None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a lane: the batch's round that it works in, the token of its claims, and how long those are leased."""
+    """One run of a lane: the batch's round that it works in, the token of its claims, and how long those are leased.
+
+    With `reuse` it is told what was made before.
+    """
 
     batch_id: str
     round: int
     token: str
     lease: timedelta
+    reuse: ReuseHashes | None = None
 
 
 async def flush(
@@ -66,11 +75,20 @@ async def flush(
                 counters = await batch_queries.lock(session, run.batch_id)
                 if counters is None or counters.status not in OPEN_BATCH or counters.round != run.round:
                     return None
-                lost = []
+                untold = []
                 if attempt.num > 1:
-                    lost = await queries.unknown_claims(session, run.batch_id, run.token, known)
-                flushed = await _flush(session, run, outcomes, max(0, claim - len(lost)), counters, aftercare, clock)
-            return replace(flushed, claimed=[*lost, *flushed.claimed])
+                    untold = await queries.unknown_claims(session, run.batch_id, run.token, known)
+                flushed = await _flush(
+                    session,
+                    run,
+                    outcomes,
+                    claim=max(0, claim - len(untold)),
+                    at_work=at_work,
+                    counters=counters,
+                    aftercare=aftercare,
+                    clock=clock,
+                )
+            return replace(flushed, claimed=[*untold, *flushed.claimed])
     raise AssertionError("the last try returns or raises")
 
 
@@ -78,14 +96,19 @@ async def _flush(
     session: AsyncSession,
     run: Run,
     outcomes: Sequence[Outcome],
+    *,
     claim: int,
+    at_work: Collection[int],
     counters: Counters,
     aftercare: Aftercare,
     clock: Clock,
 ) -> Flushed:
     batch_id, now = run.batch_id, clock()
     settled = await _settle(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
-    claims = await queries.claim(session, batch_id, token=run.token, now=now, until=now + run.lease, limit=claim)
+    claims = await queries.claim(
+        session, batch_id, token=run.token, at_work=at_work, now=now, until=now + run.lease, limit=claim
+    )
+    known = await _known(session, run, claims.assets)
     counters.processing += claims.were_pending
     if settled or claims.assets:
         await batch_queries.save_counters(session, batch_id, counters)
@@ -93,7 +116,15 @@ async def _flush(
         await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
     ended = await finish(session, batch_id, counters, aftercare=aftercare, now=now) if counters.open == 0 else None
     more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
-    return Flushed(claims.assets, more_due, ended)
+    return Flushed(claims.assets, known, more_due, ended)
+
+
+async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, Known]:
+    if run.reuse is None:
+        return {}
+    hashes = {asset.position: run.reuse.of(asset.origin_url) for asset in claimed}
+    known = await reuse_queries.known(session, set(hashes.values()))
+    return {position: known[name] for position, name in hashes.items() if name in known}
 
 
 async def _settle(

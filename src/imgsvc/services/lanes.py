@@ -16,40 +16,22 @@ from imgsvc.services import flushing
 from imgsvc.services.assets import Workshop
 from imgsvc.services.clock import Clock
 from imgsvc.services.finishing import Aftercare, tell
+from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.outcomes import Outcome, Postponed
 from imgsvc.services.ports import LaneQueue
+from imgsvc.services.reuse import ReuseHashes
+from imgsvc.services.wishes import Wish
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LanePolicy:
-    """How long a lane lives and how much it carries; all times in seconds."""
-
-    assets: int = 64
-    """Kept in flight."""
-    flush_assets: int = 32
-    flush_interval: float = 0.5
-    look_up_after: float = 5
-    """Without anything finished: the batch may have been cancelled, and slow origins be fetched from for nothing."""
-    lease: float = 60
-    yield_after: float = 5
-    """Age at which it makes place when other lanes wait."""
-    lifetime: float = 40
-    """Age at which it makes place in any case."""
-    hand_back_after: float = 50
-    """Age at which it hands back what is still in flight; well before the lease ends."""
-    drain: float = 15
-    """What a stopping process gives the assets in flight."""
 
 
 @dataclass(slots=True)
 class Lane:
     """One run of a lane; `stopping` is set when the process is asked to stop."""
 
-    batch_id: str
-    round: int
-    specs: list[Spec]
+    wish: Wish
+    reuse: bool
+    """Whether what was made before may be taken over."""
     sessions: Sessions
     queue: LaneQueue
     workshop: Workshop
@@ -108,7 +90,8 @@ class Lane:
     async def _flush(self) -> flushing.Flushed | None:
         """Write what is finished, and claim and start what there is room for."""
         room = max(0, self.policy.assets - len(self.in_flight)) if self.claiming else 0
-        run = flushing.Run(self.batch_id, self.round, self.token, timedelta(seconds=self.policy.lease))
+        wish, lease = self.wish, timedelta(seconds=self.policy.lease)
+        run = flushing.Run(wish.batch_id, wish.round, self.token, lease, wish.hashes if self.reuse else None)
         outcomes, self.finished = self.finished, []
         try:
             flushed = await flushing.flush(
@@ -127,7 +110,7 @@ class Lane:
             await self._stop_all()
             return None
         for asset in flushed.claimed:
-            work = self.workshop.make(asset, batch_id=self.batch_id, specs=self.specs, round_number=self.round)
+            work = self.workshop.make(asset, wish, flushed.known.get(asset.position))
             self.in_flight[asyncio.create_task(work)] = asset
         if flushed.ended:
             await tell(flushed.ended, queue=self.queue)
@@ -167,7 +150,9 @@ class Lane:
             async with asyncio.timeout(5):
                 await self._flush()
         except (DatabaseUnavailable, TimeoutError):
-            log.warning("hand_back_failed", batch_id=self.batch_id, assets=len(self.finished))  # the lease will tell
+            log.warning(
+                "hand_back_failed", batch_id=self.wish.batch_id, assets=len(self.finished)
+            )  # the lease will tell
 
 
 async def work(
@@ -193,5 +178,6 @@ async def work(
     if batch is None:
         return False
     specs = [Spec.model_validate(spec) for spec in batch.specs]
-    lane = Lane(batch_id, batch.round, specs, sessions, queue, workshop, aftercare, clock, policy, stopping)
+    wish = Wish(batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
+    lane = Lane(wish, not batch.refresh, sessions, queue, workshop, aftercare, clock, policy, stopping)
     return await lane.run()

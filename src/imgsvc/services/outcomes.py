@@ -22,6 +22,7 @@ class Succeeded:
     renditions: tuple[dict[str, Any], ...]
     etag: str | None
     last_modified: str | None
+    reuse_hash: str
 
     @property
     def output_bytes(self) -> int:
@@ -60,6 +61,7 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
         "http_status",
         "etag",
         "last_modified",
+        "reuse_hash",
     )
 )
 
@@ -94,4 +96,5 @@ def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
                 "renditions": list(outcome.renditions),
                 "etag": outcome.etag,
                 "last_modified": outcome.last_modified,
+                "reuse_hash": outcome.reuse_hash if outcome.etag or outcome.last_modified else None,
             }

@@ -26,15 +26,24 @@ class Fetched:
     last_modified: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What an origin said about the body that we know, to ask it whether it is still the same."""
+
+    etag: str | None
+    last_modified: str | None
+
+
 class Origin(Protocol):
     """The servers that image URLs point to."""
 
-    async def fetch(self, url: str, room: Room) -> Fetched:
+    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
         """GET `url`, following redirects.
 
         Raises:
             FetchError: one type for each error code of the fetching side.
             NoRoom: `room` could not grow to the size of the body.
+            Unchanged: the body is still the `known` one, and was not sent.
         """
 
 
@@ -66,6 +75,15 @@ class Storage(Protocol):
 
         Raises:
             StorageError: disk full, read-only, time-out, refused.
+        """
+
+    async def copy(self, source: str, key: str) -> bool:
+        """Store under `key` what lies under `source`, all of it or nothing; False when nothing lies there.
+
+        It counts as stored now, and stays when `source` is removed.
+
+        Raises:
+            StorageError: as `put` does.
         """
 
     async def locate(self, key: str) -> Path | str | None:

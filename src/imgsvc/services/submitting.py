@@ -14,6 +14,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.manifest import Manifest, ManifestLimits, read_manifest
+from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import idempotency
 from imgsvc.services.clock import Clock
@@ -52,7 +53,8 @@ async def submit(
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.
         IdempotencyKeyReused: nothing is stored.
-        DatabaseUnavailable: nothing is stored.
+        DatabaseUnavailable: nothing is stored, unless it went away between the commit and its answer. Repeating the
+            upload with its idempotency key is right in either case.
     """
     name = await _named(upload, api_key_id)
     if name and (earlier := await idempotency.earlier(name, sessions=sessions, clock=clock)):
@@ -67,16 +69,11 @@ async def submit(
             repeated = name is not None and not await idempotency.take(session, name, batch.id, now)
             ended = None if repeated else await _store(session, batch, manifest, aftercare=aftercare, now=now)
             stored = await queries.get(session, batch.id) or batch
-    if repeated:  # by one that came a moment earlier: now it is there
-        return await submit(
-            upload,
-            api_key_id=api_key_id,
-            sessions=sessions,
-            queue=queue,
-            aftercare=aftercare,
-            clock=clock,
-            limits=limits,
-        )
+    if name and repeated:  # by one that came a moment earlier: now it is there, or deleted already
+        if earlier := await idempotency.earlier(name, sessions=sessions, clock=clock):
+            batch, delivery = earlier
+            return Submitted(batch, delivery, replayed=True)
+        raise DatabaseUnavailable(f"the batch of the idempotency key {name.key!r} came and went")
     log.info(
         "batch_accepted",
         batch_id=batch.id,

@@ -8,6 +8,11 @@ from urllib.parse import urlsplit
 from imgsvc.errors import EndpointBusy
 
 
+def host_of(url: str) -> str:
+    """The server that a URL leads to, with its port."""
+    return urlsplit(url).netloc.lower()
+
+
 class HostTurns:
     """At most `most` posts to one host at a time in this process."""
 
@@ -22,7 +27,7 @@ class HostTurns:
         Raises:
             EndpointBusy: all are taken; come back later.
         """
-        host = urlsplit(url).netloc.lower()
+        host = host_of(url)
         if self._posting[host] >= self._most:
             raise EndpointBusy(f"{self._most} webhooks are being posted to {host}")
         self._posting[host] += 1

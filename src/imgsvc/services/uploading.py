@@ -25,6 +25,7 @@ class Upload:
     columns: Columns | None = None
     on_invalid: OnInvalid = "reject"
     webhook_url: str | None = None
+    refresh: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
 
@@ -44,6 +45,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         status=BatchStatus.PENDING,
         specs=[spec.model_dump(mode="json") for spec in upload.specs],
         webhook_url=upload.webhook_url,
+        refresh=upload.refresh,
         filename=upload.filename,
         manifest_sha256=digest,
         header=list(manifest.header),

@@ -16,7 +16,7 @@ from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import deliveries, lanes, sweeping, tidying
 from imgsvc.services.assets import Workshop
-from imgsvc.services.lanes import LanePolicy
+from imgsvc.services.lane_policy import LanePolicy
 
 log = get_logger(__name__)
 P = ParamSpec("P")
@@ -48,7 +48,7 @@ def job(function: Callable[Concatenate[Parts, P], Coroutine[Any, Any, None]]) ->
             except Retry:
                 raise
             except EndpointBusy as busy:  # not worth a line; the longer the line of waiters, the later it comes back
-                raise Retry(defer=min(2.0 ** ctx["job_try"], _LATEST) * random.uniform(0.5, 1)) from busy  # noqa: S311
+                raise Retry(defer=min(2.0 ** min(ctx["job_try"], 10), _LATEST) * random.uniform(0.5, 1)) from busy  # noqa: S311
             except (Unavailable, StorageError) as error:
                 log.warning("job_waits", reason=error.code, error=str(error))
                 raise Retry(defer=_SOON) from error

@@ -1,4 +1,4 @@
-"""The worker process: three arq queues in one event loop, so that lanes, webhooks and sweep never wait for another."""
+"""The worker process: an arq queue for each kind of job in one event loop, so that none waits for another kind."""
 
 import asyncio
 import os
@@ -16,6 +16,7 @@ from imgsvc.adapters.queue import (
     SWEEP,
     SWEEP_QUEUE,
     TIDY,
+    TIDY_QUEUE,
     WORK,
     WORK_QUEUE,
     ArqQueue,
@@ -35,11 +36,13 @@ log = get_logger(__name__)
 
 POLL_DELAY = 0.05
 """Seconds. arq checks every running job again at each poll: 32 of them cost 9.5 % of a core at this delay."""
-SWEEP_POLL_DELAY = 0.5
+SLOW_POLL_DELAY = 0.5
 UNLIMITED = 1_000_000_000
 """arq drops a job after this many tries; attempts are counted in the database."""
-QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1}
+QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1, TIDY_QUEUE: 2}
 """How many jobs of each may run at a time. The sweep has one to itself: slow webhooks must not hold up recovery."""
+TIDY_TIMEOUT = 3600
+"""Seconds; in a bucket far away 250,000 images take minutes to list."""
 HEARTBEAT = 10.0
 HEALTH_INTERVAL = 60
 _REDIS_RETRIES = 8
@@ -49,7 +52,8 @@ def job_functions() -> dict[str, list[Function]]:
     """The functions of each queue, under the names they are enqueued by."""
     return {
         WORK_QUEUE: [func(jobs.work, name=WORK)],
-        CONTROL_QUEUE: [func(jobs.deliver, name=DELIVER), func(jobs.tidy, name=TIDY)],
+        CONTROL_QUEUE: [func(jobs.deliver, name=DELIVER)],
+        TIDY_QUEUE: [func(jobs.tidy, name=TIDY)],
         SWEEP_QUEUE: [],  # arq's cron enqueues it
     }
 
@@ -72,9 +76,9 @@ def build_worker(queue_name: str, parts: jobs.Parts, *, burst: bool = False) -> 
         burst=burst,
         handle_signals=False,
         max_jobs=QUEUES[queue_name],
-        job_timeout=settings.job_timeout,
+        job_timeout=TIDY_TIMEOUT if queue_name == TIDY_QUEUE else settings.job_timeout,
         keep_result=0,
-        poll_delay=SWEEP_POLL_DELAY if queue_name == SWEEP_QUEUE else POLL_DELAY,
+        poll_delay=SLOW_POLL_DELAY if queue_name in (SWEEP_QUEUE, TIDY_QUEUE) else POLL_DELAY,
         queue_read_limit=1_000,
         max_tries=UNLIMITED,
         health_check_key=f"{queue_name}:health:{worker_id()}",

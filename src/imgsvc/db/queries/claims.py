@@ -34,17 +34,24 @@ _CLAIMED_COLUMNS = tuple(col(getattr(Asset, name)) for name in Claimed._fields)
 
 
 async def claim(
-    session: AsyncSession, batch_id: str, *, token: str, now: datetime, until: datetime, limit: int
+    session: AsyncSession,
+    batch_id: str,
+    *,
+    token: str,
+    at_work: Collection[int],
+    now: datetime,
+    until: datetime,
+    limit: int,
 ) -> Claims:
     """Take up to `limit` due assets of a locked batch for the run `token`, the longest due first.
 
-    A run whose own leases have ended (its process was frozen, the clock jumped) does not take over from itself: it
-    works on those assets already.
+    A run whose own leases have ended (its process was frozen, the clock jumped) does not take over from itself what it
+    has `at_work`, not even when another had it meanwhile and handed it back: it would count the asset's end twice.
     """
     connection = await session.connection()
     due = (
         sa.select(*_CLAIMED_COLUMNS, col(Asset.status))
-        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token))
+        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token), col(Asset.position).not_in(at_work))
         .order_by(col(Asset.due_at), col(Asset.position))
         .limit(limit)
     )
@@ -103,6 +110,7 @@ _SETTLED = (
     "http_status",
     "etag",
     "last_modified",
+    "reuse_hash",
     "updated_at",
 )
 _TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only

@@ -29,13 +29,6 @@ async def lock(session: AsyncSession, delivery_id: str) -> Delivery | None:
     return await session.get(Delivery, delivery_id, with_for_update=True)
 
 
-async def owned(session: AsyncSession, delivery_id: str, *, api_key_id: str) -> Delivery | None:
-    """The delivery, unless its batch is deleted or belongs to another key."""
-    statement = select(Delivery).join(Batch, col(Batch.id) == Delivery.batch_id)
-    mine = (Delivery.id == delivery_id, Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None))
-    return (await session.exec(statement.where(*mine))).one_or_none()
-
-
 async def of_batch(session: AsyncSession, batch_id: str) -> list[Logged]:
     """Every delivery of a batch, the newest first."""
     statement = select(Delivery.id).where(Delivery.batch_id == batch_id).order_by(col(Delivery.round).desc())
@@ -84,9 +77,9 @@ async def record(session: AsyncSession, attempt: DeliveryAttempt, target: Delive
 async def due(session: AsyncSession, now: datetime, *, limit: int = 1_000, each: int = 100) -> list[tuple[str, int]]:
     """(id, attempts so far) of the deliveries whose time has come, the longest due first.
 
-    At most `each` of one URL: the thousands that wait for an endpoint that is down do not hide the others.
+    At most `each` of one host: the thousands that wait for one that is down do not hide the others.
     """
-    place = sa.func.row_number().over(partition_by=col(Delivery.url), order_by=col(Delivery.due_at)).label("place")
+    place = sa.func.row_number().over(partition_by=col(Delivery.host), order_by=col(Delivery.due_at)).label("place")
     waiting = (
         sa.select(col(Delivery.id), col(Delivery.attempts), col(Delivery.due_at), place)
         .where(literal_column(OPEN_DELIVERIES), col(Delivery.due_at) <= now)

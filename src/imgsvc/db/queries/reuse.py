@@ -1,0 +1,43 @@
+"""The statement that finds what was made of a URL before."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from imgsvc.db.tables import Asset, Batch
+
+
+class Known(NamedTuple):
+    """An asset that succeeded: what it was, what was made of it, and its origin's validators (RFC 9110 §8.8)."""
+
+    reuse_hash: str
+    input_format: str
+    width: int
+    height: int
+    input_bytes: int
+    renditions: list[dict[str, Any]]
+    etag: str | None
+    last_modified: str | None
+
+
+_COLUMNS = tuple(col(getattr(Asset, name)) for name in Known._fields)
+
+
+async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, Known]:
+    """The newest asset for each of `hashes` that has one, by hash; deleted batches do not count."""
+    if not hashes:
+        return {}
+    newest = (
+        sa.select(col(Asset.reuse_hash), sa.func.max(col(Asset.batch_id)).label("batch_id"))
+        .join(Batch, col(Batch.id) == col(Asset.batch_id))
+        .where(col(Asset.reuse_hash).in_(hashes), col(Batch.deleted_at).is_(None))
+        .group_by(col(Asset.reuse_hash))
+        .subquery()
+    )
+    is_newest = sa.and_(col(Asset.batch_id) == newest.c.batch_id, col(Asset.reuse_hash) == newest.c.reuse_hash)
+    connection = await session.connection()
+    rows = await connection.execute(sa.select(*_COLUMNS).join(newest, is_newest))
+    return {row.reuse_hash: Known(*row) for row in rows}
