@@ -160,8 +160,11 @@ class Play(Runs):
         delivery = self._delivery(name, number)
         told = due and reply != "death" and delivery is not None
         if delivery and told and delivery.status == "pending" and delivery.attempts == before:
-            delivery.attempted(reply, self.clock())
-            self._spread(name, number, delivery)
+            if delivery.due != now + LEASE:  # put forward by a redelivery
+                delivery.attempts += 1
+            else:
+                delivery.attempted(reply, self.clock())
+                self._spread(name, number, delivery)
 
     def _spread(self, name: str, number: int, delivery: Delivery) -> None:
         """The schedule is spread by 10 %, by chance: from here on the model has the true time."""
