@@ -43,6 +43,22 @@ async def until(probe: Probe, *, within: float = 60) -> Any:
         await asyncio.sleep(0.05)
 
 
+def status_of(process: psutil.Process) -> str:
+    """That of a zombie when it has just ended."""
+    try:
+        return str(process.status())
+    except psutil.Error:
+        return str(psutil.STATUS_ZOMBIE)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Empty when it has just ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
 class Stack:
     """A running `imgsvc up` and a client for it."""
 
@@ -53,9 +69,9 @@ class Stack:
     def children(self, word: str = "") -> list[psutil.Process]:
         """The processes that it started and that live now; only those with `word` in their command, if given."""
         living = [
-            child for child in psutil.Process(self.process.pid).children() if child.status() != psutil.STATUS_ZOMBIE
+            child for child in psutil.Process(self.process.pid).children() if status_of(child) != psutil.STATUS_ZOMBIE
         ]
-        return [child for child in living if not word or word in child.cmdline()]
+        return [child for child in living if not word or word in command_of(child)]
 
     def workers(self) -> list[psutil.Process]:
         return self.children("imgsvc.worker")

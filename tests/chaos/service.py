@@ -11,7 +11,7 @@ import httpx
 import psutil
 
 from imgsvc.processes import end_with_parent
-from stack import free_port
+from stack import command_of, free_port
 
 WORKERS = 2
 
@@ -61,7 +61,7 @@ class Service:
         if self._process is None or self._process.returncode is not None:
             return []
         with suppress(psutil.NoSuchProcess):
-            return [child for child in psutil.Process(self._process.pid).children() if word in _command(child)]
+            return [child for child in psutil.Process(self._process.pid).children() if word in command_of(child)]
         return []
 
     async def _keep(self) -> None:
@@ -77,10 +77,3 @@ class Service:
                 )
                 await self._process.wait()
                 await asyncio.sleep(0.3)
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return []

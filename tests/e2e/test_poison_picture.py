@@ -11,7 +11,7 @@ from PIL import Image
 
 from origin_server import OriginServer, picture
 from pictures import encoded
-from stack import QUICK, Stack, running_stack, until
+from stack import QUICK, Stack, command_of, running_stack, until
 
 NEIGHBOURS = 30
 # Time enough for a slow picture to be caught at work before its lane hands it back.
@@ -48,7 +48,7 @@ async def failed_alone(stack: Stack, batch_id: str, *, detail: str) -> None:
 
 
 def in_quarantine(worker: psutil.Process) -> list[psutil.Process]:
-    return [child for child in worker.children() if "imgsvc.adapters.quarantine_child" in child.cmdline()]
+    return [child for child in worker.children() if "imgsvc.adapters.quarantine_child" in command_of(child)]
 
 
 async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_alone(
