@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -16,8 +16,8 @@ from imgsvc.adapters.wire import (
     VerbatimTransport,
     declared_length,
     exchange,
+    next_piece,
     parse_url,
-    pieces_of,
     retry_after,
     validator,
 )
@@ -126,12 +126,11 @@ class Outbound:
         declared = declared_length(response.headers)
         granted = reserve(room, min(FIRST_ROOM, limit) if declared is None else declared, limit=limit)
         body = BytesIO()  # gives its buffer away without a copy: the body is in memory once
-        async with aclosing(pieces_of(response)) as pieces:
-            async for piece in pieces:
-                size = body.tell() + len(piece)
-                if size > granted:
-                    granted = reserve(room, max(size, min(2 * granted, limit)), limit=limit)
-                body.write(piece)
+        while piece := await next_piece(response):
+            size = body.tell() + len(piece)
+            if size > granted:
+                granted = reserve(room, max(size, min(2 * granted, limit)), limit=limit)
+            body.write(piece)
         return body.getvalue()
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -163,9 +162,7 @@ async def excerpt(response: httpx.Response) -> bytes:
     """The first 2 kB of the body, as far as they come within a second: the status is what counts, and it is there."""
     text = bytearray()
     with suppress(TimeoutError, FetchError):
-        async with asyncio.timeout(EXCERPT_TIMEOUT), aclosing(pieces_of(response)) as pieces:
-            async for piece in pieces:
+        async with asyncio.timeout(EXCERPT_TIMEOUT):
+            while len(text) < MAX_EXCERPT and (piece := await next_piece(response)):
                 text += piece
-                if len(text) >= MAX_EXCERPT:
-                    break
     return bytes(text[:MAX_EXCERPT])

@@ -3,6 +3,7 @@
 import os
 import struct
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,17 +92,39 @@ def _save(images: tuple[Image.Image, ...], target: str, options: dict[str, Any])
     first, *rest = images
     if rest:
         options = {**options, "append_images": rest, "save_all": True}
-    with _scratch_file() as file:
+    file = _mine.scratch.file
+    try:
         first.save(file, target, **options)
+        return os.pread(file.fileno(), file.seek(0, os.SEEK_END), 0)
+    finally:
         file.seek(0)
-        return file.read()
+        file.truncate()
 
 
-def _scratch_file() -> IO[bytes]:
-    """A file with a real descriptor: writing into anything else, Pillow's JPEG encoder never lets go of the GIL."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("rendition"), "w+b")
-    return tempfile.TemporaryFile()
+class _Scratch:
+    """A file in memory with a real descriptor: into anything else Pillow's JPEG encoder writes under the GIL."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "memfd_create"):
+            self.file: IO[bytes] = os.fdopen(os.memfd_create("rendition"), "w+b")
+        else:
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # see below
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+class _Mine(threading.local):
+    """Each thread's own, empty between two pictures, and closed with the thread.
+
+    To open and close one for every picture takes a dozen system calls, after each of which a thread queues for the GIL.
+    """
+
+    def __init__(self) -> None:
+        self.scratch = _Scratch()
+
+
+_mine = _Mine()
 
 
 @contextmanager
