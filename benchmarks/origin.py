@@ -9,9 +9,14 @@ import uvloop
 
 from photos import pictures
 
+UNCHANGED = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'
+
 
 class Origin(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive; `/anything/{number}.jpg` answers with picture number modulo count."""
+    """HTTP/1.1 with keep-alive; `/anything/{number}.jpg` answers with picture number modulo count.
+
+    Its pictures never change: who asks conditionally hears so.
+    """
 
     def __init__(self, answers: list[bytes], latency: float) -> None:
         self.answers = answers
@@ -24,10 +29,9 @@ class Origin(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.received += data
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
-            line = self.received[: self.received.index(b"\r\n")]
-            self.received = self.received[end + 4 :]
-            number = int(line.split(b" ")[1].rpartition(b"/")[2].partition(b".")[0])
-            answer = self.answers[number % len(self.answers)]
+            head, self.received = self.received[:end], self.received[end + 4 :]
+            number = int(head.split(b" ", 2)[1].rpartition(b"/")[2].partition(b".")[0])
+            answer = UNCHANGED if b"\r\nif-none-match:" in head.lower() else self.answers[number % len(self.answers)]
             if self.latency:
                 asyncio.get_running_loop().call_later(self.latency, self.transport.write, answer)
             else:
@@ -36,7 +40,7 @@ class Origin(asyncio.Protocol):
 
 async def main(port: int, latency: float, folder: Path | None) -> None:
     answers = [
-        b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        b'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n%b' % (len(body), body)
         for body in pictures(folder)
     ]
     loop = asyncio.get_running_loop()

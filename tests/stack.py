@@ -104,11 +104,15 @@ class Stack:
 async def running_stack(
     folder: Path, *arguments: str, log: Path | None = None, **environment: str
 ) -> AsyncIterator[Stack]:
-    """`imgsvc up` on a free port with its data in `folder`, ended after the block; what it says goes to `log`."""
+    """`imgsvc up` on a free port with its data in `folder`, ended after the block; what it says goes to `log`.
+
+    It has one worker, so that it is known which one works, unless the `arguments` say otherwise.
+    """
     port = free_port()
     said = log.open("ab") if log else None
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "imgsvc", "up", "--port", str(port), "--data-dir", str(folder), *arguments),
+        *(sys.executable, "-m", "imgsvc", "up", "--port", str(port), "--data-dir", str(folder)),
+        *("--workers", "1", *arguments),
         env={**os.environ, "IMGSVC_ALLOWED_NETWORKS": "127.0.0.0/8", "IMGSVC_WEBHOOK_SECRET": SECRET, **environment},
         cwd=folder,
         stderr=said,

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 def _shown(name: str, default: Any) -> str:
     """A default as the README shows it."""
     if name == "codec_threads":
-        return "one per core"
+        return "a share of the cores"
     if name == "port":
         return str(default)
     if default in (None, "", ()):

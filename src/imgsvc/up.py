@@ -29,12 +29,13 @@ WORKER_MALLOC = {
     "MALLOC_ARENA_MAX": "1",  # the others hold only for the first arena; one for each thread would not know them
 }
 
+MOST_PROCESSES = 4
 MOST_OF_A_PATH = 80
 """Bytes of a temporary folder's path that leave room for a socket in a folder of its own."""
 
 
 async def up(
-    settings: Settings, *, workers: int, on_ready: Callable[[], None], listener: socket.socket | None = None
+    settings: Settings, *, workers: int | None, on_ready: Callable[[], None], listener: socket.socket | None = None
 ) -> None:
     """Run API, workers and, unless IMGSVC_REDIS_URL is set, an embedded Valkey until asked to stop.
 
@@ -62,7 +63,7 @@ async def up(
         children = [
             *_valkey(valkey, log=folder / "valkey.log"),
             _api(settings.local_base, listener, env),
-            *worker_children(workers, env),
+            *worker_children(workers or usual_processes(), settings, env),
         ]
         tell(Running(os.getpid(), settings.local_base, redis_url if valkey else None))  # another's may have a password
         await Supervisor(children, stopping=stopping, drain=settings.drain_timeout).run(on_ready=on_ready)
@@ -91,8 +92,19 @@ async def upgrade_database(settings: Settings) -> None:
         await sessions.aclose()
 
 
-def worker_children(processes: int, env: dict[str, str]) -> Iterator[Child]:
-    """The worker processes of one machine."""
+def usual_processes() -> int:
+    """A worker process for each core, four at most.
+
+    Within a process Python runs one thread at a time between two steps of Pillow's: two processes of one codec thread
+    are a tenth faster than one of two, and do everything else in parallel too (docs/performance.md).
+    """
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> Iterator[Child]:
+    """The worker processes of one machine; they share its cores, unless the settings say how many threads each has."""
+    if "codec_threads" not in settings.model_fields_set:
+        env = {**env, "IMGSVC_CODEC_THREADS": str(max(1, settings.codec_threads // processes))}
     for number in range(1, processes + 1):
         yield Child(f"worker-{number}", [*OURSELVES, "imgsvc.worker"], {**WORKER_MALLOC, **env})
 

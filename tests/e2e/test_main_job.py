@@ -40,7 +40,7 @@ def bad_urls(origin: OriginServer) -> dict[str, str]:
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     """With its usual times: nothing dies here, and on a busy machine a short lease ends while work goes on."""
-    async with running_stack(tmp_path) as running:
+    async with running_stack(tmp_path, "--workers", "2") as running:
         yield running
 
 

@@ -14,13 +14,15 @@ HOST = "shop.example"
 
 
 @asynccontextmanager
-async def as_many_as_may(pacer: HostPacer, host: str = HOST, *, of: int = 20) -> AsyncIterator[int]:
+async def as_many_as_may(
+    pacer: HostPacer, host: str = HOST, *, of: int = 20, conditional: bool = False
+) -> AsyncIterator[int]:
     """How many of so many fetches got a slot at one time; they are cancelled afterwards, which teaches nothing."""
     entered = 0
 
     async def hold() -> None:
         nonlocal entered
-        async with pacer.slot(host, "batch"):
+        async with pacer.slot(host, "batch", conditional=conditional):
             entered += 1
             await asyncio.Event().wait()
 
@@ -53,6 +55,14 @@ async def test_each_host_gets_the_maximum_for_itself() -> None:
     pacer = HostPacer(maximum=8)
     async with as_many_as_may(pacer, "one.example") as one, as_many_as_may(pacer, "other.example") as other:
         assert (one, other) == (8, 8)
+
+
+async def test_questions_whether_anything_changed_count_for_a_quarter() -> None:
+    pacer = HostPacer(maximum=4)
+    async with as_many_as_may(pacer, conditional=True) as questions:
+        assert questions == 16
+    async with as_many_as_may(pacer, of=2) as fetches, as_many_as_may(pacer, conditional=True) as questions:
+        assert (fetches, questions) == (2, 8)
 
 
 @pytest.mark.parametrize("error", [HttpStatusError(429), HttpStatusError(503), ConnectTimeout()], ids=lambda e: e.code)

@@ -16,12 +16,14 @@ from imgsvc.config import Settings
 from imgsvc.listening import inherited, listen
 from imgsvc.supervisor import Supervisor, stop_on_signals
 from imgsvc.up import up as run_up
-from imgsvc.up import worker_children
+from imgsvc.up import usual_processes, worker_children
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (IMGSVC_HOST).  [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (IMGSVC_PORT).  [default: 8000]")]
 Descriptor = Annotated[int | None, typer.Option(min=0, hidden=True, help="An inherited socket to listen on.")]
-Processes = Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")]
+Processes = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Worker processes.  [default: one for each core, 4 at most]")
+]
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that reads a CSV lets the event loop in: at Python's own 5 ms, a status read, which goes
@@ -29,7 +31,7 @@ from thread to thread several times, took 42 ms at the median during an upload."
 
 
 def up(
-    host: Host = None, port: Port = None, data_dir: DataDir = None, workers: Processes = 1, fd: Descriptor = None
+    host: Host = None, port: Port = None, data_dir: DataDir = None, workers: Processes = None, fd: Descriptor = None
 ) -> None:
     """Run everything on this machine: API, workers, database, queue, files."""
     given = _inherited(fd)
@@ -52,7 +54,7 @@ def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
         raise typer.Exit(FAILED)
 
 
-def worker(processes: Processes = 1) -> None:
+def worker(processes: Processes = None) -> None:
     """Run worker processes alone, and restart them when they die."""
     settings = settings_of_a_service()
 
@@ -61,7 +63,7 @@ def worker(processes: Processes = 1) -> None:
         await check_schema(settings)
         stopping = asyncio.Event()
         stop_on_signals(stopping)
-        children = list(worker_children(processes, {}))
+        children = list(worker_children(processes or usual_processes(), settings, {}))
         await Supervisor(children, stopping=stopping, drain=settings.drain_timeout).run()
 
     run(supervise())

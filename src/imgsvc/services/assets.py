@@ -32,6 +32,8 @@ log = get_logger(__name__)
 
 UNKNOWN_SIZE = 2**20
 """Bytes reserved for a body before its length is known."""
+UNCHANGED_SIZE = 2**16
+"""The same for one that is not expected to come."""
 MAX_LOST = 10
 """Runs that may die with an asset before it is given up. From the first on it is a suspect, whose picture is
 compressed in quarantine: this is for whatever kills workers from there too, and innocents must not come near it."""
@@ -143,10 +145,10 @@ class Workshop:
 
     async def _fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
         """The body, and the lease on the memory it lies in; None when it is the `known` one."""
-        size = UNKNOWN_SIZE
+        size = UNCHANGED_SIZE if known else UNKNOWN_SIZE
         validators = Validators(known.etag, known.last_modified) if known else None
         while True:
-            async with self.hosts.slot(urlsplit(url).netloc.lower(), batch_id):
+            async with self.hosts.slot(urlsplit(url).netloc.lower(), batch_id, conditional=known is not None):
                 with await self.fetches.acquire(batch_id):
                     lease = await self.memory.acquire(batch_id, size)
                     try:

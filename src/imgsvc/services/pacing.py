@@ -9,6 +9,8 @@ from time import monotonic
 from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
 from imgsvc.services.fairness import FairGate
 
+SHARES = 4
+"""Of a fetch: a conditional one, whose answer is a line if nothing changed, counts for one of them."""
 MOST_HOSTS = 10_000
 """Hosts whose pace is remembered; a catalogue of dead hosts must not fill the memory."""
 
@@ -44,18 +46,20 @@ class HostPacer:
         self._hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
-    async def slot(self, host: str, key: str) -> AsyncIterator[None]:
+    async def slot(self, host: str, key: str, *, conditional: bool = False) -> AsyncIterator[None]:
         """One fetch from `host` on behalf of the batch `key`; learns from the error that leaves the block.
 
         Raises:
             HostPaused: the host wants a longer rest.
         """
-        state = self._hosts.get(host) or self._hosts.setdefault(host, _Host(FairGate(self._maximum), self._maximum))
+        state = self._hosts.get(host)
+        if state is None:
+            state = self._hosts[host] = _Host(FairGate(self._maximum * SHARES), self._maximum)
         state.waiting += 1
         began = monotonic()
         try:
             await self._rest(state)
-            with await state.gate.acquire(key):
+            with await state.gate.acquire(key, 1 if conditional else SHARES):
                 await self._rest(state)
                 began = monotonic()
                 yield
@@ -79,7 +83,7 @@ class HostPacer:
     def _speed_up(self, state: _Host) -> None:
         if state.limit < self._maximum:
             state.limit = min(state.limit + 1, self._maximum)
-            state.gate.resize(int(state.limit))
+            state.gate.resize(int(state.limit) * SHARES)
 
     def _slow_down(self, state: _Host, error: AssetError, began: float) -> None:
         overloaded = isinstance(error, HttpStatusError) and error.http_status in (429, 503)
@@ -88,6 +92,6 @@ class HostPacer:
         if began >= state.halved_at:
             state.halved_at = monotonic()
             state.limit = max(1.0, state.limit / 2)
-            state.gate.resize(int(state.limit))
+            state.gate.resize(int(state.limit) * SHARES)
         if isinstance(error, HttpStatusError) and error.retry_after:
             state.paused_until = max(state.paused_until, monotonic() + error.retry_after)

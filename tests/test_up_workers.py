@@ -1,0 +1,26 @@
+"""How the worker processes of one machine share its cores."""
+
+import os
+
+import pytest
+
+from imgsvc.config import Settings
+from imgsvc.up import MOST_PROCESSES, usual_processes, worker_children
+
+
+def threads(settings: Settings, processes: int) -> list[str | None]:
+    return [child.env.get("IMGSVC_CODEC_THREADS") for child in worker_children(processes, settings, {"A": "b"})]
+
+
+@pytest.mark.parametrize(("cores", "processes", "each"), [(1, 1, "1"), (2, 2, "1"), (4, 4, "1"), (16, 4, "4")])
+def test_a_process_for_each_core_four_at_most_and_the_cores_shared_among_them(
+    monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, each: str
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert usual_processes() == processes <= MOST_PROCESSES
+    settings = Settings.model_construct(_fields_set=set(), codec_threads=cores)
+    assert threads(settings, usual_processes()) == [each] * processes
+
+
+def test_who_asks_for_threads_gets_as_many_in_each_process() -> None:
+    assert threads(Settings(codec_threads=3), 2) == [None, None]
