@@ -23,8 +23,8 @@ def is_id(prefix: str, text: str) -> bool:
 
 def slug(text: str, *, limit: int = 40) -> str:
     """ASCII letters, digits and single dashes that still remind of `text`; never empty."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain)[:limit].strip("-") or "image"
+    plain = text if text.isascii() else unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower())[:limit].strip("-") or "image"
 
 
 def rendition_key(*, batch_id: str, position: int, slug: str, name: str, digest: str, extension: str) -> str:
