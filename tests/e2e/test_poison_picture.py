@@ -11,7 +11,7 @@ from PIL import Image
 
 from origin_server import OriginServer, picture
 from pictures import encoded
-from stack import QUICK, Stack, command_of, running_stack, until
+from stack import QUICK, Stack, command_of, running_stack, status_of, until
 
 NEIGHBOURS = 30
 # Time enough for a slow picture to be caught at work before its lane hands it back.
@@ -47,8 +47,13 @@ async def failed_alone(stack: Stack, batch_id: str, *, detail: str) -> None:
     assert detail in errors[0]["detail"]
 
 
-def in_quarantine(worker: psutil.Process) -> list[psutil.Process]:
-    return [child for child in worker.children() if "imgsvc.adapters.quarantine_child" in command_of(child)]
+def in_quarantine(worker: psutil.Process) -> list[tuple[psutil.Process, float]]:
+    """The worker's processes in quarantine, with the seconds of the processor that each has spent."""
+    try:
+        children = [child for child in worker.children() if "imgsvc.adapters.quarantine_child" in command_of(child)]
+        return [(child, child.cpu_times().user) for child in children]
+    except psutil.Error:  # one has just ended
+        return []
 
 
 async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_alone(
@@ -66,8 +71,8 @@ async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_al
         first.kill()
 
         async def at_work_apart() -> Any:
-            children = [child for worker in stack.workers() for child in in_quarantine(worker)]
-            return [child for child in children if child.cpu_times().user > 2]  # its neighbours take milliseconds
+            children = [found for worker in stack.workers() for found in in_quarantine(worker)]
+            return [child for child, spent in children if spent > 2]  # its neighbours take milliseconds
 
         [child] = await until(at_work_apart, within=90)
         [second] = stack.workers()
@@ -87,10 +92,11 @@ async def test_a_picture_without_end_costs_one_worker_its_life_and_fails_alone(
 
         async def replaced() -> bool:
             nonlocal spent
-            if first.is_running() and first.status() != psutil.STATUS_ZOMBIE:
+            try:
                 spent = max(spent, first.cpu_times().user)
-                return False
-            return True
+            except psutil.Error:
+                return True
+            return status_of(first) == psutil.STATUS_ZOMBIE
 
         await until(replaced)
         assert spent < 8  # the picture takes 12: the worker did not wait for it
