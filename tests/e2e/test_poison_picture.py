@@ -96,7 +96,7 @@ async def test_a_picture_without_end_costs_one_worker_its_life_and_fails_alone(
                 spent = max(spent, first.cpu_times().user)
             except psutil.Error:
                 return True
-            return status_of(first) == psutil.STATUS_ZOMBIE
+            return bool(status_of(first) == psutil.STATUS_ZOMBIE)
 
         await until(replaced)
         assert spent < 8  # the picture takes 12: the worker did not wait for it
