@@ -8,7 +8,6 @@ from time import monotonic
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries.claims import Claimed
 from imgsvc.domain.specs import Spec
 from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
 from imgsvc.logs import get_logger
@@ -16,6 +15,7 @@ from imgsvc.services import flushing
 from imgsvc.services.assets import Workshop
 from imgsvc.services.clock import Clock
 from imgsvc.services.finishing import Aftercare, tell
+from imgsvc.services.in_flight import InFlight
 from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.outcomes import Outcome, Postponed
 from imgsvc.services.ports import LaneQueue
@@ -41,12 +41,15 @@ class Lane:
     stopping: asyncio.Event
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     born: float = field(default_factory=monotonic)
-    in_flight: dict[asyncio.Task[Outcome], Claimed] = field(default_factory=dict)
+    in_flight: InFlight = field(init=False)
     finished: list[Outcome] = field(default_factory=list)
     claiming: bool = True
     draining: bool = False
     hand_back_at: float = 0
     crowd_asked_at: float = 0
+
+    def __post_init__(self) -> None:
+        self.in_flight = InFlight(self.policy.assets)
 
     async def run(self) -> bool:
         """Work until nothing is due or it is time to make place; True when assets are still due."""
@@ -89,7 +92,6 @@ class Lane:
 
     async def _flush(self) -> flushing.Flushed | None:
         """Write what is finished, and claim and start what there is room for."""
-        room = max(0, self.policy.assets - len(self.in_flight)) if self.claiming else 0
         wish, lease = self.wish, timedelta(seconds=self.policy.lease)
         run = flushing.Run(wish.batch_id, wish.round, self.token, lease, wish.hashes if self.reuse else None)
         outcomes, self.finished = self.finished, []
@@ -97,8 +99,8 @@ class Lane:
             flushed = await flushing.flush(
                 run,
                 outcomes,
-                claim=room,
-                at_work=[asset.position for asset in self.in_flight.values()],
+                claim=self.in_flight.room if self.claiming else 0,
+                at_work=self.in_flight.positions,
                 sessions=self.sessions,
                 aftercare=self.aftercare,
                 clock=self.clock,
@@ -107,11 +109,12 @@ class Lane:
             self.finished = outcomes + self.finished
             raise
         if flushed is None:
-            await self._stop_all()
+            await self.in_flight.cancel()
             return None
+        self.in_flight.note_claim(assets=len(flushed.claimed), known=len(flushed.known))
         for asset in flushed.claimed:
-            work = self.workshop.make(asset, wish, flushed.known.get(asset.position))
-            self.in_flight[asyncio.create_task(work)] = asset
+            known = flushed.known.get(asset.position)
+            self.in_flight.start(asset, self.workshop.make(asset, wish, known), known=known is not None)
         if flushed.ended:
             await tell(flushed.ended, queue=self.queue)
         return flushed
@@ -121,10 +124,7 @@ class Lane:
         look_up_at = min(self.hand_back_at, monotonic() + self.policy.look_up_after)
         while self.in_flight and len(self.finished) < self.policy.flush_assets:
             timeout = min(max(0.0, look_up_at - monotonic()), 1.0)
-            done, _ = await asyncio.wait(self.in_flight, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                del self.in_flight[task]
-                self.finished.append(task.result())
+            self.finished += await self.in_flight.ended(within=timeout)
             if self.finished:  # the first of them counts
                 look_up_at = min(look_up_at, monotonic() + self.policy.flush_interval)
             if monotonic() >= look_up_at or (self.stopping.is_set() and not self.draining):
@@ -132,17 +132,10 @@ class Lane:
 
     async def _hand_back(self) -> None:
         """Stop what is in flight; the attempts under way do not count, and anyone may take the assets at once."""
-        for task, asset in (await self._stop_all()).items():
+        for work, asset in (await self.in_flight.cancel()).items():
             # cancelled: before its first step, so that it could not even postpone itself
-            begun = not task.cancelled()
-            self.finished.append(task.result() if begun else Postponed(asset, asset.attempts, self.clock()))
-
-    async def _stop_all(self) -> dict[asyncio.Task[Outcome], Claimed]:
-        tasks, self.in_flight = self.in_flight, {}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return tasks
+            begun = not work.cancelled()
+            self.finished.append(work.result() if begun else Postponed(asset, asset.attempts, self.clock()))
 
     async def _last_flush(self) -> None:
         self.claiming = False
