@@ -1,4 +1,4 @@
-"""The pace of each host: halved when it cannot cope, growing back when it can, paused when it asks for it."""
+"""The pace of each host: slowed when it cannot cope, growing back when it can, paused when it asks for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.pacing import HostPacer, HostPaused
+from imgsvc.services.pacing import SHORTEST_WINDOW, HostPacer, HostPaused
 
 HOST = "shop.example"
 
@@ -65,12 +65,39 @@ async def test_questions_whether_anything_changed_count_for_a_quarter() -> None:
         assert (fetches, questions) == (2, 8)
 
 
-@pytest.mark.parametrize("error", [HttpStatusError(429), HttpStatusError(503), ConnectTimeout()], ids=lambda e: e.code)
-async def test_a_host_that_cannot_cope_gets_half_as_many_and_the_others_as_many_as_before(error: AssetError) -> None:
+async def test_a_host_of_which_nothing_is_known_begins_with_sixteen_and_gets_one_more_for_each_success() -> None:
+    pacer = HostPacer(maximum=64)
+    assert await limit_of(pacer) == 16
+    for _ in range(3):
+        await succeed(pacer)
+    assert await limit_of(pacer) == 19
+
+
+async def test_a_host_that_cannot_cope_gets_half_as_many_and_the_others_as_many_as_before() -> None:
     pacer = HostPacer(maximum=8)
-    await fail(pacer, error)
+    await fail(pacer, ConnectTimeout())
     assert await limit_of(pacer) == 4
     assert await limit_of(pacer, "other.example") == 8
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_host_that_refuses_gets_one_after_the_other_and_the_others_as_many_as_before(status: int) -> None:
+    pacer = HostPacer(maximum=8)
+    await fail(pacer, HttpStatusError(status))
+    assert await limit_of(pacer) == 1
+    assert await limit_of(pacer, "other.example") == 8
+
+
+async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
+    pacer = HostPacer(maximum=8)
+    await fail(pacer, HttpStatusError(429))
+    began = monotonic()
+    for _ in range(8):
+        await succeed(pacer)
+    seconds = monotonic() - began
+    rate = pacer._hosts[HOST].rate
+    assert rate is not None
+    assert 7 / rate.at(monotonic()) <= seconds < 8
 
 
 @pytest.mark.parametrize(
@@ -85,14 +112,14 @@ async def test_other_errors_say_nothing_about_the_pace(error: AssetError) -> Non
 async def test_one_fetch_at_a_time_always_remains() -> None:
     pacer = HostPacer(maximum=8)
     for _ in range(10):
-        await fail(pacer, HttpStatusError(503))
+        await fail(pacer, ConnectTimeout())
     assert await limit_of(pacer) == 1
 
 
 async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
     pacer = HostPacer(maximum=8)
-    await fail(pacer, HttpStatusError(503))
-    await fail(pacer, HttpStatusError(503))
+    await fail(pacer, ConnectTimeout())
+    await fail(pacer, ConnectTimeout())
     limits = []
     for _ in range(8):
         limits.append(await limit_of(pacer))
@@ -160,12 +187,20 @@ async def test_hosts_that_cope_are_forgotten() -> None:
     assert not pacer._hosts
 
 
-async def test_a_host_is_remembered_until_it_copes_again_and_its_pause_is_over() -> None:
+async def test_a_host_is_remembered_until_it_copes_again() -> None:
     pacer = HostPacer(maximum=2)
-    await fail(pacer, HttpStatusError(503, retry_after=0.1))
+    await fail(pacer, ConnectTimeout())
     assert set(pacer._hosts) == {HOST}
     await succeed(pacer)
     assert not pacer._hosts
+
+
+async def test_a_host_that_has_refused_is_remembered_for_longer() -> None:
+    pacer = HostPacer(maximum=2)
+    await fail(pacer, HttpStatusError(503, retry_after=0.1))
+    for _ in range(3):
+        await succeed(pacer)
+    assert set(pacer._hosts) == {HOST}
 
 
 async def test_batches_take_turns_at_a_host() -> None:
@@ -181,20 +216,23 @@ async def test_batches_take_turns_at_a_host() -> None:
     assert served.index("small") <= 2
 
 
-async def test_a_burst_of_refusals_halves_the_limit_once() -> None:
+@pytest.mark.parametrize("error", [HttpStatusError(503), ConnectTimeout()], ids=lambda error: error.code)
+async def test_a_burst_of_failures_slows_a_host_once(error: AssetError) -> None:
     pacer = HostPacer(maximum=8)
     all_in_flight = asyncio.Event()
     waiting = 0
 
     async def refused() -> None:
         nonlocal waiting
-        with pytest.raises(HttpStatusError):
+        with pytest.raises(type(error)):
             async with pacer.slot(HOST, "batch"):
                 waiting += 1
                 if waiting == 8:
                     all_in_flight.set()
                 await all_in_flight.wait()
-                raise HttpStatusError(503)
+                raise error
 
     await asyncio.gather(*(refused() for _ in range(8)))
-    assert await limit_of(pacer) == 4
+    host = pacer._hosts[HOST]
+    assert host.limit == 4
+    assert host.rate is None or host.rate.refused == 8 / 2 / SHORTEST_WINDOW

@@ -110,6 +110,8 @@ INVALID = {
     "not valid": [
         *(
             "https://a:99999",
+            "https://a:65536",
+            "https://a:123456/",
             "https://a:0",
             "https://a:x/",
             "https://a:-1",
@@ -154,6 +156,13 @@ def test_what_is_joined_is_split_again(urls: list[str], separator: str) -> None:
     expected = [url for whole in urls for url in split_cell(whole)]
     assert split_cell(separator.join(urls)) == expected
     assert split_cell(join_cell(expected)) == expected
+
+
+@pytest.mark.parametrize("written", ["{}", "0{}", "00{}"], ids=["plain", "a zero before", "zeros before"])
+def test_every_port_is_judged_by_its_number(written: str) -> None:
+    ports = (*range(11), *range(9_990, 10_011), *range(59_990, 60_011), *range(65_530, 65_541), 99_999, 100_000)
+    accepted = [port for port in ports if why_invalid(f"https://a:{written.format(port)}/x") is None]
+    assert accepted == [port for port in ports if 1 <= port <= 65_535]
 
 
 @given(st.text(alphabet='htps:/.w@[]%,;| \t"\\aé中\u200b0123', max_size=40))
