@@ -88,7 +88,14 @@ class Settings(BaseSettings):
     codec_threads: int = Field(
         os.cpu_count() or 1, ge=1, le=256, description="Pictures compressed at one time in one worker process"
     )
-    codec_pixels: int = Field(64_000_000, ge=1, description="Pixels being worked on at one time in one worker process")
+    codec_pixels: int = Field(
+        64_000_000,
+        ge=1,
+        description=(
+            "Pixels being worked on at one time in one worker process; those of formats that take more memory than "
+            "JPEG count up to five times, and a picture with more than all of them gets a process of its own"
+        ),
+    )
     codec_timeout: Seconds = Field(
         40,
         description=(
@@ -100,7 +107,7 @@ class Settings(BaseSettings):
         2_048 * MIB,
         ge=512 * MIB,
         description=(
-            "Memory of a process that compresses a picture which a worker died with, in bytes. "
+            "Memory of a process of its own for one picture, which a worker died with or is very large, in bytes. "
             "Pictures of 50 megapixels took up to 1,854 MiB"
         ),
     )

@@ -84,7 +84,8 @@ async def test_a_picture_that_cannot_be_compressed_says_why_and_gives_its_pixels
 
 async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_any_more(make_pool: MakePool) -> None:
     pool = make_pool()
-    task = asyncio.create_task(pool.compress(LARGE, SLOW, key="batch"))
+    picture = photo_jpeg(600, 500)  # as WebP a pixel counts for two
+    task = asyncio.create_task(pool.compress(picture, SLOW * 3, key="batch"))
     await until(lambda: pool._gate._used == 600_000 and begun(pool))
     task.cancel()
     with pytest.raises(LeftAtWork):
@@ -139,6 +140,20 @@ async def test_a_picture_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere
     picture = encoded(scene(64, 48), "JPEG2000")
     assert (await make_pool(quarantine=quarantine).compress(picture, SPECS, key="batch")).input_format == "jpeg2000"
     assert quarantine.pictures == [picture]
+
+
+async def test_a_picture_that_weighs_more_than_all_threads_may_have_is_compressed_elsewhere(
+    make_pool: MakePool,
+) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    [small], [large] = [
+        (await pool.compress(picture, [Spec(format=Format.avif)], key="batch")).renditions for picture in (SMALL, LARGE)
+    ]
+    assert (small.format, large.format, large.width) == ("avif", "avif", 1_000)
+    assert quarantine.pictures == [LARGE]
+    assert quarantine.pixels == [4 * 600_000]
+    await until(lambda: pool._gate.idle)
 
 
 async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:

@@ -114,6 +114,32 @@ def test_more_pixels_than_reserved_are_asked_for_before_decoding() -> None:
     assert compress(data, [Spec()], LIMITS, max_pixels_now=8_000).renditions
 
 
+@pytest.mark.parametrize(
+    ("input_format", "wanted", "weight"),
+    [
+        *(("JPEG", "original", 1), ("JPEG", "webp", 2), ("JPEG", "avif", 4), ("PNG", "original", 2)),
+        *(
+            ("PNG", "jpeg", 1),
+            ("WEBP", "original", 3),
+            ("AVIF", "original", 5),
+            ("GIF", "original", 2),
+            ("JPEG2000", "jpeg", 3),
+        ),
+    ],
+)
+def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str, weight: int) -> None:
+    with pytest.raises(MorePixels) as caught:
+        compress(encoded(scene(100, 80), input_format), [Spec(format=Format(wanted))], LIMITS, max_pixels_now=1)
+    assert caught.value.pixels == weight * 8_000
+
+
+def test_of_several_wishes_the_heaviest_counts() -> None:
+    specs = [Spec(format=target) for target in (Format.jpeg, Format.avif, Format.webp)]
+    with pytest.raises(MorePixels) as caught:
+        compress(photo_jpeg(100, 80), specs, LIMITS, max_pixels_now=1)
+    assert caught.value.pixels == 4 * 8_000
+
+
 def test_more_pixels_than_allowed_are_not_worth_reserving() -> None:
     with pytest.raises(TooManyPixels):
         compress(huge_png(), [Spec()], LIMITS, max_pixels_now=1_000)

@@ -52,7 +52,10 @@ _SIGNATURES = tuple(
 
 
 class MorePixels(Exception):
-    """The header asks for more pixels than the caller has reserved: reserve `pixels`, then call again."""
+    """The header asks for more pixels than the caller has reserved: reserve `pixels`, then call again.
+
+    They are weighted by what the formats take of memory (weights.py).
+    """
 
     def __init__(self, pixels: int) -> None:
         super().__init__(f"{pixels} pixels")
@@ -123,13 +126,16 @@ def holds_the_interpreter(data: bytes) -> bool:
     return any(name == "JPEG2000" and signature.match(data) for name, signature in _SIGNATURES)
 
 
-def check_pixels(image: ImageFile.ImageFile, frames: int, limits: CodecLimits, max_pixels_now: int | None) -> None:
-    """Raises TooManyPixels or MorePixels from what the header says."""
+def check_pixels(image: ImageFile.ImageFile, frames: int, limits: CodecLimits) -> int:
+    """How many pixels the header says that there are in all frames.
+
+    Raises:
+        TooManyPixels: as its name says.
+    """
     pixels = image.width * image.height * frames
     if pixels > limits.max_pixels:
         raise _too_many(limits)
-    if max_pixels_now is not None and pixels > max_pixels_now:
-        raise MorePixels(pixels)
+    return pixels
 
 
 def count_frames(image: ImageFile.ImageFile) -> int:

@@ -21,6 +21,7 @@ from imgsvc.domain.encoders import MOVING_TARGETS, Frames, encode, writing
 from imgsvc.domain.metadata import exif_to_keep, gives_away
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.weights import weighted
 
 __all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
 
@@ -72,7 +73,7 @@ def compress(
     Raises:
         NotAnImage, UnsupportedFormat: what `data` is instead.
         TooManyPixels: width × height × frames is over the limit, known from the header alone.
-        MorePixels: within the limit, but more than `max_pixels_now`; known from the header alone.
+        MorePixels: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
         DecodeError, EncodeError: the picture is damaged; the wanted format cannot hold it.
     """
     source = _read(data, specs, limits, max_pixels_now)
@@ -84,7 +85,9 @@ def _read(data: bytes, specs: Sequence[Spec], limits: CodecLimits, max_pixels_no
     """A function of its own, so that what was decoded is gone from memory once it has been set right."""
     image = open_image(data, limits)
     frames = count_frames(image) if any(_may_move(image.format, spec) for spec in specs) else 1
-    check_pixels(image, frames, limits, max_pixels_now)
+    pixels = weighted(check_pixels(image, frames, limits), image.format, [_likely_target(image, s) for s in specs])
+    if max_pixels_now is not None and pixels > max_pixels_now:
+        raise MorePixels(pixels)
     with reading(limits):
         return decode(image, frames, specs)
 
@@ -93,6 +96,11 @@ def _may_move(input_format: str | None, spec: Spec) -> bool:
     if spec.format is Format.original:
         return input_format in MOVING_FORMATS
     return spec.format.value in MOVING_TARGETS
+
+
+def _likely_target(image: Image.Image, spec: Spec) -> str:
+    """Before anything is decoded; what may turn out transparent becomes a PNG, which takes more."""
+    return spec.format.value if spec.format is not Format.original else KEPT.get(image.format or "", "png")
 
 
 def shrink(image: Image.Image, job: Job) -> Image.Image:

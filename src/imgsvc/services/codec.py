@@ -24,8 +24,10 @@ CLOSE_WITHIN = 3.0
 class CodecPool:
     """Compresses pictures in `threads` threads, fairly between batches, with at most `pixels` pixels worked on at once.
 
-    A picture starts with an equal share of the pixels; one whose header asks for more waits until that many are free.
-    Suspects are sent to quarantine, as many at one time as there are threads, with their share of the same pixels.
+    The pixels are weighted by what the formats take of memory (`domain.weights`). A picture starts with an equal share
+    of them; one whose header asks for more waits until that many are free. Suspects, and pictures that weigh more than
+    all the threads together may have, are sent to quarantine, as many at one time as there are threads, with their
+    share of the same pixels: when its process ends, the system has all of its memory back.
 
     A thread cannot be stopped. When one works on a picture for longer than `watchdog` allows, `on_overrun` is called,
     and the process should end.
@@ -63,20 +65,37 @@ class CodecPool:
             QuarantineUnavailable: there is no quarantine right now.
             LeftAtWork: it takes too long, or was being worked on when the caller was cancelled.
         """
+        pixels = self._share
         if not suspect and not holds_the_interpreter(data):
-            return await self._in_turn(key, partial(self._in_thread, data, specs))
+            try:
+                work = partial(self._in_thread, data, specs)
+                return await self._in_turn(key, pixels, work, most=self._gate.capacity)
+            except MorePixels as more:
+                pixels = more.pixels
         # A cell first: suspects that wait for one hold no pixels, which would keep others from their threads.
         with await self._cells.acquire(key):
-            return await self._in_turn(key, partial(self._in_quarantine, data, specs))
+            return await self._in_turn(key, pixels, partial(self._in_quarantine, data, specs))
 
-    async def _in_turn(self, key: str, work: Callable[[int, Lease], Awaitable[Compressed]]) -> Compressed:
-        """Do `work` with as many pixels as it asks for; it releases the lease."""
-        pixels = self._share
+    async def _in_turn(
+        self,
+        key: str,
+        pixels: int,
+        work: Callable[[int, Lease], Awaitable[Compressed]],
+        *,
+        most: int | None = None,
+    ) -> Compressed:
+        """Do `work` with so many pixels, or as many as it asks for; it releases the lease.
+
+        Raises:
+            MorePixels: than `most`.
+        """
         while True:
             lease = await self._gate.acquire(key, pixels)
             try:
                 return await work(pixels, lease)
             except MorePixels as more:
+                if most is not None and more.pixels > most:
+                    raise
                 pixels = more.pixels
 
     async def _in_quarantine(self, data: bytes, specs: Sequence[Spec], pixels: int, lease: Lease) -> Compressed:
