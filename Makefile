@@ -38,7 +38,7 @@ check: .venv/.dev ## format, lint, types, import arrows, tests
 	$(BIN)/pytest
 
 bench: .venv/.dev ## how close to Pillow's own speed
-	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/bench.py
 
 chaos: .venv/.dev ## torment it with faults and see that nothing is lost: make chaos ARGS="--seed 1 --minutes 20"
 	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)

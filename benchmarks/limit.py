@@ -13,20 +13,25 @@ from imgsvc.up import WORKER_MALLOC
 QUALITY = 50
 
 
-def images_per_second(bodies: list[bytes], *, images: int) -> float:
+CORES = os.cpu_count() or 1
+
+
+def images_per_second(bodies: list[bytes], *, images: int, processes: int = CORES) -> float:
     """Decode and encode `images` pictures in all; every process is warm before the clock starts."""
-    cores = os.cpu_count() or 1
     os.environ |= WORKER_MALLOC  # the limit at its best: without, Pillow alone reaches little more than half of it
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(cores + 1)
-    workers = [context.Process(target=_work, args=(bodies, images // cores, barrier)) for _ in range(cores)]
+    barrier = context.Barrier(processes + 1)
+    workers = [context.Process(target=_work, args=(bodies, images // processes, barrier)) for _ in range(processes)]
     for worker in workers:
         worker.start()
     barrier.wait()
     started = perf_counter()
     for worker in workers:
         worker.join()
-    return images // cores * cores / (perf_counter() - started)
+    seconds = perf_counter() - started
+    for name in WORKER_MALLOC:
+        del os.environ[name]
+    return images // processes * processes / seconds
 
 
 def _work(bodies: list[bytes], images: int, barrier: "multiprocessing.synchronize.Barrier") -> None:

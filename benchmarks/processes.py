@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import psutil
 from aiohttp import web
 
 HERE = Path(__file__).parent
-END_WITHIN = 3_600
+END_WITHIN = 1_200
 """Seconds that a batch may take."""
 
 
@@ -46,68 +47,82 @@ def manifest(urls: Iterable[str]) -> str:
     return "\n".join(["S. No.,Product Name,Input Image Urls", *rows])
 
 
+class Listener:
+    """Receives webhooks at `url`."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        self._ended: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        self._ended[(await request.json())["data"]["id"]].set()
+        return web.Response()
+
+    async def arrived(self, batch_id: str) -> None:
+        """Wait for the webhook of a batch."""
+        await asyncio.wait_for(self._ended[batch_id].wait(), END_WITHIN)
+
+
+@asynccontextmanager
+async def webhooks() -> AsyncIterator[Listener]:
+    listener = Listener()
+    application = web.Application()
+    application.router.add_post("/hook", listener.receive)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    try:
+        yield listener
+    finally:
+        await runner.cleanup()
+
+
 class Service:
     """A running `imgsvc up`, a client for it, and a listener for its webhooks."""
 
-    def __init__(self, client: httpx.AsyncClient, pid: int) -> None:
+    def __init__(self, client: httpx.AsyncClient, listener: Listener, pid: int) -> None:
         self.client = client
-        self.pid = pid
-        self._ended: dict[str, asyncio.Event] = {}
+        self._listener = listener
+        self._pid = pid
 
     def workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.pid).children()
+        children = psutil.Process(self._pid).children()
         return [child for child in children if "imgsvc.worker" in child.cmdline()]
 
-    async def upload(self, urls: Sequence[str]) -> str:
+    async def upload(self, csv: str, **fields: str) -> str:
         """The path of the accepted batch."""
-        answer = await self.client.post(
-            "/v1/batches", files={"file": ("b.csv", manifest(urls))}, data={"webhook_url": self.hook}
-        )
+        data = {"webhook_url": self._listener.url, **fields}
+        answer = await self.client.post("/v1/batches", files={"file": ("b.csv", csv)}, data=data)
         answer.raise_for_status()
-        path = httpx.URL(answer.headers["location"]).path
-        self._ended.setdefault(path.rpartition("/")[2], asyncio.Event())
-        return path
+        return httpx.URL(answer.headers["location"]).path
 
     async def ended(self, path: str) -> None:
-        """The webhook has arrived."""
-        await asyncio.wait_for(self._ended[path.rpartition("/")[2]].wait(), END_WITHIN)
+        """Wait for the webhook."""
+        await self._listener.arrived(path.rpartition("/")[2])
 
     async def images_per_second(self, urls: Sequence[str]) -> float:
         """From the POST of the CSV to the arrival of the webhook; every image must have succeeded."""
+        return (await self.measured(urls))[1]
+
+    async def measured(self, urls: Sequence[str]) -> tuple[str, float]:
+        """The path of the batch as well."""
+        csv = manifest(urls)
         started = perf_counter()
-        path = await self.upload(urls)
+        path = await self.upload(csv)
         await self.ended(path)
         seconds = perf_counter() - started
         batch = (await self.client.get(path)).json()
         assert batch["counts"]["assets"]["succeeded"] == len(urls), batch
-        return len(urls) / seconds
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[None]:
-        """Receive webhooks meanwhile."""
-
-        async def receive(request: web.Request) -> web.Response:
-            batch_id = (await request.json())["data"]["id"]
-            self._ended.setdefault(batch_id, asyncio.Event()).set()
-            return web.Response()
-
-        application = web.Application()
-        application.router.add_post("/hook", receive)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.hook = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        try:
-            yield
-        finally:
-            await runner.cleanup()
+        return path, len(urls) / seconds
 
 
 @asynccontextmanager
 async def service(*arguments: str, **settings: object) -> AsyncIterator[Service]:
     """`imgsvc up` as users start it, on a fresh data folder and a free port, with further `settings`."""
     with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
-        port = _free_port()
+        port = free_port()
         env = {"ALLOWED_NETWORKS": "127.0.0.0/8", "LOG_LEVEL": "WARNING", **settings}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "imgsvc", "up", "--port", str(port), "--data-dir", folder, *arguments),
@@ -117,15 +132,14 @@ async def service(*arguments: str, **settings: object) -> AsyncIterator[Service]
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
                 await _ready(client)
-                service = Service(client, process.pid)
-                async with service.listening():
-                    yield service
+                async with webhooks() as listener:
+                    yield Service(client, listener, process.pid)
         finally:
             process.terminate()
             await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

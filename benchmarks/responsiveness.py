@@ -7,7 +7,6 @@ Lag is how much later than asked a timer of 5 ms comes back.
 
 import argparse
 import asyncio
-import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -25,14 +24,9 @@ from imgsvc.config import Settings
 from imgsvc.logs import configure_logging
 from imgsvc.services import lanes
 from imgsvc.up import upgrade_database
-from processes import SERVICE_PORT, origin, service
+from processes import manifest, origin, service, urls
 
 TICK = 0.005
-
-
-def manifest(rows: int, port: int) -> str:
-    lines = (f"{n},Product {n},http://127.0.0.1:{port}/{os.getpid()}/{n}.jpg" for n in range(rows))
-    return "\n".join(["S. No.,Product Name,Input Image Urls", *lines])
 
 
 def summary(name: str, seconds: Sequence[float]) -> str:
@@ -59,7 +53,7 @@ async def lag() -> AsyncIterator[list[float]]:
         watching.cancel()
 
 
-async def in_process(rows: int, folder: Path, port: int) -> None:
+async def in_process(rows: int, folder: Path, origin_url: str) -> None:
     """The API and a lane in this loop, without Redis: what they do to the loop they run in."""
     settings = Settings(data_dir=folder, redis_url="unix:///nonexistent", allowed_networks="127.0.0.0/8")
     await upgrade_database(settings)
@@ -69,7 +63,8 @@ async def in_process(rows: int, folder: Path, port: int) -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", timeout=120) as client:
             async with lag() as seen:
                 started = perf_counter()
-                answer = await client.post("/v1/batches", files={"file": ("b.csv", manifest(rows, port))})
+                csv = manifest(urls(origin_url, rows, catalogue="in-process"))
+                answer = await client.post("/v1/batches", files={"file": ("b.csv", csv)})
                 seconds = perf_counter() - started
             print(summary(f"loop lag of the API, {rows:,} rows accepted in {seconds:.1f} s", seen))
     await worker_lag(settings, answer.json()["id"])
@@ -93,19 +88,18 @@ async def worker_lag(settings: Settings, batch_id: str) -> None:
         print(summary("loop lag of a worker, one lane for 15 s", seen))
 
 
-async def over_http(rows: int, port: int) -> None:
+async def over_http(rows: int, origin_url: str) -> None:
     """`imgsvc up`: status reads during the upload of a large batch and while it is processed."""
-    async with service(SERVICE_PORT) as client:
-        small = await client.post("/v1/batches", files={"file": ("s.csv", manifest(1, port))})
-        path = small.headers["location"]
-        uploading = asyncio.create_task(client.post("/v1/batches", files={"file": ("b.csv", manifest(rows, port))}))
-        times = [await read(client, path) async for _ in until(uploading)]
+    async with service() as started:
+        path = await started.upload(manifest(urls(origin_url, 1, catalogue="small")))
+        csv = manifest(urls(origin_url, rows, catalogue="large"))
+        uploading = asyncio.create_task(started.upload(csv))
+        times = [await read(started.client, path) async for _ in until(uploading)]
         print(summary("status reads while it is uploaded", times))
-        path = uploading.result().headers["location"]
+        path = uploading.result()
         processing = asyncio.create_task(asyncio.sleep(15))
-        print(
-            summary("status reads while it is processed", [await read(client, path) async for _ in until(processing)])
-        )
+        times = [await read(started.client, path) async for _ in until(processing)]
+        print(summary("status reads while it is processed", times))
 
 
 async def until(task: "asyncio.Task[object]") -> AsyncIterator[None]:
@@ -126,10 +120,10 @@ async def main() -> None:
     rows = parser.parse_args().rows
     sys.setswitchinterval(SWITCH_INTERVAL)  # as `imgsvc api` does
     configure_logging("ERROR")
-    async with origin(0.0, "") as port:
+    async with origin() as url:
         with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
-            await in_process(rows, Path(folder), port)
-        await over_http(rows, port)
+            await in_process(rows, Path(folder), url)
+        await over_http(rows, url)
 
 
 if __name__ == "__main__":

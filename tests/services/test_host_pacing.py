@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.pacing import SHORTEST_WINDOW, HostPacer, HostPaused
+from imgsvc.services.pacing import HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW, HostPacer, HostPaused
 
 HOST = "shop.example"
 
@@ -125,6 +125,18 @@ async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
         limits.append(await limit_of(pacer))
         await succeed(pacer)
     assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
+
+
+async def test_a_host_that_refuses_everything_is_not_waited_for_as_one_that_is_strict() -> None:
+    pacer = HostPacer(maximum=64)
+    paces = []
+    for _ in range(HOPELESS + 2):
+        await fail(pacer, HttpStatusError(503))
+        paces.append(pacer._hosts[HOST].pace(monotonic()))
+    assert paces[: HOPELESS - 1] == sorted(paces[: HOPELESS - 1], reverse=True)
+    assert paces[HOPELESS - 2] < 5 < HOPELESS_RATE == paces[-1]
+    await succeed(pacer)
+    assert pacer._hosts[HOST].pace(monotonic()) < HOPELESS_RATE
 
 
 # -- Retry-After ------------------------------------------------------------------------------------------------------

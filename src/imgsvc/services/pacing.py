@@ -19,6 +19,10 @@ SHORTEST_WINDOW = 0.2
 WINDOW = 1.0
 UNPACED = 1_000.0
 """Fetches a second above which a rate is none."""
+HOPELESS = 10
+"""Times in a row that a host was slowed down without an answer in between: it does not limit, it refuses."""
+HOPELESS_RATE = 20.0
+"""Fetches a second of such a host: what it refuses should fail soon, and not at the pace of a host that is strict."""
 MOST_HOSTS = 10_000
 """Hosts whose pace is remembered; a catalogue of dead hosts must not fill the memory."""
 
@@ -59,9 +63,17 @@ class _Host:
     """Held from the start of one fetch until the rate allows the next."""
     rate: CubicRate | None = None
     answers: _Answers = field(default_factory=_Answers)
+    refusals: int = 0
+    """Times that it was slowed down since its last answer."""
     paused_until: float = 0.0
     slowed_at: float = 0.0
     waiting: int = 0
+
+    def pace(self, now: float) -> float:
+        """Fetches a second."""
+        if self.rate is None:
+            return UNPACED
+        return HOPELESS_RATE if self.refusals >= HOPELESS else self.rate.at(now)
 
     def refused_rate(self, now: float, began: float) -> float:
         """Fetches a second that turned out to be too many, when one that `began` then was refused.
@@ -130,13 +142,14 @@ class HostPacer:
         if state.rate is None:
             return
         turn = await state.turns.acquire(key)
-        rate = state.rate.at(monotonic()) if state.rate else UNPACED
-        if rate >= UNPACED:
+        pace = state.pace(monotonic())
+        if pace >= UNPACED:
             state.rate = None
-        asyncio.get_running_loop().call_later(1 / rate, turn.release)
+        asyncio.get_running_loop().call_later(1 / pace, turn.release)
 
     def _speed_up(self, state: _Host) -> None:
         state.answers.note(monotonic())
+        state.refusals = 0
         if state.limit < self._maximum:
             state.limit = min(state.limit + 1, self._maximum)
             state.gate.resize(int(state.limit) * SHARES)
@@ -149,6 +162,8 @@ class HostPacer:
         if began >= state.slowed_at:
             state.slowed_at = now
             if refused:
+                state.refusals += 1
+            if refused and state.refusals < HOPELESS:
                 state.rate = CubicRate(state.refused_rate(now, began), now)
             state.limit = max(1.0, state.limit / 2)
             state.gate.resize(int(state.limit) * SHARES)

@@ -1,0 +1,174 @@
+"""How close to Pillow's own speed: every target in one run, and what others do with the same catalogue.
+
+    python benchmarks/bench.py [--images DIR] [--count 2000] [--runs 3] [--soak 100000]
+
+Limit and cases take turns, so that a machine whose speed drifts drifts for all of them; the figures are medians of the
+ratios of each turn, with their range. Origin, Valkey, database, storage and listener run on the same cores as the
+service. The table goes into docs/performance.md, what was measured into build/bench.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import PIL
+from PIL import features
+
+import memory
+import rivals
+from cases import Bench, Figures, turn
+from photos import pictures
+from plots import draw
+from processes import HERE, origin, service, urls
+
+DOCUMENT = HERE.parent / "docs" / "performance.md"
+FIGURES = rivals.ENVIRONMENTS / "bench.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: `figure` of one turn, compared with the target, which is a least or a most."""
+
+    case: str
+    unit: str
+    figure: Callable[[Figures], float]
+    least: float | None = None
+    most: float | None = None
+
+    def cells(self, turns: list[Figures]) -> tuple[str, str, str, str]:
+        try:
+            values = sorted(self.figure(figures) for figures in turns)
+        except KeyError:
+            return (self.case, "not to be had here", self._target(), "")
+        median = statistics.median(values)
+        missed = (self.least is not None and median < self.least) or (self.most is not None and median > self.most)
+        verdict = "" if not self._target() else "**missed**" if missed else "met"
+        spread = f"{median:.3g} ({values[0]:.3g}–{values[-1]:.3g}){self.unit}"
+        return (self.case, spread, self._target(), verdict)
+
+    def _target(self) -> str:
+        if self.least is not None:
+            return f"≥ {self.least:g}{self.unit}"
+        return f"≤ {self.most:g}{self.unit}" if self.most is not None else ""
+
+
+def of_the_limit(name: str) -> Callable[[Figures], float]:
+    return lambda figures: figures[name] / figures["limit"]
+
+
+def ratio(name: str, other: str) -> Callable[[Figures], float]:
+    return lambda figures: figures[name] / figures[other]
+
+
+def plain(name: str) -> Callable[[Figures], float]:
+    return lambda figures: figures[name]
+
+
+ROWS = (
+    Row("the limit: Pillow alone, a process per core", "/s", plain("limit")),
+    Row("origin without latency", " of the limit", of_the_limit("no latency"), least=0.85),
+    Row("— img2dataset, steady", " of the limit", of_the_limit("img2dataset, no latency")),
+    Row("— img2dataset, with its start-up", " of the limit", of_the_limit("img2dataset with its start, no latency")),
+    Row("— Flask and Celery, one CSV", " of the limit", of_the_limit("Flask and Celery, no latency")),
+    Row("— Flask and Celery, two CSVs", " of the limit", of_the_limit("Flask and Celery, two CSVs, no latency")),
+    Row("every origin answers after 150 ms", " of the limit", of_the_limit("150 ms"), least=0.80),
+    Row("— img2dataset, steady", " of the limit", of_the_limit("img2dataset, 150 ms")),
+    Row("— img2dataset, with its start-up", " of the limit", of_the_limit("img2dataset with its start, 150 ms")),
+    Row("— Flask and Celery, one CSV", " of the limit", of_the_limit("Flask and Celery, 150 ms")),
+    Row("— Flask and Celery, two CSVs", " of the limit", of_the_limit("Flask and Celery, two CSVs, 150 ms")),
+    Row("5 % of the URLs take 3 s", " of the limit", of_the_limit("5 % slow"), least=0.70),
+    Row("images of 300 px", "/s", plain("300 px"), least=500),
+    Row("an unchanged catalogue again", " × the first", ratio("no latency, again", "no latency"), least=6),
+    Row("— with 150 ms", " × the first", ratio("150 ms, again", "150 ms"), least=6),
+    Row("100,000 URLs accepted in", " s", plain("100,000 URLs accepted, s"), most=5),
+    Row("— status reads meanwhile, p99", " ms", plain("status reads p99, ms"), most=50),
+    Row("— a small batch behind them ends in", " s", plain("small batch behind it, s"), most=3),
+    Row("POST of one image → its lane starts, median", " ms", plain("lane starts, ms"), most=60),
+    Row("two processes of one codec thread", " × one", ratio("2 processes", "1 process"), least=1.8),
+    Row("— Pillow alone: a process per core", " × one", ratio("limit", "limit of one process")),
+)
+
+
+def memory_cells(
+    soak: list[tuple[float, float, float]], count: int, worst: dict[str, tuple[float, float]]
+) -> list[tuple[str, str, str, str]]:
+    rows = []
+    if soak:
+        tenth = max(1, len(soak) // 10)
+        early, late = (max(worker for _, worker, _ in part) for part in (soak[tenth : 2 * tenth], soak[-tenth:]))
+        peak = max(worker for _, worker, _ in soak)
+        figure = f"{peak:.0f} MB; {early:.0f} after a tenth, {late:.0f} at the end"
+        verdict = "met" if peak <= 300 and late <= 1.1 * early else "**missed**"
+        rows.append((f"the largest worker over {count:,} photos", figure, "≤ 300 MB, flat", verdict))
+    if worst:
+        peak = max(worker for worker, _ in worst.values())
+        verdict = "met" if peak <= 700 else "**missed**"
+        rows.append(("a worker with the worst pictures allowed", f"{peak:.0f} MB", "≤ 700 MB", verdict))
+        rows.append(
+            ("— a process of its own for one of them", f"{max(own for _, own in worst.values()):.0f} MB", "", "")
+        )
+    return rows
+
+
+def table(cells: list[tuple[str, str, str, str]]) -> str:
+    return "\n".join(
+        ["| case | median (range) | target | |", "|---|---|---|---|", *(f"| {' | '.join(row)} |" for row in cells)]
+    )
+
+
+def conditions(bench: Bench, runs: int) -> str:
+    kilobytes = sum(map(len, bench.bodies)) / len(bench.bodies) / 1000
+    return (
+        f"{runs} turns of {bench.count:,} JPEGs of {kilobytes:.0f} kB on average; {os.cpu_count()} cores, "
+        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}, Pillow {PIL.__version__}, "
+        f"libjpeg-turbo {features.version('libjpeg_turbo')}; SQLite, embedded Valkey, local folder."
+    )
+
+
+def into_the_document(name: str, text: str) -> None:
+    """Replace what stands between the marks of `name` in docs/performance.md."""
+    whole = DOCUMENT.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    new = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", whole, flags=re.DOTALL)
+    DOCUMENT.write_text(new, encoding="utf-8")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of made ones")
+    parser.add_argument("--count", type=int, default=2_000, help="images in one batch")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--soak", type=int, default=100_000, help="images of the run that looks at memory; 0: none")
+    options = parser.parse_args()
+    img2dataset = await rivals.environment("img2dataset", rivals.IMG2DATASET)
+    brief = await rivals.environment("brief", rivals.BRIEF)
+    async with service() as started:
+        bodies = pictures(options.images)
+        bench = Bench(started, bodies, options.images, options.count, img2dataset, brief)
+        async with bench.origin() as url:
+            await started.images_per_second(urls(url, 300, catalogue="warm-up"))
+        turns = [await turn(bench) for _ in range(options.runs)]
+    soak = []
+    if options.soak:
+        async with origin(images=options.images) as url:
+            soak = await memory.over_many(url, options.soak)
+    worst = await memory.of_the_worst()
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    FIGURES.write_text(json.dumps({"turns": turns, "soak": soak, "worst": worst}, indent=1))
+    cells = [*(row.cells(turns) for row in ROWS), *memory_cells(soak, options.soak, worst)]
+    text = f"{table(cells)}\n\n{conditions(bench, options.runs)}"
+    print(text)
+    into_the_document("table", text)
+    await draw("speed", FIGURES)
+    await draw("memory", FIGURES)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,58 @@
+"""How cost grows: batches of 100 to 100,000 URLs on 1, 2 and 4 worker processes, time per image and of reads.
+
+    python benchmarks/growth.py [--largest 100000]
+
+Images of 300 px, so that what surrounds Pillow counts for most. It draws docs/images/growth.svg.
+"""
+
+import argparse
+import asyncio
+import json
+from time import perf_counter
+
+import rivals
+from bench import into_the_document
+from plots import draw
+from processes import Service, origin, service, urls
+
+SIZES = (100, 1_000, 10_000, 100_000)
+PROCESSES = (1, 2, 4)
+FIGURES = rivals.ENVIRONMENTS / "growth.json"
+
+
+async def reads(started: Service, path: str, middle: int) -> tuple[float, float]:
+    """Milliseconds of a status read and of a page of products from the middle, medians of 15."""
+    medians = []
+    for address in (path, f"{path}/products?after={middle}"):
+        times = []
+        for _ in range(15):
+            began = perf_counter()
+            (await started.client.get(address)).raise_for_status()
+            times.append(perf_counter() - began)
+        medians.append(sorted(times)[7] * 1000)
+    return medians[0], medians[1]
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--largest", type=int, default=SIZES[-1])
+    sizes = [size for size in SIZES if size <= parser.parse_args().largest]
+    lines = ["| URLs | processes | ms per image | status read | product page |", "|---|---|---|---|---|"]
+    figures: dict[str, list[tuple[int, float]]] = {}
+    async with origin(side=300) as url:
+        for processes in PROCESSES:
+            async with service("--workers", str(processes)) as started:
+                await started.images_per_second(urls(url, 200, catalogue="warm-up"))
+                for size in sizes:
+                    path, speed = await started.measured(urls(url, size, catalogue=f"of-{size}"))
+                    status, page = await reads(started, path, size // 2)
+                    lines.append(f"| {size:,} | {processes} | {1000 / speed:.2f} | {status:.1f} ms | {page:.1f} ms |")
+                    figures.setdefault(str(processes), []).append((size, 1000 / speed))
+                    print(lines[-1], flush=True)
+    FIGURES.write_text(json.dumps(figures))
+    into_the_document("growth", "\n".join(lines))
+    await draw("growth", FIGURES)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

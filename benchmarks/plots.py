@@ -1,0 +1,20 @@
+"""Pictures of what was measured, drawn by Matplotlib in a virtual environment of its own."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import rivals
+from processes import HERE
+
+IMAGES = HERE.parent / "docs" / "images"
+
+
+async def draw(name: str, figures: Path) -> None:
+    """docs/images/{name}.svg from the JSON in `figures`; skipped with a word where Matplotlib cannot be had."""
+    python = await rivals.environment("plots", rivals.PLOTS)
+    if python is not None:
+        script = str(HERE / "peers" / "plot.py")
+        process = await asyncio.create_subprocess_exec(str(python), script, name, figures, IMAGES / f"{name}.svg")
+        if await process.wait():
+            sys.exit(f"{name}.svg could not be drawn")
