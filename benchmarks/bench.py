@@ -1,6 +1,6 @@
 """How close to Pillow's own speed: every target in one run, and what others do with the same catalogue.
 
-    python benchmarks/bench.py [--images DIR] [--count 2000] [--runs 3] [--soak 100000]
+    python benchmarks/bench.py [--images DIR] [--count 3000] [--runs 3] [--soak 100000]
 
 Limit and cases take turns, so that a machine whose speed drifts drifts for all of them; the figures are medians of the
 ratios of each turn, with their range. Origin, Valkey, database, storage and listener run on the same cores as the
@@ -143,7 +143,7 @@ def into_the_document(name: str, text: str) -> None:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of made ones")
-    parser.add_argument("--count", type=int, default=2_000, help="images in one batch")
+    parser.add_argument("--count", type=int, default=3_000, help="images in one batch")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--soak", type=int, default=100_000, help="images of the run that looks at memory; 0: none")
     options = parser.parse_args()

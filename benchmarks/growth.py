@@ -11,7 +11,6 @@ import json
 from time import perf_counter
 
 import rivals
-from bench import into_the_document
 from plots import draw
 from processes import Service, origin, service, urls
 
@@ -50,7 +49,6 @@ async def main() -> None:
                     figures.setdefault(str(processes), []).append((size, 1000 / speed))
                     print(lines[-1], flush=True)
     FIGURES.write_text(json.dumps(figures))
-    into_the_document("growth", "\n".join(lines))
     await draw("growth", FIGURES)
 
 

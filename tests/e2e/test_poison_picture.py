@@ -85,7 +85,7 @@ async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_al
 async def test_a_picture_without_end_costs_one_worker_its_life_and_fails_alone(
     tmp_path: Path, origin: OriginServer
 ) -> None:
-    async with running_stack(tmp_path, **UNHURRIED, IMGSVC_CODEC_TIMEOUT="1") as stack:
+    async with running_stack(tmp_path, **UNHURRIED, IMGSVC_CODEC_TIMEOUT="1", IMGSVC_CODEC_PIXELS="128000000") as stack:
         [first] = stack.workers()
         batch_id = await stack.upload(manifest_of(origin, slow_picture(5_000, 4_000)), format="avif")
         spent = 0.0

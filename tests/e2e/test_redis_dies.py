@@ -11,7 +11,7 @@ from chaos.parts import Valkey
 from origin_server import OriginServer, picture
 from stack import QUICK, Stack, running_stack, until
 
-IMAGES = 60
+IMAGES = 12
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
 async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     parts: Resources, workshop: Workshop, origin: OriginServer
 ) -> None:
-    slow = tuple(Spec(name=f"r{number}", format=Format.webp) for number in range(5))
-    batch = await submitted(parts, [origin.serve("/slow.jpg", photo_jpeg(1_000, 800))], specs=slow)
+    slow = tuple(Spec(name=f"r{number}", format=Format.webp) for number in range(9))
+    batch = await submitted(parts, [origin.serve("/slow.jpg", photo_jpeg(700, 600))], specs=slow)
     stopping = asyncio.Event()
     watchdog = Watchdog(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
