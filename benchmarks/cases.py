@@ -98,9 +98,9 @@ async def large_upload(bench: Bench) -> Figures:
             asked = perf_counter()
             (await client.get(path)).raise_for_status()
             reads.append(perf_counter() - asked)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # one reader who looks often, not a load test of its own
         accepted = perf_counter() - started
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # by then the lanes of the large batch are all at work
         small = []
         for _ in range(3):
             csv = manifest(urls(url, 10, catalogue=secrets.token_hex(4)))

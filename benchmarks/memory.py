@@ -11,7 +11,7 @@ import psutil
 from aiohttp import web
 from PIL import Image
 
-from processes import Service, manifest, service, urls
+from processes import Service, manifest, service, serving, urls
 
 MB = 1e6
 SIDE = 7_000
@@ -38,7 +38,7 @@ async def watched(started: Service, every: float = 1.0) -> AsyncIterator[list[tu
         while True:
             children = [child for worker in workers for child in worker.children()]
             seen.append((perf_counter() - began, max(resident(workers)), max(resident(children), default=0.0)))
-            await asyncio.sleep(every)
+            await asyncio.sleep(every)  # between two samples
 
     watching = asyncio.create_task(watch())
     try:
@@ -59,7 +59,7 @@ async def of_the_worst() -> dict[str, tuple[float, float]]:
     peaks = {}
     with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
         await asyncio.to_thread(_make, Path(folder))
-        async with _serving(folder) as url:
+        async with serving(web.static("/", folder)) as url:
             for name, wanted in WORST:
                 async with service("--workers", "1") as started, watched(started, every=0.01) as seen:
                     path = await started.upload(manifest([f"{url}/{name}"]), format=wanted)
@@ -91,16 +91,3 @@ def _make(folder: Path) -> None:
     flat.convert("P").save(folder / "flat.png", compress_level=1)
     soft = Image.merge("RGBA", (flat, flat, flat, Image.radial_gradient("L").resize(size)))
     soft.save(folder / "soft.png", compress_level=1)
-
-
-@asynccontextmanager
-async def _serving(folder: str) -> AsyncIterator[str]:
-    application = web.Application()
-    application.router.add_static("/", folder)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()

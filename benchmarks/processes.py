@@ -67,14 +67,21 @@ class Listener:
 @asynccontextmanager
 async def webhooks() -> AsyncIterator[Listener]:
     listener = Listener()
+    async with serving(web.post("/hook", listener.receive)) as url:
+        listener.url = f"{url}/hook"
+        yield listener
+
+
+@asynccontextmanager
+async def serving(route: web.AbstractRouteDef) -> AsyncIterator[str]:
+    """A server in this event loop; gives its URL."""
     application = web.Application()
-    application.router.add_post("/hook", listener.receive)
+    application.add_routes([route])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    listener.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
     try:
-        yield listener
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 

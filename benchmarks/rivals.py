@@ -88,7 +88,9 @@ async def brief(python: Path) -> AsyncIterator["Brief"]:
         for _ in range(100):
             if await answers(socket):
                 break
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # a process of another's makes no other sign that it is up
+        else:
+            raise SystemExit("the broker did not come up")
         for words in (("flask", "--app", "brief", "run", "--port", str(port)), celery):
             command = (str(python), "-m", *words)
             processes.append(await asyncio.create_subprocess_exec(*command, env=env, stdout=DEVNULL, stderr=DEVNULL))

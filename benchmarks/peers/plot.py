@@ -4,13 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 
-mpl.use("svg")
-mpl.rcParams.update(
+plt.rcParams.update(
     {"svg.hashsalt": "imgsvc", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3, "font.size": 9}
 )
-import matplotlib.pyplot as plt  # noqa: E402  # after its backend is set
 
 
 def memory(figures):
