@@ -22,14 +22,15 @@ import PIL
 from PIL import features
 
 import memory
-import rivals
+import peers
 from cases import Bench, Figures, turn
+from environments import ENVIRONMENTS, environment
 from photos import pictures
 from plots import draw
 from processes import HERE, origin, service, urls
 
 DOCUMENT = HERE.parent / "docs" / "performance.md"
-FIGURES = rivals.ENVIRONMENTS / "bench.json"
+FIGURES = ENVIRONMENTS / "bench.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,8 @@ async def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--soak", type=int, default=100_000, help="images of the run that looks at memory; 0: none")
     options = parser.parse_args()
-    img2dataset = await rivals.environment("img2dataset", rivals.IMG2DATASET)
-    brief = await rivals.environment("brief", rivals.BRIEF)
+    img2dataset = await environment("img2dataset", peers.IMG2DATASET)
+    brief = await environment("brief", peers.BRIEF)
     async with service() as started:
         bodies = pictures(options.images)
         bench = Bench(started, bodies, options.images, options.count, img2dataset, brief)

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter, time
 
 import limit
-import rivals
+import peers
 from processes import Service, manifest, origin, service, urls
 
 Figures = dict[str, float]
@@ -133,7 +133,7 @@ async def img2dataset(bench: Bench) -> Figures:
         if bench.img2dataset:
             async with bench.origin(latency=latency) as url:
                 catalogue = urls(url, min(bench.count, 1_500), catalogue="new")
-                steady, whole = await rivals.img2dataset(bench.img2dataset, catalogue)
+                steady, whole = await peers.img2dataset(bench.img2dataset, catalogue)
             figures |= {f"img2dataset, {name}": steady, f"img2dataset with its start, {name}": whole}
     return figures
 
@@ -142,7 +142,7 @@ async def brief(bench: Bench) -> Figures:
     figures: Figures = {}
     for name, latency, count in (("no latency", 0.0, 500), ("150 ms", LATENCY, 60)):
         if bench.brief:
-            async with bench.origin(latency=latency) as url, rivals.brief(bench.brief) as running:
+            async with bench.origin(latency=latency) as url, peers.brief(bench.brief) as running:
                 await running.ready(url)
                 catalogues = [urls(url, count, catalogue=name) for name in ("one", "other")]
                 figures[f"Flask and Celery, {name}"] = await running.images_per_second(catalogues[:1])

@@ -8,6 +8,7 @@ from chaos.stage import Database
 SEED = "short"
 
 
+@pytest.mark.timeout(600)  # mostly 40 s; 75 s more where a killed worker's assets wait for the end of their lease
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 async def test_nothing_is_lost_whatever_dies(database: Database) -> None:
     said: list[str] = []

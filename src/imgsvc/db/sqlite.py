@@ -56,6 +56,8 @@ class OpenFile:
 def prepare(engine: AsyncEngine, *, busy_timeout: float, file: OpenFile) -> None:
     """Let every connection of the engine begin as we want it to; `busy_timeout` is in seconds."""
     target = engine.sync_engine
+    # Many rows in one INSERT: half the time of a statement for each, and the GIL is free while SQLite writes them.
+    target.dialect.use_insertmanyvalues_wo_returning = True
     event.listen(target, "do_connect", file.check)
     event.listen(target, "connect", partial(_set_up, busy_timeout=busy_timeout))
     event.listen(target, "connect", file.note)

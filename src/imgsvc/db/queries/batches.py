@@ -13,8 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import OPEN_ASSETS, OPEN_BATCHES, Asset, Batch, Product
 from imgsvc.domain.status import BATCH_MOVES, BatchStatus
 
-_SLICE = 1_000
-"""Rows of one bulk insert: 100,000 assets at once held the event loop for 224 ms, slices of 1,000 for 4 ms."""
+_SLICE = 250
+"""Rows bound at once; while 100,000 URLs came in, status reads took 32 to 42 ms at p99, with 1,000 rows 44 to 60."""
 
 
 @dataclass(slots=True)

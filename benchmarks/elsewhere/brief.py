@@ -1,6 +1,6 @@
 """The brief as it is usually built: Flask takes the CSV, a Celery task works it off with requests and Pillow.
 
-It runs in a virtual environment of its own (peers.py); BRIEF_FOLDER and BRIEF_BROKER say where.
+It runs in a virtual environment of its own (environments.py); BRIEF_FOLDER and BRIEF_BROKER say where.
 """
 
 import csv

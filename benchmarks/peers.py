@@ -1,11 +1,10 @@
 """What others do with the same catalogue: img2dataset, and the brief as Flask and Celery.
 
-Each runs in a virtual environment of its own under `build/bench`, made when it is first wanted.
+Each runs in a virtual environment of its own (environments.py).
 """
 
 import asyncio
 import os
-import sys
 import tempfile
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Sequence
@@ -18,32 +17,8 @@ import httpx
 from imgsvc.adapters.embedded import answers, valkey_command
 from processes import HERE, free_port, manifest, webhooks
 
-ENVIRONMENTS = HERE.parent / "build" / "bench"
 IMG2DATASET = ("img2dataset==1.47.0",)
 BRIEF = ("flask==3.1.3", "celery[redis]==5.7.0", "packaging", "requests==2.34.2", "pillow==13.0.0")
-PLOTS = ("matplotlib==3.11.2",)
-
-
-async def environment(name: str, requirements: Sequence[str]) -> Path | None:
-    """The Python of a virtual environment with these packages; None where they cannot be had."""
-    folder = ENVIRONMENTS / name
-    python, done = folder / "bin" / "python", folder / "done"
-    if await asyncio.to_thread(_read, done) != str(requirements):
-        print(f"installing {', '.join(requirements)}", flush=True)
-        for command in (
-            (sys.executable, "-m", "venv", "--clear", str(folder)),
-            (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements),
-        ):
-            process = await asyncio.create_subprocess_exec(*command, stderr=DEVNULL)
-            if await process.wait():
-                print(f"skipped: {', '.join(requirements)} cannot be had here", flush=True)
-                return None
-        await asyncio.to_thread(done.write_text, str(requirements))
-    return python
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
 
 
 async def img2dataset(python: Path, urls: Sequence[str]) -> tuple[float, float]:
@@ -82,7 +57,7 @@ async def brief(python: Path) -> AsyncIterator["Brief"]:
     with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
         socket, port = Path(folder, "broker.sock"), free_port()
         broker = f"redis+socket://{socket}"
-        env = {**os.environ, "BRIEF_FOLDER": folder, "BRIEF_BROKER": broker, "PYTHONPATH": str(HERE / "peers")}
+        env = {**os.environ, "BRIEF_FOLDER": folder, "BRIEF_BROKER": broker, "PYTHONPATH": str(HERE / "elsewhere")}
         celery = ("celery", "-A", "brief:celery", "worker", "-c", str(os.cpu_count()), "-l", "ERROR")
         processes = [await asyncio.create_subprocess_exec(*valkey_command(socket, log=Path(folder, "log")))]
         for _ in range(100):
