@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.pacing import HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW, HostPacer, HostPaused
+from imgsvc.services.pacing import FIRST, HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW, HostPacer, HostPaused
 
 HOST = "shop.example"
 
@@ -191,28 +191,27 @@ async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-async def test_hosts_that_cope_are_forgotten() -> None:
-    pacer = HostPacer(maximum=4)
-    for number in range(100):
-        await succeed(pacer, f"{number}.example")
-        await fail(pacer, HttpStatusError(404), f"{number}.example")
-    assert not pacer._hosts
-
-
-async def test_a_host_is_remembered_until_it_copes_again() -> None:
-    pacer = HostPacer(maximum=2)
-    await fail(pacer, ConnectTimeout())
-    assert set(pacer._hosts) == {HOST}
+async def test_what_a_host_can_take_is_known_to_the_next_batch() -> None:
+    pacer = HostPacer(maximum=FIRST + 1)
     await succeed(pacer)
-    assert not pacer._hosts
+    assert await limit_of(pacer) == FIRST + 1
 
 
-async def test_a_host_that_has_refused_is_remembered_for_longer() -> None:
-    pacer = HostPacer(maximum=2)
-    await fail(pacer, HttpStatusError(503, retry_after=0.1))
-    for _ in range(3):
-        await succeed(pacer)
-    assert set(pacer._hosts) == {HOST}
+async def test_the_hosts_that_are_idle_for_longest_are_forgotten() -> None:
+    pacer = HostPacer(maximum=4, most_hosts=3)
+    for host in ("a.example", "b.example", "c.example", "a.example", "d.example"):
+        await succeed(pacer, host)
+    assert list(pacer._hosts) == ["c.example", "a.example", "d.example"]
+
+
+async def test_a_host_at_work_is_never_forgotten() -> None:
+    pacer = HostPacer(maximum=1, most_hosts=1)
+    async with pacer.slot("busy.example", "batch"):
+        await succeed(pacer, "other.example")
+        assert list(pacer._hosts) == ["busy.example"]
+        assert await limit_of(pacer, "busy.example") == 0
+    await succeed(pacer, "other.example")
+    assert list(pacer._hosts) == ["other.example"]
 
 
 async def test_batches_take_turns_at_a_host() -> None:

@@ -24,7 +24,8 @@ HOPELESS = 10
 HOPELESS_RATE = 20.0
 """Fetches a second of such a host: what it refuses should fail soon, and not at the pace of a host that is strict."""
 MOST_HOSTS = 10_000
-"""Hosts whose pace is remembered; a catalogue of dead hosts must not fill the memory."""
+"""Hosts whose pace is remembered, so that the next batch need not find it out again. A catalogue of dead hosts must not
+fill the memory."""
 
 
 class HostPaused(Exception):  # not an error: a reason to come back later
@@ -96,9 +97,10 @@ class HostPacer:
     so.
     """
 
-    def __init__(self, *, maximum: int, patience: float = 3.0) -> None:
+    def __init__(self, *, maximum: int, patience: float = 3.0, most_hosts: int = MOST_HOSTS) -> None:
         self._maximum = maximum
         self._patience = patience
+        self._most_hosts = most_hosts
         self._hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
@@ -127,9 +129,14 @@ class HostPacer:
             raise
         finally:
             state.waiting -= 1
-            copes = state.limit >= self._maximum and state.rate is None and state.paused_until <= monotonic()
-            if not state.waiting and (copes or len(self._hosts) > MOST_HOSTS):
-                self._hosts.pop(host, None)  # a host that copes needs no memory
+            if not state.waiting:
+                self._rank_last(host)
+
+    def _rank_last(self, host: str) -> None:
+        """`host` is idle; of all that are, the one that is for longest is forgotten where there are too many."""
+        self._hosts[host] = self._hosts.pop(host)
+        if len(self._hosts) > self._most_hosts:
+            del self._hosts[next(name for name, state in self._hosts.items() if not state.waiting)]
 
     async def _rest(self, state: _Host) -> None:
         rest = state.paused_until - monotonic()
