@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check bench chaos lock revision
+.PHONY: help install up demo test check bench chaos contact-sheet lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -17,7 +17,7 @@ NO_PACKAGES := The packages could not be installed; the lines above say why (no 
 	The same command goes on from here when that is mended.
 
 help: ## what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-13s %s\n", $$1, $$2}'
 
 install: .venv/.runtime ## what running needs, in .venv
 
@@ -42,6 +42,9 @@ bench: .venv/.dev ## how close to Pillow's own speed
 
 chaos: .venv/.dev ## torment it with faults and see that nothing is lost: make chaos ARGS="--seed 1 --minutes 20"
 	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
+
+contact-sheet: .venv/.dev ## pictures before and after on one page: make contact-sheet ARGS="--images DIR"
+	@PYTHONPATH=tests $(BIN)/python -m contact_sheet $(ARGS)
 
 lock: ## the two lock files anew, from pyproject.toml (needs uv)
 	$(COMPILE) --all-extras -o requirements-dev.lock

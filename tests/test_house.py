@@ -25,7 +25,6 @@ LARGER = {  # a growing file is a visible change here
     "config.py": 225,
     "errors.py": 325,
     "api/problems.py": 215,
-    "api/schemas.py": 210,
     "db/tables.py": 220,
     "domain/manifest.py": 240,
 }

@@ -37,6 +37,19 @@ def growth(figures):
     return figure
 
 
+def compression(figures):
+    """SSIM over bits a pixel, a line for each format."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name in dict.fromkeys(name for name, *_ in figures):
+        points = [(quality, bits, ssim) for format_, quality, bits, ssim in figures if format_ == name]
+        axes.plot([bits for _, bits, _ in points], [ssim for *_, ssim in points], marker="o", label=name)
+        for quality, bits, ssim in points:
+            axes.annotate(str(quality), (bits, ssim), textcoords="offset points", xytext=(4, -9), fontsize=7)
+    axes.set(xlabel="bits a pixel", ylabel="SSIM", xlim=0, title="What each quality costs and shows")
+    axes.legend()
+    return figure
+
+
 def speed(figures):
     """Shares of the limit, medians and ranges of the turns."""
     names = [name for name in SPEEDS if all(name in turn for turn in figures["turns"])]
@@ -69,5 +82,7 @@ SPEEDS = {
 if __name__ == "__main__":
     name, source, picture = sys.argv[1:]
     Path(picture).parent.mkdir(parents=True, exist_ok=True)
-    drawn = {"memory": memory, "growth": growth, "speed": speed}[name](json.loads(Path(source).read_text()))
+    drawn = {"memory": memory, "growth": growth, "speed": speed, "compression": compression}[name](
+        json.loads(Path(source).read_text())
+    )
     drawn.savefig(picture, metadata={"Date": None})

@@ -25,7 +25,8 @@ from imgsvc.api.examples import (
     RETRIED,
     TESTED,
 )
-from imgsvc.api.schemas import BatchOut, ProductPage
+from imgsvc.api.product_schemas import ProductPage
+from imgsvc.api.schemas import BatchOut
 from imgsvc.api.upload_form import EXAMPLE_CSV
 from openapi_document import Document, document_of, nodes, operations
 
@@ -121,6 +122,7 @@ async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
     assert {name for name, field in form["properties"].items() if field.get("example") == ""} == query - set(defaults)
     columns = {"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}
     more = {"max_width": "800", "max_height": "600", "columns": json.dumps(columns), "metadata": '{"shop": "north"}'}
+    more["renditions"] = '[{"name": "thumb", "max_width": 200}]'
     given = defaults | more | {"webhook_url": "https://shop.example/hooks"}
     assert set(given) == query
     header = list(columns.values())

@@ -1,7 +1,9 @@
 """Colours: CMYK, wide profiles, deep grey."""
 
+import math
+
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from imgsvc.domain.images import CodecLimits, compress
 from imgsvc.domain.specs import Format, Spec
@@ -13,6 +15,8 @@ from pictures import (
     distance,
     encoded,
     grey16_png,
+    grey_profile,
+    ink_profile,
     pixel,
     quarters,
     wide_gamut_profile,
@@ -41,6 +45,43 @@ def test_a_picture_for_print_is_never_kept_as_it_was() -> None:
     assert result.action == "compressed"
 
 
+PAPER, BLACK = (100.0, 0.0, 0.0), (0.0, 0.0, 0.0)  # of a page, which is what perceptual intents make of any paper
+INKS = {  # cyan, magenta, yellow, counting up; all of them within what sRGB can show
+    (0, 0, 0): PAPER,
+    (0, 0, 1): (88.0, -5.0, 70.0),
+    (0, 1, 0): (52.0, 60.0, 0.0),
+    (0, 1, 1): (50.0, 55.0, 40.0),
+    (1, 0, 0): (60.0, -22.0, -30.0),
+    (1, 0, 1): (50.0, -40.0, 25.0),
+    (1, 1, 0): (35.0, 20.0, -45.0),
+    (1, 1, 1): (25.0, 0.0, 0.0),
+}
+
+
+def lab(colour: tuple[int, ...]) -> tuple[float, float, float]:
+    """CIE Lab, D50, of a colour in sRGB (IEC 61966-2-1, adapted by Bradford)."""
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour[:3])]
+    rows = (0.4360747, 0.3850649, 0.1430804), (0.2225045, 0.7168786, 0.0606169), (0.0139322, 0.0971045, 0.7141733)
+    x, y, z = (
+        value ** (1 / 3) if value > 216 / 24389 else (24389 / 27 * value + 16) / 116
+        for value in (
+            sum(part * weight for part, weight in zip(light, row, strict=True)) / white
+            for row, white in zip(rows, (0.96422, 1.0, 0.82521), strict=True)
+        )
+    )
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
+@pytest.mark.parametrize("inks", INKS)
+def test_inks_are_seen_as_their_profile_says(inks: tuple[int, int, int], image_format: str) -> None:
+    profile = ink_profile([ink for each in INKS for ink in (INKS[each], BLACK)])
+    options = {"quality": 100} if image_format == "JPEG" else {}
+    image = Image.new("CMYK", (32, 32), (*(255 * ink for ink in inks), 0))
+    picture = written(encoded(image, image_format, icc_profile=profile, **options), Spec(format=Format.png))
+    assert math.dist(lab(pixel(picture, (9, 9))), INKS[inks]) < 3, "ΔE"
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_a_wide_profile_is_applied_and_left_out(image_format: str) -> None:
     data = encoded(Image.new("RGB", (32, 32), RED), image_format, icc_profile=wide_gamut_profile())
@@ -57,7 +98,8 @@ def test_a_wide_profile_is_applied_to_palettes_and_under_alpha() -> None:
 
 
 def test_the_usual_profile_changes_no_colour_and_forces_nothing() -> None:
-    srgb = wide_gamut_profile().replace("Swap".encode("utf-16-be"), "sRGB".encode("utf-16-be"))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    srgb = srgb.replace("sRGB".encode("utf-16-be"), "Mine".encode("utf-16-be"))  # what counts is not its name
     data = encoded(Image.new("RGB", (32, 32), RED).quantize(2), "PNG", icc_profile=srgb)
     assert pixel(written(data), (9, 9)) == (*RED, 255)
 
@@ -71,6 +113,23 @@ def test_grey_stays_grey() -> None:
     grey = Image.linear_gradient("L")
     assert written(encoded(grey, "JPEG")).mode == "L"
     assert written(encoded(grey, "JPEG", icc_profile=wide_gamut_profile())).mode == "L"
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("L", Format.jpeg), ("LA", Format.png), ("LA", Format.webp)])
+def test_grey_of_another_gamma_is_as_bright_as_it_was_meant(mode: str, wanted: Format) -> None:
+    """Middle grey of gamma 1 has half of white's light, which sRGB writes as 188."""
+    image = Image.new("L", (32, 32), 128).convert(mode)
+    if mode == "LA":
+        image.putalpha(100)
+    data = encoded(image, "PNG", icc_profile=grey_profile(1.0))
+    assert distance(pixel(written(data, Spec(format=wanted, quality=95)), (9, 9)), (188, 188, 188, 100)) <= 4
+
+
+def test_grey_with_a_profile_that_says_something_is_never_kept_as_it_was() -> None:
+    data = encoded(Image.linear_gradient("L"), "JPEG", quality=5)
+    tagged = encoded(Image.linear_gradient("L"), "JPEG", quality=5, icc_profile=grey_profile(1.8))
+    actions = [compress(each, [Spec(quality=95)], CodecLimits()).renditions[0].action for each in (data, tagged)]
+    assert actions == ["kept_original", "compressed"]
 
 
 def test_deep_grey_is_scaled_and_not_clipped() -> None:

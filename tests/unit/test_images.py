@@ -129,7 +129,7 @@ def test_limits_apply_to_the_picture_as_it_is_seen() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_a_picture_stands_upright_however_the_camera_was_held(image_format: str, orientation: int) -> None:
     result = compress(oriented(orientation, image_format), [Spec(keep_metadata="all")], LIMITS)
     picture = decoded(result.renditions[0].data)

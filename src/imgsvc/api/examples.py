@@ -75,6 +75,17 @@ PRODUCTS: dict[str, Any] = {
                     "height": 800,
                     "input_bytes": 205_660,
                     "output_bytes": 61_430,
+                    "renditions": [
+                        {
+                            "name": "main",
+                            "url": f"{_MEDIA}/0-mountain-print-5d1c0e7a.jpg",
+                            "action": "compressed",
+                            "format": "jpeg",
+                            "width": 1200,
+                            "height": 800,
+                            "bytes": 61_430,
+                        },
+                    ],
                     "error": None,
                 },
                 {
@@ -88,6 +99,7 @@ PRODUCTS: dict[str, Any] = {
                     "height": None,
                     "input_bytes": None,
                     "output_bytes": None,
+                    "renditions": [],
                     "error": {
                         "code": "http_404",
                         "http_status": 404,

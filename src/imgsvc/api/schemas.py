@@ -1,17 +1,14 @@
 """The wire: what goes out as JSON. Names here are a promise; no table is ever returned."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.specs import Spec
-from imgsvc.domain.status import AssetStatus, BatchStatus, DeliveryStatus
-from imgsvc.services.batches import ProductView
+from imgsvc.domain.status import BatchStatus, DeliveryStatus
 from imgsvc.services.links import Links
-from imgsvc.services.reports import output_url
 from imgsvc.services.summaries import counts, progress, transfer
 
 
@@ -94,50 +91,6 @@ class BatchOut(BaseModel):
     links: LinksOut
 
 
-class AssetError(BaseModel):
-    code: str = Field(examples=["http_404"])
-    http_status: int | None = Field(examples=[404])
-    detail: str = Field(examples=["The server has no such image (HTTP 404)."])
-
-
-class AssetOut(BaseModel):
-    """One image URL of a product."""
-
-    input_url: str
-    status: AssetStatus
-    output_url: str | None
-    action: str | None = Field(
-        description=(
-            "`compressed`, `kept_original` where compressing would not save bytes, or `reused`: made in an earlier "
-            "batch, and not changed at its origin since."
-        )
-    )
-    input_format: str | None
-    output_format: str | None
-    width: int | None
-    height: int | None
-    input_bytes: int | None
-    output_bytes: int | None
-    error: AssetError | None
-
-
-class ProductOut(BaseModel):
-    """One data row of the CSV."""
-
-    position: int = Field(description="Place among the data rows, from 0.")
-    serial_number: str
-    product_name: str
-    input_urls: list[str]
-    output_urls: list[str | None] = Field(description="In the order of `input_urls`; null where there is none (yet).")
-    assets: list[AssetOut]
-
-
-class ProductPage(BaseModel):
-    data: list[ProductOut]
-    has_more: bool
-    next: int | None = Field(description="What to pass as `after` for the next page.")
-
-
 def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut:
     """The batch as the API shows it."""
     return BatchOut(
@@ -175,35 +128,3 @@ def _webhook(batch: Batch, delivery: Delivery | None) -> WebhookOut | None:
         return None
     status = DeliveryStatus(delivery.status) if delivery else DeliveryStatus.PENDING
     return WebhookOut(url=batch.webhook_url, status=status, attempts=delivery.attempts if delivery else 0)
-
-
-def product_out(view: ProductView, links: Links) -> ProductOut:
-    """The product with its assets, in URL order."""
-    assets = [_asset(asset, links) for asset in view.assets]
-    return ProductOut(
-        position=view.product.position,
-        serial_number=view.product.serial_number,
-        product_name=view.product.product_name,
-        input_urls=[asset.input_url for asset in assets],
-        output_urls=[asset.output_url for asset in assets],
-        assets=assets,
-    )
-
-
-def _asset(asset: SlotAsset, links: Links) -> AssetOut:
-    main: dict[str, Any] = (asset.renditions or [{}])[0]
-    return AssetOut(
-        input_url=asset.origin_url,
-        status=AssetStatus(asset.status),
-        output_url=output_url(asset, "main", links),
-        action=main.get("action"),
-        input_format=asset.input_format,
-        output_format=main.get("format"),
-        width=main.get("width"),
-        height=main.get("height"),
-        input_bytes=asset.input_bytes,
-        output_bytes=main.get("bytes"),
-        error=AssetError(code=asset.error_code, http_status=asset.http_status, detail=asset.error_detail or "")
-        if asset.error_code
-        else None,
-    )

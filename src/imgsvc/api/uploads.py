@@ -23,6 +23,7 @@ CSV_TYPES = ("text/csv", "application/csv", "text/plain")
 _MAX_FIELDS = 30
 _MAX_FIELD_BYTES = 64 * 1024
 _SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
+_THUMB = '[{"name": "thumb", "max_width": 200, "max_height": 200}]'
 _Key = Annotated[str, Field(max_length=40)]
 _Value = Annotated[str, Field(max_length=500)]
 Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
@@ -42,6 +43,15 @@ def check_webhook_url(url: str, info: ValidationInfo) -> str:
     return url
 
 
+def check_names(renditions: list[Spec]) -> list[Spec]:
+    """Each rendition has a name of its own: its column in the report and its address have it too."""
+    twice = [name for name, count in Counter(spec.name for spec in renditions).items() if count > 1]
+    if twice:
+        raise PydanticCustomError("repeated_name", "more than one rendition is called {name}", {"name": twice[0]})
+    return renditions
+
+
+Renditions = Annotated[list[Spec], Field(max_length=8), AfterValidator(check_names)]
 WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhook_url)]
 
 
@@ -65,6 +75,15 @@ class UploadFields(Compression):
         None,
         description="Where to POST a signed event when the batch has ended.",
     )
+    renditions: Json[Renditions] | None = Field(
+        None,
+        description=(
+            "Several renditions of every image, as a JSON list of up to 8, each with a `name` of its own, for example "
+            f"`{_THUMB}`. What an entry leaves out is as in the fields beside it; those alone make the first one, "
+            "`main`, unless an entry has that name. Each further one is a column of its own in the report, "
+            "`Output Image Urls (thumb)`."
+        ),
+    )
     refresh: bool = Field(
         False,
         description=(
@@ -77,9 +96,12 @@ class UploadFields(Compression):
         description="Up to 16 pairs of your own, as a JSON object of strings; returned with the batch.",
     )
 
-    def spec(self) -> Spec:
-        """The main rendition."""
-        return Spec.model_validate(self.model_dump(include=set(Compression.model_fields)))
+    def specs(self) -> tuple[Spec, ...]:
+        """What every image is compressed to, `main` first."""
+        common = self.model_dump(include=set(Compression.model_fields))
+        named = {spec.name: {**common, **spec.model_dump(exclude_unset=True)} for spec in self.renditions or ()}
+        main = named.pop("main", common)
+        return tuple(Spec.model_validate(wish) for wish in (main, *named.values()))
 
 
 async def read_upload(request: Request, *, idempotency_key: str | None, allowed_networks: Sequence[Network]) -> Upload:
@@ -108,7 +130,7 @@ async def read_upload(request: Request, *, idempotency_key: str | None, allowed_
     return Upload(
         data=data,
         filename=filename,
-        specs=(fields.spec(),),
+        specs=fields.specs(),
         columns=fields.columns,
         on_invalid=fields.on_invalid,
         webhook_url=fields.webhook_url,

@@ -2,14 +2,24 @@
 
 from functools import lru_cache
 from io import BytesIO
+from itertools import chain, product
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from imgsvc.domain.decoders import READING_FAILURES
 
 # Modes that only a conversion shows rightly; the others a browser shows as they are.
 FOREIGN_MODES = frozenset({"CMYK", "LAB", "YCbCr", "HSV"})
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+
+UNSEEN = 3
+"""How far, of 255, a channel may be off by rounding before a profile counts as one that changes colours."""
+_CUBE = bytes(chain.from_iterable(product(range(0, 256, 51), repeat=3)))
+SAMPLES = {
+    "L": Image.frombytes("L", (256, 1), bytes(range(256))),
+    "RGB": Image.frombytes("RGB", (216, 1), _CUBE),
+    "RGBA": Image.frombytes("RGB", (216, 1), _CUBE).convert("RGBA"),
+}
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
@@ -51,21 +61,25 @@ def to_plain_mode(image: Image.Image) -> Image.Image:
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """Convert by the embedded profile if it says anything new; grey stays grey, a broken profile is ignored."""
-    if image.mode in {"L", "LA"}:
-        return image
-    if icc and (transform := _transform(icc, image.mode)):
-        return transform.apply(image)
+    if icc and (transform := _transform(icc, image.mode[0] if image.mode in {"L", "LA"} else image.mode)):
+        return _grey_by(transform, image) if image.mode in {"L", "LA"} else transform.apply(image)
     if image.mode == "LAB":
         lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         return ImageCms.ImageCmsTransform(lab, _srgb(), "LAB", "RGB").apply(image)
     return image.convert("RGB") if image.mode in FOREIGN_MODES else image
 
 
+def _grey_by(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    """By way of RGB: Pillow knows no grey profile to convert to."""
+    grey = transform.apply(image.getchannel(0)).convert("L")
+    return Image.merge("LA", (grey, image.getchannel("A"))) if image.mode == "LA" else grey
+
+
 def changes_colour(mode: str, icc: bytes | None) -> bool:
     """Whether `to_srgb` makes other pixels of a picture that was read in `mode`."""
     if mode in FOREIGN_MODES:
         return True
-    return bool(icc) and mode not in GREY_MODES and _transform(icc or b"", "RGB") is not None
+    return bool(icc) and _transform(icc or b"", "L" if mode in GREY_MODES else "RGB") is not None
 
 
 def drop_unused_alpha(image: Image.Image) -> Image.Image:
@@ -77,14 +91,22 @@ def drop_unused_alpha(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Kept, because the pictures of a catalogue share their profiles and a CMYK one takes milliseconds to prepare."""
+    """None where the profile is broken, is for another mode, or makes nothing but what is there already.
+
+    Kept, because the pictures of a catalogue share their profiles and a CMYK one takes milliseconds to prepare.
+    """
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(icc))
-        if "sRGB" in (profile.profile.profile_description or ""):
-            return None
-        return ImageCms.ImageCmsTransform(profile, _srgb(), mode, "RGBA" if mode == "RGBA" else "RGB")
+        transform = ImageCms.ImageCmsTransform(profile, _srgb(), mode, "RGBA" if mode == "RGBA" else "RGB")
+        return None if mode in SAMPLES and _changes_nothing(transform, SAMPLES[mode]) else transform
     except (ImageCms.PyCMSError, *READING_FAILURES):
         return None
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, sample: Image.Image) -> bool:
+    """sRGB comes under many names, and other profiles under its name: what counts is what they do."""
+    difference = ImageChops.difference(transform.apply(sample).convert("RGB"), sample.convert("RGB"))
+    return max(difference.tobytes()) <= UNSEEN
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:

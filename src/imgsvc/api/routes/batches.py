@@ -7,8 +7,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from imgsvc.api.dependencies import BatchId, Caller, Open, Watch
 from imgsvc.api.etags import is_known
 from imgsvc.api.examples import ACCEPTED, BATCH, PRODUCTS, example
+from imgsvc.api.product_schemas import ProductPage, product_out
 from imgsvc.api.refusals import documented, refused_parameter, refused_upload
-from imgsvc.api.schemas import BatchOut, ProductPage, batch_out, product_out
+from imgsvc.api.schemas import BatchOut, batch_out
 from imgsvc.api.upload_form import UPLOAD_OPENAPI
 from imgsvc.api.uploads import read_upload
 from imgsvc.bootstrap import manifest_limits

@@ -1,0 +1,154 @@
+"""What each way of compressing costs and gains: bytes, SSIM and CPU side by side.
+
+    python benchmarks/compression.py [--images DIR]
+
+SSIM is that of Wang et al. (2004) on luma, against the decoded input, by scikit-image in a virtual environment of its
+own.
+The tables go to build/bench/compression.md, the picture to docs/images/compression.svg.
+"""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from time import process_time
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from environments import ENVIRONMENTS, environment
+from imgsvc.domain.decoders import CodecLimits, prepare_pillow
+from photos import pictures
+from plots import draw
+from processes import HERE
+
+SCIKIT_IMAGE = ("scikit-image==0.26.0", "pillow==13.0.0")
+FOLDER = ENVIRONMENTS / "compressed"
+TABLES = ENVIRONMENTS / "compression.md"
+FIGURES = ENVIRONMENTS / "compression.json"
+LARGEST = 1_600
+"""Pixels a side; what shops show, and beyond it the slow encoders take minutes."""
+MOST = 24
+"""Pictures."""
+QUALITIES = (30, 40, 50, 60, 75, 90)
+
+
+class Way(NamedTuple):
+    """One way to write a picture, by Pillow's options."""
+
+    name: str
+    target: str
+    options: dict[str, Any]
+
+
+def ways(quality: int) -> Iterator[Way]:
+    for name, options in (
+        ("4:2:0", {}),
+        ("4:4:4", {"subsampling": "4:4:4"}),
+        ("optimize", {"optimize": True}),
+        ("progressive", {"progressive": True}),
+    ):
+        yield Way(f"JPEG {name}", "jpeg", {"quality": quality, "subsampling": "4:2:0", **options})
+    for method in (0, 2, 4, 6):
+        yield Way(f"WebP method {method}", "webp", {"quality": quality, "method": method})
+    for speed in (10, 8, 6, 4):
+        yield Way(f"AVIF speed {speed}", "avif", {"quality": quality, "speed": speed, "max_threads": 1})
+
+
+def defaults(quality: int) -> Iterator[Way]:
+    yield Way("JPEG", "jpeg", {"quality": quality, "subsampling": "4:2:0" if quality <= 90 else "4:4:4"})
+    yield Way("WebP", "webp", {"quality": quality, "method": 4})
+    yield Way("AVIF", "avif", {"quality": quality, "speed": 8, "max_threads": 1})
+
+
+class Figures(NamedTuple):
+    """Sums over all pictures, and the mean SSIM."""
+
+    name: str
+    quality: int
+    size: int
+    seconds: float
+    ssim: float
+
+
+def write(way: Way, images: list[Image.Image]) -> tuple[list[Path], int, float]:
+    """The files, their bytes in all, and the CPU seconds they took."""
+    paths, size, seconds = [], 0, 0.0
+    for number, image in enumerate(images):
+        buffer = BytesIO()
+        began = process_time()
+        image.save(buffer, way.target, **way.options)
+        seconds += process_time() - began
+        path = FOLDER / f"{number}.{way.target}"
+        size += path.write_bytes(buffer.getvalue())
+        paths.append(path)
+    return paths, size, seconds
+
+
+async def similarity(python: Path, originals: list[Path], others: list[Path]) -> float:
+    """The mean SSIM of each pair."""
+    pairs = json.dumps([[str(one), str(other)] for one, other in zip(originals, others, strict=True)])
+    command = (str(python), str(HERE / "elsewhere" / "ssim.py"))
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    answer, _ = await process.communicate(pairs.encode())
+    return float(answer)
+
+
+async def measured(python: Path, way: Way, quality: int, images: list[Image.Image], originals: list[Path]) -> Figures:
+    paths, size, seconds = write(way, images)
+    figures = Figures(way.name, quality, size, seconds, await similarity(python, originals, paths))
+    print(figures, flush=True)
+    return figures
+
+
+def table(rows: list[Figures], megapixels: float) -> Iterator[str]:
+    """Bytes against the first row's."""
+    yield "| way | quality | bytes | bits a pixel | SSIM | CPU, ms a megapixel |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        share, bits = row.size / rows[0].size, row.size * 8 / megapixels / 1e6
+        cpu = row.seconds * 1000 / megapixels
+        yield f"| {row.name} | {row.quality} | {share:.0%} | {bits:.2f} | {row.ssim:.4f} | {cpu:.0f} |"
+
+
+def prepared(folder: Path | None) -> tuple[list[Image.Image], list[Path]]:
+    """The pictures, at most LARGEST pixels a side, and the files they lie in without loss."""
+    prepare_pillow(CodecLimits())
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    images, originals = [], []
+    for number, data in enumerate(pictures(folder)[:MOST]):
+        image = Image.open(BytesIO(data)).convert("RGB")
+        image.thumbnail((LARGEST, LARGEST))
+        images.append(image)
+        originals.append(FOLDER / f"{number}.png")
+        image.save(originals[-1], compress_level=1)
+    return images, originals
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path)
+    folder = parser.parse_args().images
+    python = await environment("ssim", SCIKIT_IMAGE)
+    if python is None:
+        raise SystemExit("without scikit-image there is no SSIM")
+    images, originals = await asyncio.to_thread(prepared, folder)
+    megapixels = sum(image.width * image.height for image in images) / 1e6
+    efforts = [await measured(python, way, 50, images, originals) for way in ways(50)]
+    curves = [
+        await measured(python, way, quality, images, originals) for quality in QUALITIES for way in defaults(quality)
+    ]
+    lines = [f"{len(images)} pictures, {megapixels:.1f} megapixels", "", *table(efforts, megapixels), ""]
+    lines += table(curves, megapixels)
+    points = [[row.name, row.quality, row.size * 8 / megapixels / 1e6, row.ssim] for row in curves]
+    TABLES.write_text("\n".join(lines) + "\n")
+    FIGURES.write_text(json.dumps(points))
+    await draw("compression", FIGURES)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

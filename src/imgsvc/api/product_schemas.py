@@ -1,0 +1,108 @@
+"""What the API shows of a product and what became of its images."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from imgsvc.db.queries.assets import SlotAsset
+from imgsvc.domain.status import AssetStatus
+from imgsvc.services.batches import ProductView
+from imgsvc.services.links import Links
+from imgsvc.services.reports import output_url
+
+
+class AssetError(BaseModel):
+    code: str = Field(examples=["http_404"])
+    http_status: int | None = Field(examples=[404])
+    detail: str = Field(examples=["The server has no such image (HTTP 404)."])
+
+
+Action = Annotated[
+    Literal["compressed", "kept_original", "reused"],
+    Field(
+        description=(
+            "`compressed`, `kept_original` where compressing would not save bytes, or `reused`: made in an earlier "
+            "batch, and not changed at its origin since."
+        )
+    ),
+]
+
+
+class RenditionOut(BaseModel):
+    """One picture made of an image, as the spec of the same name asks."""
+
+    name: str = Field(examples=["main"])
+    url: str
+    action: Action
+    format: str = Field(examples=["jpeg"])
+    width: int
+    height: int
+    bytes: int
+
+
+class AssetOut(BaseModel):
+    """One image URL of a product; what is said of its output is true of the rendition `main`."""
+
+    input_url: str
+    status: AssetStatus
+    output_url: str | None
+    action: Action | None
+    input_format: str | None
+    output_format: str | None
+    width: int | None
+    height: int | None
+    input_bytes: int | None
+    output_bytes: int | None
+    renditions: list[RenditionOut] = Field(description="In the order of the batch's `specs`; none unless it succeeded.")
+    error: AssetError | None
+
+
+class ProductOut(BaseModel):
+    """One data row of the CSV."""
+
+    position: int = Field(description="Place among the data rows, from 0.")
+    serial_number: str
+    product_name: str
+    input_urls: list[str]
+    output_urls: list[str | None] = Field(description="In the order of `input_urls`; null where there is none (yet).")
+    assets: list[AssetOut]
+
+
+class ProductPage(BaseModel):
+    data: list[ProductOut]
+    has_more: bool
+    next: int | None = Field(description="What to pass as `after` for the next page.")
+
+
+def product_out(view: ProductView, links: Links) -> ProductOut:
+    """The product with its assets, in URL order."""
+    assets = [_asset(asset, links) for asset in view.assets]
+    return ProductOut(
+        position=view.product.position,
+        serial_number=view.product.serial_number,
+        product_name=view.product.product_name,
+        input_urls=[asset.input_url for asset in assets],
+        output_urls=[asset.output_url for asset in assets],
+        assets=assets,
+    )
+
+
+def _asset(asset: SlotAsset, links: Links) -> AssetOut:
+    entries = asset.renditions if asset.renditions and asset.status == AssetStatus.SUCCEEDED else []
+    main: dict[str, Any] = next(iter(entries), {})
+    return AssetOut(
+        input_url=asset.origin_url,
+        status=AssetStatus(asset.status),
+        output_url=output_url(asset, "main", links),
+        action=main.get("action"),
+        input_format=asset.input_format,
+        output_format=main.get("format"),
+        width=main.get("width"),
+        height=main.get("height"),
+        input_bytes=asset.input_bytes,
+        output_bytes=main.get("bytes"),
+        renditions=[RenditionOut.model_validate({**entry, "url": links.media(entry["key"])}) for entry in entries],
+        error=AssetError(code=asset.error_code, http_status=asset.http_status, detail=asset.error_detail or "")
+        if asset.error_code
+        else None,
+    )
