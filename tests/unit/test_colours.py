@@ -1,9 +1,11 @@
 """Colours: CMYK, wide profiles, deep grey."""
 
 import math
+import struct
 
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from imgsvc.domain.images import CodecLimits, compress
 from imgsvc.domain.specs import Format, Spec
@@ -123,6 +125,28 @@ def test_grey_of_another_gamma_is_as_bright_as_it_was_meant(mode: str, wanted: F
         image.putalpha(100)
     data = encoded(image, "PNG", icc_profile=grey_profile(1.0))
     assert distance(pixel(written(data, Spec(format=wanted, quality=95)), (9, 9)), (188, 188, 188, 100)) <= 4
+
+
+@pytest.mark.parametrize("chunks", [(), ("sRGB",)], ids=["gAMA alone", "sRGB beside it"])
+@pytest.mark.parametrize("gamma", [1.0, 0.45455, 0.0])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_a_png_is_as_bright_as_its_gamma_says(mode: str, gamma: float, chunks: tuple[str, ...]) -> None:
+    """A value of 51 with gamma 1 is a fifth of the light of white: 123 on a screen of 2.2."""
+    image = Image.new("RGB", (32, 32), (51, 51, 51)).convert(mode)
+    data = encoded(
+        image, "PNG", pnginfo=said(gAMA=struct.pack(">I", round(gamma * 100_000)), **dict.fromkeys(chunks, b"\0"))
+    )
+    expected = 123 if gamma == 1.0 and not chunks else 51
+    seen = pixel(written(data, Spec(format=Format.webp, quality=95)), (9, 9))
+    assert distance(seen, (expected,) * 3) <= 2
+    assert seen[3:] in {(), (255,)}
+
+
+def said(**chunks: bytes) -> PngInfo:
+    info = PngInfo()
+    for name, content in chunks.items():
+        info.add(name.encode(), content)
+    return info
 
 
 def test_grey_with_a_profile_that_says_something_is_never_kept_as_it_was() -> None:

@@ -10,7 +10,7 @@ from string import Template
 
 from PIL import Image
 
-from imgsvc.figures import saved, size
+from imgsvc.figures import size
 
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".png", ".webp", ".avif", ".gif", ".bmp"})
 
@@ -25,7 +25,7 @@ _PAGE = Template("""\
   body { margin: 2rem auto; padding: 0 1rem; max-width: 76rem }
   main { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: 1.5rem }
   article { border: 1px solid #8885; border-radius: .6rem; padding: .8rem }
-  h2 { font-size: 1rem; margin: 0 0 .5rem }
+  h2 { display: flow-root; font-size: 1rem; margin: 0 0 .5rem; overflow-wrap: anywhere }
   .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem }
   figure { margin: 0 }
   figure a { display: grid; place-items: center; height: 11rem }
@@ -87,7 +87,7 @@ def _pair(pair: Pair, folder: Path) -> str:
     bytes_before, bytes_after = pair.before.stat().st_size, pair.after.stat().st_size
     return _PAIR.substitute(
         name=escape(pair.name),
-        gain="kept as it was" if pair.kept else f"−{saved(bytes_before, bytes_after)}",
+        gain="kept as it was" if pair.kept else _change(bytes_before, bytes_after),
         before=escape(before),
         preview=escape(before) if pair.before.suffix in _SHOWN_BY_BROWSERS else _preview(pair.before),
         before_name=escape(pair.before.name),
@@ -96,6 +96,10 @@ def _pair(pair: Pair, folder: Path) -> str:
         after_name=escape(pair.after.name),
         after_size=size(bytes_after),
     )
+
+
+def _change(before: int, after: int) -> str:
+    return f"{after / before - 1:+.0%}".replace("-", "−")
 
 
 def _failure(failure: Failure) -> str:

@@ -14,6 +14,8 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B"
 
 UNSEEN = 3
 """How far, of 255, a channel may be off by rounding before a profile counts as one that changes colours."""
+SCREEN, USUAL = 2.2, 0.05
+"""A screen's exponent, and how far from it a file's may be without a word: they say 0.45455, 0.4545 and 0.45."""
 _CUBE = bytes(chain.from_iterable(product(range(0, 256, 51), repeat=3)))
 SAMPLES = {
     "L": Image.frombytes("L", (256, 1), bytes(range(256))),
@@ -80,6 +82,16 @@ def changes_colour(mode: str, icc: bytes | None) -> bool:
     if mode in FOREIGN_MODES:
         return True
     return bool(icc) and _transform(icc or b"", "L" if mode in GREY_MODES else "RGB") is not None
+
+
+def as_bright(image: Image.Image, gamma: object) -> Image.Image:
+    """As bright as the gAMA chunk of a PNG means it on a screen of 2.2, which is how browsers show it (PNG, 13.13)."""
+    if not isinstance(gamma, float) or gamma <= 0 or abs(gamma * SCREEN - 1) < USUAL:
+        return image
+    exponent = 1 / (gamma * SCREEN)
+    table = [round(255 * (value / 255) ** exponent) for value in range(256)]
+    alpha = list(range(256)) if image.mode in {"LA", "RGBA"} else []
+    return image.point(table * (len(image.getbands()) - bool(alpha)) + alpha)
 
 
 def drop_unused_alpha(image: Image.Image) -> Image.Image:

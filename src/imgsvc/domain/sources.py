@@ -9,7 +9,7 @@ from itertools import chain
 
 from PIL import Image, ImageFile
 
-from imgsvc.domain.colours import changes_colour, drop_unused_alpha, to_eight_bits, to_plain_mode, to_srgb
+from imgsvc.domain.colours import as_bright, changes_colour, drop_unused_alpha, to_eight_bits, to_plain_mode, to_srgb
 from imgsvc.domain.decoders import read_exif, read_frames, read_plays
 from imgsvc.domain.encoders import Frames
 from imgsvc.domain.metadata import orientation_of
@@ -51,11 +51,12 @@ def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Sou
     orientation = orientation_of(exif)
     altered = orientation != 1 or changes_colour(first.mode, icc)
     info = dict(first.info)
+    gamma = None if icc or "srgb" in info else info.get("gamma")
 
     images, durations = [], []
     for frame in chain((first,), decoded):
         durations.append(min(round(frame.info.get("duration") or 0), LONGEST_FRAME))
-        images.append(_set_right(frame, orientation, icc))
+        images.append(_set_right(frame, orientation, icc, gamma))
     return Source(
         format=image.format or "",
         size=_turned(header_size, orientation),
@@ -79,9 +80,9 @@ def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return (size[1], size[0]) if orientation >= 5 else size
 
 
-def _set_right(frame: Image.Image, orientation: int, icc: bytes | None) -> Image.Image:
+def _set_right(frame: Image.Image, orientation: int, icc: bytes | None, gamma: object) -> Image.Image:
     if orientation in TURNS:
         frame = frame.transpose(TURNS[orientation])
-    frame = drop_unused_alpha(to_srgb(to_plain_mode(to_eight_bits(frame)), icc))
+    frame = drop_unused_alpha(as_bright(to_srgb(to_plain_mode(to_eight_bits(frame)), icc), gamma))
     frame.info = {}  # Pillow's encoders would write the profile and the comment they find there
     return frame
