@@ -74,6 +74,8 @@ WORST = (
     *(("plain.jpg", wanted) for wanted in ("original", "png", "webp", "avif")),
     *((name, "original") for name in ("progressive.jpg", "cmyk.jpg", "flat.png", "soft.png", "wide.webp", "wide.avif")),
     ("wide.jp2", "original"),
+    ("soft.png", "jpeg"),
+    ("progressive-cmyk.jpg", "original"),
 )
 
 
@@ -84,6 +86,7 @@ def _make(folder: Path) -> None:
     photo.save(folder / "plain.jpg", quality=80)
     photo.save(folder / "progressive.jpg", quality=80, progressive=True)
     photo.convert("CMYK").save(folder / "cmyk.jpg", quality=80)
+    photo.convert("CMYK").save(folder / "progressive-cmyk.jpg", quality=80, progressive=True, subsampling="4:4:4")
     photo.save(folder / "wide.webp", quality=60, method=0)
     photo.save(folder / "wide.avif", quality=50, speed=9)
     photo.save(folder / "wide.jp2", quality_mode="rates", quality_layers=[20])

@@ -156,6 +156,28 @@ async def test_a_picture_that_weighs_more_than_all_threads_may_have_is_compresse
     await until(lambda: pool._gate.idle)
 
 
+async def test_small_pictures_come_between_two_that_take_all_pixels(make_pool: MakePool) -> None:
+    opened = asyncio.Event()
+    quarantine = NotedQuarantine(closed=opened)
+    pool = make_pool(threads=2, quarantine=quarantine)
+    finished: list[str] = []
+
+    async def compress(key: str, picture: bytes, spec: Spec) -> None:
+        await pool.compress(picture, [spec], key=key)
+        finished.append(key)
+
+    larges = [asyncio.create_task(compress("large", LARGE, Spec(format=Format.avif))) for _ in range(8)]
+    await until(lambda: quarantine.inside == 1)
+    smalls = [asyncio.create_task(compress("small", SMALL, Spec())) for _ in range(6)]
+    await until(lambda: len(pool._gate._queues.get("small", ())) == 6)
+    opened.set()
+    await asyncio.gather(*larges, *smalls)
+    assert finished.index("large") == 0
+    last_small = max(place for place, key in enumerate(finished) if key == "small")
+    assert finished[:last_small].count("large") <= 3
+    await until(lambda: pool._gate.idle)
+
+
 async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)

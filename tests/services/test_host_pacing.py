@@ -8,7 +8,8 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.pacing import FIRST, HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW, HostPacer, HostPaused
+from imgsvc.services.hosts import FIRST, HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW
+from imgsvc.services.pacing import HostPacer, HostPaused
 
 HOST = "shop.example"
 
@@ -111,7 +112,7 @@ async def test_other_errors_say_nothing_about_the_pace(error: AssetError) -> Non
 
 async def test_one_fetch_at_a_time_always_remains() -> None:
     pacer = HostPacer(maximum=8)
-    for _ in range(10):
+    for _ in range(HOPELESS - 1):
         await fail(pacer, ConnectTimeout())
     assert await limit_of(pacer) == 1
 
@@ -195,6 +196,59 @@ async def test_what_a_host_can_take_is_known_to_the_next_batch() -> None:
     pacer = HostPacer(maximum=FIRST + 1)
     await succeed(pacer)
     assert await limit_of(pacer) == FIRST + 1
+
+
+async def test_a_rate_does_not_grow_while_nobody_asks() -> None:
+    now = 1_000.0
+    pacer = HostPacer(maximum=8, clock=lambda: now)
+    await fail(pacer, HttpStatusError(429))
+    before = pacer._hosts[HOST].pace(now)
+    now += 3_600
+    await succeed(pacer)
+    assert pacer._hosts[HOST].pace(now) == pytest.approx(before)
+
+
+async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> None:
+    pacer = HostPacer(maximum=8)
+    for _ in range(4):
+        await succeed(pacer)
+    await fail(pacer, HttpStatusError(429, retry_after=0.2))
+    left: list[float] = []
+
+    async def fetch() -> None:
+        async with pacer.slot(HOST, "batch"):
+            left.append(monotonic())
+
+    await asyncio.gather(*[fetch() for _ in range(4)])
+    rate = pacer._hosts[HOST].rate
+    assert rate is not None
+    assert left[-1] - left[0] >= 2 / rate.at(left[-1])
+
+
+async def test_questions_answered_with_pictures_count_as_fetches_until_one_is_not() -> None:
+    pacer = HostPacer(maximum=4)
+    await succeed(pacer)
+    for changes, at_one_time in ((True, 4), (False, 16)):
+        pacer.note_changes(HOST, changes=changes)
+        async with as_many_as_may(pacer, conditional=True) as entered:
+            assert entered == at_one_time
+
+
+async def test_a_host_that_is_gone_is_given_up_many_at_a_time() -> None:
+    pacer = HostPacer(maximum=64)
+    for _ in range(HOPELESS - 1):
+        await fail(pacer, ConnectTimeout())
+    assert await limit_of(pacer) == 1
+    await fail(pacer, ConnectTimeout())
+    assert await limit_of(pacer) == FIRST
+
+
+async def test_an_image_that_is_not_there_is_an_answer() -> None:
+    pacer = HostPacer(maximum=64)
+    for _ in range(2 * HOPELESS):
+        await fail(pacer, ConnectTimeout())
+        await fail(pacer, HttpStatusError(404))
+    assert await limit_of(pacer) == 1
 
 
 async def test_the_hosts_that_are_idle_for_longest_are_forgotten() -> None:

@@ -24,6 +24,7 @@ class StrictOrigin:
 
     rate: float
     latency: float
+    retry_after: float | None = None
     left: float = 0
     at: float = field(default_factory=monotonic)
     seen: Counter[str] = field(default_factory=Counter)
@@ -36,15 +37,19 @@ class StrictOrigin:
         self.seen["sent" if allowed else "refused"] += 1
         await asyncio.sleep(self.latency)
         if not allowed:
-            raise HttpStatusError(429)
+            raise HttpStatusError(429, retry_after=self.retry_after)
         return Fetched(picture(), etag=None, last_modified=None)
 
 
-@pytest.mark.parametrize("latency", [0.0, 0.15], ids=["at once", "after 150 ms"])
+@pytest.mark.parametrize(
+    ("latency", "retry_after"),
+    [(0.0, None), (0.15, None), (0.15, 0.5)],
+    ids=["at once", "after 150 ms", "and asks for a rest"],
+)
 async def test_an_origin_that_refuses_above_a_rate_gives_every_image(
-    parts: Resources, workshop: Workshop, latency: float
+    parts: Resources, workshop: Workshop, latency: float, retry_after: float | None
 ) -> None:
-    origin = StrictOrigin(rate=60, latency=latency)
+    origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
     bench = replace(workshop, origin=origin, hosts=HostPacer(maximum=64))
     batch = await submitted(parts, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
     while await work(batch.id, parts, bench):

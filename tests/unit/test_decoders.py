@@ -9,7 +9,19 @@ from PIL.PngImagePlugin import PngInfo
 from imgsvc.domain.images import CodecLimits, MorePixels, compress
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels, UnsupportedFormat
-from pictures import animation, decoded, encoded, huge_png, oriented, photo_jpeg, pixel, quarters, scene, truncated
+from pictures import (
+    animation,
+    cut_out,
+    decoded,
+    encoded,
+    huge_png,
+    oriented,
+    photo_jpeg,
+    pixel,
+    quarters,
+    scene,
+    truncated,
+)
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")
 LIMITS = CodecLimits()
@@ -117,27 +129,43 @@ def test_more_pixels_than_reserved_are_asked_for_before_decoding() -> None:
 @pytest.mark.parametrize(
     ("input_format", "wanted", "weight"),
     [
-        *(("JPEG", "original", 1), ("JPEG", "webp", 2), ("JPEG", "avif", 4), ("PNG", "original", 2)),
+        *(("JPEG", "original", 1), ("JPEG", "webp", 2), ("JPEG", "avif", 4), ("PNG", "original", 2.5)),
         *(
             ("PNG", "jpeg", 1),
             ("WEBP", "original", 3),
             ("AVIF", "original", 5),
-            ("GIF", "original", 2),
+            ("GIF", "original", 2.5),
             ("JPEG2000", "jpeg", 3),
         ),
     ],
 )
-def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str, weight: int) -> None:
+def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str, weight: float) -> None:
+    assert weight_of(encoded(scene(100, 80), input_format), Spec(format=Format(wanted))) == weight
+
+
+def weight_of(data: bytes, *specs: Spec) -> float:
+    """Of a picture with 8,000 pixels."""
     with pytest.raises(MorePixels) as caught:
-        compress(encoded(scene(100, 80), input_format), [Spec(format=Format(wanted))], LIMITS, max_pixels_now=1)
-    assert caught.value.pixels == weight * 8_000
+        compress(data, specs, LIMITS, max_pixels_now=1)
+    return caught.value.pixels / 8_000
+
+
+def test_a_progressive_jpeg_weighs_more() -> None:
+    assert weight_of(photo_jpeg(100, 80, progressive=True), Spec()) == 2
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_transparency_that_is_laid_on_a_background_weighs_more(image_format: str) -> None:
+    assert weight_of(encoded(cut_out(100, 80), image_format), Spec(format=Format.jpeg)) == 2
+
+
+def test_what_is_shrunk_weighs_as_much_as_it_then_has_pixels() -> None:
+    assert weight_of(photo_jpeg(100, 80), Spec(format=Format.avif, max_width=50)) == 1 + 3 / 4
 
 
 def test_of_several_wishes_the_heaviest_counts() -> None:
     specs = [Spec(format=target) for target in (Format.jpeg, Format.avif, Format.webp)]
-    with pytest.raises(MorePixels) as caught:
-        compress(photo_jpeg(100, 80), specs, LIMITS, max_pixels_now=1)
-    assert caught.value.pixels == 4 * 8_000
+    assert weight_of(photo_jpeg(100, 80), *specs) == 4
 
 
 def test_more_pixels_than_allowed_are_not_worth_reserving() -> None:

@@ -126,16 +126,14 @@ def holds_the_interpreter(data: bytes) -> bool:
     return any(name == "JPEG2000" and signature.match(data) for name, signature in _SIGNATURES)
 
 
-def check_pixels(image: ImageFile.ImageFile, frames: int, limits: CodecLimits) -> int:
-    """How many pixels the header says that there are in all frames.
+def check_pixels(image: ImageFile.ImageFile, frames: int, limits: CodecLimits) -> None:
+    """By what the header says.
 
     Raises:
-        TooManyPixels: as its name says.
+        TooManyPixels: in all frames together.
     """
-    pixels = image.width * image.height * frames
-    if pixels > limits.max_pixels:
+    if image.width * image.height * frames > limits.max_pixels:
         raise _too_many(limits)
-    return pixels
 
 
 def count_frames(image: ImageFile.ImageFile) -> int:

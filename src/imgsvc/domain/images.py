@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from typing import Literal
 
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageFile
 
 from imgsvc.domain.decoders import (
     MOVING_FORMATS,
@@ -21,11 +22,11 @@ from imgsvc.domain.encoders import MOVING_TARGETS, Frames, encode, writing
 from imgsvc.domain.metadata import exif_to_keep, gives_away
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
-from imgsvc.domain.weights import weighted
+from imgsvc.domain.weights import decoding, encoding
 
 __all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
 
-RECIPE = 1
+RECIPE = 2
 """Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
 
 # Input formats that `original` keeps; the rest becomes JPEG, or PNG where it is transparent.
@@ -85,11 +86,18 @@ def _read(data: bytes, specs: Sequence[Spec], limits: CodecLimits, max_pixels_no
     """A function of its own, so that what was decoded is gone from memory once it has been set right."""
     image = open_image(data, limits)
     frames = count_frames(image) if any(_may_move(image.format, spec) for spec in specs) else 1
-    pixels = weighted(check_pixels(image, frames, limits), image.format, [_likely_target(image, s) for s in specs])
+    check_pixels(image, frames, limits)
+    pixels = _weighted_pixels(image, frames, specs)
     if max_pixels_now is not None and pixels > max_pixels_now:
         raise MorePixels(pixels)
     with reading(limits):
         return decode(image, frames, specs)
+
+
+def _weighted_pixels(image: ImageFile.ImageFile, frames: int, specs: Sequence[Spec]) -> int:
+    """All are decoded; what is made of them, one after the other, may be smaller."""
+    made = max(prod(spec.fitted(image.size)) * encoding(image, _likely_target(image, spec)) for spec in specs)
+    return int((prod(image.size) * decoding(image) + made) * frames)
 
 
 def _may_move(input_format: str | None, spec: Spec) -> bool:

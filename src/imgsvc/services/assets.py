@@ -147,22 +147,27 @@ class Workshop:
         """The body, and the lease on the memory it lies in; None when it is the `known` one."""
         size = UNCHANGED_SIZE if known else UNKNOWN_SIZE
         validators = Validators(known.etag, known.last_modified) if known else None
+        host = urlsplit(url).netloc.lower()
         while True:
-            async with self.hosts.slot(urlsplit(url).netloc.lower(), batch_id, conditional=known is not None):
+            async with self.hosts.slot(host, batch_id, conditional=known is not None):
                 with await self.fetches.acquire(batch_id):
                     lease = await self.memory.acquire(batch_id, size)
                     try:
                         fetched = await self.origin.fetch(url, lease, validators)
                     except Unchanged:
                         lease.release()
+                        self.hosts.note_changes(host, changes=False)
                         return None, lease
                     except NoRoom as more:
                         lease.release()
+                        self.hosts.note_changes(host, changes=known is not None)
                         size = more.size
                         continue
                     except BaseException:
                         lease.release()
                         raise
+            if known:
+                self.hosts.note_changes(host, changes=True)
             lease.shrink(len(fetched.body))
             return fetched, lease
 

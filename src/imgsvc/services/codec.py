@@ -26,8 +26,8 @@ class CodecPool:
 
     The pixels are weighted by what the formats take of memory (`domain.weights`). A picture starts with an equal share
     of them; one whose header asks for more waits until that many are free. Suspects, and pictures that weigh more than
-    all the threads together may have, are sent to quarantine, as many at one time as there are threads, with their
-    share of the same pixels: when its process ends, the system has all of its memory back.
+    all the threads together may have, are sent to quarantine with their share of the same pixels, of the former as many
+    at one time as there are threads, of the latter one: when its process ends, the system has all of its memory back.
 
     A thread cannot be stopped. When one works on a picture for longer than `watchdog` allows, `on_overrun` is called,
     and the process should end.
@@ -48,6 +48,7 @@ class CodecPool:
         # Two more than the threads can run: the next picture is at hand the moment a thread is free.
         self._share = self._gate.capacity // (threads + 2)
         self._cells = FairGate(threads)
+        self._hall = FairGate(1)  # of pictures that take all pixels: small ones come between two of them
         self._limits = limits
         self._quarantine = quarantine
         self._watchdog = watchdog
@@ -72,8 +73,9 @@ class CodecPool:
                 return await self._in_turn(key, pixels, work, most=self._gate.capacity)
             except MorePixels as more:
                 pixels = more.pixels
-        # A cell first: suspects that wait for one hold no pixels, which would keep others from their threads.
-        with await self._cells.acquire(key):
+        # A cell first: what waits for one holds no pixels, nor a place in their queue, ahead of others for the threads.
+        cells = self._hall if pixels > self._gate.capacity else self._cells
+        with await cells.acquire(key):
             return await self._in_turn(key, pixels, partial(self._in_quarantine, data, specs))
 
     async def _in_turn(
