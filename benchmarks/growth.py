@@ -46,6 +46,7 @@ async def main() -> None:
     parser.add_argument("--largest", type=int, default=SIZES[-1])
     sizes = [size for size in SIZES if size <= parser.parse_args().largest]
     lines = ["| URLs | processes | ms per image | status read | product page |", "|---|---|---|---|---|"]
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
     figures: dict[str, list[tuple[int, float]]] = {}
     async with origin(side=300) as url:
         for processes in PROCESSES:

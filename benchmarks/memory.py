@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -35,9 +35,14 @@ async def watched(started: Service, every: float = 1.0) -> AsyncIterator[list[tu
     began, seen, workers = perf_counter(), [], started.workers()
 
     async def watch() -> None:
+        nonlocal workers
         while True:
-            children = [child for worker in workers for child in worker.children()]
-            seen.append((perf_counter() - began, max(resident(workers)), max(resident(children), default=0.0)))
+            if not all(worker.is_running() for worker in workers):
+                workers = started.workers()
+            children = [child for worker in workers for child in _children(worker)]
+            seen.append(
+                (perf_counter() - began, max(resident(workers), default=0.0), max(resident(children), default=0.0))
+            )
             await asyncio.sleep(every)  # between two samples
 
     watching = asyncio.create_task(watch())
@@ -45,6 +50,15 @@ async def watched(started: Service, every: float = 1.0) -> AsyncIterator[list[tu
         yield seen
     finally:
         watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+def _children(worker: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(worker.children())
+    except psutil.Error:
+        return []
 
 
 async def over_many(origin_url: str, count: int) -> list[tuple[float, float, float]]:

@@ -59,23 +59,28 @@ async def brief(python: Path) -> AsyncIterator["Brief"]:
         broker = f"redis+socket://{socket}"
         env = {**os.environ, "BRIEF_FOLDER": folder, "BRIEF_BROKER": broker, "PYTHONPATH": str(HERE / "elsewhere")}
         celery = ("celery", "-A", "brief:celery", "worker", "-c", str(os.cpu_count()), "-l", "ERROR")
-        processes = [await asyncio.create_subprocess_exec(*valkey_command(socket, log=Path(folder, "log")))]
-        for _ in range(100):
-            if await answers(socket):
-                break
-            await asyncio.sleep(0.1)  # a process of another's makes no other sign that it is up
-        else:
-            raise SystemExit("the broker did not come up")
-        for words in (("flask", "--app", "brief", "run", "--port", str(port)), celery):
-            command = (str(python), "-m", *words)
-            processes.append(await asyncio.create_subprocess_exec(*command, env=env, stdout=DEVNULL, stderr=DEVNULL))
+        processes: list[asyncio.subprocess.Process] = []
         try:
+            processes.append(await asyncio.create_subprocess_exec(*valkey_command(socket, log=Path(folder, "log"))))
+            await _up(socket)
+            for words in (("flask", "--app", "brief", "run", "--port", str(port)), celery):
+                command = (str(python), "-m", *words)
+                process = await asyncio.create_subprocess_exec(*command, env=env, stdout=DEVNULL, stderr=DEVNULL)
+                processes.append(process)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
                 yield Brief(client)
         finally:
             for process in reversed(processes):
                 process.terminate()
                 await process.wait()
+
+
+async def _up(socket: Path) -> None:
+    for _ in range(100):
+        if await answers(socket):
+            return
+        await asyncio.sleep(0.1)  # a process of another's makes no other sign that it is up
+    raise SystemExit("the broker did not come up")
 
 
 class Brief:

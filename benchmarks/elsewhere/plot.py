@@ -53,7 +53,7 @@ def compression(figures):
 def speed(figures):
     """Shares of the limit, medians and ranges of the turns."""
     names = [name for name in SPEEDS if all(name in turn for turn in figures["turns"])]
-    shares = [sorted(turn[name] / turn["limit"] for turn in figures["turns"]) for name in names]
+    shares = [sorted(turn[name] / turn[f"limit beside {name}"] for turn in figures["turns"]) for name in names]
     medians = [share[len(share) // 2] for share in shares]
     lower = [median - share[0] for median, share in zip(medians, shares, strict=True)]
     upper = [share[-1] - median for median, share in zip(medians, shares, strict=True)]
