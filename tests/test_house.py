@@ -22,7 +22,7 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "config.py": 225,
+    "config.py": 235,
     "errors.py": 325,
     "api/problems.py": 215,
     "db/tables.py": 220,

@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         ge=1,
         description=(
             "Pixels being worked on at one time in one worker process; those of formats that take more memory than "
-            "JPEG count up to five times, and a picture with more than all of them gets a process of its own"
+            "JPEG count up to six times, and a picture with more than all of them gets a process of its own"
         ),
     )
     codec_timeout: Seconds = Field(
@@ -113,7 +113,14 @@ class Settings(BaseSettings):
     )
 
     # Jobs
-    lane_assets: int = Field(64, ge=1, description="Assets that one lane keeps in flight")
+    lane_assets: int = Field(
+        64,
+        ge=1,
+        description=(
+            "Assets that one lane keeps in flight; those whose origin is only asked whether they have changed count a "
+            "quarter"
+        ),
+    )
     flush_assets: int = Field(32, ge=1, description="Finished assets that are written together")
     flush_interval: Seconds = Field(0.5, description="Seconds after which fewer are written")
     lease: Seconds = Field(60, description="Seconds until the assets of a worker that went silent are taken over")

@@ -281,8 +281,12 @@ async def test_batches_take_turns_at_a_host() -> None:
     assert served.index("small") <= 2
 
 
-@pytest.mark.parametrize("error", [HttpStatusError(503), ConnectTimeout()], ids=lambda error: error.code)
-async def test_a_burst_of_failures_slows_a_host_once(error: AssetError) -> None:
+@pytest.mark.parametrize(
+    ("error", "rate"),
+    [(HttpStatusError(503), 8 / 2 / SHORTEST_WINDOW), (ConnectTimeout(), None)],
+    ids=["it refuses", "it does not answer"],
+)
+async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: float | None) -> None:
     pacer = HostPacer(maximum=8)
     all_in_flight = asyncio.Event()
     waiting = 0
@@ -300,4 +304,4 @@ async def test_a_burst_of_failures_slows_a_host_once(error: AssetError) -> None:
     await asyncio.gather(*(refused() for _ in range(8)))
     host = pacer._hosts[HOST]
     assert host.limit == 4
-    assert host.rate is None or host.rate.refused == 8 / 2 / SHORTEST_WINDOW
+    assert (host.rate and host.rate.refused) == rate

@@ -8,7 +8,7 @@ class LanePolicy:
     """All times in seconds."""
 
     assets: int = 64
-    """Kept in flight."""
+    """Places for assets in flight; those that are only asked about take a quarter of one."""
     flush_assets: int = 32
     flush_interval: float = 0.5
     look_up_after: float = 5

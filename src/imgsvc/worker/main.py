@@ -36,7 +36,7 @@ from imgsvc.worker.running import keep_running, pause
 log = get_logger(__name__)
 
 POLL_DELAY = 0.05
-"""Seconds. arq checks every running job again at each poll: 32 of them cost 9.5 % of a core at this delay."""
+"""Seconds; how long a new lane waits at most for an idle worker to look."""
 SLOW_POLL_DELAY = 0.5
 MOST_AT_ONCE = 2
 """Jobs that a worker takes at one poll: half of the lanes of a batch."""

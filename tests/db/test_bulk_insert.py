@@ -1,0 +1,30 @@
+"""Rows of an upload: written many at a time, in slices that leave the event loop its turns."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import event
+from sqlmodel import func, select
+
+from batches_at_hand import asset_row, batch_row, store
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches
+from imgsvc.db.tables import Asset
+
+NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+
+
+async def test_sqlite_gets_many_rows_in_one_statement_and_postgres_one_call_for_many(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW))
+    calls: list[bool] = []
+
+    def note(_: object, __: object, statement: str, ___: object, ____: object, executemany: bool) -> None:
+        if statement.startswith("INSERT INTO asset"):
+            calls.append(executemany)
+
+    event.listen(sessions.engine.sync_engine, "before_cursor_execute", note)
+    rows = (asset_row("bat_1", position, NOW).model_dump(exclude_unset=True) for position in range(600))
+    async with sessions.write() as session:
+        await batches.insert_rows(session, Asset, rows)
+    async with sessions.read() as session:
+        assert (await session.exec(select(func.count()).select_from(Asset))).one() == 600
+    assert calls == [sessions.engine.dialect.name != "sqlite"] * 3
