@@ -183,6 +183,8 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
         batch_id = id_in(await reader.type("curl", "quality=70", "format=webp"))
         assert await ended(reader, batch_id) == "completed"
         assert '"output_format":"webp"' in await reader.type("curl", "/products")
+        assert await ended(reader, id_in(await reader.type("curl", "renditions="))) == "completed"
+        assert (await reader.type("curl", "/products")).count('"name":"thumb"') == 3
         assert await ended(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
         batch_id = id_in(await reader.type("curl", "Idempotency-Key"))
         assert id_in(await reader.type("curl", "Idempotency-Key")) == batch_id
