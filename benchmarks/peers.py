@@ -93,7 +93,7 @@ class Brief:
             try:
                 await self.images_per_second([[f"{origin_url}/warm-up/{number}.jpg" for number in range(20)]])
             except httpx.TransportError:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.2)  # Flask and Celery make no other sign that they are up
             else:
                 return
         raise SystemExit("Flask and Celery did not come up")

@@ -48,7 +48,7 @@ class CodecPool:
         # Two more than the threads can run: the next picture is at hand the moment a thread is free.
         self._share = self._gate.capacity // (threads + 2)
         self._cells = FairGate(threads)
-        self._hall = FairGate(1)  # of pictures that take all pixels: small ones come between two of them
+        self._alone = FairGate(1)  # of the pictures that take all pixels: small ones come between two of them
         self._limits = limits
         self._quarantine = quarantine
         self._watchdog = watchdog
@@ -73,8 +73,8 @@ class CodecPool:
                 return await self._in_turn(key, pixels, work, most=self._gate.capacity)
             except MorePixels as more:
                 pixels = more.pixels
-        # A cell first: what waits for one holds no pixels, nor a place in their queue, ahead of others for the threads.
-        cells = self._hall if pixels > self._gate.capacity else self._cells
+        # A cell first: what waits for one neither holds pixels nor queues for them, ahead of those that need a thread.
+        cells = self._alone if pixels > self._gate.capacity else self._cells
         with await cells.acquire(key):
             return await self._in_turn(key, pixels, partial(self._in_quarantine, data, specs))
 
