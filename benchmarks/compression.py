@@ -20,6 +20,8 @@ from PIL import Image
 
 from environments import ENVIRONMENTS, environment
 from imgsvc.domain.decoders import CodecLimits, prepare_pillow
+from imgsvc.domain.encoders import options_of
+from imgsvc.domain.palettes import with_few_colours
 from photos import pictures
 from plots import draw
 from processes import HERE
@@ -33,14 +35,21 @@ LARGEST = 1_600
 MOST = 24
 """Pictures."""
 QUALITIES = (30, 40, 50, 60, 75, 90)
+LOSSLESS = 100
+"""A PNG with all its colours."""
 
 
 class Way(NamedTuple):
-    """One way to write a picture, by Pillow's options."""
+    """One way to write a picture: what imgsvc does, with `changes` to Pillow's options."""
 
     name: str
     target: str
-    options: dict[str, Any]
+    quality: int
+    changes: dict[str, Any]
+
+    def save(self, image: Image.Image, buffer: BytesIO) -> None:
+        few = with_few_colours(image, self.quality) if self.target == "png" and self.quality < LOSSLESS else image
+        few.save(buffer, self.target, **(options_of(self.target, self.quality) | self.changes))
 
 
 def ways(quality: int) -> Iterator[Way]:
@@ -50,17 +59,21 @@ def ways(quality: int) -> Iterator[Way]:
         ("optimize", {"optimize": True}),
         ("progressive", {"progressive": True}),
     ):
-        yield Way(f"JPEG {name}", "jpeg", {"quality": quality, "subsampling": "4:2:0", **options})
+        yield Way(f"JPEG {name}", "jpeg", quality, options)
     for method in (0, 2, 4, 6):
-        yield Way(f"WebP method {method}", "webp", {"quality": quality, "method": method})
+        yield Way(f"WebP method {method}", "webp", quality, {"method": method})
     for speed in (10, 8, 6, 4):
-        yield Way(f"AVIF speed {speed}", "avif", {"quality": quality, "speed": speed, "max_threads": 1})
+        yield Way(f"AVIF speed {speed}", "avif", quality, {"speed": speed})
 
 
 def defaults(quality: int) -> Iterator[Way]:
-    yield Way("JPEG", "jpeg", {"quality": quality, "subsampling": "4:2:0" if quality <= 90 else "4:4:4"})
-    yield Way("WebP", "webp", {"quality": quality, "method": 4})
-    yield Way("AVIF", "avif", {"quality": quality, "speed": 8, "max_threads": 1})
+    for name in ("JPEG", "WebP", "AVIF"):
+        yield Way(name, name.lower(), quality, {})
+
+
+def palettes() -> Iterator[Way]:
+    for quality in (LOSSLESS, 20, 50, 80):
+        yield Way("PNG", "png", quality, {})
 
 
 class Figures(NamedTuple):
@@ -79,9 +92,9 @@ def write(way: Way, images: list[Image.Image]) -> tuple[list[Path], int, float]:
     for number, image in enumerate(images):
         buffer = BytesIO()
         began = process_time()
-        image.save(buffer, way.target, **way.options)
+        way.save(image, buffer)
         seconds += process_time() - began
-        path = FOLDER / f"{number}.{way.target}"
+        path = FOLDER / f"{number}-written.{way.target}"
         size += path.write_bytes(buffer.getvalue())
         paths.append(path)
     return paths, size, seconds
@@ -98,9 +111,9 @@ async def similarity(python: Path, originals: list[Path], others: list[Path]) ->
     return float(answer)
 
 
-async def measured(python: Path, way: Way, quality: int, images: list[Image.Image], originals: list[Path]) -> Figures:
+async def measured(python: Path, way: Way, images: list[Image.Image], originals: list[Path]) -> Figures:
     paths, size, seconds = write(way, images)
-    figures = Figures(way.name, quality, size, seconds, await similarity(python, originals, paths))
+    figures = Figures(way.name, way.quality, size, seconds, await similarity(python, originals, paths))
     print(figures, flush=True)
     return figures
 
@@ -138,12 +151,11 @@ async def main() -> None:
         raise SystemExit("without scikit-image there is no SSIM")
     images, originals = await asyncio.to_thread(prepared, folder)
     megapixels = sum(image.width * image.height for image in images) / 1e6
-    efforts = [await measured(python, way, 50, images, originals) for way in ways(50)]
-    curves = [
-        await measured(python, way, quality, images, originals) for quality in QUALITIES for way in defaults(quality)
-    ]
+    efforts = [await measured(python, way, images, originals) for way in ways(50)]
+    curves = [await measured(python, way, images, originals) for quality in QUALITIES for way in defaults(quality)]
+    pngs = [await measured(python, way, images, originals) for way in palettes()]
     lines = [f"{len(images)} pictures, {megapixels:.1f} megapixels", "", *table(efforts, megapixels), ""]
-    lines += table(curves, megapixels)
+    lines += [*table(curves, megapixels), "", *table(pngs, megapixels)]
     points = [[row.name, row.quality, row.size * 8 / megapixels / 1e6, row.ssim] for row in curves]
     TABLES.write_text("\n".join(lines) + "\n")
     FIGURES.write_text(json.dumps(points))

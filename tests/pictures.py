@@ -55,6 +55,11 @@ def scene(width: int = 640, height: int = 480, *, seed: int = 1) -> Image.Image:
     return Image.blend(soft, grain, 0.06)
 
 
+def photograph(width: int = 640, height: int = 480, *, colourful: float = 0.3) -> Image.Image:
+    """A scene in the colours of a photograph: `scene` has all there are."""
+    return Image.blend(Image.new("RGB", (width, height), "white"), scene(width, height), colourful)
+
+
 def quarters(width: int = 60, height: int = 40) -> Image.Image:
     """Red and green above, blue and yellow below: tells how a picture was turned."""
     image = Image.new("RGB", (width, height), RED)

@@ -1,6 +1,8 @@
 """What is let in: formats, limits known from the header, damaged files."""
 
+import struct
 import warnings
+import zlib
 
 import pytest
 from PIL import Image
@@ -67,6 +69,10 @@ def test_a_picture_in_a_format_that_is_not_accepted_is_named(data: bytes, name: 
     error = reason(data)
     assert type(error) is UnsupportedFormat
     assert name in error.detail
+
+
+def test_a_drawing_may_not_begin_with_a_million_blanks() -> None:
+    assert type(reason(b" " * 1_000_000 + b"<svg>")) is NotAnImage, "and is not looked at for a quarter of an hour"
 
 
 def test_formats_can_be_taken_off_the_list() -> None:
@@ -208,3 +214,45 @@ def test_an_apng_whose_frames_are_all_broken_shows_its_still() -> None:
     cut = data[: data.rindex(b"fdAT") - 80]
     result = compress(cut[: cut.index(b"fcTL") + 30], [Spec(format=Format.jpeg), Spec(format=Format.webp)], LIMITS)
     assert [rendition.width for rendition in result.renditions] == [60, 60]
+
+
+# -- transparent by one colour ----------------------------------------------------------------------------------------
+
+
+def keyed_png(depth: int, colour_type: int, row: bytes, key: bytes) -> bytes:
+    """One row of four pixels, with the colour that stands for transparent."""
+    header = struct.pack(">IIBBBBB", 4, 1, depth, colour_type, 0, 0, 0)
+    parts = (b"IHDR", header), (b"tRNS", key), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+
+
+@pytest.mark.parametrize(("depth", "row"), [(1, b"\x30"), (2, b"\x0f"), (4, b"\x00\xff"), (8, b"\0\0\xff\xff")])
+def test_the_key_of_grey_has_the_depth_of_its_picture(depth: int, row: bytes) -> None:
+    data = keyed_png(depth, 0, row, struct.pack(">H", 2**depth - 1))
+    [rendition] = compress(data, [Spec(format=Format.webp, quality=95)], LIMITS).renditions
+    assert [pixel(decoded(rendition.data), (x, 0))[3] for x in range(4)] == [255, 255, 0, 0]
+
+
+def test_the_key_of_a_deep_colour_picture_has_its_depth() -> None:
+    row = struct.pack(">12H", *[0x1234] * 3, *[0xFFFF] * 3, *[0x8000] * 3, *[0] * 3)
+    data = keyed_png(16, 2, row, struct.pack(">3H", *[0x1234] * 3))
+    [rendition] = compress(data, [Spec(format=Format.png)], LIMITS).renditions
+    assert [pixel(decoded(rendition.data), (x, 0))[3] for x in range(4)] == [0, 255, 255, 255]
+
+
+def test_a_palette_picture_without_a_palette_is_damaged() -> None:
+    whole = encoded(quarters(8, 8).quantize(4), "PNG")
+    start = whole.index(b"PLTE") - 4
+    without = whole[:start] + whole[start + 12 + int.from_bytes(whole[start : start + 4], "big") :]
+    for wanted in (Format.jpeg, Format.png, Format.original):
+        assert type(reason(without, spec=Spec(format=wanted))) is DecodeError
+
+
+def test_of_several_grey_pages_the_first_is_written() -> None:
+    pages = [Image.new("L", (80, 60), 200), Image.new("L", (40, 30), 50)]
+    data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    for wanted in Format:
+        [rendition] = compress(data, [Spec(format=wanted)], LIMITS).renditions
+        assert (rendition.width, rendition.height) == decoded(rendition.data).size == (80, 60)

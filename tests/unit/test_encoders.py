@@ -5,14 +5,13 @@ import os
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from imgsvc.domain.encoders import Frames, encode, writing
 from imgsvc.domain.images import CodecLimits, Rendition, compress
-from imgsvc.domain.palettes import with_few_colours
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.errors import EncodeError
-from pictures import BLUE, GREEN, RED, animation, cut_out, decoded, distance, encoded, pixel, quarters, scene
+from pictures import BLUE, GREEN, RED, animation, decoded, distance, encoded, pixel, quarters, scene
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")
 
@@ -39,7 +38,7 @@ def test_pictures_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhi
     assert decoded(data).size == (64, 48)
 
 
-@pytest.mark.parametrize(("size", "wanted"), [((65_501, 1), "jpeg"), ((1, 16_384), "webp")])
+@pytest.mark.parametrize(("size", "wanted"), [((65_501, 1), "jpeg"), ((1, 16_384), "webp"), ((32_769, 1), "avif")])
 def test_a_side_too_long_for_the_format_is_said_in_words(size: tuple[int, int], wanted: str) -> None:
     with pytest.raises(EncodeError, match=f"{wanted.upper()} holds at most"):
         rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format(wanted)))
@@ -49,64 +48,6 @@ def test_a_side_too_long_for_the_format_is_said_in_words(size: tuple[int, int], 
 def test_what_pillow_cannot_write_is_an_encode_error() -> None:
     with pytest.raises(EncodeError), writing():
         encode(Frames((Image.new("F", (2, 2)),)), "jpeg", quality=50, exif=b"")
-
-
-# -- PNG --------------------------------------------------------------------------------------------------------------
-
-
-def difference(one: Image.Image, other: Image.Image) -> float:
-    """Mean difference per channel, 0 to 255."""
-    data = ImageChops.difference(one.convert("RGBA"), other.convert("RGBA")).tobytes()
-    return sum(data) / len(data)
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
-def test_a_drawing_with_few_colours_keeps_them_exactly(mode: str) -> None:
-    drawing = quarters(90, 60).convert(mode)
-    if mode.endswith("A"):
-        drawing.putalpha(
-            Image.linear_gradient("L").resize((90, 60), Image.Resampling.NEAREST).point(lambda a: a & 0xF0)
-        )
-    few = with_few_colours(drawing, 50)
-    assert few.mode == "P"
-    assert difference(few, drawing) == 0
-
-
-def test_a_photo_has_256_colours_and_hardly_looks_different() -> None:
-    photo = scene()
-    few = with_few_colours(photo, 50)
-    assert len(few.getcolors(256) or []) > 200
-    assert difference(few, photo) < 10, "grain of the dithering"
-    assert difference(few.convert("RGB").reduce(4), photo.reduce(4)) < 3, "blotches that stay from farther away"
-
-
-def test_a_cut_out_keeps_its_soft_edge_and_its_colours() -> None:
-    picture = cut_out(400, 300)
-    few = with_few_colours(picture, 50).convert("RGBA")
-    shown = [Image.alpha_composite(Image.new("RGBA", picture.size, "white"), image) for image in (picture, few)]
-    assert difference(*(image.reduce(4) for image in shown)) < 0.5
-    assert difference(few.getchannel("A").convert("RGB"), picture.getchannel("A").convert("RGB")) < 1
-    assert set(few.getchannel("A").tobytes()) >= {0, 255}
-
-
-def test_a_lower_quality_has_fewer_colours() -> None:
-    counts = [len(with_few_colours(scene(), quality).getcolors(256) or []) for quality in (10, 25, 50)]
-    assert counts == sorted(counts)
-    assert counts[0] < counts[1] < counts[2]
-
-
-def test_all_colours_are_written_where_few_would_weigh_more() -> None:
-    smooth = Frames(
-        (
-            Image.merge(
-                "RGB", [Image.linear_gradient("L"), Image.linear_gradient("L").rotate(90), Image.new("L", (256, 256))]
-            ),
-        )
-    )
-    few = encode(smooth, "png", quality=50, exif=b"")
-    best = encode(smooth, "png", quality=50, exif=b"", beat=10)
-    assert len(best) < len(few)
-    assert difference(decoded(best), smooth.images[0]) == 0
 
 
 # -- animations -------------------------------------------------------------------------------------------------------
@@ -158,6 +99,21 @@ def test_one_frame_never_shines_through_the_next(wanted: str) -> None:
     image.seek(1)
     assert pixel(image.convert("RGBA"), (3, 5))[3] == 0
     assert distance(pixel(image, (16, 5)), (0, 0, 255, 255)) < 30
+
+
+@pytest.mark.parametrize(("opaque", "seen"), [({0, 1}, 255), ({1}, 0)])
+def test_a_gif_shows_what_covers_more_than_it_lets_through(opaque: set[int], seen: int) -> None:
+    """Columns that shrink into one; another rendition of the same frames keeps what lies between."""
+    mask = Image.frombytes("L", (60, 1), bytes(255 * (x % 3 in opaque) for x in range(60))).resize((60, 48))
+    frames = [Image.new("RGBA", mask.size), Image.new("RGBA", mask.size)]
+    for frame, colour in zip(frames, (RED, BLUE), strict=True):
+        frame.paste(colour, mask=mask)
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=100, disposal=2)
+    specs = [Spec(max_width=20), Spec(max_width=20, format=Format.png), Spec(format=Format.png)]
+    moving, still, large = (decoded(each.data) for each in compress(data, specs, CodecLimits()).renditions)
+    assert pixel(moving, (10, 8))[3:] == ((0,) if seen == 0 else ())
+    assert 50 < pixel(still, (10, 8))[3] < 205
+    assert {pixel(large, (x, 8))[3] for x in range(3)} == {0, 255}
 
 
 @pytest.mark.parametrize("wanted", ["original", "webp", "png", "avif"])

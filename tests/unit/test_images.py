@@ -25,6 +25,7 @@ from pictures import (
     oriented,
     palette_png,
     photo_jpeg,
+    photograph,
     pixel,
     quarters,
     scene,
@@ -49,7 +50,7 @@ FLAT = quarters(64, 48)
     [
         pytest.param(photo_jpeg(), "jpeg", id="jpeg"),
         pytest.param(encoded(scene(), "MPO", save_all=True, append_images=[scene(seed=2)]), "jpeg", id="mpo"),
-        pytest.param(encoded(scene(), "PNG"), "png", id="png"),
+        pytest.param(encoded(photograph(), "PNG"), "png", id="png"),
         pytest.param(encoded(scene(), "WEBP", quality=95), "webp", id="webp"),
         pytest.param(encoded(scene(64, 48), "AVIF", quality=95), "avif", id="avif"),
         pytest.param(encoded(scene(), "GIF"), "jpeg", id="gif"),

@@ -1,23 +1,13 @@
 """Who took it stays, where it was taken does not."""
 
-from typing import Any
-
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from imgsvc.domain.images import CodecLimits, Rendition, compress
-from imgsvc.domain.specs import Spec
+from metadata_at_hand import TAGS, rendition, xmp
 from pictures import COPYRIGHT, GPS, MAKE, ORIENTATION, decoded, encoded, exif, oriented, photo_jpeg, scene
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")
-
-TAGS = exif(copyright="Shop Ltd", artist="A. Painter", make="Camera", gps={1: "N", 2: (48.0, 8.0, 1.0)})
-XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>48 N</x:xmpmeta>"
-
-
-def rendition(data: bytes, policy: str, **wishes: Any) -> Rendition:
-    spec = Spec.model_validate({"keep_metadata": policy, **wishes})
-    return compress(data, [spec], CodecLimits()).renditions[0]
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
@@ -49,24 +39,6 @@ def test_a_tiff_hands_on_its_credits_and_not_its_layout() -> None:
     assert 0x0111 not in block
 
 
-@pytest.mark.parametrize("policy", ["none", "copyright"])
-@pytest.mark.parametrize("hidden", [{"exif": TAGS}, {"xmp": XMP}])
-def test_a_place_is_not_given_away_to_save_bytes(policy: str, hidden: dict[str, Any]) -> None:
-    data = photo_jpeg(quality=5, **hidden)
-    result = rendition(data, policy, quality=95)
-    assert len(result.data) > len(data), "the test wants a picture that grows"
-    assert result.action == "compressed"
-    assert not decoded(result.data).getexif().get_ifd(GPS)
-    assert b"48 N" not in result.data
-
-
-def test_credits_alone_do_not_keep_a_picture_from_staying_as_it_is() -> None:
-    data = photo_jpeg(quality=5, exif=exif(copyright="Shop Ltd"))
-    assert rendition(data, "copyright", quality=95).action == "kept_original"
-    assert rendition(data, "none", quality=95).action == "compressed"
-    assert rendition(photo_jpeg(quality=5, exif=TAGS), "all", quality=95).action == "kept_original"
-
-
 def test_comments_of_the_input_are_left_behind() -> None:
     assert b"my secret" not in rendition(photo_jpeg(comment=b"my secret"), "copyright").data
 
@@ -75,6 +47,37 @@ def test_a_block_too_long_for_the_format_shrinks_to_the_credits() -> None:
     long = exif(copyright="Shop Ltd", make="x" * 70_000)
     result = rendition(encoded(scene(96, 64), "PNG", exif=long), "all", format="jpeg")
     assert decoded(result.data).getexif()[COPYRIGHT] == "Shop Ltd"
+
+
+@pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif"])
+def test_the_whole_packet_stays_upright_when_all_is_wanted(target: str) -> None:
+    picture = decoded(rendition(photo_jpeg(xmp=xmp()), "all", format=target).data)
+    packet = picture.info["xmp"]
+    packet = packet if isinstance(packet, bytes) else packet.encode()
+    assert packet.strip() == xmp().replace(b"tiff:Orientation='6'", b"tiff:Orientation='1'")
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_what_stands_in_xmp_alone_turns_nothing(image_format: str) -> None:
+    hidden = PngInfo()
+    hidden.add_itxt("XML:com.adobe.xmp", xmp().decode())
+    options = {"pnginfo": hidden} if image_format == "PNG" else {"xmp": xmp()}
+    assert decoded(rendition(encoded(scene(96, 64), image_format, **options), "all").data).size == (96, 64)
+
+
+def test_notes_of_the_camera_go_before_everything_else_does() -> None:
+    block = exif(copyright="Shop Ltd", make="Camera")
+    block[0x8769] = {0x927C: b"x" * 65_200, 0x8827: 200}
+    long = encoded(scene(96, 64), "WEBP", exif=block.tobytes())
+    kept = decoded(rendition(long, "all", format="jpeg").data).getexif()
+    assert kept[MAKE] == "Camera"
+    assert kept.get_ifd(0x8769) == {0x8827: 200}
+    assert 0x927C in decoded(rendition(long, "all").data).getexif().get_ifd(0x8769)
+
+
+def test_a_packet_too_long_for_jpeg_is_left_out() -> None:
+    data = encoded(scene(96, 64), "WEBP", xmp=xmp() + b" " * 66_000)
+    assert "xmp" not in decoded(rendition(data, "all", format="jpeg").data).info
 
 
 def test_a_table_that_cannot_move_with_the_block_is_left_out() -> None:

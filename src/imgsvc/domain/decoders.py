@@ -1,6 +1,5 @@
 """Bytes to frames: what may be opened, how large it may be, and Pillow's reading errors translated once."""
 
-import re
 import struct
 import warnings
 import zlib
@@ -8,9 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from PIL import AvifImagePlugin, ExifTags, Image, ImageFile
 
+from imgsvc.domain.signatures import format_by_signature
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels, UnsupportedFormat
 
 MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -20,35 +21,6 @@ READING_FAILURES = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
 )  # fmt: skip
-
-# What a file is that Pillow could not open, in this order: HEIC and AVIF share their container.
-_SIGNATURES = tuple(
-    (name, re.compile(pattern, re.DOTALL))
-    for name, pattern in (
-        ("JPEG", rb"\xff\xd8\xff"),
-        ("PNG", rb"\x89PNG\r\n\x1a\n"),
-        ("GIF", rb"GIF8[79]a"),
-        ("WEBP", rb"RIFF....WEBP"),
-        ("HEIC", rb"....ftyp.{0,60}?(?:hei[cxms]|hev[cx])"),
-        ("AVIF", rb"....ftyp(?:avi[fs]|mif1|msf1)"),
-        ("BMP", rb"BM....\x00\x00\x00\x00"),
-        ("TIFF", rb"II[*+]\x00|MM\x00[*+]"),
-        ("ICO", rb"\x00\x00\x01\x00"),
-        ("JPEG2000", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51"),
-        ("SVG", rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml.{0,2000}?|<!DOCTYPE svg.{0,2000}?|<!--.{0,2000}?)?<svg[\s>]"),
-        ("PDF", rb"%PDF-"),
-        ("PostScript", rb"%!PS|\xc5\xd0\xd3\xc6"),
-        ("Photoshop", rb"8BPS"),
-        ("JPEG XL", rb"\xff\x0a|\x00\x00\x00\x0cJXL "),
-        ("GIMP", rb"gimp xcf"),
-        ("Netpbm", rb"P[1-7]\s"),
-        ("DDS", rb"DDS "),
-        ("ICNS", rb"icns"),
-        ("QOI", rb"qoif"),
-        ("BLP", rb"BLP[12]"),
-        ("Windows metafile", rb"\xd7\xcd\xc6\x9a|\x01\x00\x00\x00.{36} EMF"),
-    )
-)
 
 
 class MorePixels(Exception):
@@ -108,22 +80,27 @@ def open_image(data: bytes, limits: CodecLimits) -> ImageFile.ImageFile:
     formats = tuple(name for name in limits.formats if name != "MPO")
     with reading(limits, lambda: _why_it_did_not_open(data, limits)):
         image = Image.open(BytesIO(data), formats=formats)
+    _fit_key(image)
     image.decodermaxblock = max(len(data), ImageFile.MAXBLOCK)  # fewer turns at the GIL than one per 64 kB
     return image
 
 
+def _fit_key(image: ImageFile.ImageFile) -> None:
+    """Pillow brings the pixels of a PNG to 8 bits, but not the value that stands for transparent (as of version 13)."""
+    key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
+    if isinstance(key, int) and rawmode in {"L;2", "L;4"}:
+        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[rawmode]
+    elif isinstance(key, tuple) and rawmode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
 def _why_it_did_not_open(data: bytes, limits: CodecLimits) -> CodecError:
-    name = next((name for name, signature in _SIGNATURES if signature.match(data)), None)
+    name = format_by_signature(data)
     if name is None:
         return NotAnImage()
     if name in limits.formats:
         return DecodeError()
     return UnsupportedFormat(f"{name} pictures are not accepted.")
-
-
-def holds_the_interpreter(data: bytes) -> bool:
-    """Whether decoding `data` keeps every other thread from running: 3 s for a JPEG 2000 of 50 megapixels."""
-    return any(name == "JPEG2000" and signature.match(data) for name, signature in _SIGNATURES)
 
 
 def check_pixels(image: ImageFile.ImageFile, frames: int, limits: CodecLimits) -> None:
@@ -172,12 +149,20 @@ def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
-    """The EXIF block, empty where it cannot be read: a damaged one is no reason to refuse a good picture."""
+    """The EXIF block, empty where it cannot be read: a damaged one is no reason to refuse a good picture.
+
+    Pillow takes an orientation from XMP where EXIF has none; browsers do not, and what they show is what is meant.
+    """
+    hidden: dict[str | tuple[int, int], Any] = {
+        name: image.info.pop(name) for name in ("xmp", "XML:com.adobe.xmp") if name in image.info
+    }
     try:
         exif = image.getexif()
         exif.get(ExifTags.Base.Orientation)
     except READING_FAILURES:
         return Image.Exif()
+    finally:
+        image.info.update(hidden)
     return exif
 
 

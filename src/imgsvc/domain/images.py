@@ -19,14 +19,14 @@ from imgsvc.domain.decoders import (
     reading,
 )
 from imgsvc.domain.encoders import MOVING_TARGETS, Frames, encode, writing
-from imgsvc.domain.metadata import exif_to_keep, gives_away
+from imgsvc.domain.metadata import exif_to_keep, gives_away, holds_more, xmp_to_keep
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.domain.weights import decoding, encoding
 
 __all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
 
-RECIPE = 2
+RECIPE = 3
 """Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
 
 # Input formats that `original` keeps; the rest becomes JPEG, or PNG where it is transparent.
@@ -87,7 +87,8 @@ def _read(data: bytes, specs: Sequence[Spec], limits: CodecLimits, max_pixels_no
     image = open_image(data, limits)
     frames = count_frames(image) if any(_may_move(image.format, spec) for spec in specs) else 1
     check_pixels(image, frames, limits)
-    pixels = _weighted_pixels(image, frames, specs)
+    with reading(limits):
+        pixels = _weighted_pixels(image, frames, specs)
     if max_pixels_now is not None and pixels > max_pixels_now:
         raise MorePixels(pixels)
     with reading(limits):
@@ -114,7 +115,7 @@ def _likely_target(image: Image.Image, spec: Spec) -> str:
 def shrink(image: Image.Image, job: Job) -> Image.Image:
     if image.size == job.size:
         return image
-    return image.resize(job.size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return image.resize(job.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def flatten(image: Image.Image, job: Job) -> Image.Image:
@@ -126,8 +127,17 @@ def flatten(image: Image.Image, job: Job) -> Image.Image:
     return flat
 
 
+def cut_out(image: Image.Image, job: Job) -> Image.Image:
+    """GIF knows no half: what shines through more than it covers is gone, or there would be rings around everything."""
+    if job.target != "gif" or image.mode not in {"LA", "RGBA"}:
+        return image
+    cut = image.copy()  # other specs have the same frame
+    cut.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))
+    return cut
+
+
 Step = Callable[[Image.Image, Job], Image.Image]
-STEPS: tuple[Step, ...] = (shrink, flatten)
+STEPS: tuple[Step, ...] = (shrink, flatten, cut_out)
 
 
 def _render(source: Source, spec: Spec, data: bytes) -> Rendition:
@@ -138,10 +148,10 @@ def _render(source: Source, spec: Spec, data: bytes) -> Rendition:
             _frames(source, job),
             job.target,
             quality=spec.quality,
-            exif=exif_to_keep(source.exif, spec.keep_metadata),
-            beat=len(data) if source.format == "PNG" and not keepable else None,
+            exif=exif_to_keep(source.exif, source.owners, spec.keep_metadata, job.target),
+            xmp=xmp_to_keep(source.info, spec.keep_metadata, job.target),
         )
-    if keepable and len(result) >= len(data):
+    if keepable and len(result) >= len(data) and not holds_more(data, source.format, source.info, spec.keep_metadata):
         return Rendition(data, source.format.lower(), *source.size, "kept_original")
     return Rendition(result, job.target, *job.size, "compressed")
 

@@ -1,12 +1,16 @@
-"""What a rendition says about its picture: which EXIF tags stay, and what the original bytes would give away."""
+"""What a rendition says about its picture: which EXIF and XMP stays, and what the original bytes would give away."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffTags
 
+from imgsvc.domain.containers import PICTURE, parts
+from imgsvc.domain.credits import ARTIST, COPYRIGHT
 from imgsvc.domain.decoders import READING_FAILURES
 
-CREDITS = (ExifTags.Base.Artist, ExifTags.Base.Copyright)
 POINTERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # Tags that describe how a TIFF lays out its own pixels, and the orientation that has been applied.
 LAYOUT = frozenset(
@@ -22,7 +26,13 @@ OTHER_BLOCKS = (
     "Raw profile type iptc",
     "Raw profile type APP1",
 )
-LONGEST_BLOCK = 65_000  # bytes; a JPEG segment holds 65,533
+LONGEST_SEGMENT = 65_000  # bytes; a segment of JPEG holds 65,533
+LONGEST_BLOCK = 2**20  # of the other formats: no rendition is to consist of its metadata
+MAKER_NOTE = 0x927C
+CREDITED = frozenset(
+    f"{kind} {key}" for kind in ("tEXt", "zTXt", "iTXt") for key in ("Author", "Copyright", "Software")
+)
+TURN_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
 
 
 def orientation_of(exif: Image.Exif) -> int:
@@ -31,35 +41,77 @@ def orientation_of(exif: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def exif_to_keep(exif: Image.Exif, policy: str) -> bytes:
-    """The EXIF block to write under `policy` (none, copyright, all); empty where there is nothing to keep."""
-    try:
-        block = _block(exif, tuple(tag for tag in exif if tag not in LAYOUT)) if policy == "all" else b""
-        if policy == "none" or 0 < len(block) <= LONGEST_BLOCK:
-            return block
-        block = _block(exif, CREDITS)
-    except READING_FAILURES:
+def exif_to_keep(exif: Image.Exif, owners: Mapping[int, str | bytes], policy: str, target: str) -> bytes:
+    """The EXIF block to write under `policy` (none, copyright, all); empty where there is nothing to keep.
+
+    What is too long for the target goes without the camera maker's own notes, or else with the credits alone.
+    """
+    if policy == "none":
         return b""
-    return block if len(block) <= LONGEST_BLOCK else b""
+    ways: list[Callable[[], Mapping[int, Any]]] = [lambda: owners]
+    if policy == "all":
+        ways[:0] = [lambda: {**_all_of(exif), **owners}, lambda: {**_all_of(exif, MAKER_NOTE), **owners}]
+    for tags in ways:
+        with suppress(*READING_FAILURES):
+            block = _block(tags())
+            if len(block) <= _longest(target):
+                return block
+    return b""
 
 
-def _block(exif: Image.Exif, tags: tuple[int, ...]) -> bytes:
-    kept = Image.Exif()
-    for tag in tags:
-        if tag in POINTERS:
+def _longest(target: str) -> int:
+    return LONGEST_SEGMENT if target == "jpeg" else LONGEST_BLOCK
+
+
+def _all_of(exif: Image.Exif, *without: int) -> dict[int, Any]:
+    tags: dict[int, Any] = {tag: exif[tag] for tag in exif if tag not in LAYOUT and tag not in POINTERS}
+    for pointer in POINTERS:
+        if pointer in exif:
             # The pointer to the camera's interoperability table would point nowhere in the new block.
-            kept[tag] = {key: value for key, value in exif.get_ifd(tag).items() if key != ExifTags.IFD.Interop}
-        elif tag in exif:
-            kept[tag] = exif[tag]
+            left_out = {ExifTags.IFD.Interop, *without}
+            tags[pointer] = {tag: value for tag, value in exif.get_ifd(pointer).items() if tag not in left_out}
+    return tags
+
+
+def _block(tags: Mapping[int, Any]) -> bytes:
+    kept = Image.Exif()
+    for tag, value in tags.items():
+        if isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII:
+            # The very bytes that were read (as Latin-1, whatever they are): Pillow writes ? for what is no ASCII.
+            kept[tag] = value.encode("latin-1", "replace")
+        else:
+            kept[tag] = value
     return kept.tobytes() if kept else b""
 
 
+def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: str) -> bytes:
+    """The XMP packet to write under `policy`, upright; empty where there is nothing to keep."""
+    packet = info.get("xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else packet
+    return TURN_IN_XMP.sub(rb"\g<1>1", packet) if policy == "all" and len(packet) <= _longest(target) else b""
+
+
 def gives_away(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:
-    """Whether the original bytes hold metadata that `policy` drops."""
+    """Whether the picture was read with metadata that `policy` drops."""
     if policy == "all":
         return False
     if any(block in info for block in OTHER_BLOCKS):
         return True
     unreadable = "exif" in info and not exif
-    allowed = CREDITS if policy == "copyright" else ()
-    return unreadable or any(tag not in allowed for tag in exif)
+    allowed = (ARTIST, COPYRIGHT) if policy == "copyright" else ()
+    return unreadable or any(tag not in allowed for tag in exif) or bool(exif.get_ifd(ExifTags.IFD.IFD1))
+
+
+def holds_more(data: bytes, image_format: str, info: Mapping[str | tuple[int, int], object], policy: str) -> bool:
+    """Whether there is more in the original bytes than the picture and what `policy` keeps, also what nobody has read.
+
+    What programs write of themselves (comments of JPEG and GIF, `Software` of PNG) may stay under `copyright`.
+    """
+    if policy == "all":
+        return False
+    allowed, found = set(PICTURE), parts(data, image_format)
+    if policy == "copyright":
+        allowed |= CREDITED | {"FE"}
+        if "exif" in info:  # read, and found to have nothing but credits; of a second block nobody knows
+            allowed |= {block for block in ("E1 Exif", "eXIf", "EXIF") if found[block] == 1}
+    return not found.keys() <= allowed

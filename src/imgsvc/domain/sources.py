@@ -10,6 +10,7 @@ from itertools import chain
 from PIL import Image, ImageFile
 
 from imgsvc.domain.colours import as_bright, changes_colour, drop_unused_alpha, to_eight_bits, to_plain_mode, to_srgb
+from imgsvc.domain.credits import credits_of
 from imgsvc.domain.decoders import read_exif, read_frames, read_plays
 from imgsvc.domain.encoders import Frames
 from imgsvc.domain.metadata import orientation_of
@@ -35,6 +36,7 @@ class Source:
     size: tuple[int, int]
     frames: Frames
     exif: Image.Exif
+    owners: dict[int, str | bytes]
     info: dict[str | tuple[int, int], object]
     altered: bool
 
@@ -51,6 +53,7 @@ def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Sou
     orientation = orientation_of(exif)
     altered = orientation != 1 or changes_colour(first.mode, icc)
     info = dict(first.info)
+    owners = credits_of(image, exif) if any(spec.keep_metadata != "none" for spec in specs) else {}
     gamma = None if icc or "srgb" in info else info.get("gamma")
 
     images, durations = [], []
@@ -62,6 +65,7 @@ def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Sou
         size=_turned(header_size, orientation),
         frames=Frames(tuple(images), tuple(durations), read_plays(image)),
         exif=exif,
+        owners=owners,
         info=info,
         altered=altered or len(images) < count,
     )

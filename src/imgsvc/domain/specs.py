@@ -35,7 +35,10 @@ class Compression(BaseModel):
         50,
         ge=1,
         le=95,
-        description="Higher looks better and weighs more. For PNG it sets the number of colours kept: 256 from 50 on.",
+        description=(
+            "Higher looks better and weighs more. For PNG it sets the number of colours kept: 256 from 50 on, "
+            "and all of them where fewer would show."
+        ),
     )
     format: Format = Field(
         Format.original,
@@ -54,8 +57,8 @@ class Compression(BaseModel):
     keep_metadata: Literal["none", "copyright", "all"] = Field(
         "copyright",
         description=(
-            "`copyright` keeps the EXIF copyright and artist and drops the rest, such as where a photo was taken; "
-            "`all` keeps the whole EXIF block, `none` nothing."
+            "`copyright` keeps copyright and artist and drops the rest, such as where a photo was taken; "
+            "`all` keeps EXIF and XMP, `none` nothing."
         ),
     )
 
