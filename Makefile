@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check bench chaos contact-sheet lock revision
+.PHONY: help install up demo test check bench chaos fuzz audit contact-sheet lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -43,6 +43,12 @@ bench: .venv/.dev ## how close to Pillow's own speed
 chaos: .venv/.dev ## torment it with faults and see that nothing is lost: make chaos ARGS="--seed 1 --minutes 20"
 	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
 
+fuzz: .venv/.dev ## damaged CSVs, addresses and pictures: make fuzz ARGS="--seconds 60 --seed 1 pictures"
+	@$(BIN)/python benchmarks/fuzz.py $(ARGS)
+
+audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed (needs the internet)
+	@build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
+
 contact-sheet: .venv/.dev ## pictures before and after on one page: make contact-sheet ARGS="--images DIR"
 	@PYTHONPATH=tests $(BIN)/python -m contact_sheet $(ARGS)
 
@@ -53,6 +59,10 @@ lock: ## the two lock files anew, from pyproject.toml (needs uv)
 revision: .venv/.dev ## a migration from the tables: make revision M="what changes"
 	IMGSVC_DATA_DIR=build/revision $(BIN)/imgsvc db upgrade
 	IMGSVC_DATA_DIR=build/revision $(BIN)/alembic revision --autogenerate -m "$(M)"
+
+build/audit/bin/pip-audit:
+	@$(or $(PYTHON),false) -m venv build/audit
+	@build/audit/bin/python -m pip --quiet --disable-pip-version-check install pip-audit
 
 .venv/.runtime: requirements.lock pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(NO_PYTHON)" >&2; exit 1; }

@@ -27,6 +27,11 @@ from origin_server import OriginServer, WebhookListener
 from stack import SECRET
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a quarter of the time a test waits for processes that it has started."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
     """No setting of whoever runs the tests reaches them."""

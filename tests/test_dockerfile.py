@@ -1,5 +1,6 @@
 """The Dockerfile and .dockerignore: linted, and what they name exists."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -13,7 +14,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packaging.specifiers import SpecifierSet
 
+from imgsvc.bootstrap import check_access
 from imgsvc.config import Settings
+from imgsvc.errors import CannotStart
+from imgsvc.up import upgrade_database
 from test_compose import OURS, assert_is_a_command
 
 ROOT = Path(__file__).parents[1]
@@ -119,13 +123,16 @@ def test_the_data_folder_is_the_volume_and_the_settings_mean_the_same_as_in_comp
         assert final("EXPOSE") == service.environment["IMGSVC_PORT"] == str(Settings.model_fields["port"].default)
 
 
-def test_a_container_by_itself_refuses_to_be_open_to_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_by_itself_refuses_to_be_open_to_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without IMGSVC_AUTH=none, which compose.yaml says aloud, the image's own settings are refused."""
     for name, value in environment().items():
         if name.startswith("IMGSVC_"):
             monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match="IMGSVC_AUTH=none"):
-        Settings()
+    monkeypatch.setenv("IMGSVC_DATA_DIR", str(tmp_path))
+    settings = Settings()
+    asyncio.run(upgrade_database(settings))
+    with pytest.raises(CannotStart, match="IMGSVC_AUTH=none"):
+        asyncio.run(check_access(settings))
 
 
 def test_the_wheel_brings_the_migrations(tmp_path: Path) -> None:

@@ -22,10 +22,9 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "config.py": 235,
-    "errors.py": 325,
-    "api/problems.py": 215,
-    "db/tables.py": 220,
+    "config.py": 250,
+    "errors.py": 355,
+    "db/tables.py": 225,
     "domain/manifest.py": 240,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra

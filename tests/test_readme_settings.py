@@ -13,8 +13,8 @@ def _shown(name: str, default: Any) -> str:
     """A default as the README shows it."""
     if name == "codec_threads":
         return "a share of the cores"
-    if name == "port":
-        return str(default)
+    if name == "port" or isinstance(default, bool):
+        return str(default).lower()
     if default in (None, "", ()):
         return "unset"
     if isinstance(default, tuple):

@@ -5,29 +5,34 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.outbound import Outbound
 from imgsvc.adapters.quarantine import ProcessQuarantine
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.rates import RedisRates
 from imgsvc.adapters.storage import ObjectStorage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.domain.images import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest import ManifestLimits
-from imgsvc.errors import DatabaseUnavailable
+from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.logs import get_logger
+from imgsvc.loopback import is_loopback
+from imgsvc.services import keys
+from imgsvc.services.admission import KeyLimits
 from imgsvc.services.assets import Workshop
 from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
-from imgsvc.services.deliveries import Posting
 from imgsvc.services.fairness import FairGate
 from imgsvc.services.finishing import Aftercare
 from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.links import Links
 from imgsvc.services.pacing import HostPacer
+from imgsvc.services.posting import Posting
 from imgsvc.services.turns import HostTurns
 from imgsvc.services.watchdog import Watchdog
+from imgsvc.ways_out import open_outbound
 
 log = get_logger(__name__)
 
@@ -41,9 +46,15 @@ class Resources:
     storage: ObjectStorage
     queue: ArqQueue
     outbound: Outbound
+    rates: RedisRates
     links: Links
     posting: Posting
     clock: Clock
+
+    @property
+    def key_limits(self) -> KeyLimits:
+        settings = self.settings
+        return KeyLimits(settings.uploads_per_minute, settings.max_open_batches, settings.max_open_images)
 
     @property
     def aftercare(self) -> Aftercare:
@@ -61,21 +72,18 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
     async with AsyncExitStack() as stack:
         sessions = open_sessions(settings.database)
         stack.push_async_callback(sessions.aclose)
-        queue = ArqQueue(open_redis(settings.redis_url, queue_name=CONTROL_QUEUE))
+        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE)
+        queue, rates = ArqQueue(redis), RedisRates(redis)
         stack.push_async_callback(queue.aclose)
-        outbound = Outbound(
-            limits=fetch_limits(settings),
-            allowed_networks=settings.allowed_networks,
-            user_agent=settings.user_agent,
-        )
+        outbound = open_outbound(settings)
         stack.push_async_callback(outbound.aclose)
         storage = ObjectStorage(settings.storage)
         links, posting = Links(settings.public_base), _posting(settings, outbound)
-        yield Resources(settings, sessions, storage, queue, outbound, links, posting, clock)
+        yield Resources(settings, sessions, storage, queue, outbound, rates, links, posting, clock)
 
 
 def _posting(settings: Settings, outbound: Outbound) -> Posting:
-    """The secret of the settings wins over those of the database."""
+    """The secret of the settings wins over that of the database, for what is made without API keys."""
     secret = settings.webhook_secret
     secrets = (secret.get_secret_value(),) if secret else ()
     return Posting(endpoint=outbound, turns=HostTurns(), schedule=settings.webhook_schedule, secrets=secrets)
@@ -135,15 +143,22 @@ async def check_schema(settings: Settings) -> None:
         await sessions.aclose()
 
 
-def fetch_limits(settings: Settings) -> FetchLimits:
-    return FetchLimits(
-        connect_timeout=settings.connect_timeout,
-        dns_timeout=settings.dns_timeout,
-        read_timeout=settings.read_timeout,
-        total_timeout=settings.total_timeout,
-        max_body_bytes=settings.max_image_bytes,
-        max_redirects=settings.max_redirects,
-        webhook_timeout=settings.webhook_timeout,
+async def check_access(settings: Settings) -> None:
+    """Raises CannotStart when other machines reach the API and no API key has been made, as far as can be known now."""
+    if settings.auth == "none" or is_loopback(settings.host):
+        return
+    sessions = open_sessions(settings.database)
+    try:
+        if await keys.listed(sessions=sessions):
+            return
+    except DatabaseUnavailable as error:
+        log.warning("database_away", error=str(error))
+        return
+    finally:
+        await sessions.aclose()
+    raise CannotStart(
+        f"Refusing to listen on {settings.host}: no API key has been made, so whoever reaches it could use it. "
+        "Make one (`imgsvc keys create NAME`), listen on 127.0.0.1, or say IMGSVC_AUTH=none."
     )
 
 

@@ -12,7 +12,6 @@ from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_valida
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from imgsvc import __version__
-from imgsvc.loopback import is_loopback
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
@@ -50,13 +49,18 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on")
     port: int = Field(8000, ge=1, le=65_535, description="Port that the API listens on")
     auth: Literal["keys", "none"] = Field(
-        "keys", description="`none` says aloud that whoever reaches the API may use it; else it keeps to loopback"
+        "keys",
+        description="`none` says aloud that whoever reaches the API may use it; else other machines need an API key",
     )
     public_url: AnyHttpUrl | None = Field(
         None, description="What clients reach the API under; every link starts with it; unset: its address and port"
     )
     webhook_secret: SecretStr | None = Field(
-        None, description="`whsec_…` that signs webhooks; unset: one is made and kept in the database"
+        None,
+        description=(
+            "`whsec_…` that signs the webhooks of what is made without API keys; unset: one is made and kept in the "
+            "database, as for each API key"
+        ),
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged")
 
@@ -66,11 +70,28 @@ class Settings(BaseSettings):
     max_assets: int = Field(250_000, ge=1, description="Distinct URLs of a manifest")
     max_urls_per_row: int = Field(100, ge=1, description="URLs in one row")
     max_url_length: int = Field(2_048, ge=16, le=8_192, description="Characters of a URL")
+    uploads_per_minute: int = Field(300, ge=1, description="Uploads of one API key in a minute")
+    max_open_batches: int = Field(1_000, ge=1, description="Batches of one API key that have not ended")
+    max_open_images: int = Field(
+        1_000_000, ge=1, description="Images of one API key that are not done, from which on it waits with uploads"
+    )
 
     # Fetching
     allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (), description="CIDRs, comma separated, that may be called although they are private or reserved"
     )
+    proxy: str = Field(
+        "",
+        pattern="^$|^http://.",
+        description=(
+            "`http://host:port` through which images and webhooks go; it looks names up itself, so it has to refuse "
+            "internal addresses"
+        ),
+    )
+    ca_file: Path | None = Field(
+        None, description="PEM file with authorities whose certificates are trusted beside the usual ones"
+    )
+    follow_to_http: bool = Field(False, description="Follow redirects from https to http")
     user_agent: str = Field(f"imgsvc/{__version__}", min_length=1, description="How origins see who is fetching")
     connect_timeout: Seconds = Field(5, description="Seconds until a connection must stand")
     dns_timeout: Seconds = Field(5, description="Seconds that looking up a host's name may take")
@@ -179,15 +200,6 @@ class Settings(BaseSettings):
             raise ValueError("needed: IMGSVC_WEBHOOK_TIMEOUT < 5/6 of IMGSVC_JOB_TIMEOUT")
         if not self.max_image_bytes <= self.quarantine_bytes / 4:
             raise ValueError("needed: IMGSVC_MAX_IMAGE_BYTES <= 1/4 of IMGSVC_QUARANTINE_BYTES")
-        return self
-
-    @model_validator(mode="after")
-    def _is_not_open_by_accident(self) -> Self:
-        if not is_loopback(self.host) and self.auth == "keys":
-            raise ValueError(
-                f"Refusing to listen on {self.host}: there are no API keys yet, so whoever reaches it could use it. "
-                "Listen on 127.0.0.1 behind a proxy that asks for a login, or say IMGSVC_AUTH=none."
-            )
         return self
 
     @property

@@ -4,6 +4,9 @@
     ├── Refusal                   a request that is turned down; api/problems.py gives it an HTTP status
     │   ├── InvalidManifest       the CSV, with every problem found
     │   ├── InvalidUpload         the upload fields, with every problem found
+    │   ├── Unauthorized          no API key where one is needed, or a wrong one
+    │   ├── ForeignPage           a web page of somebody else's sent the request
+    │   ├── TooMany               uploads, open batches or waiting images, for now
     │   ├── UnsupportedMediaType  a body that is none of the accepted types
     │   ├── LimitExceeded         more bytes, rows, or URLs than the settings allow
     │   ├── NotFound              no such batch, product page, rendition
@@ -31,6 +34,7 @@
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,6 +86,30 @@ class InvalidUpload(Refusal):
     """An upload field has a value that cannot be accepted."""
 
     code = "invalid_upload"
+
+
+class Unauthorized(Refusal):
+    """An API key is needed, and there is none or a wrong one."""
+
+    code = "unauthorized"
+
+
+class ForeignPage(Refusal):
+    """A request that a browser made for a web page of somebody else's, or under a name that is not ours."""
+
+    code = "foreign_page"
+
+
+class TooMany(Refusal):
+    """The API key has used up what it may have at one time; `retry_after` is in seconds, `headers` say what is left."""
+
+    code = "too_many"
+    retryable = True
+
+    def __init__(self, detail: str, *, retry_after: float, headers: Mapping[str, str]) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        self.headers = headers
 
 
 class UnsupportedMediaType(Refusal):

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from imgsvc.adapters.embedded import answers, valkey_command
-from imgsvc.bootstrap import check_storage
+from imgsvc.bootstrap import check_access, check_storage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
@@ -49,9 +49,10 @@ async def up(
     stop_on_signals(stopping)
     folder = settings.data_dir.resolve()
     with locked(folder) as tell, _short_folder() as temporary:
-        listener = listener or listen(settings.host, settings.port)
         check_storage(settings)
         await upgrade_database(settings)
+        await check_access(settings)
+        listener = listener or listen(settings.host, settings.port)
         valkey = None if "redis_url" in settings.model_fields_set else Path(temporary) / "valkey.sock"
         redis_url = f"unix://{valkey}" if valkey else settings.redis_url
         env = {

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
 from imgsvc.adapters.storage import ObjectStorage
 from origin_server import OriginServer
 
@@ -28,8 +28,11 @@ async def make_outbound() -> AsyncIterator[Callable[..., Outbound]]:
         def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Outbound:
             nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             networks = [ip_network(network) for network in allowed]
+            ways = Ways(
+                networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
+            )
             defaults = {"limits": FetchLimits(), "user_agent": "imgsvc-test", "tls": nobody}
-            outbound = Outbound(allowed_networks=networks, **{**defaults, **options})
+            outbound = Outbound(ways=ways, **{**defaults, **options})
             stack.push_async_callback(outbound.aclose)
             return outbound
 

@@ -19,10 +19,12 @@ QUICK = FetchLimits(read_timeout=0.3, total_timeout=1.0, max_body_bytes=MIB)
 # -- bodies and room --------------------------------------------------------------------------------------------------
 
 
-async def test_room_is_asked_for_the_announced_length_once(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
+    origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
     rooms = Rooms()
     await make_outbound().fetch(origin.serve("/a", bytes(3 * MIB)), rooms)
-    assert rooms.asked == [3 * MIB]
+    assert rooms.asked == [MIB, 2 * MIB, 3 * MIB]
 
 
 async def test_without_a_length_the_room_doubles_while_the_body_grows(

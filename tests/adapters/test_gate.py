@@ -9,7 +9,7 @@ import pytest
 
 from imgsvc import errors
 from imgsvc.adapters.gate import ThreadedResolver
-from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
 from origin_server import OriginServer
 from outbound_doubles import Names, Rooms
 
@@ -46,6 +46,7 @@ async def untouched(forbidden: OriginServer) -> AsyncIterator[OriginServer]:
         ("[64:ff9b::7f00:2]", errors.BlockedAddress),
         ("[fd00:ec2::254]", errors.BlockedAddress),
         ("[fe80::1%25lo]", errors.InvalidUrl),  # a zone
+        ("[::1%ü]", errors.InvalidUrl),
         ("2130706434", errors.InvalidUrl),  # 127.0.0.2 as one number
         ("017700000002", errors.InvalidUrl),
         ("0x7f000002", errors.BlockedAddress),  # getaddrinfo understands it, so the gate sees the address
@@ -136,6 +137,49 @@ async def test_a_webhook_passes_the_same_gate(untouched: OriginServer, make_outb
         await make_outbound().post(untouched.url("/a.jpg"), headers={}, body=b"{}")
 
 
+@pytest.mark.parametrize("name", ["metadata.google.internal", "Metadata.Google.Internal.", "instance-data"])
+async def test_a_name_of_metadata_is_refused_whatever_it_resolves_to(
+    name: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(resolver=Names({name.lower(): [["127.0.0.1"]]}))
+    there = origin.url("/latest/meta-data", host=name)
+    hop = origin.serve("/a", b"", status=302, headers={"Location": there})
+    for call in (
+        outbound.fetch(there, Rooms()),
+        outbound.fetch(hop, Rooms()),
+        outbound.post(there, headers={}, body=b""),
+    ):
+        with pytest.raises(errors.BlockedAddress):
+            await call
+    assert [request.path for request in origin.requests] == ["/a"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "shop.test"])
+async def test_our_own_ports_are_closed_although_the_network_is_opened(
+    host: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    origin.serve("/a.jpg", b"public")
+    names = Names({"shop.test": [["127.0.0.1"]]})
+    opened = ("127.0.0.0/8", "::1/128")
+    outbound = make_outbound(allowed=opened, own_ports=[origin.port], resolver=names)
+    with pytest.raises(errors.BlockedAddress):
+        await outbound.fetch(origin.url("/a.jpg", host=host), Rooms())
+    assert origin.accepted == 0
+    other = make_outbound(allowed=opened, own_ports=[origin.port + 1])
+    assert (await other.fetch(origin.url("/a.jpg"), Rooms())).body == b"public"
+
+
+@pytest.mark.parametrize("name", ["xn--i-7iq.test", "xn--a-.test"])
+async def test_a_name_that_stands_in_no_newer_list_of_letters_is_a_name(
+    name: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    """There are shops under emoji, which IDNA 2008 does not know."""
+    origin.serve("/a.jpg", b"here")
+    outbound = make_outbound(resolver=Names({name: [["127.0.0.1"]]}))
+    assert (await outbound.fetch(origin.url("/a.jpg", host=name), Rooms())).body == b"here"
+    assert (await outbound.post(origin.url("/a.jpg", host=name), headers={}, body=b"")).status == 200
+
+
 async def test_names_are_looked_up_for_both_families(make_outbound: MakeOutbound, origin: OriginServer) -> None:
     origin.serve("/a.jpg", b"here")
     asked = []
@@ -152,5 +196,19 @@ async def test_names_are_looked_up_for_both_families(make_outbound: MakeOutbound
 
 async def test_the_resolver_is_closed_with_the_client() -> None:
     names = Names({})
-    await Outbound(limits=FetchLimits(), allowed_networks=(), user_agent="", resolver=names).aclose()
+    await Outbound(limits=FetchLimits(), ways=Ways(), user_agent="", resolver=names).aclose()
     assert names.closed
+
+
+async def test_of_a_thousand_addresses_a_few_are_tried(make_outbound: MakeOutbound) -> None:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        many = [(socket.AF_INET, f"10.0.{number // 250}.{number % 250}") for number in range(1_000)]
+        many += [(socket.AF_INET6, f"fd00::{number:x}") for number in range(1_000)]
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in many]
+
+    resolver = ThreadedResolver(timeout=5, lookup=lookup)
+    assert [each["host"] for each in await resolver.resolve("shop.test", 80)] == [
+        "fd00::0", "fd00::1", "10.0.0.0", "10.0.0.1",
+    ]  # fmt: skip
+    with pytest.raises(errors.BlockedAddress):
+        await make_outbound(resolver=resolver).fetch("http://shop.test/a.jpg", Rooms())

@@ -148,3 +148,13 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(client: httpx.Asyn
     assert "POST" in problem(refused, 405, "method-not-allowed")["detail"]
     assert "POST" in refused.headers["allow"]
     assert await rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/v1/batches/bat_none", "DELETE, GET"), ("/media/none", "GET, HEAD"), ("/v1/batches", "GET, POST")],
+)
+async def test_allow_has_every_method_of_a_path(client: httpx.AsyncClient, path: str, methods: str) -> None:
+    refused = await client.options(path)
+    problem(refused, 405, "method-not-allowed")
+    assert refused.headers["allow"] == methods

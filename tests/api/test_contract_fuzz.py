@@ -38,6 +38,8 @@ OPERATIONS = (
     "get_batch",
     "list_products",
     "get_output_csv",
+    "get_failures_csv",
+    "list_batches",
     "cancel_batch",
     "retry_batch",
     "delete_batch",
@@ -51,7 +53,15 @@ OPERATIONS = (
 # Nothing but an id in the path, where any text is an id that may not be there.
 ONLY_AN_ID = ("get_media", "get_health", "cancel_batch", "delete_batch", "list_deliveries", "redeliver_event")
 NOTHING_TO_GET_WRONG = {(name, GenerationMode.NEGATIVE) for name in ONLY_AN_ID}
-OF_A_BATCH = ("get_batch", "list_products", "get_output_csv", "list_deliveries", "cancel_batch", "retry_batch")
+OF_A_BATCH = (
+    "get_batch",
+    "list_products",
+    "get_output_csv",
+    "get_failures_csv",
+    "list_deliveries",
+    "cancel_batch",
+    "retry_batch",
+)
 Case = schemathesis.Case[Any]
 EXAMPLES = hypothesis.settings(
     max_examples=15,

@@ -5,8 +5,10 @@ import re
 import httpx
 import pytest
 
-from api_calls import CSV, ONE_ROW, catalogue, problem, upload
+from api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 from imgsvc.api.problems import MEDIA_TYPE
+from imgsvc.config import Settings
+from imgsvc.services.admission import POSTS_PER_MINUTE
 from openapi_document import Document, document_of, names_in, operations
 
 Answers = dict[tuple[str, str], list[httpx.Response]]
@@ -73,6 +75,12 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
             await client.get(f"/v1/batches/{batch}/output.csv"),
             await client.get(f"/v1/batches/{batch}/output.csv?partial=perhaps"),
         ],
+        ("get", "/v1/batches/{batch_id}/failures.csv"): [
+            await client.get("/v1/batches/bat_none/failures.csv"),
+            await client.get(f"/v1/batches/{batch}/failures.csv"),
+            await client.get(f"/v1/batches/{batch}/failures.csv?safe=perhaps"),
+        ],
+        ("get", "/v1/batches"): [await client.get("/v1/batches?status=gone")],
         ("get", "/media/{key}"): [await client.get("/media/none")],
         ("get", "/readyz"): [await client.get("/readyz?strict=perhaps")],
     }
@@ -105,12 +113,33 @@ async def refusals_of_endings_and_webhooks(client: httpx.AsyncClient, batch: str
 
 
 async def test_the_problems_that_come_are_those_that_are_documented(
-    client: httpx.AsyncClient, document: Document
+    client: httpx.AsyncClient, settings: Settings, document: Document
 ) -> None:
     batch = (await upload(client, ONE_ROW))["id"]
     ended = (await upload(client, catalogue(("1", "Shoe", "htp://nowhere")), on_invalid="skip"))["id"]
     refusals = await refusals_of_uploads_and_reads(client, batch)
     refusals |= await refusals_of_endings_and_webhooks(client, batch, ended)
+    asking, counting = (settings.model_copy(update=one) for one in ({"host": "::"}, {"uploads_per_minute": 1}))
+    async with serving(asking) as (_, stranger), serving(counting) as (_, hasty):
+        for method, path, operation in operations(document):
+            if "401" in operation["responses"]:
+                shown = path.format(batch_id=batch, delivery_id="evt_none")
+                refusals[method, path].append(await stranger.request(method, shown))
+                refusals[method, path].append(await client.request(method, shown, headers={"Origin": "null"}))
+        refusals["post", "/v1/batches"] += [await hasty.post("/v1/batches") for _ in range(2)]
+    crowded = settings.model_copy(update={"max_open_batches": 1})
+    async with serving(crowded) as (_, patient):
+        refusals["post", "/v1/batches/{batch_id}/retry"].append(await patient.post(f"/v1/batches/{ended}/retry"))
+    for path in (f"/v1/batches/{ended}/retry", "/v1/webhooks/test"):
+        large = await client.post(path, headers={"Content-Type": "application/json"}, content=bytes(70_000))
+        refusals["post", path.replace(ended, "{batch_id}")].append(large)
+    again = "/v1/deliveries/evt_01m81sz00wq6j8v5n2m3k4r7xt/redeliver"
+    refusals["post", "/v1/deliveries/{delivery_id}/redeliver"] += [
+        await client.post(again) for _ in range(POSTS_PER_MINUTE + 1)
+    ]
+    refusals["post", "/v1/webhooks/test"].append(
+        await client.post("/v1/webhooks/test", json={"url": "http://127.0.0.1:9/"})
+    )
     for method, path, operation in operations(document):
         answers = refusals.get((method, path), [])
         for answer in answers:

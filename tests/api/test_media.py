@@ -13,6 +13,11 @@ from origin_server import OriginServer, picture
 from pictures import decoded
 
 
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
 class ObjectStore:
     """Where a rendition lies on object storage: behind a presigned link."""
 

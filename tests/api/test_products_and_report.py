@@ -19,11 +19,12 @@ def table(text: str, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
-async def pages(client: httpx.AsyncClient, batch_id: str, limit: int) -> AsyncIterator[dict[str, Any]]:
+async def pages(client: httpx.AsyncClient, batch_id: str, limit: int, **query: Any) -> AsyncIterator[dict[str, Any]]:
     """Every page, followed by `next` as a client would."""
     after: int | None = -1
     while after is not None:
-        page = (await client.get(f"/v1/batches/{batch_id}/products", params={"limit": limit, "after": after})).json()
+        params = {"limit": limit, "after": after, **query}
+        page = (await client.get(f"/v1/batches/{batch_id}/products", params=params)).json()
         yield page
         assert page["has_more"] == (page["next"] is not None)
         after = page["next"]
@@ -170,3 +171,90 @@ async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per
     assert lines[0] == [*header, "Output Image Urls"]
     assert [tuple(line[:7]) for line in lines[1:]] == rows
     assert [bool(line[7]) for line in lines[1:]] == [True, True, False]
+
+
+# -- what else a report can say ---------------------------------------------------------------------------------------
+
+
+async def test_an_extended_report_tells_status_error_and_sizes_of_each_url(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+) -> None:
+    good, gone = origin.serve("/a.jpg", picture(640, 480)), origin.url("/status/404")
+    batch = await upload(client, catalogue(("1", "Shoe", f"{good}, {gone}"), ("2", "Hat", "")))
+    await work_off()
+    lines = table((await report(client, batch, extended="true")).text)
+    assert lines[0][3:] == ["Output Image Urls", "Status", "Error", "Input Bytes", "Output Bytes"]
+    written = len((await client.get(lines[1][3].split(",")[0])).content)
+    assert lines[1][4:] == ["succeeded,failed", ",http_404", f"{len(picture(640, 480))},", f"{written},"]
+    assert lines[2][3:] == [""] * 5
+
+
+async def test_a_report_for_a_spreadsheet_begins_with_a_byte_order_mark(client: httpx.AsyncClient) -> None:
+    batch = await upload(client, catalogue(("1", "Größe", "htp://a")), on_invalid="skip")
+    for name in ("output", "failures"):
+        marked = await client.get(f"/v1/batches/{batch['id']}/{name}.csv?bom=true")
+        plain = await client.get(f"/v1/batches/{batch['id']}/{name}.csv")
+        assert marked.content == b"\xef\xbb\xbf" + plain.content
+
+
+async def test_what_failed_can_be_mended_and_uploaded_again(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+) -> None:
+    good, gone = origin.serve("/a.jpg", picture()), origin.url("/status/410")
+    header = ("S. No.", "Input Image Urls", "Product Name", "Note")
+    rows = [("1", f"{good}, {gone}, htp://a", "Shoe", "=1+1"), ("2", good, "Hat", ""), ("3", gone, "Bag", "red; blue")]
+    batch = await upload(client, catalogue(*rows, header=header, delimiter=";"), on_invalid="skip")
+    problem(await client.get(batch["links"]["failures_csv"]), 409, "batch-not-finished")
+    await work_off()
+    answer = await client.get(batch["links"]["failures_csv"])
+    assert f'filename="{batch["id"]}-failures.csv"' in answer.headers["content-disposition"]
+    lines = table(answer.text, ";")
+    assert lines[0] == [*header, "Error"]
+    assert [line[:4] for line in lines[1:]] == [
+        ["1", f"{gone}, htp://a", "Shoe", "=1+1"], ["3", gone, "Bag", "red; blue"],
+    ]  # fmt: skip
+    assert lines[2][4] == "http_410: The server has removed it (HTTP 410)."
+    assert "'=1+1" in (await client.get(batch["links"]["failures_csv"] + "?safe=true")).text
+
+    mended = answer.text.replace(", htp://a", "").replace("/status/410", "/a.jpg")
+    again = await upload(client, mended)
+    await work_off()
+    after = (await client.get(f"/v1/batches/{again['id']}")).json()
+    assert (after["status"], after["counts"]["products"]) == ("completed", 2)
+    assert table((await client.get(after["links"]["failures_csv"])).text, ";") == [[*header, "Error"]]
+
+
+async def test_products_can_be_asked_for_by_what_became_of_their_images(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    rows = [(str(number), f"Product {number}", f"https://shop.example/{number}.jpg") for number in range(2_345)]
+    batch = await upload(client, catalogue(*rows))
+    await write(settings, "UPDATE asset SET status = 'failed' WHERE position IN (3, 1002, 1003, 2344)")
+    path = f"/v1/batches/{batch['id']}/products"
+    failed = [page async for page in pages(client, batch["id"], 2, status="failed")]
+    seen = [product["position"] for page in failed for product in page["data"]]
+    assert seen == [3, 1002, 1003, 2344]
+    assert len(failed) == 3, "the last page is empty: nobody knew that nothing follows"
+    both = await client.get(f"{path}?status=failed&status=pending&limit=1000")
+    assert len(both.json()["data"]) == 1_000
+    problem(await client.get(f"{path}?status=done"), 422, "invalid-request")
+
+
+async def test_of_a_large_batch_a_part_is_looked_through_at_a_time(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    rows = [(str(number), "Shoe", "https://shop.example/a.jpg") for number in range(12_000)]
+    batch = await upload(client, catalogue(*rows))
+    page = (await client.get(f"/v1/batches/{batch['id']}/products?status=failed")).json()
+    assert page == {"data": [], "has_more": True, "next": 9_999}
+    page = (await client.get(f"/v1/batches/{batch['id']}/products?status=failed&after=9999")).json()
+    assert page == {"data": [], "has_more": False, "next": None}
+
+
+async def test_a_page_ends_before_it_has_too_many_images(client: httpx.AsyncClient, settings: Settings) -> None:
+    urls = ", ".join(f"https://shop.example/{number}.jpg" for number in range(100))
+    batch = await upload(client, catalogue(*((str(number), "Shoe", urls) for number in range(120))))
+    lengths = [len(page["data"]) async for page in pages(client, batch["id"], 1_000)]
+    assert lengths == [50, 50, 20]
+    await write(settings, "UPDATE batch SET status = 'failed', failed = 100")
+    assert len(table((await report(client, batch)).text)) == 121

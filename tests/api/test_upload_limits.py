@@ -1,5 +1,6 @@
 """Uploads that are too large, in bytes or in what they hold, and uploads that end too early."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -8,6 +9,7 @@ from starlette.types import Message
 
 from api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, serving
 from imgsvc.api.app import create_app
+from imgsvc.api.receiving import UploadRoom
 from imgsvc.config import Settings
 
 MIB = 2**20
@@ -101,3 +103,51 @@ async def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(settin
         await app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert await rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", "multipart/form-data; boundary=x"])
+async def test_a_disk_without_place_for_an_upload_is_503_and_worth_another_try(
+    client: httpx.AsyncClient, settings: Settings, media_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    rows = (f"{number},Shoe,https://s.example/{number}.jpg\n" for number in range(40_000))
+    data = (head if "multipart" in media_type else b"") + ONE_ROW.encode() + "".join(rows).encode() + b"\r\n--x--\r\n"
+    refused = await client.post("/v1/batches", content=data, headers={"Content-Type": media_type})
+    problem(refused, 503, "storage-error")
+    assert refused.headers["retry-after"]
+    assert "/nonexistent" not in refused.text
+    assert await rows_stored(settings) == NOTHING
+
+
+async def test_uploads_take_turns_in_memory_and_small_ones_wait_for_no_large_one() -> None:
+    room = UploadRoom(10 * MIB)
+    first = await room.take("key_a", 8 * MIB)
+    waiting = [asyncio.create_task(room.take("key_a", 8 * MIB)), asyncio.create_task(room.take("key_b", 20 * MIB))]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    (await room.take("key_a", MIB)).release()
+    first.release()
+    for task in waiting:
+        (await asyncio.wait_for(task, 5)).release()
+
+
+async def test_what_is_no_upload_may_not_be_large(client: httpx.AsyncClient) -> None:
+    """FastAPI reads and parses JSON before anybody is asked who calls."""
+    for path in ("/v1/webhooks/test", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/retry"):
+        for content in (b"[" * 70_000, _in_pieces(b"[" * 70_000)):
+            answer = await client.post(path, content=content, headers={"Content-Type": "application/json"})
+            assert "65,536 bytes" in problem(answer, 413, "upload-too-large")["detail"]
+
+
+async def test_of_thousands_of_wrong_fields_a_hundred_are_told(client: httpx.AsyncClient) -> None:
+    body = problem(await client.post("/v1/webhooks/test", json={str(number): 0 for number in range(5_000)}), 422)
+    assert (len(body["errors"]), body["errors_total"]) == (100, 5_001)
+
+
+async def test_the_room_of_a_key_is_looked_at_again_where_it_is_taken(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"max_open_batches": 2})) as (_, client):
+        answers = await asyncio.gather(*(client.post("/v1/batches", content=ONE_ROW, headers=CSV) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6
+    assert (await rows_stored(settings))["batch"] == 2

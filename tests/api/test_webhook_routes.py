@@ -17,6 +17,11 @@ from stack import SECRET
 NOBODY = "evt_01m81syxdvn0cchm7jgbq1vyb2"
 
 
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
 async def announced(client: httpx.AsyncClient, url: str) -> str:
     """The id of a batch that is finished, and of which `url` is to be told."""
     bad = catalogue(("1", "Shoe", "htp://nowhere"))

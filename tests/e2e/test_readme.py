@@ -140,6 +140,16 @@ def ready(reader: Reader, *, strict: bool = True) -> Callable[[], Awaitable[bool
     return probe
 
 
+def refused_as(reader: Reader, status: int, **headers: str) -> Callable[[], Awaitable[bool]]:
+    url = f"http://{reader.replaced['127.0.0.1:8000']}/v1/batches/bat_of_nobody"
+
+    async def probe() -> bool:
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            return (await client.get(url, headers=headers)).status_code == status
+
+    return probe
+
+
 async def ended(reader: Reader, batch_id: str) -> str:
     """Its status at the end, by the README's own line."""
     reader.environment["BATCH"] = batch_id
@@ -176,10 +186,7 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
         assert by_command.splitlines()[0] == manifest.splitlines()[0] + ",Output Image Urls"
         output.unlink()
 
-        assert await ended(reader, id_in(await reader.type("curl -F file=@catalog.csv http"))) == "completed"
-        await reader.type("curl -o output.csv")
-        assert output.read_text(encoding="utf-8").count("/media/") == by_command.count("/media/") == 3
-        assert (await reader.type("curl", "/products")).count('"status":"succeeded"') == 3
+        await what_comes_back(reader, manifest, by_command)
         batch_id = id_in(await reader.type("curl", "quality=70", "format=webp"))
         assert await ended(reader, batch_id) == "completed"
         assert '"output_format":"webp"' in await reader.type("curl", "/products")
@@ -211,8 +218,30 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
     await reader.type("db upgrade")
     async with reader.typing("imgsvc api"), reader.typing("imgsvc worker"):
         await until(ready(reader))
+        await let_in(reader)
 
     assert set(commands()) - set(reader.typed) == {"make test"}  # this is that command
+
+
+async def what_comes_back(reader: Reader, manifest: str, by_command: str) -> None:
+    assert await ended(reader, id_in(await reader.type("curl -F file=@catalog.csv http"))) == "completed"
+    await reader.type("curl -o output.csv")
+    assert (
+        (reader.folder / "output.csv").read_text(encoding="utf-8").count("/media/") == by_command.count("/media/") == 3
+    )
+    assert (await reader.type("curl", "/products")).count('"status":"succeeded"') == 3
+    await reader.type("curl -o failures.csv")
+    header = manifest.splitlines()[0]
+    assert (reader.folder / "failures.csv").read_text(encoding="utf-8").strip() == f"{header},Error"
+    assert (await reader.type("curl", "limit=20")).count('"object":"batch"') == 2
+
+
+async def let_in(reader: Reader) -> None:
+    """From the first key on, nobody gets in without one."""
+    token = re.search(r"isk_\w+", await reader.type("keys create"))
+    assert token
+    await until(refused_as(reader, 401))
+    await until(refused_as(reader, 404, Authorization=f"Bearer {token[0]}"))
 
 
 async def change_of_heart(reader: Reader, origin: OriginServer) -> None:

@@ -135,3 +135,12 @@ async def welcome(process: asyncio.subprocess.Process) -> str:
     assert process.stdout
     await process.stdout.readline()
     return (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+
+
+async def test_headers_without_end_are_refused_and_nobody_else_notices(stack: Stack) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", stack.client.base_url.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-Y: z\r\n" * 20_000)
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).split()[1] in {b"400", b"431"}
+    writer.close()
+    assert (await stack.client.get("/healthz")).status_code == 200

@@ -10,7 +10,7 @@ import pytest
 
 from batches_at_hand import HandClock, NotedQueue, attempts_of
 from deliveries_at_hand import announced, deliver
-from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
 from imgsvc.bootstrap import Resources
 from origin_server import OriginServer, WebhookListener
 
@@ -19,7 +19,7 @@ from origin_server import OriginServer, WebhookListener
 async def impatient() -> AsyncIterator[Outbound]:
     """An endpoint that waits 0.2 s for an answer."""
     outbound = Outbound(
-        limits=FetchLimits(webhook_timeout=0.2), allowed_networks=[ip_network("127.0.0.0/8")], user_agent="imgsvc-test"
+        limits=FetchLimits(webhook_timeout=0.2), ways=Ways([ip_network("127.0.0.0/8")]), user_agent="imgsvc-test"
     )
     yield outbound
     await outbound.aclose()

@@ -160,7 +160,7 @@ async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(pa
     batch = await submitted(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
     await end_round(parts, batch.id, [None] * 7)
     batch = await batch_of(parts.sessions, batch.id)
-    report = reports.output_csv(batch, sessions=parts.sessions, links=parts.links)
+    report = reports.output_csv(batch, reports.Wishes(), sessions=parts.sessions, links=parts.links)
     read = [await anext(report), await anext(report)]
     await delete(parts, batch.id)
     with pytest.raises(NotFound, match="deleted"):

@@ -10,7 +10,7 @@ from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.domain.manifest import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
 from imgsvc.services import cancelling, deliveries, retrying, submitting, sweeping, tidying
-from imgsvc.services.deliveries import Posting
+from imgsvc.services.posting import Posting
 from imgsvc.services.turns import HostTurns
 from imgsvc.services.uploading import Upload
 from stack import SECRET

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from imgsvc.domain.addresses import is_allowed
+from imgsvc.domain.addresses import is_allowed, is_metadata_name
 
 REFUSED = [
     ("0.0.0.0", "this host, RFC 1122 §3.2.1.3"),
@@ -25,6 +25,8 @@ REFUSED = [
     ("192.0.0.8", "dummy address, RFC 7600"),
     ("192.0.0.192", "metadata of Oracle Cloud"),
     ("192.0.2.1", "documentation, RFC 5737"),
+    ("169.254.170.23", "credentials of AWS EKS"),
+    ("169.254.42.42", "metadata of Scaleway"),
     ("192.88.99.1", "6to4 relay, RFC 7526"),
     ("192.168.1.1", "private, RFC 1918"),
     ("198.18.0.1", "benchmarking, RFC 2544"),
@@ -62,6 +64,10 @@ REFUSED = [
     ("fc00::1", "unique local, RFC 4193"),
     ("fd00:ec2::254", "metadata of AWS"),
     ("fd20:ce::254", "metadata of GCP"),
+    ("fd00:42::42", "metadata of Scaleway"),
+    ("64:ff9b::a9fe:a9fe", "NAT64 of the metadata, RFC 6052 §2.1"),
+    ("2001:0:a9fe:a9fe::1", "Teredo with server 169.254.169.254, RFC 4380 §4"),
+    ("ff0e::1", "multicast of global scope, RFC 4291 §2.7"),
     ("fe80::1", "link-local, RFC 4291 §2.5.6"),
     ("fe80::1%eth0", "link-local with a zone, RFC 4007"),
     ("fe80::5efe:8.8.8.8", "link-local ISATAP, RFC 5214"),
@@ -124,9 +130,24 @@ def test_a_public_address_is_allowed(address: str, source: str) -> None:
         ("2001:0:808:808::f7f7:f7f7", "2001::/32", True),  # Teredo: server and client are 8.8.8.8
         ("2001:0:7f00:1::f7f7:f7f7", "2001::/32", False),  # the server is 127.0.0.1
         ("2001:0:808:808::80ff:fffe", "2001::/32", False),  # the client is 127.0.0.1
+        ("169.254.1.1", "169.254.0.0/16", True),
+        ("169.254.169.254", "169.254.0.0/16", False),  # credentials are not opened along with a network
+        ("169.254.169.254", "0.0.0.0/0", False),
+        ("100.100.100.200", "100.64.0.0/10", False),
+        ("fd00:ec2::254", "fd00::/8", False),
+        ("::ffff:169.254.169.254", "169.254.0.0/16", False),
+        ("fd00:ec2::254%eth0", "fd00::/8", False),
+        ("169.254.169.254", "169.254.169.254/32", True),  # but by who names them
+        ("fd00:ec2::254", "fd00:ec2::254/128", True),
     ],
 )
 def test_an_opened_network_opens_what_lies_in_it_and_nothing_it_carries(
     address: str, network: str, allowed: bool
 ) -> None:
     assert is_allowed(ip_address(address), [ip_network(network)]) is allowed
+
+
+@pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "instance-data", "metadata"])
+def test_a_name_under_which_a_cloud_hands_out_credentials_is_known(host: str) -> None:
+    assert is_metadata_name(host)
+    assert not is_metadata_name(f"{host.rstrip('.')}.shop.example")

@@ -171,3 +171,8 @@ def test_any_address_is_judged_and_a_valid_one_has_no_blanks(text: str) -> None:
     for url in (text, "https://" + text):
         if why_invalid(url) is None:
             assert re.fullmatch(r"https?://[^\s@]+(?:[/?#]\S*)?", url)
+
+
+@pytest.mark.parametrize("host", ["[fe80::1%25eth0]", "[fe80::1%eth0]", "[::1%ü]", "[v1.a]", "[::1", "[127.0.0.1]"])
+def test_an_address_with_a_zone_or_of_no_known_kind_is_invalid(host: str) -> None:
+    assert why_invalid(f"http://{host}/a.jpg")

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,9 +11,11 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
 
+from imgsvc.adapters.connections import FreshConnector
 from imgsvc.adapters.gate import Gate, ThreadedResolver
 from imgsvc.adapters.wire import (
     VerbatimTransport,
+    conditions_of,
     declared_length,
     exchange,
     next_piece,
@@ -21,13 +23,23 @@ from imgsvc.adapters.wire import (
     retry_after,
     validator,
 )
-from imgsvc.domain.addresses import Network
-from imgsvc.errors import BodyTooLarge, FetchError, HttpStatusError, NoRoom, TooManyRedirects, TotalTimeout, Unchanged
+from imgsvc.domain.addresses import Network, is_metadata_name, may_be_asked_for
+from imgsvc.errors import (
+    BlockedAddress,
+    BodyTooLarge,
+    FetchError,
+    HttpStatusError,
+    NoRoom,
+    TlsError,
+    TooManyRedirects,
+    TotalTimeout,
+    Unchanged,
+)
 from imgsvc.services.ports import Answer, Fetched, Room, Validators
 
 NOT_MODIFIED = 304
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-FIRST_ROOM = 2**20  # bytes to reserve for a body of unknown length; doubled while it grows
+FIRST_ROOM = 2**20  # bytes to reserve at first, whatever is announced; doubled while the body grows
 MAX_EXCERPT = 2048  # bytes
 EXCERPT_TIMEOUT = 1.0  # seconds
 
@@ -49,6 +61,20 @@ class FetchLimits:
     webhook_timeout: float = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What may be called, and how.
+
+    `own_ports` are closed on this machine although a network is opened. Through a `proxy` (a URL), which looks names
+    up itself, only literal addresses can be checked here. `downgrade`: redirects from https to http are followed.
+    """
+
+    allowed_networks: Sequence[Network] = ()
+    own_ports: Collection[int] = ()
+    proxy: str | None = None
+    downgrade: bool = False
+
+
 class Outbound:
     """Both ports to the outside, Origin and Endpoint; one per process, made inside the running event loop."""
 
@@ -56,15 +82,16 @@ class Outbound:
         self,
         *,
         limits: FetchLimits,
-        allowed_networks: Sequence[Network],
+        ways: Ways,
         user_agent: str,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`resolver` is closed with this object; `tls` says which authorities to trust, by default those of httpx."""
         self._limits = limits
+        self._ways = ways
         self._user_agent = user_agent
-        self._gate = Gate(allowed_networks)
+        self._gate = None if ways.proxy else Gate(ways.allowed_networks, ways.own_ports)  # a proxy may be anywhere
         self._resolver = resolver or ThreadedResolver(timeout=limits.dns_timeout)
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._images = self._transport(read_timeout=limits.read_timeout, keep_alive=True)
@@ -72,9 +99,8 @@ class Outbound:
         self._webhooks = self._transport(read_timeout=None, keep_alive=False)
 
     def _transport(self, *, read_timeout: float | None, keep_alive: bool) -> VerbatimTransport:
-        connector = aiohttp.TCPConnector(
-            limit=0, socket_factory=self._gate, resolver=self._resolver, ssl=self._tls, force_close=not keep_alive
-        )
+        where = {"socket_factory": self._gate, "resolver": self._resolver, "ssl": self._tls}
+        connector = FreshConnector(**where, limit=0, force_close=not keep_alive)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -85,7 +111,7 @@ class Outbound:
             auto_decompress=False,
             trust_env=False,
         )
-        return VerbatimTransport(session, self._tls)
+        return VerbatimTransport(session, self._tls, proxy=self._ways.proxy)
 
     async def aclose(self) -> None:
         await self._images.aclose()
@@ -96,21 +122,29 @@ class Outbound:
         """GET `url`, see `services.ports.Origin`; redirects are followed by hand, so that each hop is checked."""
         try:
             async with asyncio.timeout(self._limits.total_timeout):
-                return await self._follow(parse_url(url), room, _conditions(known) if known else {})
+                return await self._follow(parse_url(url), room, conditions_of(known) if known else {})
         except TimeoutError as exc:
             raise TotalTimeout from exc
 
     async def _follow(self, url: httpx.URL, room: Room, conditions: Mapping[str, str]) -> Fetched:
         # Every hop gets the conditions: one that redirects must not look at them (RFC 9110 §13.2.1).
         for _ in range(self._limits.max_redirects + 1):
+            self._check_host(url)
             async with exchange(self._images, "GET", url, headers=conditions) as response:
                 location = response.headers.get("location", "").strip().replace(" ", "%20")
                 if not (location and response.status_code in REDIRECTS):
                     if conditions and response.status_code == NOT_MODIFIED:
                         raise Unchanged
                     return await self._received(response, room)
-                url = parse_url(location, base=url)
+                before, url = url, parse_url(location, base=url)
+                if (before.scheme, url.scheme) == ("https", "http") and not self._ways.downgrade:
+                    raise TlsError("The address leads from a protected connection (https) to one that is not (http).")
         raise TooManyRedirects
+
+    def _check_host(self, url: httpx.URL) -> None:
+        host = url.raw_host.decode("ascii")  # `url.host` raises where xn-- is not to its taste
+        if is_metadata_name(host) or (self._ways.proxy and not may_be_asked_for(host, self._ways.allowed_networks)):
+            raise BlockedAddress
 
     async def _received(self, response: httpx.Response, room: Room) -> Fetched:
         if not response.is_success:
@@ -123,30 +157,27 @@ class Outbound:
 
     async def _body(self, response: httpx.Response, room: Room) -> bytes:
         limit = self._limits.max_body_bytes
-        declared = declared_length(response.headers)
-        granted = reserve(room, min(FIRST_ROOM, limit) if declared is None else declared, limit=limit)
+        declared = declared_length(response.headers) or 0
+        most = declared if 0 < declared <= limit else limit
+        granted = reserve(room, min(FIRST_ROOM, most) if declared <= limit else declared, limit=limit)
         body = BytesIO()  # gives its buffer away without a copy: the body is in memory once
         while piece := await next_piece(response):
             size = body.tell() + len(piece)
             if size > granted:
-                granted = reserve(room, max(size, min(2 * granted, limit)), limit=limit)
+                granted = reserve(room, max(size, min(2 * granted, most)), limit=limit)
             body.write(piece)
         return body.getvalue()
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
         """POST once, see `services.ports.Endpoint`."""
+        target = parse_url(url)
+        self._check_host(target)
         try:
             async with asyncio.timeout(self._limits.webhook_timeout):
-                async with exchange(self._webhooks, "POST", parse_url(url), headers=headers, body=body) as response:
+                async with exchange(self._webhooks, "POST", target, headers=headers, body=body) as response:
                     return Answer(response.status_code, await excerpt(response), retry_after(response.headers))
         except TimeoutError as exc:
             raise TotalTimeout from exc
-
-
-def _conditions(known: Validators) -> dict[str, str]:
-    """Both where there are both: a server that knows entity tags looks at no date (RFC 9110 §13.1.3)."""
-    given = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
-    return {name: value for name, value in given.items() if value}
 
 
 def reserve(room: Room, size: int, *, limit: int) -> int:

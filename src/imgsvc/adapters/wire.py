@@ -13,9 +13,11 @@ import yarl
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import map_aiohttp_exceptions
 
+from imgsvc.adapters.connections import TooMuchBeside
 from imgsvc.adapters.gate import refusals
 from imgsvc.errors import (
     BlockedAddress,
+    BodyTooLarge,
     ConnectError,
     ConnectTimeout,
     DnsError,
@@ -24,6 +26,7 @@ from imgsvc.errors import (
     ReadTimeout,
     TlsError,
 )
+from imgsvc.services.ports import Validators
 
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # as httpx encodes it: names in their xn-- form, IPv6 without brackets
 MAX_RETRY_AFTER = 3600.0  # seconds
@@ -35,6 +38,7 @@ BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError, RuntimeError, ValueErro
 
 # The first match names the error; ConnectError is everything else: refused, reset, cut short, or no HTTP at all.
 NAMES: tuple[tuple[type[Exception], type[FetchError]], ...] = (
+    (TooMuchBeside, BodyTooLarge),
     (aiohttp.InvalidURL, InvalidUrl),
     (aiohttp.ClientConnectorDNSError, DnsError),
     (aiohttp.ClientSSLError, TlsError),
@@ -58,9 +62,10 @@ def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     """
     try:
         url = httpx.URL(text) if base is None else base.join(text)
+        host = url.raw_host
     except (httpx.InvalidURL, ValueError) as exc:
         raise InvalidUrl from exc
-    there = HOST.fullmatch(url.raw_host) and (url.port is None or 0 < url.port < 65536)
+    there = HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65536)
     if " " in text or url.scheme not in {"http", "https"} or url.userinfo or not there:
         raise InvalidUrl
     return url
@@ -73,9 +78,10 @@ class VerbatimTransport(AiohttpTransport):
     presigned URL (S3, GCS, Firebase) no longer matches.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, tls: ssl.SSLContext) -> None:
+    def __init__(self, session: aiohttp.ClientSession, tls: ssl.SSLContext, *, proxy: str | None = None) -> None:
         super().__init__(verify=tls, client=session)
         self._session = session
+        self._proxy = proxy
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         with map_aiohttp_exceptions():
@@ -85,6 +91,7 @@ class VerbatimTransport(AiohttpTransport):
                 headers=request.headers,
                 data=await request.aread() or None,
                 allow_redirects=False,
+                proxy=self._proxy,
             )
         return httpx.Response(response.status, headers=response.raw_headers, stream=Pieces(response))
 
@@ -167,3 +174,9 @@ def validator(headers: httpx.Headers, name: str) -> str | None:
     """An ETag or Last-Modified that can be sent back later, or None: one that was cut short would never match."""
     value = headers.get(name, "")
     return value if 0 < len(value) <= MAX_VALIDATOR and value.isascii() and value.isprintable() else None
+
+
+def conditions_of(known: Validators) -> dict[str, str]:
+    """Both where there are both: a server that knows entity tags looks at no date (RFC 9110 §13.1.3)."""
+    given = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
+    return {name: value for name, value in given.items() if value}

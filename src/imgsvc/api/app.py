@@ -10,9 +10,13 @@ from fastapi_offline import FastAPIOffline
 from imgsvc import __version__
 from imgsvc.api import problems
 from imgsvc.api.body_limit import BodyLimit
+from imgsvc.api.browser_headers import BrowserHeaders
+from imgsvc.api.door import open_door
 from imgsvc.api.openapi import DESCRIPTION, TAGS, complete_openapi
+from imgsvc.api.receiving import UploadRoom
+from imgsvc.api.refusals import documented
 from imgsvc.api.request_ids import RequestIds
-from imgsvc.api.routes import batches, endings, health, media, reports, webhooks
+from imgsvc.api.routes import batches, endings, health, lists, media, reports, webhooks
 from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import open_resources
 from imgsvc.config import Settings
@@ -25,6 +29,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             app.state.resources = resources
+            app.state.door = open_door(settings, sessions=resources.sessions, clock=resources.clock)
+            app.state.room = UploadRoom(settings.max_upload_bytes)
             app.state.watcher = Watcher(resources.sessions)
             watching = asyncio.create_task(app.state.watcher.run())
             yield
@@ -39,20 +45,20 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # the address would be made of a Host that nobody has looked at
         swagger_ui_parameters={"defaultModelsExpandDepth": 0, "tryItOutEnabled": True, "displayRequestDuration": True},
     )
     app.state.settings = settings
     app.add_middleware(BodyLimit, most=settings.max_upload_bytes)
+    app.add_middleware(BrowserHeaders)
     app.add_middleware(RequestIds)
     problems.install(app)
-    for router in (
-        batches.router,
-        reports.router,
-        endings.router,
-        webhooks.router,
-        media.router,
-        health.router,
-    ):
+    closed = batches.router, lists.router, reports.router, endings.router, webhooks.router
+    for router in closed:
+        app.include_router(router, responses=documented(401, 403))
+    public = media.router, health.router  # a link to an image is all that is needed to see it
+    for router in public:
         app.include_router(router)
+    app.state.routes = [route for router in (*closed, *public) for route in router.routes]
     complete_openapi(app)
     return app

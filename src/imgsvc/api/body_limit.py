@@ -5,11 +5,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgsvc.api.problems import too_large
+from imgsvc.api.problems import MOST_ELSEWHERE, UPLOADS, too_large
 
 
 class BodyLimit:
-    """At most `most` bytes in a request; FastAPI's own `max_body_size` answers in plain text."""
+    """At most `most` bytes in an upload, few in other requests; FastAPI's own `max_body_size` answers in plain text.
+
+    FastAPI reads and parses JSON before it asks who is calling.
+    """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self.app = app
@@ -19,9 +22,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        most = self.most if scope["path"] == UPLOADS else MOST_ELSEWHERE
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdecimal() and int(length) > self.most:
-            await too_large(Request(scope), self.most)(scope, receive, send)
+        if length.isdecimal() and int(length) > most:
+            await too_large(Request(scope), most)(scope, receive, send)
             return
         received = 0
 
@@ -29,7 +33,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.most:
+            if received > most:
                 raise HTTPException(413)
             return message
 

@@ -2,13 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from imgsvc.api.door import Door
+from imgsvc.api.receiving import UploadRoom
 from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound
+from imgsvc.services import keys
+from imgsvc.services.links import Report
 
 
 def _resources(request: Request) -> Resources:
@@ -21,9 +25,24 @@ def _watcher(request: Request) -> Watcher:
     return watcher
 
 
-def _caller() -> str:
+def _room(request: Request) -> UploadRoom:
+    room: UploadRoom = request.app.state.room
+    return room
+
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="api_key",
+    description="What `imgsvc keys create` printed (`isk_…`). Not needed while no key has been made.",
+)
+
+
+async def _caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> str:
     """The id of the API key; without keys everything belongs to the local one."""
-    return LOCAL_KEY
+    door: Door = request.app.state.door
+    return await door.caller(credentials.credentials if credentials else None, request.headers)
 
 
 def _batch_id(
@@ -47,8 +66,30 @@ def _delivery_id(
     return delivery_id
 
 
+async def _reader(
+    request: Request,
+    resources: Annotated[Resources, Depends(_resources)],
+    batch_id: Annotated[str, Depends(_batch_id)],
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    expires: Annotated[
+        int | None,
+        Query(ge=0, le=2**40, description="Of a signed link, as the webhook has it, which needs no API key."),
+    ] = None,
+    signature: Annotated[str | None, Query(max_length=100, description="Of a signed link.")] = None,
+) -> str:
+    """The id of the API key that owns the batch of a signed link, or else that of the caller."""
+    if signature is None or expires is None:
+        return await _caller(request, credentials)
+    name: Report = "failures.csv" if request.url.path.endswith("/failures.csv") else "output.csv"
+    return await keys.owner_by_link(
+        batch_id, name, expires=expires, signature=signature, sessions=resources.sessions, clock=resources.clock
+    )
+
+
 Open = Annotated[Resources, Depends(_resources)]
+Room = Annotated[UploadRoom, Depends(_room)]
 Watch = Annotated[Watcher, Depends(_watcher)]
 Caller = Annotated[str, Depends(_caller)]
+Reader = Annotated[str, Depends(_reader)]
 BatchId = Annotated[str, Depends(_batch_id)]
 DeliveryId = Annotated[str, Depends(_delivery_id)]

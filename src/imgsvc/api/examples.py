@@ -40,7 +40,12 @@ ACCEPTED: dict[str, Any] = {
     "started_at": None,
     "finished_at": None,
     "expires_at": None,
-    "links": {"self": _SELF, "products": f"{_SELF}/products", "output_csv": f"{_SELF}/output.csv"},
+    "links": {
+        "self": _SELF,
+        "products": f"{_SELF}/products",
+        "output_csv": f"{_SELF}/output.csv",
+        "failures_csv": f"{_SELF}/failures.csv",
+    },
 }
 BATCH: dict[str, Any] = ACCEPTED | {
     "status": "completed_with_errors",
@@ -169,6 +174,12 @@ S. No.,Product Name,Input Image Urls,Output Image Urls
 1,Mountain print,"{",".join(_INPUTS)}","{_MEDIA}/0-mountain-print-5d1c0e7a.jpg,"
 2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg,{_MEDIA}/2-coffee-mug-9b1f4c22.jpg
 """
+
+FAILURES_CSV = f"""\
+S. No.,Product Name,Input Image Urls,Error
+1,Mountain print,{_INPUTS[1]},http_404: The server has no such image (HTTP 404).
+"""
+BATCH_LIST: dict[str, Any] = {"data": [BATCH], "has_more": True, "next": EXAMPLE_ID}
 
 
 def example(body: dict[str, Any]) -> dict[str, Any]:

@@ -3,88 +3,31 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from imgsvc.api.browser_headers import ANSWER
+from imgsvc.api.problem_types import STATUSES, TITLES, ProblemDetails, ProblemError, type_of
 from imgsvc.api.request_ids import HEADER, request_id_of
-from imgsvc.errors import (
-    BatchFinished,
-    BatchNotFinished,
-    DatabaseUnavailable,
-    IdempotencyKeyReused,
-    ImgsvcError,
-    InvalidManifest,
-    InvalidUpload,
-    LimitExceeded,
-    NotFound,
-    NothingToRetry,
-    Problem,
-    Refusal,
-    StorageError,
-    UnsupportedMediaType,
-)
+from imgsvc.errors import ImgsvcError, Problem, Refusal, TooMany, Unauthorized
 from imgsvc.logs import get_logger
 
 log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED = 100
+UPLOADS = "/v1/batches"
+MOST_ELSEWHERE = 2**16
+"""Bytes of a body that is no upload."""
 _PLACES = ("path", "query", "header", "body")
 RETRY_AFTER = 5
 """Seconds after which a part that is away is worth another try."""
-
-# error type → (HTTP status, title)
-STATUSES: Mapping[type[ImgsvcError], tuple[int, str]] = {
-    InvalidManifest: (422, "The CSV cannot be accepted"),
-    InvalidUpload: (422, "A field of the upload cannot be accepted"),
-    IdempotencyKeyReused: (422, "The Idempotency-Key belongs to another upload"),
-    LimitExceeded: (422, "The upload is over a limit"),
-    UnsupportedMediaType: (415, "The body has an unsupported media type"),
-    NotFound: (404, "Not found"),
-    BatchNotFinished: (409, "The batch is not finished"),
-    BatchFinished: (409, "The batch has ended"),
-    NothingToRetry: (409, "There is nothing to retry"),
-    DatabaseUnavailable: (503, "The database is away"),
-    StorageError: (503, "The storage is away"),
-}
-
-TITLES = {
-    400: ("malformed_request", "The request cannot be read"),
-    404: ("not_found", "Not found"),
-    405: ("method_not_allowed", "The method is not allowed here"),
-    413: ("upload_too_large", "The upload is too large"),
-    422: ("invalid_request", "A parameter cannot be accepted"),
-    500: ("internal_error", "Something went wrong on our side"),
-}
-
-
-class ProblemError(BaseModel):
-    """One thing wrong with a request."""
-
-    row: int | None = Field(None, description="Line of the file, 1 being the first.", examples=[3])
-    column: str | None = Field(None, description="Header cell or field name.", examples=["Input Image Urls"])
-    code: str = Field(examples=["invalid_url"])
-    value: str | None = Field(None, description="What was found there.", examples=["htp:/shop.example/a.jpg"])
-    detail: str = Field(examples=["A web address begins with http:// or https://."])
-
-
-class ProblemDetails(BaseModel):
-    """A refusal as RFC 9457 describes it."""
-
-    type: str = Field(examples=["urn:imgsvc:problem:invalid-manifest"])
-    title: str = Field(examples=["The CSV cannot be accepted"])
-    status: int = Field(examples=[422])
-    detail: str = Field(examples=["1 problem was found; nothing was stored."])
-    instance: str = Field(description="The path of the request.", examples=["/v1/batches"])
-    request_id: str = Field(description="Stands in the server's log too.", examples=["req_01m81syxdvn0cchm7jgbq1vyb2"])
-    errors: list[ProblemError] = Field(description="At most 100 of them.")
-    errors_total: int = Field(examples=[1])
 
 
 class ProblemResponse(JSONResponse):
@@ -109,7 +52,7 @@ def problem(
 ) -> JSONResponse:
     """The response that says what is wrong."""
     body = ProblemDetails(
-        type=f"urn:imgsvc:problem:{code.replace('_', '-')}",
+        type=type_of(code),
         title=title,
         status=status,
         detail=detail,
@@ -118,14 +61,16 @@ def problem(
         errors=[ProblemError(**asdict(error)) for error in errors[:MAX_LISTED]],
         errors_total=max(errors_total, len(errors)),
     )
-    # A 500 is made outside of our middlewares, so the id is put on here too.
-    return ProblemResponse(body.model_dump(), status, {**(headers or {}), HEADER: body.request_id})
+    # A 500 is made outside of our middlewares, so what they put on is put on here too.
+    return ProblemResponse(body.model_dump(), status, {**ANSWER, **(headers or {}), HEADER: body.request_id})
 
 
 def too_large(request: Request, most: int) -> JSONResponse:
     """The refusal of a body of more than `most` bytes."""
     code, title = TITLES[413]
     detail = f"The body is larger than {most / 2**20:g} MiB (setting IMGSVC_MAX_UPLOAD_BYTES)."
+    if most == MOST_ELSEWHERE:
+        detail = f"The body is larger than {most:,} bytes; only uploads may be."
     return problem(request, 413, code=code, title=title, detail=detail)
 
 
@@ -143,30 +88,50 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
         detail=refusal.detail,
         errors=refusal.problems,
         errors_total=refusal.problems_total,
-        headers={"Retry-After": str(RETRY_AFTER)} if status == 503 else None,
+        headers=_headers(error, status),
     )
+
+
+def _headers(error: Exception, status: int) -> Mapping[str, str]:
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="imgsvc"'}
+    if isinstance(error, TooMany):
+        return {"Retry-After": str(ceil(error.retry_after)), **error.headers}
+    return {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     """Starlette's own: no such path, wrong method, body too large or unreadable."""
     assert isinstance(error, HTTPException)  # noqa: S101  # what it is registered for
     if error.status_code == 413:
-        return too_large(request, request.app.state.settings.max_upload_bytes)
+        is_upload = request.url.path == UPLOADS
+        return too_large(request, request.app.state.settings.max_upload_bytes if is_upload else MOST_ELSEWHERE)
     code, title = TITLES.get(error.status_code, ("refused", str(error.detail)))
-    detail = str(error.detail)
+    detail, headers = str(error.detail), error.headers
     if error.status_code == 404:
         detail = f"There is nothing at {request.url.path}; /docs shows what there is."
     elif error.status_code == 405:
-        detail = f"{request.method} is not allowed here; allowed: {(error.headers or {}).get('Allow', 'see /docs')}."
-    return problem(request, error.status_code, code=code, title=title, detail=detail, headers=error.headers)
+        headers = {**(headers or {}), **_allowed(request)}
+        detail = f"{request.method} is not allowed here; allowed: {headers.get('Allow', 'see /docs')}."
+    return problem(request, error.status_code, code=code, title=title, detail=detail, headers=headers)
+
+
+def _allowed(request: Request) -> Mapping[str, str]:
+    """All methods of the path: Starlette tells those of the first route that it finds."""
+    routes = [route for route in request.app.state.routes if route.path_regex.match(request.url.path)]
+    methods = sorted({method for route in routes for method in route.methods})
+    return {"Allow": ", ".join(methods)} if methods else {}
 
 
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     """FastAPI's own: path and query parameters."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  # what it is registered for
-    errors = from_pydantic(error.errors())
+    found = error.errors()
+    errors = from_pydantic(found[:MAX_LISTED])
     code, title = TITLES[422]
-    return problem(request, 422, code=code, title=title, detail=errors[0].detail, errors=errors)
+    return problem(
+        request, 422, code=code, title=title, detail=errors[0].detail, errors=errors, errors_total=len(found)
+    )
 
 
 async def _left(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001  # a handler's signature

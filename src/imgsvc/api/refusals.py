@@ -13,6 +13,18 @@ _REFUSALS = {
         "The request cannot be read",
         "There was an error parsing the body",
     ),
+    401: (
+        "An API key is needed, and there is none or a wrong one",
+        "unauthorized",
+        "An API key is needed",
+        "Send an API key as `Authorization: Bearer isk_…`.",
+    ),
+    403: (
+        "A browser sent this for a page of somebody else's, while no API key is needed",
+        "foreign-page",
+        "Not for pages of others",
+        "A page of https://elsewhere.example may not use this imgsvc without an API key.",
+    ),
     404: (
         "There is no such thing",
         "not-found",
@@ -43,6 +55,12 @@ _REFUSALS = {
         "A parameter cannot be accepted",
         "",
     ),
+    429: (
+        "The API key has uploaded too often, or has too much that is not done; try again after `Retry-After` seconds",
+        "too-many",
+        "Too much at one time",
+        "More than 300 uploads in a minute (setting IMGSVC_UPLOADS_PER_MINUTE).",
+    ),
     503: (
         "A part of the service is away; the same request is worth another try after `Retry-After` seconds",
         "database-unavailable",
@@ -51,6 +69,18 @@ _REFUSALS = {
     ),
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer", "examples": [RETRY_AFTER]}}}
+_CHALLENGE = {"WWW-Authenticate": {"description": "How to log in.", "schema": {"type": "string"}}}
+RATE_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "Uploads that an API key may make (`q`) in how many seconds (`w`).",
+        "schema": {"type": "string", "examples": ['"uploads";q=300;w=60']},
+    },
+    "RateLimit": {
+        "description": "How many are left (`r`), and in how many seconds there are more (`t`).",
+        "schema": {"type": "string", "examples": ['"uploads";r=299;t=60']},
+    },
+}
+_HEADERS = {401: _CHALLENGE, 429: {**_RETRY_AFTER, **RATE_HEADERS}, 503: _RETRY_AFTER}
 _MANIFEST_ERROR = {
     "row": 3,
     "column": "Input Image Urls",
@@ -112,4 +142,4 @@ def _response(status: int) -> dict[str, Any]:
         "description": description,
         "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
     }
-    return response | ({"headers": _RETRY_AFTER} if status == 503 else {})
+    return response | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

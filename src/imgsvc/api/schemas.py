@@ -68,6 +68,7 @@ class LinksOut(BaseModel):
     self: str
     products: str
     output_csv: str
+    failures_csv: str
 
 
 class BatchOut(BaseModel):
@@ -89,6 +90,12 @@ class BatchOut(BaseModel):
     finished_at: datetime | None
     expires_at: datetime | None = Field(description="When it will be removed; null while batches are kept for good.")
     links: LinksOut
+
+
+class BatchPage(BaseModel):
+    data: list[BatchOut] = Field(description="The newest first.")
+    has_more: bool
+    next: str | None = Field(description="What to pass as `after` for the next page.")
 
 
 def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut:
@@ -118,7 +125,8 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
         links=LinksOut(
             self=links.batch(batch.id),
             products=links.products(batch.id),
-            output_csv=links.output_csv(batch.id),
+            output_csv=links.report(batch.id, "output.csv"),
+            failures_csv=links.report(batch.id, "failures.csv"),
         ),
     )
 

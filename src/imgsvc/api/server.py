@@ -9,6 +9,8 @@ from fastapi import FastAPI
 
 from imgsvc.api.watcher import Watcher
 
+MOST_HEADERS = 2**16
+"""Bytes of a request line with its headers."""
 LAST_CALL = 0.3
 PATIENCE = 3.0
 """Seconds in which a request may come on a connection that was just accepted: uvicorn alone hangs up on those, which
@@ -26,6 +28,8 @@ class Server(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                http="h11",  # the other one takes headers of any size
+                h11_max_incomplete_event_size=MOST_HEADERS,
                 timeout_graceful_shutdown=int(drain) or 1,
             )
         )

@@ -1,7 +1,8 @@
 """An upload as it arrives: multipart form or a bare CSV with a query string, validated into an `Upload`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
@@ -11,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.api.problems import from_pydantic
+from imgsvc.api.receiving import UploadRoom, received_body, received_form
 from imgsvc.domain.addresses import Network, is_allowed, literal
 from imgsvc.domain.manifest import Columns, OnInvalid
 from imgsvc.domain.specs import Compression, Spec
@@ -20,8 +22,6 @@ from imgsvc.services.uploading import Upload
 
 MULTIPART = "multipart/form-data"
 CSV_TYPES = ("text/csv", "application/csv", "text/plain")
-_MAX_FIELDS = 30
-_MAX_FIELD_BYTES = 64 * 1024
 _SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
 _THUMB = '[{"name": "thumb", "max_width": 200, "max_height": 200}]'
 _Key = Annotated[str, Field(max_length=40)]
@@ -104,49 +104,70 @@ class UploadFields(Compression):
         return tuple(Spec.model_validate(wish) for wish in (main, *named.values()))
 
 
-async def read_upload(request: Request, *, idempotency_key: str | None, allowed_networks: Sequence[Network]) -> Upload:
-    """The upload that `request` carries.
+@asynccontextmanager
+async def read_upload(
+    request: Request,
+    *,
+    room: UploadRoom,
+    api_key_id: str,
+    idempotency_key: str | None,
+    allowed_networks: Sequence[Network],
+) -> AsyncIterator[Upload]:
+    """The upload that `request` carries, in memory for as long as it is being worked on.
 
     Raises:
         UnsupportedMediaType: neither multipart nor CSV.
         InvalidUpload: with every field that cannot be accepted.
         HTTPException: the body is too large (413) or not readable as multipart (400).
+        StorageError: there is no place for it on the disk.
     """
+    async with _received(request) as (file, pairs):
+        fields = _fields(pairs, allowed_networks)
+        with await room.take(api_key_id, file.size or 0):
+            yield Upload(
+                data=await file.read(),
+                filename=_name(file),
+                specs=fields.specs(),
+                columns=fields.columns,
+                on_invalid=fields.on_invalid,
+                webhook_url=fields.webhook_url,
+                refresh=fields.refresh,
+                metadata=fields.metadata or {},
+                idempotency_key=idempotency_key,
+            )
+
+
+@asynccontextmanager
+async def _received(request: Request) -> AsyncIterator[tuple[UploadFile, list[tuple[str, str]]]]:
+    """The file, and the fields beside it."""
     query = request.query_params.multi_items()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == MULTIPART:
-        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
-            data, filename = await _file(form)
-            pairs = [(name, str(value)) for name, value in form.multi_items() if name != "file"]
-            fields = _fields([*query, *pairs], allowed_networks)
+        async with received_form(request) as form:
+            fields = [(name, str(value)) for name, value in form.multi_items() if name != "file"]
+            yield _file(form), [*query, *fields]
     elif media_type in CSV_TYPES:
-        data, filename = await request.body(), None
-        fields = _fields(query, allowed_networks)
+        async with received_body(request) as file:
+            yield file, query
     else:
         raise UnsupportedMediaType(
             f"Send {MULTIPART} with the CSV as `file`, or the CSV itself as text/csv"
             + (f", not {media_type}." if media_type else "; the request names no Content-Type.")
         )
-    return Upload(
-        data=data,
-        filename=filename,
-        specs=fields.specs(),
-        columns=fields.columns,
-        on_invalid=fields.on_invalid,
-        webhook_url=fields.webhook_url,
-        refresh=fields.refresh,
-        metadata=fields.metadata or {},
-        idempotency_key=idempotency_key,
-    )
 
 
-async def _file(form: FormData) -> tuple[bytes, str | None]:
+def _file(form: FormData) -> UploadFile:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         missing = Problem(code="missing", detail="file: the CSV is sent as a file in the field `file`.", column="file")
         raise InvalidUpload("The upload has no file.", (missing,))
+    return file
+
+
+def _name(file: UploadFile) -> str | None:
+    """Without the folders that some programs put before it."""
     name = unquote(file.filename or "").replace("\\", "/").rpartition("/")[2]
-    return await file.read(), "".join(letter for letter in name if letter.isprintable())[:255] or None
+    return "".join(letter for letter in name if letter.isprintable())[:255] or None
 
 
 def _fields(pairs: Sequence[tuple[str, str]], allowed_networks: Sequence[Network]) -> UploadFields:

@@ -2,7 +2,7 @@
 
 import typer
 
-from imgsvc.cli import batches, demo, serving, upkeep
+from imgsvc.cli import batches, demo, keys, serving, upkeep
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Product catalogues in, compressed images out.")
 
@@ -14,4 +14,4 @@ app.command(rich_help_panel="Run it")(serving.api)
 app.command(rich_help_panel="Run it")(serving.worker)
 app.command(rich_help_panel="Look after it")(upkeep.check)
 app.add_typer(upkeep.db, name="db", rich_help_panel="Look after it")
-app.add_typer(upkeep.keys, name="keys", rich_help_panel="Look after it")
+app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
-from imgsvc.bootstrap import check_schema, check_storage
+from imgsvc.bootstrap import check_access, check_schema, check_storage
 from imgsvc.cli.console import FAILED, DataDir, console, in_words, run, say, settings_of_a_service
 from imgsvc.config import Settings
 from imgsvc.listening import inherited, listen
@@ -46,6 +46,7 @@ def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
     with in_words():
         check_storage(settings)
         asyncio.run(check_schema(settings))
+        asyncio.run(check_access(settings))
         listener = given or listen(settings.host, settings.port)
     sys.setswitchinterval(SWITCH_INTERVAL)
     server = Server(create_app(settings), drain=settings.drain_timeout * 3 / 4)

@@ -1,4 +1,4 @@
-"""`imgsvc check`, `imgsvc db`, `imgsvc keys`: look after a service."""
+"""`imgsvc check`, `imgsvc db`: look after a service."""
 
 from typing import Annotated
 
@@ -9,15 +9,10 @@ from rich.text import Text
 from imgsvc.checkup import examine
 from imgsvc.checkup_deep import examine_deeply
 from imgsvc.cli.console import FAILED, DataDir, console, read_settings, run, say, settings_of_a_service
-from imgsvc.db import migrations
-from imgsvc.db.engine import open_sessions
-from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.figures import printable
-from imgsvc.services.keys import webhook_secret
 from imgsvc.up import upgrade_database
 
 db = typer.Typer(no_args_is_help=True, help="The database.")
-keys = typer.Typer(no_args_is_help=True, help="API keys and webhook secrets.")
 
 
 Deep = Annotated[
@@ -64,25 +59,3 @@ def upgrade() -> None:
     settings = settings_of_a_service()
     run(upgrade_database(settings))
     say("The database has the newest schema.")
-
-
-@keys.command("secret")
-def secret() -> None:
-    """Print the secret that webhooks are signed with (whsec_…)."""
-    settings = settings_of_a_service()
-
-    async def read() -> str:
-        sessions = open_sessions(settings.database)
-        try:
-            await migrations.check(sessions)
-            return await webhook_secret(sessions=sessions)
-        except migrations.SchemaBehind:
-            raise
-        except DatabaseUnavailable as error:
-            name = sessions.engine.url.render_as_string()
-            raise CannotStart(f"The database {name} cannot be read: {error}.") from error
-        finally:
-            await sessions.aclose()
-
-    given = settings.webhook_secret
-    say(given.get_secret_value() if given else run(read()))

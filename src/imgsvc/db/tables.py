@@ -33,13 +33,16 @@ def _one_of(statuses: type[StrEnum]) -> CheckConstraint:
 
 
 class ApiKey(SQLModel, table=True):
-    """Who is calling. `key_local` always exists and owns what is made without keys."""
+    """Who is calling. `key_local` always exists, has no secret, and owns what is made without keys."""
 
     __tablename__ = "api_key"
 
     id: str = Field(primary_key=True, max_length=40)
     name: str = Field(max_length=200)
     secret_hash: str | None = Field(default=None, max_length=128)
+    former_hash: str | None = Field(default=None, max_length=128)
+    """Of the secret before a rotation, which works until `former_until`."""
+    former_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     webhook_secrets: list[dict[str, Any]] = Field(sa_type=NullableJson)
     """`[{"secret": "whsec_…", "until": null | ISO time}]`, the newest first; readable, because HMAC needs it."""
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -5,9 +5,10 @@ answers differ between patch releases of Python. The tables follow the IANA spec
 (RFC 6890), leaving out the exceptions in them that no origin can have, such as anycast addresses of relays.
 """
 
+import re
 import socket
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -59,6 +60,7 @@ CARRIERS = tuple(
     (IPv6Network(network), shift, inverted)
     for network, shift, inverted in (
         ("::ffff:0:0/96", 0, False),  # IPv4-mapped, RFC 4291 §2.5.5.2
+        ("::ffff:0:0:0/96", 0, False),  # IPv4-translated, RFC 2765 §2.1
         ("64:ff9b::/96", 0, False),  # NAT64, RFC 6052 §2.1
         ("64:ff9b:1::/48", 0, False),  # NAT64 of a site, RFC 8215
         ("2002::/16", 80, False),  # 6to4, RFC 3056 §2
@@ -68,13 +70,51 @@ CARRIERS = tuple(
 )
 COMPATIBLE = IPv6Network("::/96")  # IPv4-compatible, RFC 4291 §2.5.5.1
 
+# Where a cloud hands out credentials to whoever asks: a network opened for origins does not open these with it.
+METADATA = frozenset(
+    ip_address(address)
+    for address in (
+        "169.254.169.254",  # AWS, Azure, Google, DigitalOcean, OpenStack, Hetzner, Vultr
+        "169.254.169.253",  # AWS, DNS
+        "169.254.170.2",  # AWS, credentials of ECS
+        "169.254.170.23",  # AWS, credentials of EKS
+        "169.254.42.42",  # Scaleway
+        "169.254.0.23",  # Tencent
+        "169.254.169.252",  # Google
+        "168.63.129.16",  # Azure
+        "100.100.100.200",  # Alibaba
+        "192.0.0.192",  # Oracle
+        "fd00:ec2::254",  # AWS
+        "fd00:ec2::253",  # AWS, DNS
+        "fd00:ec2::23",  # AWS, credentials of EKS
+        "fd00:42::42",  # Scaleway
+        "fd20:ce::254",  # Google
+        "fd00:c1::a9fe:a9fe",  # Oracle
+        "fd00:a9fe:a9fe::1",  # Linode
+        "fe80::a9fe:a9fe",  # OpenStack
+    )
+)
+METADATA_NAMES = frozenset(
+    {
+        "instance-data", "instance-data.ec2.internal",  # AWS
+        "metadata", "metadata.google.internal", "metadata.goog",  # Google
+        "metadata.azure.internal", "metadata.azure.com",
+        "metadata.tencentyun.com",
+        "metadata.platformequinix.com", "metadata.packet.net",
+    }
+)  # fmt: skip
+
 
 def is_allowed(address: Address, allowed_networks: Sequence[Network] = ()) -> bool:
     """Whether `address` may be called: it is public or in one of `allowed_networks`.
 
     An IPv6 address that carries IPv4 addresses is refused when any of those is, whichever network it lies in: a
-    translator on the way may unpack it.
+    translator on the way may unpack it. The metadata of a cloud is opened by no network that is larger than itself.
     """
+    if isinstance(address, IPv6Address) and address.scope_id:
+        address = IPv6Address(int(address))  # a zone is part of what is compared
+    if address in METADATA:
+        return ip_network(address) in allowed_networks
     if isinstance(address, IPv6Address) and not all(is_allowed(inner, allowed_networks) for inner in _carried(address)):
         return False
     return _is_public(address) or any(address in network for network in allowed_networks)
@@ -96,6 +136,22 @@ def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
         yield IPv4Address(number)
     if number >> 32 & 0xFCFFFFFF == 0x5EFE:  # ISATAP under any prefix, both u/g bits free, RFC 5214 §6.1
         yield IPv4Address(number & 0xFFFFFFFF)
+
+
+def may_be_asked_for(host: str, allowed_networks: Sequence[Network]) -> bool:
+    """Whether a proxy may be asked for `host`, which it looks up itself: only what stands in the name can be told."""
+    address = literal(host)
+    if address is not None:
+        return is_allowed(address, allowed_networks)
+    name = host.rstrip(".").lower()
+    last = name.rpartition(".")[2]
+    # A name whose last part is a number is an address to some programs: 0x100000001 wraps around.
+    return last != "localhost" and not last.startswith("ip6-") and not re.fullmatch(r"0x[0-9a-f]*|[0-9]+", last)
+
+
+def is_metadata_name(host: str) -> bool:
+    """Whether `host` is a name under which a cloud hands out credentials, whatever address it has."""
+    return host.rstrip(".").lower() in METADATA_NAMES
 
 
 def literal(host: str) -> Address | None:

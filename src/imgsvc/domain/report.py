@@ -13,8 +13,8 @@ OUTPUT = "Output Image Urls"
 EXTENDED = ("Status", "Error", "Input Bytes", "Output Bytes")
 ERROR = "Error"
 
-# What a spreadsheet takes for a formula (OWASP, "CSV Injection"), full-width forms and leading blanks included.
-_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@＝＋－＠]")
+# What a spreadsheet takes for a formula (OWASP, "CSV Injection"), full-width forms and blanks, also unseen, included.
+_FORMULA = re.compile(r"[\t\r\n]|[\s\ufeff\u200b-\u200f\u2060]*[=+\-@＝＋－＠]")
 
 
 class Slot(NamedTuple):

@@ -88,7 +88,7 @@ class Workshop:
             if wait is None:
                 return Failed(asset, attempt, error if isinstance(error, AssetError) else InternalError())
         except Exception:  # the top of an asset's work: a fault of ours must not take 63 neighbours with it
-            log.exception("asset_broke_us", batch_id=wish.batch_id, position=asset.position, url=asset.origin_url)
+            log.exception("asset_broke_us", batch_id=wish.batch_id, position=asset.position)
             return Failed(asset, attempt, InternalError())
         return Postponed(asset, attempt, self._after(wait)) if wait > self.retries.patience else wait
 

@@ -1,7 +1,8 @@
 """Batches, read: their status, their products, their renditions."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from imgsvc.db.engine import Sessions
@@ -16,6 +17,10 @@ from imgsvc.errors import BatchNotFinished, NotFound
 
 PAGE = 1_000
 """Products read at a time for a report: short reads, and memory that does not grow with the report."""
+SLOTS = 5_000
+"""URLs of the products that are read at a time: a row may have a hundred."""
+PAGES_AT_ONCE = 10
+"""Looked through in one request for products with a certain status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,39 @@ async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[B
         return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
 
 
+async def listed(
+    api_key_id: str, *, statuses: Collection[str] = (), after: str | None = None, limit: int, sessions: Sessions
+) -> list[tuple[Batch, Delivery | None]]:
+    """The batches of a key, the newest first, behind the one with the id `after`; only of `statuses`, if any."""
+    async with sessions.read() as session:
+        page = await queries.page(session, api_key_id, statuses=statuses, before=after, limit=limit)
+        deliveries = await delivery_queries.of_batches(session, page) if page else {}
+    return [(batch, deliveries.get(batch.id)) for batch in page]
+
+
+async def products_with(
+    batch_id: str, statuses: Collection[str], *, after: int, limit: int, sessions: Sessions
+) -> tuple[list[ProductView], int | None]:
+    """Products behind position `after` with an image in one of `statuses`, and where to go on (None: no more).
+
+    Of a large batch a part is looked through at a time, so there may be fewer than `limit` although more follow.
+    """
+    found: list[ProductView] = []
+    for _ in range(PAGES_AT_ONCE):
+        views = await products(batch_id, after=after, limit=PAGE, sessions=sessions)
+        for view in views:
+            after = view.product.position
+            if any(asset.status in statuses for asset in view.assets):
+                found.append(view)
+                if len(found) == limit:
+                    return found, after
+        if not views:
+            return found, None
+    return found, after
+
+
 async def products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
-    """The products behind position `after` (-1: from the first), each with its assets.
+    """The products behind position `after` (-1: from the first), each with its assets; fewer where they have many.
 
     Raises:
         NotFound: the batch was deleted; its products may be gone in part, and what is left must not pass for all.
@@ -48,9 +84,15 @@ async def products(batch_id: str, *, after: int, limit: int, sessions: Sessions)
     async with sessions.read() as session:
         if await queries.get(session, batch_id) is None:
             raise NotFound(f"Batch {batch_id} was deleted.")
-        rows = await queries.products_page(session, batch_id, after=after, limit=limit)
+        rows = _up_to_slots(await queries.products_page(session, batch_id, after=after, limit=limit))
         assets = await asset_queries.at_positions(session, batch_id, {slot for row in rows for slot in row.slots})
     return [ProductView(row, [assets[slot] for slot in row.slots]) for row in rows]
+
+
+def _up_to_slots(rows: list[ProductRow]) -> list[ProductRow]:
+    """The first rows that together have no more than `SLOTS`; one at least."""
+    sums = accumulate(len(row.slots) for row in rows)
+    return rows[: max(1, sum(so_far <= SLOTS for so_far in sums))]
 
 
 async def all_products(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from imgsvc.domain.decoders import holds_the_interpreter
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
+from imgsvc.domain.signatures import holds_the_interpreter
 from imgsvc.domain.specs import Spec
 from imgsvc.errors import LeftAtWork
 from imgsvc.logs import get_logger

@@ -1,9 +1,7 @@
 """Webhook deliveries: one attempt at a time, on a schedule that lives in the database."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from time import monotonic
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, keys
@@ -12,12 +10,12 @@ from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import Delivery, DeliveryAttempt
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus
-from imgsvc.domain.webhooks import event_body, is_delivered, next_attempt_at, signed_headers, valid_secrets
-from imgsvc.errors import FetchError, NotFound
+from imgsvc.domain.webhooks import event_body, next_attempt_at
+from imgsvc.errors import NotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import Answer, Endpoint, JobQueue
-from imgsvc.services.turns import HostTurns
+from imgsvc.services.ports import JobQueue
+from imgsvc.services.posting import Attempted, Posting, post, signing_secrets
 from imgsvc.services.waking import wake_delivery
 
 log = get_logger(__name__)
@@ -25,38 +23,6 @@ log = get_logger(__name__)
 TEST_EVENT = "webhook.test"
 LEASE = timedelta(seconds=60)
 """How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """How webhooks are posted: through which door, how many to one host at a time, and when again.
-
-    `schedule` are the seconds before each attempt; `secrets` sign instead of those of the batch's API key when given.
-    """
-
-    endpoint: Endpoint
-    turns: HostTurns
-    schedule: Sequence[float]
-    secrets: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """What came of one POST: an answer, or the error that stood in its way."""
-
-    at: datetime
-    duration: float
-    answer: Answer | None
-    error: FetchError | None
-
-    @property
-    def delivered(self) -> bool:
-        return self.answer is not None and is_delivered(self.answer.status)
-
-    @property
-    def excerpt(self) -> str | None:
-        """The beginning of the answer as text that every database takes."""
-        return self.answer.excerpt.decode("utf-8", "replace").replace("\0", "�") if self.answer else None
 
 
 async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, queue: JobQueue, clock: Clock) -> None:
@@ -78,10 +44,10 @@ async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, que
             if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
                 return
             delivery = await queries.get(session, delivery_id)
-            stored = await queries.signing_secrets(session, delivery.batch_id) if delivery else []
-        if delivery is None:
+            owner = await keys.owner_of(session, delivery.batch_id) if delivery else None
+        if delivery is None or owner is None:
             return
-        attempted = await post(delivery, posting.secrets or valid_secrets(stored, now), posting=posting, clock=clock)
+        attempted = await post(delivery, signing_secrets(posting, owner, now), posting=posting, clock=clock)
     await _record(delivery, attempted, posting=posting, sessions=sessions, queue=queue, clock=clock)
 
 
@@ -125,19 +91,10 @@ async def try_out(
         id=new_id("evt", now), batch_id="", round=0, event_type=TEST_EVENT, body=body, url=url,
         status=DeliveryStatus.PENDING, due_at=now, created_at=now,
     )  # fmt: skip
-    secrets = posting.secrets or valid_secrets(key.webhook_secrets if key else [], now)
-    return event, await post(event, secrets, posting=posting, clock=clock)
-
-
-async def post(delivery: Delivery, secrets: Sequence[str], *, posting: Posting, clock: Clock) -> Attempted:
-    at, started = clock(), monotonic()
-    headers = signed_headers(delivery.id, delivery.body, secrets=secrets, at=at)
-    answer, failure = None, None
-    try:
-        answer = await posting.endpoint.post(delivery.url, headers=headers, body=delivery.body.encode())
-    except FetchError as error:
-        failure = error
-    return Attempted(at, monotonic() - started, answer, failure)
+    if key is None:
+        raise NotFound(f"There is no API key {api_key_id}.")
+    with posting.turns.take(url):
+        return event, await post(event, signing_secrets(posting, key, now), posting=posting, clock=clock)
 
 
 async def _record(

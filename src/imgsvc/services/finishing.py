@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries import keys
 from imgsvc.db.queries.batches import Counters
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
-from imgsvc.domain.webhooks import event_body
+from imgsvc.domain.webhooks import event_body, valid_secrets
 from imgsvc.logs import get_logger
 from imgsvc.services.links import Links
 from imgsvc.services.ports import JobQueue
@@ -59,8 +60,10 @@ async def finish(
     batch = await batch_queries.get(session, batch_id)
     if batch is None:
         raise LookupError(f"{batch_id} was moved a moment ago and is not there")
-    delivery = announcement(batch, links=aftercare.links, now=now) if batch.webhook_url else None
-    if delivery:
+    delivery = None
+    if batch.webhook_url:
+        secret, *_ = valid_secrets((await keys.owner_of(session, batch_id)).webhook_secrets, now)
+        delivery = announcement(batch, links=aftercare.links, secret=secret, now=now)
         session.add(delivery)
     seconds = (now - batch.created_at).total_seconds()
     return Ended(batch_id, status, counters, seconds, delivery.id if delivery else None)
@@ -83,15 +86,19 @@ async def tell(ended: Ended, *, queue: JobQueue) -> None:
         await wake_delivery(ended.delivery_id, attempts=0, queue=queue)
 
 
-def announcement(batch: Batch, *, links: Links, now: datetime) -> Delivery:
+def announcement(batch: Batch, *, links: Links, secret: str, now: datetime) -> Delivery:
     """The webhook message that tells of the batch's end; its id is the event's, whatever happens from here on."""
     event_type = f"batch.{batch.status}"
+    reports = {
+        "output_csv_url": links.signed_report(batch.id, "output.csv", secret=secret, now=now),
+        "failures_csv_url": links.signed_report(batch.id, "failures.csv", secret=secret, now=now),
+    }
     return Delivery(
         id=new_id("evt", now),
         batch_id=batch.id,
         round=batch.round,
         event_type=event_type,
-        body=event_body(event_type, at=now, data=event_data(batch, links)),
+        body=event_body(event_type, at=now, data=event_data(batch, reports)),
         url=batch.webhook_url or "",
         host=host_of(batch.webhook_url or ""),
         status=DeliveryStatus.PENDING,

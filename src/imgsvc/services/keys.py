@@ -1,9 +1,99 @@
-"""API keys; so far only the local one, and the secret that its webhooks are signed with."""
+"""API keys and the secrets that webhooks are signed with: make, list, rotate, revoke."""
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches
 from imgsvc.db.queries import keys as queries
 from imgsvc.db.queries.keys import LOCAL_KEY
-from imgsvc.errors import NotFound
+from imgsvc.db.tables import ApiKey
+from imgsvc.domain.api_keys import hashed, new_token
+from imgsvc.domain.ids import new_id
+from imgsvc.domain.signed_links import opens
+from imgsvc.domain.webhooks import valid_secrets
+from imgsvc.errors import NotFound, Unauthorized
+from imgsvc.services.clock import Clock
+from imgsvc.services.links import Report, report_path
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A key as its owner may see it; `former_until` is when the token before the present one stops working."""
+
+    id: str
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+    former_until: datetime | None
+
+
+async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
+    """Make a key: its id and its token, which is nowhere kept and cannot be shown again."""
+    now = clock()
+    key_id = new_id("key", now)
+    token = new_token(key_id)
+    row = ApiKey(
+        id=key_id, name=name, secret_hash=hashed(token), webhook_secrets=_with_new_secret([], now), created_at=now
+    )
+    async with sessions.write() as session:
+        session.add(row)
+    return key_id, token
+
+
+async def listed(*, sessions: Sessions) -> list[KeyLine]:
+    """Every key that was made, revoked ones too, the oldest first."""
+    async with sessions.read() as session:
+        rows = await queries.made(session)
+    return [KeyLine(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
+
+
+async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+    """A new token for a key; the present one works on until `grace` is over, the one before it no longer.
+
+    Raises:
+        NotFound: no such key, or it is revoked.
+    """
+    token, now = new_token(key_id), clock()
+    async with sessions.write() as session:
+        row = _usable(await queries.lock(session, key_id), key_id)
+        if row.secret_hash is None:
+            raise NotFound(f"{key_id} stands for what is made without API keys: it has no token.")
+        row.former_hash, row.former_until = row.secret_hash, now + grace
+        row.secret_hash = hashed(token)
+        session.add(row)
+    return token
+
+
+async def rotate_webhook_secret(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+    """A new webhook secret for a key; until `grace` is over webhooks are signed with the former one as well.
+
+    Raises:
+        NotFound: no such key, or it is revoked.
+    """
+    now = clock()
+    async with sessions.write() as session:
+        row = _usable(await queries.lock(session, key_id), key_id)
+        row.webhook_secrets = _with_new_secret(row.webhook_secrets, now, grace=grace)
+        session.add(row)
+        return str(row.webhook_secrets[0]["secret"])
+
+
+async def revoke(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
+    """Refuse a key from now on; its batches go on, and their webhooks are still signed with its secret.
+
+    Raises:
+        NotFound: no such key, or it is revoked already.
+    """
+    async with sessions.write() as session:
+        row = _usable(await queries.lock(session, key_id), key_id)
+        if row.secret_hash is None:
+            raise NotFound(f"{key_id} stands for what is made without API keys: it cannot be revoked.")
+        row.revoked_at = clock()
+        session.add(row)
 
 
 async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
@@ -17,3 +107,39 @@ async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
     if key is None or not key.webhook_secrets:
         raise NotFound(f"There is no API key {key_id} with a webhook secret.")
     return str(key.webhook_secrets[0]["secret"])
+
+
+async def owner_by_link(
+    batch_id: str, name: Report, *, expires: int, signature: str, sessions: Sessions, clock: Clock
+) -> str:
+    """The key that owns a batch, for whoever has a signed link to one of its reports.
+
+    Raises:
+        Unauthorized: the link is too old, was changed, or its batch is gone.
+    """
+    async with sessions.read() as session:
+        batch = await batches.get(session, batch_id)
+        owner = await queries.owner_of(session, batch_id) if batch else None
+    now = clock()
+    secrets_now = valid_secrets(owner.webhook_secrets, now) if owner and owner.revoked_at is None else []
+    path = report_path(batch_id, name)
+    if batch is None or not opens(path, expires=expires, signature=signature, secrets=secrets_now, now=now):
+        raise Unauthorized("This link is no longer valid, or was changed. An API key opens the CSV at any time.")
+    return batch.api_key_id
+
+
+def _usable(row: ApiKey | None, key_id: str) -> ApiKey:
+    if row is None or row.revoked_at is not None:
+        raise NotFound(f"There is no API key {key_id}, or it is revoked; `imgsvc keys list` shows all.")
+    return row
+
+
+def _with_new_secret(
+    stored: list[dict[str, Any]], now: datetime, *, grace: timedelta = timedelta()
+) -> list[dict[str, Any]]:
+    """192 random bits, as Standard Webhooks recommends; those before it stay until their time is over."""
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+    until = (now + grace).isoformat()
+    valid = set(valid_secrets(stored, now))
+    former = [entry | {"until": entry["until"] or until} for entry in stored if entry["secret"] in valid]
+    return [{"secret": secret, "until": None}, *former]

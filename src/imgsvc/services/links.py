@@ -1,6 +1,12 @@
 """Absolute addresses of what the API serves; they stand in answers, reports and webhooks."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from imgsvc.domain.signed_links import LIFETIME, signed_query
+
+Report = Literal["output.csv", "failures.csv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +21,17 @@ class Links:
     def products(self, batch_id: str) -> str:
         return f"{self.batch(batch_id)}/products"
 
-    def output_csv(self, batch_id: str) -> str:
-        return f"{self.batch(batch_id)}/output.csv"
+    def report(self, batch_id: str, name: Report) -> str:
+        return f"{self.public_url}{report_path(batch_id, name)}"
+
+    def signed_report(self, batch_id: str, name: Report, *, secret: str, now: datetime) -> str:
+        """One that opens without an API key for a week."""
+        query = signed_query(report_path(batch_id, name), secret=secret, until=now + LIFETIME)
+        return f"{self.report(batch_id, name)}?{query}"
 
     def media(self, key: str) -> str:
         return f"{self.public_url}/media/{key}"
+
+
+def report_path(batch_id: str, name: Report) -> str:
+    return f"/v1/batches/{batch_id}/{name}"

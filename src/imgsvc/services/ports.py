@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imgsvc.domain.images import Compressed
+from imgsvc.domain.rates import Rate
 from imgsvc.domain.specs import Spec
 
 
@@ -65,6 +66,13 @@ class Endpoint(Protocol):
         Raises:
             FetchError: no answer came.
         """
+
+
+class Rates(Protocol):
+    """Who did how much of something lately."""
+
+    async def take(self, what: str, whose: str, *, per_minute: int) -> Rate | None:
+        """Count one more, if it is within the limit; None when it cannot be counted now, and is then allowed."""
 
 
 class Storage(Protocol):

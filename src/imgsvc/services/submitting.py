@@ -17,6 +17,7 @@ from imgsvc.domain.manifest import Manifest, ManifestLimits, read_manifest
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import idempotency
+from imgsvc.services.admission import KeyLimits, check_room
 from imgsvc.services.clock import Clock
 from imgsvc.services.finishing import Aftercare, Ended, finish, tell
 from imgsvc.services.ports import JobQueue
@@ -44,6 +45,7 @@ async def submit(
     aftercare: Aftercare,
     clock: Clock,
     limits: ManifestLimits,
+    room: KeyLimits | None = None,
 ) -> Submitted:
     """Store the batch with its products and assets in one transaction, then wake its lanes.
 
@@ -52,6 +54,7 @@ async def submit(
 
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.
+        TooMany: the key has more open than `room` has for it.
         IdempotencyKeyReused: nothing is stored.
         DatabaseUnavailable: nothing is stored, unless it went away between the commit and its answer. Repeating the
             upload with its idempotency key is right in either case.
@@ -66,6 +69,8 @@ async def submit(
         batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
         batch.expires_at = aftercare.expiry(now)
         async with sessions.write() as session:
+            if room:  # others may have come in while this one was on its way
+                await check_room(session, api_key_id, limits=room)
             repeated = name is not None and not await idempotency.take(session, name, batch.id, now)
             ended = None if repeated else await _store(session, batch, manifest, aftercare=aftercare, now=now)
             stored = await queries.get(session, batch.id) or batch

@@ -1,9 +1,9 @@
 """The figures of a batch as every reader sees them: status answers, webhooks, the command line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from imgsvc.db.tables import Batch
-from imgsvc.services.links import Links
 
 
 def counts(batch: Batch) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def transfer(batch: Batch) -> dict[str, Any]:
     return {"input": batch.input_bytes, "output": batch.output_bytes, "saved_ratio": saved}
 
 
-def event_data(batch: Batch, links: Links) -> dict[str, Any]:
-    """What a webhook tells of a finished batch; well under 20 kB."""
+def event_data(batch: Batch, reports: Mapping[str, str]) -> dict[str, Any]:
+    """What a webhook tells of a finished batch, with links to its `reports`; well under 20 kB."""
     return {
         "id": batch.id,
         "status": str(batch.status),
         "counts": counts(batch),
         "bytes": transfer(batch),
         "errors_by_code": batch.errors,
-        "output_csv_url": links.output_csv(batch.id),
+        **reports,
         "metadata": batch.extra,
     }

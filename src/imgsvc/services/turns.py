@@ -5,12 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from imgsvc.domain.addresses import literal
 from imgsvc.errors import EndpointBusy
 
 
 def host_of(url: str) -> str:
-    """The server that a URL leads to, with its port."""
-    return urlsplit(url).netloc.lower()
+    """The server that a URL leads to, with its port, however both are spelt."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    port = parts.port or {"https": 443}.get(parts.scheme.lower(), 80)
+    return f"{literal(host) or host}:{port}"
 
 
 class HostTurns:

@@ -1,33 +1,32 @@
-"""Batches: upload a CSV, follow it, read its products."""
+"""Batches: upload a CSV, follow it."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from imgsvc.api.dependencies import BatchId, Caller, Open, Watch
+from imgsvc.api.dependencies import BatchId, Caller, Open, Room, Watch
 from imgsvc.api.etags import is_known
-from imgsvc.api.examples import ACCEPTED, BATCH, PRODUCTS, example
-from imgsvc.api.product_schemas import ProductPage, product_out
-from imgsvc.api.refusals import documented, refused_parameter, refused_upload
+from imgsvc.api.examples import ACCEPTED, BATCH, example
+from imgsvc.api.refusals import RATE_HEADERS, documented, refused_parameter, refused_upload
 from imgsvc.api.schemas import BatchOut, batch_out
 from imgsvc.api.upload_form import UPLOAD_OPENAPI
 from imgsvc.api.uploads import read_upload
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
-from imgsvc.services import batches, submitting
+from imgsvc.services import admission, batches, submitting
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
 POLL_AFTER = 2
 """Seconds after which a running batch is worth another look."""
-_MAX_POSITION = 2**31 - 1
 _LOCATION = {
     "Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "`true` when the same upload had made this batch before, else absent.",
         "schema": {"type": "string", "enum": ["true"]},
     },
+    **RATE_HEADERS,
 }
 _FRESHNESS = {
     "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
@@ -44,14 +43,19 @@ _FRESHNESS = {
     summary="Upload a CSV",
     operation_id="create_batch",
     response_description="The batch is stored and its images are being fetched",
-    responses={202: {"headers": _LOCATION, **example(ACCEPTED)}, **documented(400, 413, 415, 503), **refused_upload()},
+    responses={
+        202: {"headers": _LOCATION, **example(ACCEPTED)},
+        **documented(400, 413, 415, 429, 503),
+        **refused_upload(),
+    },
     openapi_extra=UPLOAD_OPENAPI,
 )
 async def create_batch(
+    caller: Caller,
     request: Request,
     response: Response,
-    caller: Caller,
     resources: Open,
+    room: Room,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -75,17 +79,24 @@ async def create_batch(
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
     spellings of the headers are understood; other columns are kept and returned.
     """
-    networks = resources.settings.allowed_networks
-    upload = await read_upload(request, idempotency_key=idempotency_key, allowed_networks=networks)
-    accepted = await submitting.submit(
-        upload,
-        api_key_id=caller,
-        sessions=resources.sessions,
-        queue=resources.queue,
-        aftercare=resources.aftercare,
-        clock=resources.clock,
-        limits=manifest_limits(resources.settings),
+    rate = await admission.admit(
+        caller, limits=resources.key_limits, rates=resources.rates, sessions=resources.sessions
     )
+    response.headers.update(rate.headers if rate else {})
+    networks = resources.settings.allowed_networks
+    async with read_upload(
+        request, room=room, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
+    ) as upload:
+        accepted = await submitting.submit(
+            upload,
+            api_key_id=caller,
+            sessions=resources.sessions,
+            queue=resources.queue,
+            aftercare=resources.aftercare,
+            clock=resources.clock,
+            limits=manifest_limits(resources.settings),
+            room=resources.key_limits,
+        )
     response.headers["Location"] = f"/v1/batches/{accepted.batch.id}"
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -106,9 +117,9 @@ async def create_batch(
     response_model=BatchOut,
 )
 async def get_batch(
+    caller: Caller,
     batch_id: BatchId,
     response: Response,
-    caller: Caller,
     resources: Open,
     watcher: Watch,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the end, or for a change.")] = 0,
@@ -131,35 +142,6 @@ async def get_batch(
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return batch_out(batch, delivery, resources.links)
-
-
-@router.get(
-    "/{batch_id}/products",
-    summary="List the products of a batch",
-    operation_id="list_products",
-    response_description="One page of the products",
-    responses={
-        200: example(PRODUCTS),
-        **documented(404, 503),
-        **refused_parameter("limit", "5000", "less_than_equal", "Input should be less than or equal to 1000"),
-    },
-)
-async def list_products(
-    batch_id: BatchId,
-    caller: Caller,
-    resources: Open,
-    limit: Annotated[int, Query(ge=1, le=1_000, description="Products in one page.")] = 100,
-    after: Annotated[int, Query(ge=-1, le=_MAX_POSITION, description="`next` of the page before.")] = -1,
-) -> ProductPage:
-    """The products in the order of the CSV, each with what became of its images."""
-    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
-    views = await batches.products(batch.id, after=after, limit=limit + 1, sessions=resources.sessions)
-    page, has_more = views[:limit], len(views) > limit
-    return ProductPage(
-        data=[product_out(view, resources.links) for view in page],
-        has_more=has_more,
-        next=page[-1].product.position if has_more else None,
-    )
 
 
 def etag(batch: Batch, delivery: Delivery | None) -> str:

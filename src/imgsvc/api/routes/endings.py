@@ -11,6 +11,7 @@ from imgsvc.api.refusals import documented, refused_parameter, refused_state
 from imgsvc.api.schemas import BatchOut, batch_out
 from imgsvc.bootstrap import Resources
 from imgsvc.services import batches, cancelling, retrying, tidying
+from imgsvc.services.admission import check_room
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -43,7 +44,7 @@ class RetryWish(BaseModel):
         **refused_state("batch-finished", "The batch has ended", "has ended: it is completed."),
     },
 )
-async def cancel_batch(batch_id: BatchId, caller: Caller, resources: Open) -> BatchOut:
+async def cancel_batch(caller: Caller, batch_id: BatchId, resources: Open) -> BatchOut:
     """Give up what has not ended yet. Images that are done stay, and stand in the CSV; a webhook tells of the end."""
     await cancelling.cancel(
         batch_id,
@@ -64,19 +65,21 @@ async def cancel_batch(batch_id: BatchId, caller: Caller, resources: Open) -> Ba
     response_description="The batch in its new round",
     responses={
         202: example(RETRIED),
-        **documented(400, 404, 503),
+        **documented(400, 404, 413, 429, 503),
         **refused_state("nothing-to-retry", "There is nothing to retry", "is completed: no image can be retried."),
         **refused_parameter("codes", "http_404", "list_type", "Input should be a valid list"),
     },
 )
 async def retry_batch(
-    batch_id: BatchId, caller: Caller, resources: Open, wish: Annotated[RetryWish | None, Body()] = None
+    caller: Caller, batch_id: BatchId, resources: Open, wish: Annotated[RetryWish | None, Body()] = None
 ) -> BatchOut:
     """Fetch the images that failed once more: all of them, or those that failed with one of `codes`.
 
     The batch runs again, and a webhook tells of this end too. Addresses that are none (`invalid_url`) are left out,
     and a batch that was cancelled stays so.
     """
+    async with resources.sessions.read() as session:
+        await check_room(session, caller, limits=resources.key_limits)
     await retrying.retry(
         batch_id,
         codes=wish.codes if wish else (),
@@ -101,7 +104,7 @@ async def retry_batch(
         **refused_state("batch-not-finished", "The batch is not finished", "is still processing; cancel it first."),
     },
 )
-async def delete_batch(batch_id: BatchId, caller: Caller, resources: Open) -> None:
+async def delete_batch(caller: Caller, batch_id: BatchId, resources: Open) -> None:
     """Remove a batch that has ended, with its images and its webhook's log; a webhook that still waits is not sent.
 
     From this moment every link to it is a 404.

@@ -12,10 +12,15 @@ from imgsvc.api.refusals import refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db import migrations
 from imgsvc.errors import ImgsvcError, QueueUnavailable
+from imgsvc.logs import get_logger
 
 router = APIRouter(tags=["Operations"])
 
+log = get_logger(__name__)
+
 _PATIENCE = 3.0
+AWAY = "away; the log says why"
+"""Anybody may ask, and what a library says has addresses and paths in it."""
 
 
 class Health(BaseModel):
@@ -74,15 +79,19 @@ async def _queue(resources: Resources) -> tuple[str, int]:
     try:
         return "ok", await resources.queue.live_workers()
     except QueueUnavailable as error:
-        return str(error), 0
+        log.warning("queue_away", error=str(error))
+        return AWAY, 0
 
 
 async def _state(check: Awaitable[None]) -> str:
     try:
         async with asyncio.timeout(_PATIENCE):
             await check
-    except ImgsvcError as error:
+    except migrations.SchemaBehind as error:
         return str(error)
+    except ImgsvcError as error:
+        log.warning("part_away", error=str(error))
+        return AWAY
     except TimeoutError:
         return f"No answer within {_PATIENCE:g} s."
     return "ok"

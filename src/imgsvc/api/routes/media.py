@@ -52,7 +52,12 @@ async def get_media(
     if place is None:
         raise NotFound("There is no such image.")
     if isinstance(place, Path):
-        headers = {"Cache-Control": IMMUTABLE, "X-Content-Type-Options": "nosniff", "ETag": f'"{place.name}"'}
+        headers = {
+            "Cache-Control": IMMUTABLE,
+            "ETag": f'"{place.name}"',
+            "Content-Disposition": f'inline; filename="{place.name}"',
+            "Cross-Origin-Resource-Policy": "cross-origin",  # shops show them on their own pages
+        }
         if is_known(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         return FileResponse(place, media_type=f"image/{rendition['format']}", headers=headers)

@@ -11,8 +11,9 @@ from imgsvc.api.examples import DELIVERIES, DELIVERY, TESTED, example
 from imgsvc.api.problems import from_pydantic
 from imgsvc.api.refusals import documented, refused_parameter
 from imgsvc.api.uploads import WebhookUrl
-from imgsvc.errors import InvalidUpload
+from imgsvc.errors import EndpointBusy, InvalidUpload, TooMany
 from imgsvc.services import deliveries
+from imgsvc.services.admission import LOOK_AGAIN, admit_post
 
 router = APIRouter(prefix="/v1", tags=["Webhooks"])
 
@@ -36,7 +37,7 @@ class _CheckedWish(BaseModel):
     response_description="The announcements of the batch's ends, with every attempt",
     responses={200: example(DELIVERIES), **documented(404, 503)},
 )
-async def list_deliveries(batch_id: BatchId, caller: Caller, resources: Open) -> DeliveryList:
+async def list_deliveries(caller: Caller, batch_id: BatchId, resources: Open) -> DeliveryList:
     """Each end of the batch is announced once: to its `webhook_url`, again and again until that answers with a 2xx.
 
     There is one announcement for each round: the upload is the first, every retry begins another.
@@ -51,13 +52,14 @@ async def list_deliveries(batch_id: BatchId, caller: Caller, resources: Open) ->
     summary="Post an announcement again",
     operation_id="redeliver_event",
     response_description="It is being posted",
-    responses={202: example(DELIVERY), **documented(404, 503)},
+    responses={202: example(DELIVERY), **documented(404, 429, 503)},
 )
-async def redeliver(delivery_id: DeliveryId, caller: Caller, resources: Open) -> DeliveryOut:
+async def redeliver(caller: Caller, delivery_id: DeliveryId, resources: Open) -> DeliveryOut:
     """Post it at once, whatever became of it, under the same `webhook-id`; a receiver that has it already drops it.
 
     If that fails, the schedule begins anew.
     """
+    await admit_post(caller, rates=resources.rates)
     logged = await deliveries.redeliver(
         delivery_id,
         api_key_id=caller,
@@ -75,7 +77,7 @@ async def redeliver(delivery_id: DeliveryId, caller: Caller, resources: Open) ->
     response_description="What came back",
     responses={
         200: example(TESTED),
-        **documented(400, 503),
+        **documented(400, 413, 429, 503),
         **refused_parameter("url", "http://10.0.0.1/", "blocked_address", "The address points into a private network."),
     },
 )
@@ -87,11 +89,15 @@ async def try_webhook(caller: Caller, resources: Open, wish: Annotated[TrialWish
     except ValidationError as error:
         problems = from_pydantic(error.errors(include_url=False, include_context=False))
         raise InvalidUpload(problems[0].detail, tuple(problems)) from error
-    event, attempted = await deliveries.try_out(
-        checked.url,
-        api_key_id=caller,
-        sessions=resources.sessions,
-        posting=resources.posting,
-        clock=resources.clock,
-    )
+    await admit_post(caller, rates=resources.rates)
+    try:
+        event, attempted = await deliveries.try_out(
+            checked.url,
+            api_key_id=caller,
+            sessions=resources.sessions,
+            posting=resources.posting,
+            clock=resources.clock,
+        )
+    except EndpointBusy as busy:
+        raise TooMany(f"{busy}; try again in a moment.", retry_after=LOOK_AGAIN, headers={}) from busy
     return trial_out(event.id, attempted)

@@ -1,6 +1,6 @@
 """Statements on batches and their products."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -73,6 +73,18 @@ async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = 
     return (await session.exec(statement, execution_options={"populate_existing": True})).one_or_none()
 
 
+async def page(
+    session: AsyncSession, api_key_id: str, *, statuses: Collection[str], before: str | None, limit: int
+) -> Sequence[Batch]:
+    """Batches of a key, the newest first, which began before the one with the id `before`; ids sort by their time."""
+    statement = select(Batch).where(Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None))
+    if statuses:
+        statement = statement.where(col(Batch.status).in_(statuses))
+    if before is not None:
+        statement = statement.where(col(Batch.id) < before)
+    return (await session.exec(statement.order_by(col(Batch.id).desc()).limit(limit))).all()
+
+
 async def lock(session: AsyncSession, batch_id: str, *, api_key_id: str | None = None) -> Counters | None:
     """Lock the batch's row (on SQLite the transaction already has the only write lock) and read its counters.
 
@@ -113,6 +125,16 @@ async def move(session: AsyncSession, batch_id: str, target: BatchStatus, **valu
         .values(status=target, version=Batch.version + 1, **values)
     )
     return bool(result.rowcount)
+
+
+async def open_work(session: AsyncSession, api_key_id: str) -> tuple[int, int]:
+    """How many batches of a key have not ended, and how many of their assets."""
+    ended = col(Batch.succeeded) + col(Batch.failed) + col(Batch.cancelled)
+    statement = select(sa.func.count(), sa.func.coalesce(sa.func.sum(col(Batch.asset_count) - ended), 0)).where(
+        literal_column(OPEN_BATCHES), Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None)
+    )
+    batches, images = (await session.exec(statement)).one()
+    return batches, int(images)
 
 
 async def versions(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, tuple[int, str]]:

@@ -1,16 +1,18 @@
 """Statements on webhook deliveries and their attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import literal_column, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.tables import OPEN_DELIVERIES, ApiKey, Batch, Delivery, DeliveryAttempt
+from imgsvc.db.tables import OPEN_DELIVERIES, Batch, Delivery, DeliveryAttempt
 from imgsvc.domain.status import DELIVERY_MOVES, DeliveryStatus
+
+SHOWN_ATTEMPTS = 50
 
 
 class Logged(NamedTuple):
@@ -46,6 +48,13 @@ async def of_round(session: AsyncSession, batch_id: str, *, round_number: int) -
     """The delivery that announces the end of this round of the batch, once it has ended."""
     statement = select(Delivery).where(Delivery.batch_id == batch_id, Delivery.round == round_number)
     return (await session.exec(statement)).one_or_none()
+
+
+async def of_batches(session: AsyncSession, batches: Collection[Batch]) -> dict[str, Delivery]:
+    """The deliveries that announced the ends of the batches' present rounds, by batch id."""
+    rounds = {batch.id: batch.round for batch in batches}
+    found = await session.exec(select(Delivery).where(col(Delivery.batch_id).in_(rounds)))
+    return {delivery.batch_id: delivery for delivery in found if delivery.round == rounds[delivery.batch_id]}
 
 
 async def lease(session: AsyncSession, delivery_id: str, *, now: datetime, until: datetime) -> bool:
@@ -102,12 +111,7 @@ async def redeliver(session: AsyncSession, delivery_id: str, now: datetime) -> b
 
 
 async def attempts(session: AsyncSession, delivery_id: str) -> Sequence[DeliveryAttempt]:
-    """The log of a delivery, in order."""
+    """The newest attempts at a delivery, in order."""
     statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
-    return (await session.exec(statement.order_by(col(DeliveryAttempt.number)))).all()
-
-
-async def signing_secrets(session: AsyncSession, batch_id: str) -> list[dict[str, Any]]:
-    """The webhook secrets of the API key that owns the batch, the newest first."""
-    statement = select(ApiKey.webhook_secrets).join(Batch, col(Batch.api_key_id) == ApiKey.id)
-    return list((await session.exec(statement.where(Batch.id == batch_id))).one())
+    newest = await session.exec(statement.order_by(col(DeliveryAttempt.number).desc()).limit(SHOWN_ATTEMPTS))
+    return newest.all()[::-1]

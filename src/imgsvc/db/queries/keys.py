@@ -1,12 +1,32 @@
 """Statements on API keys."""
 
+from collections.abc import Sequence
+
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.tables import ApiKey
+from imgsvc.db.tables import ApiKey, Batch
 
 LOCAL_KEY = "key_local"
-"""Owns what is made without keys; the first migration inserts it, without a webhook secret."""
+"""Owns what is made without keys; the first migration inserts it, with a webhook secret and no secret of its own."""
 
 
 async def get(session: AsyncSession, key_id: str) -> ApiKey | None:
     return await session.get(ApiKey, key_id)
+
+
+async def lock(session: AsyncSession, key_id: str) -> ApiKey | None:
+    """For a change that depends on what the row says."""
+    return (await session.exec(select(ApiKey).where(ApiKey.id == key_id).with_for_update())).one_or_none()
+
+
+async def owner_of(session: AsyncSession, batch_id: str) -> ApiKey:
+    """The key that a batch belongs to."""
+    statement = select(ApiKey).join(Batch, col(Batch.api_key_id) == ApiKey.id).where(Batch.id == batch_id)
+    return (await session.exec(statement)).one()
+
+
+async def made(session: AsyncSession) -> Sequence[ApiKey]:
+    """Every key but the local one, revoked ones too, the oldest first."""
+    statement = select(ApiKey).where(col(ApiKey.secret_hash).is_not(None)).order_by(col(ApiKey.id))
+    return (await session.exec(statement)).all()

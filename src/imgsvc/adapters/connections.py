@@ -1,0 +1,87 @@
+"""aiohttp's connections, kept from giving one fetch the answer of another and from endless bytes beside a body."""
+
+import asyncio
+import select
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+
+MOST_BESIDE = 2**18
+"""Bytes of an answer that are no body (status lines, headers, sizes of chunks), and a quarter of its body more."""
+MOST_IDLE = 128
+"""Connections that are kept: a catalogue of many servers would leave one for each, until no file can be opened."""
+
+
+class TooMuchBeside(aiohttp.ClientPayloadError):
+    """An answer that consists of something else than its body."""
+
+
+class BoundedAnswer(ResponseHandler):
+    """Ends an answer whose chunk extensions, tiny chunks or interim responses would keep the parser busy for long.
+
+    And whatever comes while nobody asks: aiohttp would parse it, and keep it for the next fetch.
+    """
+
+    idle = False
+    _received = 0
+
+    def set_response_params(self, **params: Any) -> None:
+        """Called before each request."""
+        self._received, self.idle = 0, False
+        super().set_response_params(**params)
+
+    def close(self) -> None:
+        """At once: with TLS asyncio would wait half a minute for a goodbye."""
+        self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.idle and data:  # aiohttp calls it without any, to go on with what it holds
+            self.abort()
+            return
+        self._received += len(data)
+        super().data_received(data)
+        payload = self._payload
+        body = payload.total_bytes if payload is not None else 0
+        if self.transport is not None and self._received > body + body // 4 + MOST_BESIDE:
+            self.transport.pause_reading()  # whoever waits for the answer closes the connection
+            error = TooMuchBeside()
+            self.set_exception(error)
+            if payload is not None:
+                payload.set_exception(error)
+
+
+class FreshConnector(aiohttp.TCPConnector):
+    """Keeps few connections, and none on which something came while nobody asked.
+
+    aiohttp (3.14) would use it again, and each fetch on it would get the answer to the one before.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(BoundedAnswer, loop=self._loop)  # type: ignore[assignment]  # a kind of its own
+
+    async def _get(self, *arguments: Any) -> Connection | None:
+        while (connection := await super()._get(*arguments)) is not None:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close and not _has_news(protocol.transport):
+                return connection
+            connection.close()
+        return None
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        kept = sum(map(len, self._conns.values()))
+        super()._release(key, protocol, should_close=should_close or kept >= MOST_IDLE)
+        if isinstance(protocol, BoundedAnswer):
+            protocol.idle = True
+
+
+def _has_news(transport: asyncio.Transport | None) -> bool:
+    """Whether the kernel has something that the event loop has not seen yet: bytes, or the end."""
+    if transport is None:
+        return True
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,44 @@
+"""How often somebody may do something, counted in Redis, so that all API processes count together."""
+
+import asyncio
+from time import time
+
+from arq.connections import ArqRedis
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.exceptions import RedisError
+
+from imgsvc.domain.rates import Rate
+from imgsvc.logs import get_logger
+
+log = get_logger(__name__)
+
+PREFIX = "imgsvc:rates"
+PATIENCE = 0.5
+"""Seconds; a limit that is not counted for a while does less harm than uploads that wait for it."""
+
+
+class RedisRates:
+    """The port `Rates`; it shares the connections of the queue."""
+
+    def __init__(self, redis: ArqRedis) -> None:
+        storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            key_prefix=PREFIX,
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, and left out of its type
+        )
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+
+    async def take(self, what: str, whose: str, *, per_minute: int) -> Rate | None:
+        item = RateLimitItemPerMinute(per_minute)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                granted = await self._limiter.hit(item, what, whose)
+                stats = await self._limiter.get_window_stats(item, what, whose)
+        except (RedisError, OSError) as exc:  # TimeoutError is one
+            log.warning("rate_not_counted", what=what, error=str(exc) or type(exc).__name__)
+            return None
+        seconds = max(0.0, stats.reset_time - time())
+        return Rate(what, granted=granted, most=per_minute, remaining=stats.remaining, reset=seconds)

@@ -1,0 +1,89 @@
+"""Lists, a page at a time: your batches, the products of one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from imgsvc.api.dependencies import BatchId, Caller, Open
+from imgsvc.api.examples import BATCH_LIST, PRODUCTS, example
+from imgsvc.api.product_schemas import ProductPage, product_out
+from imgsvc.api.refusals import documented, refused_parameter
+from imgsvc.api.schemas import BatchPage, batch_out
+from imgsvc.domain.status import AssetStatus, BatchStatus
+from imgsvc.services import batches
+
+router = APIRouter(prefix="/v1/batches", tags=["Batches"])
+
+_MAX_POSITION = 2**31 - 1
+
+
+@router.get(
+    "",
+    summary="List your batches",
+    operation_id="list_batches",
+    response_description="One page of the batches, the newest first",
+    responses={
+        200: example(BATCH_LIST),
+        **documented(503),
+        **refused_parameter("limit", "500", "less_than_equal", "Input should be less than or equal to 100"),
+    },
+)
+async def list_batches(
+    caller: Caller,
+    resources: Open,
+    status: Annotated[
+        list[BatchStatus] | None, Query(description="Only these; may be given several times.", max_length=8)
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Batches in one page.")] = 20,
+    after: Annotated[str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the page before.")] = None,
+) -> BatchPage:
+    """The batches of your API key, the newest first; those that were deleted are gone."""
+    rows = await batches.listed(
+        caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions
+    )
+    data = [batch_out(batch, delivery, resources.links) for batch, delivery in rows[:limit]]
+    has_more = len(rows) > limit
+    return BatchPage(data=data, has_more=has_more, next=data[-1].id if has_more else None)
+
+
+@router.get(
+    "/{batch_id}/products",
+    summary="List the products of a batch",
+    operation_id="list_products",
+    response_description="One page of the products",
+    responses={
+        200: example(PRODUCTS),
+        **documented(404, 503),
+        **refused_parameter("limit", "5000", "less_than_equal", "Input should be less than or equal to 1000"),
+    },
+)
+async def list_products(
+    caller: Caller,
+    batch_id: BatchId,
+    resources: Open,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="Products in one page.")] = 100,
+    after: Annotated[int, Query(ge=-1, le=_MAX_POSITION, description="`next` of the page before.")] = -1,
+    status: Annotated[
+        list[AssetStatus] | None,
+        Query(description="Only products with an image in one of these; may be given several times.", max_length=8),
+    ] = None,
+) -> ProductPage:
+    """The products in the order of the CSV, each with what became of its images.
+
+    A page may have fewer than `limit` although more follow, where products have many images; with `status` even none:
+    go on with `next`.
+    """
+    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    if status:
+        some, go_on = await batches.products_with(
+            batch.id, status, after=after, limit=limit, sessions=resources.sessions
+        )
+        data = [product_out(view, resources.links) for view in some]
+        return ProductPage(data=data, has_more=go_on is not None, next=go_on)
+    page = await batches.products(batch.id, after=after, limit=limit, sessions=resources.sessions)
+    has_more = bool(page) and page[-1].product.position < batch.product_count - 1
+    return ProductPage(
+        data=[product_out(view, resources.links) for view in page],
+        has_more=has_more,
+        next=page[-1].product.position if has_more else None,
+    )

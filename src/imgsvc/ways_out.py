@@ -1,0 +1,67 @@
+"""The way to the outside as the settings want it: limits, addresses, authorities, proxy."""
+
+import re
+import ssl
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+
+from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
+from imgsvc.config import Settings
+from imgsvc.errors import CannotStart
+
+DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "postgresql+asyncpg": 5432}
+
+
+def open_outbound(settings: Settings) -> Outbound:
+    """Call it inside the running event loop. Raises CannotStart when there are no certificates in `ca_file`."""
+    return Outbound(
+        limits=fetch_limits(settings),
+        ways=ways_out(settings),
+        user_agent=settings.user_agent,
+        tls=authorities(settings.ca_file),
+    )
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        connect_timeout=settings.connect_timeout,
+        dns_timeout=settings.dns_timeout,
+        read_timeout=settings.read_timeout,
+        total_timeout=settings.total_timeout,
+        max_body_bytes=settings.max_image_bytes,
+        max_redirects=settings.max_redirects,
+        webhook_timeout=settings.webhook_timeout,
+    )
+
+
+def ways_out(settings: Settings) -> Ways:
+    """What is ours is closed to the URLs of others, on this machine, even where loopback is opened for origins."""
+    ports = [port for url in (settings.redis_url, settings.database) for port in _ports_in(url)]
+    return Ways(
+        allowed_networks=settings.allowed_networks,
+        own_ports=(settings.port, *ports),
+        proxy=settings.proxy or None,
+        downgrade=settings.follow_to_http,
+    )
+
+
+def _ports_in(url: str) -> list[int]:
+    """Also those that stand in the query: `?host=db:5433`, `?host=db&port=5433`."""
+    parts = urlsplit(url)
+    asked = [text for name, text in parse_qsl(parts.query) if name in {"host", "port"}]
+    written = [int(digits) for digits in re.findall(r"(?:^|[:,])([0-9]{1,5})(?=,|$)", ",".join(asked))]
+    port = parts.port or (None if written else DEFAULT_PORTS.get(parts.scheme))
+    return written + ([port] if port else [])
+
+
+def authorities(ca_file: Path | None) -> ssl.SSLContext:
+    """Whose certificates are trusted: those of httpx, and those in `ca_file`."""
+    tls = httpx.create_ssl_context(trust_env=False)
+    if ca_file:
+        try:
+            tls.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as exc:
+            raise CannotStart(f"IMGSVC_CA_FILE: {ca_file} cannot be read as certificates in PEM form ({exc}).") from exc
+    return tls

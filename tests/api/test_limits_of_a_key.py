@@ -1,0 +1,71 @@
+"""What one API key may have at one time, so that the others have their share."""
+
+import re
+
+import httpx
+import pytest
+
+from api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
+from imgsvc.bootstrap import Resources
+from imgsvc.config import Settings
+from imgsvc.services import keys
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
+async def post(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
+    return await client.post("/v1/batches", content=ONE_ROW, headers=CSV | headers)
+
+
+async def test_an_upload_says_how_many_are_left(client: httpx.AsyncClient) -> None:
+    for left in (299, 298):
+        answer = await post(client)
+        assert answer.headers["ratelimit-policy"] == '"uploads";q=300;w=60'
+        assert re.fullmatch(rf'"uploads";r={left};t=\d+', answer.headers["ratelimit"])
+
+
+async def test_more_uploads_in_a_minute_have_to_wait(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"uploads_per_minute": 2})) as (_, client):
+        statuses = [(await post(client)).status_code for _ in range(3)]
+        refused = await post(client)
+    assert statuses == [202, 202, 429]
+    assert "IMGSVC_UPLOADS_PER_MINUTE" in problem(refused, 429, "too-many")["detail"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit"].startswith('"uploads";r=0;t=')
+
+
+async def test_processes_count_together_and_keys_apart(settings: Settings, resources: Resources) -> None:
+    tokens = [(await keys.create(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
+    one, other = ({"Authorization": f"Bearer {token}"} for token in tokens)
+    limited = settings.model_copy(update={"uploads_per_minute": 1})
+    async with serving(limited) as (_, first), serving(limited) as (_, second):
+        assert [(await post(client, **one)).status_code for client in (first, second)] == [202, 429]
+        assert (await post(second, **other)).status_code == 202
+
+
+async def test_without_redis_nobody_has_to_wait(settings: Settings) -> None:
+    away = settings.model_copy(update={"uploads_per_minute": 1, "redis_url": "redis://127.0.0.1:9/0"})
+    async with serving(away) as (_, client):
+        answers = [await post(client) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert not any("ratelimit" in answer.headers for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("limit", "setting"),
+    [({"max_open_batches": 2}, "IMGSVC_MAX_OPEN_BATCHES"), ({"max_open_images": 3}, "IMGSVC_MAX_OPEN_IMAGES")],
+)
+async def test_who_has_too_much_open_has_to_wait_for_it(
+    settings: Settings, limit: dict[str, int], setting: str
+) -> None:
+    rows = catalogue(("1", "Shoe", "https://s.example/a.jpg, https://s.example/b.jpg"))
+    async with serving(settings.model_copy(update=limit)) as (_, client):
+        first, _ = [await upload(client, rows) for _ in range(2)]
+        refused = await post(client)
+        assert setting in problem(refused, 429, "too-many")["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+        await client.post(f"/v1/batches/{first['id']}/cancel")
+        assert (await post(client)).status_code == 202

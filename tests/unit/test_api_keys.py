@@ -1,0 +1,85 @@
+"""How API keys and signed links look, and when they count."""
+
+from datetime import timedelta
+
+import pytest
+
+from imgsvc.domain.api_keys import KeyHashes, fits, hashed, key_of, new_token
+from imgsvc.domain.ids import new_id
+from imgsvc.domain.signed_links import opens, signed_query
+from imgsvc.services.clock import utc_now
+
+NOW = utc_now()
+KEY = "key_01m81syxdvn0cchm7jgbq1vyb2"
+TOKEN, OTHER = (f"isk_{KEY[4:]}_{digit * 64}" for digit in "ab")
+
+
+def test_a_token_names_its_key_and_no_two_are_alike() -> None:
+    key_id = new_id("key", NOW)
+    one, other = new_token(key_id), new_token(key_id)
+    assert key_of(one) == key_of(other) == key_id
+    assert one != other
+    assert one.startswith("isk_")
+    assert len(one) == len(TOKEN)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "isk_", TOKEN[:-1], TOKEN + "0", TOKEN.upper(), f" {TOKEN}", f"{TOKEN}\n", "é" * 95]
+)
+def test_what_has_not_the_shape_of_a_token_names_no_key(text: str) -> None:
+    assert key_of(text) is None
+
+
+def test_what_is_kept_of_a_token_does_not_have_it() -> None:
+    assert TOKEN.rpartition("_")[2] not in hashed(TOKEN)
+    assert len(hashed(TOKEN)) == 64
+
+
+def test_only_the_token_fits() -> None:
+    assert fits(TOKEN, KeyHashes(hashed(TOKEN)), NOW)
+    assert not fits(OTHER, KeyHashes(hashed(TOKEN)), NOW)
+    assert not fits("", KeyHashes(hashed(TOKEN)), NOW)
+
+
+def test_a_former_token_fits_until_its_time_is_over() -> None:
+    hashes = KeyHashes(hashed(TOKEN), hashed(OTHER), NOW)
+    assert fits(OTHER, hashes, NOW - timedelta(seconds=1))
+    assert not fits(OTHER, hashes, NOW)
+    assert fits(TOKEN, hashes, NOW)
+
+
+# -- signed links -----------------------------------------------------------------------------------------------------
+
+PATH = "/v1/batches/bat_1/output.csv"
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+NEWER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def parts(query: str) -> tuple[int, str]:
+    expires, signature = (part.partition("=")[2] for part in query.split("&"))
+    return int(expires), signature
+
+
+EXPIRES, SIGNATURE = parts(signed_query(PATH, secret=SECRET, until=NOW + timedelta(days=7)))
+
+
+@pytest.mark.parametrize(
+    ("path", "expires", "signature", "secrets", "days", "is_open"),
+    [
+        pytest.param(PATH, EXPIRES, SIGNATURE, [SECRET], 0, True, id="as signed"),
+        pytest.param(PATH, EXPIRES, SIGNATURE, [NEWER, SECRET], 6.9, True, id="after a rotation"),
+        pytest.param(PATH, EXPIRES, SIGNATURE, [SECRET], 7.1, False, id="too late"),
+        pytest.param(PATH, EXPIRES + 60, SIGNATURE, [SECRET], 0, False, id="prolonged"),
+        pytest.param(PATH.replace("bat_1", "bat_2"), EXPIRES, SIGNATURE, [SECRET], 0, False, id="for another batch"),
+        pytest.param(PATH, EXPIRES, SIGNATURE[:-1], [SECRET], 0, False, id="cut"),
+        pytest.param(PATH, EXPIRES, "", [SECRET], 0, False, id="none"),
+        pytest.param(PATH, EXPIRES, "é", [SECRET], 0, False, id="no ASCII"),
+        pytest.param(PATH, EXPIRES, SIGNATURE, [NEWER], 0, False, id="with another secret"),
+        pytest.param(PATH, EXPIRES, SIGNATURE, [], 0, False, id="with no secret"),
+    ],
+)
+def test_a_link_opens_what_it_was_signed_for(
+    path: str, expires: int, signature: str, secrets: list[str], days: float, is_open: bool
+) -> None:
+    at = NOW + timedelta(days=days)
+    assert opens(path, expires=expires, signature=signature, secrets=secrets, now=at) is is_open

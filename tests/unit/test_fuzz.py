@@ -1,0 +1,19 @@
+"""A few of the fuzzer's inputs, always the same ones; benchmarks/fuzz.py goes on for as long as it is told to."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pictures import CORPORA
+
+FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
+
+
+@pytest.mark.parametrize(("surface", "inputs"), [("manifest", 150), ("addresses", 3_000), ("pictures", 150)])
+def test_nothing_comes_up_that_is_not_declared(surface: str, inputs: int) -> None:
+    command = (sys.executable, FUZZ, surface, "--inputs", str(inputs), "--processes", "1", "--corpora", CORPORA)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{surface}, seed 1: {inputs:,} inputs" in done.stdout
