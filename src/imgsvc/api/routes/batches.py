@@ -1,5 +1,6 @@
 """Batches: upload a CSV, follow it."""
 
+from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,11 +16,13 @@ from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.services import admission, batches, submitting
+from imgsvc.services.summaries import time_left
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
 POLL_AFTER = 2
-"""Seconds after which a running batch is worth another look."""
+"""Seconds after which a batch that has just begun is worth another look."""
+LONGEST_POLL = 30
 _LOCATION = {
     "Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
@@ -31,7 +34,7 @@ _LOCATION = {
 _FRESHNESS = {
     "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": f"{POLL_AFTER} (seconds) while the batch runs, else absent.",
+        "description": "Seconds to the expected end while the batch runs, 30 at most; else absent.",
         "schema": {"type": "integer"},
     },
 }
@@ -128,7 +131,7 @@ async def get_batch(
     """The status, the counts and the figures of a batch.
 
     With `wait` the answer comes when the batch has ended or the time is over; with `wait` and `If-None-Match` also as
-    soon as anything has changed. While the batch runs, `Retry-After` says when the next look is worth it.
+    soon as anything has changed. While the batch runs, `Retry-After` says when it is expected to end.
     """
     batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
     known = batch.version if is_known(etag(batch, delivery), if_none_match) else None
@@ -137,7 +140,8 @@ async def get_batch(
         batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
     headers = {"ETag": etag(batch, delivery), "Cache-Control": "no-cache"}
     if batch.status in OPEN_BATCH:
-        headers["Retry-After"] = str(POLL_AFTER)
+        left = time_left(batch, resources.clock())
+        headers["Retry-After"] = str(POLL_AFTER if left is None else min(LONGEST_POLL, max(1, ceil(left))))
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
