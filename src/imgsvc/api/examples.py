@@ -119,6 +119,24 @@ PRODUCTS: dict[str, Any] = {
     "has_more": True,
     "next": 0,
 }
+VALIDATION: dict[str, Any] = {
+    "object": "validation",
+    "products": 2,
+    "urls": 3,
+    "assets": 3,
+    "invalid_urls": 0,
+    "hosts": [{"host": "picsum.photos", "assets": 3}],
+    "hosts_total": 1,
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "columns": {
+        "serial_number": "S. No.",
+        "product_name": "Product Name",
+        "image_urls": "Input Image Urls",
+    },
+    "warnings": [],
+    "warnings_total": 0,
+}
 CANCELLED: dict[str, Any] = BATCH | {
     "status": "cancelled",
     "counts": {

@@ -1,6 +1,6 @@
 """The archive: every rendition of a batch in one ZIP, made while it is sent."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from io import RawIOBase
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -40,7 +40,7 @@ class _Outbox(RawIOBase):
         return taken
 
 
-async def archive(batch: Batch, *, sessions: Sessions, shelf: Shelf) -> AsyncIterator[bytes]:
+async def archive(batch: Batch, *, sessions: Sessions, shelf: Shelf) -> AsyncGenerator[bytes, None]:
     """A ZIP of all renditions there are, each named as in its link; not compressed again, which would save nothing.
 
     Memory holds one piece, and about 0.5 kB for each entry: a ZIP ends with a list of them.
@@ -64,7 +64,7 @@ async def archive(batch: Batch, *, sessions: Sessions, shelf: Shelf) -> AsyncIte
     yield outbox.take()
 
 
-async def _keys(batch_id: str, sessions: Sessions) -> AsyncIterator[str]:
+async def _keys(batch_id: str, sessions: Sessions) -> AsyncGenerator[str, None]:
     """Of every rendition of every asset that has succeeded, in the order of the manifest."""
     after: int | None = -1
     while after is not None:

@@ -7,11 +7,13 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Room, Watch
 from imgsvc.api.etags import is_known
-from imgsvc.api.examples import ACCEPTED, BATCH, example
+from imgsvc.api.examples import ACCEPTED, BATCH, VALIDATION, example
+from imgsvc.api.json_uploads import JSON_TYPE
 from imgsvc.api.refusals import RATE_HEADERS, documented, refused_parameter, refused_upload
 from imgsvc.api.schemas import BatchOut, batch_out
 from imgsvc.api.upload_form import UPLOAD_OPENAPI
 from imgsvc.api.uploads import read_upload
+from imgsvc.api.validation_schemas import ValidationOut, validation_out
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
@@ -47,11 +49,18 @@ _FRESHNESS = {
     operation_id="create_batch",
     response_description="The batch is stored and its images are being fetched",
     responses={
+        200: {
+            "model": ValidationOut,
+            "description": "With `validate_only`: what is in the upload",
+            "headers": RATE_HEADERS,
+            **example(VALIDATION),
+        },
         202: {"headers": _LOCATION, **example(ACCEPTED)},
         **documented(400, 413, 415, 429, 503),
         **refused_upload(),
     },
     openapi_extra=UPLOAD_OPENAPI,
+    response_model=BatchOut,
 )
 async def create_batch(
     caller: Caller,
@@ -68,13 +77,15 @@ async def create_batch(
             description="A name of yours for this upload, such as a UUID: within 24 hours it makes one batch.",
         ),
     ] = None,
-) -> BatchOut:
+) -> BatchOut | Response:
     """Check the CSV, store it as a batch, and start fetching and compressing its images.
 
-    Send the file as `multipart/form-data` with the fields beside it, or the CSV itself as `text/csv` with the fields
-    in the query string. The answer comes at once; follow `Location` for the progress. When anything is wrong with
-    the CSV, **every** problem is listed and nothing is stored. A field has the same name and meaning in the form and
-    in the query string.
+    Send the file as `multipart/form-data` with the fields beside it, the CSV itself as `text/csv` with the fields
+    in the query string, or products as `application/json` with the fields as members beside them. The answer comes at
+    once; follow `Location` for the progress. When anything is wrong with the CSV, **every** problem is listed and
+    nothing is stored. A field has the same name and meaning everywhere.
+
+    With `validate_only=true` nothing is stored either way, and the answer (200) says what was found.
 
     With an `Idempotency-Key` an upload is safe to repeat when no answer came: it gives the same batch, with
     `Idempotent-Replayed: true`.
@@ -90,6 +101,10 @@ async def create_batch(
     async with read_upload(
         request, room=room, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
     ) as upload:
+        if upload.validate_only:
+            found = await submitting.validate(upload, limits=manifest_limits(resources.settings))
+            headers = rate.headers if rate else {}
+            return Response(validation_out(found).model_dump_json(), media_type=JSON_TYPE, headers=dict(headers))
         accepted = await submitting.submit(
             upload,
             api_key_id=caller,

@@ -37,9 +37,7 @@ async def stream_events(
     batch_id: BatchId,
     resources: Open,
     watcher: Watch,
-    last_event_id: Annotated[
-        str | None, Header(max_length=20, description="The `id` of the last event you have seen.")
-    ] = None,
+    last_event_id: Annotated[str | None, Header(description="The `id` of the last event you have seen.")] = None,
 ) -> Response:
     """A `progress` event now and after each change, an `end` event when the batch has ended; then the stream closes.
 
