@@ -1,7 +1,4 @@
-"""Writes docs/api.md, the API as a page to read, out of its OpenAPI document.
-
-PYTHONPATH=tests .venv/bin/python -m api_reference
-"""
+"""The API as a page to read, docs/api.md, out of its OpenAPI document."""
 
 import json
 import re
@@ -186,7 +183,3 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |" for line in lines
     )
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(document()), encoding="utf-8")

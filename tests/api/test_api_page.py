@@ -13,9 +13,8 @@ def database_kind() -> str:
 
 
 async def test_the_page_is_written_from_the_document_that_is_served(client: httpx.AsyncClient) -> None:
-    command = "PYTHONPATH=tests .venv/bin/python -m api_reference"
     written = PAGE.read_text(encoding="utf-8")
-    assert written == page(await document_of(client)), f"docs/api.md is older than the API: {command}"
+    assert written == page(await document_of(client)), "docs/api.md is older than the API: make openapi"
     assert page(document()) == written
 
 
