@@ -95,8 +95,14 @@ class Service:
         self._pid = pid
 
     def workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self._pid).children()
-        return [child for child in children if "imgsvc.worker" in child.cmdline()]
+        return self._children("imgsvc.worker")
+
+    def api(self) -> psutil.Process:
+        [process] = self._children("api")
+        return process
+
+    def _children(self, word: str) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self._pid).children() if word in child.cmdline()]
 
     async def upload(self, csv: str, **fields: str) -> str:
         """The path of the accepted batch."""

@@ -23,7 +23,9 @@ async def served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         server = Server(create_app(settings), drain=5)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        transport = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
+        transport = httpx.AsyncHTTPTransport(
+            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)], limits=httpx.Limits(max_connections=None)
+        )
         base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
             async with httpx.AsyncClient(base_url=base_url, transport=transport, timeout=60) as client:

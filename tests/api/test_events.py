@@ -82,6 +82,31 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
     assert seen[-1].data == {"object": "progress", **{name: shown[name] for name in figures}}
 
 
+async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+) -> None:
+    rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", picture(60 + row, 40))) for row in range(40)]
+    path = f"/v1/batches/{(await upload(client, catalogue(*rows)))['id']}/events"
+    listening = asyncio.Semaphore(0)
+
+    async def listen() -> list[Event]:
+        async with client.stream("GET", path) as answer:
+            stream = told(answer)
+            first = await anext(stream)
+            listening.release()
+            return [first, *[event async for event in stream]]
+
+    async with asyncio.TaskGroup() as group:
+        listeners = [group.create_task(listen()) for _ in range(200)]
+        for _ in listeners:
+            await listening.acquire()
+        await work_off()
+    for seen in (listener.result() for listener in listeners):
+        assert [event.name for event in seen] == ["progress"] * (len(seen) - 1) + ["end"]
+        assert [event.id for event in seen] == sorted({event.id for event in seen})
+        assert seen[-1].data["counts"]["assets"]["succeeded"] == 40
+
+
 async def test_whoever_comes_after_the_end_gets_it_once(client: httpx.AsyncClient) -> None:
     batch = await upload(client, NOWHERE, on_invalid="skip")
     path = f"/v1/batches/{batch['id']}/events"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from imgsvc.domain.columns import Layout
 from imgsvc.domain.contents import DEFAULT_LIMITS, Manifest, ManifestLimits, OnInvalid
 from imgsvc.domain.records import MAX_VALUE, refused
-from imgsvc.domain.rows import Findings, Rows
+from imgsvc.domain.rows import Findings, Rows, too_many_rows
 from imgsvc.errors import Problem
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
@@ -37,6 +37,8 @@ def read_products(
         InvalidManifest: with every problem, at most 100 of them listed; `row` is the number of the product.
         LimitExceeded: the first limit that the list is over.
     """
+    if len(products) > limits.max_rows:  # before any is looked at: millions of them would take minutes
+        raise too_many_rows(limits)
     rows = Rows(_LAYOUT, limits, reject=on_invalid == "reject", urls_named="input_urls")
     for number, given in enumerate(products, 1):
         product = _checked(given, number, rows.problems)

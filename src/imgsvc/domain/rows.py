@@ -6,7 +6,7 @@ from imgsvc.domain.columns import Layout
 from imgsvc.domain.contents import Manifest, ManifestLimits, Product
 from imgsvc.domain.records import MAX_PROBLEMS, MAX_VALUE, over_limit
 from imgsvc.domain.urls import complete, join_cell, split_cell, why_invalid
-from imgsvc.errors import Problem
+from imgsvc.errors import LimitExceeded, Problem
 
 
 class Findings:
@@ -22,6 +22,10 @@ class Findings:
             self.listed.insert(0, problem)
         elif self.total <= MAX_PROBLEMS:
             self.listed.append(problem)
+
+
+def too_many_rows(limits: ManifestLimits, *, row: int | None = None) -> LimitExceeded:
+    return over_limit(f"The catalogue has more than {limits.max_rows:,} rows (setting IMGSVC_MAX_ROWS).", row=row)
 
 
 class Rows:
@@ -82,9 +86,7 @@ class Rows:
     def _check_limits(self, line: int) -> None:
         limits = self.limits
         if len(self.products) >= limits.max_rows:
-            raise over_limit(
-                f"The catalogue has more than {limits.max_rows:,} rows (setting IMGSVC_MAX_ROWS).", row=line
-            )
+            raise too_many_rows(limits, row=line)
         if self.cell_count > limits.max_cells:
             raise over_limit(f"The catalogue has more than {limits.max_cells:,} cells.", row=line)
 

@@ -51,9 +51,10 @@ async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> Figu
         NotFound: no such batch, or it belongs to another API key.
     """
     async with sessions.read() as session:
-        if await queries.get(session, batch_id, api_key_id=api_key_id) is None:
-            raise NotFound(f"There is no batch {batch_id}.")
-        return (await queries.figures(session, [batch_id]))[batch_id]
+        batch = await queries.get(session, batch_id, api_key_id=api_key_id)
+    if batch is None:
+        raise NotFound(f"There is no batch {batch_id}.")
+    return Figures(*(getattr(batch, name) for name in Figures._fields))
 
 
 async def listed(
