@@ -129,9 +129,9 @@ async def test_limits_hold_for_lists_too(settings: Settings) -> None:
         assert await refused(client, many, "limit-exceeded") == [(1, None, "limit_exceeded")]
 
 
-async def test_more_than_16_mib_of_json_are_refused_and_a_csv_is_named_instead(client: httpx.AsyncClient) -> None:
+async def test_more_than_8_mib_of_json_are_refused_and_a_csv_is_named_instead(client: httpx.AsyncClient) -> None:
     answer = await client.post(
-        "/v1/batches", content=bytes(2**24 + 1), headers={"Content-Type": "application/json; charset=utf-8"}
+        "/v1/batches", content=bytes(2**23 + 1), headers={"Content-Type": "application/json; charset=utf-8"}
     )
     assert "a CSV may have 64 MiB" in problem(answer, 413, "upload-too-large")["detail"]
 

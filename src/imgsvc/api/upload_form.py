@@ -41,7 +41,7 @@ def _json_schema() -> dict[str, Any]:
         "required": ["products"],
         "additionalProperties": False,
         "properties": {
-            "products": {"type": "array", "minItems": 1, "description": "At most 16 MiB in all.", "items": product},
+            "products": {"type": "array", "minItems": 1, "description": "At most 8 MiB in all.", "items": product},
             **properties,
         },
     }
