@@ -29,7 +29,7 @@ CALLS = (
     ("POST", "/v1/deliveries/evt_01m81sz00wq6j8v5n2m3k4r7xt/redeliver"),
     ("POST", "/v1/webhooks/test"),
 )
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json", "/media/none.jpg")
+OPEN = ("/docs/catalog.csv", "/healthz", "/readyz", "/docs", "/openapi.json", "/media/none.jpg")
 ENDED = catalogue(("1", "Shoe", "htp://nowhere"))
 
 

@@ -113,6 +113,19 @@ async def test_the_example_of_the_upload_is_accepted(client: httpx.AsyncClient, 
         assert (counts["products"], counts["urls"]) == (2, 3)
 
 
+async def test_the_sample_that_the_page_offers_is_the_example(client: httpx.AsyncClient, document: Document) -> None:
+    [address] = re.findall(r"\[a sample CSV\]\((.*?)\)", document["info"]["description"])
+    sample = await client.get(address)
+    assert sample.text == EXAMPLE_CSV
+    assert sample.headers["content-disposition"] == 'attachment; filename="catalog.csv"'
+
+
+async def test_every_word_of_a_status_is_explained(document: Document) -> None:
+    for name in ("BatchStatus", "AssetStatus", "DeliveryStatus"):
+        schema = document["components"]["schemas"][name]
+        assert {f"`{word}`" for word in schema["enum"]} <= set(re.findall("`[a-z_]+`", schema["description"])), name
+
+
 async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
     client: httpx.AsyncClient, document: Document
 ) -> None:

@@ -7,8 +7,8 @@ UPLOADS = "/v1/batches"
 MOST_ELSEWHERE = 2**16
 """Bytes of a body that is no upload."""
 MOST_JSON = 2**23
-"""Bytes of an upload as JSON: it is parsed in one go, which holds every thread up (16 MiB: 160 to 440 ms, measured), and
-takes up to 24 times as much in memory."""
+"""Bytes of an upload as JSON: it is parsed in one go, which holds every thread up (16 MiB for 160 to 440 ms, measured),
+and takes up to 24 times as much in memory."""
 
 
 def most_bytes(scope: Scope, max_upload_bytes: int) -> int:

@@ -17,14 +17,17 @@ Upload a CSV of products and image URLs; every image is fetched, compressed and 
 `Output Image Urls` column, and a signed webhook tells when it is done.
 
 **Try it:** open *Upload a CSV* below, press *Execute*, copy the `id` of the answer into *Follow a batch*, and when it
-is `completed`, into *Take the CSV back*.
+is `completed`, into *Take the CSV back*. To upload a file, choose `multipart/form-data`; here is
+[a sample CSV](/docs/catalog.csv). With an API key, press *Authorize* first.
 
 Every refusal is `application/problem+json` (RFC 9457) with all problems found. Every answer has an `X-Request-ID`, the
 one you sent or a new one; it stands in the server's log too.
 """
 
 TAGS = [
-    {"name": "Batches", "description": "A batch is one accepted CSV: upload it, follow it, take it back."},
+    {"name": "Batches", "description": "A batch is one accepted CSV: upload it, follow it, see what became of it."},
+    {"name": "Results", "description": "What comes back: the CSV with its new column, what failed, all images."},
+    {"name": "Changes", "description": "Give up, try again, remove."},
     {"name": "Webhooks", "description": "What was announced to whom, and what came back."},
     {"name": "Images", "description": "The compressed images, as the output CSV links them."},
     {"name": "Operations", "description": "For whoever runs the service."},

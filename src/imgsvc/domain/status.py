@@ -6,6 +6,10 @@ from typing import TypeVar
 
 
 class BatchStatus(StrEnum):
+    """`pending`: nothing has begun. `processing`: images are being fetched. `completed`: every image succeeded.
+    `completed_with_errors`: some failed. `failed`: none succeeded. `cancelled`: given up before its end.
+    """
+
     PENDING = "pending"
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -15,6 +19,10 @@ class BatchStatus(StrEnum):
 
 
 class AssetStatus(StrEnum):
+    """`pending`: waits for its turn, or for another attempt. `processing`: a worker has it. `succeeded`, `failed` (the
+    error says why), `cancelled` with its batch.
+    """
+
     PENDING = "pending"
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
@@ -23,6 +31,8 @@ class AssetStatus(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
+    """`pending`: it will be posted, perhaps again. `delivered`: answered with a 2xx. `exhausted`: given up."""
+
     PENDING = "pending"
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"

@@ -13,7 +13,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.services import batches, cancelling, retrying, tidying
 from imgsvc.services.admission import check_room
 
-router = APIRouter(prefix="/v1/batches", tags=["Batches"])
+router = APIRouter(prefix="/v1/batches", tags=["Changes"])
 
 _Code = Annotated[str, Field(pattern="^[a-z0-9_]{1,40}$")]
 

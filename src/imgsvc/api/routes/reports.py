@@ -14,7 +14,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services import archiving, batches, reports
 
-router = APIRouter(prefix="/v1/batches", tags=["Batches"])
+router = APIRouter(prefix="/v1/batches", tags=["Results"])
 
 Partial = Annotated[bool, Query(description="What is there already, while the batch runs.")]
 Safe = Annotated[
