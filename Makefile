@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check bench chaos fuzz audit contact-sheet openapi lock revision
+.PHONY: help install up demo test check bench chaos fuzz audit browser contact-sheet openapi lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -52,11 +52,15 @@ audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed (
 contact-sheet: .venv/.dev ## pictures before and after on one page: make contact-sheet ARGS="--images DIR"
 	@PYTHONPATH=tests $(BIN)/python -m contact_sheet $(ARGS)
 
+browser: .venv/.browser ## a newcomer on the docs page in chromium (apt install chromium); pictures in build/browser
+	$(BIN)/pytest -n 0 tests/browser/newcomer.py
+
 openapi: .venv/.dev ## docs/openapi.json and docs/api.md anew; a change that breaks programs needs ARGS=--break
 	@PYTHONPATH=tests $(BIN)/python -m openapi_files $(ARGS)
 
-lock: ## the two lock files anew, from pyproject.toml (needs uv)
-	$(COMPILE) --all-extras -o requirements-dev.lock
+lock: ## the lock files anew, from pyproject.toml (needs uv)
+	$(COMPILE) --extra dev --extra embedded --extra build -o requirements-dev.lock
+	$(filter-out pyproject.toml,$(COMPILE)) --group browser -c requirements-dev.lock -o requirements-browser.lock
 	$(COMPILE) --extra embedded --extra build -c requirements-dev.lock -o requirements.lock
 
 revision: .venv/.dev ## a migration from the tables: make revision M="what changes"
@@ -78,4 +82,8 @@ build/audit/bin/pip-audit:
 .venv/.dev: .venv/.runtime requirements-dev.lock
 	@echo "Installing what the tests need; the first time this takes a minute."
 	@$(PIP) --require-hashes -r requirements-dev.lock || { echo "$(NO_PACKAGES)" >&2; exit 1; }
+	@touch $@
+
+.venv/.browser: .venv/.dev requirements-browser.lock
+	@$(PIP) --require-hashes -r requirements-browser.lock || { echo "$(NO_PACKAGES)" >&2; exit 1; }
 	@touch $@
