@@ -130,7 +130,7 @@ async def _finished(work: "asyncio.Future[int]") -> None:
 
 async def hostile_json(started: Service, count: int) -> int:
     """Lists of empty objects, which take most memory for their text."""
-    body = b'{"products": [' + b"{}," * (8 * MIB // 3) + b"{}]}"
+    body = b'{"products": [' + b"{}," * ((8 * MIB - 64) // 3) + b"{}]}"
     headers = {"Content-Type": "application/json"}
     answers = [started.client.post("/v1/batches", content=body, headers=headers) for _ in range(count)]
     for answer in await asyncio.gather(*answers):
