@@ -14,18 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from catalogues import HEADER, catalogue
 from command import imgsvc
 from origin_server import OriginServer, Server, picture
 from stack import Stack, free_port, until
-
-HEADER = "S. No.,Product Name,Input Image Urls\n"
-
-
-def catalogue(folder: Path, *urls: str) -> str:
-    """A CSV with a product for each URL; its path."""
-    path = folder / "catalog.csv"
-    path.write_text(HEADER + "".join(f"{number},Thing {number},{url}\n" for number, url in enumerate(urls, start=1)))
-    return str(path)
 
 
 @dataclass
