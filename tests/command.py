@@ -27,4 +27,4 @@ async def imgsvc(*words: str, cwd: Path, within: float = 60, **environment: str)
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await asyncio.wait_for(process.communicate(), within)
-    return Done(process.returncode or 0, out.decode(), err.decode())
+    return Done(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))

@@ -36,13 +36,13 @@ async def server() -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
-def there(server: Scripted) -> dict[str, str]:
+def there(server: Scripted) -> dict[str, Any]:
     return {"IMGSVC_URL": server.url(""), "IMGSVC_API_KEY": "isk_1"}
 
 
 async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: OriginServer, tmp_path: Path) -> None:
     """Everything once against a real imgsvc."""
-    here = {"cwd": tmp_path, "IMGSVC_DATA_DIR": "."}
+    here: dict[str, Any] = {"cwd": tmp_path, "IMGSVC_DATA_DIR": "."}
     missing = origin.url("/later.jpg")
     batch_id = await stack.upload(Path(catalogue(tmp_path, missing, origin.serve("/a.jpg", picture()))).read_text())
     await stack.finished(batch_id)
@@ -82,7 +82,7 @@ async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: Or
     ids=["status", "cancel", "retry", "list"],
 )
 async def test_a_program_reads_one_document(
-    server: Scripted, there: dict[str, str], tmp_path: Path, words: list[str], answer: Answer, printed: Any
+    server: Scripted, there: dict[str, Any], tmp_path: Path, words: list[str], answer: Answer, printed: Any
 ) -> None:
     server.script(answer)
     done = await imgsvc(*words, "--json", cwd=tmp_path, **there)
@@ -93,7 +93,7 @@ async def test_a_program_reads_one_document(
     assert server.requests[0].headers["Authorization"] == "Bearer isk_1"
 
 
-async def test_failures_are_a_document_too(server: Scripted, there: dict[str, str], tmp_path: Path) -> None:
+async def test_failures_are_a_document_too(server: Scripted, there: dict[str, Any], tmp_path: Path) -> None:
     server.script(Answer(200, ONE_PAGE))
     done = await imgsvc("failures", EXAMPLE_ID, "--json", cwd=tmp_path, **there)
     [failure] = json.loads(done.out)
@@ -101,7 +101,7 @@ async def test_failures_are_a_document_too(server: Scripted, there: dict[str, st
 
 
 async def test_a_refusal_is_a_document_on_stdout_and_words_on_stderr(
-    server: Scripted, there: dict[str, str], tmp_path: Path
+    server: Scripted, there: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(422, {"detail": "The CSV cannot be accepted.", "errors": [], "errors_total": 0}))
     done = await imgsvc("submit", catalogue(tmp_path, "x"), "--json", cwd=tmp_path, **there)
@@ -109,11 +109,27 @@ async def test_a_refusal_is_a_document_on_stdout_and_words_on_stderr(
     assert json.loads(done.out)["detail"] == "The CSV cannot be accepted."
 
 
+async def test_a_long_list_of_failures_is_cut_short(server: Scripted, there: dict[str, Any], tmp_path: Path) -> None:
+    server.script(Answer(200, ONE_PAGE | {"data": ONE_PAGE["data"] * 201}))
+    done = await imgsvc("failures", EXAMPLE_ID, cwd=tmp_path, **there)
+    assert done.out.count("http_404") == 200
+    assert done.out.splitlines()[-1].startswith("… and more: --output")
+
+
+async def test_a_terminal_that_cannot_write_a_letter_gets_a_question_mark(
+    server: Scripted, there: dict[str, Any], tmp_path: Path
+) -> None:
+    server.script(Answer(200, BATCH))
+    done = await imgsvc("status", EXAMPLE_ID, cwd=tmp_path, PYTHONIOENCODING="cp1252", **there)
+    assert (done.code, done.err) == (0, "")
+    assert "401.7 kB ? 120.0 kB" in done.out
+
+
 # -- submit -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_batch_that_was_waited_for_is_one_document_and_its_progress_goes_to_stderr(
-    server: Scripted, there: dict[str, str], tmp_path: Path
+    server: Scripted, there: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(202, ACCEPTED), Answer(200, BATCH), Answer(200, "zip", {"Content-Type": "application/zip"}))
     words = ("submit", catalogue(tmp_path, "http://x/a.jpg"), "--json", "--archive", "images.zip", "--refresh")
@@ -129,7 +145,7 @@ async def test_a_batch_that_was_waited_for_is_one_document_and_its_progress_goes
     assert b'name="refresh"\r\n\r\ntrue\r\n' in upload.body
 
 
-async def test_a_csv_can_be_checked_only(server: Scripted, there: dict[str, str], tmp_path: Path) -> None:
+async def test_a_csv_can_be_checked_only(server: Scripted, there: dict[str, Any], tmp_path: Path) -> None:
     server.script(Answer(200, VALIDATION))
     done = await imgsvc("submit", catalogue(tmp_path, "x"), "--validate", cwd=tmp_path, **there)
     assert (done.code, done.out.splitlines()) == (
@@ -156,7 +172,7 @@ async def test_a_csv_can_be_checked_only(server: Scripted, there: dict[str, str]
     ids=" ".join,
 )
 async def test_a_wrong_command_ends_before_anything_is_sent(
-    server: Scripted, there: dict[str, str], tmp_path: Path, words: list[str]
+    server: Scripted, there: dict[str, Any], tmp_path: Path, words: list[str]
 ) -> None:
     catalogue(tmp_path, "x")
     assert (await imgsvc(*words, cwd=tmp_path, **there)).code == 2
@@ -164,7 +180,7 @@ async def test_a_wrong_command_ends_before_anything_is_sent(
 
 
 async def test_a_server_that_is_away_for_a_moment_is_waited_for_aloud(
-    server: Scripted, there: dict[str, str], tmp_path: Path
+    server: Scripted, there: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(BROKEN, "{"), Answer(503), Answer(202, ACCEPTED))
     done = await imgsvc("submit", catalogue(tmp_path, "x"), cwd=tmp_path, **there)

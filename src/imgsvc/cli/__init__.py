@@ -1,5 +1,8 @@
 """The command line: run the service or parts of it, look after it, and use it."""
 
+import sys
+from io import TextIOWrapper
+
 import typer
 
 from imgsvc.cli import batches, downloads, failures, submitting
@@ -14,6 +17,15 @@ app = typer.Typer(
     epilog="Ends with 0 when all went well; 1 when it was refused, nobody answers or something is in the way; 2 when "
     "the command or a setting is wrong; 3 when `submit` waited and some image failed.",
 )
+
+
+@app.callback()
+def prepare() -> None:
+    """What a terminal or a pipe cannot write (→ in cp1252, say) is written as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
 
 app.command(rich_help_panel="Use it")(submitting.submit)
 app.command(rich_help_panel="Use it")(batches.status)

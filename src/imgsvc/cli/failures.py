@@ -1,6 +1,7 @@
 """`imgsvc failures`: what failed, and why."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from imgsvc.cli.console import console, say, say_json
 from imgsvc.cli.server import ApiKey, AsJson, BatchId, Url, server, writable
 from imgsvc.client import Product
 from imgsvc.figures import printable
+
+_MOST_ROWS = 200
+"""Of the table; a terminal shows no more anyway."""
 
 Output = Annotated[
     Path | None,
@@ -41,17 +45,22 @@ def failures(
     with server(url, api_key, as_json=as_json) as client:
         if output:
             client.download_failures(batch_id, output, partial=True)
-        found = (
-            list(_failures(client.products(batch_id, status=("failed", "cancelled")))) if as_json or not output else []
-        )
-    if as_json:
-        say_json(found)
-    elif output:
-        say(f"CSV: {output}")
-    elif found:
-        console.print(_table(found), highlight=False)
-    else:
+        products = client.products(batch_id, status=("failed", "cancelled"))
+        if as_json:
+            say_json(list(_failures(products)))
+        elif output:
+            say(f"CSV: {output}")
+        else:
+            _show(list(islice(_failures(products), _MOST_ROWS + 1)))
+
+
+def _show(found: list[Failure]) -> None:
+    if not found:
         say("No image failed.")
+        return
+    console.print(_table(found[:_MOST_ROWS]), highlight=False)
+    if len(found) > _MOST_ROWS:
+        say("… and more: --output writes a CSV with all of them, --json prints them.")
 
 
 def _failures(products: Iterable[Product]) -> Iterator[Failure]:

@@ -60,6 +60,8 @@ def require(answer: httpx.Response, url: str, media_type: str = "") -> httpx.Res
             problem = Problem()
         refusal = kind_of_refusal(answer.status_code)
         raise refusal(answer.status_code, problem, retry_after=_retry_after(answer))
+    if answer.has_redirect_location:
+        raise UnexpectedAnswer(f"What answers at {url} is no imgsvc: it leads to {answer.headers['Location']}.")
     is_empty = answer.status_code in {httpx.codes.NOT_MODIFIED, httpx.codes.NO_CONTENT}
     if not is_empty and not (answer.is_success and answer.headers.get("Content-Type", "").startswith(media_type)):
         raise unexpected(url)

@@ -16,7 +16,7 @@ from imgsvc.client.errors import ServerAway, StillRunning
 from imgsvc.client.events import EventReader
 from imgsvc.client.problems import Wire
 from imgsvc.client.products import ProductPage
-from imgsvc.client.steps import Ask, Flow, Give, Patience, Pause, asked, parts
+from imgsvc.client.steps import Ask, Flow, Give, Patience, Pause, asked, next_bytes
 from imgsvc.client.uploads import Source, upload
 from imgsvc.client.wire import Batch, BatchPage, Progress, Validation
 
@@ -115,7 +115,7 @@ class Calls:
             if answer.status_code == httpx.codes.NO_CONTENT:
                 return
             try:
-                while data := (yield from parts()):
+                while data := (yield from next_bytes()):
                     heard = monotonic()
                     for event in reader.feed(data):
                         if event.name in {"progress", "end"}:
@@ -148,7 +148,7 @@ class Calls:
         return read(model, answer.content, self.url)
 
     def _answered(self, ask: Ask, media_type: str = "") -> Flow[httpx.Response]:
-        return self.patience.with_(partial(self._required, ask, media_type))
+        return self.patience.spent_on(partial(self._required, ask, media_type))
 
     def _required(self, ask: Ask, media_type: str) -> Flow[httpx.Response]:
         return require((yield from asked(ask)), self.url, media_type)

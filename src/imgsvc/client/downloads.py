@@ -5,7 +5,7 @@ from pathlib import Path
 
 from imgsvc.client.answers import require
 from imgsvc.client.files import arriving, is_device
-from imgsvc.client.steps import NONE, Ask, Flow, Patience, asked, parts
+from imgsvc.client.steps import NO_PATIENCE, Ask, Flow, Patience, asked, next_bytes
 
 CSV, ZIP = "text/csv", "application/zip"
 
@@ -23,7 +23,7 @@ def download(
     def once() -> Flow[None]:
         require((yield from asked(Ask("GET", source, {"params": query}, streamed=True))), url, media_type)
         with arriving(path) as file:
-            while data := (yield from parts()):
+            while data := (yield from next_bytes()):
                 file.write(data)
 
-    return (NONE if is_device(path) else patience).with_(once)
+    return (NO_PATIENCE if is_device(path) else patience).spent_on(once)

@@ -57,7 +57,7 @@ def asked(ask: Ask) -> Flow[httpx.Response]:
     return answer
 
 
-def parts() -> Flow[bytes]:
+def next_bytes() -> Flow[bytes]:
     """The next bytes of the answer that is streamed."""
     data: bytes = yield Read()
     return data
@@ -75,7 +75,7 @@ class Patience:
     seconds: float
     on_wait: OnWait | None = None
 
-    def with_(self, call: Callable[[], Flow[T]]) -> Flow[T]:
+    def spent_on(self, call: Callable[[], Flow[T]]) -> Flow[T]:
         """What `call` returns, made again while what is in its way may pass."""
         deadline = monotonic() + self.seconds
         for attempt in count():
@@ -92,4 +92,4 @@ class Patience:
         raise AssertionError  # `count` has no end
 
 
-NONE = Patience(0)
+NO_PATIENCE = Patience(0)
