@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check bench chaos fuzz audit contact-sheet lock revision
+.PHONY: help install up demo test check bench chaos fuzz audit contact-sheet openapi lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -51,6 +51,9 @@ audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed (
 
 contact-sheet: .venv/.dev ## pictures before and after on one page: make contact-sheet ARGS="--images DIR"
 	@PYTHONPATH=tests $(BIN)/python -m contact_sheet $(ARGS)
+
+openapi: .venv/.dev ## docs/openapi.json and docs/api.md anew; a change that breaks programs needs ARGS=--break
+	@PYTHONPATH=tests $(BIN)/python -m openapi_files $(ARGS)
 
 lock: ## the two lock files anew, from pyproject.toml (needs uv)
 	$(COMPILE) --all-extras -o requirements-dev.lock

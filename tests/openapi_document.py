@@ -33,5 +33,6 @@ def names_in(document: Document, operation: dict[str, Any]) -> set[str]:
     """The parameters of an operation and the fields of its JSON body."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     models = {node["$ref"].rpartition("/")[2] for node in nodes(body) if "$ref" in node}
-    fields = {field for model in models for field in document["components"]["schemas"][model]["properties"]}
+    schemas = [body.get("schema", {}), *(document["components"]["schemas"][model] for model in models)]
+    fields = {field for schema in schemas for field in schema.get("properties", ())}
     return fields | {parameter["name"] for parameter in operation.get("parameters", ())}

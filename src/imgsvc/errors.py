@@ -77,7 +77,7 @@ class Refusal(ImgsvcError):
 
 
 class InvalidManifest(Refusal):
-    """The CSV cannot be accepted; `problems` has all of them (at most 100 listed), `problems_total` counts them."""
+    """The catalogue cannot be accepted; `problems` has at most 100 of the `problems_total`."""
 
     code = "invalid_manifest"
 
@@ -113,7 +113,7 @@ class TooMany(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The body is neither multipart/form-data nor text/csv."""
+    """The body is no form, no CSV and no JSON."""
 
     code = "unsupported_media_type"
 

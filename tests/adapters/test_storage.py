@@ -28,6 +28,19 @@ async def test_what_is_put_can_be_located_and_read(storage: ObjectStorage) -> No
     assert await read(await storage.locate(KEY)) == BODY
 
 
+async def test_what_is_put_can_be_read_in_pieces(storage: ObjectStorage) -> None:
+    body = bytes(range(256)) * 4_096 * 3
+    await storage.put(KEY, body, media_type="image/jpeg")
+    pieces = [piece async for piece in storage.read(KEY)]
+    assert len(pieces) > 1
+    assert b"".join(pieces) == body
+
+
+async def test_what_was_never_put_cannot_be_read(storage: ObjectStorage) -> None:
+    with pytest.raises(StorageError):
+        await anext(storage.read(KEY))
+
+
 async def test_putting_the_same_again_changes_nothing(storage: ObjectStorage) -> None:
     await storage.put(KEY, BODY, media_type="image/jpeg")
     await storage.put(KEY, BODY, media_type="image/jpeg")

@@ -94,7 +94,7 @@ async def test_of_many_problems_a_hundred_are_listed_and_all_are_counted(client:
     assert body["errors_total"] == 250
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "image/png", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize("media_type", ["application/xml", "image/png", "application/x-www-form-urlencoded", ""])
 async def test_another_media_type_is_415_and_says_what_to_send(
     client: httpx.AsyncClient, settings: Settings, media_type: str
 ) -> None:

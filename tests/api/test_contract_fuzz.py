@@ -39,6 +39,8 @@ OPERATIONS = (
     "list_products",
     "get_output_csv",
     "get_failures_csv",
+    "get_archive",
+    "stream_events",
     "list_batches",
     "cancel_batch",
     "retry_batch",
@@ -51,13 +53,16 @@ OPERATIONS = (
     "get_readiness",
 )
 # Nothing but an id in the path, where any text is an id that may not be there.
-ONLY_AN_ID = ("get_media", "get_health", "cancel_batch", "delete_batch", "list_deliveries", "redeliver_event")
+ONLY_AN_ID = (
+    "stream_events", "get_media", "get_health", "cancel_batch", "delete_batch", "list_deliveries", "redeliver_event",
+)  # fmt: skip
 NOTHING_TO_GET_WRONG = {(name, GenerationMode.NEGATIVE) for name in ONLY_AN_ID}
 OF_A_BATCH = (
     "get_batch",
     "list_products",
     "get_output_csv",
     "get_failures_csv",
+    "get_archive",
     "list_deliveries",
     "cancel_batch",
     "retry_batch",

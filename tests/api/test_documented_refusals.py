@@ -59,6 +59,7 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
         ("post", "/v1/batches"): [
             await client.post("/v1/batches", headers={"Content-Type": "multipart/form-data"}),
             await client.post("/v1/batches", headers=CSV, content=bytes(70 * 2**20)),
+            await client.post("/v1/batches", headers={"Content-Type": "application/xml"}, content="<a/>"),
             await client.post("/v1/batches", json={}),
             await client.post("/v1/batches", headers=CSV, content="htp://nowhere"),
         ],
@@ -80,6 +81,12 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
             await client.get(f"/v1/batches/{batch}/failures.csv"),
             await client.get(f"/v1/batches/{batch}/failures.csv?safe=perhaps"),
         ],
+        ("get", "/v1/batches/{batch_id}/archive.zip"): [
+            await client.get("/v1/batches/bat_none/archive.zip"),
+            await client.get(f"/v1/batches/{batch}/archive.zip"),
+            await client.get(f"/v1/batches/{batch}/archive.zip?partial=perhaps"),
+        ],
+        ("get", "/v1/batches/{batch_id}/events"): [await client.get("/v1/batches/bat_none/events")],
         ("get", "/v1/batches"): [await client.get("/v1/batches?status=gone")],
         ("get", "/media/{key}"): [await client.get("/media/none")],
         ("get", "/readyz"): [await client.get("/readyz?strict=perhaps")],

@@ -20,14 +20,16 @@ from imgsvc.api.examples import (
     CANCELLED,
     DELIVERIES,
     DELIVERY,
-    OUTPUT_CSV,
     PRODUCTS,
     RETRIED,
     TESTED,
+    VALIDATION,
 )
 from imgsvc.api.product_schemas import ProductPage
 from imgsvc.api.schemas import BatchOut
+from imgsvc.api.text_examples import OUTPUT_CSV
 from imgsvc.api.upload_form import EXAMPLE_CSV
+from imgsvc.api.validation_schemas import ValidationOut
 from openapi_document import Document, document_of, nodes, operations
 
 
@@ -85,6 +87,7 @@ async def test_operation_ids_are_names_and_unique(document: Document) -> None:
         pytest.param(DeliveryOut, DELIVERY, id="delivery"),
         pytest.param(DeliveryList, DELIVERIES, id="deliveries"),
         pytest.param(WebhookTest, TESTED, id="tested"),
+        pytest.param(ValidationOut, VALIDATION, id="validation"),
     ],
 )
 def test_an_example_answer_has_just_what_a_real_one_has(model: type[BaseModel], body: dict[str, Any]) -> None:
@@ -105,7 +108,9 @@ async def test_no_parameter_is_said_to_be_null(document: Document) -> None:
 async def test_the_example_of_the_upload_is_accepted(client: httpx.AsyncClient, document: Document) -> None:
     content = document["paths"]["/v1/batches"]["post"]["requestBody"]["content"]
     batch = await upload(client, content["text/csv"]["example"])
-    assert (batch["counts"]["products"], batch["counts"]["urls"]) == (2, 3)
+    listed = (await client.post("/v1/batches", json=content["application/json"]["example"])).json()
+    for counts in (batch["counts"], listed["counts"]):
+        assert (counts["products"], counts["urls"]) == (2, 3)
 
 
 async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
@@ -123,7 +128,8 @@ async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
     columns = {"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}
     more = {"max_width": "800", "max_height": "600", "columns": json.dumps(columns), "metadata": '{"shop": "north"}'}
     more["renditions"] = '[{"name": "thumb", "max_width": 200}]'
-    given = defaults | more | {"webhook_url": "https://shop.example/hooks"}
+    given = {name: value.lower() if value == "False" else value for name, value in (defaults | more).items()}
+    given |= {"webhook_url": "https://shop.example/hooks"}
     assert set(given) == query
     header = list(columns.values())
     file = ("a.csv", catalogue(("1", "Shoe", "https://shop.example/a.jpg"), header=header))

@@ -79,7 +79,7 @@ async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Se
         lambda s: claims.still_claimed(s, "bat_1", "t", [1, 2, 3]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
         lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
-        lambda s: batches.versions(s, ["bat_1", "bat_2"]),
+        lambda s: batches.figures(s, ["bat_1", "bat_2"]),
     ],
     ids=["still_claimed", "at_positions", "products_page", "versions"],
 )

@@ -94,10 +94,11 @@ class Watch:
 
 
 def descriptors(stack: Stack) -> int:
-    """Of API and worker, without those of the database: its pool grows up to its size."""
+    """Of API and worker, without those of the pools, which grow up to their size: of the database and of Redis."""
     processes = [*stack.children("api"), *stack.workers()]
     files = [file.path for process in processes for file in process.open_files()]
-    return sum(int(process.num_fds()) for process in processes) - sum("imgsvc.db" in path for path in files)
+    to_redis = sum(len(process.net_connections("unix")) for process in processes)
+    return sum(int(process.num_fds()) for process in processes) - sum("imgsvc.db" in path for path in files) - to_redis
 
 
 def catalogue(origin: OriginServer, number: int) -> str:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -193,6 +194,8 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
         assert await ended(reader, id_in(await reader.type("curl", "renditions="))) == "completed"
         assert (await reader.type("curl", "/products")).count('"name":"thumb"') == 3
         assert await ended(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
+        assert await ended(reader, id_in(await reader.type("curl", '"products"'))) == "completed"
+        assert '"object":"validation"' in await reader.type("curl", "validate_only")
         batch_id = id_in(await reader.type("curl", "Idempotency-Key"))
         assert id_in(await reader.type("curl", "Idempotency-Key")) == batch_id
         assert await ended(reader, batch_id) == "completed"
@@ -225,11 +228,14 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
 
 async def what_comes_back(reader: Reader, manifest: str, by_command: str) -> None:
     assert await ended(reader, id_in(await reader.type("curl -F file=@catalog.csv http"))) == "completed"
+    assert "event: end" in await reader.type("curl -N")
     await reader.type("curl -o output.csv")
     assert (
         (reader.folder / "output.csv").read_text(encoding="utf-8").count("/media/") == by_command.count("/media/") == 3
     )
     assert (await reader.type("curl", "/products")).count('"status":"succeeded"') == 3
+    await reader.type("curl -o images.zip")
+    assert len(ZipFile(reader.folder / "images.zip").namelist()) == 3
     await reader.type("curl -o failures.csv")
     header = manifest.splitlines()[0]
     assert (reader.folder / "failures.csv").read_text(encoding="utf-8").strip() == f"{header},Error"

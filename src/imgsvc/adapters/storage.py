@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,12 +21,14 @@ LINK_LIFETIME = timedelta(minutes=10)
 PAGE = 1_000
 """Also what S3 lists, and deletes, in one request."""
 _AT_ONCE = 50
+_PIECE = 256 * 1024
+"""Bytes that are read at a time."""
 MOST_RETRIES = 2
 """Of one request: whoever called has a schedule of its own. obstore alone would try eleven times in three minutes."""
 
 
 class ObjectStorage:
-    """The ports `Storage` and `Inventory` on one obstore store.
+    """The ports `Storage`, `Shelf` and `Inventory` on one obstore store.
 
     A local put goes to a temporary name and is renamed, an object store's put is one request: a truncated file is never
     visible, whatever dies. On disk nothing is synced: what was put survives every crash of a process, but a power cut
@@ -75,6 +77,17 @@ class ObjectStorage:
             if self._folder or isinstance(self._store, LocalStore):
                 return await asyncio.to_thread(local_files.find, self._folder or Path(), key)
             return await obstore.sign_async(self._store, "GET", key, LINK_LIFETIME)
+
+    async def read(self, key: str) -> AsyncGenerator[bytes, None]:
+        async with self._answering():
+            found = await obstore.get_async(self._store, key)
+        pieces = found.stream(min_chunk_size=_PIECE)
+        while True:
+            async with self._answering():
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield bytes(piece)
 
     async def check(self) -> None:
         await self.put(self._probe, b"imgsvc", media_type="text/plain")

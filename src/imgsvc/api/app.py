@@ -16,7 +16,7 @@ from imgsvc.api.openapi import DESCRIPTION, TAGS, complete_openapi
 from imgsvc.api.receiving import UploadRoom
 from imgsvc.api.refusals import documented
 from imgsvc.api.request_ids import RequestIds
-from imgsvc.api.routes import batches, endings, health, lists, media, reports, webhooks
+from imgsvc.api.routes import batches, endings, events, health, lists, media, reports, webhooks
 from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import open_resources
 from imgsvc.config import Settings
@@ -53,7 +53,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BrowserHeaders)
     app.add_middleware(RequestIds)
     problems.install(app)
-    closed = batches.router, lists.router, reports.router, endings.router, webhooks.router
+    closed = (
+        batches.router, lists.router, events.router, reports.router, endings.router, webhooks.router,
+    )  # fmt: skip
     for router in closed:
         app.include_router(router, responses=documented(401, 403))
     public = media.router, health.router  # a link to an image is all that is needed to see it

@@ -5,7 +5,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgsvc.api.problems import MOST_ELSEWHERE, UPLOADS, too_large
+from imgsvc.api.body_sizes import most_bytes
+from imgsvc.api.problems import too_large
 
 
 class BodyLimit:
@@ -22,10 +23,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        most = self.most if scope["path"] == UPLOADS else MOST_ELSEWHERE
+        most = most_bytes(scope, self.most)
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:
-            await too_large(Request(scope), most)(scope, receive, send)
+            await too_large(Request(scope), self.most)(scope, receive, send)
             return
         received = 0
 

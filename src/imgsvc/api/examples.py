@@ -10,8 +10,8 @@ EXAMPLE_ID = "bat_01m81syxdvn0cchm7jgbq1vyb2"
 EXAMPLE_EVENT_ID = "evt_01m81sz00wq6j8v5n2m3k4r7xt"
 _BASE = "http://127.0.0.1:8000"
 _SELF = f"{_BASE}/v1/batches/{EXAMPLE_ID}"
-_MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
-_INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
+MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
+INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
 
 ACCEPTED: dict[str, Any] = {
     "id": EXAMPLE_ID,
@@ -43,8 +43,10 @@ ACCEPTED: dict[str, Any] = {
     "links": {
         "self": _SELF,
         "products": f"{_SELF}/products",
+        "events": f"{_SELF}/events",
         "output_csv": f"{_SELF}/output.csv",
         "failures_csv": f"{_SELF}/failures.csv",
+        "archive_zip": f"{_SELF}/archive.zip",
     },
 }
 BATCH: dict[str, Any] = ACCEPTED | {
@@ -66,13 +68,13 @@ PRODUCTS: dict[str, Any] = {
             "position": 0,
             "serial_number": "1",
             "product_name": "Mountain print",
-            "input_urls": list(_INPUTS),
-            "output_urls": [f"{_MEDIA}/0-mountain-print-5d1c0e7a.jpg", None],
+            "input_urls": list(INPUTS),
+            "output_urls": [f"{MEDIA}/0-mountain-print-5d1c0e7a.jpg", None],
             "assets": [
                 {
-                    "input_url": _INPUTS[0],
+                    "input_url": INPUTS[0],
                     "status": "succeeded",
-                    "output_url": f"{_MEDIA}/0-mountain-print-5d1c0e7a.jpg",
+                    "output_url": f"{MEDIA}/0-mountain-print-5d1c0e7a.jpg",
                     "action": "compressed",
                     "input_format": "jpeg",
                     "output_format": "jpeg",
@@ -83,7 +85,7 @@ PRODUCTS: dict[str, Any] = {
                     "renditions": [
                         {
                             "name": "main",
-                            "url": f"{_MEDIA}/0-mountain-print-5d1c0e7a.jpg",
+                            "url": f"{MEDIA}/0-mountain-print-5d1c0e7a.jpg",
                             "action": "compressed",
                             "format": "jpeg",
                             "width": 1200,
@@ -94,7 +96,7 @@ PRODUCTS: dict[str, Any] = {
                     "error": None,
                 },
                 {
-                    "input_url": _INPUTS[1],
+                    "input_url": INPUTS[1],
                     "status": "failed",
                     "output_url": None,
                     "action": None,
@@ -116,6 +118,24 @@ PRODUCTS: dict[str, Any] = {
     ],
     "has_more": True,
     "next": 0,
+}
+VALIDATION: dict[str, Any] = {
+    "object": "validation",
+    "products": 2,
+    "urls": 3,
+    "assets": 3,
+    "invalid_urls": 0,
+    "hosts": [{"host": "picsum.photos", "assets": 3}],
+    "hosts_total": 1,
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "columns": {
+        "serial_number": "S. No.",
+        "product_name": "Product Name",
+        "image_urls": "Input Image Urls",
+    },
+    "warnings": [],
+    "warnings_total": 0,
 }
 CANCELLED: dict[str, Any] = BATCH | {
     "status": "cancelled",
@@ -169,16 +189,6 @@ TESTED: dict[str, Any] = {
     "error": None,
     "answer": "",
 }
-OUTPUT_CSV = f"""\
-S. No.,Product Name,Input Image Urls,Output Image Urls
-1,Mountain print,"{",".join(_INPUTS)}","{_MEDIA}/0-mountain-print-5d1c0e7a.jpg,"
-2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg,{_MEDIA}/2-coffee-mug-9b1f4c22.jpg
-"""
-
-FAILURES_CSV = f"""\
-S. No.,Product Name,Input Image Urls,Error
-1,Mountain print,{_INPUTS[1]},http_404: The server has no such image (HTTP 404).
-"""
 BATCH_LIST: dict[str, Any] = {"data": [BATCH], "has_more": True, "next": EXAMPLE_ID}
 
 

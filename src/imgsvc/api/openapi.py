@@ -92,6 +92,7 @@ def complete_openapi(app: FastAPI) -> None:
                 event["post"]["responses"] = _ACKNOWLEDGED
             for path, operation in _operations(document):
                 _tidy(path, operation)
+            _restore_examples(app, document)
             app.openapi_schema = document
         return app.openapi_schema
 
@@ -102,6 +103,17 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     for path, methods in document["paths"].items():
         for operation in methods.values():
             yield path, operation
+
+
+def _restore_examples(app: FastAPI, document: dict[str, Any]) -> None:
+    """FastAPI leaves out every null, also of examples, where a member that is null is not one that is absent."""
+    by_id = {operation["operationId"]: operation for _, operation in _operations(document)}
+    for route in app.state.routes:
+        for status, response in route.responses.items():
+            for media_type, content in response.get("content", {}).items():
+                shown = by_id[route.operation_id]["responses"].get(str(status), {}).get("content", {}).get(media_type)
+                if shown and str(status).startswith("2") and "example" in content:
+                    shown["example"] = content["example"]
 
 
 def _tidy(path: str, operation: dict[str, Any]) -> None:

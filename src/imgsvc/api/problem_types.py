@@ -24,7 +24,7 @@ from imgsvc.errors import (
 
 # error type → (HTTP status, title)
 STATUSES: Mapping[type[ImgsvcError], tuple[int, str]] = {
-    InvalidManifest: (422, "The CSV cannot be accepted"),
+    InvalidManifest: (422, "The catalogue cannot be accepted"),
     InvalidUpload: (422, "A field of the upload cannot be accepted"),
     IdempotencyKeyReused: (422, "The Idempotency-Key belongs to another upload"),
     LimitExceeded: (422, "The upload is over a limit"),
@@ -76,7 +76,7 @@ class ProblemDetails(BaseModel):
         examples=["urn:imgsvc:problem:invalid-manifest"],
         json_schema_extra={"enum": TYPES},
     )
-    title: str = Field(examples=["The CSV cannot be accepted"])
+    title: str = Field(examples=["The catalogue cannot be accepted"])
     status: int = Field(examples=[422])
     detail: str = Field(examples=["1 problem was found; nothing was stored."])
     instance: str = Field(description="The path of the request.", examples=["/v1/batches"])

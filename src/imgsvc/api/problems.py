@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from imgsvc.api.body_sizes import why_too_large
 from imgsvc.api.browser_headers import ANSWER
 from imgsvc.api.problem_types import STATUSES, TITLES, ProblemDetails, ProblemError, type_of
 from imgsvc.api.request_ids import HEADER, request_id_of
@@ -22,9 +23,6 @@ log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LISTED = 100
-UPLOADS = "/v1/batches"
-MOST_ELSEWHERE = 2**16
-"""Bytes of a body that is no upload."""
 _PLACES = ("path", "query", "header", "body")
 RETRY_AFTER = 5
 """Seconds after which a part that is away is worth another try."""
@@ -65,13 +63,10 @@ def problem(
     return ProblemResponse(body.model_dump(), status, {**ANSWER, **(headers or {}), HEADER: body.request_id})
 
 
-def too_large(request: Request, most: int) -> JSONResponse:
-    """The refusal of a body of more than `most` bytes."""
+def too_large(request: Request, max_upload_bytes: int) -> JSONResponse:
+    """The refusal of a body that is larger than this request's may be."""
     code, title = TITLES[413]
-    detail = f"The body is larger than {most / 2**20:g} MiB (setting IMGSVC_MAX_UPLOAD_BYTES)."
-    if most == MOST_ELSEWHERE:
-        detail = f"The body is larger than {most:,} bytes; only uploads may be."
-    return problem(request, 413, code=code, title=title, detail=detail)
+    return problem(request, 413, code=code, title=title, detail=why_too_large(request.scope, max_upload_bytes))
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -104,8 +99,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     """Starlette's own: no such path, wrong method, body too large or unreadable."""
     assert isinstance(error, HTTPException)  # noqa: S101  # what it is registered for
     if error.status_code == 413:
-        is_upload = request.url.path == UPLOADS
-        return too_large(request, request.app.state.settings.max_upload_bytes if is_upload else MOST_ELSEWHERE)
+        return too_large(request, request.app.state.settings.max_upload_bytes)
     code, title = TITLES.get(error.status_code, ("refused", str(error.detail)))
     detail, headers = str(error.detail), error.headers
     if error.status_code == 404:

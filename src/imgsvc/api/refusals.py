@@ -44,10 +44,10 @@ _REFUSALS = {
         "The body is larger than 64 MiB (setting IMGSVC_MAX_UPLOAD_BYTES).",
     ),
     415: (
-        "The body is neither a form nor a CSV",
+        "The body is no form, no CSV and no JSON",
         "unsupported-media-type",
         "The body has an unsupported media type",
-        "Send multipart/form-data with the CSV as `file`, or the CSV itself as text/csv, not application/json.",
+        "Send multipart/form-data with the CSV as `file`, the CSV itself as text/csv, or products as application/json.",
     ),
     422: (
         "A parameter, a field or the CSV cannot be accepted; `errors` has every problem found",
@@ -117,8 +117,8 @@ def refused_upload() -> dict[int | str, dict[str, Any]]:
     response = _response(422)
     response["content"][MEDIA_TYPE]["example"] |= {
         "type": "urn:imgsvc:problem:invalid-manifest",
-        "title": "The CSV cannot be accepted",
-        "detail": "The CSV cannot be accepted (line 3): A web address begins with http:// or https://.",
+        "title": "The catalogue cannot be accepted",
+        "detail": "The catalogue cannot be accepted (line 3): A web address begins with http:// or https://.",
         "errors": [_MANIFEST_ERROR],
         "errors_total": 1,
     }

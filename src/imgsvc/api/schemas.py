@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from imgsvc.db.queries.batches import Figures
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.specs import Spec
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
@@ -67,8 +68,10 @@ class WebhookOut(BaseModel):
 class LinksOut(BaseModel):
     self: str
     products: str
+    events: str
     output_csv: str
     failures_csv: str
+    archive_zip: str
 
 
 class BatchOut(BaseModel):
@@ -90,6 +93,18 @@ class BatchOut(BaseModel):
     finished_at: datetime | None
     expires_at: datetime | None = Field(description="When it will be removed; null while batches are kept for good.")
     links: LinksOut
+
+
+class ProgressOut(BaseModel):
+    """How far a batch is: the data of an event."""
+
+    id: str
+    object: Literal["progress"] = "progress"
+    status: BatchStatus
+    counts: Counts
+    progress: float
+    bytes: Bytes
+    errors_by_code: dict[str, int]
 
 
 class BatchPage(BaseModel):
@@ -125,9 +140,23 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
         links=LinksOut(
             self=links.batch(batch.id),
             products=links.products(batch.id),
+            events=links.events(batch.id),
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
+            archive_zip=links.archive(batch.id),
         ),
+    )
+
+
+def progress_out(figures: Figures) -> ProgressOut:
+    """The figures as an event shows them."""
+    return ProgressOut(
+        id=figures.id,
+        status=BatchStatus(figures.status),
+        counts=Counts.model_validate(counts(figures)),
+        progress=progress(figures),
+        bytes=Bytes.model_validate(transfer(figures)),
+        errors_by_code=figures.errors,
     )
 
 

@@ -2,13 +2,49 @@
 
 from typing import Any
 
-from imgsvc.api.uploads import CSV_TYPES, MULTIPART, UploadFields
+from imgsvc.api.json_uploads import JSON_TYPE
+from imgsvc.api.upload_fields import JsonFields, UploadFields
+from imgsvc.api.uploads import CSV_TYPES, MULTIPART
+from imgsvc.domain.product_list import ListedProduct
 
 EXAMPLE_CSV = """\
 S. No.,Product Name,Input Image Urls
 1,Mountain print,"https://picsum.photos/id/29/1200/800.jpg,https://picsum.photos/id/29/800/1200.jpg"
 2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg
 """
+
+
+EXAMPLE_JSON: dict[str, Any] = {
+    "products": [
+        {
+            "serial_number": "1",
+            "product_name": "Mountain print",
+            "input_urls": ["https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg"],
+        },
+        {
+            "serial_number": "2",
+            "product_name": "Coffee mug",
+            "input_urls": ["https://picsum.photos/id/30/1200/800.jpg"],
+        },
+    ],
+    "quality": 50,
+}
+
+
+def _json_schema() -> dict[str, Any]:
+    """Of an upload as JSON: the products, and the members beside them."""
+    product = ListedProduct.model_json_schema()
+    product["title"] = "ListedProduct"
+    properties = JsonFields.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    return {
+        "type": "object",
+        "required": ["products"],
+        "additionalProperties": False,
+        "properties": {
+            "products": {"type": "array", "minItems": 1, "description": "At most 16 MiB in all.", "items": product},
+            **properties,
+        },
+    }
 
 
 def _upload_schema() -> dict[str, Any]:
@@ -59,6 +95,7 @@ UPLOAD_OPENAPI: dict[str, Any] = {
         "content": {
             CSV_TYPES[0]: {"schema": {"type": "string"}, "example": EXAMPLE_CSV},
             MULTIPART: {"schema": _upload_schema()},
+            JSON_TYPE: {"schema": _json_schema(), "example": EXAMPLE_JSON},
         },
     },
     "parameters": _query_parameters(),

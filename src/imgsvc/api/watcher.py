@@ -1,4 +1,4 @@
-"""Tells waiting requests when a batch has changed: one SELECT for all of them, a few times a second."""
+"""Tells waiting requests how far a batch is: one SELECT for all of them, a few times a second."""
 
 import asyncio
 from collections import Counter
@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
+from imgsvc.db.queries.batches import Figures
 from imgsvc.domain.status import FINISHED_BATCH
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
@@ -23,22 +24,30 @@ class Watcher:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._watched: Counter[str] = Counter()
-        self._seen: dict[str, tuple[int, str]] = {}
+        self._seen: dict[str, Figures] = {}
         self._looked = asyncio.Condition()
         self._wanted = asyncio.Event()
-        self._closing = False
+        self.is_closing = False
 
-    async def wait(self, batch_id: str, *, known: int | None, timeout: float) -> None:  # noqa: ASYNC109  # a long poll's
-        """Return when the batch is finished, its version is above `known` (None: any), or `timeout` seconds passed.
+    async def wait(
+        self,
+        batch_id: str,
+        *,
+        known: int | None,
+        timeout: float,  # noqa: ASYNC109  # a long poll's
+    ) -> Figures | None:
+        """The batch when it is finished or its version is above `known` (None: any); None after `timeout` seconds.
 
-        Or when the process is asked to stop: whoever waits asks again, and gets the next one.
+        None too when the process is asked to stop: whoever waits asks again, and gets the next one.
         """
         self._watched[batch_id] += 1
         self._wanted.set()
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout), self._looked:
-                    await self._looked.wait_for(lambda: self._is_news(batch_id, known))
+                    await self._looked.wait_for(lambda: self.is_closing or self._is_news(batch_id, known))
+                    return self._seen[batch_id] if self._is_news(batch_id, known) else None
+            return None
         finally:
             self._watched[batch_id] -= 1
             if not self._watched[batch_id]:
@@ -46,12 +55,8 @@ class Watcher:
                 self._seen.pop(batch_id, None)
 
     def _is_news(self, batch_id: str, known: int | None) -> bool:
-        if self._closing:
-            return True
-        if batch_id not in self._seen:
-            return False
-        version, status = self._seen[batch_id]
-        return status in _FINISHED or (known is not None and version > known)
+        seen = self._seen.get(batch_id)
+        return seen is not None and (seen.status in _FINISHED or (known is not None and seen.version > known))
 
     async def run(self) -> None:
         """Look for as long as the process lives."""
@@ -70,12 +75,12 @@ class Watcher:
     async def close(self) -> None:
         """Let everybody go who waits, or comes to wait."""
         async with self._looked:
-            self._closing = True
+            self.is_closing = True
             self._looked.notify_all()
 
     async def _look(self) -> None:
         async with self._sessions.read() as session:
-            seen = await batches.versions(session, list(self._watched))
+            seen = await batches.figures(session, list(self._watched))
         async with self._looked:
             self._seen = seen
             self._looked.notify_all()

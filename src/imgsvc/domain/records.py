@@ -33,12 +33,15 @@ _OTHER_FILES = {
 }
 
 
-def refused(problems: Sequence[Problem], total: int | None = None) -> InvalidManifest:
-    """The refusal for `problems`, at least one; `total` counts also those that are not listed."""
+def refused(problems: Sequence[Problem], total: int | None = None, *, place: str = "line") -> InvalidManifest:
+    """The refusal for `problems`, at least one; `total` counts also those that are not listed.
+
+    `place` is what their `row` counts.
+    """
     total = total or len(problems)
     more = f" ({total:,} problems in all)" if total > 1 else ""
-    where = f" (line {problems[0].row})" if problems[0].row else ""
-    detail = f"The CSV cannot be accepted{where}: {problems[0].detail}{more}"
+    where = f" ({place} {problems[0].row})" if problems[0].row else ""
+    detail = f"The catalogue cannot be accepted{where}: {problems[0].detail}{more}"
     return InvalidManifest(detail, tuple(problems[:MAX_PROBLEMS]), problems_total=total)
 
 

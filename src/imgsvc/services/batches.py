@@ -10,7 +10,7 @@ from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.queries import deliveries as delivery_queries
 from imgsvc.db.queries.assets import SlotAsset
-from imgsvc.db.queries.batches import ProductRow
+from imgsvc.db.queries.batches import Figures, ProductRow
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.errors import BatchNotFinished, NotFound
@@ -42,6 +42,18 @@ async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[B
         if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
         return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
+
+
+async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> Figures:
+    """How far the batch is.
+
+    Raises:
+        NotFound: no such batch, or it belongs to another API key.
+    """
+    async with sessions.read() as session:
+        if await queries.get(session, batch_id, api_key_id=api_key_id) is None:
+            raise NotFound(f"There is no batch {batch_id}.")
+        return (await queries.figures(session, [batch_id]))[batch_id]
 
 
 async def listed(

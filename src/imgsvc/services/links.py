@@ -21,6 +21,12 @@ class Links:
     def products(self, batch_id: str) -> str:
         return f"{self.batch(batch_id)}/products"
 
+    def events(self, batch_id: str) -> str:
+        return f"{self.batch(batch_id)}/events"
+
+    def archive(self, batch_id: str) -> str:
+        return f"{self.batch(batch_id)}/archive.zip"
+
     def report(self, batch_id: str, name: Report) -> str:
         return f"{self.public_url}{report_path(batch_id, name)}"
 

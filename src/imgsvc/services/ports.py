@@ -1,6 +1,6 @@
 """What the verbs call: the outside world as Protocols of one to three methods, each implemented in adapters/."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,6 +103,17 @@ class Storage(Protocol):
 
     async def check(self) -> None:
         """Raises StorageError when nothing can be stored."""
+
+
+class Shelf(Protocol):
+    """Where renditions are read again."""
+
+    def read(self, key: str) -> AsyncGenerator[bytes, None]:
+        """What lies under `key`, a piece at a time.
+
+        Raises:
+            StorageError: nothing lies there, or the store does not answer.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Take an upload in: read the CSV, store the batch in one transaction, wake its lanes."""
+"""Take an upload in: read the products, store the batch in one transaction, wake its lanes."""
 
 import asyncio
 import gc
@@ -14,6 +14,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.manifest import Manifest, ManifestLimits, read_manifest
+from imgsvc.domain.product_list import read_products
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import idempotency
@@ -22,6 +23,7 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.finishing import Aftercare, Ended, finish, tell
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.uploading import Upload, asset_rows, batch_row, product_rows
+from imgsvc.services.validating import Validation, examine
 from imgsvc.services.waking import wake_lanes
 
 log = get_logger(__name__)
@@ -64,7 +66,7 @@ async def submit(
         batch, delivery = earlier
         return Submitted(batch, delivery, replayed=True)
     with _no_collection():
-        manifest, digest = await asyncio.to_thread(_read, upload, limits)
+        manifest, digest = await asyncio.to_thread(_read_and_sum, upload, limits)
         now = clock()
         batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
         batch.expires_at = aftercare.expiry(now)
@@ -97,10 +99,25 @@ async def _named(upload: Upload, api_key_id: str) -> idempotency.Name | None:
     return idempotency.Name(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
 
 
-def _read(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, str]:
+async def validate(upload: Upload, *, limits: ManifestLimits) -> Validation:
+    """What is in the upload; nothing is stored.
+
+    Raises:
+        InvalidManifest, LimitExceeded: as `submit` would.
+    """
+    with _no_collection():
+        return await asyncio.to_thread(lambda: examine(_read(upload, limits)))
+
+
+def _read_and_sum(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, str]:
     """The manifest, and the SHA-256 of the file; in a thread."""
-    manifest = read_manifest(upload.data, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits)
-    return manifest, hashlib.sha256(upload.data).hexdigest()
+    return _read(upload, limits), hashlib.sha256(upload.data).hexdigest()
+
+
+def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
+    if upload.products is not None:
+        return read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
+    return read_manifest(upload.data, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
-"""The figures of a batch as every reader sees them: status answers, webhooks, the command line."""
+"""The figures of a batch as every reader sees them: status answers, events, webhooks, the command line."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from imgsvc.db.queries.batches import Figures
 from imgsvc.db.tables import Batch
 
 
-def counts(batch: Batch) -> dict[str, Any]:
+def counts(batch: Batch | Figures) -> dict[str, Any]:
     """Products, URLs and assets by status; the asset counts sum to their total at every read."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return {
@@ -23,13 +25,21 @@ def counts(batch: Batch) -> dict[str, Any]:
     }
 
 
-def progress(batch: Batch) -> float:
+def progress(batch: Batch | Figures) -> float:
     """The share of assets that have ended, from 0 to 1."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return round(ended / batch.asset_count, 3)
 
 
-def transfer(batch: Batch) -> dict[str, Any]:
+def time_left(batch: Batch, now: datetime) -> float | None:
+    """Seconds until an open batch will have ended, at the rate so far; None before its first asset has."""
+    ended = batch.succeeded + batch.failed + batch.cancelled
+    if batch.started_at is None or not ended:
+        return None
+    return (now - batch.started_at).total_seconds() * (batch.asset_count - ended) / ended
+
+
+def transfer(batch: Batch | Figures) -> dict[str, Any]:
     """Bytes in and out of the assets that succeeded, and the share saved (None before the first)."""
     saved = round(1 - batch.output_bytes / batch.input_bytes, 3) if batch.input_bytes else None
     return {"input": batch.input_bytes, "output": batch.output_bytes, "saved_ratio": saved}

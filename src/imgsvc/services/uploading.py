@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,21 +17,23 @@ from imgsvc.errors import InvalidUrl
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One upload, its fields validated; `data` is the CSV as it came."""
+    """One upload, its fields validated; `data` is the file as it came, `products` what it lists if that is JSON."""
 
     data: bytes
+    products: Sequence[object] | None = None
     filename: str | None = None
     specs: tuple[Spec, ...] = (Spec(),)
     columns: Columns | None = None
     on_invalid: OnInvalid = "reject"
     webhook_url: str | None = None
     refresh: bool = False
+    validate_only: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 over the file's bytes and the fields: the same for a repeated upload, and for no other."""
-        fields = asdict(replace(self, data=b"", filename=None, specs=(), idempotency_key=None))
+        fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
         fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
         told = json.dumps(fields, sort_keys=True, default=str).encode()
         return hashlib.sha256(told + b"\0" + self.data).hexdigest()

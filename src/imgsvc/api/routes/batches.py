@@ -1,25 +1,30 @@
 """Batches: upload a CSV, follow it."""
 
+from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Room, Watch
 from imgsvc.api.etags import is_known
-from imgsvc.api.examples import ACCEPTED, BATCH, example
+from imgsvc.api.examples import ACCEPTED, BATCH, VALIDATION, example
+from imgsvc.api.json_uploads import JSON_TYPE
 from imgsvc.api.refusals import RATE_HEADERS, documented, refused_parameter, refused_upload
 from imgsvc.api.schemas import BatchOut, batch_out
 from imgsvc.api.upload_form import UPLOAD_OPENAPI
 from imgsvc.api.uploads import read_upload
+from imgsvc.api.validation_schemas import ValidationOut, validation_out
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.services import admission, batches, submitting
+from imgsvc.services.summaries import time_left
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
 POLL_AFTER = 2
-"""Seconds after which a running batch is worth another look."""
+"""Seconds after which a batch that has just begun is worth another look."""
+LONGEST_POLL = 30
 _LOCATION = {
     "Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
@@ -31,7 +36,7 @@ _LOCATION = {
 _FRESHNESS = {
     "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": f"{POLL_AFTER} (seconds) while the batch runs, else absent.",
+        "description": "Seconds to the expected end while the batch runs, 30 at most; else absent.",
         "schema": {"type": "integer"},
     },
 }
@@ -44,11 +49,18 @@ _FRESHNESS = {
     operation_id="create_batch",
     response_description="The batch is stored and its images are being fetched",
     responses={
+        200: {
+            "model": ValidationOut,
+            "description": "With `validate_only`: what is in the upload",
+            "headers": RATE_HEADERS,
+            **example(VALIDATION),
+        },
         202: {"headers": _LOCATION, **example(ACCEPTED)},
         **documented(400, 413, 415, 429, 503),
         **refused_upload(),
     },
     openapi_extra=UPLOAD_OPENAPI,
+    response_model=BatchOut,
 )
 async def create_batch(
     caller: Caller,
@@ -65,13 +77,15 @@ async def create_batch(
             description="A name of yours for this upload, such as a UUID: within 24 hours it makes one batch.",
         ),
     ] = None,
-) -> BatchOut:
+) -> BatchOut | Response:
     """Check the CSV, store it as a batch, and start fetching and compressing its images.
 
-    Send the file as `multipart/form-data` with the fields beside it, or the CSV itself as `text/csv` with the fields
-    in the query string. The answer comes at once; follow `Location` for the progress. When anything is wrong with
-    the CSV, **every** problem is listed and nothing is stored. A field has the same name and meaning in the form and
-    in the query string.
+    Send the file as `multipart/form-data` with the fields beside it, the CSV itself as `text/csv` with the fields
+    in the query string, or products as `application/json` with the fields as members beside them. The answer comes at
+    once; follow `Location` for the progress. When anything is wrong with the CSV, **every** problem is listed and
+    nothing is stored. A field has the same name and meaning everywhere.
+
+    With `validate_only=true` nothing is stored either way, and the answer (200) says what was found.
 
     With an `Idempotency-Key` an upload is safe to repeat when no answer came: it gives the same batch, with
     `Idempotent-Replayed: true`.
@@ -87,6 +101,10 @@ async def create_batch(
     async with read_upload(
         request, room=room, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
     ) as upload:
+        if upload.validate_only:
+            found = await submitting.validate(upload, limits=manifest_limits(resources.settings))
+            headers = rate.headers if rate else {}
+            return Response(validation_out(found).model_dump_json(), media_type=JSON_TYPE, headers=dict(headers))
         accepted = await submitting.submit(
             upload,
             api_key_id=caller,
@@ -128,7 +146,7 @@ async def get_batch(
     """The status, the counts and the figures of a batch.
 
     With `wait` the answer comes when the batch has ended or the time is over; with `wait` and `If-None-Match` also as
-    soon as anything has changed. While the batch runs, `Retry-After` says when the next look is worth it.
+    soon as anything has changed. While the batch runs, `Retry-After` says when it is expected to end.
     """
     batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
     known = batch.version if is_known(etag(batch, delivery), if_none_match) else None
@@ -137,7 +155,8 @@ async def get_batch(
         batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
     headers = {"ETag": etag(batch, delivery), "Cache-Control": "no-cache"}
     if batch.status in OPEN_BATCH:
-        headers["Retry-After"] = str(POLL_AFTER)
+        left = time_left(batch, resources.clock())
+        headers["Retry-After"] = str(POLL_AFTER if left is None else min(LONGEST_POLL, max(1, ceil(left))))
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)

@@ -1,4 +1,4 @@
-"""Reports: take the CSV back, or what of it failed."""
+"""What comes back: the CSV, what of it failed, the images in one file."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -7,12 +7,12 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from imgsvc.api.dependencies import BatchId, Open, Reader
-from imgsvc.api.examples import FAILURES_CSV, OUTPUT_CSV
+from imgsvc.api.dependencies import BatchId, Caller, Open, Reader
 from imgsvc.api.refusals import documented, refused_parameter
+from imgsvc.api.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services import batches, reports
+from imgsvc.services import archiving, batches, reports
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -25,11 +25,12 @@ Bom = Annotated[bool, Query(description="Begin with a byte order mark, by which 
 
 
 def _csv(example: str, description: str) -> dict[int | str, dict[str, Any]]:
+    return _answers(description, "text/csv", {"schema": {"type": "string"}, "example": example})
+
+
+def _answers(description: str, media_type: str, content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {
-        200: {
-            "content": {"text/csv": {"schema": {"type": "string"}, "example": example}},
-            "description": description,
-        },
+        200: {"content": {media_type: content}, "description": description},
         **documented(404, 409, 503),
         **refused_parameter("partial", "perhaps", "bool_parsing", "Input should be a valid boolean"),
     }
@@ -87,6 +88,26 @@ async def get_failures_csv(
     return _attached(text, batch, "failures")
 
 
+@router.get(
+    "/{batch_id}/archive.zip",
+    summary="Take all images",
+    operation_id="get_archive",
+    responses=_answers("The images in one ZIP", "application/zip", {"schema": {"type": "string", "format": "binary"}}),
+    response_class=Response,
+)
+async def get_archive(
+    batch_id: BatchId, caller: Caller, resources: Open, partial: Partial = False
+) -> StreamingResponse:
+    """Every compressed image in one ZIP, named as in its link: `0-mountain-print-5d1c0e7a.jpg`.
+
+    It is made while it is sent, so its size is not known beforehand; one that breaks off is not a whole ZIP.
+    """
+    batch = await _finished(batch_id, caller, resources, partial=partial)
+    content = archiving.archive(batch, sessions=resources.sessions, shelf=resources.storage)
+    headers = {"Content-Disposition": attachment(batch, "images.zip")}
+    return StreamingResponse(content, media_type="application/zip", headers=headers)
+
+
 async def _finished(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
     batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
     if not partial:
@@ -96,12 +117,12 @@ async def _finished(batch_id: str, caller: str, resources: Resources, *, partial
 
 def _attached(text: AsyncIterator[str], batch: Batch, kind: str) -> StreamingResponse:
     return StreamingResponse(
-        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": attachment(batch, kind)}
+        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": attachment(batch, f"{kind}.csv")}
     )
 
 
-def attachment(batch: Batch, kind: str) -> str:
+def attachment(batch: Batch, ending: str) -> str:
     """A Content-Disposition (RFC 6266) after the name of the upload."""
     name = batch.filename or batch.id
     stem = name[:-4] if name.lower().endswith(".csv") else name
-    return f"attachment; filename=\"{batch.id}-{kind}.csv\"; filename*=UTF-8''{quote(f'{stem}-{kind}.csv', safe='')}"
+    return f"attachment; filename=\"{batch.id}-{ending}\"; filename*=UTF-8''{quote(f'{stem}-{ending}', safe='')}"

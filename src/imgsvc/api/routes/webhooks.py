@@ -10,7 +10,7 @@ from imgsvc.api.dependencies import BatchId, Caller, DeliveryId, Open
 from imgsvc.api.examples import DELIVERIES, DELIVERY, TESTED, example
 from imgsvc.api.problems import from_pydantic
 from imgsvc.api.refusals import documented, refused_parameter
-from imgsvc.api.uploads import WebhookUrl
+from imgsvc.api.upload_fields import WebhookUrl
 from imgsvc.errors import EndpointBusy, InvalidUpload, TooMany
 from imgsvc.services import deliveries
 from imgsvc.services.admission import LOOK_AGAIN, admit_post

@@ -80,6 +80,20 @@ async def rendition_keys(session: AsyncSession, batch_id: str, positions: Collec
     }
 
 
+async def succeeded(
+    session: AsyncSession, batch_id: str, *, after: int, limit: int
+) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Position and renditions of the assets behind position `after` that have succeeded, in order."""
+    connection = await session.connection()
+    statement = (
+        sa.select(col(Asset.position), col(Asset.renditions))
+        .where(col(Asset.batch_id) == batch_id, col(Asset.position) > after, col(Asset.status) == AssetStatus.SUCCEEDED)
+        .order_by(col(Asset.position))
+        .limit(limit)
+    )
+    return [(position, renditions or []) for position, renditions in await connection.execute(statement)]
+
+
 _SLOT_COLUMNS = tuple(col(getattr(Asset, name)) for name in SlotAsset._fields)
 
 

@@ -137,12 +137,32 @@ async def open_work(session: AsyncSession, api_key_id: str) -> tuple[int, int]:
     return batches, int(images)
 
 
-async def versions(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """The version and status of each of these batches that still exists."""
-    statement = select(Batch.id, Batch.version, Batch.status).where(
-        col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None)
-    )
-    return {batch_id: (version, status) for batch_id, version, status in await session.exec(statement)}
+class Figures(NamedTuple):
+    """What of a batch changes while it runs; the names are those of the columns."""
+
+    id: str
+    version: int
+    status: str
+    product_count: int
+    url_count: int
+    asset_count: int
+    processing: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    errors: dict[str, int]
+    input_bytes: int
+    output_bytes: int
+
+
+_FIGURES = tuple(col(getattr(Batch, name)) for name in Figures._fields)
+
+
+async def figures(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, Figures]:
+    """How far each of these batches is that still exists."""
+    connection = await session.connection()
+    statement = sa.select(*_FIGURES).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None))
+    return {row.id: Figures(*row) for row in await connection.execute(statement)}
 
 
 async def with_due_assets(session: AsyncSession, now: datetime) -> list[str]:

@@ -1,0 +1,40 @@
+"""A receiver that does each piece of work once, however often the webhook comes.
+
+WEBHOOK_SECRET=whsec_… python receiver.py 9000
+"""
+
+import http.server
+import os
+import sqlite3
+import sys
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+webhook = Webhook(os.environ["WEBHOOK_SECRET"])
+database = sqlite3.connect("shop.db")
+database.execute("CREATE TABLE IF NOT EXISTS seen (webhook_id TEXT PRIMARY KEY)")
+database.execute("CREATE TABLE IF NOT EXISTS ended (batch_id TEXT, status TEXT)")
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(self.received())
+        self.end_headers()
+
+    def received(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > 65_536:  # the longest event has less than 20 kB
+            return 413
+        try:
+            event = webhook.verify(self.rfile.read(length), dict(self.headers))
+        except WebhookVerificationError:
+            return 400
+        with database:  # one transaction: the id and the work are stored together, or neither is
+            new = database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (self.headers["webhook-id"],)).rowcount
+            if new and event["type"] != "webhook.test":
+                data = event["data"]
+                database.execute("INSERT INTO ended VALUES (?, ?)", (data["id"], data["status"]))
+        return 204  # also for what came before: it is here
+
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()

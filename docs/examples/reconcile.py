@@ -1,0 +1,40 @@
+"""Has posted again what an endpoint missed: the announcements given up, of batches made since a day.
+
+IMGSVC_URL=https://images.shop.example IMGSVC_API_KEY=isk_… python reconcile.py 2026-11-16
+"""
+
+import os
+import sys
+import time
+
+import httpx
+
+since = sys.argv[1]
+key = os.environ.get("IMGSVC_API_KEY")
+imgsvc = httpx.Client(base_url=os.environ["IMGSVC_URL"], headers={"Authorization": f"Bearer {key}"} if key else {})
+
+
+def asked(method, path, **query):
+    while True:
+        answer = imgsvc.request(method, path, params=query)
+        if answer.status_code not in (429, 503):
+            return answer.raise_for_status().json()
+        time.sleep(float(answer.headers.get("Retry-After", 5)))  # 30 webhooks a minute may be asked for
+
+
+def batches():
+    query = {"limit": 100}
+    while query:
+        page = asked("GET", "/v1/batches", **query)
+        for batch in page["data"]:  # the newest first
+            if batch["created_at"] < since:
+                return
+            yield batch
+        query = page["has_more"] and {"limit": 100, "after": page["next"]}
+
+
+for batch in batches():
+    if batch["webhook"] and batch["webhook"]["status"] == "exhausted":
+        newest, *_ = asked("GET", f"/v1/batches/{batch['id']}/deliveries")["data"]
+        asked("POST", f"/v1/deliveries/{newest['id']}/redeliver")
+        sys.stdout.write(f"{batch['id']} {newest['id']}\n")

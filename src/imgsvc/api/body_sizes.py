@@ -1,0 +1,28 @@
+"""How large a body may be: uploads as the settings say, JSON ones less, others hardly at all."""
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+UPLOADS = "/v1/batches"
+MOST_ELSEWHERE = 2**16
+"""Bytes of a body that is no upload."""
+MOST_JSON = 2**24
+"""Bytes of an upload as JSON: what it says is in memory as a whole, and takes up to 24 times as much there."""
+
+
+def most_bytes(scope: Scope, max_upload_bytes: int) -> int:
+    """Of the body of this request."""
+    if scope["path"] != UPLOADS:
+        return MOST_ELSEWHERE
+    is_json = Headers(scope=scope).get("content-type", "").lower().startswith("application/json")
+    return min(MOST_JSON, max_upload_bytes) if is_json else max_upload_bytes
+
+
+def why_too_large(scope: Scope, max_upload_bytes: int) -> str:
+    most = most_bytes(scope, max_upload_bytes)
+    if scope["path"] != UPLOADS:
+        return f"The body is larger than {most:,} bytes; only uploads may be."
+    size = f"The body is larger than {most / 2**20:g} MiB"
+    if most < max_upload_bytes:
+        return f"{size}; a CSV may have {max_upload_bytes / 2**20:g} MiB."
+    return f"{size} (setting IMGSVC_MAX_UPLOAD_BYTES)."

@@ -1,0 +1,61 @@
+"""What the API says of an upload that it was only asked to check."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from imgsvc.api import schemas
+from imgsvc.services.validating import Validation
+
+
+class HostOut(BaseModel):
+    host: str = Field(examples=["cdn.shop.example"])
+    assets: int = Field(description="Distinct URLs.")
+
+
+class ColumnsOut(BaseModel):
+    """The header of each column that was understood; null where products are numbered."""
+
+    serial_number: str | None
+    product_name: str
+    image_urls: str
+
+
+class ValidationOut(BaseModel):
+    """An upload that would be accepted, and what is in it."""
+
+    object: Literal["validation"] = "validation"
+    products: int = Field(description="Data rows.")
+    urls: int = Field(description="URLs, repeated ones too.")
+    assets: int = Field(description="Distinct URLs.")
+    invalid_urls: int = Field(description="Distinct ones that would fail at once (`on_invalid=skip`).")
+    hosts: list[HostOut] = Field(description="At most 20, those with the most images first.")
+    hosts_total: int
+    encoding: str
+    delimiter: str
+    columns: ColumnsOut
+    warnings: list[schemas.Warning] = Field(description="At most 100 of them.")
+    warnings_total: int
+
+
+def validation_out(validation: Validation) -> ValidationOut:
+    """The validation as the API shows it."""
+    manifest = validation.manifest
+    serial = manifest.serial_column
+    return ValidationOut(
+        products=len(manifest.products),
+        urls=manifest.url_count,
+        assets=len(manifest.assets),
+        invalid_urls=len(manifest.invalid),
+        hosts=[HostOut(host=host, assets=assets) for host, assets in validation.hosts],
+        hosts_total=validation.hosts_total,
+        encoding=manifest.encoding,
+        delimiter=manifest.delimiter,
+        columns=ColumnsOut(
+            serial_number=None if serial is None else manifest.header[serial],
+            product_name=manifest.header[manifest.name_column],
+            image_urls=manifest.header[manifest.url_column],
+        ),
+        warnings=[schemas.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
+        warnings_total=manifest.warnings_total,
+    )

@@ -1,0 +1,34 @@
+"""docs/api.md is what its program makes of the API as it is now."""
+
+import httpx
+import pytest
+
+from api_reference import PAGE, document, laid_out, page
+from openapi_document import document_of, operations
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
+async def test_the_page_is_written_from_the_document_that_is_served(client: httpx.AsyncClient) -> None:
+    written = PAGE.read_text(encoding="utf-8")
+    assert written == page(await document_of(client)), "docs/api.md is older than the API: make openapi"
+    assert page(document()) == written
+
+
+async def test_every_operation_and_every_object_has_its_place(client: httpx.AsyncClient) -> None:
+    served = await document_of(client)
+    written = page(served)
+    for _method, path, operation in operations(served):
+        assert written.count(f"\n### {operation['summary']}\n") == 1, path
+    for name in served["components"]["schemas"]:
+        assert written.count(f"\n### {name}\n") == 1, name
+
+
+def test_json_is_broken_where_it_is_too_long_and_nowhere_else() -> None:
+    long = "x" * 80
+    assert laid_out({"a": [1, 2], "b": long, "c": [long]}) == (
+        f'{{\n  "a": [1, 2],\n  "b": "{long}",\n  "c": ["{long}"]\n}}'
+    )

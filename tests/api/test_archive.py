@@ -1,0 +1,80 @@
+"""GET …/archive.zip: every rendition once, under the name of its link; whole, or seen not to be."""
+
+import io
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+import httpx
+import pytest
+
+from api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
+from imgsvc.config import Settings
+from origin_server import OriginServer, picture
+
+
+async def archived(client: httpx.AsyncClient, batch: dict[str, Any], **query: str) -> ZipFile:
+    answer = await client.get(f"/v1/batches/{batch['id']}/archive.zip", params=query)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/zip"
+    return ZipFile(io.BytesIO(answer.content))
+
+
+async def links(client: httpx.AsyncClient, batch: dict[str, Any]) -> list[str]:
+    products = (await client.get(f"/v1/batches/{batch['id']}/products")).json()["data"]
+    return [
+        rendition["url"] for product in products for asset in product["assets"] for rendition in asset["renditions"]
+    ]
+
+
+@pytest.fixture
+async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
+    """Two images, one in two rows, and one that fails; each in two renditions."""
+    first, second = (origin.serve(f"/{width}.jpg", picture(width, 300)) for width in (400, 500))
+    rows = [("1", "Café ☕ cup", f"{first}, {origin.url('/none.jpg')}"), ("2", "../Hat", f"{first}, {second}")]
+    thumb = '[{"name": "thumb", "max_width": 50}]'
+    batch = await upload(client, catalogue(*rows), renditions=thumb)
+    await work_off()
+    return batch
+
+
+async def test_it_has_every_rendition_once_under_the_name_of_its_link(
+    client: httpx.AsyncClient, finished: dict[str, Any]
+) -> None:
+    bundle = await archived(client, finished)
+    assert bundle.testzip() is None
+    urls = list(dict.fromkeys(await links(client, finished)))
+    assert len(urls) == 4
+    assert [entry.filename for entry in bundle.infolist()] == [url.rpartition("/")[2] for url in urls]
+    for url, entry in zip(urls, bundle.infolist(), strict=True):
+        assert bundle.read(entry) == (await client.get(url)).content
+        assert entry.compress_type == ZIP_STORED
+        assert entry.external_attr >> 16 == 0o644
+
+
+async def test_it_is_an_attachment_named_after_the_upload(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+) -> None:
+    text = catalogue(("1", "Shoe", origin.serve("/a.jpg", picture())))
+    batch = (await client.post("/v1/batches", files={"file": ("Schuhe ü.csv", text)})).json()
+    await work_off()
+    answer = await client.get(batch["links"]["archive_zip"])
+    assert answer.headers["content-disposition"].endswith("filename*=UTF-8''Schuhe%20%C3%BC-images.zip")
+
+
+async def test_while_the_batch_runs_it_is_there_only_in_part(client: httpx.AsyncClient) -> None:
+    batch = await upload(client, ONE_ROW)
+    problem(await client.get(f"/v1/batches/{batch['id']}/archive.zip"), 409, "batch-not-finished")
+    assert (await archived(client, batch, partial="true")).namelist() == []
+
+
+async def test_when_an_image_is_gone_it_breaks_off_and_is_seen_to_be_broken(
+    settings: Settings, tmp_path: Path, client: httpx.AsyncClient, finished: dict[str, Any]
+) -> None:
+    [lost, *_] = sorted((tmp_path / "media" / finished["id"]).glob("2-*"))
+    lost.unlink()
+    async with serving(settings) as (app, _):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as strict:
+            with pytest.raises(RuntimeError, match="response already started"):
+                await strict.get(f"/v1/batches/{finished['id']}/archive.zip")

@@ -1,0 +1,229 @@
+"""POST /v1/batches with products as JSON, and uploads that are only checked."""
+
+import csv
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, serving, upload
+from imgsvc.config import Settings
+from origin_server import OriginServer, picture
+
+SHOE = {"serial_number": "1", "product_name": "Shoe", "input_urls": ["https://shop.example/a.jpg"]}
+
+
+def lists(*products: Any, **members: Any) -> dict[str, Any]:
+    return {"products": list(products), **members}
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"  # what is said over HTTP is the same on both
+
+
+async def refused(client: httpx.AsyncClient, body: Any, kind: str) -> list[tuple[Any, Any, str]]:
+    """Row, column and code of each problem."""
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = await client.post("/v1/batches", content=text, headers={"Content-Type": "application/json"})
+    return [(error["row"], error["column"], error["code"]) for error in problem(answer, 422, kind)["errors"]]
+
+
+async def test_products_as_json_become_a_batch_and_a_csv(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+) -> None:
+    urls = [origin.serve("/a,b.jpg", picture(200, 100)), origin.url("/none.jpg")]
+    body = lists(
+        {"serial_number": "A-1", "product_name": 'Shoe, "red"', "input_urls": urls},
+        {"product_name": "Hat", "input_urls": urls[:1]},
+        {"serial_number": 7, "product_name": "Ribbon", "input_urls": []},
+        filename="folder/autumn",
+        quality=60,
+        renditions=[{"name": "thumb", "max_width": 50}],
+        metadata={"season": "autumn"},
+    )
+    accepted = await client.post("/v1/batches", json=body)
+    assert accepted.status_code == 202, accepted.text
+    batch = accepted.json()
+    assert batch["counts"]["assets"]["total"] == 2
+    assert batch["manifest"]["filename"] == "autumn"
+    assert batch["metadata"] == {"season": "autumn"}
+    assert [(spec["name"], spec["quality"]) for spec in batch["specs"]] == [("main", 60), ("thumb", 60)]
+    assert [warning["code"] for warning in batch["manifest"]["warnings"]] == ["product_without_url"]
+    await work_off()
+    report = (await client.get(f"/v1/batches/{batch['id']}/output.csv")).text
+    header, *rows = csv.reader(report.splitlines())
+    assert header[-2:] == ["Output Image Urls", "Output Image Urls (thumb)"]
+    assert [row[:3] for row in rows] == [
+        ["A-1", 'Shoe, "red"', ", ".join(urls)],
+        ["2", "Hat", urls[0]],
+        ["7", "Ribbon", ""],
+    ]
+    assert [[bool(slot) for slot in row[3].split(",")] for row in rows] == [[True, False], [True], [False]]
+
+
+async def test_every_product_that_cannot_be_accepted_is_named(client: httpx.AsyncClient, settings: Settings) -> None:
+    body = lists(
+        SHOE,
+        {"product_name": 5, "input_urls": "https://shop.example/a.jpg"},
+        {"product_name": "Hat", "input_urls": ["htp://shop.example/a.jpg", ""], "colour": "red"},
+        {"product_name": "Hat", "input_urls": ["htp://shop.example/a.jpg", ""]},
+        "a product",
+        {"product_name": "a\0b", "input_urls": []},
+    )
+    assert await refused(client, body, "invalid-manifest") == [
+        (2, "product_name", "string_type"),
+        (2, "input_urls", "list_type"),
+        (3, "colour", "extra_forbidden"),
+        (4, "input_urls", "invalid_url"),
+        (4, "input_urls", "invalid_url"),
+        (5, None, "model_type"),
+        (6, None, "nul_byte"),
+    ]
+    assert await rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("members", "column", "code"),
+    [
+        ({"quality": "70"}, "quality", "int_type"),
+        ({"quality": 0}, "quality", "greater_than_equal"),
+        ({"refresh": 1}, "refresh", "bool_type"),
+        ({"columns": {}}, "columns", "extra_forbidden"),
+        ({"renditions": '[{"name": "thumb"}]'}, "renditions", "list_type"),
+        ({"renditions": [{"name": "a"}, {"name": "a"}]}, "renditions", "repeated_name"),
+        ({"metadata": {"a": 1}}, "metadata.a", "string_type"),
+        ({"webhook_url": "http://10.0.0.1/"}, "webhook_url", "blocked_address"),
+        ({"products": None}, "products", "list_type"),
+        ({str(number): number for number in range(40)}, None, "too_long"),
+        ({"metadata": {"a": "b" * 70_000}}, None, "too_long"),
+    ],
+)
+async def test_a_member_that_cannot_be_accepted_is_named(
+    client: httpx.AsyncClient, members: dict[str, Any], column: str | None, code: str
+) -> None:
+    assert await refused(client, lists(SHOE) | members, "invalid-upload") == [(None, column, code)]
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"7", b"null"])
+async def test_json_that_is_no_object_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    assert await refused(client, body, "invalid-upload") == [(None, None, "dict_type")]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"products": [}', b"\xff", b"[" * 100_000, b'{"a": "\\ud800"}'])
+async def test_what_is_no_json_cannot_be_read(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post("/v1/batches", content=body, headers={"Content-Type": "application/json"})
+    problem(answer, 400, "malformed-request")
+
+
+async def test_an_empty_list_is_refused(client: httpx.AsyncClient) -> None:
+    assert await refused(client, lists(), "invalid-manifest") == [(None, None, "no_rows")]
+
+
+async def test_limits_hold_for_lists_too(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"max_rows": 1})) as (_, client):
+        assert await refused(client, lists(SHOE, SHOE), "limit-exceeded") == [(2, None, "limit_exceeded")]
+    async with serving(settings.model_copy(update={"max_urls_per_row": 1})) as (_, client):
+        many = lists({"product_name": "Shoe", "input_urls": [f"https://shop.example/{n}.jpg" for n in range(2)]})
+        assert await refused(client, many, "limit-exceeded") == [(1, None, "limit_exceeded")]
+
+
+async def test_more_than_16_mib_of_json_are_refused_and_a_csv_is_named_instead(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        "/v1/batches", content=bytes(2**24 + 1), headers={"Content-Type": "application/json; charset=utf-8"}
+    )
+    assert "a CSV may have 64 MiB" in problem(answer, 413, "upload-too-large")["detail"]
+
+
+async def test_beside_json_the_query_has_one_field(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/batches?quality=70", json=lists(SHOE))
+    [found] = problem(answer, 422, "invalid-upload")["errors"]
+    assert (found["column"], found["code"]) == ("quality", "extra_forbidden")
+
+
+async def test_a_list_with_a_name_of_its_own_makes_one_batch(client: httpx.AsyncClient) -> None:
+    answers = [
+        await client.post("/v1/batches", json=lists(SHOE, quality=quality), headers={"Idempotency-Key": "monday"})
+        for quality in (50, 50, 60)
+    ]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    problem(answers[2], 422, "idempotency-key-reused")
+
+
+# -- uploads that are only checked ------------------------------------------------------------------------------------
+
+ROWS = catalogue(
+    ("1", "Shoe", "https://a.example/1.jpg, https://a.example/2.jpg"),
+    ("1", "Hat", "https://b.example/1.jpg, https://a.example/1.jpg, htp://nowhere"),
+)
+
+
+async def test_an_upload_that_is_only_checked_says_what_is_in_it_and_stores_nothing(
+    client: httpx.AsyncClient, settings: Settings
+) -> None:
+    answers = [
+        await client.post("/v1/batches?validate_only=true&on_invalid=skip", content=ROWS, headers=CSV),
+        await client.post(
+            "/v1/batches", files={"file": ("a.csv", ROWS)}, data={"validate_only": "true", "on_invalid": "skip"}
+        ),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "application/json"
+        assert "ratelimit" in answer.headers
+        body = answer.json()
+        [warning] = body.pop("warnings")
+        assert (warning["row"], warning["code"]) == (3, "repeated_serial_number")
+        assert body == {
+            "object": "validation",
+            "products": 2,
+            "urls": 5,
+            "assets": 4,
+            "invalid_urls": 1,
+            "hosts": [{"host": "a.example", "assets": 2}, {"host": "b.example", "assets": 1}],
+            "hosts_total": 2,
+            "encoding": "utf-8",
+            "delimiter": ",",
+            "columns": {
+                "serial_number": "S. No.", "product_name": "Product Name", "image_urls": "Input Image Urls",
+            },
+            "warnings_total": 1,
+        }  # fmt: skip
+    assert await rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize("query", ["", "?validate_only=true"])
+async def test_a_list_is_only_checked_when_it_or_the_query_says_so(
+    client: httpx.AsyncClient, settings: Settings, query: str
+) -> None:
+    answer = await client.post(f"/v1/batches{query}", json=lists(SHOE) if query else lists(SHOE, validate_only=True))
+    assert (answer.status_code, answer.json()["object"]) == (200, "validation")
+    assert await rows_stored(settings) == NOTHING
+
+
+async def test_what_is_wrong_is_refused_as_in_an_upload(client: httpx.AsyncClient) -> None:
+    checked = await client.post("/v1/batches?validate_only=true", content=ROWS, headers=CSV)
+    uploaded = await client.post("/v1/batches", content=ROWS, headers=CSV)
+    assert problem(checked, 422)["errors"] == problem(uploaded, 422)["errors"]
+
+
+async def test_numbered_products_have_no_serial_column(client: httpx.AsyncClient) -> None:
+    columns = '{"serial_number": null, "product_name": "Product Name", "image_urls": "Input Image Urls"}'
+    query = {"validate_only": "true", "columns": columns}
+    answer = await client.post("/v1/batches", content=ONE_ROW, headers=CSV, params=query)
+    assert answer.json()["columns"]["serial_number"] is None
+
+
+async def test_a_name_of_an_upload_is_not_used_up_by_checking_it(client: httpx.AsyncClient) -> None:
+    named = {**CSV, "Idempotency-Key": "monday"}
+    checked = await client.post("/v1/batches?validate_only=true", content=ONE_ROW, headers=named)
+    accepted = await client.post("/v1/batches", content=ONE_ROW, headers=named)
+    assert (checked.status_code, accepted.status_code) == (200, 202)
+
+
+async def test_the_host_of_an_address_counts_without_its_port_and_in_small_letters(client: httpx.AsyncClient) -> None:
+    text = catalogue(("1", "Shoe", "https://A.example:8443/1.jpg, http://a.EXAMPLE/2.jpg, https://[::1]/3.jpg"))
+    answer = await client.post("/v1/batches?validate_only=true", content=text, headers=CSV)
+    assert answer.json()["hosts"] == [{"host": "a.example", "assets": 2}, {"host": "::1", "assets": 1}]
+    await upload(client, text)
