@@ -85,6 +85,8 @@ class Links(Wire):
     products: str
     output_csv: str
     failures_csv: str
+    events: str
+    archive_zip: str
 
 
 class State(Wire):
