@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.testing import CliRunner
 
 from imgsvc.cli import app
 
@@ -33,6 +34,12 @@ async def imgsvc(*words: str, cwd: Path, within: float = 60, **environment: str)
     )
     out, err = await asyncio.wait_for(process.communicate(), within)
     return Done(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+async def in_process(*words: str, **environment: str) -> Done:
+    """As `imgsvc`, in a thread of this process: for what needs no process of its own."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, words, env={"COLUMNS": "200", **environment})
+    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 def named(words: list[str]) -> tuple[Any, list[str]]:

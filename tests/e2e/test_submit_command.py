@@ -104,25 +104,6 @@ async def test_what_is_refused_is_told_in_lines(stack: Stack, tmp_path: Path) ->
     assert await told("status", nobody) == [f"There is no batch {nobody}."]
 
 
-async def test_an_api_that_is_started_again_meanwhile_is_waited_for(
-    stack: Stack, origin: OriginServer, tmp_path: Path
-) -> None:
-    urls = [origin.serve(f"/{number}.jpg", picture(), delay=1.5) for number in range(4)]
-    command = asyncio.create_task(
-        imgsvc("submit", catalogue(tmp_path, *urls), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR=".")
-    )
-
-    async def fetching() -> bool:
-        return bool(origin.requests)
-
-    await until(fetching)
-    [api] = stack.children("api")
-    api.kill()
-    done = await command
-    assert (done.code, done.err) == (0, "")
-    assert "4 of 4" in done.out
-
-
 # -- no imgsvc, or one that says no -----------------------------------------------------------------------------------
 
 
