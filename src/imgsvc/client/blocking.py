@@ -60,7 +60,7 @@ class Client:
     def submit(self, source: Source, *, idempotency_key: str | None = None, **fields: Unpack[Fields]) -> Batch:
         """Upload a CSV (its path, an open binary file, or its bytes) or rows; the batch that was accepted.
 
-        Rows are mappings with `serial_number`, `product_name` and `input_urls`, or tuples in this order, at most 16 MiB
+        Rows are mappings with `serial_number`, `product_name` and `input_urls`, or tuples in this order, at most 8 MiB
         as JSON; a CSV is streamed from the disk. A file is sent from its beginning; a pipe is read to its end first.
         It is one batch however often it is sent: with the same `idempotency_key` also by calls within 24 hours.
 
