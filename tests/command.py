@@ -5,6 +5,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from imgsvc.cli import app
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +33,21 @@ async def imgsvc(*words: str, cwd: Path, within: float = 60, **environment: str)
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await asyncio.wait_for(process.communicate(), within)
-    return Done(process.returncode or 0, out.decode(), err.decode())
+    return Done(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+async def in_process(*words: str, **environment: str) -> Done:
+    """As `imgsvc`, in a thread of this process: for what needs no process of its own."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, words, env={"COLUMNS": "200", **environment})
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+def named(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that `words` begin with, as the program's own parser finds it, and the rest of the words."""
+    command: Any = typer.main.get_command(app)
+    rest = list(words)
+    while isinstance(command, typer.core.TyperGroup):
+        assert rest, f"{words} is not a whole command"
+        assert rest[0] in command.commands, f"there is no command {rest[0]}"
+        _, command, rest = command.resolve_command(typer.Context(command), rest)
+    return command, rest

@@ -21,6 +21,7 @@ from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.logs import configure_logging
+from imgsvc.whereabouts import ClientSettings
 from imgsvc.worker.jobs import Parts
 from imgsvc.worker.main import build_worker
 from origin_server import OriginServer, WebhookListener
@@ -39,7 +40,8 @@ def clean_environment() -> Iterator[None]:
         for name in list(os.environ):
             if name.startswith("IMGSVC_"):
                 patch.delenv(name)
-        patch.setitem(Settings.model_config, "env_file", None)
+        for settings in (Settings, ClientSettings):
+            patch.setitem(settings.model_config, "env_file", None)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it, and so would children
         configure_logging("WARNING")  # structlog's own default prints every local variable of a traceback
         yield

@@ -56,7 +56,7 @@ class FaultProxy:
     """Stands in front of `server`: an address and port, or the path of a unix socket."""
 
     def __init__(self, server: tuple[str, int] | Path, *, port: int = 0) -> None:
-        self._server = server
+        self.server = server
         self.port = port
         self.faults = 0
         """How many requests or connections met a fault so far; a refused connection is not seen."""
@@ -116,9 +116,9 @@ class FaultProxy:
         return fault
 
     async def reach_server(self) -> Streams:
-        if isinstance(self._server, Path):
-            return await asyncio.open_unix_connection(self._server)
-        return await asyncio.open_connection(*self._server)
+        if isinstance(self.server, Path):
+            return await asyncio.open_unix_connection(self.server)
+        return await asyncio.open_connection(*self.server)
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)

@@ -3,19 +3,23 @@
 import logging
 import re
 from collections.abc import Iterator
+from importlib import import_module
+from inspect import cleandoc
 from pathlib import Path
 
 import pytest
 import structlog
+import typer
 from standardwebhooks import Webhook
 from typer.testing import CliRunner, Result
 
 from imgsvc.cli import app
+from imgsvc.cli.deferred import COMMANDS
 from imgsvc.config import Settings
 from imgsvc.domain.api_keys import key_of
 from stack import SECRET, free_port
 
-COMMANDS: tuple[list[str], ...] = (
+NAMES: tuple[list[str], ...] = (
     [],
     ["up"],
     ["api"],
@@ -32,6 +36,11 @@ COMMANDS: tuple[list[str], ...] = (
     ["demo"],
     ["submit"],
     ["status"],
+    ["list"],
+    ["failures"],
+    ["download"],
+    ["retry"],
+    ["cancel"],
 )
 
 
@@ -53,7 +62,7 @@ def imgsvc(*words: str, **settings: str) -> Result:
     return CliRunner().invoke(app, words, env={"COLUMNS": "200", **environment})
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", NAMES, ids=" ".join)
 def test_every_command_explains_itself(command: list[str]) -> None:
     result = imgsvc(*command, "--help")
     assert result.exit_code == 0
@@ -61,6 +70,14 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert all(option in result.output for option in {"up": ["--host", "--port", "--data-dir", "--workers"]}.get(
         " ".join(command), []
     ))  # fmt: skip
+
+
+def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
+    """Of those too that are imported only when they are named."""
+    for command in COMMANDS:
+        own = typer.main.get_command(import_module(command.module).app)
+        help_text = getattr(own, "commands", {}).get(command.name, own).help
+        assert cleandoc(help_text).partition("\n\n")[0].replace("\n", " ") == command.help
 
 
 @pytest.mark.parametrize("command", [[], ["db"], ["keys"]], ids=" ".join)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
-import typer
 import yaml
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 import imgsvc
-from imgsvc import cli
+from command import named
 from imgsvc.config import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -189,12 +188,7 @@ def test_a_command_is_one_that_imgsvc_has(name: str) -> None:
 
 def assert_is_a_command(words: list[str]) -> None:
     """Parses `words` with the program's own parser, and runs nothing."""
-    command = typer.main.get_command(cli.app)
-    rest = list(words)
-    while isinstance(command, typer.core.TyperGroup):
-        assert rest, f"{words} is not a whole command"
-        assert rest[0] in command.commands, f"there is no command {rest[0]}"
-        command = command.commands[rest.pop(0)]
+    command, rest = named(words)
     command.make_context("imgsvc", rest).close()
 
 

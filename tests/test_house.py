@@ -22,7 +22,7 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "config.py": 250,
+    "config.py": 210,
     "errors.py": 355,
     "db/tables.py": 225,
 }

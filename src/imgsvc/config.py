@@ -1,4 +1,4 @@
-"""Every setting, with unit, default and bound; the only reader of the environment (prefix IMGSVC_) and of `.env`."""
+"""Every setting, with unit, default and bound; those that its users need too stand in `whereabouts.py`."""
 
 import os
 from base64 import b64decode
@@ -8,33 +8,23 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from imgsvc import __version__
+from imgsvc.whereabouts import PREFIX, ClientSettings, Whereabouts
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
-PREFIX = "IMGSVC_"
 
 # What Standard Webhooks recommends ("Deliverability and reliability").
 WEBHOOK_SCHEDULE = (0, 5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
-EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 
 
-class Settings(BaseSettings):
+class Settings(Whereabouts):
     """The whole configuration; wrong values are refused at start, all at once."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=".env",
-        env_ignore_empty=True,  # a line of .env that is not filled in
-        extra="ignore",
-        frozen=True,
-    )
-
     # Where things are
-    data_dir: Path = Field(Path("data"), description="Folder for the database and the renditions when no URL is set")
     database_url: str = Field(
         "",
         pattern=r"^$|^(sqlite\+aiosqlite:///|postgresql\+asyncpg://).",
@@ -46,14 +36,9 @@ class Settings(BaseSettings):
         description="Redis or Valkey; `imgsvc up` starts one if unset",
     )
     storage_url: str = Field("", description="file://, s3://, gs:// or az:// URL; empty: `media` in the data folder")
-    host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on")
-    port: int = Field(8000, ge=1, le=65_535, description="Port that the API listens on")
     auth: Literal["keys", "none"] = Field(
         "keys",
         description="`none` says aloud that whoever reaches the API may use it; else other machines need an API key",
-    )
-    public_url: AnyHttpUrl | None = Field(
-        None, description="What clients reach the API under; every link starts with it; unset: its address and port"
     )
     webhook_secret: SecretStr | None = Field(
         None,
@@ -211,28 +196,6 @@ class Settings(BaseSettings):
     def storage(self) -> str:
         """The storage's URL, with the default filled in."""
         return self.storage_url or (self.data_dir.resolve() / "media").as_uri()
-
-    @property
-    def public_base(self) -> str:
-        """What every link starts with, without a slash at its end."""
-        return str(self.public_url or self.local_base).rstrip("/")
-
-    @property
-    def local_base(self) -> str:
-        """Where the API is reached on its own machine: an address that means "all of them" is none to call."""
-        host = "127.0.0.1" if self.host in EVERY_ADDRESS else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-
-
-class ClientSettings(BaseSettings):
-    """What the commands that use a server need to know: where it is, and who they are."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
-    )
-
-    url: str | None = None
-    api_key: SecretStr | None = None
 
 
 def mistaken_names() -> list[str]:

@@ -1,7 +1,7 @@
 """The data folder: one `imgsvc up` uses it at a time, and says there where it can be reached."""
 
-import fcntl
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,6 +10,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from imgsvc.errors import CannotStart
+
+if sys.platform != "win32":  # where no `up` runs, and its users are at home all the same
+    import fcntl
 
 PATIENCE = 0.5
 _LOCK = ".lock"
@@ -52,6 +55,8 @@ def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
 
 def running_in(folder: Path) -> Running | None:
     """The `up` that is using `folder` at this moment."""
+    if sys.platform == "win32":
+        return None
     try:
         with (folder / _LOCK).open("rb", buffering=0) as file:
             return None if _take(file, fcntl.LOCK_SH) else _read(file)

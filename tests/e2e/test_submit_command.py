@@ -14,18 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from catalogues import HEADER, catalogue
 from command import imgsvc
 from origin_server import OriginServer, Server, picture
 from stack import Stack, free_port, until
-
-HEADER = "S. No.,Product Name,Input Image Urls\n"
-
-
-def catalogue(folder: Path, *urls: str) -> str:
-    """A CSV with a product for each URL; its path."""
-    path = folder / "catalog.csv"
-    path.write_text(HEADER + "".join(f"{number},Thing {number},{url}\n" for number, url in enumerate(urls, start=1)))
-    return str(path)
 
 
 @dataclass
@@ -110,25 +102,6 @@ async def test_what_is_refused_is_told_in_lines(stack: Stack, tmp_path: Path) ->
 
     nobody = "bat_01m81syxdvn0cchm7jgbq1vyb2"
     assert await told("status", nobody) == [f"There is no batch {nobody}."]
-
-
-async def test_an_api_that_is_started_again_meanwhile_is_waited_for(
-    stack: Stack, origin: OriginServer, tmp_path: Path
-) -> None:
-    urls = [origin.serve(f"/{number}.jpg", picture(), delay=1.5) for number in range(4)]
-    command = asyncio.create_task(
-        imgsvc("submit", catalogue(tmp_path, *urls), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR=".")
-    )
-
-    async def fetching() -> bool:
-        return bool(origin.requests)
-
-    await until(fetching)
-    [api] = stack.children("api")
-    api.kill()
-    done = await command
-    assert (done.code, done.err) == (0, "")
-    assert "4 of 4" in done.out
 
 
 # -- no imgsvc, or one that says no -----------------------------------------------------------------------------------

@@ -1,17 +1,37 @@
 """The command line: run the service or parts of it, look after it, and use it."""
 
+import sys
+from io import TextIOWrapper
+
 import typer
 
-from imgsvc.cli import batches, demo, keys, serving, upkeep
+from imgsvc.cli import batches, downloads, failures, submitting
+from imgsvc.cli.deferred import Group, defer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Product catalogues in, compressed images out.")
+app = typer.Typer(
+    cls=Group,
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Product catalogues in, compressed images out.",
+    epilog="Ends with 0 when all went well; 1 when it was refused, nobody answers or something is in the way; 2 when "
+    "the command or a setting is wrong; 3 when `submit` waited and some image failed.",
+)
 
-app.command(rich_help_panel="Use it")(batches.submit)
+
+@app.callback()
+def prepare() -> None:
+    """What a terminal or a pipe cannot write (→ in cp1252, say) is written as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+app.command(rich_help_panel="Use it")(submitting.submit)
 app.command(rich_help_panel="Use it")(batches.status)
-app.command(rich_help_panel="Use it")(demo.demo)
-app.command(rich_help_panel="Run it")(serving.up)
-app.command(rich_help_panel="Run it")(serving.api)
-app.command(rich_help_panel="Run it")(serving.worker)
-app.command(rich_help_panel="Look after it")(upkeep.check)
-app.add_typer(upkeep.db, name="db", rich_help_panel="Look after it")
-app.add_typer(keys.app, name="keys", rich_help_panel="Look after it")
+app.command("list", rich_help_panel="Use it")(batches.list_batches)
+app.command(rich_help_panel="Use it")(failures.failures)
+app.command(rich_help_panel="Use it")(downloads.download)
+app.command(rich_help_panel="Use it")(batches.retry)
+app.command(rich_help_panel="Use it")(batches.cancel)
+defer(app)

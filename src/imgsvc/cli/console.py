@@ -1,45 +1,30 @@
 """What every command does alike: say things, read settings, and end in words instead of a traceback."""
 
-import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings
 from rich.console import Console
 
 from imgsvc.client import ClientError
-from imgsvc.config import ClientSettings, Settings
 from imgsvc.errors import ImgsvcError
 from imgsvc.figures import printable
-from imgsvc.logs import configure_logging
 
 console = Console()
+notes = Console(stderr=True)
 errors = Console(stderr=True, style="bold red")
-
-DataDir = Annotated[
-    Path | None, typer.Option(help="Folder for database and images (IMGSVC_DATA_DIR).  [default: ./data]")
-]
 
 FAILED = 1
 WRONG_SETTINGS = 2  # as click's own for wrong options
-T = TypeVar("T")
-S = TypeVar("S", Settings, ClientSettings)
+S = TypeVar("S", bound=BaseSettings)
 
 
-def read_settings(**given: object) -> Settings:
+def read(kind: type[S], **given: Any) -> S:
     """The settings, with the options that were given on the command line; those that are None were not."""
-    return _read(Settings, given)
-
-
-def client_settings(**given: object) -> ClientSettings:
-    """The settings of the commands that use a server, with the options that were given."""
-    return _read(ClientSettings, given)
-
-
-def _read(kind: type[S], given: Mapping[str, Any]) -> S:
     try:
         return kind(**{name: value for name, value in given.items() if value is not None})
     except UnicodeDecodeError:
@@ -52,25 +37,23 @@ def _read(kind: type[S], given: Mapping[str, Any]) -> S:
         raise typer.Exit(WRONG_SETTINGS) from None
 
 
-def settings_of_a_service(**given: object) -> Settings:
-    """The settings of a process that logs."""
-    settings = read_settings(**given)
-    configure_logging(settings.log_level)
-    return settings
-
-
-def say(sentence: str = "") -> None:
+def say(sentence: str = "", *, on: Console = console) -> None:
     """A line as it is: names and addresses are neither coloured, wrapped nor taken for markup."""
-    console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
+    on.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 def complain(sentence: str) -> None:
-    errors.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
+    say(sentence, on=errors)
 
 
-def run(work: Coroutine[None, None, T]) -> T:
-    with in_words():
-        return asyncio.run(work)
+def say_json(document: BaseModel | Sequence[BaseModel]) -> None:
+    """A document for a program to read, in ASCII: no terminal is steered by it, and no encoding spoils it."""
+    plain = (
+        document.model_dump(mode="json")
+        if isinstance(document, BaseModel)
+        else [each.model_dump(mode="json") for each in document]
+    )
+    typer.echo(json.dumps(plain, indent=2))
 
 
 @contextmanager

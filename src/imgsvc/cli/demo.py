@@ -12,11 +12,14 @@ from imgsvc.cli.console import console, in_words
 from imgsvc.demo.run import run_demo
 from imgsvc.errors import CannotStart
 
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
 Folder = Annotated[
     Path | None, typer.Option(help="New folder for what comes out.  [default: demo/1, demo/2, … whichever is free]")
 ]
 
 
+@app.command()
 def demo(folder: Folder = None) -> None:
     """Show everything on a sample catalogue: upload, progress, webhook, pictures before and after.
 

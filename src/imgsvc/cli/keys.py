@@ -6,7 +6,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from imgsvc.cli.console import run, say, settings_of_a_service
+from imgsvc.cli.console import say
+from imgsvc.cli.service import run, settings_of_a_service
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
@@ -16,7 +17,7 @@ from imgsvc.services import keys as service
 from imgsvc.services.clock import utc_now
 from imgsvc.up import upgrade_database
 
-app = typer.Typer(no_args_is_help=True, help="API keys and webhook secrets.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="API keys and webhook secrets.")
 T = TypeVar("T")
 
 KeyId = Annotated[str, typer.Argument(help="As `imgsvc keys list` shows it.")]

@@ -11,12 +11,15 @@ from rich.text import Text
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
 from imgsvc.bootstrap import check_access, check_schema, check_storage
-from imgsvc.cli.console import FAILED, DataDir, console, in_words, run, say, settings_of_a_service
+from imgsvc.cli.console import FAILED, console, in_words, say
+from imgsvc.cli.service import DataDir, run, settings_of_a_service
 from imgsvc.config import Settings
 from imgsvc.listening import inherited, listen
 from imgsvc.supervisor import Supervisor, stop_on_signals
 from imgsvc.up import up as run_up
 from imgsvc.up import usual_processes, worker_children
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (IMGSVC_HOST).  [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (IMGSVC_PORT).  [default: 8000]")]
@@ -30,6 +33,7 @@ SWITCH_INTERVAL = 0.0005
 from thread to thread several times, took 42 ms at the median during an upload."""
 
 
+@app.command()
 def up(
     host: Host = None, port: Port = None, data_dir: DataDir = None, workers: Processes = None, fd: Descriptor = None
 ) -> None:
@@ -39,6 +43,7 @@ def up(
     run(run_up(settings, listener=given, workers=workers, on_ready=lambda: _welcome(settings)))
 
 
+@app.command()
 def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
     """Run the HTTP API alone."""
     given = _inherited(fd)
@@ -55,6 +60,7 @@ def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command()
 def worker(processes: Processes = None) -> None:
     """Run worker processes alone, and restart them when they die."""
     settings = settings_of_a_service()

@@ -8,11 +8,15 @@ from rich.text import Text
 
 from imgsvc.checkup import examine
 from imgsvc.checkup_deep import examine_deeply
-from imgsvc.cli.console import FAILED, DataDir, console, read_settings, run, say, settings_of_a_service
+from imgsvc.cli.console import FAILED, console, read, say
+from imgsvc.cli.service import DataDir, run, settings_of_a_service
+from imgsvc.config import Settings
 from imgsvc.figures import printable
 from imgsvc.up import upgrade_database
 
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 db = typer.Typer(no_args_is_help=True, help="The database.")
+app.add_typer(db, name="db")
 
 
 Deep = Annotated[
@@ -33,12 +37,13 @@ Grace = Annotated[
 ]
 
 
+@app.command()
 def check(data_dir: DataDir = None, deep: Deep = False, grace: Grace = None) -> None:
     """Examine settings, database, Redis, storage and workers: what works, what does not, and what to do.
 
     Ends with 0 when all is well, with 1 when something is not.
     """
-    settings = read_settings(data_dir=data_dir)
+    settings = read(Settings, data_dir=data_dir)
     findings = run(examine_deeply(settings, grace=grace) if deep else examine(settings))
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in range(3):

@@ -1,18 +1,55 @@
 """The Python client: upload a CSV, follow it, read what became of its images, take the CSV back."""
 
-from imgsvc.client.errors import ClientError, KeyRefused, Refused, ServerAway, UnexpectedAnswer, WrongSetup
-from imgsvc.client.http import Client
-from imgsvc.client.wire import Asset, Batch, Product
+from imgsvc.client.awaiting import AsyncClient
+from imgsvc.client.blocking import Client
+from imgsvc.client.deliveries import Attempt, Delivery
+from imgsvc.client.errors import (
+    ClientError,
+    Conflict,
+    InvalidUpload,
+    KeyRefused,
+    NobodyThere,
+    NotFound,
+    Overloaded,
+    Refused,
+    ServerAway,
+    StillRunning,
+    TooMany,
+    UnexpectedAnswer,
+    WrongSetup,
+)
+from imgsvc.client.problems import Problem, ProblemError
+from imgsvc.client.products import Asset, AssetError, Product, Rendition
+from imgsvc.client.uploads import Fields
+from imgsvc.client.wire import Batch, Progress, Spec, Validation
 
 __all__ = [
     "Asset",
+    "AssetError",
+    "AsyncClient",
+    "Attempt",
     "Batch",
     "Client",
     "ClientError",
+    "Conflict",
+    "Delivery",
+    "Fields",
+    "InvalidUpload",
     "KeyRefused",
+    "NobodyThere",
+    "NotFound",
+    "Overloaded",
+    "Problem",
+    "ProblemError",
     "Product",
+    "Progress",
     "Refused",
+    "Rendition",
     "ServerAway",
+    "Spec",
+    "StillRunning",
+    "TooMany",
     "UnexpectedAnswer",
+    "Validation",
     "WrongSetup",
 ]

@@ -1,17 +1,15 @@
-"""What the server sends, as far as the client reads it."""
+"""Batches as the server sends them. Times are aware, sizes in bytes, shares from 0 to 1."""
 
-from pydantic import BaseModel, ConfigDict
+from datetime import datetime
+
+from imgsvc.client.problems import Wire
 
 _TERMINAL = frozenset({"completed", "completed_with_errors", "failed", "cancelled"})
 
 
-class Wire(BaseModel):
-    """What the server sends; what a newer one adds is left out."""
-
-    model_config = ConfigDict(frozen=True)
-
-
 class AssetCounts(Wire):
+    """Distinct images by status; they sum to `total`."""
+
     total: int
     pending: int
     processing: int
@@ -19,79 +17,134 @@ class AssetCounts(Wire):
     failed: int
     cancelled: int
 
+    @property
+    def ended(self) -> int:
+        """How many will not change any more."""
+        return self.succeeded + self.failed + self.cancelled
+
 
 class Counts(Wire):
+    """`urls` counts repeated ones too."""
+
     products: int
     urls: int
     assets: AssetCounts
 
 
 class Bytes(Wire):
-    """Of the images that succeeded."""
+    """Of the images that succeeded; `saved_ratio` is the share that was saved."""
 
     input: int
     output: int
+    saved_ratio: float | None = None
+
+
+class Spec(Wire):
+    """What every image of a batch is compressed to; the first one is `main`."""
+
+    name: str
+    quality: int
+    format: str
+    max_width: int | None
+    max_height: int | None
+    background: str
+    keep_metadata: str
+
+
+class Warning(Wire):  # noqa: A001  # the server's word for it
+    """Something odd in the CSV that was accepted all the same."""
+
+    code: str
+    detail: str
+    row: int | None
+    column: str | None
+    value: str | None
+
+
+class Manifest(Wire):
+    """How the CSV was read; `warnings` are the first 100 of `warnings_total`."""
+
+    filename: str | None
+    sha256: str
+    encoding: str
+    delimiter: str
+    warnings: list[Warning]
+    warnings_total: int
+
+
+class Webhook(Wire):
+    """Where the end is announced, and whether it has been: `pending`, `delivered` or `exhausted`."""
+
+    url: str
+    status: str
+    attempts: int
 
 
 class Links(Wire):
+    self: str
+    products: str
     output_csv: str
+    failures_csv: str
+    events: str
+    archive_zip: str
 
 
-class Batch(Wire):
-    """An accepted CSV and how far it is."""
+class State(Wire):
+    """How far a batch is; `errors_by_code` counts the images that failed by cause."""
 
     id: str
     status: str
     counts: Counts
+    progress: float
     bytes: Bytes
     errors_by_code: dict[str, int]
-    links: Links
 
     @property
     def has_ended(self) -> bool:
         return self.status in _TERMINAL
 
 
-class AssetError(Wire):
-    code: str
-    detail: str
+class Batch(State):
+    """An accepted CSV and how far it is; `expires_at` is when it will be removed, if ever."""
+
+    specs: list[Spec]
+    manifest: Manifest
+    webhook: Webhook | None
+    metadata: dict[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    links: Links
 
 
-class Asset(Wire):
-    """One slot of a product; `error` says why it is empty."""
-
-    input_url: str
-    output_url: str | None
-    status: str
-    action: str | None
-    input_bytes: int | None
-    output_bytes: int | None
-    error: AssetError | None
+class BatchPage(Wire):
+    data: list[Batch]
+    next: str | None
 
 
-class Product(Wire):
-    serial_number: str
-    product_name: str
-    assets: list[Asset]
+class Progress(State):
+    """How far a batch was at one moment, as its events tell."""
 
 
-class ProductPage(Wire):
-    data: list[Product]
-    next: int | None
+class Host(Wire):
+    """A server that images would be fetched from."""
+
+    host: str
+    assets: int
 
 
-class ProblemError(Wire):
-    """One thing wrong with an upload; `row` is the line of the CSV."""
+class Validation(Wire):
+    """What an upload would make; `hosts` are the 20 of `hosts_total` with the most images, `columns` the headers."""
 
-    detail: str
-    row: int | None = None
-    value: str | None = None
-
-
-class Problem(Wire):
-    """Why a request was refused (RFC 9457); `errors` lists the first of `errors_total`."""
-
-    title: str | None = None
-    detail: str | None = None
-    errors: list[ProblemError] = []
-    errors_total: int = 0
+    products: int
+    urls: int
+    assets: int
+    invalid_urls: int
+    hosts: list[Host]
+    hosts_total: int
+    encoding: str | None = None
+    delimiter: str | None = None
+    columns: dict[str, str | None] | None = None
+    warnings: list[Warning]
+    warnings_total: int

@@ -47,13 +47,13 @@ def run_demo(console: Console, folder: Path) -> None:
         with serving(pictures) as origin, Client(stack.url) as client:
             csv = folder / "catalog.csv"
             csv.write_text(manifest(origin.url), encoding="utf-8", newline="")
-            batch = client.submit(csv, {"webhook_url": f"{origin.url}{WEBHOOK}"})
+            batch = client.submit(csv, webhook_url=f"{origin.url}{WEBHOOK}")
             _tell_upload(console, batch, origin)
-            batch = follow_on(console, client, batch.id)
+            batch = follow_on(console, client, batch)
             console.print(summary(batch), highlight=False)
             _tell_webhook(console, origin, secret)
-            products = list(client.products(batch.id))
-            client.save_output(batch.id, folder / "output.csv")
+            products = list(client.products(batch))
+            client.download_output(batch, folder / "output.csv")
             cards = list(_cards(products, folder))
     write_sheet(folder / "contact-sheet.html", cards, summary=summary(batch))
     console.print(_sizes(products))

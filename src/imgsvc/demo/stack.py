@@ -10,10 +10,10 @@ from time import monotonic, sleep
 
 import httpx
 
-from imgsvc.config import PREFIX
 from imgsvc.errors import CannotStart
 from imgsvc.listening import listen
 from imgsvc.processes import OURSELVES, end_with_parent
+from imgsvc.whereabouts import PREFIX
 
 START_WITHIN = 60.0
 STOP_WITHIN = 40.0

@@ -1,0 +1,29 @@
+"""Downloads: CSVs and archives to files."""
+
+import os
+from pathlib import Path
+
+from imgsvc.client.answers import require
+from imgsvc.client.files import arriving, is_device
+from imgsvc.client.steps import NO_PATIENCE, Ask, Flow, Patience, asked, next_bytes
+
+CSV, ZIP = "text/csv", "application/zip"
+
+
+def download(
+    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, patience: Patience, **wishes: bool
+) -> Flow[None]:
+    """Write what lies under the path `source` to `target`, where it appears only when all of it has arrived.
+
+    What broke off is begun anew, unless `target` is a pipe. `wishes` are parameters of the query.
+    """
+    query = {name: "true" for name, wish in wishes.items() if wish}
+    path = Path(target)
+
+    def once() -> Flow[None]:
+        require((yield from asked(Ask("GET", source, {"params": query}, streamed=True))), url, media_type)
+        with arriving(path) as file:
+            while data := (yield from next_bytes()):
+                file.write(data)
+
+    return (NO_PATIENCE if is_device(path) else patience).spent_on(once)

@@ -1,0 +1,95 @@
+"""A call as steps: a flow yields them and is sent what came of each, so that one flow serves both clients.
+
+A flow is a generator without any input and output of its own. `shells.py` takes its steps, blocking or awaiting.
+"""
+
+import random
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from itertools import count
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar
+
+import httpx
+
+from imgsvc.client.errors import ClientError, Overloaded, ServerAway, TooMany
+
+T = TypeVar("T")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+"""Seconds; the pause doubles with each attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send a request; the answer comes back, with its body unless it is `streamed` and no refusal."""
+
+    method: str
+    path: str
+    options: dict[str, Any] = field(default_factory=dict)  # of httpx: params, headers, content, files, data
+    streamed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The next bytes of the answer that is streamed; none at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """Hand a value to whoever iterates."""
+
+    value: Any
+
+
+Step: TypeAlias = Ask | Read | Pause | Give
+Flow: TypeAlias = Generator[Step, Any, T]
+OnWait: TypeAlias = Callable[[ClientError, float], object]
+
+
+def asked(ask: Ask) -> Flow[httpx.Response]:
+    answer: httpx.Response = yield ask
+    return answer
+
+
+def next_bytes() -> Flow[bytes]:
+    """The next bytes of the answer that is streamed."""
+    data: bytes = yield Read()
+    return data
+
+
+def given(flow: Flow[object]) -> Flow[None]:
+    """A flow that gives what the other returns."""
+    yield Give((yield from flow))
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many seconds a call that is safe to repeat is made again; `on_wait` is told of each pause before."""
+
+    seconds: float
+    on_wait: OnWait | None = None
+
+    def spent_on(self, call: Callable[[], Flow[T]]) -> Flow[T]:
+        """What `call` returns, made again while what is in its way may pass."""
+        deadline = monotonic() + self.seconds
+        for attempt in count():
+            try:
+                return (yield from call())
+            except (ServerAway, TooMany, Overloaded) as error:
+                backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+                pause = max(backoff, error.retry_after or 0)
+                if monotonic() + pause > deadline:
+                    raise
+                if self.on_wait:
+                    self.on_wait(error, pause)
+            yield Pause(pause)
+        raise AssertionError  # `count` has no end
+
+
+NO_PATIENCE = Patience(0)

@@ -1,0 +1,12 @@
+"""CSVs for the command line."""
+
+from pathlib import Path
+
+HEADER = "S. No.,Product Name,Input Image Urls\n"
+
+
+def catalogue(folder: Path, *urls: str) -> str:
+    """A CSV with a product for each URL; its path."""
+    path = folder / "catalog.csv"
+    path.write_text(HEADER + "".join(f"{number},Thing {number},{url}\n" for number, url in enumerate(urls, start=1)))
+    return str(path)

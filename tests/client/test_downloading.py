@@ -1,0 +1,80 @@
+"""Downloads: a file appears when all of it has arrived, and only then."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from imgsvc.api.examples import EXAMPLE_ID
+from imgsvc.client import Conflict, ServerAway, UnexpectedAnswer
+from scripted import BROKEN, Answer, Caller, Scripted
+
+CSV = {"Content-Type": "text/csv; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("name", "wishes", "query", "media_type"),
+    [
+        ("output.csv", {"extended": True, "bom": True}, "?extended=true&bom=true", "text/csv"),
+        ("failures.csv", {"safe": True}, "?safe=true", "text/csv"),
+        ("archive.zip", {"partial": True}, "?partial=true", "application/zip"),
+        ("output.csv", {}, "", "text/csv"),
+    ],
+)
+async def test_each_file_has_its_place(
+    server: Scripted, call: Caller, tmp_path: Path, name: str, wishes: dict[str, bool], query: str, media_type: str
+) -> None:
+    server.script(Answer(200, "all of it" * 100_000, {"Content-Type": media_type}))
+    await call(f"download_{name.partition('.')[0]}", EXAMPLE_ID, str(tmp_path / "file"), **wishes)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["all of it" * 100_000]
+    assert server.requests[0].path == f"/v1/batches/{EXAMPLE_ID}/{name}{query}"
+
+
+async def test_a_report_that_breaks_off_leaves_nothing_behind(server: Scripted, hasty: Caller, tmp_path: Path) -> None:
+    server.script(Answer(BROKEN, "S. No.,", CSV))
+    (tmp_path / "out.csv").write_text("from before")
+    with pytest.raises(ServerAway):
+        await hasty("download_output", EXAMPLE_ID, tmp_path / "out.csv")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "from before"}
+
+
+async def test_a_report_that_breaks_off_is_begun_anew(server: Scripted, call: Caller, tmp_path: Path) -> None:
+    server.script(Answer(BROKEN, "S. No.,", CSV), Answer(503), Answer(200, "S. No.,all", CSV))
+    await call("download_output", EXAMPLE_ID, tmp_path / "out.csv")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "S. No.,all"}
+
+
+async def test_what_is_not_there_yet_leaves_nothing_behind(server: Scripted, call: Caller, tmp_path: Path) -> None:
+    server.script(Answer(409, {"detail": "It is still processing."}))
+    with pytest.raises(Conflict, match="still processing"):
+        await call("download_archive", EXAMPLE_ID, tmp_path / "images.zip")
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_login_page_is_not_taken_for_the_report(server: Scripted, call: Caller, tmp_path: Path) -> None:
+    server.script(Answer(302, {}, {"Location": "/login"}), Answer(200, {"page": "Please sign in"}))
+    for _ in range(2):  # the redirect, then the page itself
+        with pytest.raises(UnexpectedAnswer):
+            await call("download_output", EXAMPLE_ID, tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_link_stays_a_link_and_what_it_leads_to_is_written(
+    server: Scripted, call: Caller, tmp_path: Path
+) -> None:
+    server.script(Answer(200, [], CSV))
+    (tmp_path / "link.csv").symlink_to("target.csv")
+    await call("download_output", EXAMPLE_ID, tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text() == "[]"
+
+
+async def test_a_pipe_is_written_to_once_and_not_replaced(server: Scripted, call: Caller, tmp_path: Path) -> None:
+    server.script(Answer(BROKEN, "half", CSV), Answer(200, "whole", CSV))
+    os.mkfifo(tmp_path / "pipe")
+    reading = asyncio.create_task(asyncio.to_thread((tmp_path / "pipe").read_text))
+    with pytest.raises(ServerAway):
+        await call("download_output", EXAMPLE_ID, tmp_path / "pipe")
+    assert await reading == "half"
+    assert (tmp_path / "pipe").is_fifo()

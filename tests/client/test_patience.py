@@ -1,0 +1,66 @@
+"""Calls that are safe to repeat are made again for a while; what is wrong for good is not."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from time import monotonic
+
+import pytest
+
+from imgsvc.api.examples import BATCH, EXAMPLE_ID
+from imgsvc.client import ClientError, NotFound, Overloaded, TooMany
+from scripted import Answer, Caller, Scripted, either
+from stack import free_port
+
+
+async def test_patience_ends(server: Scripted, kind: str) -> None:
+    server.script(Answer(503))
+    async with either(kind, server.url("/"), patience=0.5) as call:
+        with pytest.raises(Overloaded, match="HTTP 503"):
+            await call("batch", EXAMPLE_ID)
+    assert len(server.requests) > 1
+
+
+async def test_what_is_wrong_for_good_is_not_asked_again(server: Scripted, call: Caller) -> None:
+    server.script(Answer(404))
+    with pytest.raises(NotFound, match="HTTP 404"):
+        await call("batch", EXAMPLE_ID)
+    assert len(server.requests) == 1
+
+
+async def test_the_server_says_how_long_to_wait(server: Scripted, call: Caller) -> None:
+    server.script(Answer(429, {}, {"Retry-After": "1"}), Answer(200, BATCH))
+    began = monotonic()
+    await call("batch", EXAMPLE_ID)
+    assert monotonic() - began >= 1
+
+
+@pytest.mark.parametrize("is_date", [False, True])
+async def test_a_pause_longer_than_the_patience_is_left_to_the_caller(
+    server: Scripted, call: Caller, is_date: bool
+) -> None:
+    said = format_datetime(datetime.now(UTC) + timedelta(seconds=101), usegmt=True) if is_date else "100"
+    server.script(Answer(429, {}, {"Retry-After": said}))
+    with pytest.raises(TooMany) as raised:
+        await call("batch", EXAMPLE_ID)
+    assert raised.value.retry_after == pytest.approx(100, abs=3)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "", "1.5", "²"])
+async def test_a_pause_that_is_none_is_our_own(server: Scripted, call: Caller, said: str) -> None:
+    server.script(Answer(503, {}, {"Retry-After": said}), Answer(200, BATCH))
+    assert (await call("batch", EXAMPLE_ID)).id == EXAMPLE_ID
+
+
+async def test_whoever_wants_to_is_told_of_each_pause_and_can_end_it(kind: str) -> None:
+    told: list[tuple[str, bool]] = []
+
+    def tell(error: ClientError, seconds: float) -> None:
+        told.append((type(error).__name__, seconds > 0))
+        if len(told) == 2:
+            raise error
+
+    async with either(kind, f"http://127.0.0.1:{free_port()}", on_wait=tell) as call:
+        with pytest.raises(ClientError, match="No imgsvc answers"):
+            await call("batch", EXAMPLE_ID)
+    assert told == [("NobodyThere", True)] * 2

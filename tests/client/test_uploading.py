@@ -1,0 +1,146 @@
+"""Uploads: files of every kind, rows, and one batch however often they are sent."""
+
+import io
+import json
+import os
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsvc.api.examples import ACCEPTED, EXAMPLE_ID
+from origin_server import Received
+from scripted import BROKEN, Answer, Caller, Scripted
+
+CSV = b"S. No.,Product Name,Input Image Urls\n1,Shoe,https://shop.example/a.jpg\n"
+VALIDATION = {
+    "object": "validation",
+    "products": 120,
+    "urls": 431,
+    "assets": 402,
+    "invalid_urls": 0,
+    "hosts": [{"host": "cdn.shop.example", "assets": 400}],
+    "hosts_total": 2,
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "columns": {"serial_number": None, "product_name": "Product Name", "image_urls": "Input Image Urls"},
+    "warnings": [],
+    "warnings_total": 0,
+}
+
+
+def form(request: Received) -> tuple[dict[str, bytes], str | None]:
+    """The parts of a form by name, and the name of its file."""
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    parts: Any = message_from_bytes(head + request.body).get_payload()
+    names = [part.get_param("name", header="Content-Disposition") for part in parts]
+    [filename] = [part.get_filename() for part in parts if part.get_filename()]
+    return dict(zip(names, [part.get_payload(decode=True) for part in parts], strict=True)), filename
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "catalog.csv"
+    path.write_bytes(CSV)
+    return path
+
+
+async def test_a_file_goes_out_under_its_name(server: Scripted, call: Caller, path: Path) -> None:
+    server.script(Answer(202, ACCEPTED))
+    with path.open("rb") as file:
+        for source in (path, str(path), file):
+            assert (await call("submit", source)).id == EXAMPLE_ID
+        assert not file.closed
+    assert [form(request) for request in server.requests] == [({"file": CSV}, "catalog.csv")] * 3
+    assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 3
+
+
+@pytest.mark.parametrize("source", [CSV, io.BytesIO(CSV)], ids=["bytes", "memory"])
+async def test_what_has_no_name_gets_one(server: Scripted, call: Caller, source: Any) -> None:
+    server.script(Answer(202, ACCEPTED))
+    await call("submit", source)
+    await call("submit", source, filename="mine.csv")
+    assert [form(request) for request in server.requests] == [
+        ({"file": CSV}, "upload.csv"),
+        ({"file": CSV}, "mine.csv"),
+    ]
+
+
+async def test_fields_are_what_they_are_in_python(server: Scripted, call: Caller, path: Path) -> None:
+    server.script(Answer(202, ACCEPTED))
+    wishes = {"renditions": [{"name": "thumb", "max_width": 200}], "metadata": {"season": "größer"}, "refresh": True}
+    await call("submit", path, quality=70, format="webp", max_width=None, **wishes)
+    parts, _ = form(server.requests[0])
+    fields = {name: value.decode() for name, value in parts.items() if name != "file"}
+    assert (fields.pop("quality"), fields.pop("format")) == ("70", "webp")
+    assert {name: json.loads(value) for name, value in fields.items()} == wishes
+
+
+async def test_rows_go_out_as_json(server: Scripted, call: Caller) -> None:
+    server.script(Answer(202, ACCEPTED))
+    rows = [
+        {"serial_number": 7, "product_name": "Shoe", "input_urls": ("https://a", "https://b")},
+        {"product_name": "Boot", "input_urls": "https://c"},
+        ("9", "Sock", iter(["https://d"])),
+    ]
+    await call("submit", iter(rows), quality=70, metadata={"a": "b"}, webhook_url=None)
+    [request] = server.requests
+    assert request.headers["Content-Type"] == "application/json"
+    assert json.loads(request.body) == {
+        "products": [
+            {"serial_number": "7", "product_name": "Shoe", "input_urls": ["https://a", "https://b"]},
+            {"serial_number": None, "product_name": "Boot", "input_urls": ["https://c"]},
+            {"serial_number": "9", "product_name": "Sock", "input_urls": ["https://d"]},
+        ],
+        "quality": 70,
+        "metadata": {"a": "b"},
+    }
+
+
+async def test_a_validation_says_what_would_come_of_it(server: Scripted, call: Caller, path: Path) -> None:
+    server.script(Answer(200, VALIDATION))
+    validation = await call("validate", path, quality=70)
+    assert validation.model_dump() == {name: value for name, value in VALIDATION.items() if name != "object"}
+    assert form(server.requests[0])[0] == {"file": CSV, "quality": b"70", "validate_only": b"true"}
+
+
+# -- sent again -------------------------------------------------------------------------------------------------------
+
+
+UNSURE = (Answer(BROKEN, "{"), Answer(429, {}, {"Retry-After": "0"}), Answer(502), Answer(202, ACCEPTED))
+
+
+async def test_an_upload_without_an_answer_is_sent_again_whole_under_the_same_key(
+    server: Scripted, call: Caller, path: Path
+) -> None:
+    server.script(*UNSURE)
+    path.write_bytes(CSV * 10_000)
+    assert (await call("submit", path)).id == EXAMPLE_ID
+    assert [form(request)[0]["file"] for request in server.requests] == [CSV * 10_000] * 4
+    assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 1
+
+
+async def test_so_are_rows_and_what_came_through_a_pipe(server: Scripted, call: Caller) -> None:
+    server.script(*UNSURE, *UNSURE)
+    await call("submit", iter([("1", "Shoe", ["https://a"])]))
+    assert len({request.body for request in server.requests}) == 1
+
+    ends = os.pipe()
+    with os.fdopen(ends[0], "rb") as reading, os.fdopen(ends[1], "wb") as writing:
+        writing.write(CSV)
+        writing.close()
+        await call("submit", reading)
+    assert [form(request) for request in server.requests[4:]] == [({"file": CSV}, "upload.csv")] * 4
+
+
+async def test_a_key_of_ones_own_is_kept(server: Scripted, call: Caller, path: Path) -> None:
+    server.script(Answer(202, ACCEPTED))
+    await call("submit", path, idempotency_key="mine")
+    assert server.requests[0].headers["Idempotency-Key"] == "mine"
+
+
+async def test_a_file_that_is_not_there_is_an_error_before_anything_is_sent(server: Scripted, call: Caller) -> None:
+    with pytest.raises(FileNotFoundError):
+        await call("submit", "nothing.csv")
+    assert server.requests == []
