@@ -59,9 +59,9 @@ openapi: .venv/.dev ## docs/openapi.json and docs/api.md anew; a change that bre
 	@PYTHONPATH=tests $(BIN)/python -m openapi_files $(ARGS)
 
 lock: ## the lock files anew, from pyproject.toml (needs uv)
-	$(COMPILE) --extra dev --extra embedded --extra build -o requirements-dev.lock
+	$(COMPILE) --extra server --extra embedded --extra build --extra dev -o requirements-dev.lock
 	$(filter-out pyproject.toml,$(COMPILE)) --group browser -c requirements-dev.lock -o requirements-browser.lock
-	$(COMPILE) --extra embedded --extra build -c requirements-dev.lock -o requirements.lock
+	$(COMPILE) --extra server --extra embedded --extra build -c requirements-dev.lock -o requirements.lock
 
 revision: .venv/.dev ## a migration from the tables: make revision M="what changes"
 	IMGSVC_DATA_DIR=build/revision $(BIN)/imgsvc db upgrade

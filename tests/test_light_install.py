@@ -66,7 +66,10 @@ def test_a_command_of_the_service_says_what_to_install_when_it_is_missing() -> N
     code = "import sys; sys.modules['fastapi'] = None; from imgsvc.cli import app; app(['api'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "`imgsvc api` needs the packages of the server: pip install 'imgsvc[server]'\n"
+    assert (
+        done.stderr
+        == "`imgsvc api` needs the packages of the server: pip install '.[server]' in a clone of the repository.\n"
+    )
 
 
 def test_no_package_is_asked_for_twice() -> None:

@@ -74,7 +74,9 @@ def loaded(deferred: Deferred) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "imgsvc":
             raise
-        complain(f"`imgsvc {deferred.name}` needs the packages of the server: pip install 'imgsvc[server]'")
+        complain(
+            f"`imgsvc {deferred.name}` needs the packages of the server: pip install '.[server]' in a clone of the repository."
+        )
         raise typer.Exit(FAILED) from None
     command = typer.main.get_command(module.app)
     return getattr(command, "commands", {}).get(deferred.name, command)
