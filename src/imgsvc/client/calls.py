@@ -125,9 +125,8 @@ class Calls:
             except ServerAway:
                 if monotonic() - heard > self.patience.seconds:
                     raise
-            reader = EventReader(
-                id=reader.id, retry=reader.retry
-            )  # half an event of the former stream counts for nothing
+            # Half an event of the former stream counts for nothing.
+            reader = EventReader(id=reader.id, retry=reader.retry)
             yield Pause(_EVENTS_AGAIN if reader.retry is None else max(_LEAST_PAUSE, reader.retry))
 
     def _uploaded(
