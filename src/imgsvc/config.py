@@ -47,6 +47,9 @@ class Settings(Whereabouts):
             "database, as for each API key"
         ),
     )
+    metrics_token: SecretStr | None = Field(
+        None, description="What a Prometheus sends as a bearer token; unset: `/metrics` answers on this machine only"
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged")
 
     # Uploads

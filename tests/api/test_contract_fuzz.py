@@ -51,10 +51,12 @@ OPERATIONS = (
     "get_media",
     "get_health",
     "get_readiness",
+    "get_metrics",
 )
 # Nothing but an id in the path, where any text is an id that may not be there.
 ONLY_AN_ID = (
-    "stream_events", "get_media", "get_health", "cancel_batch", "delete_batch", "list_deliveries", "redeliver_event",
+    "stream_events", "get_metrics", "get_media", "get_health", "cancel_batch", "delete_batch", "list_deliveries",
+    "redeliver_event",
 )  # fmt: skip
 NOTHING_TO_GET_WRONG = {(name, GenerationMode.NEGATIVE) for name in ONLY_AN_ID}
 OF_A_BATCH = (

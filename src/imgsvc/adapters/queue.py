@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ SWEEP_QUEUE = "imgsvc:sweep"
 TIDY_QUEUE = "imgsvc:tidy"
 WORKERS = "imgsvc:workers"
 """Sorted set: worker id → when it was last heard of, in seconds."""
+TALLY = "imgsvc:tally:"
+"""And a worker's id: what it has done since it began, as JSON."""
 WORKER_TIMEOUT = timedelta(seconds=30)
 
 WORK = "work"
@@ -35,6 +37,7 @@ TIDY = "tidy"
 
 # asyncio's and the socket's time-outs are OSErrors; the others are redis-py stumbling over a reply of the wrong kind
 _AWAY = (RedisError, OSError, AttributeError, TypeError, ValueError)
+_NOTHING: Mapping[str, int] = {}
 _LEAST_LANES = 4
 _QUEUE_READ = 1_000
 
@@ -133,8 +136,8 @@ class ArqQueue:
         async with self._reachable():
             return await self._live_workers()
 
-    async def heartbeat(self, worker_id: str) -> None:
-        """Say that a worker lives, and forget those that have long been silent.
+    async def heartbeat(self, worker_id: str, tally: Mapping[str, int] = _NOTHING) -> None:
+        """Say that a worker lives and what it has done so far, and forget those that have long been silent.
 
         Raises:
             QueueUnavailable: Redis is away.
@@ -143,6 +146,20 @@ class ArqQueue:
         async with self._reachable():
             await self._redis.zadd(WORKERS, {worker_id: now.timestamp()})
             await self._redis.zremrangebyscore(WORKERS, "-inf", (now - 10 * WORKER_TIMEOUT).timestamp())
+            await self._redis.set(TALLY + worker_id, json.dumps(tally), ex=WORKER_TIMEOUT)
+
+    async def tallies(self) -> dict[str, dict[str, int]]:
+        """What each worker that was heard of lately has done since it began.
+
+        Raises:
+            QueueUnavailable: Redis is away.
+        """
+        async with self._reachable():
+            since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
+            workers = await self._redis.zrangebyscore(WORKERS, since, "+inf")
+            names = [worker.decode() for worker in workers]
+            told = await self._redis.mget([TALLY + name for name in names]) if names else []
+            return {name: json.loads(tally or b"{}") for name, tally in zip(names, told, strict=True)}
 
     async def farewell(self, worker_id: str) -> None:
         """Say that a worker is going.
@@ -152,6 +169,7 @@ class ArqQueue:
         """
         async with self._reachable():
             await self._redis.zrem(WORKERS, worker_id)
+            await self._redis.delete(TALLY + worker_id)
 
     async def aclose(self) -> None:
         await self._redis.aclose(close_connection_pool=True)

@@ -6,17 +6,19 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 
 from imgsvc import __version__
 from imgsvc.api import problems
 from imgsvc.api.body_limit import BodyLimit
 from imgsvc.api.browser_headers import BrowserHeaders
 from imgsvc.api.door import open_door
+from imgsvc.api.metrics import RequestTimes
 from imgsvc.api.openapi import DESCRIPTION, TAGS, complete_openapi
 from imgsvc.api.receiving import UploadRoom
 from imgsvc.api.refusals import documented
 from imgsvc.api.request_ids import RequestIds
-from imgsvc.api.routes import batches, endings, events, health, lists, media, reports, sample, webhooks
+from imgsvc.api.routes import batches, endings, events, health, lists, media, metrics, reports, sample, webhooks
 from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import open_resources
 from imgsvc.config import Settings
@@ -52,13 +54,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, most=settings.max_upload_bytes)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(RequestIds)
+    app.state.request_times = CollectorRegistry()
+    app.add_middleware(RequestTimes, registry=app.state.request_times)
     problems.install(app)
     closed = (
         batches.router, lists.router, events.router, reports.router, endings.router, webhooks.router,
     )  # fmt: skip
     for router in closed:
         app.include_router(router, responses=documented(401, 403))
-    public = media.router, health.router, sample.router  # a link to an image is all that is needed to see it
+    public = (
+        media.router,
+        health.router,
+        metrics.router,
+        sample.router,
+    )  # a link to an image is all that is needed to see it
     for router in public:
         app.include_router(router)
     app.state.routes = [route for router in (*closed, *public) for route in router.routes]

@@ -49,7 +49,7 @@ class Door:
                 "A proxy passes this on, and no API key has been made: whoever reaches the proxy could use imgsvc. "
                 "Make a key (`imgsvc keys create NAME`), or say IMGSVC_AUTH=none."
             )
-        if not self._is_ours(host):
+        if not self.is_ours(host):
             raise ForeignPage(
                 f"imgsvc is not known as {host}. If that is its name, set IMGSVC_PUBLIC_URL; with API keys it answers "
                 "under every name."
@@ -62,8 +62,8 @@ class Door:
         scheme, host, *_ = urlsplit(self.public_url)
         return f"{scheme}://{host}"
 
-    def _is_ours(self, host: str) -> bool:
-        """An address, a name without a dot, which nobody can register, or the name in `public_url`."""
+    def is_ours(self, host: str) -> bool:
+        """Whether nobody else can have this name: an address, a name without a dot, which nobody can register, or the name in `public_url`."""
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:

@@ -1,7 +1,7 @@
 """One asset from its URL to its stored renditions: fetch, compress, store."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ from imgsvc.services.fairness import FairGate, Lease
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded
 from imgsvc.services.pacing import HostPacer, HostPaused
 from imgsvc.services.ports import Fetched, Origin, Storage, Validators
+from imgsvc.services.tally import Tally
 from imgsvc.services.wishes import Wish
 
 log = get_logger(__name__)
@@ -53,12 +54,18 @@ class Workshop:
     """Bytes of fetched bodies."""
     retries: RetryPolicy
     clock: Clock
+    tally: Tally = field(default_factory=Tally)
 
     async def make(self, asset: Claimed, wish: Wish, known: Known | None = None) -> Outcome:
         """Work on one claimed asset until it has succeeded, failed, or must wait; when cancelled it is postponed.
 
         With `known`, which was made to the same wish, its origin is asked whether that is still good.
         """
+        outcome = await self._made(asset, wish, known)
+        self.tally.count(outcome)
+        return outcome
+
+    async def _made(self, asset: Claimed, wish: Wish, known: Known | None) -> Outcome:
         if asset.lost >= MAX_LOST:
             return Failed(asset, asset.attempts, WorkerCrash())
         attempts = asset.attempts

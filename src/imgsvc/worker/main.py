@@ -29,6 +29,7 @@ from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.config import Settings
 from imgsvc.errors import QueueUnavailable, StorageError
 from imgsvc.logs import configure_logging, get_logger
+from imgsvc.services.tally import Tally
 from imgsvc.supervisor import stop_on_signals
 from imgsvc.worker import jobs
 from imgsvc.worker.running import keep_running, pause
@@ -124,7 +125,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
         parts = jobs.Parts(resources, workshop, lane_policy(settings), stopping)
         log.info("worker_started", worker=worker_id(), codec_threads=settings.codec_threads)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_beat(resources.queue, stopping))
+            group.create_task(_beat(resources.queue, workshop.tally, stopping))
             for queue_name in QUEUES:
                 build = partial(build_worker, queue_name, parts)
                 group.create_task(keep_running(build, stopping=stopping, drain=settings.drain_timeout))
@@ -132,10 +133,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
     return int(workshop.codec.overran)
 
 
-async def _beat(queue: ArqQueue, stopping: asyncio.Event) -> None:
+async def _beat(queue: ArqQueue, tally: Tally, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         with suppress(QueueUnavailable):
-            await queue.heartbeat(worker_id())
+            await queue.heartbeat(worker_id(), tally.counts)
         await pause(HEARTBEAT, stopping)
     with suppress(QueueUnavailable):
         await queue.farewell(worker_id())

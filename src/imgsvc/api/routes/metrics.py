@@ -1,0 +1,99 @@
+"""Metrics, for a Prometheus of whoever runs the service."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Request, Response, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from imgsvc.api.dependencies import Open
+from imgsvc.api.door import PASSED_ON, Door
+from imgsvc.api.metrics import Look, Seen
+from imgsvc.api.refusals import documented
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import backlog
+from imgsvc.errors import ImgsvcError, Unauthorized
+from imgsvc.logs import get_logger
+from imgsvc.loopback import is_loopback
+
+router = APIRouter(tags=["Operations"])
+log = get_logger(__name__)
+T = TypeVar("T")
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="metrics_token", description="`IMGSVC_METRICS_TOKEN`.")
+"""Not an API key: the figures are those of all keys together."""
+_PATIENCE = 3.0
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    operation_id="get_metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "The text format of Prometheus",
+        },
+        **documented(401),
+    },
+)
+async def get_metrics(
+    request: Request,
+    resources: Open,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> Response:
+    """What waits, what the workers have done, and how requests were answered, over all API keys.
+
+    Answered to whoever has `IMGSVC_METRICS_TOKEN`, or, while that is unset, on this machine only. What belongs to a
+    part that is away is left out, and `imgsvc_part_up` tells of it.
+    """
+    _let_in(request, resources, credentials.credentials if credentials else None)
+    requests: CollectorRegistry = request.app.state.request_times
+    looks = CollectorRegistry(auto_describe=False)
+    looks.register(Look(await _look(resources)))
+    return Response(generate_latest(looks) + generate_latest(requests), media_type=CONTENT_TYPE_LATEST)
+
+
+def _let_in(request: Request, resources: Resources, token: str | None) -> None:
+    wanted = resources.settings.metrics_token
+    if wanted is not None:
+        if token is None or not secrets.compare_digest(token.encode(), wanted.get_secret_value().encode()):
+            raise Unauthorized("Metrics are for whoever has IMGSVC_METRICS_TOKEN.")
+        return
+    is_here = request.client is not None and is_loopback(request.client.host)
+    door: Door = request.app.state.door
+    is_page = "origin" in request.headers or not door.is_ours(request.headers.get("host", ""))  # as the door keeps out
+    if not is_here or is_page or any(name in request.headers for name in PASSED_ON):
+        raise Unauthorized("Without IMGSVC_METRICS_TOKEN metrics are answered on this machine only.")
+
+
+async def _look(resources: Resources) -> Seen:
+    database, queue = await asyncio.gather(_asked(_database(resources)), _asked(_queue(resources)))
+    batches, deliveries = database or (None, None)
+    waiting, tallies = queue or (None, None)
+    parts = {"database": database is not None, "redis": queue is not None}
+    return Seen(resources.clock(), batches, deliveries, waiting, tallies, parts)
+
+
+async def _database(resources: Resources) -> tuple[list[backlog.OpenBatches], tuple[int, datetime | None]]:
+    async with resources.sessions.read() as session:
+        return await backlog.open_batches(session), await backlog.open_deliveries(session)
+
+
+async def _queue(resources: Resources) -> tuple[int, dict[str, dict[str, int]]]:
+    return await resources.queue.waiting(), await resources.queue.tallies()
+
+
+async def _asked(question: Awaitable[T]) -> T | None:
+    """None when no answer comes."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await question
+    except (ImgsvcError, TimeoutError) as error:
+        log.warning("part_away", error=str(error) or "no answer in time")
+        return None
