@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from standardwebhooks import Webhook
 
 from origin_server import OriginServer, WebhookListener
 from pictures import alpha_png, decoded, palette_png, photo_jpeg
-from stack import SECRET, Stack, running_stack
+from stack import SECRET, Stack, running_stack, until
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "corpora" / "photos"
 PICTURES = 200
@@ -95,6 +96,13 @@ async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
     assert event["data"]["counts"] == batch["counts"]
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
     assert len(json.dumps(event)) < 20_000
+
+    async def told_in_metrics() -> bool:
+        metrics = (await stack.client.get("/metrics")).text
+        done = re.findall(r'^imgsvc_images_total{.*outcome="succeeded".*} (.*)$', metrics, re.MULTILINE)
+        return sum(map(float, done)) == PICTURES
+
+    await until(told_in_metrics)  # with the workers' next heartbeat
 
 
 async def _assert_each_slot_shows_its_own_picture(

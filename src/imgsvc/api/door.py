@@ -63,7 +63,7 @@ class Door:
         return f"{scheme}://{host}"
 
     def is_ours(self, host: str) -> bool:
-        """Whether nobody else can have this name: an address, a name without a dot, which nobody can register, or the name in `public_url`."""
+        """Whether nobody else can have this name: an address, a name without a dot, or the one in `public_url`."""
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
