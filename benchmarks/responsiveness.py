@@ -19,7 +19,7 @@ import uvloop
 
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
-from imgsvc.cli.serving import SWITCH_INTERVAL
+from imgsvc.cli.api import SWITCH_INTERVAL
 from imgsvc.config import Settings
 from imgsvc.logs import configure_logging
 from imgsvc.services import lanes

@@ -58,7 +58,7 @@ def test_none_of_the_servers_packages_is_loaded(code: str) -> None:
 
 def test_a_command_of_the_service_loads_them() -> None:
     """Else the test above would see nothing."""
-    loaded = loaded_by("import imgsvc.cli.serving")
+    loaded = loaded_by("import imgsvc.cli.api")
     assert {"fastapi", "sqlalchemy", "pillow"} <= loaded
 
 

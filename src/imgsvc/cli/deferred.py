@@ -31,7 +31,7 @@ COMMANDS = (
     Deferred(
         "up", "imgsvc.cli.serving", "Run it", "Run everything on this machine: API, workers, database, queue, files."
     ),
-    Deferred("api", "imgsvc.cli.serving", "Run it", "Run the HTTP API alone."),
+    Deferred("api", "imgsvc.cli.api", "Run it", "Run the HTTP API alone."),
     Deferred("worker", "imgsvc.cli.serving", "Run it", "Run worker processes alone, and restart them when they die."),
     Deferred(
         "check",
