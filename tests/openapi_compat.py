@@ -54,12 +54,13 @@ class _Comparison:
         if after.get("required") and not before.get("required"):
             yield "a body is needed now"
         yield from self.bodies(_bodies(before), _bodies(after), "sent to us")
+        if "security" in new and new["security"] != old.get("security"):
+            yield "it asks for another key"
         for status, response in old["responses"].items():
-            if not status.startswith("2"):
-                continue
             answer = new["responses"].get(status)
             if answer is None:
-                yield f"it no longer answers {status}"
+                if status < "4":  # a refusal that no longer comes breaks nobody
+                    yield f"it no longer answers {status}"
                 continue
             for header in set(response.get("headers", ())) - set(answer.get("headers", ())):
                 yield f"{status} has no {header} any more"
@@ -102,8 +103,12 @@ class _Comparison:
             else:
                 yield from self.schemas(schema, new["properties"][field], direction, f"{place}.{field}", seen)
         yield from _needed(old, new, direction, place)
-        if "items" in old and "items" in new:
-            yield from self.schemas(old["items"], new["items"], direction, f"{place}[]", seen)
+        for name, mark in (("items", "[]"), ("additionalProperties", ".*")):
+            if isinstance(old.get(name), Mapping):
+                if isinstance(new.get(name), Mapping):
+                    yield from self.schemas(old[name], new[name], direction, f"{place}{mark}", seen)
+                else:
+                    yield f"{place}{mark} may be anything now"
 
     def _resolved(self, schema: Schema, document: Document) -> Schema:
         """Without references, and without the null beside what it is else."""
@@ -129,8 +134,14 @@ def _kinds(old: Schema, new: Schema, direction: Direction, place: str) -> Iterat
     words = set(old.get("enum", ())) - set(new.get("enum", old.get("enum", ())))
     if words or (direction == "sent to us" and "enum" in new and "enum" not in old):
         yield f"{place} no longer has {', '.join(map(str, sorted(words))) or 'any word'}"
-    if old.get("const") != new.get("const"):
-        yield f"{place} is {new.get('const')!r}, no longer {old.get('const')!r}"
+    for name in ("const", "format"):
+        if old.get(name) != new.get(name):
+            yield f"{place} has {name} {new.get(name)!r}, no longer {old.get(name)!r}"
+    if direction == "sent to us":
+        if old.get("default") != new.get("default"):
+            yield f"{place} is {new.get('default')!r} where nothing is said, no longer {old.get('default')!r}"
+        if new.get("additionalProperties") is False and old.get("additionalProperties") is not False:
+            yield f"{place} takes nothing else any more"
 
 
 def _limits(old: Schema, new: Schema, place: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ import typer
 from standardwebhooks import Webhook
 from typer.testing import CliRunner, Result
 
+from imgsvc import __version__
 from imgsvc.cli import app
 from imgsvc.cli.deferred import COMMANDS
 from imgsvc.config import Settings
@@ -60,6 +61,11 @@ def imgsvc(*words: str, **settings: str) -> Result:
     """Run a command with IMGSVC_… settings in its environment."""
     environment = {f"IMGSVC_{name.upper()}": value for name, value in settings.items()}
     return CliRunner().invoke(app, words, env={"COLUMNS": "200", **environment})
+
+
+def test_it_says_which_version_it_is() -> None:
+    result = imgsvc("--version")
+    assert (result.exit_code, result.output) == (0, f"imgsvc {__version__}\n")
 
 
 @pytest.mark.parametrize("command", NAMES, ids=" ".join)

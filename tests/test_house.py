@@ -23,7 +23,7 @@ OURS = [
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "config.py": 210,
-    "errors.py": 355,
+    "errors.py": 360,
     "db/tables.py": 225,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra

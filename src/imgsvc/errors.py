@@ -21,6 +21,7 @@
     │   ├── Cancelled             the batch was cancelled before
     │   ├── WorkerCrash           the workers that tried it died
     │   └── InternalError         a fault of ours that nobody foresaw
+    ├── NotStored                 what was stored is gone
     ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
     ├── Unchanged                 the origin still has the image that was asked about
     ├── LeftAtWork                the picture is still being worked on, and nobody waits for it any more
@@ -293,6 +294,10 @@ class WorkerCrash(AssetError):
 class InternalError(AssetError):
     code = "internal_error"
     sentence = "Something went wrong on our side; the log has the details."
+
+
+class NotStored(ImgsvcError):
+    """Nothing lies under the key."""
 
 
 class NoRoom(ImgsvcError):

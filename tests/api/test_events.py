@@ -145,6 +145,19 @@ async def test_a_stream_ends_without_an_end_when_the_process_is_asked_to_stop(re
         assert await rest is None
 
 
+async def test_whoever_goes_away_is_not_watched_for_any_more(resources: Resources) -> None:
+    watcher, figures = Watcher(resources.sessions), await figures_of(resources)
+    stream = event_stream(figures, watcher, known=True)
+    assert await anext(stream) == b"retry: 2000\n\n"
+    waiting = asyncio.ensure_future(anext(stream))
+    async with asyncio.timeout(20):
+        while not watcher._watched:  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert not watcher._watched
+
+
 async def test_while_nothing_happens_there_are_heartbeats_and_after_a_while_it_ends(resources: Resources) -> None:
     watcher, figures = Watcher(resources.sessions), await figures_of(resources)
     async with asyncio.timeout(20):

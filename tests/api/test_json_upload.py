@@ -142,13 +142,49 @@ async def test_beside_json_the_query_has_one_field(client: httpx.AsyncClient) ->
     assert (found["column"], found["code"]) == ("quality", "extra_forbidden")
 
 
-async def test_a_list_with_a_name_of_its_own_makes_one_batch(client: httpx.AsyncClient) -> None:
+async def test_a_list_with_a_name_of_its_own_makes_one_batch_however_it_is_written(client: httpx.AsyncClient) -> None:
+    turned = dict(reversed(SHOE.items()))
     answers = [
-        await client.post("/v1/batches", json=lists(SHOE, quality=quality), headers={"Idempotency-Key": "monday"})
-        for quality in (50, 50, 60)
+        await client.post("/v1/batches", json=body, headers={"Idempotency-Key": "monday"})
+        for body in (lists(SHOE), {"quality": 50, **lists(turned)}, lists(SHOE, quality=60), lists(SHOE, SHOE))
     ]
     assert answers[0].json()["id"] == answers[1].json()["id"]
-    problem(answers[2], 422, "idempotency-key-reused")
+    for answer in answers[2:]:
+        problem(answer, 422, "idempotency-key-reused")
+
+
+async def test_json_may_begin_with_a_byte_order_mark(client: httpx.AsyncClient) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(lists(SHOE)).encode()
+    answer = await client.post("/v1/batches", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 202
+
+
+async def test_a_name_of_a_list_is_taken_as_it_is(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/batches", json=lists(SHOE, filename="50%25 off"))
+    assert answer.json()["manifest"]["filename"] == "50%25 off"
+
+
+async def test_one_wrong_value_is_one_problem_and_no_answer_is_as_large_as_what_it_refuses(
+    client: httpx.AsyncClient,
+) -> None:
+    assert await refused(client, lists(SHOE | {"serial_number": 1.5}), "invalid-manifest") == [
+        (1, "serial_number", "text_or_integer")
+    ]
+    answer = await client.post("/v1/batches", json=lists(SHOE | {"x" * 2**20: 1}, **{"y" * 60_000: 1}))
+    assert len(problem(answer, 422)["detail"]) < 1_000
+    answer = await client.post("/v1/batches", json=lists(SHOE | {"x" * 2**20: 1}))
+    assert len(answer.content) < 3_000
+
+
+async def test_what_failed_of_a_list_comes_back_as_the_same_addresses(
+    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+) -> None:
+    strange = origin.url("/a,") + origin.url("/b.jpg")  # one address, which a cell of a CSV would take for two
+    batch = (await client.post("/v1/batches", json=lists(SHOE | {"input_urls": [strange]}))).json()
+    await work_off()
+    failures = (await client.get(f"/v1/batches/{batch['id']}/failures.csv")).text
+    again = await client.post("/v1/batches?validate_only=true", content=failures, headers=CSV)
+    assert again.json()["urls"] == batch["counts"]["urls"] == 1
 
 
 # -- uploads that are only checked ------------------------------------------------------------------------------------
@@ -200,6 +236,36 @@ async def test_a_list_is_only_checked_when_it_or_the_query_says_so(
     answer = await client.post(f"/v1/batches{query}", json=lists(SHOE) if query else lists(SHOE, validate_only=True))
     assert (answer.status_code, answer.json()["object"]) == (200, "validation")
     assert await rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize("value", ["True", "1"])
+async def test_the_query_takes_what_a_form_takes(client: httpx.AsyncClient, settings: Settings, value: str) -> None:
+    answer = await client.post(f"/v1/batches?validate_only={value}", json=lists(SHOE))
+    assert answer.status_code == 200
+    assert await rows_stored(settings) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("query", "members", "code"),
+    [
+        ("validate_only=true&validate_only=false", {}, "repeated"),
+        ("validate_only=false", {"validate_only": True}, "repeated"),
+        ("validate_only=perhaps", {}, "bool_type"),
+    ],
+)
+async def test_nothing_is_stored_where_it_is_said_twice(
+    client: httpx.AsyncClient, settings: Settings, query: str, members: dict[str, Any], code: str
+) -> None:
+    answer = await client.post(f"/v1/batches?{query}", json=lists(SHOE, **members))
+    assert [error["code"] for error in problem(answer, 422, "invalid-upload")["errors"]] == [code]
+    assert await rows_stored(settings) == NOTHING
+
+
+async def test_whoever_has_no_room_may_check_an_upload_all_the_same(settings: Settings) -> None:
+    async with serving(settings.model_copy(update={"max_open_batches": 1})) as (_, client):
+        await upload(client, ONE_ROW)
+        problem(await client.post("/v1/batches", json=lists(SHOE)), 429, "too-many")
+        assert (await client.post("/v1/batches", json=lists(SHOE, validate_only=True))).status_code == 200
 
 
 async def test_what_is_wrong_is_refused_as_in_an_upload(client: httpx.AsyncClient) -> None:

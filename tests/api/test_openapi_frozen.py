@@ -93,6 +93,30 @@ BREAKS: dict[str, tuple[Change, str]] = {
         "body.data.id is gone",
     ),
     "a webhook is gone": (lambda it: it["webhooks"].clear(), "webhook batch.ended: gone"),
+    "a key is asked for": (
+        lambda it: operation(it, "/media/{key}").update(security=[{"api_key": []}]),
+        "it asks for another key",
+    ),
+    "a default has changed": (lambda it: upload(it)["quality"].update(default=80), "body.quality is 80 where nothing"),
+    "a refusal says less": (lambda it: schema(it, "ProblemDetails")["properties"].pop("errors"), "body.errors is gone"),
+    "a time is any text": (
+        lambda it: schema(it, "BatchOut")["properties"]["created_at"].pop("format"),
+        "body.created_at has format None",
+    ),
+    "a count is a text": (
+        lambda it: schema(it, "BatchOut")["properties"]["errors_by_code"].update(
+            additionalProperties={"type": "string"}
+        ),
+        "body.errors_by_code.* has another type",
+    ),
+    "a list is of anything": (
+        lambda it: schema(it, "BatchOut")["properties"]["specs"].pop("items"),
+        "body.specs[] may be anything now",
+    ),
+    "a value may be less long": (
+        lambda it: upload(it)["metadata"]["anyOf"][0]["additionalProperties"].update(maxLength=10),
+        "body.metadata.* is narrower",
+    ),
     "a media type is gone": (
         lambda it: operation(it, "/v1/batches", "post")["requestBody"]["content"].pop("text/csv"), "text/csv is gone",
     ),
@@ -107,6 +131,7 @@ HARMLESS: dict[str, Change] = {
     "another word in an answer": lambda it: schema(it, "BatchStatus")["enum"].append("waiting"),
     "another sentence": lambda it: operation(it).update(summary="Look at a batch"),
     "a wider limit": lambda it: operation(it)["parameters"][1]["schema"].update(maximum=60),
+    "a refusal less": lambda it: operation(it)["responses"].pop("503"),
     "another refusal": lambda it: operation(it)["responses"].update({"418": {"description": "a teapot"}}),
 }
 

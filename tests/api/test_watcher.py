@@ -1,10 +1,19 @@
 """The watcher lives on, whatever a look at the database brings."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import pytest
+from sqlalchemy import update
+from sqlmodel import col
+
+from batches_at_hand import submitted
 from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import Sessions
+from imgsvc.db.tables import Batch
+from imgsvc.errors import NotFound
 from verbs_at_hand import ended
 
 
@@ -20,6 +29,38 @@ class Stumbling(Sessions):
         if self.looks == 1:
             raise ZeroDivisionError
         return self._sessions.read()
+
+
+@asynccontextmanager
+async def running(watcher: Watcher) -> AsyncIterator[Watcher]:
+    task = asyncio.create_task(watcher.run())
+    yield watcher
+    task.cancel()
+
+
+async def test_an_end_that_is_older_than_what_is_known_is_no_news(resources: Resources) -> None:
+    """Another round has begun since."""
+    batch = await ended(resources, None)
+    async with running(Watcher(resources.sessions)) as watcher, asyncio.timeout(20):
+        assert await watcher.wait(batch.id, known=batch.version + 2, timeout=0.6) is None
+        seen = await watcher.wait(batch.id, known=batch.version - 1, timeout=10)
+    assert seen
+    assert (seen.version, seen.status) == (batch.version, "completed")
+
+
+@pytest.mark.parametrize("known", [None, 1])
+async def test_whoever_waits_for_a_batch_that_is_deleted_is_told_at_once(
+    resources: Resources, known: int | None
+) -> None:
+    batch = await submitted(resources, ["https://shop.example/a.jpg"])
+    async with running(Watcher(resources.sessions)) as watcher, asyncio.timeout(20):
+        waiting = asyncio.create_task(watcher.wait(batch.id, known=known, timeout=60))
+        await asyncio.sleep(0)
+        async with resources.sessions.write() as session:
+            gone = update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=resources.clock())
+            await session.exec(gone)
+        with pytest.raises(NotFound, match="deleted"):
+            await waiting
 
 
 async def test_after_a_look_that_broke_it_looks_again(resources: Resources) -> None:

@@ -45,6 +45,12 @@ async def test_a_report_that_breaks_off_is_begun_anew(server: Scripted, call: Ca
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "S. No.,all"}
 
 
+async def test_a_name_may_be_as_long_as_names_may_be(server: Scripted, call: Caller, tmp_path: Path) -> None:
+    server.script(Answer(200, "S. No.,all", CSV))
+    await call("download_output", EXAMPLE_ID, tmp_path / ("x" * 255))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["S. No.,all"]
+
+
 async def test_what_is_not_there_yet_leaves_nothing_behind(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(409, {"detail": "It is still processing."}))
     with pytest.raises(Conflict, match="still processing"):

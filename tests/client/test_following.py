@@ -7,6 +7,7 @@ import pytest
 
 from imgsvc.api.examples import ACCEPTED, BATCH, EXAMPLE_ID
 from imgsvc.client import Overloaded, ServerAway, StillRunning, UnexpectedAnswer
+from imgsvc.client.events import EventReader
 from scripted import BROKEN, Answer, Caller, Scripted
 
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
@@ -78,6 +79,17 @@ async def test_a_stream_that_ends_or_breaks_off_is_opened_again_where_it_was(ser
     assert [each.status for each in await call("events", EXAMPLE_ID)] == ["pending", "pending", "completed_with_errors"]
     known = [request.headers.get("Last-Event-ID") for request in server.requests]
     assert known == [None, "1", "2", "2"]
+
+
+def test_of_half_an_event_nothing_has_been_seen() -> None:
+    """Wherever the connection breaks: otherwise an end whose id has arrived would never be told."""
+    whole = b'event: end\ndata: {"status": "completed"}\nid: 7\n\n'  # in the server's order
+    for cut in range(len(whole)):
+        reader = EventReader(id="6")
+        assert list(reader.feed(whole[:cut])) == []
+        assert reader.id == "6"
+        [event] = reader.feed(whole[cut:])
+        assert (event.name, event.id, reader.id) == ("end", "7", "7")
 
 
 async def test_an_end_that_is_known_brings_no_event(server: Scripted, call: Caller) -> None:

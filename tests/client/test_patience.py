@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from threading import Event
 from time import monotonic
 
 import pytest
 
 from imgsvc.api.examples import BATCH, EXAMPLE_ID
-from imgsvc.client import ClientError, NotFound, Overloaded, TooMany
+from imgsvc.client import ClientError, NotFound, Overloaded, ServerAway, TooMany
+from imgsvc.client.steps import Flow, Patience
 from scripted import Answer, Caller, Scripted, either
 from stack import free_port
 
@@ -18,6 +20,24 @@ async def test_patience_ends(server: Scripted, kind: str) -> None:
         with pytest.raises(Overloaded, match="HTTP 503"):
             await call("batch", EXAMPLE_ID)
     assert len(server.requests) > 1
+
+
+def test_it_begins_with_the_first_failure() -> None:
+    """However long the transfer took that failed."""
+    attempts: list[bool] = []
+
+    def call() -> Flow[str]:
+        attempts.append(Event().wait(0.3 if not attempts else 0))  # longer than the patience
+        if len(attempts) == 1:
+            raise ServerAway("The connection broke off.")
+        yield from ()
+        return "all of it"
+
+    flow = Patience(0.25).spent_on(call)
+    with pytest.raises(StopIteration) as stopped:
+        while True:
+            next(flow)
+    assert stopped.value.value == "all of it"
 
 
 async def test_what_is_wrong_for_good_is_not_asked_again(server: Scripted, call: Caller) -> None:

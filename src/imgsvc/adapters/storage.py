@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from imgsvc.adapters import local_files
-from imgsvc.errors import StorageError
+from imgsvc.errors import NotStored, StorageError
 from imgsvc.services.ports import Stored
 
 _ERRORS = (BaseError, OSError, ValueError)
@@ -80,7 +80,10 @@ class ObjectStorage:
 
     async def read(self, key: str) -> AsyncGenerator[bytes, None]:
         async with self._answering():
-            found = await obstore.get_async(self._store, key)
+            try:
+                found = await obstore.get_async(self._store, key)
+            except FileNotFoundError as exc:
+                raise NotStored(key) from exc
         pieces = found.stream(min_chunk_size=_PIECE)
         while True:
             async with self._answering():

@@ -9,6 +9,7 @@ from imgsvc.api.schemas import progress_out
 from imgsvc.api.watcher import Watcher
 from imgsvc.db.queries.batches import Figures
 from imgsvc.domain.status import OPEN_BATCH
+from imgsvc.errors import NotFound
 
 RECONNECT_AFTER = 2_000
 """Milliseconds after which a client that lost the stream asks for it again."""
@@ -23,14 +24,17 @@ async def event_stream(
 ) -> AsyncIterator[bytes]:
     """From `figures` on, which are left out if they are `known`, to the end of the batch.
 
-    It breaks off before that after `lifetime` seconds, and when the process is asked to stop.
+    It breaks off after `lifetime` seconds, when the batch is deleted, and when the process is asked to stop.
     """
     until = monotonic() + lifetime
     yield format_sse_event(retry=RECONNECT_AFTER)
     if not known:
         yield _event(figures)
     while figures.status in OPEN_BATCH and not watcher.is_closing and monotonic() < until:
-        news = await watcher.wait(figures.id, known=figures.version, timeout=heartbeat)
+        try:
+            news = await watcher.wait(figures.id, known=figures.version, timeout=heartbeat)
+        except NotFound:
+            return  # whoever asks again is told
         if news:
             figures = news
             yield _event(figures)

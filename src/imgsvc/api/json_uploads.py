@@ -1,6 +1,7 @@
 """An upload as JSON: products, and the fields beside them as members of one object."""
 
 import asyncio
+import codecs
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ JSON_WEIGHT = 4
 _MOST_MEMBERS = 30
 _MOST_BYTES = 2**16
 _IN_QUERY = "validate_only"
+_SPELLINGS = {"true": True, "1": True, "false": False, "0": False}
+"""Of a truth in a query; Python's own has a capital."""
 
 
 async def read_json(
@@ -34,7 +37,7 @@ async def read_json(
 
 def _read(data: bytes, query: Sequence[tuple[str, str]], context: dict[str, Any]) -> tuple[JsonFields, list[Any]]:
     try:
-        body = from_json(data)
+        body = from_json(data.removeprefix(codecs.BOM_UTF8))
     except ValueError as exc:
         raise HTTPException(400, f"This is not JSON: {exc}.") from exc
     if not isinstance(body, dict):
@@ -44,11 +47,13 @@ def _read(data: bytes, query: Sequence[tuple[str, str]], context: dict[str, Any]
     if not isinstance(products, list):
         problems.append(Problem("list_type", "products: a list of products is needed.", column="products"))
     for name, value in query:
-        if name == _IN_QUERY and value in ("true", "false"):
-            body[_IN_QUERY] = value == "true"
-        else:
-            detail = f"{name}: beside JSON the query has no fields but `{_IN_QUERY}`, `true` or `false`."
+        if name != _IN_QUERY:
+            detail = f"{name}: beside JSON the query has no field but `{_IN_QUERY}`."
             problems.append(Problem("extra_forbidden", detail, column=name, value=value[:200]))
+        elif name in body:
+            problems.append(Problem("repeated", f"{name}: given more than once.", column=name))
+        else:
+            body[name] = _SPELLINGS.get(value.lower(), value)
     if len(body) > _MOST_MEMBERS or len(to_json(body)) > _MOST_BYTES:
         raise _refused(Problem("too_long", "There is too much beside the products."))
     try:

@@ -61,7 +61,9 @@ TYPES: list[JsonValue] = [type_of(code) for code in sorted(_CODES)]
 class ProblemError(BaseModel):
     """One thing wrong with a request."""
 
-    row: int | None = Field(None, description="Line of the file, 1 being the first.", examples=[3])
+    row: int | None = Field(
+        None, description="Line of the file, or number of the product in JSON; 1 is the first.", examples=[3]
+    )
     column: str | None = Field(None, description="Header cell or field name.", examples=["Input Image Urls"])
     code: str = Field(examples=["invalid_url"])
     value: str | None = Field(None, description="What was found there.", examples=["htp:/shop.example/a.jpg"])

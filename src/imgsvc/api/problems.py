@@ -149,7 +149,7 @@ def from_pydantic(errors: Sequence[Any]) -> list[Problem]:
 
 def _from_pydantic(error: Any) -> Problem:
     place, *inner = (str(part) for part in error["loc"])
-    field = ".".join(inner if place in _PLACES and inner else (place, *inner))
+    field = ".".join(inner if place in _PLACES and inner else (place, *inner))[:200]
     missing = error["type"] == "missing"  # its input is all that was given
     return Problem(
         code=error["type"],

@@ -51,7 +51,7 @@ async def read_upload(
             fields = _fields(pairs, context)
             with await room.take(api_key_id, size):
                 data = await file.read()
-                yield _upload(fields, data, file.filename, idempotency_key, columns=fields.columns)
+                yield _upload(fields, data, unquote(file.filename or ""), idempotency_key, columns=fields.columns)
 
 
 def _upload(
@@ -104,7 +104,7 @@ def _media_type(request: Request) -> str:
 
 def _name(given: str | None) -> str | None:
     """Without the folders that some programs put before it."""
-    name = unquote(given or "").replace("\\", "/").rpartition("/")[2]
+    name = (given or "").replace("\\", "/").rpartition("/")[2]
     return "".join(letter for letter in name if letter.isprintable())[:255] or None
 
 

@@ -8,7 +8,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
 from imgsvc.db.queries.batches import Figures
 from imgsvc.domain.status import FINISHED_BATCH
-from imgsvc.errors import DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, NotFound
 from imgsvc.logs import get_logger
 
 log = get_logger(__name__)
@@ -25,6 +25,7 @@ class Watcher:
         self._sessions = sessions
         self._watched: Counter[str] = Counter()
         self._seen: dict[str, Figures] = {}
+        self._gone: set[str] = set()
         self._looked = asyncio.Condition()
         self._wanted = asyncio.Event()
         self.is_closing = False
@@ -36,16 +37,24 @@ class Watcher:
         known: int | None,
         timeout: float,  # noqa: ASYNC109  # a long poll's
     ) -> Figures | None:
-        """The batch when it is finished or its version is above `known` (None: any); None after `timeout` seconds.
+        """The batch as soon as its version is above `known`, or, where that is None, it is finished.
 
-        None too when the process is asked to stop: whoever waits asks again, and gets the next one.
+        None after `timeout` seconds, and when the process is asked to stop: whoever waits asks again, and gets the next
+        one.
+
+        Raises:
+            NotFound: the batch was deleted meanwhile.
         """
         self._watched[batch_id] += 1
         self._wanted.set()
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout), self._looked:
-                    await self._looked.wait_for(lambda: self.is_closing or self._is_news(batch_id, known))
+                    await self._looked.wait_for(
+                        lambda: self.is_closing or batch_id in self._gone or self._is_news(batch_id, known)
+                    )
+                    if batch_id in self._gone:
+                        raise NotFound(f"Batch {batch_id} was deleted.")
                     return self._seen[batch_id] if self._is_news(batch_id, known) else None
             return None
         finally:
@@ -53,10 +62,13 @@ class Watcher:
             if not self._watched[batch_id]:
                 del self._watched[batch_id]
                 self._seen.pop(batch_id, None)
+                self._gone.discard(batch_id)
 
     def _is_news(self, batch_id: str, known: int | None) -> bool:
         seen = self._seen.get(batch_id)
-        return seen is not None and (seen.status in _FINISHED or (known is not None and seen.version > known))
+        if seen is None:
+            return False
+        return seen.status in _FINISHED if known is None else seen.version > known
 
     async def run(self) -> None:
         """Look for as long as the process lives."""
@@ -79,8 +91,11 @@ class Watcher:
             self._looked.notify_all()
 
     async def _look(self) -> None:
+        asked = list(self._watched)
         async with self._sessions.read() as session:
-            seen = await batches.figures(session, list(self._watched))
+            seen = await batches.figures(session, asked)
         async with self._looked:
-            self._seen = seen
+            # Somebody may have left meanwhile, and come back after another round has begun: what was seen is old then.
+            self._seen = {batch_id: row for batch_id, row in seen.items() if batch_id in self._watched}
+            self._gone = {batch_id for batch_id in asked if batch_id not in seen} & set(self._watched)
             self._looked.notify_all()

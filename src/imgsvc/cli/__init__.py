@@ -2,9 +2,11 @@
 
 import sys
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
+from imgsvc import __version__
 from imgsvc.cli import batches, downloads, failures, submitting
 from imgsvc.cli.deferred import Group, defer
 
@@ -19,8 +21,17 @@ app = typer.Typer(
 )
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imgsvc {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version.")]
+
+
 @app.callback()
-def prepare() -> None:
+def prepare(*, version: Version = False) -> None:  # noqa: ARG001  # its callback has said it
     """What a terminal or a pipe cannot write (→ in cp1252, say) is written as a question mark."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

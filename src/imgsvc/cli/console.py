@@ -64,6 +64,8 @@ def in_words() -> Iterator[None]:
     except (ImgsvcError, ClientError) as error:
         complain(str(error))
         raise typer.Exit(FAILED) from None
+    except BrokenPipeError:  # whoever read has enough
+        raise typer.Exit(FAILED) from None
     except OSError as error:  # a full disk, a file that may not be read or written
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(FAILED) from None

@@ -10,6 +10,7 @@ import typer
 
 from imgsvc.cli.console import FAILED, complain, in_words, notes, read, say, say_json
 from imgsvc.client import Client, ClientError, NobodyThere, Refused
+from imgsvc.client.files import is_device
 from imgsvc.folder import running_in
 from imgsvc.whereabouts import ClientSettings
 
@@ -26,7 +27,7 @@ def writable(path: Path | None) -> Path | None:
     """Said before an hour of work, not after it."""
     if path and str(path) == "-":
         raise typer.BadParameter("the output needs a file of its own.")
-    if path and not os.access(path if path.exists() else path.resolve().parent, os.W_OK):
+    if path and not os.access(path if is_device(path) else path.resolve().parent, os.W_OK):
         raise typer.BadParameter(f"{path} cannot be written to.")
     return path
 

@@ -40,6 +40,8 @@ def _meaning(exc: Exception, url: str) -> ClientError:
         kind = WrongSetup
     elif isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         kind = NobodyThere
+    if kind is ServerAway:
+        return ServerAway(f"The connection to {url} broke off ({reason}).")
     return kind(
         f"No imgsvc answers at {url} ({reason}). "
         "Start one with `imgsvc up`, or say where it is with --url or IMGSVC_URL."

@@ -68,6 +68,7 @@ class Client:
             InvalidUpload: with everything wrong in `problem.errors`; nothing was stored.
             TooMany: there is no room for longer than the client's patience.
             OSError: the file cannot be read.
+            TypeError, ValueError: rows that are none.
         """
         return self._shell.run(self._calls.submit(source, idempotency_key, fields))
 

@@ -91,7 +91,9 @@ class Calls:
         wait: dict[str, float] = {}
         while True:
             began = monotonic()
-            answer = yield from self._answered(Ask("GET", path_of(batch), {"headers": known, "params": wait}))
+            ask = Ask("GET", path_of(batch), {"headers": known, "params": wait})
+            patience = self.patience.within(until - began)
+            answer = yield from patience.spent_on(partial(self._required, ask, ""))
             if answer.status_code != httpx.codes.NOT_MODIFIED:
                 latest = read(Batch, answer.content, self.url)
                 yield Give(latest)

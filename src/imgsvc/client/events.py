@@ -21,6 +21,7 @@ class EventReader:
     retry: float | None = None
     """Seconds after which the server wants to be asked again when the stream ends."""
     _rest: bytes = b""
+    _next_id: str = ""
     _name: str = ""
     _data: list[str] = field(default_factory=list)
 
@@ -33,6 +34,7 @@ class EventReader:
             if text:
                 self._take(text)
             else:
+                self.id = self._next_id or self.id  # only now: of half an event nothing has been seen
                 if self._data:
                     yield Event(self._name or "message", "\n".join(self._data), self.id)
                 self._name, self._data = "", []
@@ -46,6 +48,6 @@ class EventReader:
             case "data":
                 self._data.append(value)
             case "id":
-                self.id = value
+                self._next_id = value
             case "retry" if value.isascii() and value.isdigit():
                 self.retry = int(value) / 1000

@@ -15,7 +15,7 @@ def arriving(path: Path) -> Iterator[IO[bytes]]:
             yield file
         return
     target = path.resolve()  # of a link, what it leads to
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{secrets.token_hex(8)}.part")  # short: the name itself may be as long as names may be
     try:
         with part.open("xb") as file:
             yield file

@@ -5,7 +5,7 @@ A flow is a generator without any input and output of its own. `shells.py` takes
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
@@ -75,15 +75,20 @@ class Patience:
     seconds: float
     on_wait: OnWait | None = None
 
+    def within(self, seconds: float) -> "Patience":
+        """No more of it than that."""
+        return replace(self, seconds=max(0.0, min(self.seconds, seconds)))
+
     def spent_on(self, call: Callable[[], Flow[T]]) -> Flow[T]:
         """What `call` returns, made again while what is in its way may pass."""
-        deadline = monotonic() + self.seconds
+        deadline: float | None = None  # a transfer of an hour that breaks is worth another
         for attempt in count():
             try:
                 return (yield from call())
             except (ServerAway, TooMany, Overloaded) as error:
                 backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311  # jitter
                 pause = max(backoff, error.retry_after or 0)
+                deadline = deadline or monotonic() + self.seconds
                 if monotonic() + pause > deadline:
                     raise
                 if self.on_wait:

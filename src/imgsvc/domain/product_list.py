@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
 from imgsvc.domain.columns import Layout
 from imgsvc.domain.contents import DEFAULT_LIMITS, Manifest, ManifestLimits, OnInvalid
@@ -18,12 +27,22 @@ _MOST_MEMBERS = 10
 """Of a product: each one that is unknown would be a problem of its own."""
 
 
+def _one_complaint(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """pydantic has one for each type that the value could have."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        raise PydanticCustomError("text_or_integer", "Input should be a text or an integer") from error
+
+
 class ListedProduct(BaseModel):
     """One product of a JSON upload."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    serial_number: str | int | None = Field(None, description="Without one the product is numbered, from 1.")
+    serial_number: Annotated[str | int | None, WrapValidator(_one_complaint)] = Field(
+        None, description="Without one the product is numbered, from 1."
+    )
     product_name: str
     input_urls: Annotated[list[str], FailFast()] = Field(description="Addresses of its images.")
 
@@ -60,7 +79,7 @@ def _checked(given: object, number: int, problems: Findings) -> ListedProduct | 
         return ListedProduct.model_validate(given)
     except ValidationError as error:
         for found in error.errors(include_url=False, include_context=False):
-            column = ".".join(str(part) for part in found["loc"]) or None
+            column = ".".join(str(part) for part in found["loc"])[:MAX_VALUE] or None
             value = None if found["type"] == "missing" else str(found["input"])[:MAX_VALUE]
             detail = f"{column}: {found['msg']}" if column else found["msg"]
             problems.add(Problem(found["type"], detail, number, column, value))

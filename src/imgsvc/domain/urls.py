@@ -1,7 +1,8 @@
 """The web addresses in a cell: where one ends and the next begins, and what is wrong with one."""
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
@@ -53,9 +54,12 @@ def _unescaped(quoted: str) -> str:
     return quoted.replace("\\/", "/").replace("\\u0026", "&").strip()
 
 
-def join_cell(urls: Iterable[str]) -> str:
-    """One cell that `split_cell` takes apart into `urls` again, also when some of them are no addresses."""
-    return ", ".join(urls)
+def join_cell(urls: Sequence[str]) -> str:
+    """One cell that `split_cell` takes apart into `urls` again, as a JSON list where commas alone would not do."""
+    plain = ", ".join(urls)
+    if split_cell(plain) == list(urls) or any('"' in url or "\\" in url for url in urls):
+        return plain
+    return json.dumps(list(urls), ensure_ascii=False)
 
 
 def starts_with_url(cell: str) -> bool:

@@ -1,11 +1,9 @@
 """Whether an API key may upload now: one that floods us must not take the place of the others."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
 from imgsvc.domain.rates import Rate
 from imgsvc.errors import TooMany
@@ -26,11 +24,8 @@ class KeyLimits:
     open_images: int
 
 
-async def admit(api_key_id: str, *, limits: KeyLimits, rates: Rates, sessions: Sessions) -> Rate | None:
+async def admit(api_key_id: str, *, limits: KeyLimits, rates: Rates) -> Rate | None:
     """Count an upload; None while nothing counts them.
-
-    What is open is looked up, not counted: the database knows it, also when Redis was away. The upload itself may
-    exceed it, for only its CSV says how many images it has.
 
     Raises:
         TooMany: this key has to wait.
@@ -42,8 +37,6 @@ async def admit(api_key_id: str, *, limits: KeyLimits, rates: Rates, sessions: S
             retry_after=rate.reset,
             headers=rate.headers,
         )
-    async with sessions.read() as session:
-        await check_room(session, api_key_id, limits=limits, headers=rate.headers if rate else {})
     return rate
 
 
@@ -55,21 +48,22 @@ async def admit_post(api_key_id: str, *, rates: Rates) -> None:
         raise TooMany(detail, retry_after=rate.reset, headers=rate.headers)
 
 
-async def check_room(
-    session: AsyncSession, api_key_id: str, *, limits: KeyLimits, headers: Mapping[str, str] | None = None
-) -> None:
-    """Raises TooMany when a key has too much open; `headers` go with it."""
-    headers = headers or {}
+async def check_room(session: AsyncSession, api_key_id: str, *, limits: KeyLimits) -> None:
+    """Raises TooMany when a key has too much open.
+
+    What is open is looked up, not counted: the database knows it, also when Redis was away. An upload may exceed it,
+    for only its CSV says how many images it has.
+    """
     batches, images = await queries.open_work(session, api_key_id)
     if batches >= limits.open_batches:
         raise TooMany(
             f"{batches:,} batches are not done yet (setting IMGSVC_MAX_OPEN_BATCHES).",
             retry_after=LOOK_AGAIN,
-            headers=headers,
+            headers={},
         )
     if images >= limits.open_images:
         raise TooMany(
             f"{images:,} images are not done yet (setting IMGSVC_MAX_OPEN_IMAGES).",
             retry_after=LOOK_AGAIN,
-            headers=headers,
+            headers={},
         )

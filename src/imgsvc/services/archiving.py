@@ -2,66 +2,53 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from io import RawIOBase
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Batch
-from imgsvc.errors import NotFound
+from imgsvc.errors import NotFound, NotStored
+from imgsvc.logs import get_logger
 from imgsvc.services.ports import Shelf
+from imgsvc.services.zipping import ZipStream
+
+log = get_logger(__name__)
 
 PAGE = 1_000
 """Assets that are looked up at a time."""
-PIECE = 256 * 1024
-"""Bytes that are gathered before they are sent."""
-_READABLE = 0o644 << 16
-
-
-class _Outbox(RawIOBase):
-    """What the ZIP writer has written and nobody has sent yet; it cannot seek, so the writer never goes back."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, piece: bytes) -> int:  # type: ignore[override]  # the ZIP writer has nothing else
-        self._pieces.append(bytes(piece))
-        self.size += len(piece)
-        return len(piece)
-
-    def take(self) -> bytes:
-        taken = b"".join(self._pieces)
-        self._pieces, self.size = [], 0
-        return taken
+MISSING = "MISSING.txt"
 
 
 async def archive(batch: Batch, *, sessions: Sessions, shelf: Shelf) -> AsyncGenerator[bytes, None]:
-    """A ZIP of all renditions there are, each named as in its link; not compressed again, which would save nothing.
-
-    Memory holds one piece, and about 0.5 kB for each entry: a ZIP ends with a list of them.
+    """A ZIP of all renditions there are, each named as in its link; what is lost stands in `MISSING.txt`.
 
     Raises:
         NotFound: the batch was deleted in the meantime.
-        StorageError: a rendition is gone, or the storage does not answer.
+        StorageError: the storage does not answer.
     """
-    outbox = _Outbox()
-    made = (batch.finished_at or batch.created_at).timetuple()[:6]
-    with ZipFile(outbox, "w", ZIP_STORED) as bundle:
-        async for key in _keys(batch.id, sessions):
-            entry = ZipInfo(key.rpartition("/")[2], date_time=made)
-            entry.external_attr = _READABLE
-            with bundle.open(entry, "w") as file:
-                async with aclosing(shelf.read(key)) as pieces:  # also when whoever takes the archive goes away
-                    async for piece in pieces:
-                        file.write(piece)
-                        if outbox.size >= PIECE:
-                            yield outbox.take()
-    yield outbox.take()
+    bundle = ZipStream(batch.finished_at or batch.created_at)
+    missing = []
+    rest = b""
+    async for key in _keys(batch.id, sessions):
+        name = key.rpartition("/")[2]
+        async with aclosing(shelf.read(key)) as pieces:  # also when whoever takes the archive goes away
+            try:
+                piece = await anext(pieces, b"")
+            except NotStored:
+                log.error("rendition_lost", batch_id=batch.id, key=key)  # noqa: TRY400  # there is nothing to trace
+                missing.append(name)
+                continue
+            rest += bundle.begin(name)
+            while piece:
+                yield rest + bundle.write(piece)
+                rest = b""
+                piece = await anext(pieces, b"")
+        rest += bundle.end()
+    if missing:
+        rest += bundle.begin(MISSING) + bundle.write("".join(f"{name}\r\n" for name in missing).encode()) + bundle.end()
+    yield rest
+    for part in bundle.finish():
+        yield part
 
 
 async def _keys(batch_id: str, sessions: Sessions) -> AsyncGenerator[str, None]:

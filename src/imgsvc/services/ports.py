@@ -112,7 +112,8 @@ class Shelf(Protocol):
         """What lies under `key`, a piece at a time.
 
         Raises:
-            StorageError: nothing lies there, or the store does not answer.
+            NotStored: nothing lies there.
+            StorageError: the store does not answer.
         """
 
 

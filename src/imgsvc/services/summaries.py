@@ -32,9 +32,12 @@ def progress(batch: Batch | Figures) -> float:
 
 
 def time_left(batch: Batch, now: datetime) -> float | None:
-    """Seconds until an open batch will have ended, at the rate so far; None before its first asset has."""
+    """Seconds until an open batch will have ended, at the rate so far; None before its first asset has.
+
+    None in later rounds too: what had ended before is not told apart from what has since.
+    """
     ended = batch.succeeded + batch.failed + batch.cancelled
-    if batch.started_at is None or not ended:
+    if batch.started_at is None or not ended or batch.round > 1:
         return None
     return (now - batch.started_at).total_seconds() * (batch.asset_count - ended) / ended
 

@@ -32,11 +32,15 @@ class Upload:
     idempotency_key: str | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over the file's bytes and the fields: the same for a repeated upload, and for no other."""
+        """SHA-256 over the file's bytes and the fields: the same for a repeated upload, and for no other.
+
+        Of JSON what it says counts, not how its members are ordered or spaced.
+        """
         fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
         fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
         told = json.dumps(fields, sort_keys=True, default=str).encode()
-        return hashlib.sha256(told + b"\0" + self.data).hexdigest()
+        data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()
+        return hashlib.sha256(told + b"\0" + data).hexdigest()
 
 
 def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: str, now: datetime) -> Batch:

@@ -93,9 +93,7 @@ async def create_batch(
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
     spellings of the headers are understood; other columns are kept and returned.
     """
-    rate = await admission.admit(
-        caller, limits=resources.key_limits, rates=resources.rates, sessions=resources.sessions
-    )
+    rate = await admission.admit(caller, limits=resources.key_limits, rates=resources.rates)
     response.headers.update(rate.headers if rate else {})
     networks = resources.settings.allowed_networks
     async with read_upload(

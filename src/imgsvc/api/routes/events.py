@@ -17,6 +17,20 @@ router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 UNBUFFERED = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 """What keeps caches, compressing proxies and nginx from holding events back."""
 
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "event": {"type": "string", "enum": ["progress", "end"]},
+        "id": {"type": "string", "description": "The batch's version; it grows."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {
+            "type": "integer",
+            "description": "Milliseconds after which to ask again when the stream breaks off.",
+        },
+    },
+}
+
 
 @router.get(
     "/{batch_id}/events",
@@ -25,7 +39,7 @@ UNBUFFERED = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "n
     responses={
         200: {
             "description": "A stream of `progress` events, then one `end`",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": EVENTS}},
+            "content": {"text/event-stream": {"schema": _EVENT, "example": EVENTS}},
         },
         204: {"description": "The batch has ended, and `Last-Event-ID` is that of its end: there is nothing more"},
         **documented(404, 503),
@@ -43,7 +57,7 @@ async def stream_events(
 
     Each is a snapshot: its `id` grows, and what was in between is left out. When the stream ends without `end` (after
     five minutes, or because the service was restarted), ask again with `Last-Event-ID`; an `EventSource` does so by
-    itself, and stops asking when the batch has ended.
+    itself, and stops asking when the batch has ended. (A browser's own sends no API key; `fetch` can.)
     """
     figures = await batches.figures(batch_id, api_key_id=caller, sessions=resources.sessions)
     known = last_event_id == str(figures.version)

@@ -1,6 +1,7 @@
 """What comes back: the CSV, what of it failed, the images in one file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -100,12 +101,26 @@ async def get_archive(
 ) -> StreamingResponse:
     """Every compressed image in one ZIP, named as in its link: `0-mountain-print-5d1c0e7a.jpg`.
 
-    It is made while it is sent, so its size is not known beforehand; one that breaks off is not a whole ZIP.
+    It is made while it is sent, so its size is not known beforehand; one that breaks off is not a whole ZIP. An image
+    that has been lost from the storage stands in `MISSING.txt`.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    content = archiving.archive(batch, sessions=resources.sessions, shelf=resources.storage)
+    content = await _begun(archiving.archive(batch, sessions=resources.sessions, shelf=resources.storage))
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
     return StreamingResponse(content, media_type="application/zip", headers=headers)
+
+
+async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same, with its first piece at hand: while none has been sent, a storage that is away can be told by 503."""
+    first = await anext(content, b"")
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        async with aclosing(content):
+            yield first
+            async for piece in content:
+                yield piece
+
+    return whole()
 
 
 async def _finished(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
