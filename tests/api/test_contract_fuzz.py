@@ -70,6 +70,8 @@ OF_A_BATCH = (
     "retry_batch",
 )
 Case = schemathesis.Case[Any]
+PATIENCE = 60
+"""Seconds that an answer may take: other tests use the machine too."""
 EXAMPLES = hypothesis.settings(
     max_examples=15,
     derandomize=True,
@@ -110,7 +112,7 @@ def test_whatever_comes_the_answer_is_as_documented(schema: OpenApiSchema, name:
     @hypothesis.given(operation.as_strategy(mode))
     @EXAMPLES
     def answers_as_documented(case: Case) -> None:
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, timeout=PATIENCE)
 
     answers_as_documented()
 
@@ -130,6 +132,6 @@ def test_whatever_is_asked_about_a_batch_that_exists_the_answer_is_as_documented
     @EXAMPLES
     def answers_as_documented(case: Case) -> None:
         case.query.pop("wait", None)  # it would, for as long as it says
-        case.call_and_validate(checks=CHECKS)
+        case.call_and_validate(checks=CHECKS, timeout=PATIENCE)
 
     answers_as_documented()
