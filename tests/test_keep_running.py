@@ -12,13 +12,15 @@ from typing import Any, cast
 
 import pytest
 from arq.connections import ArqRedis
-from arq.constants import job_key_prefix
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
+from redis.exceptions import RedisError
 
 from chaos.parts import Valkey
 from fault_proxy import HANG, REFUSE, Answer, FaultProxy
 from imgsvc.adapters.queue import deserialize, open_redis, serialize
+from imgsvc.worker.main import ConsiderateWorker
 from imgsvc.worker.running import keep_running
 from stack import until
 
@@ -207,3 +209,24 @@ async def test_a_job_that_does_not_end_is_broken_off_by_a_stop_and_runs_again(
     jobs.may_end.set()
     async with kept_running(proxy, jobs):
         await has(jobs.ended, "first")
+
+
+async def test_a_job_that_redis_fails_at_its_beginning_is_not_marked_as_somebodys(redis: ArqRedis) -> None:
+    """The mark lasts as long as the job may take; nobody else would begin it meanwhile."""
+    jobs = Jobs()
+    jobs.may_end.set()
+    await redis.enqueue_job("run", "tidying", _job_id="one")
+    await redis.lpush(retry_key_prefix + "one", "a list where arq counts")  # type: ignore[misc]  # it is awaitable
+    worker = ConsiderateWorker(
+        functions=[func(cast("WorkerCoroutine", jobs.run), name="run")],
+        queue_name=QUEUE,
+        redis_pool=redis,
+        burst=True,
+        handle_signals=False,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+    )
+    with pytest.raises(RedisError):
+        await worker.async_run()
+    assert jobs.begun == []
+    assert await redis.exists(in_progress_key_prefix + "one") == 0

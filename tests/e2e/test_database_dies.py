@@ -15,7 +15,7 @@ from stack import QUICK, Stack, running_stack, until
 
 IMAGES = 120
 # The assets of a lane that waits for the database are nobody else's for longer than it is away.
-PATIENT = {**QUICK, "IMGSVC_LEASE": "30", "IMGSVC_JOB_TIMEOUT": "30", "IMGSVC_LANE_LIFETIME": "20"}
+PATIENT = {**QUICK, "IMGSVC_LEASE": "60", "IMGSVC_JOB_TIMEOUT": "60", "IMGSVC_LANE_LIFETIME": "40"}
 
 
 def manifest_of(origin: OriginServer) -> str:

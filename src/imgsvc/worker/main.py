@@ -8,8 +8,10 @@ from contextlib import suppress
 from functools import partial
 
 import uvloop
+from arq.constants import in_progress_key_prefix
 from arq.cron import CronJob, cron
 from arq.worker import Function, Worker, func
+from redis.exceptions import RedisError
 
 from imgsvc.adapters.queue import (
     CONTROL_QUEUE,
@@ -45,8 +47,8 @@ UNLIMITED = 1_000_000_000
 """arq drops a job after this many tries; attempts are counted in the database."""
 QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1, TIDY_QUEUE: 2}
 """How many jobs of each may run at a time. The sweep has one to itself: slow webhooks must not hold up recovery."""
-TIDY_TIMEOUT = 3600
-"""Seconds; in a bucket far away 250,000 images take minutes to list."""
+TIDY_TIMEOUT = 900
+"""Seconds; in a bucket far away 250,000 images take minutes to list. What a killed worker was tidying waits as long."""
 HEARTBEAT = 10.0
 HEALTH_INTERVAL = 60
 _REDIS_RETRIES = 8
@@ -74,6 +76,18 @@ class ConsiderateWorker(Worker):
     The original takes every job that waits: of two workers the first would get all lanes of a batch. And at each poll
     it asks about every job that runs, with three commands.
     """
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Let others have the job when Redis failed us between marking it as ours and beginning or ending it.
+
+        Its mark lasts as long as the job may take: one that nobody works on kept a batch from being tidied for an hour.
+        """
+        try:
+            await super().run_job(job_id, score)
+        except (RedisError, OSError):
+            with suppress(RedisError, OSError):
+                await self.pool.delete(in_progress_key_prefix + job_id)
+            raise
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         running = len(self.tasks)
