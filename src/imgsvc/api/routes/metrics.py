@@ -4,10 +4,9 @@ import asyncio
 import secrets
 from collections.abc import Awaitable
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from fastapi import APIRouter, Request, Response, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from imgsvc.api.dependencies import Open
@@ -24,8 +23,6 @@ router = APIRouter(tags=["Operations"])
 log = get_logger(__name__)
 T = TypeVar("T")
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="metrics_token", description="`IMGSVC_METRICS_TOKEN`.")
-"""Not an API key: the figures are those of all keys together."""
 _PATIENCE = 3.0
 
 
@@ -42,27 +39,26 @@ _PATIENCE = 3.0
         **documented(401),
     },
 )
-async def get_metrics(
-    request: Request,
-    resources: Open,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> Response:
+async def get_metrics(request: Request, resources: Open) -> Response:
     """What waits, what the workers have done, and how requests were answered, over all API keys.
 
-    Answered to whoever has `IMGSVC_METRICS_TOKEN`, or, while that is unset, on this machine only. What belongs to a
-    part that is away is left out, and `imgsvc_part_up` tells of it.
+    Answered to whoever sends `IMGSVC_METRICS_TOKEN` as a bearer token, or, while that is unset, on this machine only.
+    What belongs to a part that is away is left out, and `imgsvc_part_up` tells of it.
     """
-    _let_in(request, resources, credentials.credentials if credentials else None)
+    _let_in(request, resources)
     requests: CollectorRegistry = request.app.state.request_times
     looks = CollectorRegistry(auto_describe=False)
     looks.register(Look(await _look(resources)))
     return Response(generate_latest(looks) + generate_latest(requests), media_type=CONTENT_TYPE_LATEST)
 
 
-def _let_in(request: Request, resources: Resources, token: str | None) -> None:
+def _let_in(request: Request, resources: Resources) -> None:
+    """No API key opens this: the figures are those of all keys together."""
     wanted = resources.settings.metrics_token
     if wanted is not None:
-        if token is None or not secrets.compare_digest(token.encode(), wanted.get_secret_value().encode()):
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        fits = secrets.compare_digest(token.encode(), wanted.get_secret_value().encode())
+        if scheme.lower() != "bearer" or not fits:
             raise Unauthorized("Metrics are for whoever has IMGSVC_METRICS_TOKEN.")
         return
     is_here = request.client is not None and is_loopback(request.client.host)
