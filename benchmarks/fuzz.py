@@ -81,7 +81,7 @@ def tried(surface: Surface, case: Case, number: int) -> Outcome:
     began, fault = process_time(), ""
     try:
         what = surface.attempt(case)
-    except Exception as exc:  # to find these is what it is for
+    except Exception as exc:  # every error that is not declared is a finding, which is told and saved
         frames = traceback.extract_tb(exc.__traceback__)
         frame = next(one for one in reversed(frames) if "site-packages" not in one.filename)
         what = f"{type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}"

@@ -61,7 +61,7 @@ class FreshConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(BoundedAnswer, loop=self._loop)  # type: ignore[assignment]  # a kind of its own
+        self._factory = partial(BoundedAnswer, loop=self._loop)  # type: ignore[assignment]  # aiohttp names its own class
 
     async def _get(self, *arguments: Any) -> Connection | None:
         while (connection := await super()._get(*arguments)) is not None:

@@ -36,7 +36,8 @@ _LOCATION = {
 _FRESHNESS = {
     "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": "Seconds to the expected end while the batch runs, 30 at most; else absent.",
+        "description": f"Seconds to the expected end while the batch runs, {LONGEST_POLL} at most; {POLL_AFTER} where "
+        "that is not known, as at the beginning and after a retry. Absent when it has ended.",
         "schema": {"type": "integer"},
     },
 }
