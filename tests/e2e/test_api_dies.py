@@ -53,14 +53,16 @@ async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_m
     manifest = manifest_of(origin.serve("/1.jpg", picture()), 1_000).encode()
     head = (
         f"POST /v1/batches HTTP/1.1\r\nHost: imgsvc\r\nContent-Type: text/csv\r\nIdempotency-Key: mine\r\n"
-        f"Content-Length: {len(manifest)}\r\n\r\n"
+        f"Content-Length: {len(manifest)}\r\nExpect: 100-continue\r\n\r\n"
     )
     reader, writer = await raw_connection(stack)
-    writer.write(head.encode() + manifest[: len(manifest) // 2])
+    writer.write(head.encode())
+    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # it waits at this process, no longer for any
+    writer.write(manifest[: len(manifest) // 2])
     await writer.drain()
     killed = api_of(stack)
     killed.kill()
-    assert await answer_of(reader) == b""
+    assert (await answer_of(reader)).strip() == b""
     writer.close()
     await back_again(stack, killed)
     assert batches_in(tmp_path) == 0
