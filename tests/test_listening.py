@@ -1,5 +1,6 @@
 """The data folder's lock and the socket that the API listens on."""
 
+import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -78,6 +79,13 @@ def test_an_address_of_either_kind_is_listened_on(host: str, family: int) -> Non
     with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]) as client:
         assert listener.family == family
         assert client.getpeername()[0] == host
+
+
+def test_a_connection_of_a_machine_that_is_gone_does_not_stay_for_ever() -> None:
+    with listen("127.0.0.1", 0) as listener, inherited(os.dup(listener.fileno())) as handed_over:
+        address = listener.getsockname()
+        with socket.create_connection(address), handed_over.accept()[0] as connection:
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
 
 
 def test_a_port_that_is_taken_is_told_with_another_to_choose() -> None:

@@ -18,7 +18,7 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        return _noticing(socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both))
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             raise CannotStart(
@@ -35,6 +35,12 @@ def inherited(descriptor: int) -> socket.socket:
         CannotStart: there is none under that number.
     """
     try:
-        return socket.socket(fileno=descriptor)
+        return _noticing(socket.socket(fileno=descriptor))
     except OSError as exc:
         raise CannotStart(f"There is no socket to listen on under descriptor {descriptor}.") from exc
+
+
+def _noticing(listener: socket.socket) -> socket.socket:
+    """With connections that end when the client's machine is gone without a word (on Linux after two hours)."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return listener
