@@ -32,7 +32,7 @@ async def supervised(*children: Child) -> AsyncIterator[Supervisor]:
     running = asyncio.create_task(supervisor.run())
     yield supervisor
     stopping.set()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_what_the_others_need_is_stopped_last(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ async def signals_ignored(trap: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", f'{trap} exec "$@"', "bash", sys.executable, "-c", script), stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     return out.decode().strip()
 

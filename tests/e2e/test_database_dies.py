@@ -59,7 +59,7 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
     }  # fmt: skip
     report = (await stack.client.get(f"/v1/batches/{batch_id}/output.csv")).text
     assert all(f"/{number}-product-{number}-" in report for number in range(IMAGES))
-    await listener.wait_for(1, timeout=20)
+    await listener.wait_for(1, timeout=60)
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
 
 

@@ -56,7 +56,7 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
     outputs = [row["Output Image Urls"] for row in csv.DictReader(io.StringIO(report.text))]
     names = [output.rpartition("/")[2].split("-product-")[0] for output in outputs]
     assert names == [str(number) for number in range(IMAGES)]
-    await listener.wait_for(1, timeout=20)
+    await listener.wait_for(1, timeout=60)
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
 
 
@@ -79,7 +79,7 @@ async def test_redis_is_wiped_in_the_middle_and_the_batch_still_completes(
     async with running_stack(tmp_path, IMGSVC_REDIS_URL=redis_url, **QUICK) as stack:
         batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
         await in_the_middle(stack, batch_id)
-        redis = open_redis(redis_url, queue_name=WORK_QUEUE)
+        redis = open_redis(redis_url, queue_name=WORK_QUEUE, timeout=60)
         await redis.flushall()
         await redis.aclose(close_connection_pool=True)
         let_the_rest_go_on(turns)
