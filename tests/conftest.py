@@ -65,7 +65,7 @@ def valkey_url() -> Iterator[str]:
     """One Valkey for the session, on a unix socket with a short path."""
     with tempfile.TemporaryDirectory(prefix="vk-", dir="/tmp") as folder:
         server = ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=Path(folder) / "s")
-        server.start()
+        server.start(timeout=60)
         yield f"unix://{folder}/s"
         server.stop()
 
@@ -73,7 +73,7 @@ def valkey_url() -> Iterator[str]:
 @pytest.fixture
 async def redis_url(valkey_url: str) -> str:
     """The session's Valkey, emptied."""
-    redis = open_redis(valkey_url, queue_name=WORK_QUEUE)
+    redis = open_redis(valkey_url, queue_name=WORK_QUEUE, timeout=60)  # thousands of tests begin with it
     await redis.flushall()
     await redis.aclose(close_connection_pool=True)
     return valkey_url

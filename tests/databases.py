@@ -129,13 +129,15 @@ class Postgres:
         postmaster = psutil.Process(self._process.pid)
         postmaster.suspend()  # before its children are counted: it makes no more of them
         processes = [postmaster, *postmaster.children()]
-        for process in processes[1:]:
-            process.suspend()
         try:
+            for process in processes[1:]:
+                with suppress(psutil.NoSuchProcess):  # its client has just gone
+                    process.suspend()
             yield
         finally:
             for process in reversed(processes):
-                process.resume()
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def __enter__(self) -> Self:
         self.start()

@@ -14,6 +14,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
+from stack import free_port
+
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
@@ -57,7 +59,7 @@ class FaultProxy:
 
     def __init__(self, server: tuple[str, int] | Path, *, port: int = 0) -> None:
         self.server = server
-        self.port = port
+        self.port = port or free_port()  # it is left and taken again
         self.faults = 0
         """How many requests or connections met a fault so far; a refused connection is not seen."""
         self._fault: Fault | None = None
@@ -122,7 +124,6 @@ class FaultProxy:
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._listener.sockets[0].getsockname()[1]
 
     def _break_off(self) -> None:
         if self._listener:
@@ -132,6 +133,9 @@ class FaultProxy:
             connection.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if isinstance(self._fault, Refuse):  # it came just before the listener was closed
+            writer.transport.abort()
+            return
         connection = _Connection(self, (reader, writer))
         self._connections.add(connection)
         try:

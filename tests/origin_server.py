@@ -44,6 +44,7 @@ class Served:
     headers: dict[str, str]
     status: int
     delay: float
+    turn: Callable[[], Awaitable[object]] | None
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Server:
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._accept, self.host, self.port, ssl=self.tls)
+        # backlog: with us stopped for a moment, nobody who connects meanwhile is to notice
+        self._listener = await loop.create_server(self._accept, self.host, self.port, ssl=self.tls, backlog=1_000)
         self.port = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -112,12 +114,13 @@ class OriginServer(Server):
         headers: Mapping[str, str] | None = None,
         status: int = 200,
         delay: float = 0.0,
+        turn: Callable[[], Awaitable[object]] | None = None,
     ) -> str:
-        """Answer `path` (with its query, not decoded) like this after `delay` seconds; gives the URL.
+        """Answer `path` (with its query, not decoded) like this after `delay` seconds, or after `turn`; gives the URL.
 
         With an ETag among the headers, a matching If-None-Match is answered with 304.
         """
-        self._served[path] = Served(body, {"Content-Type": content_type, **(headers or {})}, status, delay)
+        self._served[path] = Served(body, {"Content-Type": content_type, **(headers or {})}, status, delay, turn)
         return self.url(path)
 
     def hits(self, path: str) -> int:
@@ -150,6 +153,8 @@ class OriginServer(Server):
         if served is None:
             raise web.HTTPNotFound(text="no such picture")
         await asyncio.sleep(served.delay)
+        if served.turn:
+            await served.turn()
         etag = served.headers.get("ETag")
         if etag and request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers={"ETag": etag})

@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from time import monotonic
 from typing import Any
 
@@ -29,7 +30,18 @@ QUICK: dict[str, Any] = {
     "IMGSVC_WEBHOOK_TIMEOUT": "2",
     "IMGSVC_SWEEP_INTERVAL": "1",
     "IMGSVC_FLUSH_INTERVAL": "0.1",
+    "IMGSVC_MAX_ATTEMPTS": "5",  # a process that is stopped for some seconds costs each fetch under way one
+    "IMGSVC_WEBHOOK_SCHEDULE": ",".join(["0", *["2"] * 20]),
 }
+# The same where nothing waits for the end of a lease: whoever is stopped for some seconds loses none, and no fetch.
+UNHURRIED = QUICK | {
+    "IMGSVC_LEASE": "60",
+    "IMGSVC_LANE_LIFETIME": "40",
+    "IMGSVC_JOB_TIMEOUT": "60",
+    "IMGSVC_TOTAL_TIMEOUT": "40",
+}
+
+_SYSTEMS_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 async def until(probe: Probe, *, within: float = 60) -> Any:
@@ -97,7 +109,7 @@ class Stack:
     async def stop(self) -> int:
         """Stop as Ctrl-C does; the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return await asyncio.wait_for(self.process.wait(), 40)
+        return await asyncio.wait_for(self.process.wait(), 60)
 
 
 @asynccontextmanager
@@ -118,14 +130,14 @@ async def running_stack(
         stderr=said,
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=40, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=100, trust_env=False) as client:
             stack = Stack(process, client)
-            await until(lambda: _is_ready(stack), within=40)
+            await until(lambda: _is_ready(stack), within=90)
             yield stack
     finally:
         if process.returncode is None:
             process.terminate()
-            await asyncio.wait_for(process.wait(), 40)
+            await asyncio.wait_for(process.wait(), 60)
         if said:
             said.close()
 
@@ -139,9 +151,34 @@ async def _is_ready(stack: Stack) -> bool:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on which nobody listens, nor will anybody whom the test has not told: it is given once, to one process.
+
+    One that the system chooses could be somebody else's by the time it is used: every server on port 0 gets one.
+    """
+    for port in _PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
+            return int(probe.getsockname()[1])
+    raise AssertionError  # they have no end
+
+
+def _ports() -> Iterator[int]:
+    """Those below the system's own, a hundred at a time, which this process has for itself for as long as it lives."""
+    while not _SYSTEMS_PORTS.exists():
+        yield 0
+    first = int(_SYSTEMS_PORTS.read_text().split()[0])
+    while True:
+        hundred = SystemRandom().randrange(100, max(first, 11_000) // 100)
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0ports-of-imgsvc-tests-{hundred}")  # no file: the name is free again with the process
+        except OSError:
+            claim.close()
+            continue
+        claim.detach()
+        yield from range(100 * hundred, 100 * hundred + 100)
+
+
+_PORTS = _ports()
 
 
 def speaks_ipv6() -> bool:

@@ -14,7 +14,7 @@ from imgsvc.checkup import Finding, examine
 from imgsvc.config import Settings
 from imgsvc.folder import Running, locked
 from origin_server import Server
-from stack import free_port, running_stack
+from stack import free_port, running_stack, until
 
 PARTS = ["Settings", "Disk", "Database", "Redis", "Workers", "Storage", "API"]
 
@@ -126,8 +126,15 @@ async def test_the_api_of_an_up_that_is_stuck_is_looked_for_in_its_terminal(whol
 async def test_a_part_that_never_answers_does_not_hold_up_the_rest(whole: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://user@127.0.0.1:{silent.getsockname()[1]}/imgsvc"
-        findings = await examine(whole.model_copy(update={"database_url": url}), patience=0.3)
-    assert [finding.says for finding in findings if not finding.is_well] == ["No answer within 0.3 s."]
+
+        async def the_rest_is_well() -> bool:
+            """In a bad moment others may be too slow as well."""
+            findings = await examine(whole.model_copy(update={"database_url": url}), patience=0.3)
+            told = {finding.part: finding.says for finding in findings if not finding.is_well}
+            assert told["Database"] == "No answer within 0.3 s."
+            return set(told) == {"Database"}
+
+        await until(the_rest_is_well)
 
 
 async def test_a_disk_that_is_nearly_full_is_told_before_it_is(whole: Settings) -> None:

@@ -25,7 +25,11 @@ from imgsvc.worker.running import keep_running
 from stack import until
 
 QUEUE = "test:queue"
-DRAIN = 1.2
+DRAIN = 3.0
+TIMEOUT = 2.0
+"""Seconds for a command of Redis."""
+MARKED = 60
+"""Seconds, and ten more, that a job counts as somebody's whose worker could not tell Redis that it has ended."""
 
 
 @dataclass
@@ -65,7 +69,7 @@ async def proxy(valkey: Valkey) -> AsyncIterator[FaultProxy]:
 @pytest.fixture
 async def redis(valkey: Valkey) -> AsyncIterator[ArqRedis]:
     """Past the proxy."""
-    redis = open_redis(valkey.url, queue_name=QUEUE)
+    redis = open_redis(valkey.url, queue_name=QUEUE, timeout=60)
     yield redis
     await redis.aclose(close_connection_pool=True)
 
@@ -75,9 +79,10 @@ def build(jobs: Jobs, port: int) -> Worker:
     return Worker(
         functions=[func(cast("WorkerCoroutine", jobs.run), name="run")],
         queue_name=QUEUE,
-        redis_pool=open_redis(f"redis://127.0.0.1:{port}/0", queue_name=QUEUE, timeout=0.3),
+        redis_pool=open_redis(f"redis://127.0.0.1:{port}/0", queue_name=QUEUE, timeout=TIMEOUT),
         handle_signals=False,
         poll_delay=0.02,
+        job_timeout=MARKED,
         keep_result=0,
         job_serializer=serialize,
         job_deserializer=deserialize,
@@ -100,7 +105,7 @@ async def has(names: list[str], name: str) -> None:
     async def has_it() -> bool:
         return name in names
 
-    await until(has_it, within=30)
+    await until(has_it, within=MARKED + 30)
 
 
 async def gave_up(jobs: Jobs) -> None:

@@ -1,6 +1,7 @@
 """The supervisor with real, small processes."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,7 +33,7 @@ async def supervised(*children: Child) -> AsyncIterator[Supervisor]:
     running = asyncio.create_task(supervisor.run())
     yield supervisor
     stopping.set()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_what_the_others_need_is_stopped_last(tmp_path: Path) -> None:
@@ -71,6 +72,19 @@ async def test_a_process_that_ends_is_started_again(tmp_path: Path) -> None:
             return count.exists() and len(count.read_text()) >= 2
 
         await until(twice)
+
+
+async def test_a_process_that_has_ended_just_before_it_is_stopped_keeps_none_from_being_stopped(tmp_path: Path) -> None:
+    """The supervisor has not come to note it yet."""
+    short, long = (Child(name, []) for name in ("short", "long"))
+    stopping = asyncio.Event()
+    stopping.set()
+    supervisor = Supervisor([short, long], stopping=stopping, drain=5)
+    for child, script in ((short, ""), (long, "import signal; signal.pause()")):
+        supervisor.running[child.name] = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    await supervisor.running["short"].wait()
+    await supervisor.run()
+    assert supervisor.running["long"].returncode == -signal.SIGTERM
 
 
 async def test_the_others_are_started_when_the_base_has_come_up(tmp_path: Path) -> None:
@@ -121,7 +135,7 @@ async def signals_ignored(trap: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", f'{trap} exec "$@"', "bash", sys.executable, "-c", script), stdout=asyncio.subprocess.PIPE
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 20)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     return out.decode().strip()
 

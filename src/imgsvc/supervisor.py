@@ -92,7 +92,7 @@ class Supervisor:
             return None
         self.running[child.name] = process
         if self._stopping.is_set():  # asked to stop while it was being started
-            process.terminate()
+            _signal(process, signal.SIGTERM)
         code = await process.wait()
         del self.running[child.name]
         return code
@@ -116,12 +116,12 @@ class Supervisor:
         process = self.running.get(name)
         if process is None:
             return
-        process.terminate()
+        _signal(process, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), self._drain + 5)
         except TimeoutError:
             log.warning("process_killed", process=name)
-            process.kill()
+            _signal(process, signal.SIGKILL)
             await process.wait()
 
     async def _pause(self, seconds: float) -> None:
@@ -139,6 +139,12 @@ async def _start(child: Child) -> Process:
         start_new_session=True,
         preexec_fn=end_with_parent,
     )
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """Where everything is asked to stop at one time, as systemd does it, it may have ended a moment ago."""
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:

@@ -40,7 +40,7 @@ class Valkey:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(*self._command, preexec_fn=end_with_parent)
-        await until(lambda: answers(self.socket), within=20)
+        await until(lambda: answers(self.socket))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -77,7 +77,7 @@ async def object_store() -> AsyncIterator[int]:
     words = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
     process = await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=DEVNULL, preexec_fn=end_with_parent)
     try:
-        await until(lambda: _responds(endpoint), within=40)
+        await until(lambda: _responds(endpoint), within=90)
         await asyncio.to_thread(_make_bucket, endpoint)
         yield port
     finally:

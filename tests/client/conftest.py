@@ -6,7 +6,7 @@ import pytest
 
 from scripted import Caller, Scripted, either
 
-PATIENCE = 3
+PATIENCE = 60
 
 
 @pytest.fixture

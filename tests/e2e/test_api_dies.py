@@ -1,6 +1,7 @@
 """The API process is killed while it takes an upload in or hands a report out."""
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import Awaitable
 from contextlib import closing
@@ -12,9 +13,12 @@ import psutil
 import pytest
 
 from origin_server import OriginServer, picture
+from served import SMALL
 from stack import Stack, until
 
 ROWS = 30_000
+NOTE = "n" * 400
+"""In each row: the report is larger than what the sockets of both sides hold, which would outlive who wrote it."""
 
 
 def api_of(stack: Stack) -> psutil.Process:
@@ -85,17 +89,21 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
 async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and_the_next_download_is_whole(
     stack: Stack, origin: OriginServer
 ) -> None:
-    batch_id = await stack.upload(manifest_of(origin.serve("/1.jpg", picture()), ROWS))
+    url = origin.serve("/1.jpg", picture())
+    lines = [f"{row},Product {row},{url},{NOTE}" for row in range(ROWS)]
+    batch_id = await stack.upload("\n".join(["S. No.,Product Name,Input Image Urls,Note", *lines]))
     await stack.finished(batch_id)
     path = f"/v1/batches/{batch_id}/output.csv"
     killed = api_of(stack)
-    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        async with stack.client.stream("GET", path) as answer:
-            pieces = answer.aiter_raw(1_000)
-            await anext(pieces)
-            killed.kill()
-            async for _ in pieces:
-                pass
+    small = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
+    async with httpx.AsyncClient(base_url=stack.client.base_url, transport=small, timeout=100) as client:
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            async with client.stream("GET", path) as answer:
+                pieces = answer.aiter_raw(1_000)
+                await anext(pieces)
+                killed.kill()
+                async for _ in pieces:
+                    pass
     await back_again(stack, killed)
     report = await stack.client.get(path)
     assert report.text.count("\r\n") == ROWS + 1

@@ -199,5 +199,5 @@ async def test_a_server_that_is_away_for_a_moment_is_waited_for_aloud(
 async def test_where_nobody_ever_was_nobody_is_waited_for(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     words = ("submit", catalogue(tmp_path, "x"), "--output", os.devnull, "--url", url)
-    done = await imgsvc(*words, cwd=tmp_path, within=20)
+    done = await imgsvc(*words, cwd=tmp_path, within=50)
     assert (done.code, done.out, done.err.count("No imgsvc answers")) == (1, "", 1)

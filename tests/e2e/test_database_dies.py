@@ -8,28 +8,41 @@ from pathlib import Path
 from time import monotonic
 
 import httpx
+import pytest
 
 from databases import Postgres
 from origin_server import OriginServer, WebhookListener, picture
-from stack import QUICK, Stack, running_stack, until
+from stack import UNHURRIED, Stack, running_stack, until
 
 IMAGES = 120
-# The assets of a lane that waits for the database are nobody else's for longer than it is away.
-PATIENT = {**QUICK, "IMGSVC_LEASE": "60", "IMGSVC_JOB_TIMEOUT": "60", "IMGSVC_LANE_LIFETIME": "40"}
 
 
-def manifest_of(origin: OriginServer) -> str:
-    """A product per image, each image slow enough for the batch to be caught in the middle."""
+@pytest.fixture
+def turns() -> asyncio.Semaphore:
+    """One for each image that the origin hands out; half of them are there from the beginning."""
+    return asyncio.Semaphore(IMAGES // 2)
+
+
+def let_the_rest_go_on(turns: asyncio.Semaphore) -> None:
+    for _ in range(IMAGES):
+        turns.release()
+
+
+def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
+    """A product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     lines += [
-        f"{number},Product {number},{origin.serve(f'/{number}.jpg', picture(40 + number, 30), delay=1)}"
+        f"{number},Product {number},{origin.serve(f'/{number}.jpg', picture(40 + number, 30), turn=turns.acquire)}"
         for number in range(IMAGES)
     ]
     return "\n".join(lines)
 
 
-async def batch_in_the_middle(stack: Stack, origin: OriginServer, listener: WebhookListener) -> str:
-    batch_id = await stack.upload(manifest_of(origin), webhook_url=listener.url("/hook"))
+async def batch_in_the_middle(
+    stack: Stack, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
+) -> str:
+    """A batch that does not end before the rest may go on."""
+    batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
 
     async def begun() -> bool:
         return len(origin.requests) > 20
@@ -46,7 +59,7 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
     }  # fmt: skip
     report = (await stack.client.get(f"/v1/batches/{batch_id}/output.csv")).text
     assert all(f"/{number}-product-{number}-" in report for number in range(IMAGES))
-    await listener.wait_for(1, timeout=20)
+    await listener.wait_for(1, timeout=60)
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
 
 
@@ -56,12 +69,18 @@ def try_upload(stack: Stack) -> "asyncio.Task[httpx.Response]":
 
 
 async def test_postgres_crashes_in_the_middle_and_is_away_for_a_while(
-    tmp_path: Path, postgres: Postgres, postgres_database: str, origin: OriginServer, listener: WebhookListener
+    tmp_path: Path,
+    postgres: Postgres,
+    postgres_database: str,
+    origin: OriginServer,
+    listener: WebhookListener,
+    turns: asyncio.Semaphore,
 ) -> None:
-    async with running_stack(tmp_path, IMGSVC_DATABASE_URL=postgres_database, **PATIENT) as stack:
-        batch_id = await batch_in_the_middle(stack, origin, listener)
+    async with running_stack(tmp_path, IMGSVC_DATABASE_URL=postgres_database, **UNHURRIED) as stack:
+        batch_id = await batch_in_the_middle(stack, origin, listener, turns)
         with postgres.stopped(signal.SIGQUIT):
             crashed = monotonic()
+            let_the_rest_go_on(turns)
 
             async def away_for_a_while() -> bool:
                 answers = await try_upload(stack), await stack.client.get(f"/v1/batches/{batch_id}")
@@ -76,12 +95,14 @@ async def test_postgres_crashes_in_the_middle_and_is_away_for_a_while(
 
 
 async def test_another_program_locks_sqlite_in_the_middle_for_longer_than_anybody_waits(
-    tmp_path: Path, origin: OriginServer, listener: WebhookListener
+    tmp_path: Path, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
 ) -> None:
-    async with running_stack(tmp_path, **PATIENT) as stack:
-        batch_id = await batch_in_the_middle(stack, origin, listener)
-        with closing(sqlite3.connect(tmp_path / "imgsvc.db", isolation_level=None, timeout=30)) as intruder:
-            intruder.execute("BEGIN IMMEDIATE")
+    async with running_stack(tmp_path, **UNHURRIED) as stack:
+        batch_id = await batch_in_the_middle(stack, origin, listener, turns)
+        file = tmp_path / "imgsvc.db"
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=30, check_same_thread=False)) as intruder:
+            await asyncio.to_thread(intruder.execute, "BEGIN IMMEDIATE")
+            let_the_rest_go_on(turns)
             refused = try_upload(stack)
 
             async def refused_while_reads_go_on() -> bool:

@@ -133,5 +133,8 @@ async def test_good_and_hostile_uploads_together(tmp_path: Path) -> None:
         async def as_before() -> bool:
             return descriptors(stack) <= before
 
+        async def is_ready() -> bool:
+            return (await stack.client.get("/readyz?strict=true")).is_success
+
         await until(as_before)
-        assert (await stack.client.get("/readyz?strict=true")).status_code == 200
+        await until(is_ready)

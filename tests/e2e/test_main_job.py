@@ -90,7 +90,7 @@ async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
     errors = {a["input_url"]: a["error"]["code"] for p in page["data"] for a in p["assets"] if a["error"]}
     assert errors == bad
 
-    [post, *_] = await listener.wait_for(1, timeout=20)
+    [post, *_] = await listener.wait_for(1, timeout=60)
     event = Webhook(SECRET).verify(post.body, dict(post.headers))
     assert event["type"] == "batch.completed_with_errors"
     assert event["data"]["counts"] == batch["counts"]

@@ -1,8 +1,10 @@
 """Pictures that bring down whoever decodes them, or never come to an end: their neighbours do not notice."""
 
+import asyncio
 import csv
 import io
 import random
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,10 @@ def slow_picture(width: int, height: int) -> bytes:
     return encoded(Image.frombytes("RGB", (width, height), noise), "JPEG", quality=30)
 
 
-def manifest_of(origin: OriginServer, poison: bytes) -> str:
-    """A product for each picture; the poison is in the middle."""
-    pictures = [picture(40 + number, 30) for number in range(NEIGHBOURS)]
-    pictures.insert(NEIGHBOURS // 2, poison)
-    urls = [origin.serve("/poison.jpg" if body is poison else f"/{n}.jpg", body) for n, body in enumerate(pictures)]
+def manifest_of(origin: OriginServer, poison: bytes, *, turn: Callable[[], Awaitable[object]] | None = None) -> str:
+    """A product for each picture; the poison is in the middle, and comes when it is its turn."""
+    urls = [origin.serve(f"/{number}.jpg", picture(40 + number, 30)) for number in range(NEIGHBOURS)]
+    urls.insert(NEIGHBOURS // 2, origin.serve("/poison.jpg", poison, turn=turn))
     lines = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
     return "\n".join(["S. No.,Product Name,Input Image Urls", *lines])
 
@@ -62,13 +63,16 @@ async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_al
     """No such picture is known: what it would do to the process at work on it is done by hand."""
     async with running_stack(tmp_path, **UNHURRIED) as stack:
         [first] = stack.workers()
-        batch_id = await stack.upload(manifest_of(origin, slow_picture(4_000, 3_000)), format="avif")
+        may_come = asyncio.Event()
+        manifest = manifest_of(origin, slow_picture(5_000, 4_000), turn=may_come.wait)
+        batch_id = await stack.upload(manifest, format="avif")
 
         async def taken() -> bool:
             return origin.hits("/poison.jpg") > 0
 
         await until(taken)
         first.kill()
+        may_come.set()
 
         async def at_work_apart() -> Any:
             children = [found for worker in stack.workers() for found in in_quarantine(worker)]

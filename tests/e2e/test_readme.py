@@ -68,7 +68,7 @@ class Reader:
             yield process
         finally:
             os.killpg(process.pid, signal.SIGINT)
-            await asyncio.wait_for(process.communicate(), 40)
+            await asyncio.wait_for(process.communicate(), 60)
 
     def save(self, block: str, name: str) -> None:
         (self.folder / name).write_text(self._here(block))

@@ -1,27 +1,41 @@
 """What may die in the middle of a batch: a worker, and everything that Redis knew."""
 
+import asyncio
 import csv
 import io
 from pathlib import Path
 
+import pytest
+
 from imgsvc.adapters.queue import WORK_QUEUE, open_redis
 from origin_server import OriginServer, WebhookListener, picture
-from stack import QUICK, Stack, running_stack, until
+from stack import QUICK, UNHURRIED, Stack, running_stack, until
 
 IMAGES = 240
 
 
-def manifest_of(origin: OriginServer, *, delay: float) -> str:
-    """A product per image, each image slow enough for the batch to be caught in the middle."""
+@pytest.fixture
+def turns() -> asyncio.Semaphore:
+    """One for each image that the origin hands out; half of them are there from the beginning."""
+    return asyncio.Semaphore(IMAGES // 2)
+
+
+def let_the_rest_go_on(turns: asyncio.Semaphore) -> None:
+    for _ in range(4 * IMAGES):  # a fetch that is broken off while it waits may take one along
+        turns.release()
+
+
+def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
+    """A product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     for number in range(IMAGES):
-        origin.serve(f"/{number}.jpg", picture(40 + number, 30), delay=delay)
+        origin.serve(f"/{number}.jpg", picture(40 + number, 30), turn=turns.acquire)
         lines.append(f"{number},Product {number},{origin.url(f'/{number}.jpg')}")
     return "\n".join(lines)
 
 
 async def in_the_middle(stack: Stack, batch_id: str) -> None:
-    """Wait until some images are done and most are not."""
+    """Wait until some images are done, of those that have a turn."""
 
     async def some_done() -> bool:
         assets = (await stack.batch(batch_id))["counts"]["assets"]
@@ -42,42 +56,46 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
     outputs = [row["Output Image Urls"] for row in csv.DictReader(io.StringIO(report.text))]
     names = [output.rpartition("/")[2].split("-product-")[0] for output in outputs]
     assert names == [str(number) for number in range(IMAGES)]
-    await listener.wait_for(1, timeout=20)
+    await listener.wait_for(1, timeout=60)
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
 
 
 async def test_a_worker_is_killed_in_the_middle_and_the_batch_still_completes(
-    stack: Stack, origin: OriginServer, listener: WebhookListener
+    stack: Stack, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
 ) -> None:
-    batch_id = await stack.upload(manifest_of(origin, delay=0.5), webhook_url=listener.url("/hook"))
+    batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
     await in_the_middle(stack, batch_id)
     [worker] = stack.workers()
     worker.kill()
+    let_the_rest_go_on(turns)
     await assert_complete(stack, batch_id, listener)
     [successor] = stack.workers()
     assert successor.pid != worker.pid
 
 
 async def test_redis_is_wiped_in_the_middle_and_the_batch_still_completes(
-    tmp_path: Path, redis_url: str, origin: OriginServer, listener: WebhookListener
+    tmp_path: Path, redis_url: str, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
 ) -> None:
     async with running_stack(tmp_path, IMGSVC_REDIS_URL=redis_url, **QUICK) as stack:
-        batch_id = await stack.upload(manifest_of(origin, delay=0.5), webhook_url=listener.url("/hook"))
+        batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
         await in_the_middle(stack, batch_id)
-        redis = open_redis(redis_url, queue_name=WORK_QUEUE)
+        redis = open_redis(redis_url, queue_name=WORK_QUEUE, timeout=60)
         await redis.flushall()
         await redis.aclose(close_connection_pool=True)
+        let_the_rest_go_on(turns)
         await assert_complete(stack, batch_id, listener)
 
 
 async def test_a_stop_in_the_middle_drains_and_the_next_start_goes_on(
-    tmp_path: Path, origin: OriginServer, listener: WebhookListener
+    tmp_path: Path, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
 ) -> None:
-    async with running_stack(tmp_path, **QUICK) as stack:
-        batch_id = await stack.upload(manifest_of(origin, delay=0.5), webhook_url=listener.url("/hook"))
+    async with running_stack(tmp_path, **UNHURRIED) as stack:
+        batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
         await in_the_middle(stack, batch_id)
-        assert await stack.stop() == 0
-    async with running_stack(tmp_path, **QUICK) as stack:
+        stopping = asyncio.create_task(stack.stop())  # it is asked to before the images can come
+        let_the_rest_go_on(turns)
+        assert await stopping == 0
+    async with running_stack(tmp_path, **UNHURRIED) as stack:
         await assert_complete(stack, batch_id, listener)
     hits = [origin.hits(f"/{number}.jpg") for number in range(IMAGES)]
     assert max(hits) <= 2  # only what was in flight was fetched again

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.parts import Valkey
 from origin_server import OriginServer, picture
-from stack import QUICK, Stack, running_stack, until
+from stack import UNHURRIED, Stack, running_stack, until
 
 IMAGES = 12
 
@@ -29,7 +29,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def stack(tmp_path: Path, valkey: Valkey, log: Path) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path, log=log, IMGSVC_REDIS_URL=valkey.url, **QUICK) as stack:
+    async with running_stack(tmp_path, log=log, IMGSVC_REDIS_URL=valkey.url, **UNHURRIED) as stack:
         yield stack
 
 
@@ -69,12 +69,17 @@ def noted(log: Path, event: str) -> Callable[[], Awaitable[bool]]:
     return is_noted
 
 
+async def is_ready(stack: Stack) -> bool:
+    """Asked in a bad moment, the other parts may not have answered in time."""
+    return (await stack.client.get("/readyz")).is_success
+
+
 async def assert_useful_without_redis(stack: Stack, origin: OriginServer) -> str:
     """Takes a batch, and answers in the time that a person waits."""
     started = monotonic()
     batch_id = await upload(stack, origin, "meanwhile")
     assert (await stack.batch(batch_id))["status"] == "pending"
-    assert (await stack.client.get("/readyz")).is_success
+    await until(lambda: is_ready(stack))
     assert "away" in (await stack.client.get("/readyz?strict=true")).json()["redis"]
     assert monotonic() - started < 30
     return batch_id

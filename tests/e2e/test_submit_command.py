@@ -194,18 +194,21 @@ async def test_the_address_of_the_server_may_stand_in_env_file(tmp_path: Path) -
 async def test_a_wait_that_is_broken_off_says_that_the_batch_goes_on(
     stack: Stack, origin: OriginServer, tmp_path: Path
 ) -> None:
-    url = origin.serve("/slow.jpg", picture(), delay=1.5)
+    may_come = asyncio.Event()
+    url = origin.serve("/slow.jpg", picture(), turn=may_come.wait)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", "submit", catalogue(tmp_path, url), "--wait"), cwd=tmp_path,
         env={**os.environ, "IMGSVC_DATA_DIR": "."}, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
-    async def fetching() -> bool:
-        return bool(origin.requests)
+    async def waiting() -> bool:
+        """It has been told once how far the batch is."""
+        return 'operation="get_batch"' in (await stack.client.get("/metrics")).text
 
-    await until(fetching)
+    await until(waiting)
     process.send_signal(signal.SIGINT)
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    may_come.set()
     assert process.returncode == 130
     batch_id = re.search(r"`imgsvc status (bat_\w+)`", said.decode()).group(1)  # type: ignore[union-attr]
     assert (await stack.finished(batch_id))["status"] == "completed"

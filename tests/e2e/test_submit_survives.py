@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import signal
 import sqlite3
 import sys
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from catalogues import catalogue
+from chaos.parts import signal_all
 from fault_proxy import REFUSE, Cut, FaultProxy
 from origin_server import OriginServer, picture
 from stack import QUICK, Stack, running_stack, until
@@ -29,16 +31,17 @@ async def started(folder: Path, *words: str) -> asyncio.subprocess.Process:
         )
 
 
-def batches_in(folder: Path) -> int:
+def batches_in(folder: Path, *, where: str = "TRUE") -> int:
     with closing(sqlite3.connect(folder / "imgsvc.db")) as database:
-        return int(database.execute("SELECT count(*) FROM batch").fetchone()[0])
+        return int(database.execute(f"SELECT count(*) FROM batch WHERE {where}").fetchone()[0])
 
 
 async def test_whatever_is_killed_meanwhile_it_is_one_batch_with_every_image(
     origin: OriginServer, tmp_path: Path
 ) -> None:
     """The API before its answer has arrived, then all of imgsvc while the batch runs."""
-    urls = [origin.serve(f"/{number}.jpg", picture(), delay=1.5) for number in range(IMAGES)]
+    may_come = asyncio.Event()
+    urls = [origin.serve(f"/{number}.jpg", picture(), turn=may_come.wait) for number in range(IMAGES)]
     async with running_stack(tmp_path, **ONE_BY_ONE) as first, FaultProxy(place_of(first)) as proxy:
         await proxy.misbehave(Cut(down=1), times=1)  # the answer is lost on its way
         words = ("submit", catalogue(tmp_path, *urls), "--wait", "--output", "out.csv", "--url", proxy.url)
@@ -54,10 +57,13 @@ async def test_whatever_is_killed_meanwhile_it_is_one_batch_with_every_image(
         assert not await accepted()
         first.children("api")[0].kill()
         await until(accepted)
+        children = first.children()
         first.process.kill()
+        signal_all(children, signal.SIGKILL)
         await proxy.misbehave(REFUSE)
         await first.process.wait()
-        assert len({request.path for request in origin.requests}) < IMAGES
+        assert batches_in(tmp_path, where="finished_at IS NULL") == 1
+        may_come.set()
         async with running_stack(tmp_path, **QUICK) as second:
             proxy.server = place_of(second)
             await proxy.behave()

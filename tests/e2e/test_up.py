@@ -20,7 +20,7 @@ async def refusal(*arguments: str, limits: str = "") -> tuple[int, str]:
         *("bash", "-c", f'{limits} exec "$@"', "bash", sys.executable, "-m", "imgsvc", "up", *arguments),
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await asyncio.wait_for(process.communicate(), 30)
+    _, said = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, " ".join(said.decode().split())
 
 
@@ -84,7 +84,7 @@ async def test_a_closed_terminal_stops_everything_and_leaves_no_file(tmp_path: P
         children = psutil.Process(process.pid).children()
         assert list(temporary.iterdir())
         process.send_signal(signal.SIGHUP)
-        assert await asyncio.wait_for(process.wait(), 40) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     assert not [child for child in children if child.is_running()]
     assert not list(temporary.iterdir())
 
@@ -127,7 +127,7 @@ async def started(
     finally:
         if process.returncode is None:
             process.terminate()
-        await asyncio.wait_for(process.communicate(), 40)
+        await asyncio.wait_for(process.communicate(), 60)
 
 
 async def welcome(process: asyncio.subprocess.Process) -> str:
