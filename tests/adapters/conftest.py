@@ -12,9 +12,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
+from imgsvc.adapters.outbound import Outbound, Ways
 from imgsvc.adapters.storage import ObjectStorage
 from origin_server import OriginServer
+from patience import PATIENT
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ async def make_outbound() -> AsyncIterator[Callable[..., Outbound]]:
             ways = Ways(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
-            defaults = {"limits": FetchLimits(), "user_agent": "imgsvc-test", "tls": nobody}
+            defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": nobody}
             outbound = Outbound(ways=ways, **{**defaults, **options})
             stack.push_async_callback(outbound.aclose)
             return outbound

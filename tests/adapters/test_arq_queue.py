@@ -24,20 +24,20 @@ from imgsvc.adapters.queue import (
     serialize,
 )
 
-TIMEOUT = 0.5
+TIMEOUT = 60.0
 
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
     """To look into what the queue wrote."""
-    redis = open_redis(redis_url, queue_name=WORK_QUEUE)
+    redis = open_redis(redis_url, queue_name=WORK_QUEUE, timeout=TIMEOUT)
     yield redis
     await redis.aclose(close_connection_pool=True)
 
 
 @pytest.fixture
 async def queue(redis_url: str) -> AsyncIterator[ArqQueue]:
-    queue = ArqQueue(open_redis(redis_url, queue_name=CONTROL_QUEUE))
+    queue = ArqQueue(open_redis(redis_url, queue_name=CONTROL_QUEUE, timeout=TIMEOUT), timeout=TIMEOUT)
     yield queue
     await queue.aclose()
 
@@ -48,7 +48,7 @@ async def jobs(redis: ArqRedis, name: str = WORK_QUEUE) -> list[str]:
 
 async def waits(queue: ArqQueue, lanes: int) -> None:
     """arq rounds to whole milliseconds: a lane may be due half of one after it was enqueued."""
-    deadline = monotonic() + 5
+    deadline = monotonic() + 60
     while await queue.waiting() != lanes:
         assert monotonic() < deadline
         await asyncio.sleep(0.001)
@@ -84,7 +84,7 @@ async def test_an_attempt_of_a_delivery_is_enqueued_once_and_the_next_one_beside
     await queue.wake_delivery("evt_1", attempt=2, at=at)
     assert await jobs(redis, CONTROL_QUEUE) == ["evt_1:1", "evt_1:2"]
     scores = [await redis.zscore(CONTROL_QUEUE, job) for job in ("evt_1:1", "evt_1:2")]
-    assert scores[0] == pytest.approx(datetime.now(UTC).timestamp() * 1000, abs=5_000)
+    assert scores[0] == pytest.approx(datetime.now(UTC).timestamp() * 1000, abs=60_000)
     assert 0 < scores[1] - at.timestamp() * 1000 < 2  # never before it is due
     assert await jobs(redis) == []
 
@@ -95,7 +95,7 @@ async def test_an_alarm_that_is_set_for_later_is_put_forward_and_never_back(queu
     await queue.wake_delivery("evt_1", attempt=2)
     now = datetime.now(UTC).timestamp() * 1000
     forward = await redis.zscore(CONTROL_QUEUE, "evt_1:2")
-    assert forward == pytest.approx(now, abs=5_000)
+    assert forward == pytest.approx(now, abs=60_000)
     for later in (None, at):
         await queue.wake_delivery("evt_1", attempt=2, at=later)
     assert await redis.zscore(CONTROL_QUEUE, "evt_1:2") == forward
@@ -163,7 +163,7 @@ async def test_waiting_counts_lanes_that_are_due_and_not_running(queue: ArqQueue
     await waits(queue, 4)
     await redis.set(f"{in_progress_key_prefix}bat_1:0", b"1")
     await waits(queue, 3)
-    later = (datetime.now(UTC) + timedelta(seconds=30)).timestamp() * 1000
+    later = (datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000
     await redis.zadd(WORK_QUEUE, {"bat_1:1": later, "bat_1:2": later})
     await waits(queue, 1)
 

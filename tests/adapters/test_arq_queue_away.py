@@ -54,7 +54,7 @@ async def refuses(queue: ArqQueue, call: Call) -> None:
     started = monotonic()
     with pytest.raises(QueueUnavailable, match=r"Redis does not answer: \w"):
         await call(queue)
-    assert monotonic() - started < TIMEOUT + 1
+    assert monotonic() - started < 20 * TIMEOUT  # the machine may be busy, but 81 tries it is not
 
 
 @every_call
@@ -68,7 +68,7 @@ async def test_a_redis_that_is_not_there_is_unavailable_at_once(call: Call, url:
 async def test_a_redis_that_hangs_is_unavailable_in_time_and_answers_when_it_goes_on(
     own_valkey: ValkeyServer, own_queue: ArqQueue
 ) -> None:
-    await own_queue.heartbeat("one")
+    await until(lambda: works(own_queue))
     os.kill(own_valkey._process.pid, signal.SIGSTOP)
     try:
         for call in CALLS.values():
@@ -76,17 +76,16 @@ async def test_a_redis_that_hangs_is_unavailable_in_time_and_answers_when_it_goe
         await asyncio.gather(*[refuses(own_queue, CALLS["wake_lanes"]) for _ in range(5)])
     finally:
         os.kill(own_valkey._process.pid, signal.SIGCONT)
-    await own_queue.wake_lanes("bat_1")
+    await until(lambda: works(own_queue))
     assert await own_queue.live_workers() == 1
 
 
 async def test_a_redis_that_was_restarted_answers_again(own_valkey: ValkeyServer, own_queue: ArqQueue) -> None:
-    await own_queue.wake_lanes("bat_1")
+    await until(lambda: works(own_queue))
     own_valkey.stop()
     await refuses(own_queue, CALLS["waiting"])
     own_valkey.start()
-    await own_queue.wake_lanes("bat_2")
-    await own_queue.heartbeat("one")
+    await until(lambda: works(own_queue))
     assert await own_queue.live_workers() == 1
 
 
@@ -102,14 +101,19 @@ async def test_a_patient_client_tries_as_often_as_it_was_told(tmp_path: Path) ->
                 writer.write(b":0\r\n")
         writer.close()
 
+    async def seen_all() -> bool:
+        return len(connections) >= before + 3
+
     async with await asyncio.start_unix_server(answer, tmp_path / "s"):
-        redis = open_redis(f"unix://{tmp_path}/s", queue_name=CONTROL_QUEUE, timeout=0.1, retries=3)
+        redis = open_redis(f"unix://{tmp_path}/s", queue_name=CONTROL_QUEUE, timeout=0.5, retries=3)
         assert await redis.zcard(CONTROL_QUEUE) == 0
+        before = len(connections)
         falls_silent.set()
         with pytest.raises(RedisError):
             await redis.zcard(CONTROL_QUEUE)
         await redis.aclose(close_connection_pool=True)
-    assert len(connections) == 1 + 3
+        await until(seen_all)
+    assert len(connections) == before + 3
 
 
 REPLIES = {

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from imgsvc import errors
-from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.outbound import Outbound
 from imgsvc.ways_out import authorities
 from origin_server import OriginServer, picture
 from outbound_doubles import Names, Rooms
+from patience import PATIENT
 
 MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
 
-QUICK = FetchLimits(connect_timeout=0.3)
 NAMES = {"shop.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]]}
 
 
@@ -153,9 +153,11 @@ async def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: OriginServer, 
         await make_outbound().fetch(f"https://127.0.0.1:{origin.port}/", Rooms())
 
 
-@pytest.mark.parametrize(("hangs_up", "error"), [(True, errors.ConnectError), (False, errors.ConnectTimeout)])
+@pytest.mark.parametrize(
+    ("hangs_up", "patience", "error"), [(True, 60.0, errors.ConnectError), (False, 0.3, errors.ConnectTimeout)]
+)
 async def test_a_handshake_that_ends_or_stalls_is_worth_another_try(
-    hangs_up: bool, error: type[errors.FetchError], make_outbound: MakeOutbound
+    hangs_up: bool, patience: float, error: type[errors.FetchError], make_outbound: MakeOutbound
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -166,5 +168,7 @@ async def test_a_handshake_that_ends_or_stalls_is_worth_another_try(
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(error) as caught:
-            await make_outbound(limits=QUICK).fetch(f"https://127.0.0.1:{port}/", Rooms())
+            await make_outbound(limits=replace(PATIENT, connect_timeout=patience)).fetch(
+                f"https://127.0.0.1:{port}/", Rooms()
+            )
     assert caught.value.retryable

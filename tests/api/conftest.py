@@ -2,7 +2,20 @@
 
 import pytest
 
+from imgsvc.config import Settings
+from patience import SLOWLY, wait_longer_for_redis
+
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_longer_for_redis(monkeypatch)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update=SLOWLY)

@@ -72,7 +72,8 @@ async def test_a_lock_that_is_held_for_a_moment_is_waited_for(
 async def test_a_writer_that_was_refused_tries_again_before_it_gives_up(
     database: str, intruder: sqlite3.Connection
 ) -> None:
-    sessions = open_sessions(database, busy_timeout=1)
+    sessions = open_sessions(database, busy_timeout=0.1)
+    sessions._patience = 60  # however late it hears that the lock is free
     refused = asyncio.Event()
     event.listen(sessions.engine.sync_engine, "handle_error", lambda _: refused.set())
     writing = asyncio.create_task(write_name(sessions, "mine"))
@@ -88,7 +89,7 @@ async def test_writers_that_wait_behind_a_foreign_lock_give_up_together(
 ) -> None:
     """One after the other, the 50 would take 75 s."""
     sessions = open_sessions(database, busy_timeout=0.5)
-    async with asyncio.timeout(25):
+    async with asyncio.timeout(60):
         writers = (write_name(sessions, f"writer {number}") for number in range(50))
         ends = await asyncio.gather(*writers, return_exceptions=True)
     assert {type(end) for end in ends} == {DatabaseUnavailable}

@@ -9,14 +9,26 @@ import pytest
 from audits_at_hand import Shop, opened
 from batches_at_hand import HandClock, NotedQueue
 from imgsvc.bootstrap import Resources, open_workshop
+from imgsvc.config import Settings
 from imgsvc.services.assets import Workshop
 from imgsvc.services.backoff import RetryPolicy
 from origin_server import OriginServer, WebhookListener
+from patience import SLOWLY, wait_longer_for_redis
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_longer_for_redis(monkeypatch)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update=SLOWLY)
 
 
 @pytest.fixture
