@@ -30,7 +30,7 @@ async def work(
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
-    """`lanes.work`; `policy` changes the policy of a lane that flushes quickly."""
+    """`lanes.work`; `policy` changes the policy of a lane that flushes quickly and makes no place for others."""
     return await lanes.work(
         batch_id,
         sessions=parts.sessions,
@@ -38,7 +38,7 @@ async def work(
         workshop=workshop,
         aftercare=parts.aftercare,
         clock=parts.clock,
-        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, **policy}),
+        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
 

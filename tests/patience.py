@@ -1,14 +1,8 @@
 """Time-outs of the service as long as a test may take: a machine that stood still is no part that is away."""
 
-from functools import partial
 from typing import Any
 
-import pytest
-
-from imgsvc import bootstrap
-from imgsvc.adapters import rates
 from imgsvc.adapters.outbound import FetchLimits
-from imgsvc.adapters.queue import ArqQueue, open_redis
 
 LONG = 60.0
 
@@ -17,12 +11,5 @@ PATIENT = FetchLimits(
 )
 """A test makes one of them short, by which then every call ends, however late anything else comes."""
 
-SLOWLY: dict[str, Any] = {"connect_timeout": 20.0, "dns_timeout": 20.0}
-"""The same as settings; the others are long already."""
-
-
-def wait_longer_for_redis(patch: pytest.MonkeyPatch) -> None:
-    """Otherwise an upload that had to wait for it wakes no lane (2 s), or is not counted (0.5 s)."""
-    patch.setattr(rates, "PATIENCE", LONG)
-    patch.setattr(bootstrap, "open_redis", partial(open_redis, timeout=LONG))
-    patch.setattr(bootstrap, "ArqQueue", partial(ArqQueue, timeout=LONG))
+SLOWLY: dict[str, Any] = {"connect_timeout": 20.0, "dns_timeout": 20.0, "redis_timeout": LONG}
+"""The same as settings; the others are long already. With less, an upload that waited for Redis would wake no lane."""

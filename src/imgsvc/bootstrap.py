@@ -72,8 +72,10 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
     async with AsyncExitStack() as stack:
         sessions = open_sessions(settings.database)
         stack.push_async_callback(sessions.aclose)
-        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE)
-        queue, rates = ArqQueue(redis), RedisRates(redis)
+        patience = settings.redis_timeout
+        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=patience)
+        # A limit that is not counted for a while does less harm than uploads that wait for it.
+        queue, rates = ArqQueue(redis, timeout=patience), RedisRates(redis, timeout=patience / 4)
         stack.push_async_callback(queue.aclose)
         outbound = open_outbound(settings)
         stack.push_async_callback(outbound.aclose)

@@ -93,7 +93,8 @@ async def _database(settings: Settings) -> list[Finding]:
 async def _queue(settings: Settings, running: Running | None) -> list[Finding]:
     """Redis, and the workers that report there."""
     url = running.redis_url if running and running.redis_url else settings.redis_url
-    queue = ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE))
+    patience = settings.redis_timeout
+    queue = ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE, timeout=patience), timeout=patience)
     try:
         count = await queue.live_workers()
     except ImgsvcError as error:

@@ -35,6 +35,7 @@ class Settings(Whereabouts):
         pattern="^(rediss?|unix)://",
         description="Redis or Valkey; `imgsvc up` starts one if unset",
     )
+    redis_timeout: Seconds = Field(2, description="Seconds that Redis may take for an answer")
     storage_url: str = Field("", description="file://, s3://, gs:// or az:// URL; empty: `media` in the data folder")
     auth: Literal["keys", "none"] = Field(
         "keys",

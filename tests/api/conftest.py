@@ -3,17 +3,12 @@
 import pytest
 
 from imgsvc.config import Settings
-from patience import SLOWLY, wait_longer_for_redis
+from patience import SLOWLY
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    wait_longer_for_redis(monkeypatch)
 
 
 @pytest.fixture

@@ -13,17 +13,12 @@ from imgsvc.config import Settings
 from imgsvc.services.assets import Workshop
 from imgsvc.services.backoff import RetryPolicy
 from origin_server import OriginServer, WebhookListener
-from patience import SLOWLY, wait_longer_for_redis
+from patience import SLOWLY
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    wait_longer_for_redis(monkeypatch)
 
 
 @pytest.fixture

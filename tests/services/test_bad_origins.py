@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ from outbound_doubles import Rooms
 from patience import PATIENT
 
 LIMITS = replace(PATIENT, max_body_bytes=200_000, max_redirects=3)
-SHORT = {"connect_timeout": 1.0, "read_timeout": 1.0, "total_timeout": 2.0}
+SHORT: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 1.0, "total_timeout": 2.0}
 """By its code: the one time-out that a misbehaviour runs into, however late anything else comes."""
 ATTEMPTS = 2
 OUT_OF_TIME = ("connect_timeout", "read_timeout", "total_timeout")

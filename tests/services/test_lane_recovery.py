@@ -188,9 +188,10 @@ async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
 ) -> None:
     batch = await slow_batch(parts, origin)
     origin.serve("/1.jpg", picture())
-    assert await work(batch.id, parts, workshop, lifetime=0.1, hand_back_after=0.3) is True
-    batch = await exact(parts.sessions, batch.id)
-    assert (batch.status, batch.succeeded) == ("processing", 1)
+    while batch.succeeded == 0:  # a machine that stands still may make it hand back this one too
+        assert await work(batch.id, parts, workshop, lifetime=0.1, hand_back_after=0.3) is True
+        batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.processing) == ("processing", 0)
 
 
 # -- the batch goes away ----------------------------------------------------------------------------------------------

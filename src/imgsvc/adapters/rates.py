@@ -15,26 +15,26 @@ from imgsvc.logs import get_logger
 log = get_logger(__name__)
 
 PREFIX = "imgsvc:rates"
-PATIENCE = 0.5
-"""Seconds; a limit that is not counted for a while does less harm than uploads that wait for it."""
 
 
 class RedisRates:
     """The port `Rates`; it shares the connections of the queue."""
 
-    def __init__(self, redis: ArqRedis) -> None:
+    def __init__(self, redis: ArqRedis, *, timeout: float) -> None:
+        """`timeout`: seconds after which a call goes on uncounted."""
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
             key_prefix=PREFIX,
             connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, and left out of its type
         )
+        self._timeout = timeout
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
     async def take(self, what: str, whose: str, *, per_minute: int) -> Rate | None:
         item = RateLimitItemPerMinute(per_minute)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._timeout):
                 granted = await self._limiter.hit(item, what, whose)
                 stats = await self._limiter.get_window_stats(item, what, whose)
         except (RedisError, OSError) as exc:  # TimeoutError is one

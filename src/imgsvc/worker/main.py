@@ -105,7 +105,9 @@ def build_worker(queue_name: str, parts: jobs.Parts, *, burst: bool = False) -> 
         functions=job_functions()[queue_name],
         queue_name=queue_name,
         cron_jobs=[sweep_schedule(settings.sweep_interval)] if queue_name == SWEEP_QUEUE else [],
-        redis_pool=open_redis(settings.redis_url, queue_name=queue_name, retries=_REDIS_RETRIES),
+        redis_pool=open_redis(
+            settings.redis_url, queue_name=queue_name, timeout=settings.redis_timeout, retries=_REDIS_RETRIES
+        ),
         ctx={jobs.PARTS: parts},
         burst=burst,
         handle_signals=False,
