@@ -1,9 +1,9 @@
 """The data folder's lock and the socket that the API listens on."""
 
+import fcntl
 import os
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,19 +51,15 @@ def test_what_another_version_wrote_is_no_obstacle(tmp_path: Path, written: str)
 
 
 def test_somebody_who_only_looks_keeps_nobody_from_starting(tmp_path: Path) -> None:
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.is_set():
-            running_in(tmp_path)
-
-    with ThreadPoolExecutor() as pool:
-        looking = pool.submit(look)
-        for _ in range(300):
-            with locked(tmp_path):
-                pass
-        done.set()
-    looking.result()
+    with locked(tmp_path):
+        pass
+    looking = (tmp_path / ".lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)  # as `running_in` does
+    leaving = threading.Timer(0.05, looking.close)
+    leaving.start()
+    with locked(tmp_path):
+        assert looking.closed
+    leaving.join()
 
 
 def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
