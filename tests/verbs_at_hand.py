@@ -51,7 +51,7 @@ async def delete(
     inventory: Inventory | None = None,
     queue: JobQueue | None = None,
     api_key_id: str = LOCAL_KEY,
-    patience: float = tidying.AT_ONCE,
+    patience: float = 60,
 ) -> None:
     await tidying.delete(
         batch_id,

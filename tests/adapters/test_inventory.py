@@ -1,6 +1,7 @@
 """The inventory of every storage: what lies in it, page by page, and how it is removed."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -160,9 +161,10 @@ async def test_what_a_killed_put_left_behind_is_listed_and_can_be_removed(
 
 
 async def stands_in_a_put(path: Path, process: asyncio.subprocess.Process) -> bool:
-    """Stops the process, and lets it go on again unless a file is half written."""
+    """Stops the process, which may still be at a rename, and lets it go on again unless a file is half written."""
     assert process.returncode is None
     process.send_signal(signal.SIGSTOP)
+    await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     if path.is_dir() and any("#" in file.name for file in path.iterdir()):
         return True
     process.send_signal(signal.SIGCONT)

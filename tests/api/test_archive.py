@@ -1,6 +1,7 @@
 """GET …/archive.zip: every rendition once, under the name of its link; whole, or seen not to be."""
 
 import io
+import socket
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -12,7 +13,6 @@ from api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from chaos.parts import S3_LOGIN
 from imgsvc.config import Settings
 from origin_server import OriginServer, picture
-from stack import free_port
 
 
 async def archived(client: httpx.AsyncClient, batch: dict[str, Any], **query: str) -> ZipFile:
@@ -85,9 +85,12 @@ async def test_an_image_that_is_lost_is_named_and_the_others_come(
 async def test_a_storage_that_does_not_answer_is_told_before_anything_is_sent(
     settings: Settings, finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nobody = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_ALLOW_HTTP": "true", **S3_LOGIN}
-    for name, value in nobody.items():  # all of it: without a login the client would ask a cloud for one
-        monkeypatch.setenv(name, value)
     away = settings.model_copy(update={"storage_url": "s3://bucket/renditions"})
-    async with serving(away) as (_, client):
-        problem(await client.get(f"/v1/batches/{finished['id']}/archive.zip"), 503, "storage-error")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        nobody = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", **S3_LOGIN}
+        for name, value in nobody.items():  # all of it: without a login the client would ask a cloud for one
+            monkeypatch.setenv(name, value)
+        async with serving(away) as (_, client):
+            problem(await client.get(f"/v1/batches/{finished['id']}/archive.zip"), 503, "storage-error")

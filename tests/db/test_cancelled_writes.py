@@ -6,17 +6,33 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
 
 pytestmark = ONLY_SQLITE
 
-# Long enough to be cancelled in, short enough to end by itself: it goes on in its thread.
-SLOW = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000000) SELECT count(*) FROM n")
+SLOW = text("SELECT hang()")
+
+
+class Hang:
+    """A function of SQL that ends when it is let: a statement that is cancelled goes on in its thread."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.begun, self.let = Event(), Event()
+        event.listen(sessions.engine.sync_engine, "connect", self._install)
+
+    def _install(self, connection: Any, _record: object) -> None:
+        connection.create_function("hang", 0, self)
+
+    def __call__(self) -> None:
+        self.begun.set()
+        self.let.wait(60)
 
 
 @pytest.fixture
@@ -30,17 +46,16 @@ def no_garbage_collection() -> Iterator[None]:
 async def test_a_write_that_is_cancelled_in_a_statement_gives_up_the_lock(
     sessions: Sessions, database_path: Path, no_garbage_collection: None
 ) -> None:
-    inside = asyncio.Event()
+    hang = Hang(sessions)
 
     async def write() -> None:
         async with sessions.write() as session:
-            inside.set()
             await session.exec(SLOW)  # type: ignore[call-overload]  # plain SQL
 
     writing = asyncio.create_task(write())
-    await inside.wait()
-    await asyncio.to_thread(wait_for_the_lock_to_be_taken, database_path)
+    assert await asyncio.to_thread(hang.begun.wait, 60)
     writing.cancel()
+    asyncio.get_running_loop().call_later(0.1, hang.let.set)  # the connection is given up while the statement goes on
     await asyncio.gather(writing, return_exceptions=True)
     assert writing.cancelled()
     await asyncio.to_thread(write_elsewhere, database_path)
@@ -48,17 +63,7 @@ async def test_a_write_that_is_cancelled_in_a_statement_gives_up_the_lock(
         await session.exec(text("UPDATE api_key SET name = 'mine'"))  # type: ignore[call-overload]  # plain SQL
 
 
-def wait_for_the_lock_to_be_taken(path: Path) -> None:
-    while True:
-        try:
-            with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            return
-
-
 def write_elsewhere(path: Path) -> None:
-    """As another process would: without the lock within 10 s it raises."""
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
+    """As another process would: without the lock within 30 s it raises."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as connection:
         connection.execute("UPDATE api_key SET name = 'theirs'")

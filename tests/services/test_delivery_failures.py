@@ -1,8 +1,9 @@
 """Attempts that fail, and the schedule that they are made again by; it lies in the database."""
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 
@@ -10,25 +11,30 @@ import pytest
 
 from batches_at_hand import HandClock, NotedQueue, attempts_of
 from deliveries_at_hand import announced, deliver
-from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
+from imgsvc.adapters.outbound import Outbound, Ways
 from imgsvc.bootstrap import Resources
 from origin_server import OriginServer, WebhookListener
+from patience import PATIENT
 
 
 @asynccontextmanager
-async def impatient() -> AsyncIterator[Outbound]:
-    """An endpoint that waits 0.2 s for an answer."""
+async def waiting_for(seconds: float) -> AsyncIterator[Outbound]:
+    """An endpoint that waits so long for an answer."""
     outbound = Outbound(
-        limits=FetchLimits(webhook_timeout=0.2), ways=Ways([ip_network("127.0.0.0/8")]), user_agent="imgsvc-test"
+        limits=replace(PATIENT, webhook_timeout=seconds),
+        ways=Ways([ip_network("127.0.0.0/8")]),
+        user_agent="imgsvc-test",
     )
     yield outbound
     await outbound.aclose()
 
 
-def nobody_listens() -> str:
+@contextmanager
+def nobody_listens() -> Iterator[str]:
+    """The URL of a port that nobody else can take meanwhile."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{closed.getsockname()[1]}/hook"
+        yield f"http://127.0.0.1:{closed.getsockname()[1]}/hook"
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
@@ -49,13 +55,15 @@ async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
 async def test_no_answer_is_a_failure_that_the_log_names(
     parts: Resources, origin: OriginServer, queue: NotedQueue, trouble: str
 ) -> None:
-    urls = {
-        "total_timeout": origin.url("/slow-headers"),
-        "connect_error": nobody_listens(),
-        "blocked_address": "http://10.0.0.1/hook",
-    }
-    async with impatient() as endpoint:
-        delivery = await deliver(parts, await announced(parts, urls[trouble]), queue=queue, endpoint=endpoint)
+    seconds = 0.2 if trouble == "total_timeout" else 60
+    with nobody_listens() as nobody:
+        urls = {
+            "total_timeout": origin.url("/slow-headers"),
+            "connect_error": nobody,
+            "blocked_address": "http://10.0.0.1/hook",
+        }
+        async with waiting_for(seconds) as endpoint:
+            delivery = await deliver(parts, await announced(parts, urls[trouble]), queue=queue, endpoint=endpoint)
     assert (delivery.status, delivery.attempts) == ("pending", 1)
     [attempt] = await attempts_of(parts.sessions, delivery.id)
     assert (attempt.error, attempt.http_status, attempt.answer) == (trouble, None, None)

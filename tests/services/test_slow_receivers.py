@@ -34,7 +34,7 @@ async def test_more_events_than_a_worker_has_jobs_for_hang_and_another_is_delive
     build = partial(build_worker, CONTROL_QUEUE, Parts(parts, workshop, lane_policy(parts.settings), stopping))
     running = asyncio.create_task(keep_running(build, stopping=stopping, drain=0.5))
     await until(lambda: origin.hits(hanging) == 2)
-    await listener.wait_for(1)
+    await listener.wait_for(1, timeout=60)
     assert origin.hits(hanging) == 2
     stopping.set()
     await running
