@@ -1,6 +1,7 @@
 """A codec pool with everything around it as small as it gets, and a quarantine that only notes who was sent there."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from imgsvc.domain.images import CodecLimits, Compressed, compress
 from imgsvc.domain.specs import Spec
 from imgsvc.services.codec import CodecPool
 from imgsvc.services.ports import Quarantine
-from imgsvc.services.watchdog import Watchdog
+from imgsvc.services.watchdog import Watch, Watchdog
 
 
 @dataclass
@@ -33,6 +34,43 @@ class NotedQuarantine:
             return compress(data, specs, CodecLimits(), max_pixels_now=max_pixels_now)
         finally:
             self.inside -= 1
+
+
+class Holding(Watchdog):
+    """Keeps each picture that a codec thread begins, but for the next `free`, until it is let go on."""
+
+    def __init__(self, seconds: float = 60, *, free: int = 0) -> None:
+        super().__init__(seconds)
+        self._let = threading.Semaphore(0)
+        self.free = free
+        self.held = 0
+
+    def wait(self) -> None:
+        self.held += 1
+        self._let.acquire(timeout=60)
+
+    def let(self) -> None:
+        """One of those that are held, go on."""
+        self._let.release()
+
+    def watch(self, on_overrun: Callable[[], None]) -> Watch:
+        watch = _HeldWatch(self, on_overrun)
+        self._watches.add(watch)
+        return watch
+
+
+class _HeldWatch(Watch):
+    __slots__ = ()
+
+    def begin(self, clock: Callable[[], float] | None = None) -> None:
+        """In the codec's thread, of which these tests have one or two."""
+        super().begin(clock)
+        holding = self._watchdog
+        assert isinstance(holding, Holding)
+        if holding.free:
+            holding.free -= 1
+            return
+        holding.wait()
 
 
 def codec_pool(

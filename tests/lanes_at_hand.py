@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -10,13 +11,15 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.domain.specs import Spec
+from imgsvc.errors import Unchanged
 from imgsvc.services import flushing, lanes
 from imgsvc.services.assets import Workshop
 from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.outcomes import Outcome
-from imgsvc.services.ports import LaneQueue
+from imgsvc.services.ports import Fetched, LaneQueue, Room, Validators
 from imgsvc.services.reuse import ReuseHashes
 from imgsvc.services.wishes import Wish
+from origin_server import picture
 
 LEASE = 60.0
 
@@ -78,3 +81,29 @@ async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert monotonic() < deadline, "it never came"
         await asyncio.sleep(0.002)
+
+
+@dataclass
+class HeldOrigin:
+    """It has one picture under every URL, and answers when it is let."""
+
+    waiting: list[asyncio.Event] = field(default_factory=list)
+
+    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+        let = asyncio.Event()
+        self.waiting.append(let)
+        await let.wait()
+        if known:
+            raise Unchanged
+        return Fetched(picture(), etag='"1"', last_modified=None)
+
+    def answer(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for let in waiting:
+            let.set()
+
+    async def answer_to(self, count: int) -> None:
+        """To exactly so many, of which a lane with nothing else to do must ask all at one time."""
+        await until(lambda: len(self.waiting) >= count)
+        assert len(self.waiting) == count
+        self.answer()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,7 +28,7 @@ from imgsvc.errors import (
 )  # fmt: skip
 from imgsvc.services.watchdog import Watchdog
 from pictures import huge_png, photo_jpeg, truncated
-from stack import until
+from stack import status_of, until
 
 LIMITS = CodecLimits(max_pixels=5_000_000)
 MEMORY = 2**30
@@ -197,7 +198,7 @@ async def test_a_process_ends_with_the_worker_that_started_it_also_in_the_middle
     await worker.wait()
 
     async def ended() -> bool:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or status_of(process) == psutil.STATUS_ZOMBIE
 
     await until(ended)
 
@@ -266,8 +267,16 @@ async def test_who_is_cancelled_in_the_middle_leaves_no_process_at_work(make_qua
     assert not process.is_running()
 
 
+@pytest.fixture
+def never_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python, when it is started, waits for ever before it runs anything."""
+    os.mkfifo(tmp_path / "door")
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'door')!r}).read()", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
 async def starting(quarantine: ProcessQuarantine) -> "tuple[asyncio.Task[Compressed], int]":
-    """A picture that waits for its process to come up, which takes some tenths of a second, and the process."""
+    """A picture that waits for its process to come up, and the process."""
     task = asyncio.create_task(made(quarantine))
 
     async def started() -> list[int]:
@@ -278,7 +287,7 @@ async def starting(quarantine: ProcessQuarantine) -> "tuple[asyncio.Task[Compres
 
 
 async def test_who_is_cancelled_before_the_picture_was_looked_at_has_left_nothing(
-    make_quarantine: MakeQuarantine,
+    make_quarantine: MakeQuarantine, never_up: None
 ) -> None:
     quarantine = make_quarantine()
     task, _ = await starting(quarantine)
@@ -288,7 +297,9 @@ async def test_who_is_cancelled_before_the_picture_was_looked_at_has_left_nothin
     assert not quarantine.pids
 
 
-async def test_when_no_process_comes_up_the_picture_is_not_to_blame(make_quarantine: MakeQuarantine) -> None:
+async def test_when_no_process_comes_up_the_picture_is_not_to_blame(
+    make_quarantine: MakeQuarantine, never_up: None
+) -> None:
     task, pid = await starting(make_quarantine())
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(QuarantineUnavailable):

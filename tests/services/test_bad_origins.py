@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 
@@ -27,7 +26,11 @@ from outbound_doubles import Rooms
 from patience import PATIENT
 
 LIMITS = replace(PATIENT, max_body_bytes=200_000, max_redirects=3)
-SHORT: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 1.0, "total_timeout": 2.0}
+SHORT = {
+    "connect_timeout": replace(LIMITS, connect_timeout=1.0),
+    "read_timeout": replace(LIMITS, read_timeout=1.0),
+    "total_timeout": replace(LIMITS, total_timeout=2.0),
+}
 """By its code: the one time-out that a misbehaviour runs into, however late anything else comes."""
 ATTEMPTS = 2
 OUT_OF_TIME = ("connect_timeout", "read_timeout", "total_timeout")
@@ -41,8 +44,7 @@ def bad() -> Bad:
 
 @pytest.fixture
 async def outbound(bad: Bad) -> AsyncIterator[Outbound]:
-    limits = replace(LIMITS, **{bad.code: SHORT[bad.code]}) if bad.code in SHORT else LIMITS
-    ways = Ways([ip_network("127.0.0.1/32")])
+    limits, ways = SHORT.get(bad.code, LIMITS), Ways([ip_network("127.0.0.1/32")])
     outbound = Outbound(limits=limits, ways=ways, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     yield outbound
     await outbound.aclose()

@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 
-from codecs_at_hand import NotedQuarantine, codec_pool
+from codecs_at_hand import Holding, NotedQuarantine, codec_pool
 from imgsvc.domain.images import CodecLimits
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.errors import LeftAtWork, NotAnImage, TooManyPixels
 from imgsvc.services.codec import CodecPool
-from imgsvc.services.watchdog import Watchdog
 from lanes_at_hand import until
 from pictures import decoded, encoded, photo_jpeg, scene
 
 LIMITS = CodecLimits(max_pixels=900_000)
 SMALL, LARGE = photo_jpeg(64, 48), photo_jpeg(1_000, 600)
 SPECS = [Spec()]
-SLOW = [Spec(name=f"r{number}", format=Format.webp, quality=90) for number in range(3)]
 
 
 @pytest.fixture
@@ -35,11 +33,6 @@ async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
 
 
 MakePool = Callable[..., CodecPool]
-
-
-def begun(pool: CodecPool) -> bool:
-    """Whether a thread works on a picture."""
-    return any(watch.began for watch in pool._watchdog._watches)
 
 
 async def test_a_picture_comes_out_compressed(make_pool: MakePool) -> None:
@@ -83,21 +76,24 @@ async def test_a_picture_that_cannot_be_compressed_says_why_and_gives_its_pixels
 
 
 async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_any_more(make_pool: MakePool) -> None:
-    pool = make_pool()
-    picture = photo_jpeg(600, 500)  # as WebP a pixel counts for two
-    task = asyncio.create_task(pool.compress(picture, SLOW * 3, key="batch"))
-    await until(lambda: pool._gate._used == 600_000 and begun(pool))
+    holding = Holding(free=1)  # it begins with its share, and again with what it asked for
+    pool = make_pool(watchdog=holding)
+    task = asyncio.create_task(pool.compress(photo_jpeg(800, 750), SPECS, key="batch"))
+    await until(lambda: holding.held == 1)
+    assert pool._gate._used == 600_000
     task.cancel()
     with pytest.raises(LeftAtWork):
         await task
     assert pool._gate._used == 600_000
+    holding.let()
     await until(lambda: pool._gate.idle)
 
 
 async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun(make_pool: MakePool) -> None:
-    pool = make_pool()
-    running = asyncio.create_task(pool.compress(SMALL, SLOW * 20, key="batch"))
-    await asyncio.sleep(0)
+    holding = Holding()
+    pool = make_pool(watchdog=holding)
+    running = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: holding.held == 1)
     queued = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
     await until(lambda: pool._threads._work_queue.qsize() == 1)
     queued.cancel()
@@ -105,7 +101,9 @@ async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun
     assert queued.cancelled()
     await until(lambda: pool._gate._used == LIMITS.max_pixels // 3)
     assert not running.done()
+    holding.let()
     await running
+    assert holding.held == 1
 
 
 async def test_three_pictures_of_a_small_batch_do_not_wait_behind_a_large_one(make_pool: MakePool) -> None:
@@ -209,16 +207,18 @@ async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: Make
 
 
 async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to_end(make_pool: MakePool) -> None:
-    watchdog, calls = Watchdog(10), []
+    watchdog, calls = Holding(10), []
     pool = make_pool(threads=2, watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
-    stuck = asyncio.create_task(pool.compress(SMALL, SLOW * 100, key="batch"))
-    await until(lambda: begun(pool))
+    stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: watchdog.held == 1)
     while not calls:
         watchdog.tick(2.0)
     with pytest.raises(LeftAtWork):
         await stuck
     assert pool.overran
+    watchdog.free = 1
     assert (await pool.compress(SMALL, SPECS, key="batch")).width == 64  # the other thread goes on
+    watchdog.let()
     await until(lambda: pool._gate.idle)
     assert calls == ["overrun"]
 
@@ -226,17 +226,20 @@ async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to
 async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wait_for_a_thread(
     make_pool: MakePool,
 ) -> None:
-    watchdog, calls = Watchdog(10), []
+    watchdog, calls = Holding(10), []
     pool = make_pool(watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
-    first = asyncio.create_task(pool.compress(SMALL, SLOW * 20, key="batch"))
-    await until(lambda: begun(pool))
-    second = asyncio.create_task(pool.compress(SMALL, SLOW * 20, key="batch"))
+    first = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: watchdog.held == 1)
+    second = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
     await until(lambda: len(watchdog._watches) == 2)
     for _ in range(15):  # of the 40 seconds that a picture may wait for the processor
         watchdog.tick(2.0)
+    watchdog.let()
     await first
+    await until(lambda: watchdog.held == 2)
     for _ in range(15):
         watchdog.tick(2.0)
+    watchdog.let()
     assert (await second).width == 64
     assert calls == []
     assert not watchdog._watches

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Row
 from sqlmodel import SQLModel
 
@@ -70,6 +71,7 @@ def mark(play: Play, name: str) -> object:
     return batch.status, tuple(assets), tuple((who, belief(run)) for (_, who), run in sorted(play.runs.items()))
 
 
+@pytest.mark.timeout(600)
 async def test_every_order_of_six_moves_ends_as_the_model_says(migrated_database: Path, tmp_path: Path) -> None:
     play = Play(Path(shutil.copy(migrated_database, tmp_path)))
     batch = await play.submit(2, 0, hooked=True)

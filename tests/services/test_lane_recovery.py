@@ -8,20 +8,17 @@ import pytest
 from sqlmodel import col, update
 
 from batches_at_hand import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
-from codecs_at_hand import codec_pool
+from codecs_at_hand import Holding, codec_pool
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.tables import Asset, Batch
-from imgsvc.domain.specs import Format, Spec
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
 from imgsvc.services.assets import Workshop
 from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
-from imgsvc.services.watchdog import Watchdog
-from lanes_at_hand import LEASE, flush, until, wish, work
+from lanes_at_hand import LEASE, HeldOrigin, flush, until, wish, work
 from origin_server import OriginServer, picture
-from pictures import photo_jpeg
 from verbs_at_hand import succeeded
 
 
@@ -68,19 +65,19 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
 async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     parts: Resources, workshop: Workshop, origin: OriginServer
 ) -> None:
-    slow = tuple(Spec(name=f"r{number}", format=Format.webp) for number in range(9))
-    batch = await submitted(parts, [origin.serve("/slow.jpg", photo_jpeg(700, 600))], specs=slow)
+    batch = await submitted(parts, [origin.serve("/slow.jpg", picture())])
     stopping = asyncio.Event()
-    watchdog = Watchdog(10)
+    watchdog = Holding(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
     lane = asyncio.create_task(work(batch.id, parts, replace(workshop, codec=pool), stopping=stopping))
-    await until(lambda: any(watch.began for watch in watchdog._watches))
+    await until(lambda: watchdog.held == 1)
     while not stopping.is_set():
         watchdog.tick(2.0)
     assert await lane is True
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 1)
     assert asset.due_at == parts.clock()  # its lease is not waited for
+    watchdog.let()
     await pool.aclose()
 
 
@@ -161,7 +158,7 @@ async def test_a_stopping_process_hands_back_and_counts_no_attempt(
 async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
     parts: Resources, workshop: Workshop, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=0.3) for n in range(4)])
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=1) for n in range(4)])
     stopping = asyncio.Event()
     lane = asyncio.create_task(work(batch.id, parts, workshop, stopping=stopping, assets=2, drain=10))
     await until(lambda: len(origin.requests) == 2)
@@ -202,13 +199,11 @@ def at_work() -> list[asyncio.Task[object]]:
     return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "make"]
 
 
-async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
-    parts: Resources, workshop: Workshop, origin: OriginServer
-) -> None:
-    batch = await slow_batch(parts, origin)
-    origin.serve("/0.jpg", picture(), delay=0.3)
-    lane = asyncio.create_task(work(batch.id, parts, workshop))
-    await until(lambda: len(origin.requests) == 3)
+async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(parts: Resources, workshop: Workshop) -> None:
+    origin = HeldOrigin()
+    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=origin)))
+    await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
         counters = await batch_queries.lock(session, batch.id)
         assert counters is not None
@@ -218,6 +213,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
         await session.exec(update(Asset).values(status="cancelled", claim=None))
     version = (await batch_of(parts.sessions, batch.id)).version
 
+    origin.waiting[0].set()
     assert await lane is False
     assert not at_work()
     batch = await exact(parts.sessions, batch.id)
@@ -225,15 +221,14 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     assert workshop.memory.idle
 
 
-async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
-    parts: Resources, workshop: Workshop, origin: OriginServer
-) -> None:
-    batch = await slow_batch(parts, origin)
-    origin.serve("/0.jpg", picture(), delay=0.3)
-    lane = asyncio.create_task(work(batch.id, parts, workshop))
-    await until(lambda: len(origin.requests) == 3)
+async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(parts: Resources, workshop: Workshop) -> None:
+    origin = HeldOrigin()
+    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=origin)))
+    await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=parts.clock()))
+    origin.waiting[0].set()
     assert await lane is False
     assert not at_work()
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"processing"}

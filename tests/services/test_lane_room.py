@@ -1,43 +1,14 @@
 """How much a lane takes on at one time."""
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from batches_at_hand import HandClock, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.errors import Unchanged
 from imgsvc.services.assets import Workshop
-from imgsvc.services.ports import Fetched, Room, Validators
-from lanes_at_hand import until, work
-from origin_server import picture
+from lanes_at_hand import HeldOrigin, work
 
 PLACES = 8
-
-
-@dataclass
-class HeldOrigin:
-    """It has one picture under every URL, and answers when it is let."""
-
-    waiting: list[asyncio.Event] = field(default_factory=list)
-
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
-        let = asyncio.Event()
-        self.waiting.append(let)
-        await let.wait()
-        if known:
-            raise Unchanged
-        return Fetched(picture(), etag='"1"', last_modified=None)
-
-    def answer(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for let in waiting:
-            let.set()
-
-    async def answer_to(self, count: int) -> None:
-        """To exactly so many, of which a lane with nothing else to do must ask all at one time."""
-        await until(lambda: len(self.waiting) >= count)
-        assert len(self.waiting) == count
-        self.answer()
 
 
 async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_pictures(

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -162,6 +163,7 @@ LIVES = settings(
 )
 
 
+@pytest.mark.timeout(600)
 def test_the_services_do_what_the_model_does(migrated_database: Path) -> None:
     run_state_machine_as_test(type("LivesHere", (Lives,), {"template": migrated_database}), settings=LIVES)
 
