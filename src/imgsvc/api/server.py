@@ -11,6 +11,9 @@ from imgsvc.api.watcher import Watcher
 
 MOST_HEADERS = 2**16
 """Bytes of a request line with its headers."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays: longer than clients (httpx 5) and proxies (nginx and load balancers 60) keep
+it, for whoever hangs up first may do so just when the other one sends a request. uvicorn's own 5 met httpx's."""
 LAST_CALL = 0.3
 PATIENCE = 3.0
 """Seconds in which a request may come on a connection that was just accepted: uvicorn alone hangs up on those, which
@@ -30,6 +33,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 http="h11",  # the other one takes headers of any size
                 h11_max_incomplete_event_size=MOST_HEADERS,
+                timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=int(drain) or 1,
             )
         )
