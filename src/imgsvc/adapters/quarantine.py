@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from imgsvc.adapters.frames import frame, receive_frame
+from imgsvc.adapters.piped_process import PipedProcess
 from imgsvc.adapters.quarantine_child import OUT_OF_MEMORY, Terms
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, Rendition
 from imgsvc.domain.specs import Spec
@@ -38,15 +38,10 @@ class _NotBegun(Exception):
 
 @dataclass(eq=False, slots=True)
 class _Child:
-    process: Process
+    process: PipedProcess
     retirement: asyncio.TimerHandle | None = None
+    leaving: "asyncio.Task[int] | None" = None
     overran: bool = False
-
-    @property
-    def pipes(self) -> tuple[asyncio.StreamWriter, asyncio.StreamReader]:
-        assert self.process.stdin is not None  # noqa: S101  # both were asked for
-        assert self.process.stdout is not None  # noqa: S101
-        return self.process.stdin, self.process.stdout
 
     @property
     def alive(self) -> bool:
@@ -57,13 +52,12 @@ class _Child:
         self.kill()
 
     def kill(self) -> None:
-        """Not by `process.kill()`: that asks first whether it has ended, and so takes the exit code from asyncio."""
         if self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)
 
     def retire(self) -> None:
-        self.pipes[0].close()  # it ends by itself
+        self.leaving = self.process.leave()
 
 
 class ProcessQuarantine:
@@ -105,9 +99,7 @@ class ProcessQuarantine:
         self._children = {child for child in self._children if child.alive}
         command = (*OURSELVES, "imgsvc.adapters.quarantine_child", self._terms.dump())
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=PIPE, limit=_AT_ONCE, start_new_session=True
-            )
+            process = await PipedProcess.start(command, read_ahead=_AT_ONCE)
         except OSError as exc:  # no memory or no process to be had right now
             raise QuarantineUnavailable(f"No process could be started: {exc}.") from exc
         child = _Child(process)
@@ -123,7 +115,7 @@ class ProcessQuarantine:
     async def _ask(self, child: _Child, request: dict[str, Any], data: bytes) -> Answer:
         begun = False
         async with self._held(child):
-            requests, answers = child.pipes
+            requests, answers = child.process.stdin, child.process.stdout
             receive = partial(receive_frame, answers, at_most=self._terms.memory)
             try:
                 requests.write(frame(request, len(data)))
