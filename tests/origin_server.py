@@ -255,7 +255,7 @@ class WebhookListener(Server):
             self._arrived.notify_all()
         return web.Response(status=status, headers=self.headers, body=self.body)
 
-    async def wait_for(self, posts: int, *, timeout: float = 60) -> list[Received]:  # noqa: ASYNC109 (reads best here)
+    async def wait_for(self, posts: int, *, timeout: float = 60) -> list[Received]:  # noqa: ASYNC109  # reads best here
         """The POSTs so far, once there are `posts` of them; TimeoutError when they do not come."""
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) >= posts)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import httpx
@@ -161,8 +162,8 @@ async def test_whoever_goes_away_is_not_watched_for_any_more(resources: Resource
 async def test_while_nothing_happens_there_are_heartbeats_and_after_a_while_it_ends(resources: Resources) -> None:
     watcher, figures = Watcher(resources.sessions), await figures_of(resources)
     async with asyncio.timeout(20):
-        stream = event_stream(figures, watcher, known=True, heartbeat=0.05, lifetime=5)
-        assert [await anext(stream), await anext(stream)] == [b"retry: 2000\n\n", KEEPALIVE_COMMENT]
+        async with aclosing(event_stream(figures, watcher, known=True, heartbeat=0.05, lifetime=60)) as stream:
+            assert [await anext(stream), await anext(stream)] == [b"retry: 2000\n\n", KEEPALIVE_COMMENT]
         short = [piece async for piece in event_stream(figures, watcher, known=True, heartbeat=0.05, lifetime=0.3)]
     assert short[0] == b"retry: 2000\n\n"
     assert set(short[1:]) <= {KEEPALIVE_COMMENT}

@@ -1,6 +1,6 @@
 """The stream of a batch's events, as the HTML standard (§9.2) has them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from time import monotonic
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -21,7 +21,7 @@ LIFETIME = 300.0
 
 async def event_stream(
     figures: Figures, watcher: Watcher, *, known: bool, heartbeat: float = HEARTBEAT, lifetime: float = LIFETIME
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """From `figures` on, which are left out if they are `known`, to the end of the batch.
 
     It breaks off after `lifetime` seconds, when the batch is deleted, and when the process is asked to stop.
