@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-emit-index-url --no-emit-find-links --no-strip-extras pyproject.toml
 
 NO_PYTHON = imgsvc needs Python 3.11 or newer; none was found$(if $(PYTHON), at $(PYTHON)). \
 	Install one, or say where one is: make PYTHON=/path/to/python
