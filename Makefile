@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test check bench chaos fuzz audit browser contact-sheet openapi lock revision
+.PHONY: help install up demo test test-all check bench chaos fuzz audit browser contact-sheet openapi lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -27,15 +27,18 @@ up: .venv/.runtime ## everything on this machine: http://127.0.0.1:8000/docs
 demo: .venv/.runtime ## see it work on a sample catalogue; needs no internet
 	@exec $(BIN)/imgsvc demo
 
-test: .venv/.dev ## every test
-	$(BIN)/pytest
+test: .venv/.dev ## the quick tests: a few minutes
+	$(BIN)/pytest -m "not slow"
 
-check: .venv/.dev ## format, lint, types, import arrows, tests
+test-all: test ## the quick tests, then the slow ones: chaos, contract fuzz, killed processes, large catalogues
+	$(BIN)/pytest -m slow
+
+check: .venv/.dev ## format, lint, types, import arrows, quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 bench: .venv/.dev ## how close to Pillow's own speed
 	$(BIN)/python benchmarks/bench.py

@@ -72,11 +72,12 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 class Stack:
-    """A running `imgsvc up` and a client for it."""
+    """A running `imgsvc up` with its data in `folder`, and a client for it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient, folder: Path) -> None:
         self.process = process
         self.client = client
+        self.folder = folder
 
     def children(self, word: str = "") -> list[psutil.Process]:
         """The processes that it started and that live now; only those with `word` in their command, if given."""
@@ -130,8 +131,8 @@ async def running_stack(
         stderr=said,
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=100, trust_env=False) as client:
-            stack = Stack(process, client)
+        async with client_for(f"http://127.0.0.1:{port}") as client:
+            stack = Stack(process, client, folder)
             await until(lambda: _is_ready(stack), within=90)
             yield stack
     finally:
@@ -140,6 +141,10 @@ async def running_stack(
             await asyncio.wait_for(process.wait(), 60)
         if said:
             said.close()
+
+
+def client_for(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, timeout=100, trust_env=False)
 
 
 async def _is_ready(stack: Stack) -> bool:

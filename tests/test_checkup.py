@@ -181,6 +181,7 @@ async def test_a_mistaken_name_in_env_file_is_found_too(tmp_path: Path) -> None:
     assert "IMGSVC_QUALITY: no such setting" in " ".join(done.out.split())
 
 
+@pytest.mark.slow
 async def test_beside_a_running_up_the_command_finds_all_well(tmp_path: Path) -> None:
     async with running_stack(tmp_path) as stack:
         done = await imgsvc("check", "--data-dir", ".", cwd=tmp_path)

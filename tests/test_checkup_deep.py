@@ -73,6 +73,7 @@ async def test_a_check_that_breaks_off_says_so(shop: Settings) -> None:
     assert "no such table: idempotency_key" in deep.says
 
 
+@pytest.mark.slow
 async def test_the_command_finds_a_service_at_work_well_and_then_what_was_done_to_it(
     tmp_path: Path, origin: OriginServer
 ) -> None:

@@ -114,7 +114,7 @@ def test_a_lock_pins_every_package_by_hash_and_names_no_address(lock: str) -> No
     packages = [entry for entry in re.split(r"\n(?=\S)", text) if entry.strip() and not entry.startswith("#")]
     assert len(packages) > 20
     for entry in packages:
-        assert re.match(r"[a-z0-9._-]+==\S+", entry), entry
+        assert re.match(r"[a-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+", entry), entry
         assert "--hash=sha256:" in entry, entry
 
 

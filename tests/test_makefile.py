@@ -54,6 +54,7 @@ def test_a_python_that_was_named_and_is_too_old_is_named_again(checkout: Path, t
     assert f"none was found at {tmp_path}/old." in said
 
 
+@pytest.mark.slow
 def test_an_old_python3_is_passed_over_for_a_newer_one_beside_it(checkout: Path, tmp_path: Path) -> None:
     path = programs(tmp_path, "exit 1", *NAMES)
     programs(tmp_path, f'exec "{sys.executable}" "$@"', "python3.12")
@@ -72,6 +73,7 @@ def test_a_python_that_cannot_make_a_virtual_environment_leads_to_the_package_th
     assert "apt install python3-venv" in said
 
 
+@pytest.mark.slow
 def test_packages_that_cannot_be_had_are_said_in_words_and_the_next_try_is_not_confused(checkout: Path) -> None:
     for _ in range(2):
         code, said = make(checkout, TARGET, f"PYTHON={sys.executable}", PIP_NO_INDEX="1")

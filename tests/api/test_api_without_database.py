@@ -21,7 +21,7 @@ Fault = Callable[[], AbstractContextManager[None]]
 FAULTS = [
     ("postgres", "stopped"),
     ("postgres", "crashed"),
-    ("postgres", "silent"),
+    pytest.param("postgres", "silent", marks=pytest.mark.slow),  # given up after its 20 s
     ("sqlite", "replaced"),
     ("sqlite", "removed"),
 ]

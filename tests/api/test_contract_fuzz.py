@@ -25,6 +25,8 @@ from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

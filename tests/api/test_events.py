@@ -83,6 +83,7 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
     assert seen[-1].data == {"object": "progress", **{name: shown[name] for name in figures}}
 
 
+@pytest.mark.slow
 async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:

@@ -73,7 +73,8 @@ async def answered(block: Locator) -> str:
     live = block.locator(".live-responses-table")
     await live.wait_for()
     await live.scroll_into_view_if_needed()
-    return await live.inner_text()
+    text: str = await live.inner_text()
+    return text
 
 
 async def test_a_newcomer_gets_from_the_docs_page_to_the_csv(

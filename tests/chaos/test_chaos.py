@@ -5,6 +5,8 @@ import pytest
 from chaos.driver import run
 from chaos.stage import Database
 
+pytestmark = pytest.mark.slow
+
 SEED = "short"
 
 

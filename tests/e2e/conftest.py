@@ -1,15 +1,33 @@
-"""The stack, running."""
+"""The stack, running: one for all tests that leave it alive, or one for a test that kills parts of it."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
-from stack import QUICK, Stack, running_stack
+from stack import QUICK, Stack, client_for, running_stack
+
+
+@pytest.fixture(scope="package")
+def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One worker, an embedded Valkey, quick recovery; it outlives the event loops of the tests."""
+    with asyncio.Runner() as runner:
+        resources = AsyncExitStack()
+        up = running_stack(tmp_path_factory.mktemp("up"), **QUICK)
+        yield runner.run(resources.enter_async_context(up))
+        runner.run(resources.aclose())
 
 
 @pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """One worker, an embedded Valkey, quick recovery."""
-    async with running_stack(tmp_path, **QUICK) as running:
+async def stack(shared_stack: Stack) -> AsyncIterator[Stack]:
+    """The shared stack, with a client of this test."""
+    async with client_for(str(shared_stack.client.base_url)) as client:
+        yield Stack(shared_stack.process, client, shared_stack.folder)
+
+
+@pytest.fixture
+async def own_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack like it that the test may kill."""
+    async with running_stack(tmp_path_factory.mktemp("up"), **QUICK) as running:
         yield running

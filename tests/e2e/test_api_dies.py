@@ -16,6 +16,8 @@ from origin_server import OriginServer, picture
 from served import SMALL
 from stack import Stack, until
 
+pytestmark = pytest.mark.slow
+
 ROWS = 30_000
 NOTE = "n" * 400
 """In each row: the report is larger than what the sockets of both sides hold, which would outlive who wrote it."""

@@ -42,7 +42,7 @@ def there(server: Scripted) -> dict[str, Any]:
 
 async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: OriginServer, tmp_path: Path) -> None:
     """Everything once against a real imgsvc."""
-    here: dict[str, Any] = {"cwd": tmp_path, "IMGSVC_DATA_DIR": "."}
+    here: dict[str, Any] = {"cwd": tmp_path, "IMGSVC_DATA_DIR": str(stack.folder)}
     missing = origin.url("/later.jpg")
     batch_id = await stack.upload(Path(catalogue(tmp_path, missing, origin.serve("/a.jpg", picture()))).read_text())
     await stack.finished(batch_id)

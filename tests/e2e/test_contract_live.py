@@ -9,6 +9,8 @@ import pytest
 
 from stack import running_stack, until
 
+pytestmark = pytest.mark.slow
+
 # A CSV and an address are more than their schemas say: text that the schema allows may be refused.
 BEYOND_SCHEMAS = "positive_data_acceptance"
 SECONDS = 12

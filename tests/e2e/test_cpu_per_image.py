@@ -6,11 +6,15 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import pytest
+
 from batches_at_hand import manifest
 from imgsvc.up import WORKER_MALLOC
 from origin_server import OriginServer
 from pictures import photo_jpeg
 from stack import Stack, running_stack
+
+pytestmark = pytest.mark.slow
 
 IMAGES = 300
 WARM_UP = 30

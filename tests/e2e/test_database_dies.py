@@ -14,6 +14,8 @@ from databases import Postgres
 from origin_server import OriginServer, WebhookListener, picture
 from stack import UNHURRIED, Stack, running_stack, until
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 120
 
 

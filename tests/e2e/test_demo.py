@@ -34,6 +34,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)  # twice 6 s of two cores when nobody else uses them
 async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("IMGSVC_DATABASE_URL=postgresql+asyncpg://prod/imgsvc\n")  # not the demo's business
@@ -67,6 +68,7 @@ def assert_shown(folder: Path) -> None:
     assert page.count('class="failed"') == len(CODES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 async def test_a_demo_that_is_broken_off_leaves_nothing_running(tmp_path: Path, how: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
@@ -89,6 +91,7 @@ async def test_a_folder_that_is_there_already_is_refused_in_words(tmp_path: Path
     assert (done.code, done.err.strip()) == (1, f"{tmp_path} is there already; the demo wants a folder of its own.")
 
 
+@pytest.mark.slow
 async def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     folder = "my [red]dämo[/bold]"
     done = await imgsvc("demo", "--folder", folder, cwd=tmp_path)

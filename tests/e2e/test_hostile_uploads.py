@@ -11,6 +11,8 @@ import pytest
 from origin_server import OriginServer, picture
 from stack import Stack, running_stack, until
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 SIZE = 8 * MIB
 MOST_MEMORY = 1_000 * MIB

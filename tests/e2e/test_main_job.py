@@ -14,6 +14,8 @@ from origin_server import OriginServer, WebhookListener
 from pictures import alpha_png, decoded, palette_png, photo_jpeg
 from stack import SECRET, Stack, running_stack, until
 
+pytestmark = pytest.mark.slow
+
 PHOTOS = Path(__file__).parents[3] / "shared" / "corpora" / "photos"
 PICTURES = 200
 PRODUCTS = 60

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from PIL import Image
 
 from origin_server import OriginServer, picture
 from pictures import encoded
 from stack import QUICK, Stack, command_of, running_stack, status_of, until
+
+pytestmark = pytest.mark.slow
 
 NEIGHBOURS = 30
 # Time enough for a slow picture to be caught at work before its lane hands it back.

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from origin_server import OriginServer, picture
-from stack import running_stack
+from stack import Stack
 
 PAGE = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")
 [PROGRAM] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -25,22 +25,21 @@ async def run(folder: Path, url: str) -> tuple[int | None, str]:
     return process.returncode, out.decode()
 
 
-async def test_the_program_uploads_follows_lists_and_saves(tmp_path: Path, origin: OriginServer) -> None:
+async def test_the_program_uploads_follows_lists_and_saves(tmp_path: Path, stack: Stack, origin: OriginServer) -> None:
     origin.serve("/id/29/1200/800.jpg", picture(1200, 800))
     origin.serve("/id/30/1200/800.jpg", picture(1200, 800))
     catalog = tmp_path / "catalog.csv"
     catalog.write_text(MANIFEST.replace("https://picsum.photos", origin.url("")), encoding="utf-8")
-    async with running_stack(tmp_path) as stack:
-        code, said = await run(tmp_path, str(stack.client.base_url))
-        assert code == 0, said
-        assert "completed_with_errors: 2 of 3" in said
-        assert "Mountain print The server has no such image (HTTP 404)." in said
-        assert "Coffee mug http://" in said
-        header = (tmp_path / "output.csv").read_text(encoding="utf-8").splitlines()[0]
-        assert header == MANIFEST.splitlines()[0] + ",Output Image Urls"
+    code, said = await run(tmp_path, str(stack.client.base_url))
+    assert code == 0, said
+    assert "completed_with_errors: 2 of 3" in said
+    assert "Mountain print The server has no such image (HTTP 404)." in said
+    assert "Coffee mug http://" in said
+    header = (tmp_path / "output.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header == MANIFEST.splitlines()[0] + ",Output Image Urls"
 
-        catalog.write_text(MANIFEST.replace("https://", "htp:/"), encoding="utf-8")
-        code, said = await run(tmp_path, str(stack.client.base_url))
-        assert code == 1
-        assert "line 2: A web address begins with http:// or https://. (htp:/picsum.photos" in said
-        assert "Traceback" not in said
+    catalog.write_text(MANIFEST.replace("https://", "htp:/"), encoding="utf-8")
+    code, said = await run(tmp_path, str(stack.client.base_url))
+    assert code == 1
+    assert "line 2: A web address begins with http:// or https://. (htp:/picsum.photos" in said
+    assert "Traceback" not in said

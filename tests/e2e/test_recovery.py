@@ -11,6 +11,8 @@ from imgsvc.adapters.queue import WORK_QUEUE, open_redis
 from origin_server import OriginServer, WebhookListener, picture
 from stack import QUICK, UNHURRIED, Stack, running_stack, until
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 240
 
 
@@ -61,15 +63,15 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
 
 
 async def test_a_worker_is_killed_in_the_middle_and_the_batch_still_completes(
-    stack: Stack, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
+    own_stack: Stack, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
 ) -> None:
-    batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
-    await in_the_middle(stack, batch_id)
-    [worker] = stack.workers()
+    batch_id = await own_stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
+    await in_the_middle(own_stack, batch_id)
+    [worker] = own_stack.workers()
     worker.kill()
     let_the_rest_go_on(turns)
-    await assert_complete(stack, batch_id, listener)
-    [successor] = stack.workers()
+    await assert_complete(own_stack, batch_id, listener)
+    [successor] = own_stack.workers()
     assert successor.pid != worker.pid
 
 

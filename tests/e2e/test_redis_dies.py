@@ -11,6 +11,8 @@ from chaos.parts import Valkey
 from origin_server import OriginServer, picture
 from stack import UNHURRIED, Stack, running_stack, until
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 12
 
 

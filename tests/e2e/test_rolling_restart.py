@@ -13,6 +13,8 @@ import pytest
 from origin_server import OriginServer, picture
 from stack import UNHURRIED, Stack, running_stack, until
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 
 

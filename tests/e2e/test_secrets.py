@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from origin_server import OriginServer, WebhookListener, picture
 from stack import running_stack, until
@@ -27,6 +28,7 @@ async def imgsvc(folder: Path, *arguments: str) -> str:
     return said.decode()
 
 
+@pytest.mark.slow
 async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with (

@@ -59,7 +59,7 @@ async def test_failed_images_are_counted_and_make_the_exit_code_3(
 ) -> None:
     good, bad = origin.serve("/a.jpg", picture(600, 400)), origin.url("/status/404")
     done = await imgsvc(
-        "submit", catalogue(tmp_path, good, bad), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR="."
+        "submit", catalogue(tmp_path, good, bad), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR=str(stack.folder)
     )  # finds the one running here
     assert done.code == 3
     assert "completed_with_errors: 1 of 2 images compressed" in done.out
@@ -71,12 +71,15 @@ async def test_without_wait_the_id_is_all_and_status_tells_the_rest(
     stack: Stack, origin: OriginServer, tmp_path: Path
 ) -> None:
     done = await imgsvc(
-        "submit", catalogue(tmp_path, origin.serve("/a.jpg", picture(600, 400))), cwd=tmp_path, IMGSVC_DATA_DIR="."
+        "submit",
+        catalogue(tmp_path, origin.serve("/a.jpg", picture(600, 400))),
+        cwd=tmp_path,
+        IMGSVC_DATA_DIR=str(stack.folder),
     )
     batch_id = done.out.strip()
     assert (done.code, len(batch_id.split())) == (0, 1)
     await stack.finished(batch_id)
-    told = await imgsvc("status", batch_id, cwd=tmp_path, IMGSVC_DATA_DIR=".")
+    told = await imgsvc("status", batch_id, cwd=tmp_path, IMGSVC_DATA_DIR=str(stack.folder))
     assert told.code == 0
     assert "completed: 1 of 1 images compressed" in told.out
     assert f"/v1/batches/{batch_id}/output.csv" in told.out
@@ -86,7 +89,7 @@ async def test_what_is_refused_is_told_in_lines(stack: Stack, tmp_path: Path) ->
     """A sentence, and a line for each problem where there are several."""
 
     async def told(*words: str) -> list[str]:
-        done = await imgsvc(*words, cwd=tmp_path, IMGSVC_DATA_DIR=".")
+        done = await imgsvc(*words, cwd=tmp_path, IMGSVC_DATA_DIR=str(stack.folder))
         assert (done.code, done.out, "Traceback" in done.err) == (1, "", False)
         return done.err.splitlines()
 
@@ -196,14 +199,20 @@ async def test_a_wait_that_is_broken_off_says_that_the_batch_goes_on(
 ) -> None:
     may_come = asyncio.Event()
     url = origin.serve("/slow.jpg", picture(), turn=may_come.wait)
+
+    async def polls() -> float:
+        text = (await stack.client.get("/metrics")).text
+        return sum(float(count) for count in re.findall(r'_count{.*operation="get_batch".*} (\S+)', text))
+
+    before = await polls()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", "submit", catalogue(tmp_path, url), "--wait"), cwd=tmp_path,
-        env={**os.environ, "IMGSVC_DATA_DIR": "."}, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "IMGSVC_DATA_DIR": str(stack.folder)}, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
 
     async def waiting() -> bool:
-        """It has been told once how far the batch is."""
-        return 'operation="get_batch"' in (await stack.client.get("/metrics")).text
+        """It has asked once how far the batch is."""
+        return await polls() > before
 
     await until(waiting)
     process.send_signal(signal.SIGINT)

@@ -9,11 +9,15 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from catalogues import catalogue
 from chaos.parts import signal_all
 from fault_proxy import REFUSE, Cut, FaultProxy
 from origin_server import OriginServer, picture
 from stack import QUICK, Stack, running_stack, until
+
+pytestmark = pytest.mark.slow
 
 IMAGES = 6
 ONE_BY_ONE = {**QUICK, "IMGSVC_MAX_FETCHES": "1"}

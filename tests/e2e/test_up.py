@@ -24,8 +24,8 @@ async def refusal(*arguments: str, limits: str = "") -> tuple[int, str]:
     return process.returncode or 0, " ".join(said.decode().split())
 
 
-async def test_a_second_up_on_the_same_data_folder_is_refused_in_words(stack: Stack, tmp_path: Path) -> None:
-    code, said = await refusal("--data-dir", str(tmp_path), "--port", str(free_port()))
+async def test_a_second_up_on_the_same_data_folder_is_refused_in_words(stack: Stack) -> None:
+    code, said = await refusal("--data-dir", str(stack.folder), "--port", str(free_port()))
     assert code == 1
     assert f"Another imgsvc (process {stack.process.pid}, {stack.client.base_url}) is using the data folder" in said
 
@@ -44,31 +44,35 @@ async def test_a_disk_that_takes_no_more_is_said_in_words(tmp_path: Path) -> Non
     assert f"The database sqlite+aiosqlite:///{tmp_path}/imgsvc.db cannot be brought to the newest schema" in said
 
 
-async def test_ctrl_c_stops_everything_that_was_started(stack: Stack) -> None:
-    started = stack.children()
+@pytest.mark.slow
+async def test_ctrl_c_stops_everything_that_was_started(own_stack: Stack) -> None:
+    started = own_stack.children()
     assert len(started) == 3  # Valkey, API, worker
-    assert await stack.stop() == 0
+    assert await own_stack.stop() == 0
     assert not [child for child in started if child.is_running()]
 
 
-async def test_an_api_process_that_dies_is_started_again(stack: Stack) -> None:
-    [api] = stack.children("api")
+@pytest.mark.slow
+async def test_an_api_process_that_dies_is_started_again(own_stack: Stack) -> None:
+    [api] = own_stack.children("api")
     api.kill()
 
     async def is_back() -> bool:
-        return any(child.pid != api.pid for child in stack.children("api"))
+        return any(child.pid != api.pid for child in own_stack.children("api"))
 
     await until(is_back)
 
 
-async def test_when_the_supervisor_is_killed_its_processes_go_too(stack: Stack) -> None:
-    started = stack.children()
-    stack.process.send_signal(signal.SIGKILL)
-    await stack.process.wait()
+@pytest.mark.slow
+async def test_when_the_supervisor_is_killed_its_processes_go_too(own_stack: Stack) -> None:
+    started = own_stack.children()
+    own_stack.process.send_signal(signal.SIGKILL)
+    await own_stack.process.wait()
     _, alive = await asyncio.to_thread(psutil.wait_procs, started, 30)
     assert not alive
 
 
+@pytest.mark.slow
 async def test_the_other_kind_of_loopback_works_too(tmp_path: Path) -> None:
     if not speaks_ipv6():
         pytest.skip("this machine has no IPv6")
@@ -77,6 +81,7 @@ async def test_the_other_kind_of_loopback_works_too(tmp_path: Path) -> None:
         assert f"http://[::1]:{port}/docs" in await welcome(process)
 
 
+@pytest.mark.slow
 async def test_a_closed_terminal_stops_everything_and_leaves_no_file(tmp_path: Path) -> None:
     (temporary := tmp_path / "tmp").mkdir()
     async with started(tmp_path / "data", TMPDIR=str(temporary)) as process:
@@ -89,12 +94,14 @@ async def test_a_closed_terminal_stops_everything_and_leaves_no_file(tmp_path: P
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.slow
 async def test_a_long_path_to_the_temporary_folder_is_no_obstacle(tmp_path: Path) -> None:
     (temporary := tmp_path / ("long" * 30)).mkdir()
     async with started(tmp_path / "data", TMPDIR=str(temporary)) as process:
         assert "imgsvc is up." in await welcome(process)
 
 
+@pytest.mark.slow
 async def test_a_file_of_the_users_is_not_taken_for_a_library(tmp_path: Path) -> None:
     (tmp_path / "queue.py").write_text("raise SystemExit('shadowed')")
     program = str(Path(sys.executable).with_name("imgsvc"))
@@ -102,6 +109,7 @@ async def test_a_file_of_the_users_is_not_taken_for_a_library(tmp_path: Path) ->
         assert "imgsvc is up." in await welcome(process)
 
 
+@pytest.mark.slow
 async def test_the_password_of_redis_is_not_left_in_the_folder(tmp_path: Path, valkey_url: str) -> None:
     async with started(tmp_path, IMGSVC_REDIS_URL=f"{valkey_url}?client_name=hush") as process:
         await welcome(process)

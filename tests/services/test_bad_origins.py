@@ -184,6 +184,7 @@ def database_kind() -> str:
     return "sqlite"  # what is tried is the other side
 
 
+@pytest.mark.slow
 async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
     parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
 ) -> None:

@@ -14,6 +14,8 @@ from sqlmodel import SQLModel
 from states.play import Play
 from states.runs import Run
 
+pytestmark = pytest.mark.slow
+
 MOVES: dict[str, Callable[[Play, str], Awaitable[None]]] = {
     "A claims one": lambda play, batch: play.flush(batch, "A", claim=1),
     "B claims one": lambda play, batch: play.flush(batch, "B", claim=1),

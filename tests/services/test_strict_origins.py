@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from batches_at_hand import assets_of, submitted
+from databases import ONLY_SQLITE
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError
 from imgsvc.services.assets import Workshop
@@ -41,6 +42,7 @@ class StrictOrigin:
         return Fetched(picture(), etag=None, last_modified=None)
 
 
+@ONLY_SQLITE
 @pytest.mark.parametrize(
     ("latency", "retry_after"),
     [(0.0, None), (0.15, None), (0.15, 0.5)],

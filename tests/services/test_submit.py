@@ -152,6 +152,7 @@ async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue
 # -- size -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_20_000_rows_are_stored_in_order(parts: Resources, queue: NotedQueue) -> None:
     urls = [f"http://shop.example/{number}.jpg" for number in range(20_000)]
     batch = await submitted(parts, urls, queue=queue)
