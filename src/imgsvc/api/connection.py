@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from imgsvc.api.connection_table import SLOWEST, STALLED, ConnectionTable
+from imgsvc.errors import ImgsvcError
 
 LINGER = 2.0
 """Seconds without a byte after which a connection is closed whose answer came before its body. Closed at once, with
@@ -132,7 +133,13 @@ class HttpConnection(H11Protocol):
                 message = {"type": "http.response.body", "body": b""}
             await send(message)
 
-        await self._app(scope, receive, send_to_the_end)
+        try:
+            await self._app(scope, receive, send_to_the_end)
+        except RuntimeError as error:  # Starlette's, for an error that came when the status was out
+            if not isinstance(error.__cause__, ImgsvcError):
+                raise
+            cycle.disconnected = True  # the log has it, as `answer_cut_off`; uvicorn would add a traceback
+            self.transport.close()
 
     async def _linger(self, cycle: RequestResponseCycle, receive: Receive) -> None:
         """Wait for the client to read its answer and hang up, throwing away a little of what it still sends."""

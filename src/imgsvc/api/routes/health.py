@@ -96,8 +96,8 @@ async def get_readiness(
 ) -> Readiness:
     """503 unless the database and the storage work; with `strict`, Redis and at least one worker are asked for too.
 
-    The storage's state is at most 10 seconds old, because asking it means writing to it (2 seconds when it is away). The
-    other parts are asked at each call; calls at the same time share the answers.
+    The storage's state is at most 10 seconds old, because asking it means writing to it (2 seconds when it is away).
+    The other parts are asked at each call; calls at the same time share the answers.
     """
     database, storage, (redis, workers) = await checks.ask(resources)
     ready = (database, storage) == ("ok", "ok") and (not strict or (redis == "ok" and workers > 0))
