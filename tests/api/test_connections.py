@@ -19,6 +19,9 @@ def database_kind() -> str:
 IDLE = {
     "that never sent a byte": b"",
     "in the middle of their headers": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+    "that announce a body and send none": (
+        b"POST /v1/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/csv\r\nContent-Length: 99\r\n\r\n"
+    ),
     "that were answered": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
 }
 

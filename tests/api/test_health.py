@@ -138,3 +138,8 @@ async def test_a_result_is_kept_for_as_long_as_it_says() -> None:
 
     shared = SharedCheck[str](max_age=lambda result: 3600 if result == "ok" else 0)
     assert [await shared.result(check) for _ in range(4)] == ["away", "ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_monitor_may_ask_with_head(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.head(path)).status_code == 200

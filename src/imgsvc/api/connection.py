@@ -11,7 +11,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from imgsvc.api.connection_table import SLOWEST, STALLED, ConnectionTable
+from imgsvc.api.connection_table import BODY_WITHIN, SLOWEST, STALLED, ConnectionTable
 from imgsvc.errors import ImgsvcError
 
 LINGER = 2.0
@@ -60,6 +60,8 @@ class HttpConnection(H11Protocol):
         if not self.cycle.more_body or self.flow.read_paused:
             return False
         age = now - self._request_since
+        if not self._received:
+            return age > BODY_WITHIN
         return now - self._received_at > STALLED or (age > STALLED and self._received < age * SLOWEST)
 
     def drop(self) -> None:
@@ -100,7 +102,7 @@ class HttpConnection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _begin_request(self) -> None:
-        self._request_since, self._received = self._received_at, 0
+        self._request_since, self._received = self._received_at, len(self.cycle.body)
         self._headers_since, self.is_stream = None, False
         self._table.set_busy(self)
 

@@ -13,8 +13,10 @@ three files each), Redis, object storage, the listening socket, the event loop, 
 MOST_CONNECTIONS = 4_096
 """However many descriptors there are: each connection may hold 64 KiB of headers in memory."""
 LEAST_CONNECTIONS = 16
-STALLED = 60.0
-"""Seconds without a byte from or to a client that we wait for, after which its request may be given up."""
+STALLED = 10.0
+"""Seconds without a byte from or to a client that we wait for, after which its request may be given up for another."""
+BODY_WITHIN = 1.0
+"""Seconds until the first byte of a body; clients send it right behind the headers."""
 SLOWEST = 200
 """Bytes per second that a body has to come with, after `STALLED` seconds, to count as being sent."""
 LOG_INTERVAL = 60.0

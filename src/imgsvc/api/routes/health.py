@@ -73,6 +73,7 @@ class Readiness(BaseModel):
 
 
 @router.get("/healthz", summary="Is the API process alive", operation_id="get_health", response_description="Alive")
+@router.head("/healthz", include_in_schema=False)
 async def get_health() -> Health:
     """200 as long as the process answers; asks nothing of its parts."""
     return Health()
@@ -88,6 +89,7 @@ async def get_health() -> Health:
         **refused_parameter("strict", "perhaps", "bool_parsing", "Input should be a valid boolean"),
     },
 )
+@router.head("/readyz", include_in_schema=False)
 async def get_readiness(
     response: Response,
     resources: Open,
