@@ -101,7 +101,7 @@ async def test_looking_leaves_nothing_in_the_storage(client: httpx.AsyncClient, 
     assert list((settings.data_dir / "media").iterdir()) == []
 
 
-async def test_whoever_asks_again_causes_no_further_write(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_asking_again_causes_no_further_write(client: httpx.AsyncClient, settings: Settings) -> None:
     """A file that comes and goes changes the time of its folder."""
     media = settings.data_dir / "media"
     await asyncio.gather(*(client.get("/readyz") for _ in range(20)))

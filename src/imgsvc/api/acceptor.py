@@ -51,7 +51,7 @@ class Acceptor:
             connection, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
-        except OSError as error:  # no descriptor, no memory, or a fault of the network that is told here
+        except OSError as error:  # no descriptor, no memory, or a network fault that accept reports
             self._table.drop_one()
             if not self._is_failing:
                 log.warning("accept_failed", error=str(error))

@@ -28,7 +28,7 @@ EVENTS = (b"content-type", b"text/event-stream")
 
 
 class HttpConnection(H11Protocol):
-    """uvicorn's, with a place in the table of connections, and an end to bodies that nobody will read."""
+    """uvicorn's, with a place in the table of connections, and an end to bodies that will not be read."""
 
     def __init__(
         self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any], *, table: ConnectionTable
@@ -67,7 +67,7 @@ class HttpConnection(H11Protocol):
     def drop(self) -> None:
         self.transport.abort()
 
-    # -- what the event loop tells ------------------------------------------------------------------------------------
+    # -- what the event loop calls ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
