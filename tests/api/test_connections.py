@@ -99,9 +99,11 @@ async def test_a_process_without_a_descriptor_accepts_again_when_it_has_one(sett
         for _ in range(3):
             stdin.write(b"take\n")
             assert await stdout.readline() == b"done\n"
-            waiting = asyncio.create_task(api.answers())
-            while b"accept_failed" not in (line := await stderr.readline()):
-                assert line, "the process has ended"
-            stdin.write(b"give back\n")
-            assert await stdout.readline() == b"done\n"
-            assert await waiting
+            with ExitStack() as held:  # several: the connection of the round before may leave a descriptor
+                await asyncio.to_thread(api.hold_open, held, count=8)
+                waiting = asyncio.create_task(api.answers())
+                while b"accept_failed" not in (line := await stderr.readline()):
+                    assert line, "the process has ended"
+                stdin.write(b"give back\n")
+                assert await stdout.readline() == b"done\n"
+                assert await waiting
