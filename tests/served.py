@@ -19,6 +19,13 @@ SMALL = 32 * 1024
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server that has little room in its sockets; both end with the block."""
+    async with server_and_client(settings) as (_, client):
+        yield client
+
+
+@asynccontextmanager
+async def server_and_client(settings: Settings) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
+    """The same, with the server to look into."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         server = Server(create_app(settings), drain=5)
@@ -30,7 +37,7 @@ async def served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         try:
             async with httpx.AsyncClient(base_url=base_url, transport=transport, timeout=60) as client:
                 await until(lambda: _is_alive(client))
-                yield client
+                yield server, client
         finally:
             server.should_exit = True
             await serving

@@ -1,6 +1,5 @@
 """Fixtures for the adapters' contract tests."""
 
-import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -8,14 +7,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from imgsvc.adapters.outbound import Outbound, Ways
 from imgsvc.adapters.storage import ObjectStorage
 from origin_server import OriginServer
 from patience import PATIENT
+from s3_at_hand import new_bucket, s3_server
 
 
 @pytest.fixture
@@ -48,29 +46,13 @@ async def origin() -> AsyncIterator[OriginServer]:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """S3 as moto serves it on loopback."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty bucket, which the environment leads to as in production."""
-    environment = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ALLOW_HTTP": "true",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    name = f"pictures-{secrets.token_hex(4)}"
-    boto3.client("s3", region_name="us-east-1", endpoint_url=s3_endpoint).create_bucket(Bucket=name)
-    return f"s3://{name}"
+    return new_bucket(s3_endpoint, monkeypatch)
 
 
 @pytest.fixture

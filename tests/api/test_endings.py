@@ -189,8 +189,10 @@ async def test_while_the_storage_is_away_a_delete_is_accepted_and_a_worker_does_
     assert not (media / batch_id).exists()
 
 
-async def test_a_download_breaks_off_when_its_batch_is_deleted(settings: Settings) -> None:
-    """The client must see that the CSV is not whole."""
+async def test_a_download_breaks_off_when_its_batch_is_deleted(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client must see that the CSV is not whole; the log has a line of it, and no traceback."""
     wide = "x" * 300
     text = catalogue(*((str(number), wide, "htp://nowhere") for number in range(2_500)))
     async with served(settings) as client:
@@ -205,3 +207,5 @@ async def test_a_download_breaks_off_when_its_batch_is_deleted(settings: Setting
                 async for piece in pieces:
                     read += len(piece)
     assert 0 < read < len(text)
+    assert "answer_cut_off" in caplog.text
+    assert "Traceback" not in caplog.text

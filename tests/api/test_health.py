@@ -1,5 +1,6 @@
 """/healthz and /readyz: alive, and which parts are there."""
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from api_calls import problem, serving, write
 from imgsvc.api.routes.health import AWAY
+from imgsvc.api.shared_check import SharedCheck
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 
@@ -97,3 +99,47 @@ async def test_a_wish_that_is_neither_true_nor_false_is_422(client: httpx.AsyncC
 async def test_looking_leaves_nothing_in_the_storage(client: httpx.AsyncClient, settings: Settings) -> None:
     await client.get("/readyz")
     assert list((settings.data_dir / "media").iterdir()) == []
+
+
+async def test_asking_again_causes_no_further_write(client: httpx.AsyncClient, settings: Settings) -> None:
+    """A file that comes and goes changes the time of its folder."""
+    media = settings.data_dir / "media"
+    await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+    written = media.stat().st_mtime_ns
+    answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+    assert [answer.json()["storage"] for answer in answers] == ["ok"] * 20
+    assert media.stat().st_mtime_ns == written
+
+
+async def test_those_who_ask_at_one_time_share_one_check_also_when_the_first_hangs_up() -> None:
+    runs, go_on = 0, asyncio.Event()
+
+    async def check() -> str:
+        nonlocal runs
+        runs += 1
+        await go_on.wait()
+        return f"run {runs}"
+
+    shared = SharedCheck[str](max_age=lambda _: 0)
+    first, *others = (asyncio.create_task(shared.result(check)) for _ in range(20))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await asyncio.gather(*others) == ["run 1"] * 19
+    assert await shared.result(check) == "run 2", "it is not kept"
+
+
+async def test_a_result_is_kept_for_as_long_as_it_says() -> None:
+    results = iter(["away", "ok", "gone"])
+
+    async def check() -> str:
+        return next(results)
+
+    shared = SharedCheck[str](max_age=lambda result: 3600 if result == "ok" else 0)
+    assert [await shared.result(check) for _ in range(4)] == ["away", "ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_monitor_may_ask_with_head(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.head(path)).status_code == 200

@@ -11,11 +11,25 @@ from api_calls import WorkOff, catalogue, problem, serving, upload, write
 from imgsvc.config import Settings
 from origin_server import OriginServer, picture
 from pictures import decoded
+from served import served
 
 
 @pytest.fixture
 def database_kind() -> str:
     return "sqlite"  # what is said over HTTP is the same on both
+
+
+class Removing:
+    """A local storage whose files are removed just after they were found."""
+
+    def __init__(self, media: Path) -> None:
+        self._media = media
+
+    async def locate(self, key: str, *, method: str = "GET") -> Path | None:
+        path = self._media / key
+        found = path if path.is_file() else None
+        path.unlink(missing_ok=True)
+        return found
 
 
 class ObjectStore:
@@ -175,3 +189,24 @@ async def test_an_image_on_object_storage_is_a_redirect_that_is_not_kept_longer_
     assert answer.status_code == 307
     assert answer.headers["location"] == f"https://bucket.example/{image.removeprefix('/media/')}?signature=abc"
     assert answer.headers["cache-control"] == "private, max-age=300"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-19"}], ids=["whole", "a range"])
+async def test_an_image_that_is_removed_just_when_it_is_asked_for_is_404(
+    settings: Settings, image: str, method: str, headers: dict[str, str]
+) -> None:
+    async with serving(settings) as (app, client):
+        app.state.resources = replace(app.state.resources, storage=Removing(settings.data_dir / "media"))
+        answer = await client.request(method, image, headers=headers)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_image_that_is_removed_while_it_is_sent_arrives_whole(settings: Settings, image: str) -> None:
+    large = stored(settings, image)
+    large.write_bytes(bytes(4 * 2**20))  # more than the sockets of both sides hold
+    async with served(settings) as client, client.stream("GET", image) as answer:
+        assert answer.status_code == 200
+        large.unlink()
+        assert len(await answer.aread()) == 4 * 2**20

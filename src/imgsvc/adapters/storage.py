@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -72,11 +73,11 @@ class ObjectStorage:
                 return False
             return True
 
-    async def locate(self, key: str) -> Path | str | None:
+    async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | str | None:
         async with self._answering():
             if self._folder or isinstance(self._store, LocalStore):
                 return await asyncio.to_thread(local_files.find, self._folder or Path(), key)
-            return await obstore.sign_async(self._store, "GET", key, LINK_LIFETIME)
+            return await obstore.sign_async(self._store, method, key, LINK_LIFETIME)
 
     async def read(self, key: str) -> AsyncGenerator[bytes, None]:
         async with self._answering():

@@ -34,10 +34,12 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.door = open_door(settings, sessions=resources.sessions, clock=resources.clock)
             app.state.room = UploadRoom(settings.max_upload_bytes)
             app.state.watcher = Watcher(resources.sessions)
+            app.state.readiness = health.ReadinessChecks()
             watching = asyncio.create_task(app.state.watcher.run())
             yield
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
+            await app.state.readiness.aclose()
 
     app = FastAPIOffline(
         title="imgsvc",

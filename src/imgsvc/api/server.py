@@ -7,6 +7,10 @@ from time import monotonic
 import uvicorn
 from fastapi import FastAPI
 
+from imgsvc import descriptors
+from imgsvc.api.acceptor import Acceptor
+from imgsvc.api.connection import HttpConnection
+from imgsvc.api.connection_table import ConnectionTable, most_connections
 from imgsvc.api.watcher import Watcher
 
 MOST_HEADERS = 2**16
@@ -38,10 +42,28 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+        self._table = ConnectionTable(most_connections(descriptors.limit()))
+        self._acceptors: list[Acceptor] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then accept connections on `sockets`."""
+        await super().startup(sockets=[])
+        self._acceptors = [Acceptor(sock, table=self._table, protocol=self._connection) for sock in sockets or []]
+        for acceptor in self._acceptors:
+            acceptor.open()
+
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(self.config, self.server_state, self.lifespan.state, table=self._table)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second."""
+        if counter % 10 == 0:
+            self._table.expire(KEEP_ALIVE)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         watcher: Watcher = self._app.state.watcher
         await watcher.close()
         deadline = monotonic() + PATIENCE

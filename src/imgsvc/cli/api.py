@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from imgsvc import descriptors
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
 from imgsvc.bootstrap import check_access, check_schema, check_storage
@@ -25,6 +26,7 @@ def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
     """Run the HTTP API alone."""
     given = given_listener(fd)
     settings = settings_of_a_service(host=host, port=port_of(given) or port)
+    descriptors.raise_limit()
     with in_words():
         check_storage(settings)
         asyncio.run(check_schema(settings))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from imgsvc import descriptors
 from imgsvc.bootstrap import check_schema, check_storage
 from imgsvc.cli.console import console, say
 from imgsvc.cli.listener import Descriptor, Host, Port, given_listener, port_of
@@ -29,6 +30,7 @@ def up(
     """Run everything on this machine: API, workers, database, queue, files."""
     given = given_listener(fd)
     settings = settings_of_a_service(host=host, port=port_of(given) or port, data_dir=data_dir)
+    descriptors.raise_limit()
     run(run_up(settings, listener=given, workers=workers, on_ready=lambda: _welcome(settings)))
 
 
@@ -36,6 +38,7 @@ def up(
 def worker(processes: Processes = None) -> None:
     """Run worker processes alone, and restart them when they die."""
     settings = settings_of_a_service()
+    descriptors.raise_limit()
 
     async def supervise() -> None:
         check_storage(settings)

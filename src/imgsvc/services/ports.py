@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from imgsvc.domain.images import Compressed
 from imgsvc.domain.rates import Rate
@@ -94,8 +94,10 @@ class Storage(Protocol):
             StorageError: as `put` does.
         """
 
-    async def locate(self, key: str) -> Path | str | None:
+    async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | str | None:
         """A local path to read, or a presigned https link to redirect to; None when there is no such key.
+
+        A link is signed for one `method` and refused with the other.
 
         Raises:
             StorageError: the store does not answer.

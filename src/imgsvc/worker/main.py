@@ -13,6 +13,7 @@ from arq.cron import CronJob, cron
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
+from imgsvc import descriptors
 from imgsvc.adapters.queue import (
     CONTROL_QUEUE,
     DELIVER,
@@ -176,6 +177,7 @@ def main() -> None:
     """The process that `imgsvc worker` and `imgsvc up` supervise."""
     settings = Settings()
     configure_logging(settings.log_level)
+    descriptors.raise_limit()
     _collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
