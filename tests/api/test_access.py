@@ -125,16 +125,61 @@ async def test_it_answers_under_names_that_nobody_can_register(client: httpx.Asy
     assert (await client.get(CALLS[2][1], headers={"Host": host})).status_code == 404
 
 
-PROXY_HEADERS = """
-    Forwarded Via X-Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Forwarded-Server
-    X-Forwarded-Prefix X-Original-Forwarded-For X-Original-Host X-Original-URI X-Real-IP X-Client-IP X-Cluster-Client-IP
-    Proxy-Connection CDN-Loop CF-Connecting-IP CF-Connecting-IPv6 CF-Ray CF-Visitor CF-IPCountry True-Client-IP
-    Fastly-Client-IP Fastly-FF Fastly-SSL X-Azure-ClientIP X-Azure-SocketIP X-Azure-Ref X-Azure-FDID X-ARR-Log-Id
-    X-ARR-ClientCert X-Amz-Cf-Id CloudFront-Viewer-Address CloudFront-Forwarded-Proto Akamai-Origin-Hop X-Akamai-Edgescape
-    Fly-Client-IP X-NF-Client-Connection-IP X-Vercel-Id X-Vercel-Forwarded-For X-AppEngine-User-IP
-    X-Envoy-External-Address X-Envoy-Original-Path Incap-Client-IP X-Sucuri-ClientIP Ali-CDN-Real-IP
-    DO-Connecting-IP Tailscale-User-Login X-Varnish X-Traefik-Router X-ProxyUser-Ip Front-End-Https
-""".split()
+PROXY_HEADERS = [
+    "Forwarded",
+    "Via",
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Forwarded-Prefix",
+    "X-Original-Forwarded-For",
+    "X-Original-Host",
+    "X-Original-URI",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "Proxy-Connection",
+    "CDN-Loop",
+    "CF-Connecting-IP",
+    "CF-Connecting-IPv6",
+    "CF-Ray",
+    "CF-Visitor",
+    "CF-IPCountry",
+    "True-Client-IP",
+    "Fastly-Client-IP",
+    "Fastly-FF",
+    "Fastly-SSL",
+    "X-Azure-ClientIP",
+    "X-Azure-SocketIP",
+    "X-Azure-Ref",
+    "X-Azure-FDID",
+    "X-ARR-Log-Id",
+    "X-ARR-ClientCert",
+    "X-Amz-Cf-Id",
+    "CloudFront-Viewer-Address",
+    "CloudFront-Forwarded-Proto",
+    "Akamai-Origin-Hop",
+    "X-Akamai-Edgescape",
+    "Fly-Client-IP",
+    "X-NF-Client-Connection-IP",
+    "X-Vercel-Id",
+    "X-Vercel-Forwarded-For",
+    "X-AppEngine-User-IP",
+    "X-Envoy-External-Address",
+    "X-Envoy-Original-Path",
+    "Incap-Client-IP",
+    "X-Sucuri-ClientIP",
+    "Ali-CDN-Real-IP",
+    "DO-Connecting-IP",
+    "Tailscale-User-Login",
+    "X-Varnish",
+    "X-Traefik-Router",
+    "X-ProxyUser-Ip",
+    "Front-End-Https",
+]
 
 
 @pytest.mark.parametrize("header", PROXY_HEADERS)
