@@ -44,7 +44,7 @@ class ApiKey(SQLModel, table=True):
     """Of the secret before a rotation, which works until `former_until`."""
     former_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     webhook_secrets: list[dict[str, Any]] = Field(sa_type=NullableJson)
-    """`[{"secret": "whsec_…", "until": null | ISO time}]`, the newest first; readable, because HMAC needs it."""
+    """`[{"secret": "whsec_…", "link_secret": "…", "until": null | ISO time}]`, newest first; HMAC needs them plain."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
