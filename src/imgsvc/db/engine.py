@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db import sqlite
 from imgsvc.errors import DatabaseUnavailable
+from imgsvc.private_files import make_folder
 
 # Postgres that says nothing (stopped, swapping, cut off) is given up within half a minute, whatever a call was at:
 # 5 s for a free connection, then either 5 s for a new one or 20 s and 2 s for the end of one that was silent.
@@ -116,7 +117,7 @@ def open_sessions(
         engine = create_async_engine(parsed, connect_args=limits, json_serializer=_json, **pool)
         return Sessions(engine)
     path = Path(parsed.database or "")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=POOL_TIMEOUT, json_serializer=_json)
     file = sqlite.OpenFile(path)
     sqlite.prepare(engine, busy_timeout=busy_timeout, file=file)
