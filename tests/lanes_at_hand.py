@@ -95,7 +95,7 @@ class HeldOrigin:
         await let.wait()
         if known:
             raise Unchanged
-        return Fetched(picture(), etag='"1"', last_modified=None)
+        return Fetched(picture(), etag='"1"', last_modified=None, final_url_hash="")
 
     def answer(self) -> None:
         waiting, self.waiting = self.waiting, []

@@ -45,6 +45,7 @@ class Served:
     status: int
     delay: float
     turn: Callable[[], Awaitable[object]] | None
+    not_modified_for: str | None
 
 
 @dataclass
@@ -115,12 +116,15 @@ class OriginServer(Server):
         status: int = 200,
         delay: float = 0.0,
         turn: Callable[[], Awaitable[object]] | None = None,
+        not_modified_for: str | None = None,
     ) -> str:
         """Answer `path` (with its query, not decoded) like this after `delay` seconds, or after `turn`; gives the URL.
 
-        With an ETag among the headers, a matching If-None-Match is answered with 304.
+        With an ETag among the headers, a matching If-None-Match is answered with 304; `not_modified_for` is a tag that
+        is too, although it is another.
         """
-        self._served[path] = Served(body, {"Content-Type": content_type, **(headers or {})}, status, delay, turn)
+        answer = {"Content-Type": content_type, **(headers or {})}
+        self._served[path] = Served(body, answer, status, delay, turn, not_modified_for)
         return self.url(path)
 
     def hits(self, path: str) -> int:
@@ -156,7 +160,7 @@ class OriginServer(Server):
         if served.turn:
             await served.turn()
         etag = served.headers.get("ETag")
-        if etag and request.headers.get("If-None-Match") == etag:
+        if etag and request.headers.get("If-None-Match") in {etag, served.not_modified_for or etag}:
             return web.Response(status=304, headers={"ETag": etag})
         return web.Response(status=served.status, body=served.body, headers=served.headers)
 

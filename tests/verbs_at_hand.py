@@ -111,6 +111,7 @@ def succeeded(batch_id: str, asset: Claimed) -> Succeeded:
         renditions=(rendition | {"action": "compressed"},),
         etag=None,
         last_modified=None,
+        final_url_hash="",
         reuse_hash="",
     )
 

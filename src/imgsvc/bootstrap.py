@@ -1,7 +1,7 @@
 """Builds every adapter once and closes them in reverse: what a process needs, from the settings."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,12 +12,13 @@ from imgsvc.adapters.rates import RedisRates
 from imgsvc.adapters.storage import ObjectStorage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
-from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
 from imgsvc.domain.images import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest import ManifestLimits
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.loopback import is_loopback
+from imgsvc.private_files import make_private
 from imgsvc.services import keys
 from imgsvc.services.admission import KeyLimits
 from imgsvc.services.assets import Workshop
@@ -70,7 +71,7 @@ class Resources:
 async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Resources]:
     """Open everything; nothing is connected until it is used, so that a part that is away does not stop the others."""
     async with AsyncExitStack() as stack:
-        sessions = open_sessions(settings.database)
+        sessions = open_database(settings)
         stack.push_async_callback(sessions.aclose)
         patience = settings.redis_timeout
         redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=patience)
@@ -127,14 +128,28 @@ async def open_workshop(
         )
 
 
+def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:
+    """The settings' database; nothing is connected yet."""
+    _protect_data(settings)
+    return open_sessions(settings.database, statement_timeout=statement_timeout)
+
+
 def check_storage(settings: Settings) -> None:
     """Raises StorageError when the storage cannot even be opened: better before a process starts than in its log."""
+    _protect_data(settings)
     ObjectStorage(settings.storage)
+
+
+def _protect_data(settings: Settings) -> None:
+    """Keep the data folder from other users, if anything is kept there."""
+    if not (settings.database_url and settings.storage_url):
+        with suppress(OSError):  # what cannot be made is reported by those who need it
+            make_private(settings.data_dir)
 
 
 async def check_schema(settings: Settings) -> None:
     """Raises SchemaBehind when migrations are missing; a database that is away may come back and is none of this."""
-    sessions = open_sessions(settings.database)
+    sessions = open_database(settings)
     try:
         await migrations.check(sessions)
     except migrations.SchemaBehind:
@@ -149,7 +164,7 @@ async def check_access(settings: Settings) -> None:
     """Raises CannotStart when other machines reach the API and no API key has been made, as far as can be known now."""
     if settings.auth == "none" or is_loopback(settings.host):
         return
-    sessions = open_sessions(settings.database)
+    sessions = open_database(settings)
     try:
         if await keys.listed(sessions=sessions):
             return

@@ -10,6 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from imgsvc.errors import CannotStart
+from imgsvc.private_files import make_private
 
 if sys.platform != "win32":  # where no `up` runs, and its users are at home all the same
     import fcntl
@@ -37,7 +38,7 @@ def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
         CannotStart: another `up` has the folder, or it cannot be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         file = (folder / _LOCK).open("ab+", buffering=0)
     except OSError as exc:
         raise CannotStart(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc

@@ -10,10 +10,9 @@ from pathlib import Path
 import httpx
 
 from imgsvc.adapters.embedded import answers, valkey_command
-from imgsvc.bootstrap import check_access, check_storage
+from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.config import Settings
 from imgsvc.db import migrations
-from imgsvc.db.engine import open_sessions
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.folder import Running, locked
 from imgsvc.listening import listen
@@ -83,7 +82,7 @@ async def upgrade_database(settings: Settings) -> None:
     Raises:
         CannotStart: it is away, full, damaged, or a newer imgsvc's.
     """
-    sessions = open_sessions(settings.database, statement_timeout=None)
+    sessions = open_database(settings, statement_timeout=None)
     try:
         await migrations.upgrade(sessions)
     except DatabaseUnavailable as error:

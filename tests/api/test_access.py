@@ -125,12 +125,87 @@ async def test_it_answers_under_names_that_nobody_can_register(client: httpx.Asy
     assert (await client.get(CALLS[2][1], headers={"Host": host})).status_code == 404
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+PROXY_HEADERS = [
+    "Forwarded",
+    "Via",
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Forwarded-Prefix",
+    "X-Original-Forwarded-For",
+    "X-Original-Host",
+    "X-Original-URI",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "Proxy-Connection",
+    "CDN-Loop",
+    "CF-Connecting-IP",
+    "CF-Connecting-IPv6",
+    "CF-Ray",
+    "CF-Visitor",
+    "CF-IPCountry",
+    "True-Client-IP",
+    "Fastly-Client-IP",
+    "Fastly-FF",
+    "Fastly-SSL",
+    "X-Azure-ClientIP",
+    "X-Azure-SocketIP",
+    "X-Azure-Ref",
+    "X-Azure-FDID",
+    "X-ARR-Log-Id",
+    "X-ARR-ClientCert",
+    "X-Amz-Cf-Id",
+    "CloudFront-Viewer-Address",
+    "CloudFront-Forwarded-Proto",
+    "Akamai-Origin-Hop",
+    "X-Akamai-Edgescape",
+    "Fly-Client-IP",
+    "X-NF-Client-Connection-IP",
+    "X-Vercel-Id",
+    "X-Vercel-Forwarded-For",
+    "X-AppEngine-User-IP",
+    "X-Envoy-External-Address",
+    "X-Envoy-Original-Path",
+    "Incap-Client-IP",
+    "X-Sucuri-ClientIP",
+    "Ali-CDN-Real-IP",
+    "DO-Connecting-IP",
+    "Tailscale-User-Login",
+    "X-Varnish",
+    "X-Traefik-Router",
+    "X-ProxyUser-Ip",
+    "Front-End-Https",
+]
+
+
+@pytest.mark.parametrize("header", PROXY_HEADERS)
 async def test_without_keys_nothing_that_a_proxy_passes_on_gets_in(client: httpx.AsyncClient, header: str) -> None:
-    for method, path in CALLS:
-        body = problem(await client.request(method, path, headers={header: "203.0.113.9"}), 403, "foreign-page")
-        assert "keys create" in body["detail"]
+    for spelling in (header, header.upper()):
+        body = problem(await client.get(CALLS[2][1], headers={spelling: "203.0.113.9"}), 403, "foreign-page")
+    assert "keys create" in body["detail"]
+    assert header.lower() in body["detail"]  # it says what it knows: which header, not who sent it
     assert (await client.get("/healthz", headers={header: "203.0.113.9"})).status_code == 200
+
+
+async def test_without_keys_every_call_refuses_what_a_proxy_passes_on(client: httpx.AsyncClient) -> None:
+    for method, path in CALLS:
+        problem(await client.request(method, path, headers={"Via": "1.1 edge"}), 403, "foreign-page")
+
+
+@pytest.mark.parametrize("header", ["X-Request-ID", "Traceparent", "Idempotency-Key", "X-Forward", "Viable", "Cfg"])
+async def test_a_header_that_programs_send_themselves_is_no_proof_of_a_proxy(
+    client: httpx.AsyncClient, header: str
+) -> None:
+    assert (await client.get(CALLS[2][1], headers={header: "1"})).status_code == 404
+
+
+async def test_with_a_key_a_proxy_may_pass_on_what_it_likes(keyed: httpx.AsyncClient, ours: dict[str, str]) -> None:
+    passed_on = dict.fromkeys(PROXY_HEADERS, "203.0.113.9")
+    assert (await keyed.get(CALLS[2][1], headers=ours | passed_on)).status_code == 404
 
 
 @pytest.mark.parametrize(

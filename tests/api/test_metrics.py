@@ -89,7 +89,12 @@ async def test_with_a_token_of_their_own_they_are_for_whoever_has_it(settings: S
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "10.0.0.7"])
 async def test_without_a_token_they_are_for_this_machine_only(settings: Settings, peer: str) -> None:
-    foreign = {"X-Forwarded-For": "127.0.0.1"}, {"Host": "evil.example"}, {"Origin": "http://evil.example"}
+    foreign = (
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"Via": "1.1 edge"},
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+    )
     async with serving(settings) as (app, client):
         for header in foreign:
             problem(await client.get("/metrics", headers=header), 401, "unauthorized")

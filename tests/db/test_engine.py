@@ -85,6 +85,30 @@ async def test_a_writer_that_raises_leaves_nothing(sessions: Sessions) -> None:
         assert (await session.exec(select(Asset))).all() == []
 
 
+@pytest.mark.parametrize("error", [OSError("ours"), TimeoutError("ours"), ConnectionResetError("ours")])
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_an_error_of_the_caller_is_not_taken_for_a_database_that_is_away(
+    sessions: Sessions, kind: str, error: OSError
+) -> None:
+    with pytest.raises(type(error)) as caught:
+        async with getattr(sessions, kind)() as session:
+            session.add(asset_row("bat_1", 0, NOW))
+            await session.flush()
+            raise error
+    assert caught.value is error
+    async with sessions.read() as session:
+        assert (await session.exec(select(Asset))).all() == []
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_a_time_limit_of_the_caller_is_its_own(sessions: Sessions, kind: str) -> None:
+    async with getattr(sessions, kind)() as session:
+        await session.exec(select(Batch))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+
+
 async def test_a_writer_that_is_cancelled_leaves_nothing_and_lets_the_next_one_in(sessions: Sessions) -> None:
     entered = asyncio.Event()
 

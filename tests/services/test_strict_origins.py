@@ -39,7 +39,7 @@ class StrictOrigin:
         await asyncio.sleep(self.latency)
         if not allowed:
             raise HttpStatusError(429, retry_after=self.retry_after)
-        return Fetched(picture(), etag=None, last_modified=None)
+        return Fetched(picture(), etag=None, last_modified=None, final_url_hash="")
 
 
 @ONLY_SQLITE

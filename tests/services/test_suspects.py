@@ -36,7 +36,7 @@ class OnePicture:
     """An origin that answers every address with the same picture."""
 
     async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
-        return Fetched(picture(), None, None)
+        return Fetched(picture(), None, None, "")
 
 
 @dataclass

@@ -134,7 +134,7 @@ class Runs:
         rendition = {"name": "main", "key": ending.key, "bytes": output_bytes(ending.key)}
         return Succeeded(
             asset, asset.attempts + 1, input_format="jpeg", width=1, height=1, input_bytes=input_bytes(ending.key),
-            renditions=(rendition,), etag=None, last_modified=None, reuse_hash="",
+            renditions=(rendition,), etag=None, last_modified=None, final_url_hash="", reuse_hash="",
         )  # fmt: skip
 
     # -- afterwards ---------------------------------------------------------------------------------------------------

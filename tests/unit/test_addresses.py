@@ -118,9 +118,26 @@ def test_a_public_address_is_allowed(address: str, source: str) -> None:
         ("fe80::1%eth0", "fe80::/10", True),
         ("127.0.0.1", "::/0", False),  # a network of the other family opens nothing
         ("::1", "0.0.0.0/0", False),
-        ("::ffff:127.0.0.1", "127.0.0.0/8", True),  # opened through the address that it carries
-        ("64:ff9b::127.0.0.1", "127.0.0.0/8", True),
-        ("2002:7f00:1::1", "127.0.0.0/8", True),
+        ("::ffff:127.0.0.1", "127.0.0.0/8", False),  # another address, that a translator may lead elsewhere
+        ("::ffff:0:127.0.0.1", "127.0.0.0/8", False),
+        ("::127.0.0.1", "127.0.0.0/8", False),
+        ("64:ff9b::127.0.0.1", "127.0.0.0/8", False),
+        ("64:ff9b::10.0.0.1", "10.0.0.0/8", False),
+        ("64:ff9b::10.0.0.1", "10.0.0.1/32", False),
+        ("64:ff9b::10.0.0.1", "0.0.0.0/0", False),
+        ("64:ff9b:1::10.0.0.1", "10.0.0.0/8", False),
+        ("2002:7f00:1::1", "127.0.0.0/8", False),
+        ("2002:a00:1::1", "10.0.0.0/8", False),
+        ("2001:0:808:808::f5ff:fffe", "10.0.0.0/8", False),  # Teredo: the client is 10.0.0.1
+        ("2606:4700::5efe:10.0.0.1", "10.0.0.0/8", False),  # ISATAP
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104, 10.0.0.0/8", True),  # by who names both
+        ("64:ff9b::10.0.0.1", "64:ff9b::/96, 10.0.0.0/8", True),
+        ("64:ff9b::10.0.0.1", "64:ff9b::/96, 10.0.1.0/24", False),
+        ("64:ff9b::10.0.0.1", "64:ff9b::8.0.0.0/104, 10.0.0.0/8", False),
+        ("2002:a00:1::1", "2002::/16, 10.0.0.0/8", True),
+        ("fd12::5efe:192.168.1.1", "fd12::/16, 192.168.0.0/16", True),
+        ("64:ff9b::169.254.169.254", "64:ff9b::/96, 169.254.0.0/16", False),
+        ("64:ff9b::8.8.8.8", "10.0.0.0/8", True),  # public, whatever is opened
         ("::ffff:127.0.0.1", "::ffff:0:0/96", False),  # the address that it carries is still refused
         ("::ffff:127.0.0.1", "::/0", False),
         ("64:ff9b::10.0.0.1", "64:ff9b::/96", False),
@@ -144,7 +161,7 @@ def test_a_public_address_is_allowed(address: str, source: str) -> None:
 def test_an_opened_network_opens_what_lies_in_it_and_nothing_it_carries(
     address: str, network: str, allowed: bool
 ) -> None:
-    assert is_allowed(ip_address(address), [ip_network(network)]) is allowed
+    assert is_allowed(ip_address(address), [ip_network(each) for each in network.split(", ")]) is allowed
 
 
 @pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "instance-data", "metadata"])

@@ -3,33 +3,26 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
 
+from imgsvc.adapters.bodies import excerpt, read_body
 from imgsvc.adapters.connections import FreshConnector
 from imgsvc.adapters.gate import Gate, ThreadedResolver
+from imgsvc.adapters.validators import conditions_of, contradicts, url_hash, validator
 from imgsvc.adapters.wire import (
     VerbatimTransport,
-    conditions_of,
-    declared_length,
     exchange,
-    next_piece,
     parse_url,
     retry_after,
-    validator,
 )
 from imgsvc.domain.addresses import Network, is_metadata_name, may_be_asked_for
 from imgsvc.errors import (
     BlockedAddress,
-    BodyTooLarge,
-    FetchError,
     HttpStatusError,
-    NoRoom,
     TlsError,
     TooManyRedirects,
     TotalTimeout,
@@ -39,9 +32,6 @@ from imgsvc.services.ports import Answer, Fetched, Room, Validators
 
 NOT_MODIFIED = 304
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-FIRST_ROOM = 2**20  # bytes to reserve at first, whatever is announced; doubled while the body grows
-MAX_EXCERPT = 2048  # bytes
-EXCERPT_TIMEOUT = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,51 +112,52 @@ class Outbound:
         """GET `url`, see `services.ports.Origin`; redirects are followed by hand, so that each hop is checked."""
         try:
             async with asyncio.timeout(self._limits.total_timeout):
-                return await self._follow(parse_url(url), room, conditions_of(known) if known else {})
+                return await self._follow(parse_url(url), room, known)
         except TimeoutError as exc:
             raise TotalTimeout from exc
 
-    async def _follow(self, url: httpx.URL, room: Room, conditions: Mapping[str, str]) -> Fetched:
-        # Every hop gets the conditions: one that redirects must not look at them (RFC 9110 §13.2.1).
+    async def _follow(self, url: httpx.URL, room: Room, known: Validators | None) -> Fetched:
         for _ in range(self._limits.max_redirects + 1):
-            self._check_host(url)
-            async with exchange(self._images, "GET", url, headers=conditions) as response:
-                location = response.headers.get("location", "").strip().replace(" ", "%20")
-                if not (location and response.status_code in REDIRECTS):
-                    if conditions and response.status_code == NOT_MODIFIED:
-                        raise Unchanged
-                    return await self._received(response, room)
-                before, url = url, parse_url(location, base=url)
-                if (before.scheme, url.scheme) == ("https", "http") and not self._ways.downgrade:
-                    raise TlsError("The address leads from a protected connection (https) to one that is not (http).")
+            answer = await self._ask(url, room, known)
+            if isinstance(answer, Fetched):
+                return answer
+            url = answer
         raise TooManyRedirects
+
+    async def _ask(self, url: httpx.URL, room: Room, known: Validators | None) -> Fetched | httpx.URL:
+        """Send one request: the body, or the URL that it redirects to."""
+        self._check_host(url)
+        conditions = conditions_of(known, url)
+        async with exchange(self._images, "GET", url, headers=conditions) as response:
+            location = response.headers.get("location", "").strip().replace(" ", "%20")
+            if location and response.status_code in REDIRECTS:
+                return self._next(url, location)
+            if not (known and conditions and response.status_code == NOT_MODIFIED):
+                return await self._received(response, url, room)
+            if not contradicts(response, known):
+                raise Unchanged
+        return await self._ask(url, room, None)
+
+    def _next(self, url: httpx.URL, location: str) -> httpx.URL:
+        following = parse_url(location, base=url)
+        if (url.scheme, following.scheme) == ("https", "http") and not self._ways.downgrade:
+            raise TlsError("The address leads from a protected connection (https) to one that is not (http).")
+        return following
 
     def _check_host(self, url: httpx.URL) -> None:
         host = url.raw_host.decode("ascii")  # `url.host` raises where xn-- is not to its taste
         if is_metadata_name(host) or (self._ways.proxy and not may_be_asked_for(host, self._ways.allowed_networks)):
             raise BlockedAddress
 
-    async def _received(self, response: httpx.Response, room: Room) -> Fetched:
+    async def _received(self, response: httpx.Response, url: httpx.URL, room: Room) -> Fetched:
         if not response.is_success:
             raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
         return Fetched(
-            body=await self._body(response, room),
+            body=await read_body(response, room, limit=self._limits.max_body_bytes),
             etag=validator(response.headers, "etag"),
             last_modified=validator(response.headers, "last-modified"),
+            final_url_hash=url_hash(url),
         )
-
-    async def _body(self, response: httpx.Response, room: Room) -> bytes:
-        limit = self._limits.max_body_bytes
-        declared = declared_length(response.headers) or 0
-        most = declared if 0 < declared <= limit else limit
-        granted = reserve(room, min(FIRST_ROOM, most) if declared <= limit else declared, limit=limit)
-        body = BytesIO()  # gives its buffer away without a copy: the body is in memory once
-        while piece := await next_piece(response):
-            size = body.tell() + len(piece)
-            if size > granted:
-                granted = reserve(room, max(size, min(2 * granted, most)), limit=limit)
-            body.write(piece)
-        return body.getvalue()
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
         """POST once, see `services.ports.Endpoint`."""
@@ -178,22 +169,3 @@ class Outbound:
                     return Answer(response.status_code, await excerpt(response), retry_after(response.headers))
         except TimeoutError as exc:
             raise TotalTimeout from exc
-
-
-def reserve(room: Room, size: int, *, limit: int) -> int:
-    """Make room for `size` bytes in all, and return that size."""
-    if size > limit:
-        raise BodyTooLarge
-    if not room.grow(size):
-        raise NoRoom(size)
-    return size
-
-
-async def excerpt(response: httpx.Response) -> bytes:
-    """The first 2 kB of the body, as far as they come within a second: the status is what counts, and it is there."""
-    text = bytearray()
-    with suppress(TimeoutError, FetchError):
-        async with asyncio.timeout(EXCERPT_TIMEOUT):
-            while len(text) < MAX_EXCERPT and (piece := await next_piece(response)):
-                text += piece
-    return bytes(text[:MAX_EXCERPT])

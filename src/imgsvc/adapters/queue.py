@@ -1,9 +1,7 @@
 """Jobs in Redis: the only module that enqueues. arq knows a job by its id, so waking what is awake changes nothing."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -16,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from imgsvc.errors import QueueUnavailable
+from imgsvc.adapters.redis_replies import in_time, integer, names, reply, tallies
 
 T = TypeVar("T")
 
@@ -35,8 +33,6 @@ DELIVER = "deliver"
 SWEEP = "sweep"
 TIDY = "tidy"
 
-# asyncio's and the socket's time-outs are OSErrors; the others are redis-py stumbling over a reply of the wrong kind
-_AWAY = (RedisError, OSError, AttributeError, TypeError, ValueError)
 _NOTHING: Mapping[str, int] = {}
 _LEAST_LANES = 4
 _QUEUE_READ = 1_000
@@ -97,35 +93,37 @@ class ArqQueue:
         self._timeout = timeout
 
     async def wake_lanes(self, batch_id: str) -> None:
-        async with self._reachable():
+        async with in_time(self._timeout):
             lanes = max(_LEAST_LANES, 2 * await self._live_workers())
             for lane in range(lanes):
-                await self._redis.enqueue_job(
-                    WORK, batch_id, lane, _job_id=f"{batch_id}:{lane}", _queue_name=WORK_QUEUE
+                await reply(
+                    self._redis.enqueue_job(WORK, batch_id, lane, _job_id=f"{batch_id}:{lane}", _queue_name=WORK_QUEUE)
                 )
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         # arq counts in whole milliseconds: rounded down, the job would come before the delivery is due.
         until = at + timedelta(milliseconds=1) if at else None
         job_id = f"{delivery_id}:{attempt}"
-        async with self._reachable():
-            job = await self._redis.enqueue_job(
-                DELIVER, delivery_id, _job_id=job_id, _queue_name=CONTROL_QUEUE, _defer_until=until
+        async with in_time(self._timeout):
+            job = await reply(
+                self._redis.enqueue_job(
+                    DELIVER, delivery_id, _job_id=job_id, _queue_name=CONTROL_QUEUE, _defer_until=until
+                )
             )
             if job is None and at is None:  # its alarm clock is set for later: a redelivery puts it forward
-                await self._redis.zadd(CONTROL_QUEUE, {job_id: _now_ms()}, xx=True, lt=True)
+                await reply(self._redis.zadd(CONTROL_QUEUE, {job_id: _now_ms()}, xx=True, lt=True))
 
     async def wake_tidying(self, batch_id: str) -> None:
-        async with self._reachable():
-            await self._redis.enqueue_job(TIDY, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=TIDY_QUEUE)
+        async with in_time(self._timeout):
+            await reply(self._redis.enqueue_job(TIDY, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=TIDY_QUEUE))
 
     async def waiting(self) -> int:
-        async with self._reachable():
-            due = await self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_QUEUE_READ)
+        async with in_time(self._timeout):
+            due = names(await reply(self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_QUEUE_READ)))
             if not due:
                 return 0
-            running = await self._redis.exists(*(in_progress_key_prefix + job_id.decode() for job_id in due))
-            return len(due) - int(running)
+            marks = [in_progress_key_prefix + job_id for job_id in due]
+            return len(due) - integer(await reply(self._redis.exists(*marks)))
 
     async def live_workers(self) -> int:
         """Workers heard of lately.
@@ -133,7 +131,7 @@ class ArqQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        async with self._reachable():
+        async with in_time(self._timeout):
             return await self._live_workers()
 
     async def heartbeat(self, worker_id: str, tally: Mapping[str, int] = _NOTHING) -> None:
@@ -143,10 +141,11 @@ class ArqQueue:
             QueueUnavailable: Redis is away.
         """
         now = datetime.now(UTC)
-        async with self._reachable():
-            await self._redis.zadd(WORKERS, {worker_id: now.timestamp()})
-            await self._redis.zremrangebyscore(WORKERS, "-inf", (now - 10 * WORKER_TIMEOUT).timestamp())
-            await self._redis.set(TALLY + worker_id, json.dumps(tally), ex=WORKER_TIMEOUT)
+        forgotten = (now - 10 * WORKER_TIMEOUT).timestamp()
+        async with in_time(self._timeout):
+            await reply(self._redis.zadd(WORKERS, {worker_id: now.timestamp()}))
+            await reply(self._redis.zremrangebyscore(WORKERS, "-inf", forgotten))
+            await reply(self._redis.set(TALLY + worker_id, json.dumps(tally), ex=WORKER_TIMEOUT))
 
     async def tallies(self) -> dict[str, dict[str, int]]:
         """What each worker that was heard of lately has done since it began.
@@ -154,12 +153,12 @@ class ArqQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        async with self._reachable():
+        async with in_time(self._timeout):
             since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
-            workers = await self._redis.zrangebyscore(WORKERS, since, "+inf")
-            names = [worker.decode() for worker in workers]
-            told = await self._redis.mget([TALLY + name for name in names]) if names else []
-            return {name: json.loads(tally or b"{}") for name, tally in zip(names, told, strict=True)}
+            workers = names(await reply(self._redis.zrangebyscore(WORKERS, since, "+inf")))
+            keys = [TALLY + worker for worker in workers]
+            told = await reply(self._redis.mget(keys)) if keys else []
+        return dict(zip(workers, tallies(told, len(keys)), strict=True))
 
     async def farewell(self, worker_id: str) -> None:
         """Say that a worker is going.
@@ -167,21 +166,13 @@ class ArqQueue:
         Raises:
             QueueUnavailable: Redis is away.
         """
-        async with self._reachable():
-            await self._redis.zrem(WORKERS, worker_id)
-            await self._redis.delete(TALLY + worker_id)
+        async with in_time(self._timeout):
+            await reply(self._redis.zrem(WORKERS, worker_id))
+            await reply(self._redis.delete(TALLY + worker_id))
 
     async def aclose(self) -> None:
         await self._redis.aclose(close_connection_pool=True)
 
     async def _live_workers(self) -> int:
         since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
-        return int(await self._redis.zcount(WORKERS, since, "+inf"))
-
-    @asynccontextmanager
-    async def _reachable(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except _AWAY as exc:
-            raise QueueUnavailable(f"Redis does not answer: {str(exc) or type(exc).__name__}") from exc
+        return integer(await reply(self._redis.zcount(WORKERS, since, "+inf")))

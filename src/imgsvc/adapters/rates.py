@@ -1,15 +1,15 @@
 """How often somebody may do something, counted in Redis, so that all API processes count together."""
 
-import asyncio
 from time import time
 
 from arq.connections import ArqRedis
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from redis.exceptions import RedisError
 
+from imgsvc.adapters.redis_replies import in_time, reply
 from imgsvc.domain.rates import Rate
+from imgsvc.errors import QueueUnavailable
 from imgsvc.logs import get_logger
 
 log = get_logger(__name__)
@@ -34,11 +34,11 @@ class RedisRates:
     async def take(self, what: str, whose: str, *, per_minute: int) -> Rate | None:
         item = RateLimitItemPerMinute(per_minute)
         try:
-            async with asyncio.timeout(self._timeout):
-                granted = await self._limiter.hit(item, what, whose)
-                stats = await self._limiter.get_window_stats(item, what, whose)
-        except (RedisError, OSError) as exc:  # TimeoutError is one
-            log.warning("rate_not_counted", what=what, error=str(exc) or type(exc).__name__)
+            async with in_time(self._timeout):
+                granted = await reply(self._limiter.hit(item, what, whose))
+                stats = await reply(self._limiter.get_window_stats(item, what, whose))
+        except QueueUnavailable as exc:
+            log.warning("rate_not_counted", what=what, error=str(exc))
             return None
         seconds = max(0.0, stats.reset_time - time())
         return Rate(what, granted=granted, most=per_minute, remaining=stats.remaining, reset=seconds)

@@ -15,6 +15,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from imgsvc.adapters import local_files
 from imgsvc.errors import NotStored, StorageError
+from imgsvc.private_files import make_folder
 from imgsvc.services.ports import Stored
 
 _ERRORS = (BaseError, OSError, ValueError)
@@ -47,6 +48,8 @@ class ObjectStorage:
         self._timeout = timeout
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
         try:
+            if self._folder:
+                make_folder(self._folder)
             store = LocalStore(self._folder, mkdir=True) if self._folder else _remote(url, timeout)
         except _ERRORS as exc:
             reason = str(exc).partition("\n")[0]  # what follows is for the library's developers

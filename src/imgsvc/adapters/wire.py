@@ -26,11 +26,9 @@ from imgsvc.errors import (
     ReadTimeout,
     TlsError,
 )
-from imgsvc.services.ports import Validators
 
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # as httpx encodes it: names in their xn-- form, IPv6 without brackets
 MAX_RETRY_AFTER = 3600.0  # seconds
-MAX_VALIDATOR = 512  # characters
 
 # What httpx, aiohttp, and the sockets below raise. RuntimeError: a connection that closes while it is read; ValueError:
 # a header or host that cannot be encoded.
@@ -168,15 +166,3 @@ def retry_after(headers: httpx.Headers) -> float | None:
 def _seconds_until(http_date: str) -> float:
     moment = parsedate_to_datetime(http_date)
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-
-
-def validator(headers: httpx.Headers, name: str) -> str | None:
-    """An ETag or Last-Modified that can be sent back later, or None: one that was cut short would never match."""
-    value = headers.get(name, "")
-    return value if 0 < len(value) <= MAX_VALIDATOR and value.isascii() and value.isprintable() else None
-
-
-def conditions_of(known: Validators) -> dict[str, str]:
-    """Both where there are both: a server that knows entity tags looks at no date (RFC 9110 §13.1.3)."""
-    given = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
-    return {name: value for name, value in given.items() if value}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from imgsvc.api.proxies import proxy_header
 from imgsvc.config import Settings
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.keys import LOCAL_KEY
@@ -13,9 +14,6 @@ from imgsvc.errors import ForeignPage
 from imgsvc.loopback import is_loopback
 from imgsvc.services.clock import Clock
 from imgsvc.services.keyring import KeyRing
-
-PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip")
-"""What proxies add to a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +42,10 @@ class Door:
         then it stands in `Origin`.
         """
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.keys and any(name in headers for name in PASSED_ON):
+        if self.keys and (added := proxy_header(headers)):
             raise ForeignPage(
-                "A proxy passes this on, and no API key has been made: whoever reaches the proxy could use imgsvc. "
-                "Make a key (`imgsvc keys create NAME`), or say IMGSVC_AUTH=none."
+                f"The request has the header `{added}`, which proxies add, and no API key has been made: everyone who "
+                "reaches the proxy could use imgsvc. Make a key (`imgsvc keys create NAME`), or set IMGSVC_AUTH=none."
             )
         if not self.is_ours(host):
             raise ForeignPage(

@@ -20,7 +20,7 @@ _REFUSALS = {
         "Send an API key as `Authorization: Bearer isk_…`.",
     ),
     403: (
-        "A browser sent this for a page of somebody else's, while no API key is needed",
+        "No API key is needed, and the request came from another website, under another name, or with a proxy's header",
         "foreign-page",
         "Not for pages of others",
         "A page of https://elsewhere.example may not use this imgsvc without an API key.",

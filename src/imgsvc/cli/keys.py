@@ -6,11 +6,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from imgsvc.bootstrap import open_database
 from imgsvc.cli.console import say
 from imgsvc.cli.service import run, settings_of_a_service
 from imgsvc.config import Settings
 from imgsvc.db import migrations
-from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.services import keys as service
@@ -97,7 +98,7 @@ def _state(row: service.KeyLine) -> str:
 
 def _with_database(settings: Settings, work: Callable[[Sessions], Awaitable[T]]) -> T:
     async def done() -> T:
-        sessions = open_sessions(settings.database)
+        sessions = open_database(settings)
         try:
             await migrations.check(sessions)
             return await work(sessions)

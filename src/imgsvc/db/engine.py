@@ -8,14 +8,15 @@ from time import monotonic
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db import sqlite
+from imgsvc.db.away import name_os_error, translated
 from imgsvc.errors import DatabaseUnavailable
+from imgsvc.private_files import make_folder
 
 # Postgres that says nothing (stopped, swapping, cut off) is given up within half a minute, whatever a call was at:
 # 5 s for a free connection, then either 5 s for a new one or 20 s and 2 s for the end of one that was silent.
@@ -29,12 +30,6 @@ SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "15000",
 }
 
-# Classes of SQLSTATE (Postgres, appendix A): connection, login, no such database, rollback by deadlock, resources,
-# operator's intervention, disk. Then two of the class "transaction state": read-only, as after a failover, and the
-# time-out above.
-_AWAY_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
-_AWAY_STATES = frozenset({"25006", "25P03"})
-
 
 class Sessions:
     """Opens sessions; each is one transaction, committed at the end of the block, rolled back by an exception.
@@ -46,6 +41,7 @@ class Sessions:
 
     def __init__(self, engine: AsyncEngine, *, file: sqlite.OpenFile | None = None, patience: float = 0) -> None:
         self.engine = engine
+        event.listen(engine.sync_engine, "handle_error", name_os_error)
         self._file = file
         self._patience = patience
         self._writer = asyncio.Lock()
@@ -59,9 +55,10 @@ class Sessions:
         Raises:
             DatabaseUnavailable: the database is away or locked.
         """
-        with _translated():
+        with translated() as own:
             async with self._reading.connect() as connection, _session(connection) as session:
-                yield session
+                with own.callers():
+                    yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -70,12 +67,13 @@ class Sessions:
         Raises:
             DatabaseUnavailable: the database is away, or locked for longer than three to four busy time-outs.
         """
-        with _translated():
+        with translated() as own:
             give_up_at = monotonic() + self._patience
             async with self._turn(), self._writing.connect() as connection:
                 await _begin(connection, give_up_at)
                 async with _session(connection) as session:
-                    yield session
+                    with own.callers():
+                        yield session
                     await session.flush()
                 await connection.commit()
             if self._file:
@@ -116,7 +114,7 @@ def open_sessions(
         engine = create_async_engine(parsed, connect_args=limits, json_serializer=_json, **pool)
         return Sessions(engine)
     path = Path(parsed.database or "")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=POOL_TIMEOUT, json_serializer=_json)
     file = sqlite.OpenFile(path)
     sqlite.prepare(engine, busy_timeout=busy_timeout, file=file)
@@ -144,40 +142,3 @@ async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
 def _session(connection: AsyncConnection) -> AsyncSession:
     # The connection's own transaction decides; the session only writes into it.
     return AsyncSession(bind=connection, expire_on_commit=False, autoflush=False)
-
-
-class _translated:  # noqa: N801  # used like contextlib's own
-    """Turns the drivers' ways of saying "not there" into DatabaseUnavailable."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if _is_away(error):
-            raise DatabaseUnavailable(_words(error)) from error
-
-
-def _is_away(error: BaseException | None) -> bool:
-    match error:
-        case OperationalError() | PoolTimeoutError() | OSError():  # asyncio's TimeoutError is one too
-            return True
-        case DBAPIError():
-            return error.connection_invalidated or _is_damaged(error) or _is_passing(error.orig)
-    return _is_passing(error)  # while a connection is set up, SQLAlchemy lets asyncpg's own errors pass
-
-
-def _is_damaged(error: DBAPIError) -> bool:
-    """Whether SQLite says that the file is no database, or a broken one: the general type is used for nothing else."""
-    return type(error) is DatabaseError
-
-
-def _is_passing(error: Any) -> bool:
-    """Whether Postgres says that it is starting, stopping, full or in a deadlock; SQLAlchemy has no type for these."""
-    state = str(getattr(error, "sqlstate", None) or "")
-    return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
-
-
-def _words(error: BaseException | None) -> str:
-    """What the driver said; a time-out says nothing."""
-    cause = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
-    return str(cause) or "The database does not answer."

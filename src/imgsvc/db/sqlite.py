@@ -11,6 +11,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imgsvc.errors import DatabaseUnavailable
+from imgsvc.private_files import protect_database
 
 WRITES = "imgsvc_writes"
 """The execution option of connections that write."""
@@ -38,6 +39,10 @@ class OpenFile:
         """A connection was made: the first says which file it is."""
         self._opened = self._opened or self._lies_there()
 
+    def protect(self, *_: object) -> None:
+        """Called before a connection is made."""
+        protect_database(self._path)
+
     def check(self, *_: object) -> None:
         """Raises DatabaseUnavailable when another file lies there, or none."""
         if self._opened and self._lies_there() != self._opened:
@@ -59,6 +64,7 @@ def prepare(engine: AsyncEngine, *, busy_timeout: float, file: OpenFile) -> None
     # Many rows in one INSERT: half the time of a statement for each, and the GIL is free while SQLite writes them.
     target.dialect.use_insertmanyvalues_wo_returning = True
     event.listen(target, "do_connect", file.check)
+    event.listen(target, "do_connect", file.protect)
     event.listen(target, "connect", partial(_set_up, busy_timeout=busy_timeout))
     event.listen(target, "connect", file.note)
     event.listen(target, "checkout", file.check)

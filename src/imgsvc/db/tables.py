@@ -44,7 +44,7 @@ class ApiKey(SQLModel, table=True):
     """Of the secret before a rotation, which works until `former_until`."""
     former_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     webhook_secrets: list[dict[str, Any]] = Field(sa_type=NullableJson)
-    """`[{"secret": "whsec_…", "until": null | ISO time}]`, the newest first; readable, because HMAC needs it."""
+    """`[{"secret": "whsec_…", "link_secret": "…", "until": null | ISO time}]`, newest first; HMAC needs them plain."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
@@ -163,6 +163,8 @@ class Asset(SQLModel, table=True):
     http_status: int | None = None
     etag: str | None = Field(default=None, max_length=512)
     last_modified: str | None = Field(default=None, max_length=512)
+    final_url_hash: str | None = Field(default=None, max_length=64)
+    """SHA-256 of the URL that sent these validators, behind any redirects; it may carry a signature, so not the URL."""
     reuse_hash: str | None = Field(default=None, max_length=64)
     """Under which a later run finds it (services/reuse.py); only of those that succeeded and have a validator."""
     updated_at: datetime = Field(sa_type=UtcDateTime)

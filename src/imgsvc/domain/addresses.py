@@ -108,16 +108,20 @@ METADATA_NAMES = frozenset(
 def is_allowed(address: Address, allowed_networks: Sequence[Network] = ()) -> bool:
     """Whether `address` may be called: it is public or in one of `allowed_networks`.
 
-    An IPv6 address that carries IPv4 addresses is refused when any of those is, whichever network it lies in: a
-    translator on the way may unpack it. The metadata of a cloud is opened by no network that is larger than itself.
+    An IPv6 address that carries IPv4 addresses is refused when any of those is, whichever network it is in: a
+    translator on the way may unpack it. An IPv4 network opens its own addresses only, not the IPv6 ones that carry
+    them, which lead through a translator or relay; for these the network that they are in must be listed too.
+    The metadata of a cloud is opened by no network that is larger than itself.
     """
     if isinstance(address, IPv6Address) and address.scope_id:
         address = IPv6Address(int(address))  # a zone is part of what is compared
     if address in METADATA:
         return ip_network(address) in allowed_networks
-    if isinstance(address, IPv6Address) and not all(is_allowed(inner, allowed_networks) for inner in _carried(address)):
+    is_listed = any(address in network for network in allowed_networks)
+    opened = allowed_networks if is_listed else ()
+    if isinstance(address, IPv6Address) and not all(is_allowed(inner, opened) for inner in _carried(address)):
         return False
-    return _is_public(address) or any(address in network for network in allowed_networks)
+    return is_listed or _is_public(address)
 
 
 def _is_public(address: Address) -> bool:

@@ -25,5 +25,5 @@ def opens(path: str, *, expires: int, signature: str, secrets: Iterable[str], no
 
 
 def _signature(path: str, expires: int, secret: str) -> str:
-    message = f"imgsvc link {expires} {path}"  # unlike anything that is signed as a webhook with the same secret
+    message = f"imgsvc link {expires} {path}"
     return base64.urlsafe_b64encode(hmac.digest(secret.encode(), message.encode(), hashlib.sha256)).decode().rstrip("=")

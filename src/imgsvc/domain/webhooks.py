@@ -33,12 +33,15 @@ def signed_headers(delivery_id: str, body: str, *, secrets: Iterable[str], at: d
     }
 
 
-def valid_secrets(stored: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
-    """The secrets to sign with: those without an end, and those whose grace time has not passed."""
+def valid_secrets(stored: Sequence[Mapping[str, Any]], now: datetime, *, kind: str = "secret") -> list[str]:
+    """The secrets to sign with: those without an end, and those whose grace time has not passed.
+
+    `kind` is `secret` for webhooks, or `link_secret` for links to reports, which entries from before do not have.
+    """
     return [
-        entry["secret"]
+        entry[kind]
         for entry in stored
-        if entry.get("until") is None or datetime.fromisoformat(str(entry["until"])) > now
+        if kind in entry and (entry.get("until") is None or datetime.fromisoformat(str(entry["until"])) > now)
     ]
 
 

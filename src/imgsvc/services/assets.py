@@ -126,6 +126,7 @@ class Workshop:
             renditions=tuple(renditions),
             etag=fetched.etag,
             last_modified=fetched.last_modified,
+            final_url_hash=fetched.final_url_hash,
             reuse_hash=wish.hashes.of(asset.origin_url),
         )
 
@@ -147,13 +148,14 @@ class Workshop:
             renditions=tuple(renditions),
             etag=known.etag,
             last_modified=known.last_modified,
+            final_url_hash=known.final_url_hash,
             reuse_hash=known.reuse_hash,
         )
 
     async def _fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
         """The body, and the lease on the memory it lies in; None when it is the `known` one."""
         size = UNCHANGED_SIZE if known else UNKNOWN_SIZE
-        validators = Validators(known.etag, known.last_modified) if known else None
+        validators = Validators(known.etag, known.last_modified, known.final_url_hash) if known else None
         host = urlsplit(url).netloc.lower()
         while True:
             async with self.hosts.slot(host, batch_id, conditional=known is not None):

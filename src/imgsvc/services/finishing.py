@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries import keys
 from imgsvc.db.queries.batches import Counters
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
-from imgsvc.domain.webhooks import event_body, valid_secrets
+from imgsvc.domain.webhooks import event_body
 from imgsvc.logs import get_logger
+from imgsvc.services.keys import link_secret
 from imgsvc.services.links import Links
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.summaries import event_data
@@ -62,7 +62,7 @@ async def finish(
         raise LookupError(f"{batch_id} was moved a moment ago and is not there")
     delivery = None
     if batch.webhook_url:
-        secret, *_ = valid_secrets((await keys.owner_of(session, batch_id)).webhook_secrets, now)
+        secret = await link_secret(session, batch_id)
         delivery = announcement(batch, links=aftercare.links, secret=secret, now=now)
         session.add(delivery)
     seconds = (now - batch.created_at).total_seconds()

@@ -1,10 +1,12 @@
-"""API keys and the secrets that webhooks are signed with: make, list, rotate, revoke."""
+"""API keys and the secrets that webhooks and links are signed with: make, list, rotate, revoke."""
 
 import base64
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
@@ -109,6 +111,21 @@ async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
     return str(key.webhook_secrets[0]["secret"])
 
 
+async def link_secret(session: AsyncSession, batch_id: str) -> str:
+    """The newest secret for links to the reports of a batch; the receiver of its webhooks does not know it.
+
+    It ends with the webhook secret beside it. A key from before link secrets gets its own here.
+    """
+    owner = await queries.owner_of(session, batch_id)
+    if "link_secret" not in owner.webhook_secrets[0]:
+        await queries.lock(session, owner.id)
+        newest, *former = owner.webhook_secrets
+        owner.webhook_secrets = [{"link_secret": _new_link_secret(), **newest}, *former]
+        session.add(owner)
+        await session.flush()
+    return str(owner.webhook_secrets[0]["link_secret"])
+
+
 async def owner_by_link(
     batch_id: str, name: Report, *, expires: int, signature: str, sessions: Sessions, clock: Clock
 ) -> str:
@@ -121,7 +138,8 @@ async def owner_by_link(
         batch = await batches.get(session, batch_id)
         owner = await queries.owner_of(session, batch_id) if batch else None
     now = clock()
-    secrets_now = valid_secrets(owner.webhook_secrets, now) if owner and owner.revoked_at is None else []
+    stored = owner.webhook_secrets if owner and owner.revoked_at is None else []
+    secrets_now = valid_secrets(stored, now, kind="link_secret")
     path = report_path(batch_id, name)
     if batch is None or not opens(path, expires=expires, signature=signature, secrets=secrets_now, now=now):
         raise Unauthorized("This link is no longer valid, or was changed. An API key opens the CSV at any time.")
@@ -142,4 +160,9 @@ def _with_new_secret(
     until = (now + grace).isoformat()
     valid = set(valid_secrets(stored, now))
     former = [entry | {"until": entry["until"] or until} for entry in stored if entry["secret"] in valid]
-    return [{"secret": secret, "until": None}, *former]
+    return [{"secret": secret, "link_secret": _new_link_secret(), "until": None}, *former]
+
+
+def _new_link_secret() -> str:
+    """256 random bits."""
+    return secrets.token_hex(32)

@@ -22,6 +22,7 @@ class Succeeded:
     renditions: tuple[dict[str, Any], ...]
     etag: str | None
     last_modified: str | None
+    final_url_hash: str
     reuse_hash: str
 
     @property
@@ -61,6 +62,7 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
         "http_status",
         "etag",
         "last_modified",
+        "final_url_hash",
         "reuse_hash",
     )
 )
@@ -87,6 +89,7 @@ def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
                 "http_status": getattr(error, "http_status", None),
             }
         case Succeeded():
+            has_validator = bool(outcome.etag or outcome.last_modified)
             return row | {
                 "status": AssetStatus.SUCCEEDED,
                 "input_format": outcome.input_format,
@@ -96,5 +99,6 @@ def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
                 "renditions": list(outcome.renditions),
                 "etag": outcome.etag,
                 "last_modified": outcome.last_modified,
-                "reuse_hash": outcome.reuse_hash if outcome.etag or outcome.last_modified else None,
+                "final_url_hash": outcome.final_url_hash if has_validator else None,
+                "reuse_hash": outcome.reuse_hash if has_validator else None,
             }

@@ -25,26 +25,28 @@ class Fetched:
     body: bytes
     etag: str | None
     last_modified: str | None
+    final_url_hash: str  # of the URL that sent this, behind any redirects
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What an origin said about the body that we know, to ask it whether it is still the same."""
+    """What the URL of `final_url_hash` said about the body that we know, to ask whether it is still the same."""
 
     etag: str | None
     last_modified: str | None
+    final_url_hash: str
 
 
 class Origin(Protocol):
     """The servers that image URLs point to."""
 
     async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
-        """GET `url`, following redirects.
+        """GET `url`, following redirects; the `known` validators are sent to the URL that they came from alone.
 
         Raises:
             FetchError: one type for each error code of the fetching side.
             NoRoom: `room` could not grow to the size of the body.
-            Unchanged: the body is still the `known` one, and was not sent.
+            Unchanged: `url` still leads there, and the body is still the `known` one, which was not sent.
         """
 
 

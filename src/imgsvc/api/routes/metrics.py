@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from imgsvc.api.dependencies import Open
-from imgsvc.api.door import PASSED_ON, Door
+from imgsvc.api.door import Door
 from imgsvc.api.metrics import Look, Seen
+from imgsvc.api.proxies import proxy_header
 from imgsvc.api.refusals import documented
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import backlog
@@ -64,7 +65,7 @@ def _let_in(request: Request, resources: Resources) -> None:
     is_here = request.client is not None and is_loopback(request.client.host)
     door: Door = request.app.state.door
     is_page = "origin" in request.headers or not door.is_ours(request.headers.get("host", ""))  # as the door keeps out
-    if not is_here or is_page or any(name in request.headers for name in PASSED_ON):
+    if not is_here or is_page or proxy_header(request.headers):
         raise Unauthorized("Without IMGSVC_METRICS_TOKEN metrics are answered on this machine only.")
 
 

@@ -110,6 +110,7 @@ _SETTLED = (
     "http_status",
     "etag",
     "last_modified",
+    "final_url_hash",
     "reuse_hash",
     "updated_at",
 )

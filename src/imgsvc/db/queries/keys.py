@@ -16,8 +16,9 @@ async def get(session: AsyncSession, key_id: str) -> ApiKey | None:
 
 
 async def lock(session: AsyncSession, key_id: str) -> ApiKey | None:
-    """For a change that depends on what the row says."""
-    return (await session.exec(select(ApiKey).where(ApiKey.id == key_id).with_for_update())).one_or_none()
+    """Lock a key for a change that depends on its row; uploads, whose foreign keys point to it, go on meanwhile."""
+    statement = select(ApiKey).where(ApiKey.id == key_id).with_for_update(key_share=True)
+    return (await session.exec(statement, execution_options={"populate_existing": True})).one_or_none()
 
 
 async def owner_of(session: AsyncSession, batch_id: str) -> ApiKey:

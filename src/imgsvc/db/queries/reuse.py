@@ -21,19 +21,26 @@ class Known(NamedTuple):
     renditions: list[dict[str, Any]]
     etag: str | None
     last_modified: str | None
+    final_url_hash: str
 
 
 _COLUMNS = tuple(col(getattr(Asset, name)) for name in Known._fields)
 
 
 async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, Known]:
-    """The newest asset for each of `hashes` that has one, by hash; deleted batches do not count."""
+    """The newest asset for each of `hashes` that has one, by hash.
+
+    Those of deleted batches do not count, nor do those written before `final_url_hash` was: their validators may be
+    those of an address that a redirect led to, and be sent to no other.
+    """
     if not hashes:
         return {}
     newest = (
         sa.select(col(Asset.reuse_hash), sa.func.max(col(Asset.batch_id)).label("batch_id"))
         .join(Batch, col(Batch.id) == col(Asset.batch_id))
-        .where(col(Asset.reuse_hash).in_(hashes), col(Batch.deleted_at).is_(None))
+        .where(
+            col(Asset.reuse_hash).in_(hashes), col(Asset.final_url_hash).is_not(None), col(Batch.deleted_at).is_(None)
+        )
         .group_by(col(Asset.reuse_hash))
         .subquery()
     )

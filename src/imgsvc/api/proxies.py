@@ -1,0 +1,51 @@
+"""Recognises requests that a proxy has passed on, by the headers that proxies add."""
+
+from collections.abc import Iterable
+
+ADDED = frozenset(
+    {
+        "forwarded",  # RFC 7239
+        "via",  # RFC 9110 §7.6.3
+        "cdn-loop",  # RFC 8586
+        "proxy-connection",
+        "x-forwarded",
+        "x-real-ip",  # nginx
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-proxyuser-ip",
+        "x-varnish",
+        "front-end-https",  # Microsoft
+        "true-client-ip",  # Cloudflare, Akamai
+        "x-amz-cf-id",  # CloudFront
+        "x-sucuri-clientip",
+        "ali-cdn-real-ip",
+    }
+)
+PREFIXES = (
+    "x-forwarded-",
+    "x-original-",  # ingress-nginx, IIS
+    "cf-",  # Cloudflare
+    "fastly-",
+    "x-azure-",  # Front Door
+    "x-arr-",  # Azure App Service, IIS
+    "cloudfront-",
+    "akamai-",
+    "x-akamai-",
+    "fly-",
+    "x-nf-",  # Netlify
+    "x-vercel-",
+    "x-appengine-",
+    "x-envoy-",
+    "x-traefik-",
+    "incap-",  # Imperva
+    "do-connecting-",  # DigitalOcean
+    "tailscale-",
+)
+
+
+def proxy_header(names: Iterable[str]) -> str | None:
+    """Return the first of a request's header names that only a proxy adds.
+
+    None is no proof that there was no proxy: some add nothing, and a tunnel of TCP cannot.
+    """
+    return next((name for name in map(str.lower, names) if name in ADDED or name.startswith(PREFIXES)), None)
