@@ -242,7 +242,7 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
     """It never hears what it has claimed, and yet nobody has to wait for it, or take it for dead."""
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=HeldOrigin())))
-    commits = []
+    commits: list[str] = []
 
     def cancel(_: object) -> None:
         if not commits:

@@ -11,7 +11,7 @@ from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.images import Rendition
 from imgsvc.domain.specs import Spec
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, LeftAtWork, NoRoom, Overran, Unchanged, WorkerCrash
+from imgsvc.errors import AssetError, LeftAtWork, NoRoom, Overran, QuarantineUnavailable, Unchanged, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.services.backoff import OWN_TROUBLE, RetryPolicy
 from imgsvc.services.clock import Clock
@@ -79,17 +79,13 @@ class Workshop:
         """Make one attempt; returns how it ended, or how long to wait for the next."""
         try:
             return await self._attempt(tries, wish, known)
-        except HostPaused as rest:
-            return tries.postponed(self.clock() + timedelta(seconds=rest.seconds))
-        except PutOff as away:
-            return tries.postponed(self.clock() + away.wait)
+        except (HostPaused, PutOff) as pause:
+            return tries.postponed(self.clock() + timedelta(seconds=pause.seconds))
         except LeftAtWork as left:  # nothing died, but a thread may still be at it, which cannot be stopped
             suspicion = Suspicion.OVERRAN if isinstance(left, Overran) else Suspicion.ABANDONED
             return tries.postponed(self.clock(), suspicion)
-        except OWN_TROUBLE as error:
-            return tries.failed(error)
-        except AssetError as error:
-            wait = self.retries.wait(tries.origin + 1, error)
+        except (AssetError, QuarantineUnavailable) as error:
+            wait = None if isinstance(error, OWN_TROUBLE) else self.retries.wait(tries.origin + 1, error)
             if wait is None:
                 return tries.failed(error)
         except Exception as error:  # the top of an asset's work: a fault of ours must not take 63 neighbours with it

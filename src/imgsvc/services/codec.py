@@ -34,7 +34,8 @@ class CodecPool:
     and the process should end.
 
     Work that has begun goes on when its caller is cancelled, in quarantine too; a later call with the same image and
-    specs joins it. So nothing is decoded in two threads at one time, and what takes longer than a lane lives is finished.
+    specs joins it. So nothing is decoded in two threads at one time, and an image that takes longer than a lane lives
+    is finished.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
 from imgsvc.db.queries.claims import Claimed
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class PutOff(Exception):
-    """A part of ours is away for longer than a worker waits; `wait` is the time until the next try."""
+    """A part of ours is away for longer than a worker waits; the next try is to be made in so many `seconds`."""
 
-    def __init__(self, wait: timedelta) -> None:
-        super().__init__(f"try again in {wait}")
-        self.wait = wait
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"try again in {seconds} s")
+        self.seconds = seconds
 
 
 class Tries:
@@ -77,7 +77,7 @@ class Tries:
         if wait is None:
             raise error
         if wait > self._retries.patience:
-            raise PutOff(wait) from error
+            raise PutOff(wait.total_seconds()) from error
         await asyncio.sleep(wait.total_seconds())
 
     def postponed(self, due_at: datetime, suspicion: Suspicion | None = None) -> Postponed:

@@ -16,7 +16,7 @@ from imgsvc.errors import CodecError, KilledInQuarantine, WorkerCrash
 Answer = asyncio.Future[Compressed]
 
 KEEP_FOR = 300.0
-"""Seconds that a result waits for its run: meanwhile other worker processes may have the asset for a lane's life each."""
+"""Seconds that a result waits for its run: meanwhile other worker processes may have the asset, a lane's life each."""
 MAX_KEPT_BYTES = 16 * 2**20
 """Renditions kept; beyond that, the oldest results go."""
 

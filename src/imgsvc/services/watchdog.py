@@ -1,6 +1,6 @@
 """Notices pictures that take too long, by the time the processor spent on them rather than by the clock on the wall.
 
-A busy machine makes no image overrun: only work that gets nothing of the processor, because it sleeps, runs out of time.
+A busy machine makes no image overrun: only work that sleeps, and gets nothing of the processor, runs out of time.
 """
 
 import asyncio
