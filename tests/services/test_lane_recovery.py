@@ -21,6 +21,7 @@ from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
 from lanes_at_hand import LEASE, HeldOrigin, flush, until, wish, work
 from origin_server import OriginServer, picture
+from storage_at_hand import media
 from verbs_at_hand import succeeded
 
 
@@ -257,6 +258,30 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
     assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
     await exact(parts.sessions, batch.id)
     assert not at_work()
+
+
+# -- the storage goes away --------------------------------------------------------------------------------------------
+
+
+async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
+    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+) -> None:
+    batch = await submitted(parts, [origin.serve("/1.jpg", picture())])
+    hour = timedelta(hours=1)
+    patient = replace(workshop, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
+    media(parts).rename(media(parts).with_name("away"))
+    media(parts).write_text("a file stands where the folder was", encoding="utf-8")
+    await work(batch.id, parts, patient)
+    [asset] = await assets_of(parts.sessions, batch.id)
+    assert (asset.status, asset.claim, asset.attempts, asset.storage_failures) == ("pending", None, 0, 3)
+    assert hour / 2 < asset.due_at - clock() < 2 * hour
+    assert origin.hits("/1.jpg") == 1
+
+    media(parts).unlink()
+    clock.forward(2 * hour.total_seconds())
+    await work(batch.id, parts, patient)
+    [asset] = await assets_of(parts.sessions, batch.id)
+    assert (asset.status, asset.attempts, asset.storage_failures) == ("succeeded", 1, 3)
 
 
 # -- the batch goes away ----------------------------------------------------------------------------------------------
