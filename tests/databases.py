@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -23,7 +24,6 @@ from sqlmodel import select, update
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import ApiKey
-from imgsvc.processes import end_with_parent
 
 ONLY_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])
 """For a test of what only SQLite has, or what knows no database."""
@@ -31,6 +31,15 @@ ONLY_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])
 TEMPLATE = "template_of_imgsvc"
 NOT_FOR_KEEPS = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=64MB")
 ENOUGH = 512 * 2**20
+# Not a `preexec_fn`: the tests have threads. And not before it is another user's: Linux forgets what it was asked for.
+AS_USER = """
+import os, pwd, sys
+from imgsvc.processes import become
+user, parent, *command = sys.argv[1:]
+if user:
+    os.setreuid(*[pwd.getpwnam(user).pw_uid] * 2)
+sys.exit(become(command, parent=int(parent)))
+"""
 
 
 def place_for_postgres() -> str:
@@ -75,15 +84,14 @@ class Postgres:
         return home / "pginstall" / "bin"
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        beginning = (sys.executable, "-P", "-c", AS_USER, self._user or "", str(os.getpid()))
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [self._programs / program, *arguments],
+                [*beginning, self._programs / program, *arguments],
                 cwd=self.folder,
-                user=self._user,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the tests, which then stop it
-                preexec_fn=end_with_parent,  # noqa: PLW1509  # it makes one system call
             )
 
     # -- what may happen to it ----------------------------------------------------------------------------------------

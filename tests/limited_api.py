@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from imgsvc.config import Settings
-from stack import until
+from stack import until, with_descriptors
 
 DESCRIPTORS = 256
 """The hard limit: nothing that the process does can raise it."""
@@ -54,13 +53,12 @@ async def limited_api(
     }
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *command, str(listener.fileno())),
+            *with_descriptors(DESCRIPTORS, DESCRIPTORS, sys.executable, *command, str(listener.fileno())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=environment,
             pass_fds=(listener.fileno(),),
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS)),
         )
         api = LimitedApi(listener.getsockname(), process)
         try:

@@ -155,6 +155,11 @@ async def _is_ready(stack: Stack) -> bool:
         return False
 
 
+def with_descriptors(soft: int, hard: int, *command: str) -> list[str]:
+    """A command that runs `command` with these limits on open files, as a shell sets them."""
+    return ["bash", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "bash", *command]
+
+
 def free_port() -> int:
     """A port on which nobody listens, nor will anybody whom the test has not told: it is given once, to one process.
 

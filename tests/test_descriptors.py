@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import resource
 import sys
 
 import psutil
 import pytest
 
 from imgsvc.config import Settings
-from stack import free_port, until
+from stack import free_port, until, with_descriptors
 
 SOFT, HARD = 200, 300
 COMMANDS = {"api": ("imgsvc", "api"), "worker": ("imgsvc.worker",), "up": ("imgsvc", "up", "--workers", "1")}
@@ -27,9 +26,8 @@ async def test_a_process_of_the_service_raises_its_soft_limit_to_the_hard_one(
         "IMGSVC_PORT": str(free_port()),
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command),
+        *with_descriptors(SOFT, HARD, sys.executable, "-m", *command),
         env=environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (SOFT, HARD)),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

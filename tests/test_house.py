@@ -23,8 +23,8 @@ OURS = [
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "config.py": 210,
-    "errors.py": 360,
-    "db/tables.py": 225,
+    "errors.py": 375,
+    "db/tables.py": 230,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra
 CATCHES_EVERYTHING = {"api/watcher.py", "services/assets.py", "worker/jobs.py"}  # the tops of what nobody waits for
@@ -86,6 +86,13 @@ def test_nothing_is_printed_past_the_log_and_the_console() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "breakpoint"}
     ]
     assert printing == []
+
+
+def test_nothing_of_python_runs_between_fork_and_exec() -> None:
+    """Another thread may hold a lock that the new process then waits for, for ever."""
+    parameter = "preexec" + "_fn"
+    calling = [path.name for path in OURS if re.search(rf"\b{parameter}\s*=", path.read_text(encoding="utf-8"))]
+    assert calling == []
 
 
 def test_nothing_is_left_for_later() -> None:

@@ -1,17 +1,22 @@
 """The supervisor with real, small processes."""
 
 import asyncio
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from imgsvc.errors import CannotStart
+from imgsvc.processes import ending_with_us
 from imgsvc.supervisor import Child, Supervisor
-from stack import until
+from stack import status_of, until
+from threads_at_work import thread_at_work
 
 
 def noting(path: Path, name: str) -> list[str]:
@@ -61,6 +66,58 @@ async def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -
             return "late" in supervisor.running
 
         await until(is_up)
+
+
+SUPERVISOR = """
+import asyncio, sys
+from imgsvc.supervisor import Child, Supervisor
+
+script = "import os, signal, sys; print(os.getpid(), flush=True); signal.pause()"
+child = Child("child", [sys.executable, "-c", script])
+asyncio.run(Supervisor([child], stopping=asyncio.Event(), drain=5).run())
+"""
+
+
+async def ended(process: psutil.Process) -> bool:
+    return not process.is_running() or status_of(process) == psutil.STATUS_ZOMBIE
+
+
+async def test_the_processes_of_a_supervisor_that_is_killed_end_too() -> None:
+    supervisor = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", SUPERVISOR), stdout=asyncio.subprocess.PIPE
+    )
+    assert supervisor.stdout is not None
+    child = psutil.Process(int(await asyncio.wait_for(supervisor.stdout.readline(), 60)))
+    supervisor.kill()
+    await supervisor.wait()
+    await until(lambda: ended(child))
+
+
+def test_a_process_whose_parent_was_killed_before_it_could_ask_does_not_begin(tmp_path: Path) -> None:
+    command = ending_with_us(["touch", str(tmp_path / "begun")])
+    command[command.index(str(os.getpid()))] = str(os.getppid())
+    done = subprocess.run(command, check=False)
+    assert done.returncode == 256 - signal.SIGTERM
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_command_that_cannot_be_run_says_so_in_a_line(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    done = subprocess.run(ending_with_us([missing]), check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (127, f"{missing} cannot be run: No such file or directory\n")
+
+
+async def test_what_other_threads_have_is_not_cleared_away_in_a_process_that_is_started() -> None:
+    """Python would do so between fork and exec, and may hang in it."""
+    with thread_at_work() as cleared:
+        async with supervised(Child("child", [sys.executable, "-c", "import signal; signal.pause()"])) as supervisor:
+
+            async def is_up() -> bool:
+                return bool(supervisor.running)
+
+            await until(is_up)
+        assert cleared() == b""
+    assert cleared() == b"cleared away"  # once, here
 
 
 async def test_a_process_that_ends_is_started_again(tmp_path: Path) -> None:

@@ -20,11 +20,13 @@
     │   ├── StorageError          our own side
     │   ├── Cancelled             the batch was cancelled before
     │   ├── WorkerCrash           the workers that tried it died
+    │   │   └── KilledInQuarantine  perhaps not because of it
     │   └── InternalError         a fault of ours that nobody foresaw
     ├── NotStored                 what was stored is gone
     ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
     ├── Unchanged                 the origin still has the image that was asked about
     ├── LeftAtWork                the picture is still being worked on, and nobody waits for it any more
+    │   └── Overran               it takes more of the processor than an image may
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
@@ -291,6 +293,12 @@ class WorkerCrash(AssetError):
     sentence = "Processing this picture crashed or was not finished in time again and again, so it was given up."
 
 
+class KilledInQuarantine(WorkerCrash):
+    """The process at work on the image was killed from outside, perhaps for a reason other than the image."""
+
+    retryable = True
+
+
 class InternalError(AssetError):
     code = "internal_error"
     sentence = "Something went wrong on our side; the log has the details."
@@ -318,10 +326,16 @@ class Unchanged(ImgsvcError):
 
 
 class LeftAtWork(ImgsvcError):
-    """The picture takes too long, or we had to go while it was being worked on: the next run is to be careful."""
+    """The image was being compressed when its run had to hand it back: the next run is to be careful."""
 
     code = "left_at_work"
     retryable = True
+
+
+class Overran(LeftAtWork):
+    """The image has taken more of the processor than an image may, in a thread that cannot be stopped."""
+
+    code = "overran"
 
 
 # -- parts of ours that are away --------------------------------------------------------------------------------------

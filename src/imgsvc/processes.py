@@ -1,18 +1,49 @@
-"""What every process of ours has to do with the one that started it."""
+"""How a process of ours ends with the one that started it.
+
+Nothing of Python runs between fork and exec, where a lock that another thread held would hang the child for ever. This
+file is run as a program instead: it asks the kernel, looks whether its parent is still there, and becomes the command.
+"""
 
 import ctypes
+import os
 import signal
 import sys
+from collections.abc import Sequence
 
 OURSELVES = (sys.executable, "-P", "-m")
 """Begins a command that runs a module of ours. -P: a file queue.py in the user's folder is not the library's."""
 _PR_SET_PDEATHSIG = 1
+_NOT_FOUND, _NOT_RUN = 127, 126
+"""Exit codes, as a shell's."""
+
+
+def ending_with_us(command: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return a command that becomes `command`, and ends with SIGTERM when the calling thread's process is killed.
+
+    Give it to whatever starts processes, with no `preexec_fn`. It takes 20 ms and the standard library alone (-I, -S).
+    """
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *map(str, command)]
 
 
 def end_with_parent() -> None:
-    """Called in a new process: Linux ends it when its parent is killed; elsewhere it goes on by itself."""
+    """Ask Linux to end this process when its parent is killed; elsewhere it goes on by itself."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def become(command: list[str], *, parent: int) -> int:
+    """Become `command`, which ends with the process `parent`; returns an exit code only if that cannot be."""
+    end_with_parent()
+    if os.getppid() != parent:  # killed before the kernel was asked
+        return -signal.SIGTERM % 256
+    try:
+        os.execvp(command[0], command)  # noqa: S606  # the command is ours
+    except OSError as error:
+        sys.stderr.write(f"{command[0]} cannot be run: {error.strerror}\n")
+        return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUN
+
+
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+if __name__ == "__main__":
+    sys.exit(become(sys.argv[2:], parent=int(sys.argv[1])))

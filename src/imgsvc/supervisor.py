@@ -11,7 +11,7 @@ from time import monotonic
 
 from imgsvc.errors import CannotStart
 from imgsvc.logs import get_logger
-from imgsvc.processes import end_with_parent
+from imgsvc.processes import ending_with_us
 
 log = get_logger(__name__)
 
@@ -132,12 +132,11 @@ class Supervisor:
 async def _start(child: Child) -> Process:
     # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
     return await create_subprocess_exec(
-        *child.command,
+        *ending_with_us(child.command),
         env={**os.environ, **child.env},
         stdin=DEVNULL,
         pass_fds=child.sockets,
         start_new_session=True,
-        preexec_fn=end_with_parent,
     )
 
 

@@ -13,12 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
+from imgsvc.adapters.frames import frame
 from imgsvc.adapters.quarantine import ProcessQuarantine
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.errors import (
     CodecError,
     DecodeError,
+    KilledInQuarantine,
     LeftAtWork,
     NotAnImage,
     QuarantineUnavailable,
@@ -26,7 +28,7 @@ from imgsvc.errors import (
     UnsupportedFormat,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.watchdog import Watchdog
+from imgsvc.services.watchdog import MOST_OF_A_TICK, PATIENCE, PROGRESS, Watchdog
 from pictures import huge_png, photo_jpeg, truncated
 from stack import status_of, until
 
@@ -156,7 +158,7 @@ async def test_closing_ends_every_process_also_one_in_the_middle_of_a_picture(ma
     task, process = await at_work(quarantine)
     await quarantine.aclose()
     assert not process.is_running()
-    with pytest.raises(WorkerCrash):
+    with pytest.raises(LeftAtWork):  # it is none of the image's fault
         await task
 
 
@@ -216,6 +218,62 @@ async def test_a_process_that_is_killed_in_the_middle_of_a_picture_gives_that_pi
         await task
     assert not crash.value.retryable
     assert (await made(quarantine)).width == 320
+
+
+CRASHING = [signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE]
+SENT = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
+
+
+@pytest.mark.parametrize("number", [*CRASHING, *SENT])
+async def test_an_image_is_blamed_for_a_crash_and_not_for_a_signal_that_somebody_sent(
+    make_quarantine: MakeQuarantine, number: signal.Signals
+) -> None:
+    """SIGKILL is the kernel's when memory is short, the others are a service manager's that stops a whole group."""
+    quarantine = make_quarantine()
+    task, process = await at_work(quarantine)
+    process.send_signal(number)
+    with pytest.raises(WorkerCrash) as crash:
+        await task
+    assert isinstance(crash.value, KilledInQuarantine) == (number in SENT)
+    assert crash.value.code == "worker_crash"
+    assert (await made(quarantine)).width == 320
+
+
+@pytest.fixture
+def babbling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python, when it is started, says that it begins with a picture, and then nonsense."""
+    said = frame({"begun": True}) + frame({"nonsense": 1})
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, sys\nif 'quarantine' in ' '.join(sys.orig_argv):\n    os.write(1, {said!r})\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+
+async def test_a_process_out_of_its_mind_is_the_images_fault(make_quarantine: MakeQuarantine, babbling: None) -> None:
+    """It is killed by us, which is not to be taken for a signal that somebody sent."""
+    with pytest.raises(WorkerCrash) as crash:
+        await made(make_quarantine())
+    assert not isinstance(crash.value, KilledInQuarantine)
+
+
+async def test_an_image_that_gets_little_of_the_processor_is_not_given_up(
+    make_quarantine: MakeQuarantine, watchdog: Watchdog
+) -> None:
+    """It is waited for for longer, by the clock on the wall, than one that sleeps."""
+    task, process = await at_work(make_quarantine())
+    for _ in range(3):
+        before = process.cpu_times().user
+
+        async def went_on(before: float = before) -> bool:
+            return bool(process.cpu_times().user > before + 2 * PROGRESS * watchdog.seconds)
+
+        await until(went_on)
+        for _ in range(int(PATIENCE * watchdog.seconds * 0.8 / MOST_OF_A_TICK)):
+            watchdog.tick(MOST_OF_A_TICK)
+    assert watchdog.awake > 2 * PATIENCE * watchdog.seconds
+    assert not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_neighbour_does_not_notice_that_a_process_is_killed(make_quarantine: MakeQuarantine) -> None:

@@ -15,7 +15,7 @@ import psutil
 from redis.asyncio import Redis
 
 from imgsvc.adapters.embedded import answers, valkey_command
-from imgsvc.processes import end_with_parent
+from imgsvc.processes import ending_with_us
 from stack import free_port, until
 
 BUCKET = "pictures"
@@ -39,7 +39,7 @@ class Valkey:
         self._process: Process | None = None
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*self._command, preexec_fn=end_with_parent)
+        self._process = await asyncio.create_subprocess_exec(*ending_with_us(self._command))
         await until(lambda: answers(self.socket))
 
     async def __aenter__(self) -> Self:
@@ -75,7 +75,7 @@ async def object_store() -> AsyncIterator[int]:
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     words = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    process = await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=DEVNULL, preexec_fn=end_with_parent)
+    process = await asyncio.create_subprocess_exec(*ending_with_us(words), stdout=DEVNULL, stderr=DEVNULL)
     try:
         await until(lambda: _responds(endpoint), within=90)
         await asyncio.to_thread(_make_bucket, endpoint)

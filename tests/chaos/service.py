@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from imgsvc.processes import end_with_parent
+from imgsvc.processes import ending_with_us
 from stack import command_of, free_port
 
 WORKERS = 2
@@ -68,12 +68,11 @@ class Service:
         with (self._folder / "up.log").open("ab") as log:
             while await self._may_run.wait():
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "imgsvc", "up", "--workers", str(WORKERS)),
+                    *ending_with_us([sys.executable, "-m", "imgsvc", "up", "--workers", str(WORKERS)]),
                     env=self.environment,
                     cwd=self._folder,
                     stdout=log,
                     stderr=log,
-                    preexec_fn=end_with_parent,
                 )
                 await self._process.wait()
                 await asyncio.sleep(0.3)

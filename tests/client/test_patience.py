@@ -9,7 +9,7 @@ import pytest
 
 from imgsvc.api.examples import BATCH, EXAMPLE_ID
 from imgsvc.client import ClientError, NotFound, Overloaded, ServerAway, TooMany
-from imgsvc.client.steps import Flow, Patience
+from imgsvc.client.steps import Flow, Patience, Pause
 from scripted import Answer, Caller, Scripted, either
 from stack import free_port
 
@@ -38,6 +38,16 @@ def test_it_begins_with_the_first_failure() -> None:
         while True:
             next(flow)
     assert stopped.value.value == "all of it"
+
+
+def test_patience_for_days_survives_thousands_of_pauses() -> None:
+    def call() -> Flow[str]:
+        yield from ()
+        raise ServerAway("No imgsvc answers.")
+
+    flow = Patience(10**9).spent_on(call)
+    pauses = [next(flow) for _ in range(5_000)]
+    assert all(isinstance(pause, Pause) and 0 < pause.seconds <= 5 for pause in pauses)
 
 
 async def test_what_is_wrong_for_good_is_not_asked_again(server: Scripted, call: Caller) -> None:

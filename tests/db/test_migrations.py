@@ -6,6 +6,7 @@ import re
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,30 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select, text
 from sqlmodel import SQLModel
+from sqlmodel import select as sqlmodel_select
 from standardwebhooks import Webhook
 
 from databases import Postgres
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.db.tables import Asset
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.services.keys import webhook_secret
 from stack import until
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()][::-1]
+
+
+A_BATCH = text(
+    "INSERT INTO batch (id, api_key_id, status, round, version, specs, manifest_sha256, header, url_column, encoding,"
+    " delimiter, warnings, warnings_total, metadata, product_count, url_count, asset_count, processing, succeeded,"
+    " failed, cancelled, errors, input_bytes, output_bytes, created_at) VALUES ('bat_1', 'key_local', 'pending', 1, 1,"
+    " '[]', '', '[]', 0, 'utf-8', ',', '[]', 0, '{}', 1, 1, 1, 0, 0, 0, 0, '{}', 0, 0, :now)"
+)
+AN_ASSET = text(
+    "INSERT INTO asset (batch_id, position, origin_url, slug, status, due_at, attempts, lost, updated_at)"
+    " VALUES ('bat_1', 0, 'http://shop.example/1.jpg', 'shoe', 'pending', :now, 2, 1, :now)"
+)
 
 
 @pytest.fixture
@@ -90,6 +105,26 @@ async def test_every_migration_goes_up_down_and_up_again(new: Sessions) -> None:
         await go(new, command.upgrade, revision)
         assert await schema(new) == after
     await migrations.check(new)
+
+
+async def upgraded_with_rows(sessions: Sessions) -> None:
+    """From the schema before failures were counted by part, with a batch in it."""
+    await migrations.upgrade(sessions)
+    script = ScriptDirectory.from_config(migrations._config()).get_revision("0006")
+    await go(sessions, command.downgrade, str(script.down_revision))
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    async with sessions.engine.begin() as connection:
+        for statement in (A_BATCH, AN_ASSET):
+            await connection.execute(statement, {"now": now.isoformat(" ") if sessions._file else now})
+    await go(sessions, command.upgrade, "head")
+    async with sessions.read() as session:
+        [asset] = await session.exec(sqlmodel_select(Asset))
+    assert (asset.attempts, asset.lost, asset.suspicion) == (2, 1, None)
+    assert (asset.storage_failures, asset.quarantine_failures) == (0, 0)
+
+
+async def test_assets_of_before_have_no_failures_of_storage_and_quarantine(new: Sessions) -> None:
+    await upgraded_with_rows(new)
 
 
 async def test_upgrading_a_new_database_again_changes_nothing(new: Sessions) -> None:
@@ -183,6 +218,10 @@ async def test_upgrades_at_one_time_all_end_well_on_postgres_too(on_postgres: Se
     url = on_postgres.engine.url.render_as_string()
     assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME
     await migrations.check(on_postgres)
+
+
+async def test_assets_of_before_have_no_failures_on_postgres_either(on_postgres: Sessions) -> None:
+    await upgraded_with_rows(on_postgres)
 
 
 async def test_an_upgrade_of_postgres_waits_for_one_that_runs(on_postgres: Sessions) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import random
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_al
 
         [child] = await until(at_work_apart, within=90)
         [second] = stack.workers()
-        child.kill()
+        child.send_signal(signal.SIGSEGV)
         await failed_alone(stack, batch_id, detail="crashed")
         assert stack.workers() == [second]
         assert second.pid != first.pid

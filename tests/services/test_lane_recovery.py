@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy import event
 from sqlmodel import col, update
 
 from batches_at_hand import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
-from codecs_at_hand import Holding, codec_pool
+from codecs_at_hand import Holding, NotedQuarantine, codec_pool
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.tables import Asset, Batch
@@ -19,6 +21,7 @@ from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
 from lanes_at_hand import LEASE, HeldOrigin, flush, until, wish, work
 from origin_server import OriginServer, picture
+from storage_at_hand import media
 from verbs_at_hand import succeeded
 
 
@@ -75,9 +78,38 @@ async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
         watchdog.tick(2.0)
     assert await lane is True
     [asset] = await assets_of(parts.sessions, batch.id)
-    assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 1)
+    assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 0)
+    assert asset.suspicion == "overran"
     assert asset.due_at == parts.clock()  # its lease is not waited for
     watchdog.let()
+    await pool.aclose()
+
+
+async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_that_thread_for_the_next_lane(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await submitted(parts, [origin.serve("/slow.jpg", picture())])
+    watchdog, quarantine = Holding(), NotedQuarantine()
+    pool = codec_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
+    slow = replace(workshop, codec=pool)
+
+    def compressing(fetches: int) -> bool:
+        """Whether the last fetch has ended: its body is all that lies in memory."""
+        fetched = origin.hits("/slow.jpg") == fetches and slow.memory._used == len(picture())
+        return watchdog.held == 1 and fetched
+
+    for number in range(1, 13):
+        ending = asyncio.create_task(work(batch.id, parts, slow))
+        await until(partial(compressing, number))
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        [asset] = await assets_of(parts.sessions, batch.id)
+        assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 0)
+        assert asset.suspicion == "abandoned"
+    watchdog.let()
+    await work(batch.id, parts, slow)
+    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (watchdog.held, quarantine.pictures) == (1, [])
     await pool.aclose()
 
 
@@ -189,6 +221,67 @@ async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
         assert await work(batch.id, parts, workshop, lifetime=0.1, hand_back_after=0.3) is True
         batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.processing) == ("processing", 0)
+
+
+async def test_a_lane_that_is_cancelled_again_while_it_hands_back_still_hands_back(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    """As by a job's time-out, and by the end of the process a moment later."""
+    batch = await slow_batch(parts, origin)
+    lane = asyncio.create_task(work(batch.id, parts, workshop))
+    await until(lambda: len(origin.requests) == 3)
+    while not lane.done():
+        lane.cancel()
+        await asyncio.sleep(0)
+    assert await handed_back(parts, batch.id)
+    assert not at_work()
+
+
+async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_nothing_to_its_lease(
+    parts: Resources, workshop: Workshop
+) -> None:
+    """It never hears what it has claimed, and yet nobody has to wait for it, or take it for dead."""
+    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=HeldOrigin())))
+    commits: list[str] = []
+
+    def cancel(_: object) -> None:
+        if not commits:
+            lane.cancel()
+        commits.append("commit")
+
+    event.listen(parts.sessions.engine.sync_engine, "commit", cancel)
+    await asyncio.gather(lane, return_exceptions=True)
+    assert lane.cancelled()
+    assert len(commits) == 2
+    rows = await assets_of(parts.sessions, batch.id)
+    assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
+    await exact(parts.sessions, batch.id)
+    assert not at_work()
+
+
+# -- the storage goes away --------------------------------------------------------------------------------------------
+
+
+async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
+    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+) -> None:
+    batch = await submitted(parts, [origin.serve("/1.jpg", picture())])
+    hour = timedelta(hours=1)
+    patient = replace(workshop, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
+    media(parts).rename(media(parts).with_name("away"))
+    media(parts).write_text("a file stands where the folder was", encoding="utf-8")
+    await work(batch.id, parts, patient)
+    [asset] = await assets_of(parts.sessions, batch.id)
+    assert (asset.status, asset.claim, asset.attempts, asset.storage_failures) == ("pending", None, 0, 3)
+    assert hour / 2 < asset.due_at - clock() < 2 * hour
+    assert origin.hits("/1.jpg") == 1
+
+    media(parts).unlink()
+    clock.forward(2 * hour.total_seconds())
+    await work(batch.id, parts, patient)
+    [asset] = await assets_of(parts.sessions, batch.id)
+    assert (asset.status, asset.attempts, asset.storage_failures) == ("succeeded", 1, 3)
 
 
 # -- the batch goes away ----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 
 import pytest
@@ -12,9 +12,13 @@ from sqlalchemy import make_url
 from batches_at_hand import assets_of, exact, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import open_sessions
+from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
+from imgsvc.services.assets import Workshop
+from imgsvc.services.lane_policy import LanePolicy
+from imgsvc.services.lanes import Lane
 from imgsvc.services.outcomes import Failed, Outcome
-from lanes_at_hand import flush, until
+from lanes_at_hand import HeldOrigin, flush, until, wish
 
 
 @pytest.fixture
@@ -30,23 +34,70 @@ async def impatient(parts: Resources) -> AsyncIterator[Resources]:
     await sessions.aclose()
 
 
+@asynccontextmanager
+async def locked(parts: Resources) -> AsyncIterator[None]:
+    """Another program holds SQLite's write lock."""
+    with closing(sqlite3.connect(make_url(parts.settings.database).database or "", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def failed_to_write(parts: Resources) -> None:
+    """Return when a write has been tried, and given up because of the lock."""
+    await until(lambda: parts.sessions.engine.pool.checkedout() > 0)  # type: ignore[attr-defined]
+    await until(lambda: parts.sessions.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
+
+
+def lane_of(batch: Batch, parts: Resources, workshop: Workshop, **policy: int) -> Lane:
+    return Lane(
+        wish(batch.id),
+        reuse=False,
+        sessions=parts.sessions,
+        queue=parts.queue,
+        workshop=workshop,
+        aftercare=parts.aftercare,
+        clock=parts.clock,
+        policy=LanePolicy(flush_interval=0.02, yield_after=60, **policy),
+        stopping=asyncio.Event(),
+    )
+
+
 async def test_a_run_gets_what_it_claimed_without_knowing_and_settles_nothing_twice(impatient: Resources) -> None:
     batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     [first, second] = await flush(batch.id, impatient, token="mine", claim=2)
     done: list[Outcome] = [Failed(first, 1, NotAnImage())]
     await flush(batch.id, impatient, token="mine", outcomes=done, claim=2)  # commits; the run never hears of it
 
-    with closing(sqlite3.connect(make_url(impatient.settings.database).database or "", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    async with locked(impatient):
         again = asyncio.create_task(
             flush(batch.id, impatient, token="mine", outcomes=done, claim=3, at_work=[second.position])
         )
-        await until(lambda: impatient.sessions.engine.pool.checkedout() > 0)  # type: ignore[attr-defined]
-        await until(lambda: impatient.sessions.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]  # it gave up
-        other.execute("ROLLBACK")
+        await failed_to_write(impatient)
     claimed = await again
 
     assert [asset.position for asset in claimed] == [2, 3, 4]
     batch = await exact(impatient.sessions, batch.id)
     assert (batch.failed, batch.processing) == (1, 4)
     assert {asset.lost for asset in await assets_of(impatient.sessions, batch.id)} == {0}
+
+
+async def test_a_lane_that_ends_starts_nothing_and_hands_back_what_it_claimed_without_knowing(
+    impatient: Resources, workshop: Workshop
+) -> None:
+    batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
+    origin = HeldOrigin()
+    lane = lane_of(batch, impatient, replace(workshop, origin=origin), assets=2)
+    running = asyncio.create_task(lane.run())
+    await until(lambda: len(origin.waiting) == 2)
+    await flush(batch.id, impatient, token=lane.token, claim=2)  # commits; the lane never hears of it
+
+    async with locked(impatient):
+        running.cancel()
+        await failed_to_write(impatient)
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(origin.waiting) == 2
+    assert not lane.in_flight
+    rows = await assets_of(impatient.sessions, batch.id)
+    assert {(row.status, row.claim, row.lost, row.attempts) for row in rows} == {("pending", None, 0, 0)}
+    await exact(impatient.sessions, batch.id)

@@ -73,10 +73,15 @@ async def test_a_url_that_is_none_is_left_out_and_alone_is_nothing_to_retry(part
 async def test_the_deaths_of_workers_are_remembered(parts: Resources) -> None:
     batch = await ended(parts, NotAnImage())
     async with parts.sessions.write() as session:
-        await session.exec(update(Asset).where(col(Asset.batch_id) == batch.id).values(lost=2))
+        await session.exec(
+            update(Asset)
+            .where(col(Asset.batch_id) == batch.id)
+            .values(lost=2, suspicion="overran", storage_failures=3, quarantine_failures=4)
+        )
     await retry(parts, batch.id)
     [asset] = await assets_of(parts.sessions, batch.id)
-    assert (asset.attempts, asset.lost) == (0, 1)
+    assert (asset.attempts, asset.lost, asset.storage_failures, asset.quarantine_failures) == (0, 1, 0, 0)
+    assert asset.suspicion == "abandoned"  # still careful, but what overran did so in the round before
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """The watchdog counts what a picture costs the processor, and not what happens to the process meanwhile."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 
-from imgsvc.services.watchdog import MOST_OF_A_TICK, PATIENCE, Watchdog, processor_clock
+from imgsvc.services.watchdog import MOST_OF_A_TICK, PATIENCE, Watchdog, process_clock, processor_clock
 from lanes_at_hand import until
 
 LIMIT = 10.0
@@ -47,6 +49,27 @@ def test_work_that_waits_for_the_processor_is_left_alone_for_a_multiple_of_the_l
     assert bell.rung == 0
     watchdog.tick(1.0)
     assert bell.rung == 1
+
+
+def test_work_that_is_given_little_of_a_busy_processor_is_left_alone_until_it_has_had_its_seconds(bell: Bell) -> None:
+    """A fiftieth of a core: eight minutes for the ten seconds that it may take."""
+    watchdog, passed = Watchdog(LIMIT), 0
+    watchdog.watch(bell).begin(lambda: passed / 50)
+    while passed <= 50 * LIMIT:
+        assert bell.rung == 0
+        watchdog.tick(1.0)
+        passed += 1
+    watchdog.tick(1.0)
+    assert bell.rung == 1
+
+
+def test_work_that_falls_asleep_is_not_waited_for_for_ever(bell: Bell) -> None:
+    watchdog, passed = Watchdog(LIMIT), 0
+    watchdog.watch(bell).begin(lambda: min(passed, 30) / 10)
+    while not bell.rung:
+        watchdog.tick(1.0)
+        passed += 1
+    assert passed == pytest.approx(30 + PATIENCE * LIMIT, abs=3)
 
 
 def test_the_minutes_for_which_a_process_was_stopped_do_not_count(bell: Bell) -> None:
@@ -96,6 +119,23 @@ def test_the_processors_time_for_a_thread_can_be_read_from_another() -> None:
         finally:
             idle_may_end.set()
             busy_may_end.set()
+
+
+def test_the_processors_time_for_another_process_can_be_read() -> None:
+    spin = "import sys\nprint(flush=True)\nsys.stdin.readline()\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        clock = process_clock(process.pid)
+        assert clock() < 0.05  # what came before does not count
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        while clock() < 0.2:
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+        with pytest.raises(OSError, match=r"Invalid argument|No such process"):
+            clock()
 
 
 async def test_it_ticks_by_itself_while_it_runs(bell: Bell) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 from imgsvc.adapters.frames import frame, receive_frame
 from imgsvc.adapters.piped_process import PipedProcess
-from imgsvc.adapters.quarantine_child import OUT_OF_MEMORY, Terms
+from imgsvc.adapters.quarantine_child import CRASHES, OUT_OF_MEMORY, Terms
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, Rendition
 from imgsvc.domain.specs import Spec
-from imgsvc.errors import CodecError, LeftAtWork, QuarantineUnavailable, WorkerCrash
+from imgsvc.errors import CodecError, KilledInQuarantine, LeftAtWork, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.processes import OURSELVES
-from imgsvc.services.watchdog import Watchdog
+from imgsvc.services.watchdog import Watch, Watchdog, process_clock
 
 log = get_logger(__name__)
 
@@ -26,7 +26,6 @@ LINGER = 5.0
 _CODEC_ERRORS = {error.code: error for error in CodecError.__subclasses__()}
 _AT_ONCE = 2**20
 """Bytes read ahead from a process."""
-
 
 Answer = Compressed | MorePixels | CodecError
 """What a process made of a picture, or what is to be raised as if it had happened here."""
@@ -64,7 +63,8 @@ class ProcessQuarantine:
     """The port `Quarantine`. A process serves one picture at a time, waits a little for the next, and then ends.
 
     It has `memory` bytes of address space. `watchdog` says how long a picture may take: the process is told, and ends
-    itself by the processor's time; one that sleeps, or is kept from running, is ended here.
+    itself by the processor's time; one that sleeps is ended here. An image is blamed for what its process did, not for
+    what was done to it: a process that was killed is none of its fault.
     """
 
     def __init__(self, *, limits: CodecLimits, memory: int, watchdog: Watchdog, linger: float = LINGER) -> None:
@@ -73,6 +73,7 @@ class ProcessQuarantine:
         self._linger = linger
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
+        self._closing = False
 
     @property
     def pids(self) -> list[int]:
@@ -114,7 +115,7 @@ class ProcessQuarantine:
 
     async def _ask(self, child: _Child, request: dict[str, Any], data: bytes) -> Answer:
         begun = False
-        async with self._held(child):
+        async with self._held(child) as watch:
             requests, answers = child.process.stdin, child.process.stdout
             receive = partial(receive_frame, answers, at_most=self._terms.memory)
             try:
@@ -123,23 +124,28 @@ class ProcessQuarantine:
                 await requests.drain()
                 await receive()
                 begun = True
+                watch.begin(process_clock(child.process.pid))  # what it took to come up is not the image's
                 return _understood(*await receive())
             except asyncio.CancelledError:
                 if begun:
                     raise LeftAtWork from None
                 raise
-            except (EOFError, OSError, LookupError, TypeError, ValueError) as exc:
+            except (EOFError, OSError) as exc:
                 child.kill()
                 await child.process.wait()
-                raise _why_it_ended(child) if begun else _NotBegun from exc
+                if not begun:
+                    raise _NotBegun from exc
+                raise LeftAtWork if self._closing else _why_it_ended(child) from exc
+            except (LookupError, TypeError, ValueError) as exc:  # it is out of its mind
+                raise WorkerCrash if begun else _NotBegun from exc
 
     @asynccontextmanager
-    async def _held(self, child: _Child) -> AsyncIterator[None]:
+    async def _held(self, child: _Child) -> AsyncIterator[Watch]:
         """The process is the caller's while the block runs, and ends unless the block ends well."""
         watch = self._watchdog.watch(child.overrun)
         watch.begin()
         try:
-            yield
+            yield watch
         except BaseException:
             child.kill()
             await child.process.wait()
@@ -154,7 +160,8 @@ class ProcessQuarantine:
         child.retire()
 
     async def aclose(self) -> None:
-        """End every process, whatever it is doing."""
+        """End every process, whatever it is doing; no image is blamed for that."""
+        self._closing = True
         for child in self._idle:
             if child.retirement:
                 child.retirement.cancel()
@@ -165,13 +172,14 @@ class ProcessQuarantine:
 
 
 def _why_it_ended(child: _Child) -> WorkerCrash:
+    """Return the verdict on an image whose process is gone; one that was killed by a signal may be retried."""
     code = child.process.returncode
     log.warning("quarantine_crash", pid=child.process.pid, exit_code=code, overran=child.overran)
     if child.overran or code == -signal.SIGXCPU:
         return WorkerCrash("Processing this picture took too long, so it was given up.")
     if code == OUT_OF_MEMORY:
         return WorkerCrash("Processing this picture took too much memory, so it was given up.")
-    return WorkerCrash()
+    return WorkerCrash() if code is None or code >= 0 or code in CRASHES else KilledInQuarantine()
 
 
 def _understood(head: dict[str, Any], body: bytes) -> Answer:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +22,15 @@ from imgsvc.processes import end_with_parent
 
 OUT_OF_MEMORY = 3
 """Its exit code when a picture needs more memory than it has."""
+CRASHES = frozenset(
+    -number
+    for number in (
+        signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS,
+        signal.SIGXCPU,
+    )
+)  # fmt: skip
+"""Exit codes of a process that brought itself down. Any other signal was sent: by a service manager that ends the whole
+group, by the kernel when the machine is out of memory, by an operator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 """Seconds; the pause doubles with each attempt."""
+_MAX_DOUBLINGS = 10
+"""More than lead to the longest pause; 2 ** 1024 is more than a float holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Patience:
             try:
                 return (yield from call())
             except (ServerAway, TooMany, Overloaded) as error:
-                backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+                backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, _MAX_DOUBLINGS)) * random.uniform(0.5, 1)  # noqa: S311  # jitter
                 pause = max(backoff, error.retry_after or 0)
                 deadline = deadline or monotonic() + self.seconds
                 if monotonic() + pause > deadline:

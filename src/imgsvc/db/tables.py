@@ -152,7 +152,13 @@ class Asset(SQLModel, table=True):
     due_at: datetime = Field(sa_type=UtcDateTime)
     """When it may be taken: the end of the lease while processing, of the back-off while pending."""
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Failed attempts at its origin, and the successful one."""
     lost: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Runs whose lease on it ran out: they are taken for dead."""
+    suspicion: str | None = Field(default=None, max_length=16)
+    """A `Suspicion`; the mark stays until the batch is retried."""
+    storage_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    quarantine_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     input_format: str | None = Field(default=None, max_length=16)
     width: int | None = None
     height: int | None = None

@@ -12,7 +12,7 @@ import httpx
 
 from imgsvc.errors import CannotStart
 from imgsvc.listening import listen
-from imgsvc.processes import OURSELVES, end_with_parent
+from imgsvc.processes import OURSELVES, ending_with_us
 from imgsvc.whereabouts import PREFIX
 
 START_WITHIN = 60.0
@@ -46,8 +46,7 @@ class Stack:
 def running_stack(folder: Path, *, secret: str, log: Path) -> Iterator[Stack]:
     """An imgsvc that keeps its data in `folder`, calls loopback only, and signs webhooks with `secret`.
 
-    It knows no setting of the user's, so that the demo never touches a real database. Start it before any thread: a
-    process that is made beside threads cannot safely be told to end with its parent.
+    It knows no setting of the user's, so that the demo never touches a real database.
     """
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     environment |= {"IMGSVC_ALLOWED_NETWORKS": "127.0.0.1/32", "IMGSVC_WEBHOOK_SECRET": secret}
@@ -55,7 +54,7 @@ def running_stack(folder: Path, *, secret: str, log: Path) -> Iterator[Stack]:
     with listen("127.0.0.1", 0) as listener, log.open("wb") as output:
         descriptor = listener.fileno()
         process = subprocess.Popen(  # noqa: S603  # ourselves
-            [*OURSELVES, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)],
+            ending_with_us([*OURSELVES, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)]),
             env=environment,
             cwd=folder,  # no .env of the user's either
             stdin=subprocess.DEVNULL,
@@ -63,7 +62,6 @@ def running_stack(folder: Path, *, secret: str, log: Path) -> Iterator[Stack]:
             stderr=subprocess.STDOUT,
             pass_fds=(descriptor,),
             start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the rest
-            preexec_fn=end_with_parent,  # noqa: PLW1509  # no threads yet, see above
         )
         try:
             yield Stack(f"http://127.0.0.1:{listener.getsockname()[1]}", process, log)

@@ -38,6 +38,15 @@ class DeliveryStatus(StrEnum):
     EXHAUSTED = "exhausted"
 
 
+class Suspicion(StrEnum):
+    """Why an image is compressed in quarantine although no run is known to have died with it. `abandoned`: it was being
+    compressed when its run had to hand it back. `overran`: it took more of the processor than an image may.
+    """
+
+    ABANDONED = "abandoned"
+    OVERRAN = "overran"
+
+
 OPEN_BATCH = (BatchStatus.PENDING, BatchStatus.PROCESSING)
 FINISHED_BATCH = (BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_ERRORS, BatchStatus.FAILED, BatchStatus.CANCELLED)
 OPEN_ASSET = (AssetStatus.PENDING, AssetStatus.PROCESSING)

@@ -2,31 +2,26 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.images import Rendition
 from imgsvc.domain.specs import Spec
-from imgsvc.errors import (
-    AssetError,
-    InternalError,
-    LeftAtWork,
-    NoRoom,
-    QuarantineUnavailable,
-    Unchanged,
-    WorkerCrash,
-)
+from imgsvc.domain.status import Suspicion
+from imgsvc.errors import AssetError, LeftAtWork, NoRoom, Overran, QuarantineUnavailable, Unchanged, WorkerCrash
 from imgsvc.logs import get_logger
-from imgsvc.services.backoff import RetryPolicy
+from imgsvc.services.backoff import OWN_TROUBLE, RetryPolicy
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec import CodecPool
 from imgsvc.services.fairness import FairGate, Lease
-from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded
+from imgsvc.services.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.pacing import HostPacer, HostPaused
 from imgsvc.services.ports import Fetched, Origin, Storage, Validators
 from imgsvc.services.tally import Tally
+from imgsvc.services.tries import PutOff, Tries
 from imgsvc.services.wishes import Wish
 
 log = get_logger(__name__)
@@ -68,57 +63,57 @@ class Workshop:
     async def _made(self, asset: Claimed, wish: Wish, known: Known | None) -> Outcome:
         if asset.lost >= MAX_LOST:
             return Failed(asset, asset.attempts, WorkerCrash())
-        attempts = asset.attempts
+        tries = Tries(asset, self.retries)
         try:
             while True:
-                ending = await self._try(asset, attempts, wish, known)
+                ending = await self._try(tries, wish, known)
                 if not isinstance(ending, timedelta):
                     return ending
-                attempts += 1
                 await asyncio.sleep(ending.total_seconds())
         except asyncio.CancelledError:
-            # Handed back: the attempt under way does not count, those that failed do. Otherwise an origin so slow that
-            # no lane lives long enough for the last attempt would keep its batch from ever ending.
-            return Postponed(asset, attempts, self.clock())
+            # Handed back: the try under way does not count, those that failed do. Otherwise an origin or a storage so
+            # slow that no lane lives long enough for the last one would keep its batch from ever ending.
+            return tries.postponed(self.clock())
 
-    async def _try(self, asset: Claimed, attempts: int, wish: Wish, known: Known | None) -> Outcome | timedelta:
-        """One attempt: how it ended, or how long to wait for the next."""
-        attempt = attempts + 1
+    async def _try(self, tries: Tries, wish: Wish, known: Known | None) -> Outcome | timedelta:
+        """Make one attempt; returns how it ended, or how long to wait for the next."""
         try:
-            return await self._attempt(asset, attempt, wish, known)
-        except HostPaused as rest:
-            return Postponed(asset, attempts, self._after(timedelta(seconds=rest.seconds)))
-        except LeftAtWork:  # the next must not have the same picture in a thread, where it cannot be stopped
-            return Postponed(asset._replace(lost=asset.lost + 1), attempts, self.clock())
+            return await self._attempt(tries, wish, known)
+        except (HostPaused, PutOff) as pause:
+            return tries.postponed(self.clock() + timedelta(seconds=pause.seconds))
+        except LeftAtWork as left:  # nothing died, but a thread may still be at it, which cannot be stopped
+            suspicion = Suspicion.OVERRAN if isinstance(left, Overran) else Suspicion.ABANDONED
+            return tries.postponed(self.clock(), suspicion)
         except (AssetError, QuarantineUnavailable) as error:
-            wait = self.retries.wait(attempt, error)
+            wait = None if isinstance(error, OWN_TROUBLE) else self.retries.wait(tries.origin + 1, error)
             if wait is None:
-                return Failed(asset, attempt, error if isinstance(error, AssetError) else InternalError())
-        except Exception:  # the top of an asset's work: a fault of ours must not take 63 neighbours with it
-            log.exception("asset_broke_us", batch_id=wish.batch_id, position=asset.position)
-            return Failed(asset, attempt, InternalError())
-        return Postponed(asset, attempt, self._after(wait)) if wait > self.retries.patience else wait
+                return tries.failed(error)
+        except Exception as error:  # the top of an asset's work: a fault of ours must not take 63 neighbours with it
+            log.exception("asset_broke_us", batch_id=wish.batch_id, position=tries.asset.position)
+            return tries.failed(error)
+        tries.origin += 1
+        return tries.postponed(self.clock() + wait) if wait > self.retries.patience else wait
 
-    def _after(self, wait: timedelta) -> datetime:
-        return self.clock() + wait
-
-    async def _attempt(self, asset: Claimed, attempt: int, wish: Wish, known: Known | None) -> Succeeded:
-        fetched, lease = await self._fetch(asset.origin_url, wish.batch_id, known)
+    async def _attempt(self, tries: Tries, wish: Wish, known: Known | None) -> Succeeded:
+        fetched, lease = await self._fetch(tries.asset.origin_url, wish.batch_id, known)
         with lease:
             if fetched is not None:
-                return await self._compressed(asset, attempt, wish, fetched)
-        taken_over = await self._taken_over(asset, attempt, wish, known) if known else None
-        return taken_over or await self._attempt(asset, attempt, wish, None)
+                return await self._compressed(tries, wish, fetched)
+        taken_over = await self._taken_over(tries, wish, known) if known else None
+        return taken_over or await self._attempt(tries, wish, None)
 
-    async def _compressed(self, asset: Claimed, attempt: int, wish: Wish, fetched: Fetched) -> Succeeded:
-        compressed = await self.codec.compress(fetched.body, wish.specs, key=wish.batch_id, suspect=asset.lost > 0)
+    async def _compressed(self, tries: Tries, wish: Wish, fetched: Fetched) -> Succeeded:
+        asset = tries.asset
+        compressed = await tries.at_quarantine(
+            partial(self.codec.compress, fetched.body, wish.specs, key=wish.batch_id, suspect=asset.is_suspect)
+        )
         renditions = [
-            await self._store(rendition, spec, asset, wish)
+            await self._store(rendition, spec, tries, wish)
             for rendition, spec in zip(compressed.renditions, wish.specs, strict=True)
         ]
         return Succeeded(
-            asset,
-            attempt,
+            tries.asset,
+            tries.origin + 1,
             input_format=compressed.input_format,
             width=compressed.width,
             height=compressed.height,
@@ -130,17 +125,18 @@ class Workshop:
             reuse_hash=wish.hashes.of(asset.origin_url),
         )
 
-    async def _taken_over(self, asset: Claimed, attempt: int, wish: Wish, known: Known) -> Succeeded | None:
+    async def _taken_over(self, tries: Tries, wish: Wish, known: Known) -> Succeeded | None:
         """Renditions of our own from those of an earlier batch; None when they have been deleted since."""
         renditions = []
+        asset = tries.asset
         for old in known.renditions:
             key = wish.key(asset, name=old["name"], data=old["key"].encode(), kind=old["format"])
-            if not await self.storage.copy(old["key"], key):
+            if not await tries.at_storage(partial(self.storage.copy, old["key"], key)):
                 return None
             renditions.append({**old, "key": key, "action": "reused"})
         return Succeeded(
-            asset,
-            attempt,
+            tries.asset,
+            tries.origin + 1,
             input_format=known.input_format,
             width=known.width,
             height=known.height,
@@ -180,9 +176,10 @@ class Workshop:
             lease.shrink(len(fetched.body))
             return fetched, lease
 
-    async def _store(self, rendition: Rendition, spec: Spec, asset: Claimed, wish: Wish) -> dict[str, object]:
-        key = wish.key(asset, name=spec.name, data=rendition.data, kind=rendition.format)
-        await self.storage.put(key, rendition.data, media_type=f"image/{rendition.format}")
+    async def _store(self, rendition: Rendition, spec: Spec, tries: Tries, wish: Wish) -> dict[str, object]:
+        key = wish.key(tries.asset, name=spec.name, data=rendition.data, kind=rendition.format)
+        put = partial(self.storage.put, key, rendition.data, media_type=f"image/{rendition.format}")
+        await tries.at_storage(put)
         return {
             "name": spec.name,
             "key": key,

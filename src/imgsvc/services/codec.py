@@ -9,10 +9,11 @@ from functools import partial
 from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
 from imgsvc.domain.signatures import holds_the_interpreter
 from imgsvc.domain.specs import Spec
-from imgsvc.errors import LeftAtWork
+from imgsvc.errors import LeftAtWork, Overran
 from imgsvc.logs import get_logger
 from imgsvc.services.fairness import FairGate, Lease
 from imgsvc.services.ports import Quarantine
+from imgsvc.services.unfinished import Unfinished
 from imgsvc.services.watchdog import Watch, Watchdog, processor_clock
 
 log = get_logger(__name__)
@@ -31,6 +32,10 @@ class CodecPool:
 
     A thread cannot be stopped. When one works on a picture for longer than `watchdog` allows, `on_overrun` is called,
     and the process should end.
+
+    Work that has begun goes on when its caller is cancelled, in quarantine too; a later call with the same image and
+    specs joins it. So nothing is decoded in two threads at one time, and an image that takes longer than a lane lives
+    is finished.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class CodecPool:
         self._watchdog = watchdog
         self._on_overrun = on_overrun
         self._at_work: set[Future[Compressed]] = set()
+        self._apart: set[asyncio.Task[Compressed]] = set()
+        self._unfinished = Unfinished()
         self._one_ended = asyncio.Event()
         self.overran = False
 
@@ -63,9 +70,14 @@ class CodecPool:
         Raises:
             CodecError: the picture cannot become a rendition.
             WorkerCrash: it brought down its process in quarantine.
+            KilledInQuarantine: its process there was killed from outside.
             QuarantineUnavailable: there is no quarantine right now.
-            LeftAtWork: it takes too long, or was being worked on when the caller was cancelled.
+            LeftAtWork: it was being worked on when the caller was cancelled.
+            Overran: it takes too long in a thread.
         """
+        if begun := self._unfinished.find(data, specs):
+            with suppress(MorePixels):  # it had only looked at the header
+                return await asyncio.shield(begun)
         pixels = self._share
         if not suspect and not holds_the_interpreter(data):
             try:
@@ -73,10 +85,29 @@ class CodecPool:
                 return await self._in_turn(key, pixels, work, most=self._gate.capacity)
             except MorePixels as more:
                 pixels = more.pixels
+        return await self._kept_apart(data, specs, key, pixels)
+
+    async def _kept_apart(self, data: bytes, specs: Sequence[Spec], key: str, pixels: int) -> Compressed:
+        begun = asyncio.Event()
+        work = asyncio.create_task(self._in_a_cell(data, specs, key, pixels, begun))
+        self._apart.add(work)
+        work.add_done_callback(self._apart.discard)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if begun.is_set() and not work.done():
+                self._unfinished.keep(data, specs, work)
+                raise LeftAtWork from None
+            work.cancel()
+            raise
+
+    async def _in_a_cell(
+        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, begun: asyncio.Event
+    ) -> Compressed:
         # A cell first: what waits for one neither holds pixels nor queues for them, ahead of those that need a thread.
         cells = self._alone if pixels > self._gate.capacity else self._cells
         with await cells.acquire(key):
-            return await self._in_turn(key, pixels, partial(self._in_quarantine, data, specs))
+            return await self._in_turn(key, pixels, partial(self._in_quarantine, data, specs, begun))
 
     async def _in_turn(
         self,
@@ -100,7 +131,10 @@ class CodecPool:
                     raise
                 pixels = more.pixels
 
-    async def _in_quarantine(self, data: bytes, specs: Sequence[Spec], pixels: int, lease: Lease) -> Compressed:
+    async def _in_quarantine(
+        self, data: bytes, specs: Sequence[Spec], begun: asyncio.Event, pixels: int, lease: Lease
+    ) -> Compressed:
+        begun.set()
         with lease:
             return await self._quarantine.compress(data, specs, max_pixels_now=pixels)
 
@@ -112,11 +146,13 @@ class CodecPool:
         self._at_work.add(work)
         work.add_done_callback(lambda work: loop.call_soon_threadsafe(self._end, work, watch, lease, answer))
         try:
-            return await answer
+            return await asyncio.shield(answer)
         except asyncio.CancelledError:
             work.cancel()
             if work.running():
+                self._unfinished.keep(data, specs, answer)
                 raise LeftAtWork from None
+            answer.cancel()
             raise
 
     def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
@@ -142,12 +178,15 @@ class CodecPool:
         log.error("codec_overran", seconds=self._watchdog.seconds)
         self.overran = True
         if not answer.done():
-            answer.set_exception(LeftAtWork())
+            answer.set_exception(Overran())
         self._on_overrun()
 
     async def aclose(self) -> None:
-        """Drop the pictures not begun, and wait a moment for the others."""
+        """Drop the pictures not begun, and wait a moment for the others in threads; those in quarantine are ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for work in self._apart:
+            work.cancel()
+        await asyncio.gather(*self._apart, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WITHIN):
                 while self._at_work:

@@ -54,6 +54,7 @@ async def flush(
     *,
     claim: int,
     at_work: Collection[int] = (),
+    last: bool = False,
     sessions: Sessions,
     aftercare: Aftercare,
     clock: Clock,
@@ -62,7 +63,8 @@ async def flush(
 
     Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
     `at_work` are the positions that the run has in flight. What it holds beside them after a first try failed was
-    claimed by a commit whose answer got lost, and is handed over as claimed.
+    claimed by a commit whose answer got lost, and is handed over as claimed. The `last` flush of a run claims nothing:
+    it hands back what the run holds without knowing, which else would wait for its lease and count as lost.
 
     Raises:
         DatabaseUnavailable: it stayed away for half a minute, which is well within a lease.
@@ -75,13 +77,17 @@ async def flush(
                 counters = await batch_queries.lock(session, run.batch_id)
                 if counters is None or counters.status not in OPEN_BATCH or counters.round != run.round:
                     return None
-                untold = []
-                if attempt.num > 1:
+                untold: list[Claimed] = []
+                handed_back: list[Outcome] = []
+                if attempt.num > 1 or last:
                     untold = await queries.unknown_claims(session, run.batch_id, run.token, known)
+                if last:
+                    handed_back = [Postponed(asset, asset.attempts, clock()) for asset in untold]
+                    claim, untold = 0, []
                 flushed = await _flush(
                     session,
                     run,
-                    outcomes,
+                    [*outcomes, *handed_back],
                     claim=max(0, claim - len(untold)),
                     at_work=at_work,
                     counters=counters,

@@ -72,11 +72,12 @@ class InFlight:
         return [work.result() for work in ended]
 
     async def cancel(self) -> dict[Work, Claimed]:
-        """Stop everything; gives the tasks, all done or cancelled."""
-        entries, self._entries = self._entries, {}
+        """Stop everything; gives the tasks, all done or cancelled. When cancelled itself, it can be called again."""
+        entries = dict(self._entries)
         for work in entries:
             work.cancel()
         await asyncio.gather(*entries, return_exceptions=True)
+        self._entries.clear()
         self._ended.clear()
         return {work: entry.asset for work, entry in entries.items()}
 

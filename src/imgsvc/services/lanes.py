@@ -2,9 +2,12 @@
 
 import asyncio
 import secrets
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
@@ -23,6 +26,9 @@ from imgsvc.services.reuse import ReuseHashes
 from imgsvc.services.wishes import Wish
 
 log = get_logger(__name__)
+
+_LEAVE_WITHIN = 5.0
+"""Seconds for the last flush of a lane that is being cancelled."""
 
 
 @dataclass(slots=True)
@@ -66,10 +72,9 @@ class Lane:
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
                     await self._hand_back()
-        finally:
-            if self.in_flight or self.finished:  # we are being cancelled, or the database is gone for long
-                await self._hand_back()
-                await asyncio.shield(self._last_flush())
+        except BaseException:  # we are being cancelled, or the database is gone for long
+            await _to_its_end(self._leave())
+            raise
 
     async def _decide_whether_to_go_on(self) -> None:
         age = monotonic() - self.born
@@ -92,6 +97,18 @@ class Lane:
 
     async def _flush(self) -> flushing.Flushed | None:
         """Write what is finished, and claim and start what there is room for."""
+        flushed = await self._write()
+        if flushed is None:
+            await self.in_flight.cancel()
+            return None
+        self.in_flight.note_claim(assets=len(flushed.claimed), known=len(flushed.known))
+        for asset in flushed.claimed:
+            known = flushed.known.get(asset.position)
+            self.in_flight.start(asset, self.workshop.make(asset, self.wish, known), known=known is not None)
+        return flushed
+
+    async def _write(self, *, last: bool = False) -> flushing.Flushed | None:
+        """Write what is finished and claim what there is room for; the `last` time, nothing is claimed."""
         wish, lease = self.wish, timedelta(seconds=self.policy.lease)
         run = flushing.Run(wish.batch_id, wish.round, self.token, lease, wish.hashes if self.reuse else None)
         outcomes, self.finished = self.finished, []
@@ -99,8 +116,9 @@ class Lane:
             flushed = await flushing.flush(
                 run,
                 outcomes,
-                claim=self.in_flight.room if self.claiming else 0,
+                claim=self.in_flight.room if self.claiming and not last else 0,
                 at_work=self.in_flight.positions,
+                last=last,
                 sessions=self.sessions,
                 aftercare=self.aftercare,
                 clock=self.clock,
@@ -108,14 +126,7 @@ class Lane:
         except BaseException:
             self.finished = outcomes + self.finished
             raise
-        if flushed is None:
-            await self.in_flight.cancel()
-            return None
-        self.in_flight.note_claim(assets=len(flushed.claimed), known=len(flushed.known))
-        for asset in flushed.claimed:
-            known = flushed.known.get(asset.position)
-            self.in_flight.start(asset, self.workshop.make(asset, wish, known), known=known is not None)
-        if flushed.ended:
+        if flushed and flushed.ended:
             await tell(flushed.ended, queue=self.queue)
         return flushed
 
@@ -137,15 +148,23 @@ class Lane:
             begun = not work.cancelled()
             self.finished.append(work.result() if begun else Postponed(asset, asset.attempts, self.clock()))
 
-    async def _last_flush(self) -> None:
-        self.claiming = False
+    async def _leave(self) -> None:
+        """Hand everything back, in a few seconds; nothing is claimed or started any more."""
+        await self._hand_back()
         try:
-            async with asyncio.timeout(5):
-                await self._flush()
-        except (DatabaseUnavailable, TimeoutError):
-            log.warning(
-                "hand_back_failed", batch_id=self.wish.batch_id, assets=len(self.finished)
-            )  # the lease will tell
+            async with asyncio.timeout(_LEAVE_WITHIN):
+                await self._write(last=True)
+        except (DatabaseUnavailable, TimeoutError):  # the leases run out
+            log.warning("hand_back_failed", batch_id=self.wish.batch_id, assets=len(self.finished))
+
+
+async def _to_its_end(ending: Coroutine[Any, Any, None]) -> None:
+    """Await `ending` however often the caller is cancelled meanwhile."""
+    task = asyncio.create_task(ending)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()
 
 
 async def work(

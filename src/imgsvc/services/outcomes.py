@@ -41,7 +41,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Back to pending until `due_at`; with the asset's own `attempts` when none was made."""
+    """Back to pending until `due_at`; with the asset's own `attempts` when none was made.
+
+    As in every outcome, `asset` carries the failures of storage and quarantine so far, and what it is suspected of.
+    """
 
     asset: Claimed
     attempts: int
@@ -75,6 +78,9 @@ def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
         "position": outcome.asset.position,
         "attempts": outcome.attempts,
         "lost": outcome.asset.lost,
+        "suspicion": outcome.asset.suspicion,
+        "storage_failures": outcome.asset.storage_failures,
+        "quarantine_failures": outcome.asset.quarantine_failures,
         "due_at": now,
         "updated_at": now,
     }

@@ -159,8 +159,9 @@ class Quarantine(Protocol):
         Raises:
             CodecError, MorePixels: as `domain.images.compress` does.
             WorkerCrash: the picture brought the place down, took too long, or too much memory.
+            KilledInQuarantine: the place was brought down from outside; the same call may succeed.
             QuarantineUnavailable: no such place is to be had; nothing is wrong with the picture.
-            LeftAtWork: the caller was cancelled when the work had begun, which was ended too.
+            LeftAtWork: the caller was cancelled, or the place closed, when the work had begun, which was ended too.
         """
 
 

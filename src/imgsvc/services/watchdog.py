@@ -1,6 +1,10 @@
-"""Notices pictures that take too long, by the time the processor spent on them rather than by the clock on the wall."""
+"""Notices pictures that take too long, by the time the processor spent on them rather than by the clock on the wall.
+
+A busy machine makes no image overrun: only work that sleeps, and gets nothing of the processor, runs out of time.
+"""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,25 +15,28 @@ TICK = 0.5
 MOST_OF_A_TICK = 2.0
 """Seconds that a tick counts at most: a process that was stopped for minutes (SIGSTOP) did not work meanwhile."""
 PATIENCE = 4
-"""Seconds on the wall allowed for each of the processor's: others want it too, and one that is asleep must end as well.
-With two others at work, 6 s of the processor took 23 s."""
+"""Seconds on the wall, for each that the work may take of the processor, after which work that sleeps is given up."""
+PROGRESS = 0.01
+"""Share of its seconds of the processor that work has to get in that time. Less than that means asleep: work that waits
+for a busy processor gets more, however many others want it (with 100 competitors, four times as much)."""
 
 
 class Watch:
     """One piece of work under the watchdog's eyes; time counts from `begin` to `end`."""
 
-    __slots__ = ("_awake", "_clock", "_watchdog", "began", "on_overrun")
+    __slots__ = ("_awake", "_clock", "_spent", "_watchdog", "began", "on_overrun")
 
     def __init__(self, watchdog: "Watchdog", on_overrun: Callable[[], None]) -> None:
         self.on_overrun = on_overrun
         self.began = False
         self._watchdog = watchdog
-        self._awake = 0.0
+        self._awake = self._spent = 0.0
         self._clock: Callable[[], float] = _standing_still
 
     def begin(self, clock: "Callable[[], float] | None" = None) -> None:
         """May be called in any thread; `clock` tells the seconds that the processor has spent on the work."""
         self._awake, self._clock = self._watchdog.awake, clock or _standing_still
+        self._spent = self._clock()
         self.began = True  # last: the watchdog may look at any moment
 
     def end(self) -> None:
@@ -38,8 +45,11 @@ class Watch:
     def is_over(self, seconds: float) -> bool:
         if not self.began:
             return False
-        with suppress(OSError):  # the thread has just ended
-            return self._clock() > seconds or self._watchdog.awake - self._awake > PATIENCE * seconds
+        with suppress(OSError):  # the thread, or the process, has just ended
+            spent = self._clock()
+            if spent - self._spent >= PROGRESS * seconds:
+                self._awake, self._spent = self._watchdog.awake, spent
+            return spent > seconds or self._watchdog.awake - self._awake > PATIENCE * seconds
         return False
 
 
@@ -90,6 +100,15 @@ def processor_clock() -> Callable[[], float]:
     if not hasattr(time, "pthread_getcpuclockid"):  # macOS: then the wall decides alone
         return _standing_still
     clock = time.pthread_getcpuclockid(threading.get_ident())
+    begun = time.clock_gettime(clock)
+    return lambda: time.clock_gettime(clock) - begun
+
+
+def process_clock(pid: int) -> Callable[[], float]:
+    """Return a clock of the processor's seconds for the process `pid`, from now on."""
+    if sys.platform != "linux":  # then the wall decides alone
+        return _standing_still
+    clock = ~pid << 3 | 2  # CPUCLOCK_SCHED of a process: what clock_getcpuclockid(3) returns
     begun = time.clock_gettime(clock)
     return lambda: time.clock_gettime(clock) - begun
 

@@ -10,7 +10,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.tables import OPEN_ASSETS, Asset
-from imgsvc.domain.status import AssetStatus
+from imgsvc.domain.status import AssetStatus, Suspicion
 
 
 class SlotAsset(NamedTuple):
@@ -54,15 +54,20 @@ async def failures(
 async def revive(
     session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), but: Collection[str] = (), now: datetime
 ) -> None:
-    """Make failed assets of a locked batch pending again, their attempts forgotten; one that a worker died with stays a
-    suspect, but has all its chances again.
+    """Make failed assets of a locked batch pending again, with all counters reset.
+
+    A suspect stays one, but of the mildest kind: what overran in the round before says nothing about this one.
     """
     emptied = dict.fromkeys(("error_code", "error_detail", "http_status"))
-    lost = case((col(Asset.lost) > 0, 1), else_=0)
+    counters = {
+        **dict.fromkeys(("attempts", "storage_failures", "quarantine_failures"), 0),
+        "lost": case((col(Asset.lost) > 0, 1), else_=0),
+        "suspicion": case((col(Asset.suspicion).is_not(None), Suspicion.ABANDONED), else_=None),
+    }
     await session.exec(
         update(Asset)
         .where(*_failed(batch_id, codes, but))
-        .values(status=AssetStatus.PENDING, claim=None, attempts=0, due_at=now, updated_at=now, lost=lost, **emptied)
+        .values(status=AssetStatus.PENDING, claim=None, due_at=now, updated_at=now, **counters, **emptied)
     )
 
 

@@ -21,6 +21,14 @@ class Claimed(NamedTuple):
     slug: str
     attempts: int
     lost: int
+    suspicion: str | None = None
+    storage_failures: int = 0
+    quarantine_failures: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its image must not be decoded in a thread."""
+        return self.lost > 0 or self.suspicion is not None
 
 
 class Claims(NamedTuple):
@@ -70,7 +78,7 @@ async def claim(
             updated_at=now,
         )
     )
-    assets = [Claimed(r.position, r.origin_url, r.slug, r.attempts, r.lost + (r.status == "processing")) for r in rows]
+    assets = [Claimed(*row[:-1])._replace(lost=row.lost + (row.status == "processing")) for row in rows]
     return Claims(assets, sum(row.status == AssetStatus.PENDING for row in rows))
 
 
@@ -100,6 +108,9 @@ _SETTLED = (
     "due_at",
     "attempts",
     "lost",
+    "suspicion",
+    "storage_failures",
+    "quarantine_failures",
     "input_format",
     "width",
     "height",
