@@ -87,6 +87,8 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
     yield "between scans", before(b"\xff\xc4", PROGRESSIVE, SECRET)
     yield "behind the data of the last of many scans", before(b"\xff\xd9", PROGRESSIVE, SECRET)
     yield "scans that others replace", before(b"\xff\xd9", OTHER, b"".join(scans(PROGRESSIVE)))
+    yield "rows below the last", resized(JPEG, 640, 400)
+    yield "blocks beyond the edge", resized(photo_jpeg(16, 16, quality=40), 8, 8)
     yield "steps that no component uses", after_start(JPEG, segment(0xDB, b"\3" + SECRET.ljust(64)))
     yield "steps that no coefficient uses", with_steps(JPEG)
     yield "a code that no scan uses", after_start(JPEG, segment(0xC4, b"\x13" + unused + SECRET))

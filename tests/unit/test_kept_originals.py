@@ -34,8 +34,10 @@ def test_credits_alone_do_not_keep_a_picture_from_staying_as_it_is() -> None:
     assert rendition(photo_jpeg(quality=5, exif=TAGS), "all", quality=95).action == "kept_original"
 
 
-@pytest.mark.parametrize(("policy", "action"), [("none", "compressed"), ("copyright", "kept_original")])
-def test_the_word_of_a_program_stays_with_kept_bytes_unless_nothing_is_wanted(policy: str, action: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "action"), [("none", "compressed"), ("copyright", "compressed"), ("all", "kept_original")]
+)
+def test_a_comment_stays_only_where_all_is_kept(policy: str, action: str) -> None:
     assert rendition(photo_jpeg(quality=5, comment=b"by a program"), policy, quality=95).action == action
 
 

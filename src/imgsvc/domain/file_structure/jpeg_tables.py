@@ -36,21 +36,23 @@ class HuffmanTable:
 
     def without_content(self) -> list[int]:
         """Return the entries with symbol 0 alone, by which a block has no value of its own."""
-        return [entry if not entry >> 8 & 255 else INVALID for entry in self.entries]
+        return _entries(self._body, content=False)
 
     def is_known(self) -> bool:
         """Return whether it is a standard one, or has no symbol that has not come."""
         return self._body in _standard_codes() or len(self.seen) == self._symbols == len(self._body) - 17
 
 
-@lru_cache(maxsize=32)
-def _entries(body: bytes) -> list[int]:
+@lru_cache(maxsize=16)
+def _entries(body: bytes, *, content: bool = True) -> list[int]:
     """Of a DHT's class and number, 16 counts and symbols (ITU-T T.81, annex C)."""
     kind, counts, symbols = body[0] >> 4, body[1:17], iter(body[17:])
     entries: list[int] = []
     for length, count in enumerate(counts, 1):
         for _ in range(count):
-            entries += [_entry(kind, length, next(symbols))] * (1 << 16 - length)
+            symbol = next(symbols)
+            entry = _entry(kind, length, symbol) if content or not symbol else INVALID
+            entries += [entry] * (1 << 16 - length)
     require(len(entries) <= 1 << 16)
     return entries + [INVALID] * ((1 << 16) - len(entries))
 

@@ -76,9 +76,8 @@ def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
         above = component.down - (scan.down - 1) * down if bottom else down
         for y in range(down):
             for x in range(across):
-                tables = (channel.dc, channel.ac)
                 seen = x < inside and y < above
-                dc, ac = (table.entries if seen else table.without_content() for table in tables)
+                dc, ac = (table.entries if seen else table.without_content() for table in (channel.dc, channel.ac))
                 plan.append((dc, ac, channel.dc.seen.add, channel.ac.seen.add))
     return plan
 
