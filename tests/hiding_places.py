@@ -5,12 +5,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
-from itertools import count
+from itertools import count, product
 
 from PIL import Image, ImageCms
 
 from metadata_at_hand import segment
-from pictures import animation, cut_out, encoded, exif, photo_jpeg, quarters, scene
+from pictures import animation, cut_out, decoded, encoded, exif, photo_jpeg, quarters, scene
 
 SECRET = b"48.13743 N 11.57549 E, Anna's flat, third floor"
 """In ASCII, so that it has no bytes that any format takes for a marker."""
@@ -88,7 +88,7 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
     yield "behind the data of the last of many scans", before(b"\xff\xd9", PROGRESSIVE, SECRET)
     yield "scans that others replace", before(b"\xff\xd9", OTHER, b"".join(scans(PROGRESSIVE)))
     yield "rows below the last", resized(JPEG, 640, 400)
-    yield "blocks beyond the edge", resized(photo_jpeg(16, 16, quality=40), 8, 8)
+    yield "blocks beyond the edge", resized(photo_jpeg(640, 16, quality=5), 640, 8)
     yield "steps that no component uses", after_start(JPEG, segment(0xDB, b"\3" + SECRET.ljust(64)))
     yield "steps that no coefficient uses", with_steps(JPEG)
     yield "a code that no scan uses", after_start(JPEG, segment(0xC4, b"\x13" + unused + SECRET))
@@ -220,7 +220,7 @@ def pngs() -> Iterator[tuple[str, bytes]]:
 GIF = encoded(quarters(16, 16).quantize(4), "GIF")
 
 
-def moving_gif(*, hidden: bytes = b"", spare: bytes = bytes(48)) -> bytes:
+def moving_gif(*, hidden: bytes = b"", spare: bytes = bytes(48), left: int = 0) -> bytes:
     """Two frames, smaller than Pillow makes them: all codes are kept to the end."""
     rng = random.Random(5)
     texture = [rng.randbytes(128).translate(bytes(value % 16 for value in range(256))) for _ in range(16)]
@@ -228,7 +228,7 @@ def moving_gif(*, hidden: bytes = b"", spare: bytes = bytes(48)) -> bytes:
     gif += b"\x21\xff\x0bNETSCAPE2.0\3\1\0\0\0"
     for _ in range(2):
         codes = lzw(b"".join(rng.choice(texture) for _ in range(128)), 4)
-        gif += b"\x21\xf9\4\0\x0a\0\0\0\x2c\0\0\0\0\x80\0\x80\0\0\4"
+        gif += b"\x21\xf9\4\0\x0a\0\0\0\x2c" + bytes([left]) + b"\0\0\0\x80\0\x80\0\0\4"
         gif += b"".join(sub_block(codes[at : at + 255]) for at in range(0, len(codes), 255)) + hidden + b"\0"
     return gif + b";"
 
@@ -263,6 +263,7 @@ def gifs() -> Iterator[tuple[str, bytes]]:
     plain = b"\x21\x01" + sub_block(bytes((0, 0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1))) + extension
     yield "behind the end of the codes", GIF[:-2] + sub_block(SECRET) + GIF[-2:]
     yield "behind the end of a frame's codes", moving_gif(hidden=sub_block(SECRET))
+    yield "a frame beyond the canvas", moving_gif(left=100)
     yield "a comment", GIF[:-1] + b"\x21\xfe" + extension + b";"
     yield "a text to be drawn", GIF[:-1] + plain + b";"
     yield "a program's data", GIF[:-1] + b"\x21\xff\x0bXMP DataXMP" + extension + b";"
@@ -346,13 +347,53 @@ def box(kind: bytes, body: bytes) -> bytes:
     return (8 + len(body)).to_bytes(4, "big") + kind + body
 
 
+def with_data(avif: bytes, data: bytes, *, unused: bytes = b"") -> bytes:
+    """With `data` as its only item, and bytes that belong to none."""
+    at, place = avif.index(b"mdat") + 4, avif.index(b"iloc") + 22
+    avif = avif[:place] + len(data).to_bytes(4, "big") + avif[place + 4 :]
+    return avif[: at - 8] + box(b"mdat", data + unused)
+
+
+def frame_of(item: bytes) -> tuple[bytes, bytes]:
+    """What comes before the frame, and its content; its size is a number of several bytes."""
+    start = item.index(b"\x32")
+    return item[:start], item[next(at for at in range(start + 1, len(item)) if item[at] < 128) + 1 :]
+
+
+def item_of(before_frame: bytes, frame: bytes) -> bytes:
+    size = len(frame)
+    return before_frame + b"\x32" + bytes((size & 127 | 128, size >> 7 & 127 | 128, size >> 14)) + frame
+
+
+def within_tiles(avif: bytes, item: bytes) -> bytes:
+    """The secret behind the data of the first of two tiles: where its size is, is found by trial."""
+    before_frame, frame = frame_of(item)
+    shown = decoded(avif).tobytes()
+    for at, size_bytes in product(range(8, 60), (1, 2, 3)):
+        size = int.from_bytes(frame[at : at + size_bytes], "little") + 1
+        end = at + size_bytes + size
+        longer = size + len(SECRET) - 1
+        if end < len(frame) and longer < 256**size_bytes:
+            number = longer.to_bytes(size_bytes, "little")
+            hiding = frame[:at] + number + frame[at + size_bytes : end] + SECRET + frame[end:]
+            with suppress(OSError, ValueError):
+                if decoded(with_data(avif, item_of(before_frame, hiding))).tobytes() == shown:
+                    return item_of(before_frame, hiding)
+    raise ValueError("no size was found")
+
+
 def avifs() -> Iterator[tuple[str, bytes]]:
-    at = AVIF.index(b"mdat") - 4
-    size = int.from_bytes(AVIF[at : at + 4], "big")
-    assert at + size == len(AVIF)
-    yield "in its data, but of no item", AVIF[:at] + (size + len(SECRET)).to_bytes(4, "big") + AVIF[at + 4 :] + SECRET
+    item = AVIF[AVIF.index(b"mdat") + 4 :]
+    told = b"\x04\xb5\0" + SECRET + b"\x80"
+    before_frame, frame = frame_of(item)
+    yield "behind the last tile", with_data(AVIF, item_of(before_frame, frame + SECRET))
+    yield "behind the first tile", with_data(AVIF, within_tiles(AVIF, item))
+    yield "padding", with_data(AVIF, item + b"\x7a" + bytes([len(SECRET)]) + SECRET)
+    yield "metadata in the stream", with_data(AVIF, item + b"\x2a" + bytes([len(told)]) + told)
+    yield "in its data, but of no item", with_data(AVIF, item, unused=SECRET)
     yield "a box of its own", AVIF + box(b"uuid", bytes(16) + SECRET)
     yield "free space", AVIF + box(b"free", SECRET)
+    yield "a profile", encoded(scene(), "AVIF", quality=1, speed=4, icc_profile=profile())
 
 
 def all_places() -> Mapping[str, bytes]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from PIL import Image
 
 from imgsvc.domain.decoders import READING_FAILURES
+from imgsvc.domain.file_structure.avif import check_avif
 from imgsvc.domain.file_structure.gif import known_gif
 from imgsvc.domain.file_structure.jpeg import check_jpeg
 from imgsvc.domain.file_structure.png import check_png, is_damaged_png
@@ -22,8 +23,8 @@ def is_damaged(data: bytes, image_format: str) -> bool:
 def known_bytes(data: bytes, image_format: str, exif: Blocks) -> bytes | None:
     """Return `data` as far as it is made of known parts, or None where something in it is not known.
 
-    Known is what its format needs to show the image, and one of the blocks `exif`. An AVIF is never known: where its
-    coded tiles end, only a decoder of AV1 can tell. A GIF may come back with other colours where no pixel uses them.
+    Known is what its format needs to show the image, and one of the blocks `exif`. Of AVIF only
+    stills of few tiles are. A GIF may come back with other colours where no pixel uses them.
     """
     read = _READERS.get(image_format)
     if read is None:
@@ -46,5 +47,6 @@ _READERS: Mapping[str, Callable[[bytes, Blocks], bytes]] = {
     "JPEG": _checked(check_jpeg),
     "PNG": _checked(check_png),
     "WEBP": _checked(check_webp),
+    "AVIF": _checked(lambda data, _: check_avif(data)),
     "GIF": lambda data, _: known_gif(data),
 }

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from imgsvc.domain.file_structure.jpeg_parts import Channel, Component, Scan
 from imgsvc.domain.file_structure.jpeg_scans import check_coded_data
 from imgsvc.domain.file_structure.jpeg_tables import HuffmanTable, is_known_quantisation, tables_of
-from imgsvc.domain.file_structure.jpeg_walks import Channel, Component, Scan
 from imgsvc.domain.file_structure.reader import Reader, require
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")

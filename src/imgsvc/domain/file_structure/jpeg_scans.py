@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from imgsvc.domain.file_structure.jpeg_walks import Scan, walk_of
+from imgsvc.domain.file_structure.jpeg_parts import Scan
+from imgsvc.domain.file_structure.jpeg_walks import walk_of
 from imgsvc.domain.file_structure.reader import require
 
 RESTART = re.compile(rb"\xff([\xd0-\xd7])")
