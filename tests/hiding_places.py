@@ -376,7 +376,7 @@ def within_tiles(avif: bytes, item: bytes) -> bytes:
         if end < len(frame) and longer < 256**size_bytes:
             number = longer.to_bytes(size_bytes, "little")
             hiding = frame[:at] + number + frame[at + size_bytes : end] + SECRET + frame[end:]
-            with suppress(OSError, ValueError):
+            with suppress(OSError, RuntimeError, ValueError):
                 if decoded(with_data(avif, item_of(before_frame, hiding))).tobytes() == shown:
                     return item_of(before_frame, hiding)
     raise ValueError("no size was found")

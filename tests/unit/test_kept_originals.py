@@ -174,3 +174,11 @@ def test_colours_that_a_gif_does_not_use_are_made_black_and_nothing_else_changes
     assert result.action == "compressed"
     assert result.data == moving_gif()
     assert len(result.data) == len(data)
+
+
+def test_a_small_file_of_very_many_blocks_is_not_walked_through() -> None:
+    """Six scans of 765,625 blocks, almost none of which has a code of its own."""
+    data = encoded(Image.new("L", (7_000, 7_000)), "JPEG", quality=5, progressive=True)
+    assert len(data) < 200_000
+    assert rendition(data, "all", **LARGE).action == "kept_original"
+    assert rendition(data, "none", **LARGE).action == "compressed"

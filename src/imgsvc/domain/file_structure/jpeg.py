@@ -12,7 +12,9 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """In coded data: neither a stuffed byte nor a restart (ITU-T T.81, B.1.1)."""
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 LONGEST_CODED = 2**20
-"""Bytes of coded data that are walked through; a longer original is written anew."""
+"""Bytes of an original that is walked through; a longer one is written anew."""
+MOST_BLOCKS = 2**22
+"""In all scans together: an end that is sent once for 32,767 blocks makes a small file of any number of scans."""
 
 
 def check_jpeg(data: bytes, exif: Sequence[bytes]) -> None:
@@ -48,6 +50,7 @@ class _Jpeg:
         self._mcus = (0, 0)
         self._progressive = False
         self._interval = 0
+        self._blocks = 0
 
     def read_segment(self, code: int, body: bytes) -> None:
         if code in {0xE0, 0xE1, 0xEE, BASELINE, EXTENDED, PROGRESSIVE}:
@@ -120,6 +123,8 @@ class _Jpeg:
         self._check_progression([channel.component for channel in channels], first, last, bits)
         alone = channels[0].component if len(channels) == 1 else None
         across, down = (alone.across, alone.down) if alone else self._mcus
+        self._blocks += across * down
+        require(self._blocks <= MOST_BLOCKS)
         scan = Scan(channels, across, down, self._progressive, first, last, refines=bits > 15)
         found = MARKER.search(self._reader.data, self._reader.at)
         require(found is not None)
