@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from hiding_places import ALPHA, LOSSLESS, colours, moving_gif, png, steps_of_index
 from metadata_at_hand import TAGS, rendition, segment
-from pictures import GPS, animation, decoded, encoded, exif, photo_jpeg, quarters, scene
+from pictures import GPS, animation, cut_out, decoded, encoded, exif, photo_jpeg, quarters, scene
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>48 N</x:xmpmeta>"
@@ -34,8 +35,10 @@ def test_credits_alone_do_not_keep_a_picture_from_staying_as_it_is() -> None:
     assert rendition(photo_jpeg(quality=5, exif=TAGS), "all", quality=95).action == "kept_original"
 
 
-@pytest.mark.parametrize(("policy", "action"), [("none", "compressed"), ("copyright", "kept_original")])
-def test_the_word_of_a_program_stays_with_kept_bytes_unless_nothing_is_wanted(policy: str, action: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "action"), [("none", "compressed"), ("copyright", "compressed"), ("all", "kept_original")]
+)
+def test_a_comment_stays_only_where_all_is_kept(policy: str, action: str) -> None:
     assert rendition(photo_jpeg(quality=5, comment=b"by a program"), policy, quality=95).action == action
 
 
@@ -66,11 +69,20 @@ TINY = {
     "JPEG with ICC and Adobe": encoded(scene(), "JPEG", quality=5, keep_rgb=True),
     "PNG": encoded(GREY, "PNG", optimize=True),
     "APNG": encoded(GREY, "PNG", optimize=True, save_all=True, append_images=[GREY.rotate(90)]),
+    "JPEG of odd sizes": photo_jpeg(333, 217, quality=5, progressive=True),
+    "grey JPEG": encoded(GREY, "JPEG", quality=5, optimize=True),
+    "PNG with a palette": png((b"PLTE", colours(240)), (b"tRNS", bytes(9)), data=steps_of_index(240), colour=3),
+    "PNG of one bit": png(depth=1),
     "WebP": encoded(scene(), "WEBP", quality=1, method=6),
+    "WebP with alpha": ALPHA,
+    "lossless WebP": LOSSLESS,
     "moving WebP": animation("WEBP", quality=1, method=6),
     "GIF": encoded(quarters(16, 16).quantize(4), "GIF"),
     "moving GIF": animation("GIF", count=2, size=(16, 16)),
+    "GIF of one pixel": encoded(Image.new("P", (1, 1)), "GIF"),
+    "moving GIF of few codes": moving_gif(),
     "AVIF": encoded(scene(), "AVIF", quality=1, speed=4),
+    "AVIF with alpha": encoded(cut_out(), "AVIF", quality=1, speed=4),
 }
 LARGE = {"quality": 95}
 
@@ -136,3 +148,37 @@ def _with_second_directory(block: Image.Exif) -> bytes:
     fields: Sequence[tuple[int, int]] = ((1, 2), (0x010F, 2), (2, 2), (4, 4))
     written += b"".join(value.to_bytes(size, order) for value, size in fields) + b"Cam\0" + bytes(4)
     return bytes(written)
+
+
+@pytest.mark.parametrize("policy", ["none", "copyright", "all"])
+@pytest.mark.parametrize("kind", [b"IDAT", b"fdAT"])
+def test_a_png_with_a_wrong_checksum_is_written_anew(kind: bytes, policy: str) -> None:
+    """Pillow reads it; Firefox does not."""
+    whole = TINY["APNG"]
+    at = whole.rindex(kind)
+    end = at + 4 + int.from_bytes(whole[at - 4 : at], "big")
+    result = rendition(whole[:end] + b"\0\0\0\0" + whole[end + 4 :], policy, **LARGE)
+    assert result.action == "compressed"
+    assert chunk_is_whole(result.data, b"IDAT")
+
+
+def chunk_is_whole(data: bytes, kind: bytes) -> bool:
+    at = data.index(kind)
+    end = at + 4 + int.from_bytes(data[at - 4 : at], "big")
+    return crc32(data[at:end]) == int.from_bytes(data[end : end + 4], "big")
+
+
+def test_colours_that_a_gif_does_not_use_are_made_black_and_nothing_else_changes() -> None:
+    data = moving_gif(spare=SECRET.ljust(48))
+    result = rendition(data, "none", **LARGE)
+    assert result.action == "compressed"
+    assert result.data == moving_gif()
+    assert len(result.data) == len(data)
+
+
+def test_a_small_file_of_very_many_blocks_is_not_walked_through() -> None:
+    """Six scans of 765,625 blocks, almost none of which has a code of its own."""
+    data = encoded(Image.new("L", (7_000, 7_000)), "JPEG", quality=5, progressive=True)
+    assert len(data) < 200_000
+    assert rendition(data, "all", **LARGE).action == "kept_original"
+    assert rendition(data, "none", **LARGE).action == "compressed"

@@ -19,18 +19,20 @@ from imgsvc.domain.decoders import (
     reading,
 )
 from imgsvc.domain.encoders import MOVING_TARGETS, Frames, encode, writing
-from imgsvc.domain.metadata import exif_to_keep, gives_away, holds_more, xmp_to_keep
+from imgsvc.domain.metadata import exif_to_keep, gives_away, to_hand_on, xmp_to_keep
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.domain.weights import decoding, encoding
 
 __all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
 
-RECIPE = 3
+RECIPE = 4
 """Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
 
 # Input formats that `original` keeps; the rest becomes JPEG, or PNG where it is transparent.
 KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
+
+Action = Literal["compressed", "kept_original"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Rendition:
     format: str
     width: int
     height: int
-    action: Literal["compressed", "kept_original"]
+    action: Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def compress(
     """Decode `data` once and encode it as each of `specs` asks; CPU-bound, call it from a worker thread.
 
     A rendition is never larger than the input, unless something had to change: the format, the size, the
-    orientation, the colours, or metadata that has to go (privacy comes before size).
+    orientation, the colours, or what has to go or cannot be accounted for (privacy comes before size; containers.py).
 
     Raises:
         NotAnImage, UnsupportedFormat: what `data` is instead.
@@ -151,8 +153,11 @@ def _render(source: Source, spec: Spec, data: bytes) -> Rendition:
             exif=exif_to_keep(source.exif, source.owners, spec.keep_metadata, job.target),
             xmp=xmp_to_keep(source.info, spec.keep_metadata, job.target),
         )
-    if keepable and len(result) >= len(data) and not holds_more(data, source.format, source.info, spec.keep_metadata):
-        return Rendition(data, source.format.lower(), *source.size, "kept_original")
+    if keepable and len(result) >= len(data):
+        original = to_hand_on(data, source.format, source.owners, spec.keep_metadata)
+        if original is not None:
+            action: Action = "kept_original" if original == data else "compressed"
+            return Rendition(original, source.format.lower(), *source.size, action)
     return Rendition(result, job.target, *job.size, "compressed")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, TiffTags
 
-from imgsvc.domain.containers import PICTURE, parts
+from imgsvc.domain.containers import is_damaged, known_bytes
 from imgsvc.domain.credits import ARTIST, COPYRIGHT
 from imgsvc.domain.decoders import READING_FAILURES
 
@@ -29,9 +29,7 @@ OTHER_BLOCKS = (
 LONGEST_SEGMENT = 65_000  # bytes; a segment of JPEG holds 65,533
 LONGEST_BLOCK = 2**20  # of the other formats: no rendition is to consist of its metadata
 MAKER_NOTE = 0x927C
-CREDITED = frozenset(
-    f"{kind} {key}" for kind in ("tEXt", "zTXt", "iTXt") for key in ("Author", "Copyright", "Software")
-)
+PREFIX = b"Exif\0\0"
 TURN_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
 
 
@@ -73,8 +71,10 @@ def _all_of(exif: Image.Exif, *without: int) -> dict[int, Any]:
     return tags
 
 
-def _block(tags: Mapping[int, Any]) -> bytes:
+def _block(tags: Mapping[int, Any], order: str = "<") -> bytes:
+    """Write `tags` in little (`<`) or big endian (`>`) order."""
     kept = Image.Exif()
+    kept.endian = order
     for tag, value in tags.items():
         if isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII:
             # The very bytes that were read (as Latin-1, whatever they are): Pillow writes ? for what is no ASCII.
@@ -102,16 +102,13 @@ def gives_away(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, p
     return unreadable or any(tag not in allowed for tag in exif) or bool(exif.get_ifd(ExifTags.IFD.IFD1))
 
 
-def holds_more(data: bytes, image_format: str, info: Mapping[str | tuple[int, int], object], policy: str) -> bool:
-    """Whether there is more in the original bytes than the picture and what `policy` keeps, also what nobody has read.
+def to_hand_on(data: bytes, image_format: str, owners: Mapping[int, str | bytes], policy: str) -> bytes | None:
+    """Return the bytes of an original that may be handed on under `policy`, None where it has to be written anew.
 
-    What programs write of themselves (comments of JPEG and GIF, `Software` of PNG) may stay under `copyright`.
+    Under `none` and `copyright` they hold nothing that a rendition would not hold: no comment, no colour profile, no
+    program's name, no EXIF but the very block that a rendition gets, in either byte order.
     """
     if policy == "all":
-        return False
-    allowed, found = set(PICTURE), parts(data, image_format)
-    if policy == "copyright":
-        allowed |= CREDITED | {"FE"}
-        if "exif" in info:  # read, and found to have nothing but credits; of a second block nobody knows
-            allowed |= {block for block in ("E1 Exif", "eXIf", "EXIF") if found[block] == 1}
-    return not found.keys() <= allowed
+        return None if is_damaged(data, image_format) else data
+    blocks = [_block(owners, order)[len(PREFIX) :] for order in "<>"] if policy == "copyright" and owners else []
+    return known_bytes(data, image_format, blocks)
