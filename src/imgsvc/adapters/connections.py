@@ -5,8 +5,8 @@ connector, `_payload` of its protocol. `_get`, and `idle`, are here for one faul
 connection, and aiohttp hands that answer to the next request (https://github.com/aio-libs/aiohttp/issues/13656; seen in
 3.14.5). With a release that mends it, delete `FreshConnector._get`, `BoundedAnswer.idle` and what reads or sets it, and
 `_has_news` if `test_an_answer_that_nobody_has_seen_yet_answers_nothing_either` stays green without it. The limits
-(`MOST_IDLE` in `_release`, `MOST_BESIDE` in `data_received`) stay: they are ours. The tests on answers that nobody asked
-for (docs/security.md) fail when a new version of aiohttp has these names no more, or does something else with them.
+(`MOST_IDLE` in `_release`, `MOST_BESIDE` in `data_received`) stay. The tests on answers that nobody asked for
+(docs/security.md) fail when a new version of aiohttp no longer has these names, or does something else with them.
 """
 
 import asyncio
