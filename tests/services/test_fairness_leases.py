@@ -42,16 +42,17 @@ async def test_a_waiter_that_asked_for_more_than_a_gate_that_shrank_has_still_co
     assert gate.idle
 
 
-async def test_a_lease_grows_only_into_units_that_are_free_and_not_waited_for() -> None:
+async def test_a_lease_grows_into_units_that_are_free_before_those_who_wait() -> None:
     gate = FairGate(4)
     lease, other = await gate.acquire("a", 1), await gate.acquire("b", 2)
     assert lease.grow(2)
     assert lease.grow(1)  # it holds as many already
     assert not lease.grow(3)
     line = Line(gate)
-    await line.join("c", "c", 3)
+    await line.join("c", "c", 4)
     other.release()
-    assert not lease.grow(3)  # the other's two are free, but somebody waits
+    assert lease.grow(3)
+    assert not gate.try_take(2)
     lease.release()
     await settled()
     assert line.served == ["c"]

@@ -10,7 +10,7 @@ from imgsvc.adapters.wire import declared_length, next_piece
 from imgsvc.errors import BodyTooLarge, FetchError, NoRoom
 from imgsvc.services.ports import Room
 
-FIRST_ROOM = 2**20  # bytes to reserve at first, whatever is announced; doubled while the body grows
+FIRST_ROOM = 2**16  # bytes to reserve at first, whatever is announced; doubled while the body grows
 MAX_EXCERPT = 2048  # bytes
 EXCERPT_TIMEOUT = 1.0  # seconds
 

@@ -20,16 +20,13 @@ from imgsvc.services.fairness import FairGate, Lease
 from imgsvc.services.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.pacing import HostPacer, HostPaused
 from imgsvc.services.ports import Fetched, Origin, Storage, Validators
+from imgsvc.services.reservations import first_reservation
 from imgsvc.services.tally import Tally
 from imgsvc.services.tries import PutOff, Tries
 from imgsvc.services.wishes import Wish
 
 log = get_logger(__name__)
 
-UNKNOWN_SIZE = 2**20
-"""Bytes reserved for a body before its length is known."""
-UNCHANGED_SIZE = 2**16
-"""The same for one that is not expected to come."""
 MAX_LOST = 10
 """Runs that may die with an asset before it is given up. From the first on it is a suspect, whose picture is
 compressed in quarantine: this is for whatever kills workers from there too, and innocents must not come near it."""
@@ -150,13 +147,15 @@ class Workshop:
 
     async def _fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
         """The body, and the lease on the memory it lies in; None when it is the `known` one."""
-        size = UNCHANGED_SIZE if known else UNKNOWN_SIZE
+        needed = 0
         validators = Validators(known.etag, known.last_modified, known.final_url_hash) if known else None
         host = urlsplit(url).netloc.lower()
         while True:
             async with self.hosts.slot(host, batch_id, conditional=known is not None):
                 with await self.fetches.acquire(batch_id):
-                    lease = await self.memory.acquire(batch_id, size)
+                    share = self.memory.capacity // self.fetches.capacity
+                    first = first_reservation(share, self.hosts.body_size(host), conditional=known is not None)
+                    lease = await self.memory.acquire(batch_id, needed or first)
                     try:
                         fetched = await self.origin.fetch(url, lease, validators)
                     except Unchanged:
@@ -166,13 +165,15 @@ class Workshop:
                     except NoRoom as more:
                         lease.release()
                         self.hosts.note_changes(host, changes=known is not None)
-                        size = more.size
+                        needed = more.size
+                        self.hosts.note_body(host, needed)
                         continue
                     except BaseException:
                         lease.release()
                         raise
             if known:
                 self.hosts.note_changes(host, changes=True)
+            self.hosts.note_body(host, len(fetched.body))
             lease.shrink(len(fetched.body))
             return fetched, lease
 

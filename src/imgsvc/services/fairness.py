@@ -47,8 +47,12 @@ class FairGate:
         self._serve()
 
     def try_take(self, amount: int) -> bool:
-        """Take `amount` units if they are free and nobody waits for them."""
-        if self._queues or self._used + amount > self.capacity:
+        """Take `amount` units if they are free, before those who wait.
+
+        It is for leases that grow: a body that is half there needs its memory more than one that has not begun. Those
+        who wait are served in the end, because no new ones are let in before them.
+        """
+        if self._used + amount > self.capacity:
             return False
         self._used += amount
         return True

@@ -53,6 +53,8 @@ class Host:
     """Times that it was slowed down since its last answer."""
     changes: bool = False
     """Whether the last answer to a conditional fetch was a whole picture."""
+    body_size: int = 0
+    """Bytes that its bodies had lately, nearer to the largest of them; 0 while none has come."""
     paused_until: float = 0.0
     slowed_at: float = 0.0
     idle_since: float = 0.0
@@ -73,6 +75,10 @@ class Host:
         """Whatever its status is: the host copes."""
         self.answers.note(now)
         self.refusals = 0
+
+    def note_body(self, size: int) -> None:
+        """The largest counts at once, and is forgotten by half within a dozen smaller ones."""
+        self.body_size = max(size, self.body_size - (self.body_size - size) // 16)
 
     def refused_rate(self, now: float, began: float) -> float:
         """Fetches a second that turned out to be too many, when one that `began` then was refused.

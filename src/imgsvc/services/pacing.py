@@ -83,6 +83,16 @@ class HostPacer:
         if state := self._hosts.get(host):
             state.changes = changes
 
+    def note_body(self, host: str, size: int) -> None:
+        """Note how large a body of `host` is, in bytes."""
+        if state := self._hosts.get(host):
+            state.note_body(size)
+
+    def body_size(self, host: str) -> int:
+        """Return how large a body of `host` may be expected to be; 0 when nothing is known."""
+        state = self._hosts.get(host)
+        return state.body_size if state else 0
+
     def _rank_last(self, host: str) -> None:
         """`host` is idle; of all that are, the one that is for longest is forgotten where there are too many."""
         self._hosts[host] = self._hosts.pop(host)
