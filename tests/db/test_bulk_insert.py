@@ -11,8 +11,8 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
 from imgsvc.db.tables import Asset
 
-DEFAULTS = 2
-"""Columns that SQLAlchemy fills in: attempts, lost."""
+DEFAULTS = 4
+"""Columns that SQLAlchemy fills in: attempts, lost, storage_failures, quarantine_failures."""
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 

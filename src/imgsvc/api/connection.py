@@ -18,7 +18,7 @@ LINGER = 2.0
 """Seconds without a byte after which a connection is closed whose answer came before its body. Closed at once, with
 bytes unread, the kernel would reset it, and clients that send everything before they read would lose the answer."""
 LONGEST_LINGER = 30.0
-DRAINED = 2**20
+DRAINED = 2**23
 """Bytes of such a body that are read and thrown away; the rest waits in the client until the connection is closed."""
 DRAINED_WHOLE = 2**27
 """Bytes of one that is read to its end because it says its length: any upload is, and one twice as large as allowed."""

@@ -30,7 +30,7 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What the URL of `final_url_hash` said about the body that we know, to ask whether it is still the same."""
+    """What the URL of `final_url_hash` said about the body that we know: enough to ask whether it has changed."""
 
     etag: str | None
     last_modified: str | None
@@ -97,9 +97,7 @@ class Storage(Protocol):
         """
 
     async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | str | None:
-        """A local path to read, or a presigned https link to redirect to; None when there is no such key.
-
-        A link is signed for one `method` and refused with the other.
+        """Return a local path to read, or a link presigned for `method` alone; None when there is no such key.
 
         Raises:
             StorageError: the store does not answer.

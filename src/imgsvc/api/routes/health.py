@@ -39,11 +39,11 @@ class ReadinessChecks:
 
     async def ask(self, resources: Resources) -> tuple[str, str, tuple[str, int]]:
         """Return the state of database and storage, `ok` or what is wrong, and that of Redis with its live workers."""
-        return await asyncio.gather(
-            self._database.result(lambda: _state(migrations.check(resources.sessions))),
-            self._storage.result(lambda: _state(resources.storage.check())),
-            self._queue.result(lambda: _queue(resources)),
-        )
+        database = asyncio.create_task(self._database.result(lambda: _state(migrations.check(resources.sessions))))
+        storage = asyncio.create_task(self._storage.result(lambda: _state(resources.storage.check())))
+        queue = asyncio.create_task(self._queue.result(lambda: _queue(resources)))
+        await asyncio.wait((database, storage, queue))  # each to its end, also when another breaks
+        return database.result(), storage.result(), queue.result()
 
     async def aclose(self) -> None:
         for check in (self._database, self._storage, self._queue):
