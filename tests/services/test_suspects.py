@@ -97,7 +97,7 @@ async def make_workshop() -> AsyncIterator[Callable[..., Workshop]]:
             defaults: dict[str, Any] = {
                 "origin": OnePicture(), "storage": Shelf(), "codec": pool, "clock": HandClock(),
                 "hosts": HostPacer(maximum=8), "fetches": FairGate(8), "memory": FairGate(2**22),
-                "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta()),
+                "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta(), own_patience=timedelta()),
             }  # fmt: skip
             return Workshop(**defaults | parts)
 
@@ -263,7 +263,7 @@ async def test_a_storage_that_fails_leaves_the_origin_its_attempts(
     """Two of them fail, and the third brings the image."""
     clock, shelf = HandClock(), Shelf(refusals=4)
     origin = OnePicture(failing=[False, True, False, True, False, False, False])
-    retries = RetryPolicy(base=timedelta(), ours=(timedelta(milliseconds=1),) * 5, patience=patience)
+    retries = RetryPolicy(base=timedelta(), ours=(timedelta(milliseconds=1),) * 5, own_patience=patience)
     workshop = make_workshop(origin=origin, storage=shelf, clock=clock, retries=retries)
     outcome, _ = await runs_of(workshop, clock)
     assert isinstance(outcome, Succeeded)
@@ -309,7 +309,7 @@ async def test_a_hand_back_while_storage_is_waited_for_loses_nothing_and_counts_
 ) -> None:
     refused, memory = asyncio.Event(), FairGate(2**22)
     shelf = Shelf(refusals=1, on_call=refused.set)
-    retries = RetryPolicy(ours=(timedelta(hours=1),) * 5, patience=timedelta(hours=2))
+    retries = RetryPolicy(ours=(timedelta(hours=1),) * 5, own_patience=timedelta(hours=2))
     workshop = make_workshop(storage=shelf, memory=memory, retries=retries)
     making = asyncio.create_task(made(workshop, claimed(attempts=1)))
     await refused.wait()

@@ -14,13 +14,16 @@ _MAX_EXPONENT = 32
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with jitter; waits above `patience` are spent in the database, not in a worker."""
+    """Exponential back-off with jitter; waits above a patience are spent in the database, not in a worker."""
 
     max_attempts: int = 3
     base: timedelta = timedelta(seconds=0.5)
     factor: float = 4.0
     longest: timedelta = timedelta(days=1)
     patience: timedelta = timedelta(seconds=3)
+    """For an origin."""
+    own_patience: timedelta = timedelta(seconds=10)
+    """For a part of our own: the image's bytes are here, and stay in memory meanwhile."""
     ours: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
     """Waits for what is our own, storage and quarantine: when they are away for two minutes, that costs no image."""
 

@@ -76,7 +76,7 @@ class Tries:
         wait = self._retries.wait(failures, error)
         if wait is None:
             raise error
-        if wait > self._retries.patience:
+        if wait > self._retries.own_patience:
             raise PutOff(wait.total_seconds()) from error
         await asyncio.sleep(wait.total_seconds())
 
