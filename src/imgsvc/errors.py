@@ -25,6 +25,7 @@
     ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
     ├── Unchanged                 the origin still has the image that was asked about
     ├── LeftAtWork                the picture is still being worked on, and nobody waits for it any more
+    │   └── Overran               the image took a codec thread longer than the watchdog allows
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
@@ -265,6 +266,11 @@ class TooManyPixels(CodecError):
     sentence = "The picture has more pixels than this service accepts."
 
 
+class TooManyFrames(CodecError):
+    code = "too_many_frames"
+    sentence = "The animation has more frames than this service accepts."
+
+
 class DecodeError(CodecError):
     code = "decode_error"
     sentence = "The picture is damaged or incomplete."
@@ -322,6 +328,10 @@ class LeftAtWork(ImgsvcError):
 
     code = "left_at_work"
     retryable = True
+
+
+class Overran(LeftAtWork):
+    """The image took a codec thread longer than the watchdog allows, which costs the worker its life."""
 
 
 # -- parts of ours that are away --------------------------------------------------------------------------------------
