@@ -48,13 +48,20 @@ def encode(image: Image.Image, target: str, *, quality: int, exif: bytes, xmp: b
     return _save(few if _weighs_less(few, image) else image, target, options)
 
 
-def encode_film(film: Film, target: str, *, quality: int, exif: bytes, xmp: bytes = b"") -> bytes:
+class Oversized(EncodeError):
+    """The animation is larger than it may be."""
+
+
+def encode_film(
+    film: Film, target: str, *, quality: int, exif: bytes, xmp: bytes = b"", most: int = MOST_BYTES
+) -> bytes:
     """Write an animation (L, LA, RGB, RGBA, all frames of one size) as gif, png, webp or avif, frame by frame.
 
     It is decoded meanwhile, once or twice. The larger it is, the less effort is made: it has to end in time.
 
     Raises:
         BrokeOff: a frame is damaged.
+        Oversized: more than `most` bytes.
         EncodeError: the format cannot hold it, with a sentence that says why where that is known.
     """
     first = next(film.frames()).image
@@ -62,12 +69,12 @@ def encode_film(film: Film, target: str, *, quality: int, exif: bytes, xmp: byte
     megapixels = first.width * first.height * film.count / 1e6
     facts = {"exif": exif, **_with_xmp(target, xmp)}
     if target == "gif":
-        return _written(lambda file: write_gif(film.frames(), file, plays=film.plays, careful=megapixels <= 60))
+        return _written(lambda file: write_gif(film.frames(), file, plays=film.plays, careful=megapixels <= 60), most)
     try:
-        return _written(partial(_write_film, film.of_one_mode(), target, quality, megapixels, facts))
+        return _written(partial(_write_film, film.of_one_mode(), target, quality, megapixels, facts), most)
     except OtherMode:
         in_rgba = film.through(lambda image: image if image.mode == "RGBA" else image.convert("RGBA"))
-        return _written(partial(_write_film, in_rgba, target, quality, megapixels, facts))
+        return _written(partial(_write_film, in_rgba, target, quality, megapixels, facts), most)
 
 
 def _write_film(
@@ -138,23 +145,22 @@ def _save(image: Image.Image, target: str, options: dict[str, Any]) -> bytes:
         file.truncate()
 
 
-def _written(write: Callable[[IO[bytes]], Iterator[None]]) -> bytes:
-    """What `write` puts into the file that it is given, which may not grow too large."""
+def _written(write: Callable[[IO[bytes]], Iterator[None]], most: int) -> bytes:
+    """What `write` puts into the file that it is given, which may have `most` bytes."""
     file = _mine.scratch.file
     try:
         for _ in write(file):
-            _check_bytes(file.tell())
-        _check_bytes(size := file.seek(0, os.SEEK_END))
-        file.flush()
+            _check_bytes(file.tell(), most)
+        _check_bytes(size := file.seek(0, os.SEEK_END), most)
         return os.pread(file.fileno(), size, 0)
     finally:
         file.seek(0)
         file.truncate()
 
 
-def _check_bytes(size: int) -> None:
-    if size > MOST_BYTES:
-        raise EncodeError(f"The animation would have more than {MOST_BYTES / 2**20:g} MiB in this format.")
+def _check_bytes(size: int, most: int) -> None:
+    if size > most:
+        raise Oversized(f"The animation would have more than {most / 2**20:g} MiB in this format.")
 
 
 class _Scratch:

@@ -116,6 +116,7 @@ def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]
     Raises:
         BrokeOff: a frame is damaged.
     """
+    image.decodermaxblock = ImageFile.MAXBLOCK  # or of a GIF all that follows would be read with each frame
     stills = _stills(image)
     image.seek(0)
     for index in range(stills, count + stills):

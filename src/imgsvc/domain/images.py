@@ -1,11 +1,11 @@
 """Bytes and specs to renditions: decode once, set right once (sources.py), then the steps of each spec."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any, Literal
 
-from PIL import Image, ImageColor
+from PIL import Image
 
 from imgsvc.domain.decoders import (
     MOVING_FORMATS,
@@ -17,12 +17,13 @@ from imgsvc.domain.decoders import (
     prepare_pillow,
     reading,
 )
-from imgsvc.domain.encoders import MOVING_TARGETS, encode, encode_film, writing
+from imgsvc.domain.encoders import MOST_BYTES, MOVING_TARGETS, Oversized, encode, encode_film, writing
 from imgsvc.domain.film import BrokeOff, count_frames
 from imgsvc.domain.layouts import layout_of
 from imgsvc.domain.metadata import exif_to_keep, gives_away, holds_more, xmp_to_keep
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.steps import Job, done
 from imgsvc.domain.weights import LONG, film_weight, seconds, weight
 
 __all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "TakesLong", "compress", "prepare_pillow"]
@@ -53,15 +54,6 @@ class Compressed:
     width: int
     height: int
     renditions: tuple[Rendition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the steps of one spec need to know."""
-
-    spec: Spec
-    target: str
-    size: tuple[int, int]
 
 
 def compress(
@@ -110,7 +102,7 @@ def _read(
     check_size(image, frames, layout, limits)
     frames = min(frames, undamaged or frames)
     made = [(_likely_target(image, spec), spec.fitted(image.size)) for spec in specs]
-    pixels = film_weight(image, made, frames) if frames > 1 else weight(image, made)
+    pixels = film_weight(image, made, frames, len(data)) if frames > 1 else weight(image, made)
     if not may_take_long and seconds(image, data, made, frames=frames, pieces=layout.pieces) > LONG:
         raise TakesLong(pixels)
     if max_pixels_now is not None and pixels > max_pixels_now:
@@ -130,34 +122,6 @@ def _likely_target(image: Image.Image, spec: Spec) -> str:
     return spec.format.value if spec.format is not Format.original else KEPT.get(image.format or "", "png")
 
 
-def shrink(image: Image.Image, job: Job) -> Image.Image:
-    if image.size == job.size:
-        return image
-    return image.resize(job.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def flatten(image: Image.Image, job: Job) -> Image.Image:
-    """Lay alpha on the background where the target has none: what is transparent is black underneath."""
-    if job.target != "jpeg" or image.mode not in {"LA", "RGBA"}:
-        return image
-    flat = Image.new("RGB", image.size, ImageColor.getcolor(job.spec.background, "RGB"))
-    flat.paste(image.convert("RGB"), mask=image.getchannel("A"))
-    return flat
-
-
-def cut_out(image: Image.Image, job: Job) -> Image.Image:
-    """GIF knows no half: what shines through more than it covers is gone, or there would be rings around everything."""
-    if job.target != "gif" or image.mode not in {"LA", "RGBA"}:
-        return image
-    cut = image.copy()  # other specs have the same frame
-    cut.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))
-    return cut
-
-
-Step = Callable[[Image.Image, Job], Image.Image]
-STEPS: tuple[Step, ...] = (shrink, flatten, cut_out)
-
-
 def _render(source: Source, spec: Spec, data: bytes, limits: CodecLimits) -> Rendition:
     job = Job(spec, _target(source, spec), spec.fitted(source.size))
     facts: dict[str, Any] = {
@@ -165,14 +129,21 @@ def _render(source: Source, spec: Spec, data: bytes, limits: CodecLimits) -> Ren
         "exif": exif_to_keep(source.exif, source.owners, spec.keep_metadata, job.target),
         "xmp": xmp_to_keep(source.info, spec.keep_metadata, job.target),
     }
+    kept = Rendition(data, source.format.lower(), *source.size, "kept_original")
     with reading(limits), writing():
         if source.film and job.target in MOVING_TARGETS:
-            result = encode_film(source.film.through(partial(_done, job=job)), job.target, **facts)
+            keepable = _keepable(source, job, data)
+            film = source.film.through(partial(done, job=job))
+            try:
+                result = encode_film(film, job.target, **facts, most=len(data) - 1 if keepable else MOST_BYTES)
+            except Oversized:
+                if keepable:
+                    return kept
+                raise
         else:
-            result = encode(_done(source.first, job), job.target, **facts)
-    keepable = _keepable(source, job)
-    if keepable and len(result) >= len(data) and not holds_more(data, source.format, source.info, spec.keep_metadata):
-        return Rendition(data, source.format.lower(), *source.size, "kept_original")
+            result = encode(done(source.first, job), job.target, **facts)
+            if len(result) >= len(data) and _keepable(source, job, data):
+                return kept
     return Rendition(result, job.target, *job.size, "compressed")
 
 
@@ -185,12 +156,10 @@ def _target(source: Source, spec: Spec) -> str:
     return KEPT.get(source.format) or ("png" if transparent else "jpeg")
 
 
-def _keepable(source: Source, job: Job) -> bool:
+def _keepable(source: Source, job: Job, data: bytes) -> bool:
     """Whether the input may stand for the rendition: same format (a GIF will do), and nothing had to change."""
+    policy = job.spec.keep_metadata
     same = source.format.lower() == job.target or (source.format == "GIF" and job.spec.format is Format.original)
-    unchanged = job.size == source.size and not source.altered
-    return same and unchanged and not gives_away(source.info, source.exif, job.spec.keep_metadata)
-
-
-def _done(image: Image.Image, job: Job) -> Image.Image:
-    return reduce(lambda image, step: step(image, job), STEPS, image)
+    unchanged = same and job.size == source.size and not source.altered
+    given_away = not unchanged or gives_away(source.info, source.exif, policy)
+    return not given_away and not holds_more(data, source.format, source.info, policy)

@@ -27,6 +27,8 @@ FRAMES_AT_A_TIME = 3
 """Frames of an animation that are in memory: the one before, the one being written, the decoder's."""
 FRAME = 512
 """For each frame of an animation, what a decoder and a writer know of it: 4 kB."""
+WRITTEN = 3 / 8
+"""For each byte of an animation: what is made of it has about as many, which a writer, a file and the answer hold."""
 
 # Seconds of the processor for a megapixel, at worst: of noise.
 SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}
@@ -58,9 +60,9 @@ def weight(image: ImageFile.ImageFile, made: Iterable[Made]) -> int:
     return int(prod(image.size) * decoding(image) + max(prod(size) * encoding(image, target) for target, size in made))
 
 
-def film_weight(image: ImageFile.ImageFile, made: Sequence[Made], frames: int) -> int:
-    """Weigh an animation, of which a few frames are in memory at a time, and all of what is written."""
-    return int(FRAMES_AT_A_TIME * weight(image, made) + FRAME * frames)
+def film_weight(image: ImageFile.ImageFile, made: Sequence[Made], frames: int, size: int) -> int:
+    """Weigh an animation of `size` bytes: a few of its frames are in memory at a time, and all of what is written."""
+    return int(FRAMES_AT_A_TIME * weight(image, made) + FRAME * frames + WRITTEN * size)
 
 
 def seconds(image: ImageFile.ImageFile, data: bytes, made: Sequence[Made], *, frames: int, pieces: int) -> float:
