@@ -22,8 +22,8 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "config.py": 210,
-    "errors.py": 360,
+    "config.py": 220,
+    "errors.py": 370,
     "db/tables.py": 225,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra

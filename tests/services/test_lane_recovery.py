@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, update
 
 from batches_at_hand import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
-from codecs_at_hand import Holding, codec_pool
+from codecs_at_hand import Holding, NotedQuarantine, codec_pool
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.tables import Asset, Batch
@@ -77,7 +77,25 @@ async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 1)
     assert asset.due_at == parts.clock()  # its lease is not waited for
+    assert (await batch_of(parts.sessions, batch.id)).overran_round == 1
     watchdog.let()
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(("round_number", "apart"), [(1, 4), (2, 0)])
+async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_in_every_worker(
+    parts: Resources, workshop: Workshop, origin: OriginServer, round_number: int, apart: int
+) -> None:
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(4)])
+    [slow] = await flush(batch.id, parts, token="elsewhere", claim=1)
+    await flush(batch.id, parts, token="elsewhere", outcomes=[Postponed(slow, 0, parts.clock(), overran=True)])
+    async with parts.sessions.write() as session:
+        await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(round=round_number))
+    quarantine = NotedQuarantine()
+    pool = codec_pool(quarantine=quarantine)
+    await work(batch.id, parts, replace(workshop, codec=pool))
+    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert len(quarantine.pictures) == apart
     await pool.aclose()
 
 

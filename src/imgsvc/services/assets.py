@@ -14,6 +14,7 @@ from imgsvc.errors import (
     InternalError,
     LeftAtWork,
     NoRoom,
+    Overran,
     QuarantineUnavailable,
     Unchanged,
     WorkerCrash,
@@ -88,8 +89,9 @@ class Workshop:
             return await self._attempt(asset, attempt, wish, known)
         except HostPaused as rest:
             return Postponed(asset, attempts, self._after(timedelta(seconds=rest.seconds)))
-        except LeftAtWork:  # the next must not have the same picture in a thread, where it cannot be stopped
-            return Postponed(asset._replace(lost=asset.lost + 1), attempts, self.clock())
+        except LeftAtWork as left:  # the next must not have the same picture in a thread, where it cannot be stopped
+            suspect = asset._replace(lost=asset.lost + 1)
+            return Postponed(suspect, attempts, self.clock(), overran=isinstance(left, Overran))
         except (AssetError, QuarantineUnavailable) as error:
             wait = self.retries.wait(attempt, error)
             if wait is None:

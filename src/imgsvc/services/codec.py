@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
+from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, TakesLong, compress
 from imgsvc.domain.signatures import holds_the_interpreter
 from imgsvc.domain.specs import Spec
-from imgsvc.errors import LeftAtWork
+from imgsvc.errors import LeftAtWork, Overran
 from imgsvc.logs import get_logger
 from imgsvc.services.fairness import FairGate, Lease
 from imgsvc.services.ports import Quarantine
@@ -25,12 +25,13 @@ class CodecPool:
     """Compresses pictures in `threads` threads, fairly between batches, with at most `pixels` pixels worked on at once.
 
     The pixels are weighted by what the formats take of memory (`domain.weights`). A picture starts with an equal share
-    of them; one whose header asks for more waits until that many are free. Suspects, and pictures that weigh more than
-    all the threads together may have, are sent to quarantine with their share of the same pixels, of the former as many
-    at one time as there are threads, of the latter one: when its process ends, the system has all of its memory back.
+    of them; one whose header asks for more waits until that many are free. Nothing that may take long is done in a
+    thread, where others would wait behind it: suspects, pictures that take seconds at worst, and those that weigh more
+    than all the threads together may have, are sent to quarantine. There they have as many pixels of their own, so that
+    no thread waits for them: as many pictures at one time as there are threads, and one of those that weigh the most.
 
     A thread cannot be stopped. When one works on a picture for longer than `watchdog` allows, `on_overrun` is called,
-    and the process should end.
+    and the process should end. Until then the further pictures of that batch are suspects.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CodecPool:
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="codec")
         self._gate = FairGate(max(pixels, limits.max_pixels))
+        self._apart = FairGate(self._gate.capacity)
         # Two more than the threads can run: the next picture is at hand the moment a thread is free.
         self._share = self._gate.capacity // (threads + 2)
         self._cells = FairGate(threads)
@@ -54,6 +56,8 @@ class CodecPool:
         self._watchdog = watchdog
         self._on_overrun = on_overrun
         self._at_work: set[Future[Compressed]] = set()
+        self._overran_with: set[str] = set()
+        self._kept_apart: set[str] = set()
         self._one_ended = asyncio.Event()
         self.overran = False
 
@@ -64,22 +68,43 @@ class CodecPool:
             CodecError: the picture cannot become a rendition.
             WorkerCrash: it brought down its process in quarantine.
             QuarantineUnavailable: there is no quarantine right now.
-            LeftAtWork: it takes too long, or was being worked on when the caller was cancelled.
+            Overran: it takes too long for a thread.
+            LeftAtWork: it was being worked on when the caller was cancelled.
         """
         pixels = self._share
-        if not suspect and not holds_the_interpreter(data):
+        if not suspect and not self._is_apart(key) and not holds_the_interpreter(data):
             try:
-                work = partial(self._in_thread, data, specs)
-                return await self._in_turn(key, pixels, work, most=self._gate.capacity)
+                work = partial(self._in_thread, data, specs, key)
+                return await self._in_turn(self._gate, key, pixels, work, most=self._gate.capacity)
+            except (MorePixels, TakesLong) as more:
+                pixels = more.pixels
+        return await self._apart_from_others(data, specs, key, pixels)
+
+    def keep_apart(self, key: str, *, apart: bool) -> None:
+        """Say whether all images of the batch `key` are suspects, because one of them overran somewhere."""
+        if apart:
+            self._kept_apart.add(key)
+        else:
+            self._kept_apart.discard(key)
+
+    def _is_apart(self, key: str) -> bool:
+        return key in self._overran_with or key in self._kept_apart
+
+    async def _apart_from_others(self, data: bytes, specs: Sequence[Spec], key: str, pixels: int) -> Compressed:
+        while True:
+            heavy = pixels > self._apart.capacity
+            try:
+                # A cell first: what waits for one holds no pixels, and is not ahead of those that have one.
+                with await (self._alone if heavy else self._cells).acquire(key):
+                    work = partial(self._in_quarantine, data, specs)
+                    most = None if heavy else self._apart.capacity
+                    return await self._in_turn(self._apart, key, pixels, work, most=most)
             except MorePixels as more:
                 pixels = more.pixels
-        # A cell first: what waits for one neither holds pixels nor queues for them, ahead of those that need a thread.
-        cells = self._alone if pixels > self._gate.capacity else self._cells
-        with await cells.acquire(key):
-            return await self._in_turn(key, pixels, partial(self._in_quarantine, data, specs))
 
     async def _in_turn(
         self,
+        gate: FairGate,
         key: str,
         pixels: int,
         work: Callable[[int, Lease], Awaitable[Compressed]],
@@ -92,7 +117,8 @@ class CodecPool:
             MorePixels: than `most`.
         """
         while True:
-            lease = await self._gate.acquire(key, pixels)
+            # The heaviest leave half of the pixels to others: their memory is bounded by the process that they are in.
+            lease = await gate.acquire(key, pixels if pixels <= gate.capacity else gate.capacity // 2)
             try:
                 return await work(pixels, lease)
             except MorePixels as more:
@@ -104,10 +130,13 @@ class CodecPool:
         with lease:
             return await self._quarantine.compress(data, specs, max_pixels_now=pixels)
 
-    async def _in_thread(self, data: bytes, specs: Sequence[Spec], pixels: int, lease: Lease) -> Compressed:
+    async def _in_thread(self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, lease: Lease) -> Compressed:
+        if self._is_apart(key):  # since it began to wait for its pixels
+            lease.release()
+            raise TakesLong(pixels)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Compressed] = loop.create_future()
-        watch = self._watchdog.watch(partial(self._overrun, answer))
+        watch = self._watchdog.watch(partial(self._overrun, key, answer))
         work = self._threads.submit(self._compress, watch, data, specs, pixels)
         self._at_work.add(work)
         work.add_done_callback(lambda work: loop.call_soon_threadsafe(self._end, work, watch, lease, answer))
@@ -121,7 +150,7 @@ class CodecPool:
 
     def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
         watch.begin(processor_clock())
-        return compress(data, specs, self._limits, max_pixels_now=pixels)
+        return compress(data, specs, self._limits, max_pixels_now=pixels, may_take_long=False)
 
     def _end(self, work: Future[Compressed], watch: Watch, lease: Lease, answer: "asyncio.Future[Compressed]") -> None:
         """When the thread ends, not when its waiter is cancelled: until then the pixels are still in memory."""
@@ -138,11 +167,12 @@ class CodecPool:
         else:
             answer.set_result(work.result())
 
-    def _overrun(self, answer: "asyncio.Future[Compressed]") -> None:
-        log.error("codec_overran", seconds=self._watchdog.seconds)
+    def _overrun(self, key: str, answer: "asyncio.Future[Compressed]") -> None:
+        log.error("codec_overran", batch_id=key, seconds=self._watchdog.seconds)
         self.overran = True
+        self._overran_with.add(key)
         if not answer.done():
-            answer.set_exception(LeftAtWork())
+            answer.set_exception(Overran())
         self._on_overrun()
 
     async def aclose(self) -> None:

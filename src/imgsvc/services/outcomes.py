@@ -40,11 +40,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Back to pending until `due_at`; with the asset's own `attempts` when none was made."""
+    """Back to pending until `due_at`; with the asset's own `attempts` when none was made.
+
+    `overran`: it took a codec thread too long, so that the other images of its batch are suspects in this round.
+    """
 
     asset: Claimed
     attempts: int
     due_at: datetime
+    overran: bool = False
 
 
 Outcome = Succeeded | Failed | Postponed
