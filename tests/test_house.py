@@ -22,9 +22,10 @@ OURS = [
 
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "config.py": 210,
-    "errors.py": 375,
-    "db/tables.py": 230,
+    "bootstrap.py": 210,
+    "config.py": 220,
+    "errors.py": 385,
+    "db/tables.py": 235,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra
 CATCHES_EVERYTHING = {"api/watcher.py", "services/assets.py", "worker/jobs.py"}  # the tops of what nobody waits for

@@ -101,7 +101,11 @@ async def open_workshop(
     `on_overrun` is called when a codec thread is stuck.
     """
     settings = resources.settings
-    limits = CodecLimits(max_pixels=settings.max_pixels)
+    limits = CodecLimits(
+        max_pixels=settings.max_pixels,
+        max_frames=settings.max_frames,
+        max_animation_pixels=settings.max_animation_pixels,
+    )
     prepare_pillow(limits)
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog(settings.codec_timeout))

@@ -94,7 +94,13 @@ class Settings(Whereabouts):
     fetch_buffer_bytes: int = Field(128 * MIB, ge=MIB, description="Image bytes in memory in one worker process")
 
     # Compressing
-    max_pixels: int = Field(50_000_000, ge=1, le=500_000_000, description="Pixels of an image, all frames together")
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=500_000_000, description="Pixels of an image, and of each frame of an animation"
+    )
+    max_frames: int = Field(2_000, ge=1, le=50_000, description="Frames of an animation")
+    max_animation_pixels: int = Field(
+        250_000_000, ge=1, le=2_000_000_000, description="Pixels of an animation, all frames together"
+    )
     codec_threads: int = Field(
         os.cpu_count() or 1, ge=1, le=256, description="Pictures compressed at one time in one worker process"
     )
@@ -103,7 +109,8 @@ class Settings(Whereabouts):
         ge=1,
         description=(
             "Pixels being worked on at one time in one worker process; those of formats that take more memory than "
-            "JPEG count up to six times, and a picture with more than all of them gets a process of its own"
+            "JPEG count up to six times. What weighs more than all of them, or may take seconds, gets a process of its "
+            "own; those processes have as many pixels again"
         ),
     )
     codec_timeout: Seconds = Field(
@@ -117,8 +124,8 @@ class Settings(Whereabouts):
         2_048 * MIB,
         ge=512 * MIB,
         description=(
-            "Memory of a process of its own for one picture, which a worker died with or is very large, in bytes. "
-            "Pictures of 50 megapixels took up to 1,854 MiB"
+            "Memory of a process of its own for one picture, which may bring down a worker or keep others waiting, in "
+            "bytes. Pictures of 50 megapixels took up to 1,854 MiB"
         ),
     )
 

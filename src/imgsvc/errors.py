@@ -267,6 +267,11 @@ class TooManyPixels(CodecError):
     sentence = "The picture has more pixels than this service accepts."
 
 
+class TooManyFrames(CodecError):
+    code = "too_many_frames"
+    sentence = "The animation has more frames than this service accepts."
+
+
 class DecodeError(CodecError):
     code = "decode_error"
     sentence = "The picture is damaged or incomplete."

@@ -10,10 +10,10 @@ import pytest
 from codecs_at_hand import Holding, NotedQuarantine, codec_pool
 from imgsvc.domain.images import CodecLimits
 from imgsvc.domain.specs import Format, Spec
-from imgsvc.errors import LeftAtWork, NotAnImage, TooManyPixels
+from imgsvc.errors import LeftAtWork, NotAnImage, Overran, TooManyPixels
 from imgsvc.services.codec import CodecPool
 from lanes_at_hand import until
-from pictures import decoded, encoded, photo_jpeg, scene
+from pictures import animation, decoded, encoded, photo_jpeg, scene
 
 LIMITS = CodecLimits(max_pixels=900_000)
 SMALL, LARGE = photo_jpeg(64, 48), photo_jpeg(1_000, 600)
@@ -154,39 +154,70 @@ async def test_a_picture_that_weighs_more_than_all_threads_may_have_is_compresse
     await until(lambda: pool._gate.idle)
 
 
-async def test_small_pictures_come_between_two_that_take_all_pixels(make_pool: MakePool) -> None:
-    opened = asyncio.Event()
-    quarantine = NotedQuarantine(closed=opened)
-    pool = make_pool(threads=2, quarantine=quarantine)
-    finished: list[str] = []
-
-    async def compress(key: str, picture: bytes, spec: Spec) -> None:
-        await pool.compress(picture, [spec], key=key)
-        finished.append(key)
-
-    larges = [asyncio.create_task(compress("large", LARGE, Spec(format=Format.avif))) for _ in range(8)]
+async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine(closed=asyncio.Event())
+    pool = make_pool(quarantine=quarantine)
+    large = [Spec(format=Format.avif)]
+    larges = [asyncio.create_task(pool.compress(LARGE, large, key="large")) for _ in range(8)]
     await until(lambda: quarantine.inside == 1)
-    smalls = [asyncio.create_task(compress("small", SMALL, Spec())) for _ in range(6)]
-    await until(lambda: len(pool._gate._queues.get("small", ())) == 6)
-    opened.set()
-    await asyncio.gather(*larges, *smalls)
-    assert finished.index("large") == 0
-    last_small = max(place for place, key in enumerate(finished) if key == "small")
-    assert finished[:last_small].count("large") <= 3
-    await until(lambda: pool._gate.idle)
+    smalls = [pool.compress(SMALL, SPECS, key="small") for _ in range(20)]
+    assert [picture.width for picture in await asyncio.gather(*smalls)] == [64] * 20
+    assert quarantine.inside == 1, "one of that weight at a time"
+    assert quarantine.closed is not None
+    quarantine.closed.set()
+    await asyncio.gather(*larges)
+    await until(lambda: pool._gate.idle and pool._isolation._gate.idle)
+
+
+async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine(closed=asyncio.Event())
+    pool = make_pool(quarantine=quarantine)
+    film = animation("GIF", count=200, size=(300, 250))
+    films = [asyncio.create_task(pool.compress(film, [Spec(format=Format.webp)], key="films")) for _ in range(2)]
+    await until(lambda: quarantine.inside == 1)
+    short = animation("GIF", count=3, size=(300, 250))
+    assert (await pool.compress(short, SPECS, key="small")).input_format == "gif"
+    assert (await pool.compress(SMALL, SPECS, key="small")).width == 64
+    assert (quarantine.pictures, quarantine.inside) == ([film], 1)
+    assert quarantine.closed is not None
+    quarantine.closed.set()
+    await asyncio.gather(*films)
+
+
+async def test_many_renditions_take_long_together(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    specs = [Spec(name=f"r{number}", format=Format.webp) for number in range(30)]
+    picture = photo_jpeg(800, 700)
+    await make_pool(quarantine=quarantine, limits=CodecLimits(max_pixels=5_000_000)).compress(
+        picture, specs, key="batch"
+    )
+    assert quarantine.pictures == [picture]
+
+
+async def test_a_suspect_that_turns_out_to_weigh_the_most_is_one_at_a_time_too(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(threads=4, quarantine=quarantine)
+    alone = await pool._isolation._place_of_the_heaviest.acquire("other")
+    avif = [Spec(format=Format.avif)]
+    suspects = [asyncio.create_task(pool.compress(LARGE, avif, key="bad", suspect=True)) for _ in range(3)]
+    await until(lambda: len(pool._isolation._place_of_the_heaviest._queues.get("bad", ())) == 3)
+    alone.release()
+    assert {picture.width for picture in await asyncio.gather(*suspects)} == {1_000}
+    assert quarantine.pixels == [150_000] * 3 + [4 * 600_000] * 3
+    assert pool._isolation._gate.idle
 
 
 async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)
-    holder = await pool._gate.acquire("other", 400_000)
+    holder = await pool._isolation._gate.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch", suspect=True))
-    await until(lambda: bool(pool._gate._queues))
+    await until(lambda: bool(pool._isolation._gate._queues))
     assert (quarantine.pixels, task.done()) == ([300_000], False)
     holder.release()
     await task
     assert quarantine.pixels == [300_000, 600_000]
-    assert pool._gate.idle
+    assert pool._isolation._gate.idle
 
 
 async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: MakePool) -> None:
@@ -243,3 +274,53 @@ async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wa
     assert (await second).width == 64
     assert calls == []
     assert not watchdog._watches
+
+
+async def overrun(pool: CodecPool, watchdog: Holding, key: str) -> None:
+    """A picture of the batch `key` takes a thread too long."""
+    stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key=key))
+    await until(lambda: watchdog.held == 1)
+    while not pool.overran:
+        watchdog.tick(2.0)
+    with pytest.raises(Overran):
+        await stuck
+
+
+async def test_after_an_overrun_the_other_pictures_of_that_batch_are_suspects(make_pool: MakePool) -> None:
+    watchdog, quarantine = Holding(10), NotedQuarantine()
+    pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
+    await overrun(pool, watchdog, "bad")
+    watchdog.free = 9
+    other = photo_jpeg(60, 40)
+    await asyncio.gather(pool.compress(SMALL, SPECS, key="good"), pool.compress(other, SPECS, key="bad"))
+    assert quarantine.pictures == [other]
+    watchdog.let()
+
+
+async def test_a_picture_that_waited_for_pixels_when_its_batch_overran_is_a_suspect(make_pool: MakePool) -> None:
+    watchdog, quarantine = Holding(10), NotedQuarantine()
+    pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
+    holder = await pool._gate.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
+    waiting = photo_jpeg(60, 40)
+    stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="bad"))
+    late = asyncio.create_task(pool.compress(waiting, SPECS, key="bad"))
+    await until(lambda: watchdog.held == 1 and bool(pool._gate._queues))
+    while not pool.overran:
+        watchdog.tick(2.0)
+    await asyncio.gather(stuck, return_exceptions=True)
+    holder.release()
+    assert (await late).width == 60
+    assert (quarantine.pictures, watchdog.held) == ([waiting], 1)
+    watchdog.let()
+
+
+async def test_a_batch_that_overran_elsewhere_is_kept_apart_as_long_as_that_is_said(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    pool.keep_apart("batch", apart=True)
+    await pool.compress(SMALL, SPECS, key="batch")
+    await pool.compress(LARGE, SPECS, key="other")
+    assert quarantine.pictures == [SMALL]
+    pool.keep_apart("batch", apart=False)
+    await pool.compress(SMALL, SPECS, key="batch")
+    assert quarantine.pictures == [SMALL]

@@ -81,6 +81,7 @@ async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 0)
     assert asset.suspicion == "overran"
     assert asset.due_at == parts.clock()  # its lease is not waited for
+    assert (await batch_of(parts.sessions, batch.id)).overran_round == 1
     watchdog.let()
     await pool.aclose()
 
@@ -110,6 +111,25 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
     await work(batch.id, parts, slow)
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     assert (watchdog.held, quarantine.pictures) == (1, [])
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(("round_number", "apart"), [(1, 4), (2, 1)])
+async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_in_every_worker(
+    parts: Resources, workshop: Workshop, origin: OriginServer, round_number: int, apart: int
+) -> None:
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(4)])
+    [slow] = await flush(batch.id, parts, token="elsewhere", claim=1)
+    await flush(
+        batch.id, parts, token="elsewhere", outcomes=[Postponed(slow._replace(suspicion="overran"), 0, parts.clock())]
+    )
+    async with parts.sessions.write() as session:
+        await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(round=round_number))
+    quarantine = NotedQuarantine()
+    pool = codec_pool(quarantine=quarantine)
+    await work(batch.id, parts, replace(workshop, codec=pool))
+    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert len(quarantine.pictures) == apart
     await pool.aclose()
 
 

@@ -79,7 +79,7 @@ async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
     await until(lambda: quarantine.inside == 1)
     await left(work)
     opened(quarantine)
-    await until(lambda: quarantine.inside == 0 and not pool._apart)
+    await until(lambda: quarantine.inside == 0 and not pool._isolation._tasks)
     assert (await suspect(pool)).width == 64
     assert quarantine.pictures == [SMALL]
 
@@ -93,7 +93,7 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     await until(lambda: quarantine.inside == 1)
     await left(work)
     opened(quarantine)
-    await until(lambda: not pool._apart)
+    await until(lambda: not pool._isolation._tasks)
     with pytest.raises(type(verdict)):
         await suspect(pool)
     assert len(quarantine.pictures) == asked
@@ -124,11 +124,11 @@ async def test_what_waits_for_its_turn_has_not_begun_and_leaves_nothing(
     first = suspect(pool)
     await until(lambda: quarantine.inside == 1)
     waiting = suspect(pool, OTHER)
-    await until(lambda: bool(pool._cells._queues))
+    await until(lambda: bool(pool._isolation._places._queues))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await until(lambda: len(pool._apart) == 1)
+    await until(lambda: len(pool._isolation._tasks) == 1)
     opened(quarantine)
     await first
     assert quarantine.pictures == [SMALL]

@@ -112,9 +112,11 @@ def test_the_message_names_the_limit(side: int) -> None:
 @pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "AVIF"])
 def test_the_frames_of_an_animation_count_together(image_format: str) -> None:
     data = animation(image_format, count=4, size=(48, 32))
-    limits = CodecLimits(max_pixels=48 * 32 * 3)
-    assert type(reason(data, limits)) is TooManyPixels
+    limits = CodecLimits(max_pixels=48 * 32, max_animation_pixels=48 * 32 * 4 - 1)
+    assert type(refused := reason(data, limits)) is TooManyPixels
+    assert "all frames together" in refused.detail
     compress(data, [Spec(format=Format.jpeg)], limits)  # only the first frame is decoded
+    assert compress(data, [Spec()], CodecLimits(max_pixels=48 * 32, max_animation_pixels=48 * 32 * 4)).renditions
 
 
 @pytest.mark.parametrize("side", [9_600, 14_000])  # where Pillow left alone warns, and where it refuses

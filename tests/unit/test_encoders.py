@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imgsvc.domain.encoders import Frames, encode, writing
+from imgsvc.domain.encoders import encode, writing
 from imgsvc.domain.images import CodecLimits, Rendition, compress
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.errors import EncodeError
@@ -33,7 +33,7 @@ class Watched(Image.Image):
 def test_pictures_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhile() -> None:
     picture = Watched()
     picture.im, picture._mode, picture._size = scene(64, 48).im, "RGB", (64, 48)
-    data = encode(Frames((picture,)), "jpeg", quality=50, exif=b"")
+    data = encode(picture, "jpeg", quality=50, exif=b"")
     assert picture.target == (io.BufferedRandom, 0)
     assert decoded(data).size == (64, 48)
 
@@ -47,7 +47,7 @@ def test_a_side_too_long_for_the_format_is_said_in_words(size: tuple[int, int], 
 
 def test_what_pillow_cannot_write_is_an_encode_error() -> None:
     with pytest.raises(EncodeError), writing():
-        encode(Frames((Image.new("F", (2, 2)),)), "jpeg", quality=50, exif=b"")
+        encode(Image.new("F", (2, 2)), "jpeg", quality=50, exif=b"")
 
 
 # -- animations -------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Terms:
     def load(cls, text: str) -> "Terms":
         values = json.loads(text)
         limits = values.pop("limits")
-        return cls(**values, limits=CodecLimits(limits["max_pixels"], tuple(limits["formats"])))
+        return cls(**values, limits=CodecLimits(**limits | {"formats": tuple(limits["formats"])}))
 
 
 def main() -> None:

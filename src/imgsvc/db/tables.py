@@ -96,6 +96,8 @@ class Batch(SQLModel, table=True):
     output_bytes: int = Field(default=0, sa_type=BigInteger)
     refresh: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Whether everything is fetched and compressed anew, also what was made before."""
+    overran_round: int | None = None
+    """The round in which an image took a codec thread too long: the others are compressed in quarantine."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,12 +1,14 @@
 """Whatever a file holds (CMYK, Lab, palettes, 16 bits, wide profiles) to plain 8-bit L, LA, RGB or RGBA in sRGB."""
 
-from functools import lru_cache
+from collections.abc import Mapping
 from io import BytesIO
 from itertools import chain, product
+from typing import Any
 
 from PIL import Image, ImageChops, ImageCms
 
 from imgsvc.domain.decoders import READING_FAILURES
+from imgsvc.domain.transforms import TransformCache
 
 # Modes that only a conversion shows rightly; the others a browser shows as they are.
 FOREIGN_MODES = frozenset({"CMYK", "LAB", "YCbCr", "HSV"})
@@ -14,6 +16,8 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B"
 
 UNSEEN = 3
 """How far, of 255, a channel may be off by rounding before a profile counts as one that changes colours."""
+LONGEST_PROFILE = 4 * 2**20
+"""Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
 SCREEN, USUAL = 2.2, 0.05
 """A screen's exponent, and how far from it a file's may be without a word: they say 0.45455, 0.4545 and 0.45."""
 _CUBE = bytes(chain.from_iterable(product(range(0, 256, 51), repeat=3)))
@@ -61,9 +65,15 @@ def to_plain_mode(image: Image.Image) -> Image.Image:
     return image if image.mode == plain else image.convert(plain)
 
 
+def profile_of(info: Mapping[str | tuple[int, int], Any]) -> bytes | None:
+    """Return the ICC profile that an image was read with, unless it is too long to be one."""
+    icc = info.get("icc_profile")
+    return icc if icc and len(icc) <= LONGEST_PROFILE else None
+
+
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     """Convert by the embedded profile if it says anything new; grey stays grey, a broken profile is ignored."""
-    if icc and (transform := _transform(icc, image.mode[0] if image.mode in {"L", "LA"} else image.mode)):
+    if icc and (transform := _transforms.get(icc, image.mode[0] if image.mode in {"L", "LA"} else image.mode)):
         return _grey_by(transform, image) if image.mode in {"L", "LA"} else transform.apply(image)
     if image.mode == "LAB":
         lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
@@ -81,7 +91,7 @@ def changes_colour(mode: str, icc: bytes | None) -> bool:
     """Whether `to_srgb` makes other pixels of a picture that was read in `mode`."""
     if mode in FOREIGN_MODES:
         return True
-    return bool(icc) and _transform(icc or b"", "L" if mode in GREY_MODES else "RGB") is not None
+    return bool(icc) and _transforms.get(icc or b"", "L" if mode in GREY_MODES else "RGB") is not None
 
 
 def as_bright(image: Image.Image, gamma: object) -> Image.Image:
@@ -101,12 +111,8 @@ def drop_unused_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
-@lru_cache(maxsize=16)
 def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None where the profile is broken, is for another mode, or makes nothing but what is there already.
-
-    Kept, because the pictures of a catalogue share their profiles and a CMYK one takes milliseconds to prepare.
-    """
+    """None where the profile is broken, is for another mode, or makes nothing but what is there already."""
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(icc))
         transform = ImageCms.ImageCmsTransform(profile, _srgb(), mode, "RGBA" if mode == "RGBA" else "RGB")
@@ -123,3 +129,7 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform, sample: Image.Image)
 
 def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+_transforms = TransformCache(_transform)
+"""Kept, because the images of a catalogue share their profiles and a CMYK one takes milliseconds to prepare."""

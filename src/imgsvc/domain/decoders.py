@@ -11,16 +11,28 @@ from typing import Any
 
 from PIL import AvifImagePlugin, ExifTags, Image, ImageFile
 
+from imgsvc.domain.layouts import Layout
 from imgsvc.domain.signatures import format_by_signature
-from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels, UnsupportedFormat
+from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, TooManyPixels, UnsupportedFormat
 
 MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+
+OPENED_WITHOUT_A_LOOK_AT_FRAMES = (b"GIF8", b"\x89PNG")
+"""How files begin of which one may have the first frame whatever follows; WebP and AVIF are read whole to be opened."""
 
 # All that Pillow's plugins were seen to raise on damaged files. `Warning` is one of them under `python -W error`.
 READING_FAILURES = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
 )  # fmt: skip
+
+
+class TakesLong(Exception):
+    """The image would keep a thread for long: compress it in a process of its own, with `pixels` reserved."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(f"{pixels} pixels")
+        self.pixels = pixels
 
 
 class MorePixels(Exception):
@@ -36,10 +48,14 @@ class MorePixels(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CodecLimits:
-    """`max_pixels` is width × height × frames; `formats` are Pillow's names of what may be opened."""
+    """`max_pixels` is width × height of an image and of each frame of an animation, `max_animation_pixels` that of all
+    its frames together; `formats` are Pillow's names of what may be opened.
+    """
 
     max_pixels: int = 50_000_000
     formats: tuple[str, ...] = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "ICO", "JPEG2000")
+    max_frames: int = 2_000
+    max_animation_pixels: int = 250_000_000
 
 
 def prepare_pillow(limits: CodecLimits) -> None:
@@ -67,15 +83,21 @@ def reading(limits: CodecLimits, fault: Callable[[], CodecError] = DecodeError) 
 
 
 def _too_many(limits: CodecLimits) -> TooManyPixels:
-    return TooManyPixels(f"The picture, all frames together, has more than {limits.max_pixels / 1e6:g} million pixels.")
+    return TooManyPixels(f"The image has more than {limits.max_pixels / 1e6:g} million pixels.")
 
 
-def open_image(data: bytes, limits: CodecLimits) -> ImageFile.ImageFile:
+def _too_many_frames(limits: CodecLimits) -> TooManyFrames:
+    return TooManyFrames(f"The animation has more than {limits.max_frames:,} frames.")
+
+
+def open_image(data: bytes, limits: CodecLimits, layout: Layout) -> ImageFile.ImageFile:
     """Read the header only (an ICO is decoded whole: Pillow offers nothing less).
 
     Raises:
-        NotAnImage, UnsupportedFormat, TooManyPixels, DecodeError: as their names say.
+        NotAnImage, UnsupportedFormat, TooManyFrames, TooManyPixels, DecodeError: as their names say.
     """
+    if layout.frames > limits.max_frames and not data.startswith(OPENED_WITHOUT_A_LOOK_AT_FRAMES):
+        raise _too_many_frames(limits)
     # MPO is not a plugin of its own: Pillow finds out while it reads a JPEG.
     formats = tuple(name for name in limits.formats if name != "MPO")
     with reading(limits, lambda: _why_it_did_not_open(data, limits)):
@@ -103,49 +125,22 @@ def _why_it_did_not_open(data: bytes, limits: CodecLimits) -> CodecError:
     return UnsupportedFormat(f"{name} pictures are not accepted.")
 
 
-def check_pixels(image: ImageFile.ImageFile, frames: int, limits: CodecLimits) -> None:
-    """By what the header says.
+def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: CodecLimits) -> None:
+    """Check an opened image of which `frames` are to be decoded, by what its header and layout say.
 
     Raises:
-        TooManyPixels: in all frames together.
+        TooManyFrames, TooManyPixels: as their names say.
     """
-    if image.width * image.height * frames > limits.max_pixels:
+    if frames > limits.max_frames:
+        raise _too_many_frames(limits)
+    width, height = image.size
+    if frames > 1:
+        width, height = max(width, layout.width), max(height, layout.height)
+    if width * height > limits.max_pixels:
         raise _too_many(limits)
-
-
-def count_frames(image: ImageFile.ImageFile) -> int:
-    """How many frames an animation has; 1 for pictures, pages, and animations that cannot be counted."""
-    if image.format not in MOVING_FORMATS:
-        return 1
-    try:
-        return max(1, int(getattr(image, "n_frames", 1)) - _stills(image))
-    except READING_FAILURES:
-        return 1
-
-
-def _stills(image: ImageFile.ImageFile) -> int:
-    """An APNG may begin with a still for programs that know no animation: it is no frame."""
-    return 1 if image.info.get("default_image") else 0
-
-
-def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]:
-    """Decode `count` frames in order; an animation ends before a damaged one, or is its still if that is the first."""
-    if count == 1:
-        image.load()
-        yield image
-        return
-    stills, first = _stills(image), image.copy()
-    if not stills:
-        yield first
-    for index in range(1, count + stills):
-        try:
-            image.seek(index)
-            frame = image.copy()
-        except READING_FAILURES:
-            if index == stills:
-                yield first
-            return
-        yield frame
+    if frames > 1 and width * height * frames > limits.max_animation_pixels:
+        most = f"{limits.max_animation_pixels / 1e6:g}"
+        raise TooManyPixels(f"The animation, all frames together, has more than {most} million pixels.")
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
@@ -164,13 +159,3 @@ def read_exif(image: Image.Image) -> Image.Exif:
     finally:
         image.info.update(hidden)
     return exif
-
-
-def read_plays(image: Image.Image) -> int:
-    """How often an animation plays, 0 for ever. GIF counts repetitions, and plays once when it says nothing."""
-    loop = image.info.get("loop")
-    if image.format != "GIF":
-        return loop or 0
-    if loop is None:
-        return 1
-    return loop + 1 if loop else 0

@@ -5,13 +5,16 @@ import struct
 import tempfile
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
 from PIL import Image, ImageFile, PngImagePlugin
 
+from imgsvc.domain.apngs import write_apng
+from imgsvc.domain.film import Film, OtherMode, Reel
+from imgsvc.domain.gifs import write_gif
 from imgsvc.domain.palettes import with_few_colours
 from imgsvc.errors import EncodeError
 
@@ -25,31 +28,73 @@ WRITING_FAILURES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Frames:
-    """What is written: one picture, or an animation with `durations` in ms and `plays` (0: for ever)."""
-
-    images: tuple[Image.Image, ...]
-    durations: tuple[int, ...] = ()
-    plays: int = 0
+MOST_BYTES = 64 * 2**20
+"""Of an animation that is written: 250 megapixels as PNG could have a gigabyte, from a file of one."""
 
 
-def encode(frames: Frames, target: str, *, quality: int, exif: bytes, xmp: bytes = b"") -> bytes:
-    """Write `frames` (L, LA, RGB, RGBA; for JPEG without alpha) as `target`: jpeg, png, webp, avif or gif.
+def encode(image: Image.Image, target: str, *, quality: int, exif: bytes, xmp: bytes = b"") -> bytes:
+    """Write `image` (L, LA, RGB, RGBA; for JPEG without alpha) as `target`: jpeg, png, webp or avif.
 
     PNG is written with few colours where they look like all and weigh less: smooth drawings weigh more.
 
     Raises:
         EncodeError: the format cannot hold it, with a sentence that says why where that is known.
     """
-    _check_sides(frames.images[0], target)
+    _check_sides(image, target)
     options: dict[str, Any] = {**options_of(target, quality), "exif": exif, **_with_xmp(target, xmp)}
-    if len(frames.images) > 1:
-        return _save(_same_mode(frames.images), target, options | _motion(frames, target))
     if target != "png":
-        return _save(frames.images, target, options)
-    few, whole = with_few_colours(frames.images[0], quality), frames.images[0]
-    return _save((few if _weighs_less(few, whole) else whole,), target, options)
+        return _save(image, target, options)
+    few = with_few_colours(image, quality)
+    return _save(few if _weighs_less(few, image) else image, target, options)
+
+
+class Oversized(EncodeError):
+    """The animation is larger than it may be."""
+
+
+def encode_film(
+    film: Film, target: str, *, quality: int, exif: bytes, xmp: bytes = b"", most: int = MOST_BYTES
+) -> bytes:
+    """Write an animation (L, LA, RGB, RGBA, all frames of one size) as gif, png, webp or avif, frame by frame.
+
+    It is decoded meanwhile, once or twice. The larger it is, the less effort is made: it has to end in time.
+
+    Raises:
+        BrokeOff: a frame is damaged.
+        Oversized: more than `most` bytes.
+        EncodeError: the format cannot hold it, with a sentence that says why where that is known.
+    """
+    first = next(film.frames()).image
+    _check_sides(first, target)
+    megapixels = first.width * first.height * film.count / 1e6
+    facts = {"exif": exif, **_with_xmp(target, xmp)}
+    if target == "gif":
+        return _written(lambda file: write_gif(film.frames(), file, plays=film.plays, careful=megapixels <= 60), most)
+    try:
+        return _written(partial(_write_film, film.of_one_mode(), target, quality, megapixels, facts), most)
+    except OtherMode:
+        in_rgba = film.through(lambda image: image if image.mode == "RGBA" else image.convert("RGBA"))
+        return _written(partial(_write_film, in_rgba, target, quality, megapixels, facts), most)
+
+
+def _write_film(
+    film: Film, target: str, quality: int, megapixels: float, facts: dict[str, Any], file: IO[bytes]
+) -> Iterator[None]:
+    options = options_of(target, quality) | effort_for(target, megapixels)
+    if target == "png":
+        yield from write_apng(film.frames(), file, plays=film.plays, options=options, still_options=facts)
+        return
+    reel = Reel(film)
+    reel.save(file, target, save_all=True, duration=reel.durations, loop=film.plays, **options, **facts)
+
+
+def effort_for(target: str, megapixels: float) -> dict[str, object]:
+    """Pillow's options that make 250 megapixels end in 20 seconds; docs/compression.md has what they cost in bytes."""
+    if target == "webp":
+        return {"method": 4 if megapixels <= 60 else 2 if megapixels <= 120 else 0}
+    if target == "png":
+        return {"compress_level": 6 if megapixels <= 30 else 3 if megapixels <= 100 else 1}
+    return {"speed": 8 if megapixels <= 60 else 10}
 
 
 def _weighs_less(few: Image.Image, whole: Image.Image) -> bool:
@@ -58,7 +103,7 @@ def _weighs_less(few: Image.Image, whole: Image.Image) -> bool:
         return False
     top = whole.height * 7 // 16
     band = (0, top, whole.width, top + max(1, whole.height // 8))
-    return len(_save((few.crop(band),), "png", {})) <= len(_save((whole.crop(band),), "png", {}))
+    return len(_save(few.crop(band), "png", {})) <= len(_save(whole.crop(band), "png", {}))
 
 
 def _check_sides(image: Image.Image, target: str) -> None:
@@ -88,36 +133,34 @@ def _with_xmp(target: str, xmp: bytes) -> dict[str, object]:
     return {"pnginfo": text}
 
 
-def _motion(frames: Frames, target: str) -> dict[str, object]:
-    options: dict[str, object] = {"duration": list(frames.durations)}
-    if target == "gif":
-        transparent = any(image.mode in {"LA", "RGBA"} for image in frames.images)
-        options["disposal"] = 2 if transparent else 0  # clear the frame, or the last one shines through the next
-        if frames.plays == 1:
-            return options  # a GIF that says nothing plays once, and what it says is the number of repetitions
-    options["loop"] = max(0, frames.plays - 1) if target == "gif" else frames.plays
-    return options
-
-
-def _same_mode(images: tuple[Image.Image, ...]) -> tuple[Image.Image, ...]:
-    if len({image.mode for image in images}) == 1:
-        return images
-    return tuple(image.convert("RGBA") for image in images)
-
-
-def _save(images: tuple[Image.Image, ...], target: str, options: dict[str, Any]) -> bytes:
-    first, *rest = images
-    if target == "avif" and isinstance(first, ImageFile.ImageFile):
-        first = first.copy()  # or its other pages would be written too
-    if rest:
-        options = {**options, "append_images": rest, "save_all": True}
+def _save(image: Image.Image, target: str, options: dict[str, Any]) -> bytes:
+    if target == "avif" and isinstance(image, ImageFile.ImageFile):
+        image = image.copy()  # or its other pages would be written too
     file = _mine.scratch.file
     try:
-        first.save(file, target, **options)
+        image.save(file, target, **options)
         return os.pread(file.fileno(), file.seek(0, os.SEEK_END), 0)
     finally:
         file.seek(0)
         file.truncate()
+
+
+def _written(write: Callable[[IO[bytes]], Iterator[None]], most: int) -> bytes:
+    """What `write` puts into the file that it is given, which may have `most` bytes."""
+    file = _mine.scratch.file
+    try:
+        for _ in write(file):
+            _check_bytes(file.tell(), most)
+        _check_bytes(size := file.seek(0, os.SEEK_END), most)
+        return os.pread(file.fileno(), size, 0)
+    finally:
+        file.seek(0)
+        file.truncate()
+
+
+def _check_bytes(size: int, most: int) -> None:
+    if size > most:
+        raise Oversized(f"The animation would have more than {most / 2**20:g} MiB in this format.")
 
 
 class _Scratch:

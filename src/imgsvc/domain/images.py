@@ -1,30 +1,32 @@
 """Bytes and specs to renditions: decode once, set right once (sources.py), then the steps of each spec."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from math import prod
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
-from PIL import Image, ImageColor, ImageFile
+from PIL import Image
 
 from imgsvc.domain.decoders import (
     MOVING_FORMATS,
     CodecLimits,
     MorePixels,
-    check_pixels,
-    count_frames,
+    TakesLong,
+    check_size,
     open_image,
     prepare_pillow,
     reading,
 )
-from imgsvc.domain.encoders import MOVING_TARGETS, Frames, encode, writing
+from imgsvc.domain.encoders import MOST_BYTES, MOVING_TARGETS, Oversized, encode, encode_film, writing
+from imgsvc.domain.film import BrokeOff, count_frames
+from imgsvc.domain.layouts import layout_of
 from imgsvc.domain.metadata import exif_to_keep, gives_away, to_hand_on, xmp_to_keep
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
-from imgsvc.domain.weights import decoding, encoding
+from imgsvc.domain.steps import Job, done
+from imgsvc.domain.weights import LONG, film_weight, seconds, weight
 
-__all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "compress", "prepare_pillow"]
+__all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "TakesLong", "compress", "prepare_pillow"]
 
 RECIPE = 4
 """Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
@@ -56,51 +58,59 @@ class Compressed:
     renditions: tuple[Rendition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What the steps of one spec need to know."""
-
-    spec: Spec
-    target: str
-    size: tuple[int, int]
-
-
 def compress(
-    data: bytes, specs: Sequence[Spec], limits: CodecLimits, *, max_pixels_now: int | None = None
+    data: bytes,
+    specs: Sequence[Spec],
+    limits: CodecLimits,
+    *,
+    max_pixels_now: int | None = None,
+    may_take_long: bool = True,
 ) -> Compressed:
-    """Decode `data` once and encode it as each of `specs` asks; CPU-bound, call it from a worker thread.
+    """Decode `data` and encode it as each of `specs` asks; CPU-bound, call it from a worker thread.
 
     A rendition is never larger than the input, unless something had to change: the format, the size, the
     orientation, the colours, or what has to go or cannot be accounted for (privacy comes before size; containers.py).
 
     Raises:
         NotAnImage, UnsupportedFormat: what `data` is instead.
-        TooManyPixels: width × height × frames is over the limit, known from the header alone.
+        TooManyFrames, TooManyPixels: over a limit, known from the header and the layout of the file alone.
         MorePixels: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
+        TakesLong: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
         DecodeError, EncodeError: the picture is damaged; the wanted format cannot hold it.
     """
-    source = _read(data, specs, limits, max_pixels_now)
-    renditions = tuple(_render(source, spec, data) for spec in specs)
-    return Compressed(source.format.lower(), *source.size, renditions)
+    undamaged = None
+    while True:
+        try:
+            with reading(limits):
+                source = _read(data, specs, limits, undamaged, max_pixels_now, may_take_long)
+            renditions = tuple(_render(source, spec, data, limits) for spec in specs)
+            return Compressed(source.format.lower(), *source.size, renditions)
+        except BrokeOff as end:  # what is whole is shown; its still if not even the first frame is
+            undamaged = max(1, end.frames)
 
 
-def _read(data: bytes, specs: Sequence[Spec], limits: CodecLimits, max_pixels_now: int | None) -> Source:
+def _read(
+    data: bytes,
+    specs: Sequence[Spec],
+    limits: CodecLimits,
+    undamaged: int | None,
+    max_pixels_now: int | None,
+    may_take_long: bool,
+) -> Source:
     """A function of its own, so that what was decoded is gone from memory once it has been set right."""
-    image = open_image(data, limits)
-    frames = count_frames(image) if any(_may_move(image.format, spec) for spec in specs) else 1
-    check_pixels(image, frames, limits)
-    with reading(limits):
-        pixels = _weighted_pixels(image, frames, specs)
+    layout = layout_of(data, limits.max_frames)
+    image = open_image(data, limits, layout)
+    frames = count_frames(image, layout) if any(_may_move(image.format, spec) for spec in specs) else 1
+    check_size(image, frames, layout, limits)
+    frames = min(frames, undamaged or frames)
+    made = [(_likely_target(image, spec), spec.fitted(image.size)) for spec in specs]
+    pixels = film_weight(image, made, frames, len(data)) if frames > 1 else weight(image, made)
+    if not may_take_long and seconds(image, data, made, frames=frames, pieces=layout.pieces) > LONG:
+        raise TakesLong(pixels)
     if max_pixels_now is not None and pixels > max_pixels_now:
         raise MorePixels(pixels)
-    with reading(limits):
-        return decode(image, frames, specs)
-
-
-def _weighted_pixels(image: ImageFile.ImageFile, frames: int, specs: Sequence[Spec]) -> int:
-    """All are decoded; what is made of them, one after the other, may be smaller."""
-    made = max(prod(spec.fitted(image.size)) * encoding(image, _likely_target(image, spec)) for spec in specs)
-    return int((prod(image.size) * decoding(image) + made) * frames)
+    source = decode(image, frames, specs)
+    return replace(source, altered=True) if undamaged else source
 
 
 def _may_move(input_format: str | None, spec: Spec) -> bool:
@@ -114,59 +124,46 @@ def _likely_target(image: Image.Image, spec: Spec) -> str:
     return spec.format.value if spec.format is not Format.original else KEPT.get(image.format or "", "png")
 
 
-def shrink(image: Image.Image, job: Job) -> Image.Image:
-    if image.size == job.size:
-        return image
-    return image.resize(job.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-
-
-def flatten(image: Image.Image, job: Job) -> Image.Image:
-    """Lay alpha on the background where the target has none: what is transparent is black underneath."""
-    if job.target != "jpeg" or image.mode not in {"LA", "RGBA"}:
-        return image
-    flat = Image.new("RGB", image.size, ImageColor.getcolor(job.spec.background, "RGB"))
-    flat.paste(image.convert("RGB"), mask=image.getchannel("A"))
-    return flat
-
-
-def cut_out(image: Image.Image, job: Job) -> Image.Image:
-    """GIF knows no half: what shines through more than it covers is gone, or there would be rings around everything."""
-    if job.target != "gif" or image.mode not in {"LA", "RGBA"}:
-        return image
-    cut = image.copy()  # other specs have the same frame
-    cut.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))
-    return cut
-
-
-Step = Callable[[Image.Image, Job], Image.Image]
-STEPS: tuple[Step, ...] = (shrink, flatten, cut_out)
-
-
-def _render(source: Source, spec: Spec, data: bytes) -> Rendition:
+def _render(source: Source, spec: Spec, data: bytes, limits: CodecLimits) -> Rendition:
     job = Job(spec, _target(source, spec), spec.fitted(source.size))
-    keepable = _keepable(source, job)
-    with writing():
-        result = encode(
-            _frames(source, job),
-            job.target,
-            quality=spec.quality,
-            exif=exif_to_keep(source.exif, source.owners, spec.keep_metadata, job.target),
-            xmp=xmp_to_keep(source.info, spec.keep_metadata, job.target),
-        )
-    if keepable and len(result) >= len(data):
-        original = to_hand_on(data, source.format, source.owners, spec.keep_metadata)
-        if original is not None:
-            action: Action = "kept_original" if original == data else "compressed"
-            return Rendition(original, source.format.lower(), *source.size, action)
-    return Rendition(result, job.target, *job.size, "compressed")
+    with reading(limits), writing():
+        if not _keepable(source, job):
+            return Rendition(_encoded(source, job), job.target, *job.size, "compressed")
+        result = _smaller(source, job, len(data))
+        if result is None or len(result) >= len(data):
+            original = to_hand_on(data, source.format, source.owners, spec.keep_metadata)
+            if original is not None:
+                action: Action = "kept_original" if original == data else "compressed"
+                return Rendition(original, source.format.lower(), *source.size, action)
+        return Rendition(result or _encoded(source, job), job.target, *job.size, "compressed")
+
+
+def _smaller(source: Source, job: Job, size: int) -> bytes | None:
+    """Encode to less than `size` bytes; an animation that does not become smaller is written no further."""
+    try:
+        return _encoded(source, job, most=size - 1)
+    except Oversized:
+        return None
+
+
+def _encoded(source: Source, job: Job, *, most: int = MOST_BYTES) -> bytes:
+    """Encode the image, or an animation of at most `most` bytes."""
+    facts: dict[str, Any] = {
+        "quality": job.spec.quality,
+        "exif": exif_to_keep(source.exif, source.owners, job.spec.keep_metadata, job.target),
+        "xmp": xmp_to_keep(source.info, job.spec.keep_metadata, job.target),
+    }
+    if source.film and job.target in MOVING_TARGETS:
+        return encode_film(source.film.through(partial(done, job=job)), job.target, **facts, most=most)
+    return encode(done(source.first, job), job.target, **facts)
 
 
 def _target(source: Source, spec: Spec) -> str:
     if spec.format is not Format.original:
         return spec.format.value
-    if source.format == "GIF" and len(source.frames.images) > 1:
+    if source.format == "GIF" and source.film:
         return "gif"
-    transparent = source.frames.images[0].mode in {"LA", "RGBA"}
+    transparent = source.first.mode in {"LA", "RGBA"}
     return KEPT.get(source.format) or ("png" if transparent else "jpeg")
 
 
@@ -175,9 +172,3 @@ def _keepable(source: Source, job: Job) -> bool:
     same = source.format.lower() == job.target or (source.format == "GIF" and job.spec.format is Format.original)
     unchanged = job.size == source.size and not source.altered
     return same and unchanged and not gives_away(source.info, source.exif, job.spec.keep_metadata)
-
-
-def _frames(source: Source, job: Job) -> Frames:
-    images = source.frames.images if job.target in MOVING_TARGETS else source.frames.images[:1]
-    done = tuple(reduce(lambda image, step: step(image, job), STEPS, image) for image in images)
-    return Frames(done, source.frames.durations, source.frames.plays)

@@ -37,7 +37,7 @@ def with_few_colours(image: Image.Image, quality: int) -> Image.Image:
     if image.mode == "L" and image.getcolors(16) is None:
         return image
     if image.getcolors(256) is not None:
-        return _exactly(image)
+        return exactly(image)
     colours = max(32, 256 * min(quality, 50) // 50)
     ways = (colours, Quantize.FASTOCTREE), (colours, Quantize.MAXCOVERAGE), (256, Quantize.MAXCOVERAGE)
     dither, subject = _dithered if image.mode == "RGB" else _translucent, subject_of(image)
@@ -46,8 +46,11 @@ def with_few_colours(image: Image.Image, quality: int) -> Image.Image:
     return next((few for few in tries if off_by(image, few) <= tolerance), image)
 
 
-def _exactly(image: Image.Image) -> Image.Image:
-    """Pillow has no exact way for colours with alpha: its octree merges near ones even when all would fit."""
+def exactly(image: Image.Image) -> Image.Image:
+    """The palette image of at most 256 colours; of those with alpha 0 the first entry.
+
+    Pillow has no exact way for colours with alpha: its octree merges near ones even when all would fit.
+    """
     counted = image.getcolors(256) or []
     palette = Image.new(image.mode, (len(counted), 1))
     palette.putdata([colour for _, colour in counted])

@@ -3,16 +3,24 @@
 "Right" is upright, in sRGB, 8 bits a channel, and with alpha only where it is used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 
 from PIL import Image, ImageFile
 
-from imgsvc.domain.colours import as_bright, changes_colour, drop_unused_alpha, to_eight_bits, to_plain_mode, to_srgb
+from imgsvc.domain.colours import (
+    as_bright,
+    changes_colour,
+    drop_unused_alpha,
+    profile_of,
+    to_eight_bits,
+    to_plain_mode,
+    to_srgb,
+)
 from imgsvc.domain.credits import credits_of
-from imgsvc.domain.decoders import read_exif, read_frames, read_plays
-from imgsvc.domain.encoders import Frames
+from imgsvc.domain.decoders import read_exif
+from imgsvc.domain.film import LONGEST_FRAME, Film, Frame, read_frames, read_plays
 from imgsvc.domain.metadata import orientation_of
 from imgsvc.domain.specs import Spec
 
@@ -25,16 +33,19 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LONGEST_FRAME = 65_535  # ms; what every format can say
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The input, decoded and set right. `altered`: its own bytes show something else in a browser."""
+    """The input set right: its `first` frame, and of an animation the `film`, which is decoded when it is read.
+
+    `altered`: its own bytes show something else in a browser.
+    """
 
     format: str
     size: tuple[int, int]
-    frames: Frames
+    first: Image.Image
+    film: Film | None
     exif: Image.Exif
     owners: dict[int, str | bytes]
     info: dict[str | tuple[int, int], object]
@@ -42,33 +53,39 @@ class Source:
 
 
 def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Source:
-    """Load `count` frames of an opened image. Call it inside `reading`."""
+    """Load an opened image, or the first of the `count` frames of an animation. Call it inside `reading`."""
     header_size = image.size
     if image.format in {"JPEG", "MPO"}:
         _draft(image, specs)
-    decoded = read_frames(image, count)
-    first = next(decoded)
-    icc = first.info.get("icc_profile")
+    if count > 1:
+        first = next(read_frames(image, count))
+    else:
+        image.load()
+        first = image
+    icc = profile_of(first.info)
     exif = read_exif(first)
     orientation = orientation_of(exif)
-    altered = orientation != 1 or changes_colour(first.mode, icc)
     info = dict(first.info)
     owners = credits_of(image, exif) if any(spec.keep_metadata != "none" for spec in specs) else {}
-    gamma = None if icc or "srgb" in info else info.get("gamma")
-
-    images, durations = [], []
-    for frame in chain((first,), decoded):
-        durations.append(min(round(frame.info.get("duration") or 0), LONGEST_FRAME))
-        images.append(_set_right(frame, orientation, icc, gamma))
+    set_right = partial(
+        _set_right, orientation=orientation, icc=icc, gamma=None if icc or "srgb" in info else info.get("gamma")
+    )
     return Source(
         format=image.format or "",
         size=_turned(header_size, orientation),
-        frames=Frames(tuple(images), tuple(durations), read_plays(image)),
+        film=Film(partial(_frames, image, count, set_right), count, read_plays(image)) if count > 1 else None,
+        altered=orientation != 1 or changes_colour(first.mode, icc),
         exif=exif,
         owners=owners,
         info=info,
-        altered=altered or len(images) < count,
+        first=set_right(first),
     )
+
+
+def _frames(image: ImageFile.ImageFile, count: int, set_right: "partial[Image.Image]") -> Iterator[Frame]:
+    for frame in read_frames(image, count):
+        duration = min(round(frame.info.get("duration") or 0), LONGEST_FRAME)  # setting right empties `info`
+        yield Frame(set_right(frame), duration)
 
 
 def _draft(image: ImageFile.ImageFile, specs: Sequence[Spec]) -> None:

@@ -1,12 +1,18 @@
-"""How much memory a picture takes while it is worked on, in terms of a plain one, known before it is decoded.
+"""What an image takes while it is worked on, known before it is decoded: memory, and time of the processor.
 
-A weight of 1 stands for 8 bytes a pixel. Peaks of pictures of 7 and of 49 megapixels, in bytes a pixel beyond what an
-idle worker has (Pillow 13): to JPEG 4 from a plain one, 7 to 10 from a progressive one, 8 in CMYK, 12 in both, 13 from
-anything transparent; PNG to a palette 12 to 18; WebP 15 to decode and 8 to encode; AVIF 9 and 23; JPEG 2000 19 to
-decode.
+Memory is in terms of a plain image: a weight of 1 stands for 8 bytes a pixel. Peaks of images of 7 and of 49
+megapixels, in bytes a pixel beyond what an idle worker has (Pillow 13): to JPEG 4 from a plain one, 7 to 10 from a
+progressive one, 8 in CMYK, 12 in both, 13 from anything transparent; PNG to a palette 12 to 18; WebP 15 to decode and 8
+to encode; AVIF 9 and 23; JPEG 2000 19 to decode.
 """
 
+from collections.abc import Iterable, Sequence
+from math import prod
+
 from PIL import ImageFile
+
+Made = tuple[str, tuple[int, int]]
+"""The target and the size of a rendition."""
 
 DECODING = {"WEBP": 2.0, "AVIF": 2.0, "JPEG2000": 3.0}
 """All others: 1."""
@@ -16,6 +22,23 @@ ENCODING = {"webp": 1.0, "png": 1.5, "gif": 1.0, "avif": 3.0}
 """On top of that; JPEG is written line by line."""
 FLATTENING = 1.0
 """To lay transparency on a background."""
+
+FRAMES_AT_A_TIME = 3
+"""Frames of an animation that are in memory: the one before, the one being written, the decoder's."""
+FRAME = 512
+"""For each frame of an animation, what a decoder and a writer know of it: 4 kB."""
+WRITTEN = 3 / 8
+"""For each byte of an animation: what is made of it has about as many, which a writer, a file and the answer hold."""
+
+# Seconds of the processor for a megapixel, at worst: of noise.
+SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}
+"""All others: 0.02, shrinking and setting right included."""
+SECONDS_TO_ENCODE = {"jpeg": 0.02, "webp": 0.2, "avif": 0.65, "png": 0.3, "gif": 0.2}
+SECONDS_A_SCAN = 0.01
+SECONDS_A_PIECE = 3e-6
+"""A chunk of a PNG in Pillow; what other formats have of them takes less."""
+LONG = 3.0
+"""Seconds from which on an image is compressed in a process of its own, where nobody waits behind it."""
 
 
 def decoding(image: ImageFile.ImageFile) -> float:
@@ -30,3 +53,22 @@ def encoding(image: ImageFile.ImageFile, target: str) -> float:
     if target == "jpeg":
         return FLATTENING if image.has_transparency_data else 0.0
     return ENCODING[target]
+
+
+def weight(image: ImageFile.ImageFile, made: Iterable[Made]) -> int:
+    """Weigh an opened image in pixels: all are decoded; what is made of them, one after the other, may be smaller."""
+    return int(prod(image.size) * decoding(image) + max(prod(size) * encoding(image, target) for target, size in made))
+
+
+def film_weight(image: ImageFile.ImageFile, made: Sequence[Made], frames: int, size: int) -> int:
+    """Weigh an animation of `size` bytes: a few of its frames are in memory at a time, and all of what is written."""
+    return int(FRAMES_AT_A_TIME * weight(image, made) + FRAME * frames + WRITTEN * size)
+
+
+def seconds(image: ImageFile.ImageFile, data: bytes, made: Sequence[Made], *, frames: int, pieces: int) -> float:
+    """Estimate the processor's time at worst; an animation is decoded once for each rendition."""
+    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 0
+    decode = SECONDS_TO_DECODE.get(image.format or "", 0.02) + SECONDS_A_SCAN * scans
+    passes = frames * len(made) if frames > 1 else 1
+    encode = sum(SECONDS_TO_ENCODE[target] * prod(size) for target, size in made) * frames
+    return (decode * prod(image.size) * passes + encode) / 1e6 + pieces * SECONDS_A_PIECE

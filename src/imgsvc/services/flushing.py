@@ -32,6 +32,8 @@ class Flushed:
     """What was made of a claimed asset before, by its position."""
     more_due: bool
     ended: Ended | None
+    apart: bool
+    """Whether an image of this round overran a codec thread, here or elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ async def _flush(
         await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
     ended = await finish(session, batch_id, counters, aftercare=aftercare, now=now) if counters.open == 0 else None
     more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
-    return Flushed(claims.assets, known, more_due, ended)
+    return Flushed(claims.assets, known, more_due, ended, counters.overran_round == counters.round)
 
 
 async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, Known]:
@@ -162,5 +164,5 @@ def _count(counters: Counters, moved: Sequence[Outcome]) -> None:
                 counters.failed += 1
                 errors[outcome.error.code] += 1
             case Postponed():
-                pass
+                counters.overran_round = counters.round if outcome.overran else counters.overran_round
     counters.errors = dict(errors)

@@ -101,6 +101,7 @@ class Lane:
         if flushed is None:
             await self.in_flight.cancel()
             return None
+        self.workshop.codec.keep_apart(self.wish.batch_id, apart=flushed.apart)
         self.in_flight.note_claim(assets=len(flushed.claimed), known=len(flushed.known))
         for asset in flushed.claimed:
             known = flushed.known.get(asset.position)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from imgsvc.db.queries.claims import Claimed
-from imgsvc.domain.status import AssetStatus
+from imgsvc.domain.status import AssetStatus, Suspicion
 from imgsvc.errors import AssetError
 
 
@@ -49,6 +49,11 @@ class Postponed:
     asset: Claimed
     attempts: int
     due_at: datetime
+
+    @property
+    def overran(self) -> bool:
+        """Whether it took a codec thread too long: then the other images of its batch are suspects in this round."""
+        return self.asset.suspicion == Suspicion.OVERRAN
 
 
 Outcome = Succeeded | Failed | Postponed

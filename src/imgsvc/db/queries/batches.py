@@ -31,6 +31,7 @@ class Counters:
     input_bytes: int
     output_bytes: int
     errors: dict[str, int] = field(default_factory=dict)
+    overran_round: int | None = None
 
     @property
     def open(self) -> int:
@@ -113,6 +114,7 @@ async def save_counters(session: AsyncSession, batch_id: str, counters: Counters
             input_bytes=counters.input_bytes,
             output_bytes=counters.output_bytes,
             errors=counters.errors,
+            overran_round=counters.overran_round,
         )
     )
 

@@ -1,0 +1,17 @@
+"""a batch remembers in which round one of its images overran"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("batch", sa.Column("overran_round", sa.Integer(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("batch", "overran_round")
