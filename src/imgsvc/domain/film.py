@@ -111,14 +111,15 @@ def _stills(image: ImageFile.ImageFile) -> int:
 
 
 def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]:
-    """Decode `count` frames in order, one at a time; may be called again for the same image.
+    """Decode `count` frames of a freshly opened image in order, one at a time.
+
+    Once for each: Pillow 13 takes up an APNG that it left before its end in the middle when it is rewound.
 
     Raises:
         BrokeOff: a frame is damaged.
     """
     image.decodermaxblock = ImageFile.MAXBLOCK  # or of a GIF all that follows would be read with each frame
     stills = _stills(image)
-    image.seek(0)
     for index in range(stills, count + stills):
         try:
             image.seek(index)
