@@ -158,7 +158,7 @@ async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: Mak
     quarantine = NotedQuarantine(closed=asyncio.Event())
     pool = make_pool(quarantine=quarantine)
     large = [Spec(format=Format.avif)]
-    larges = [asyncio.create_task(pool.compress(LARGE, large, key="large")) for _ in range(8)]
+    larges = [asyncio.create_task(pool.compress(LARGE, large, key="large")) for _ in range(3)]
     await until(lambda: quarantine.inside == 1)
     smalls = [pool.compress(SMALL, SPECS, key="small") for _ in range(20)]
     assert [picture.width for picture in await asyncio.gather(*smalls)] == [64] * 20
@@ -179,9 +179,9 @@ async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePo
     assert (await pool.compress(short, SPECS, key="small")).input_format == "gif"
     assert (await pool.compress(SMALL, SPECS, key="small")).width == 64
     assert (quarantine.pictures, quarantine.inside) == ([film], 1)
-    assert quarantine.closed is not None
-    quarantine.closed.set()
-    await asyncio.gather(*films)
+    for each in films:
+        each.cancel()
+    await asyncio.gather(*films, return_exceptions=True)
 
 
 async def test_many_renditions_take_long_together(make_pool: MakePool) -> None:

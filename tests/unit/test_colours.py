@@ -1,14 +1,17 @@
 """Colours: CMYK, wide profiles, deep grey."""
 
 import math
+import os
 import struct
 
 import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from imgsvc.domain.colours import _transform, _transforms
 from imgsvc.domain.images import CodecLimits, compress
 from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.transforms import TransformCache
 from pictures import (
     BLUE,
     RED,
@@ -186,3 +189,52 @@ def test_every_mode_of_a_tiff_becomes_a_picture(mode: str) -> None:
         image = quarters(40, 30).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
     for wanted in (Format.jpeg, Format.png, Format.webp):
         assert written(encoded(image, "TIFF"), Spec(format=wanted)).size == (40, 30)
+
+
+# -- profiles of any size ---------------------------------------------------------------------------------------------
+
+
+def padded(profile: bytes, size: int) -> bytes:
+    """The same profile with bytes behind it that no tag names, and a header that counts them."""
+    longer = profile + os.urandom(size - len(profile))
+    return struct.pack(">I", len(longer)) + longer[4:]
+
+
+@pytest.mark.parametrize(("size", "swapped"), [(4 * 2**20, True), (4 * 2**20 + 1, False), (15 * 2**20, False)])
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
+def test_a_profile_longer_than_any_is_ignored(image_format: str, size: int, swapped: bool) -> None:
+    red = Image.new("RGB", (64, 48), RED)
+    data = encoded(red, image_format, quality=95, icc_profile=padded(wide_gamut_profile(), size))
+    assert distance(pixel(written(data), (9, 9)), BLUE if swapped else RED) < 60
+
+
+def test_conversions_are_kept_within_so_many_bytes() -> None:
+    made: list[bytes] = []
+
+    def make(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
+        made.append(icc)
+        return _transform(icc, mode) or pytest.fail("a profile that changes something")
+
+    cache = TransformCache(make, kept_bytes=5_000_000)
+    profiles = [padded(wide_gamut_profile(), 1_000_000) for _ in range(20)]
+    for profile in profiles:
+        assert cache.get(profile, "RGB")
+        assert cache.bytes <= 5_000_000
+    assert len(made) == 20
+    assert cache.get(profiles[-1], "RGB") is cache.get(profiles[-1], "RGB")
+    assert len(made) == 20, "those used last are kept"
+    cache.get(profiles[0], "RGB")
+    assert len(made) == 21
+
+
+def test_a_conversion_larger_than_all_that_is_kept_is_made_each_time() -> None:
+    cache = TransformCache(_transform, kept_bytes=1_000)
+    assert cache.get(wide_gamut_profile(), "RGB")
+    assert cache.bytes == 0
+
+
+def test_the_pictures_of_a_catalogue_leave_little_behind() -> None:
+    for _ in range(12):
+        profile = padded(wide_gamut_profile(), 2 * 2**20)
+        written(encoded(Image.new("RGB", (8, 8), RED), "JPEG", icc_profile=profile))
+    assert 0 < _transforms.bytes <= 16 * 2**20

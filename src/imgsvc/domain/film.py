@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile
 
 from imgsvc.domain.decoders import MOVING_FORMATS, READING_FAILURES
 from imgsvc.domain.layouts import Layout
@@ -111,16 +111,15 @@ def _stills(image: ImageFile.ImageFile) -> int:
 
 
 def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]:
-    """Decode `count` frames in order, one at a time; may be called again for the same image.
+    """Decode `count` frames of a freshly opened image in order, one at a time.
+
+    Once for each: Pillow 13 takes up an APNG that it left before its end in the middle when it is rewound.
 
     Raises:
         BrokeOff: a frame is damaged.
     """
     image.decodermaxblock = ImageFile.MAXBLOCK  # or of a GIF all that follows would be read with each frame
     stills = _stills(image)
-    if isinstance(image, PngImagePlugin.PngImageFile) and image.png and image.tell():
-        image.png.queue = []  # Pillow 13 keeps a chunk that it has read ahead, of a frame behind the one to begin with
-    image.seek(0)
     for index in range(stills, count + stills):
         try:
             image.seek(index)

@@ -24,7 +24,7 @@ from imgsvc.domain.metadata import exif_to_keep, gives_away, to_hand_on, xmp_to_
 from imgsvc.domain.sources import Source, decode
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.domain.steps import Job, done
-from imgsvc.domain.weights import LONG, film_weight, seconds, weight
+from imgsvc.domain.weights import LONG, SECONDS_A_PIECE, film_weight, seconds, weight
 
 __all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "TakesLong", "compress", "prepare_pillow"]
 
@@ -99,7 +99,10 @@ def _read(
 ) -> Source:
     """A function of its own, so that what was decoded is gone from memory once it has been set right."""
     layout = layout_of(data, limits.max_frames)
-    image = open_image(data, limits, layout)
+    if not may_take_long and layout.pieces * SECONDS_A_PIECE > LONG:  # already to open it
+        raise TakesLong(max_pixels_now or 0)
+    opened = partial(open_image, data, limits, layout)
+    image = opened()
     frames = count_frames(image, layout) if any(_may_move(image.format, spec) for spec in specs) else 1
     check_size(image, frames, layout, limits)
     frames = min(frames, undamaged or frames)
@@ -109,7 +112,7 @@ def _read(
         raise TakesLong(pixels)
     if max_pixels_now is not None and pixels > max_pixels_now:
         raise MorePixels(pixels)
-    source = decode(image, frames, specs)
+    source = decode(opened if frames > 1 else lambda: image, frames, specs)
     return replace(source, altered=True) if undamaged else source
 
 

@@ -3,7 +3,7 @@
 "Right" is upright, in sRGB, 8 bits a channel, and with alpha only where it is used.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,8 +52,12 @@ class Source:
     altered: bool
 
 
-def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Source:
-    """Load an opened image, or the first of the `count` frames of an animation. Call it inside `reading`."""
+def decode(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequence[Spec]) -> Source:
+    """Load an image that is `opened` afresh at each call, or the first of the `count` frames of an animation.
+
+    Call it inside `reading`.
+    """
+    image = opened()
     header_size = image.size
     if image.format in {"JPEG", "MPO"}:
         _draft(image, specs)
@@ -73,7 +77,7 @@ def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Sou
     return Source(
         format=image.format or "",
         size=_turned(header_size, orientation),
-        film=Film(partial(_frames, image, count, set_right), count, read_plays(image)) if count > 1 else None,
+        film=Film(partial(_frames, opened, count, set_right), count, read_plays(image)) if count > 1 else None,
         altered=orientation != 1 or changes_colour(first.mode, icc),
         exif=exif,
         owners=owners,
@@ -82,8 +86,10 @@ def decode(image: ImageFile.ImageFile, count: int, specs: Sequence[Spec]) -> Sou
     )
 
 
-def _frames(image: ImageFile.ImageFile, count: int, set_right: "partial[Image.Image]") -> Iterator[Frame]:
-    for frame in read_frames(image, count):
+def _frames(
+    opened: Callable[[], ImageFile.ImageFile], count: int, set_right: "partial[Image.Image]"
+) -> Iterator[Frame]:
+    for frame in read_frames(opened(), count):
         duration = min(round(frame.info.get("duration") or 0), LONGEST_FRAME)  # setting right empties `info`
         yield Frame(set_right(frame), duration)
 

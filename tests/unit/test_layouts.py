@@ -1,0 +1,164 @@
+"""What a file consists of is counted from its bytes, before anything is decoded, and too many frames are refused."""
+
+import struct
+from collections.abc import Callable
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from frame_bombs import apng, avif_bomb, chunk, gif_bomb, webp_bomb
+from imgsvc.domain.decoders import MOVING_FORMATS
+from imgsvc.domain.images import CodecLimits, MorePixels, TakesLong, compress
+from imgsvc.domain.layouts import layout_of
+from imgsvc.domain.specs import Format, Spec
+from imgsvc.errors import CodecError, TooManyFrames, TooManyPixels
+from pictures import alpha_png, animation, corpus, decoded, encoded, multipage_tiff, photo_jpeg, scene
+
+pytestmark = pytest.mark.usefixtures("prepared_pillow")
+LIMITS = CodecLimits()
+
+
+def reason(data: bytes, limits: CodecLimits = LIMITS, wanted: Format = Format.original) -> CodecError:
+    with pytest.raises(CodecError) as caught:
+        compress(data, [Spec(format=wanted)], limits)
+    return caught.value
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_the_frames_of_an_animation_are_counted(image_format: str, count: int) -> None:
+    assert layout_of(animation(image_format, count=count), 2_000).frames == count
+
+
+def test_as_many_frames_are_counted_as_pillow_counts() -> None:
+    found = [path.read_bytes() for path, row in corpus("images") if row["verdict"].startswith("OK")]
+    for data in [*found, alpha_png(), animation("PNG", default_image=True), photo_jpeg()]:
+        image = Image.open(BytesIO(data))
+        if image.format in MOVING_FORMATS:
+            frames = getattr(image, "n_frames", 1) - bool(image.info.get("default_image"))
+            assert layout_of(data, 2_000).frames == frames
+
+
+@pytest.mark.parametrize("bomb", [gif_bomb, webp_bomb, avif_bomb])
+def test_no_more_frames_are_counted_than_decide_it(bomb: Callable[[int], bytes]) -> None:
+    assert layout_of(bomb(120_000), 2_000).frames > 2_000
+    assert layout_of(bomb(50), 2_000).frames == 50
+
+
+def test_counting_ends_with_the_frame_that_is_too_many() -> None:
+    bomb = gif_bomb(120_000)
+    assert layout_of(bomb, 2_000) == layout_of(bomb[: len(bomb) // 10], 2_000)
+
+
+@pytest.mark.parametrize(
+    "bomb", [gif_bomb(120_000), webp_bomb(5_000), avif_bomb(120_000), apng(announced=5_000, there=5_000)]
+)
+@pytest.mark.parametrize("wanted", [Format.original, Format.webp])
+def test_a_small_file_of_very_many_frames_is_refused_in_words(bomb: bytes, wanted: Format) -> None:
+    refused = reason(bomb, wanted=wanted)
+    assert type(refused) is TooManyFrames
+    assert refused.detail == "The animation has more than 2,000 frames."
+
+
+def test_as_many_frames_as_allowed_are_written() -> None:
+    limits = CodecLimits(max_frames=50)
+    assert compress(gif_bomb(50), [Spec(format=Format.webp)], limits).renditions
+    assert type(reason(gif_bomb(51), limits)) is TooManyFrames
+
+
+@pytest.mark.parametrize("data", [gif_bomb(5_000), apng(announced=5_000, there=5_000)])
+def test_of_too_many_frames_the_first_can_still_be_had(data: bytes) -> None:
+    assert compress(data, [Spec(format=Format.jpeg)], LIMITS).renditions[0].format == "jpeg"
+
+
+@pytest.mark.parametrize("bomb", [webp_bomb(5_000), avif_bomb(5_000)])
+def test_a_file_whose_decoder_reads_all_frames_to_open_it_is_not_even_opened(bomb: bytes) -> None:
+    assert type(reason(bomb, wanted=Format.jpeg)) is TooManyFrames
+
+
+@pytest.mark.parametrize(("announced", "there"), [(2_000_000_000, 3), (3, 5_000)])
+def test_an_apng_has_the_frames_that_are_announced_and_there(announced: int, there: int) -> None:
+    data = apng(announced=announced, there=there)
+    assert layout_of(data, 2_000).frames == 3
+    [rendition] = compress(data, [Spec(format=Format.webp)], LIMITS).renditions
+    assert getattr(decoded(rendition.data), "n_frames", 1) > 1
+
+
+@pytest.mark.parametrize(
+    "data", [multipage_tiff(), encoded(scene(), "MPO", save_all=True, append_images=[scene(seed=2)]), photo_jpeg()]
+)
+def test_the_pages_of_a_document_are_no_frames(data: bytes) -> None:
+    assert layout_of(data, 2_000).frames == 1
+    assert compress(data, [Spec()], CodecLimits(max_frames=1)).renditions
+
+
+def test_frames_that_are_larger_than_their_canvas_count_as_large_as_they_are() -> None:
+    bomb = gif_bomb(100, size=(3_000, 3_000))
+    assert type(reason(bomb)) is TooManyPixels
+    assert type(reason(gif_bomb(2, size=(60_000, 60_000)))) is TooManyPixels
+
+
+@pytest.mark.parametrize("data", [animation(kind) for kind in ("GIF", "PNG", "WEBP", "AVIF")] + [photo_jpeg(8, 8)])
+def test_a_file_that_breaks_off_anywhere_is_counted_up_to_there(data: bytes) -> None:
+    counted = [layout_of(data[:length], 2_000).frames for length in range(len(data))]
+    assert counted == sorted(counted)
+
+
+def test_boxes_within_boxes_without_end_are_not_followed() -> None:
+    nested = b"".join(struct.pack(">I4s", 2**31, b"moov") for _ in range(100_000))
+    assert layout_of(struct.pack(">I4s4s4x", 16, b"ftyp", b"avis") + nested, 2_000).frames == 1
+
+
+# -- what takes long --------------------------------------------------------------------------------------------------
+
+
+def takes_long(data: bytes, *specs: Spec) -> bool:
+    try:
+        compress(data, specs or [Spec()], LIMITS, max_pixels_now=1, may_take_long=False)
+    except TakesLong:
+        return True
+    except MorePixels:
+        return False
+    raise AssertionError("one pixel is not enough for any")
+
+
+def many_scans() -> bytes:
+    """A progressive JPEG whose last scan comes 1,000 times."""
+    data = photo_jpeg(800, 600, progressive=True)
+    at = data.rindex(b"\xff\xda")
+    return data[:-2] + data[at:-2] * 1_000 + data[-2:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(animation(count=200, size=(300, 250)), id="many frames"),
+        pytest.param(many_scans(), id="scans"),
+        pytest.param(gif_bomb(1)[:-1] + b"!\xfe" + b"\x01\0" * 1_500_000 + b";", id="blocks"),
+        pytest.param(
+            (png := encoded(scene(8, 8), "PNG"))[:33] + chunk(b"prVt", b"") * 1_200_000 + png[33:], id="chunks"
+        ),
+        pytest.param(b"\xff\xd8" + b"\xff\xfe\0\x02" * 1_200_000 + photo_jpeg(8, 8)[2:], id="segments"),
+        pytest.param(b"\xff\xd8" + b"\xff" * 1_200_000 + photo_jpeg(8, 8)[2:], id="fill bytes"),
+    ],
+)
+def test_what_takes_seconds_is_known_before(data: bytes) -> None:
+    assert takes_long(data)
+
+
+@pytest.mark.parametrize("data", [photo_jpeg(), photo_jpeg(progressive=True), animation(), encoded(scene(), "PNG")])
+def test_what_takes_moments_is_not_taken_for_it(data: bytes) -> None:
+    assert not takes_long(data)
+
+
+def test_several_renditions_take_their_time_together() -> None:
+    specs = [Spec(name=f"r{number}", format=Format.avif) for number in range(20)]
+    assert not takes_long(photo_jpeg(), specs[0])
+    assert takes_long(photo_jpeg(), *specs)
+
+
+def test_pillow_opens_what_is_counted() -> None:
+    """The files made here are what they seem to be."""
+    for data, frames in ((gif_bomb(50), 50), (webp_bomb(50), 50), (apng(announced=9, there=9), 9)):
+        assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == frames
