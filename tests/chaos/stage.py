@@ -51,7 +51,6 @@ async def set_up(database: Database, *, tidy_after: float) -> AsyncIterator[Stag
     long as any process is frozen: files that it stores when it wakes up are to be found.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{database}-", dir="/tmp"))  # short: there are sockets in it
-    folder.chmod(0o755)  # Postgres is run by another user
     async with AsyncExitStack() as stack:
         valkey = await stack.enter_async_context(Valkey(folder))
         shop, mailbox = await stack.enter_async_context(OriginServer()), await stack.enter_async_context(Mailbox())
@@ -62,7 +61,8 @@ async def set_up(database: Database, *, tidy_after: float) -> AsyncIterator[Stag
         )
         if database == "postgres":
             servers["storage"] = await stack.enter_async_context(object_store())
-            postgres = await asyncio.to_thread(_postgres, folder / "postgres")
+            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-pg-", dir="/tmp"))
+            postgres = await asyncio.to_thread(Postgres, Path(place))  # not in `folder`, which is imgsvc's alone
             stack.enter_context(postgres)
             url = postgres.url("postgres")
         ways = {
@@ -76,11 +76,6 @@ async def set_up(database: Database, *, tidy_after: float) -> AsyncIterator[Stag
         except AssertionError as error:
             raise RuntimeError(f"imgsvc did not come up; its log is {folder / 'up.log'}") from error
         yield Stage(database, url, folder, valkey, shop, mailbox, ways, postgres, service)
-
-
-def _postgres(folder: Path) -> Postgres:
-    folder.mkdir()
-    return Postgres(folder)
 
 
 def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, tidy_after: float) -> dict[str, str]:
