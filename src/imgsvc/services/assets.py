@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.reuse import Known
@@ -13,29 +12,24 @@ from imgsvc.errors import (
     AssetError,
     InternalError,
     LeftAtWork,
-    NoRoom,
     Overran,
     QuarantineUnavailable,
-    Unchanged,
     WorkerCrash,
 )
 from imgsvc.logs import get_logger
 from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec import CodecPool
-from imgsvc.services.fairness import FairGate, Lease
+from imgsvc.services.fairness import FairGate
+from imgsvc.services.fetching import Fetching
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded
 from imgsvc.services.pacing import HostPacer, HostPaused
-from imgsvc.services.ports import Fetched, Origin, Storage, Validators
+from imgsvc.services.ports import Fetched, Origin, Storage
 from imgsvc.services.tally import Tally
 from imgsvc.services.wishes import Wish
 
 log = get_logger(__name__)
 
-UNKNOWN_SIZE = 2**20
-"""Bytes reserved for a body before its length is known."""
-UNCHANGED_SIZE = 2**16
-"""The same for one that is not expected to come."""
 MAX_LOST = 10
 """Runs that may die with an asset before it is given up. From the first on it is a suspect, whose picture is
 compressed in quarantine: this is for whatever kills workers from there too, and innocents must not come near it."""
@@ -105,7 +99,8 @@ class Workshop:
         return self.clock() + wait
 
     async def _attempt(self, asset: Claimed, attempt: int, wish: Wish, known: Known | None) -> Succeeded:
-        fetched, lease = await self._fetch(asset.origin_url, wish.batch_id, known)
+        fetching = Fetching(self.origin, self.hosts, self.fetches, self.memory)
+        fetched, lease = await fetching.fetch(asset.origin_url, wish.batch_id, known)
         with lease:
             if fetched is not None:
                 return await self._compressed(asset, attempt, wish, fetched)
@@ -151,34 +146,6 @@ class Workshop:
             last_modified=known.last_modified,
             reuse_hash=known.reuse_hash,
         )
-
-    async def _fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
-        """The body, and the lease on the memory it lies in; None when it is the `known` one."""
-        size = UNCHANGED_SIZE if known else UNKNOWN_SIZE
-        validators = Validators(known.etag, known.last_modified) if known else None
-        host = urlsplit(url).netloc.lower()
-        while True:
-            async with self.hosts.slot(host, batch_id, conditional=known is not None):
-                with await self.fetches.acquire(batch_id):
-                    lease = await self.memory.acquire(batch_id, size)
-                    try:
-                        fetched = await self.origin.fetch(url, lease, validators)
-                    except Unchanged:
-                        lease.release()
-                        self.hosts.note_changes(host, changes=False)
-                        return None, lease
-                    except NoRoom as more:
-                        lease.release()
-                        self.hosts.note_changes(host, changes=known is not None)
-                        size = more.size
-                        continue
-                    except BaseException:
-                        lease.release()
-                        raise
-            if known:
-                self.hosts.note_changes(host, changes=True)
-            lease.shrink(len(fetched.body))
-            return fetched, lease
 
     async def _store(self, rendition: Rendition, spec: Spec, asset: Claimed, wish: Wish) -> dict[str, object]:
         key = wish.key(asset, name=spec.name, data=rendition.data, kind=rendition.format)

@@ -34,6 +34,9 @@ class Watch:
 
     def end(self) -> None:
         self._watchdog.forget(self)
+        self.on_overrun = (
+            _nothing  # it knows whoever waits for the work, whose error knows the work: a ring with a picture
+        )
 
     def is_over(self, seconds: float) -> bool:
         if not self.began:
@@ -92,6 +95,10 @@ def processor_clock() -> Callable[[], float]:
     clock = time.pthread_getcpuclockid(threading.get_ident())
     begun = time.clock_gettime(clock)
     return lambda: time.clock_gettime(clock) - begun
+
+
+def _nothing() -> None:
+    """The work has ended."""
 
 
 def _standing_still() -> float:
