@@ -126,7 +126,7 @@ async def open_workshop(
             codec=codec,
             hosts=HostPacer(maximum=settings.max_fetches_per_host),
             fetches=FairGate(settings.max_fetches),
-            memory=FairGate(max(settings.fetch_buffer_bytes, settings.max_image_bytes)),
+            memory=FairGate(max(settings.fetch_buffer_bytes, settings.max_image_bytes), hoard=3),
             retries=RetryPolicy(max_attempts=settings.max_attempts),
             clock=resources.clock,
         )

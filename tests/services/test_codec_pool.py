@@ -1,8 +1,9 @@
 """The codec threads: pixels in memory are bounded, and batches take turns."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
@@ -324,3 +325,43 @@ async def test_a_batch_that_overran_elsewhere_is_kept_apart_as_long_as_that_is_s
     pool.keep_apart("batch", apart=False)
     await pool.compress(SMALL, SPECS, key="batch")
     assert quarantine.pictures == [SMALL]
+
+
+# -- what is left behind ----------------------------------------------------------------------------------------------
+
+
+class Body(bytes):
+    """One that says when nobody has it any more."""
+
+    ended = 0
+
+    def __del__(self) -> None:
+        Body.ended += 1
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nobody looks for rings, as in a worker for minutes."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("picture", "spec"),
+    [
+        pytest.param(b"<!doctype html>", Spec(), id="no picture"),
+        pytest.param(photo_jpeg(800, 700), Spec(), id="more pixels"),
+        pytest.param(photo_jpeg(800, 700), Spec(format=Format.avif), id="elsewhere"),
+        pytest.param(SMALL, Spec(), id="done"),
+    ],
+)
+async def test_of_a_picture_that_is_done_with_nothing_stays(
+    make_pool: MakePool, uncollected: None, picture: bytes, spec: Spec
+) -> None:
+    quarantine = NotedQuarantine()
+    pool, before = make_pool(quarantine=quarantine), Body.ended
+    with suppress(NotAnImage):
+        await pool.compress(Body(picture), [spec], key="batch")
+    quarantine.pictures.clear()
+    await until(lambda: pool._gate.idle and Body.ended > before)

@@ -109,3 +109,45 @@ async def test_all_holders_and_waiters_can_be_cancelled_at_once() -> None:
     assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*tasks, return_exceptions=True))
     assert gate.idle
     assert gate.try_take(3)
+
+
+# -- keys that keep what they have for long ---------------------------------------------------------------------------
+
+
+async def test_of_a_gate_with_a_bound_one_key_leaves_a_quarter_to_the_next() -> None:
+    gate = FairGate(100, hoard=3)
+    line = Line(gate)
+    for number in range(100):
+        await line.join(f"hog {number}", "hog")
+    assert len(line.served) == 75
+    for number in range(15):
+        await line.join(f"late {number}", "late")
+    assert len(line.served) == 90, "although 25 of the other wait"
+    assert not gate.try_take(11, "third"), "more than there is"
+    assert gate.try_take(10, "third")
+
+
+async def test_however_many_keys_hold_much_something_is_left() -> None:
+    gate = FairGate(1_000, hoard=3)
+    for key in ("a", "b", "c", "d"):
+        while gate.try_take(1, key):
+            pass
+        assert gate.try_take(1, f"late {key}")
+
+
+async def test_what_a_key_gives_back_is_its_own_again_or_another_ones() -> None:
+    gate = FairGate(4, hoard=3)
+    leases = [await gate.acquire("hog") for _ in range(3)]
+    line = Line(gate)
+    await line.join("hog", "hog")
+    assert line.served == []
+    leases[0].release()
+    await settled()
+    assert line.served == ["hog"]
+
+
+async def test_the_first_of_a_key_may_be_as_large_as_the_gate() -> None:
+    gate = FairGate(4, hoard=3)
+    with await gate.acquire("a", 1_000):
+        assert not gate.try_take(1, "b")
+    assert gate.idle

@@ -92,9 +92,12 @@ class ProcessQuarantine:
                 if fresh:  # the next would not come up either; one that died while idle is another matter
                     raise QuarantineUnavailable("The process for pictures in quarantine does not come up.") from exc
                 continue
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+            try:
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+            finally:
+                del answer  # raised, it would hold this frame, which holds it and the picture
 
     async def _start(self) -> _Child:
         self._children = {child for child in self._children if child.alive}

@@ -89,7 +89,7 @@ def _write_film(
 
 
 def effort_for(target: str, megapixels: float) -> dict[str, object]:
-    """Pillow's options that make 250 megapixels end in 20 seconds; docs/compression.md has what they cost in bytes."""
+    """Pillow's options that make 250 megapixels end in time; docs/compression.md has what they cost in bytes."""
     if target == "webp":
         return {"method": 4 if megapixels <= 60 else 2 if megapixels <= 120 else 0}
     if target == "png":

@@ -4,23 +4,22 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.images import Rendition
 from imgsvc.domain.specs import Spec
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, LeftAtWork, NoRoom, Overran, QuarantineUnavailable, Unchanged, WorkerCrash
+from imgsvc.errors import AssetError, LeftAtWork, Overran, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.services.backoff import OWN_TROUBLE, RetryPolicy
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec import CodecPool
-from imgsvc.services.fairness import FairGate, Lease
+from imgsvc.services.fairness import FairGate
+from imgsvc.services.fetching import Fetching
 from imgsvc.services.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.pacing import HostPacer, HostPaused
-from imgsvc.services.ports import Fetched, Origin, Storage, Validators
-from imgsvc.services.reservations import first_reservation
+from imgsvc.services.ports import Fetched, Origin, Storage
 from imgsvc.services.tally import Tally
 from imgsvc.services.tries import PutOff, Tries
 from imgsvc.services.wishes import Wish
@@ -92,7 +91,8 @@ class Workshop:
         return tries.postponed(self.clock() + wait) if wait > self.retries.patience else wait
 
     async def _attempt(self, tries: Tries, wish: Wish, known: Known | None) -> Succeeded:
-        fetched, lease = await self._fetch(tries.asset.origin_url, wish.batch_id, known)
+        fetching = Fetching(self.origin, self.hosts, self.fetches, self.memory)
+        fetched, lease = await fetching.fetch(tries.asset.origin_url, wish.batch_id, known)
         with lease:
             if fetched is not None:
                 return await self._compressed(tries, wish, fetched)
@@ -144,38 +144,6 @@ class Workshop:
             final_url_hash=known.final_url_hash,
             reuse_hash=known.reuse_hash,
         )
-
-    async def _fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
-        """The body, and the lease on the memory it lies in; None when it is the `known` one."""
-        needed = 0
-        validators = Validators(known.etag, known.last_modified, known.final_url_hash) if known else None
-        host = urlsplit(url).netloc.lower()
-        while True:
-            async with self.hosts.slot(host, batch_id, conditional=known is not None):
-                with await self.fetches.acquire(batch_id):
-                    share = self.memory.capacity // self.fetches.capacity
-                    first = first_reservation(share, self.hosts.body_size(host), conditional=known is not None)
-                    lease = await self.memory.acquire(batch_id, needed or first)
-                    try:
-                        fetched = await self.origin.fetch(url, lease, validators)
-                    except Unchanged:
-                        lease.release()
-                        self.hosts.note_changes(host, changes=False)
-                        return None, lease
-                    except NoRoom as more:
-                        lease.release()
-                        self.hosts.note_changes(host, changes=known is not None)
-                        needed = more.size
-                        self.hosts.note_body(host, needed)
-                        continue
-                    except BaseException:
-                        lease.release()
-                        raise
-            if known:
-                self.hosts.note_changes(host, changes=True)
-            self.hosts.note_body(host, len(fetched.body))
-            lease.shrink(len(fetched.body))
-            return fetched, lease
 
     async def _store(self, rendition: Rendition, spec: Spec, tries: Tries, wish: Wish) -> dict[str, object]:
         key = wish.key(tries.asset, name=spec.name, data=rendition.data, kind=rendition.format)

@@ -105,7 +105,7 @@ class CodecPool:
         watch = self._watchdog.watch(partial(self._overrun, key, answer))
         work = self._threads.submit(self._compress, watch, data, specs, pixels)
         self._at_work.add(work)
-        work.add_done_callback(lambda work: loop.call_soon_threadsafe(self._end, work, watch, lease, answer))
+        work.add_done_callback(partial(loop.call_soon_threadsafe, partial(self._end, watch, lease, answer)))
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
@@ -115,12 +115,14 @@ class CodecPool:
                 raise LeftAtWork from None
             answer.cancel()
             raise
+        finally:
+            del work, answer  # they hold what is raised here, which would hold them and the picture
 
     def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
         watch.begin(processor_clock())
         return compress(data, specs, self._limits, max_pixels_now=pixels, may_take_long=False)
 
-    def _end(self, work: Future[Compressed], watch: Watch, lease: Lease, answer: "asyncio.Future[Compressed]") -> None:
+    def _end(self, watch: Watch, lease: Lease, answer: "asyncio.Future[Compressed]", work: Future[Compressed]) -> None:
         """When the thread ends, not when its waiter is cancelled: until then the pixels are still in memory."""
         watch.end()
         lease.release()

@@ -1,7 +1,7 @@
 """A gate that is fair between batches: fetches, bytes and pixels are handed out through one."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -13,31 +13,47 @@ class FairGate:
     Waiters are served in turn by key and in order within a key, so that the three images of a small batch never wait
     behind the thousands of a large one. The next in turn is waited for even when a smaller request would fit: a large
     one is never starved.
+
+    With `hoard` a key that holds something gets no more than makes it that many times what is free: of 3, one key gets
+    three quarters at most, two get three sevenths each, and something is left for the next to come however long the
+    others keep what they have (the dynamic thresholds of Choudhury and Hahne, 1998).
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, hoard: float | None = None) -> None:
         self.capacity = capacity
+        self._hoard = hoard
         self._used = 0
+        self._held: Counter[str] = Counter()
         self._queues: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
+
+    @property
+    def share_of_one(self) -> int:
+        """Units that one key gets while no other has any."""
+        return self.capacity if self._hoard is None else int(self.capacity * self._hoard / (1 + self._hoard))
 
     async def acquire(self, key: str, amount: int = 1) -> "Lease":
         """Wait for `amount` units; more than the gate has is taken for all that it has."""
+        if lease := self.try_acquire(key, amount):
+            return lease
         amount = min(amount, self.capacity)
-        if not self._queues and self._used + amount <= self.capacity:
-            self._used += amount
-            return Lease(self, amount)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(key, deque()).append((amount, turn))
+        self._serve()
         try:
             await turn
         except asyncio.CancelledError:
             self._forget(key, amount, turn)
             raise
-        return Lease(self, amount)
+        return Lease(self, key, amount)
+
+    def try_acquire(self, key: str, amount: int = 1) -> "Lease | None":
+        """The same without waiting; None where one would have to."""
+        amount = min(amount, self.capacity)
+        return Lease(self, key, amount) if self._next() is None and self.try_take(amount, key) else None
 
     def _forget(self, key: str, amount: int, turn: "asyncio.Future[None]") -> None:
         if turn.done() and not turn.cancelled():  # the turn came in the moment of the cancellation
-            self.give_back(amount)
+            self.give_back(amount, key)
             return
         queue = self._queues.get(key, deque())
         with suppress(ValueError):  # others were cancelled with it, and one that gave back has passed it over
@@ -46,19 +62,31 @@ class FairGate:
                 del self._queues[key]
         self._serve()
 
-    def try_take(self, amount: int) -> bool:
-        """Take `amount` units if they are free, before those who wait.
+    def try_take(self, amount: int, key: str = "") -> bool:
+        """Take `amount` units if they are free and `key` may have them, before those who wait.
 
         It is for leases that grow: a body that is half there needs its memory more than one that has not begun. Those
         who wait are served in the end, because no new ones are let in before them.
         """
-        if self._used + amount > self.capacity:
+        if self._used + amount > self.capacity or not self._may_have(key, amount):
             return False
-        self._used += amount
+        self._take(key, amount)
         return True
 
-    def give_back(self, amount: int) -> None:
+    def _may_have(self, key: str, amount: int) -> bool:
+        if self._hoard is None or not self._held[key]:
+            return True
+        return self._held[key] + amount <= self._hoard * (self.capacity - self._used)
+
+    def _take(self, key: str, amount: int) -> None:
+        self._used += amount
+        self._held[key] += amount
+
+    def give_back(self, amount: int, key: str = "") -> None:
         self._used -= amount
+        self._held[key] -= amount
+        if not self._held[key]:
+            del self._held[key]
         self._serve()
 
     def resize(self, capacity: int) -> None:
@@ -70,14 +98,18 @@ class FairGate:
     def idle(self) -> bool:
         return not self._used and not self._queues
 
+    def _next(self) -> str | None:
+        """The key whose turn it is: those that hold too much are passed over."""
+        return next((key for key, queue in self._queues.items() if self._may_have(key, queue[0][0])), None)
+
     def _serve(self) -> None:
-        while self._queues:
-            key, queue = next(iter(self._queues.items()))
+        while (key := self._next()) is not None:
+            queue = self._queues[key]
             amount, turn = queue[0]
             if not turn.cancelled():
                 if self._used + min(amount, self.capacity) > self.capacity:
                     return
-                self._used += amount
+                self._take(key, amount)
                 self._queues.move_to_end(key)
                 turn.set_result(None)
             queue.popleft()
@@ -88,17 +120,18 @@ class FairGate:
 class Lease:
     """Units held from a gate until the block ends; `release` may be called twice."""
 
-    __slots__ = ("_amount", "_gate")
+    __slots__ = ("_amount", "_gate", "_key")
 
-    def __init__(self, gate: FairGate, amount: int) -> None:
+    def __init__(self, gate: FairGate, key: str, amount: int) -> None:
         self._gate = gate
+        self._key = key
         self._amount = amount
 
     def grow(self, size: int) -> bool:
         """Hold at least `size` units in all; False when they are not free now. (This is the port `Room`.)"""
         more = min(size, self._gate.capacity) - self._amount
         if more > 0:
-            if not self._gate.try_take(more):
+            if not self._gate.try_take(more, self._key):
                 return False
             self._amount += more
         return True
@@ -107,7 +140,7 @@ class Lease:
         """Hold at most `size` units from here on."""
         if size < self._amount:
             freed, self._amount = self._amount - size, size
-            self._gate.give_back(freed)
+            self._gate.give_back(freed, self._key)
 
     def release(self) -> None:
         self.shrink(0)

@@ -41,6 +41,9 @@ class Watch:
 
     def end(self) -> None:
         self._watchdog.forget(self)
+        self.on_overrun = (
+            _nothing  # it knows whoever waits for the work, whose error knows the work: a ring with a picture
+        )
 
     def is_over(self, seconds: float) -> bool:
         if not self.began:
@@ -111,6 +114,10 @@ def process_clock(pid: int) -> Callable[[], float]:
     clock = ~pid << 3 | 2  # CPUCLOCK_SCHED of a process: what clock_getcpuclockid(3) returns
     begun = time.clock_gettime(clock)
     return lambda: time.clock_gettime(clock) - begun
+
+
+def _nothing() -> None:
+    """The work has ended."""
 
 
 def _standing_still() -> float:
