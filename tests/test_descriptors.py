@@ -10,6 +10,8 @@ import pytest
 from imgsvc.config import Settings
 from stack import free_port, until, with_descriptors
 
+pytestmark = pytest.mark.slow
+
 SOFT, HARD = 200, 300
 COMMANDS = {"api": ("imgsvc", "api"), "worker": ("imgsvc.worker",), "up": ("imgsvc", "up", "--workers", "1")}
 

@@ -24,6 +24,8 @@ from imgsvc.worker.main import ConsiderateWorker
 from imgsvc.worker.running import keep_running
 from stack import until
 
+pytestmark = pytest.mark.slow
+
 QUEUE = "test:queue"
 DRAIN = 3.0
 TIMEOUT = 2.0

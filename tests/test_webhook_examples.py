@@ -117,6 +117,7 @@ async def test_the_receiver_does_a_thing_once_however_often_it_is_told(tmp_path:
     assert rows == [("bat_1", "completed")]
 
 
+@pytest.mark.slow
 async def test_an_endpoint_that_was_down_gets_what_was_given_up_and_nothing_twice(
     tmp_path: Path, origin: OriginServer, listener: WebhookListener
 ) -> None:

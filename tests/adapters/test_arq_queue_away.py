@@ -23,6 +23,8 @@ from imgsvc.adapters.redis_replies import in_time
 from imgsvc.errors import QueueUnavailable
 from stack import until
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 0.5
 
 Call = Callable[[ArqQueue], Awaitable[object]]

@@ -169,6 +169,8 @@ from imgsvc.domain.images import CodecLimits
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.services.watchdog import Watchdog
 
+pytestmark = pytest.mark.slow
+
 async def main():
     quarantine = ProcessQuarantine(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))
     picture = sys.stdin.buffer.read()

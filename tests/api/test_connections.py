@@ -74,6 +74,8 @@ from imgsvc.config import Settings
 from imgsvc.listening import inherited
 from imgsvc.logs import configure_logging
 
+pytestmark = pytest.mark.slow
+
 def take_and_give_back():
     taken = []
     for line in sys.stdin:

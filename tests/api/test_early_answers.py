@@ -14,6 +14,8 @@ from api_calls import problem
 from imgsvc.config import Settings
 from served import served
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 MOST_ACCEPTED = 24 * MIB
 """What is thrown away, and what the kernel holds in the buffers of both sides."""

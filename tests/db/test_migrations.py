@@ -208,12 +208,14 @@ async def on_postgres(postgres_url: str) -> AsyncIterator[Sessions]:
     await sessions.aclose()
 
 
+@pytest.mark.slow
 async def test_upgrades_at_one_time_all_end_well(new: Sessions) -> None:
     url = new.engine.url.render_as_string()
     assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME
     await migrations.check(new)
 
 
+@pytest.mark.slow
 async def test_upgrades_at_one_time_all_end_well_on_postgres_too(on_postgres: Sessions) -> None:
     url = on_postgres.engine.url.render_as_string()
     assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME

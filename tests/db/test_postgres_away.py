@@ -19,6 +19,8 @@ from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import utc_now
 from stack import until
 
+pytestmark = pytest.mark.slow
+
 STOPS = [signal.SIGINT, signal.SIGQUIT]
 
 

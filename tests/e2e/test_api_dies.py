@@ -54,31 +54,31 @@ def manifest_of(url: str, rows: int) -> str:
 
 
 async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_makes_one_batch(
-    stack: Stack, tmp_path: Path, origin: OriginServer
+    own_stack: Stack, tmp_path: Path, origin: OriginServer
 ) -> None:
     manifest = manifest_of(origin.serve("/1.jpg", picture()), 1_000).encode()
     head = (
         f"POST /v1/batches HTTP/1.1\r\nHost: imgsvc\r\nContent-Type: text/csv\r\nIdempotency-Key: mine\r\n"
         f"Content-Length: {len(manifest)}\r\nExpect: 100-continue\r\n\r\n"
     )
-    reader, writer = await raw_connection(stack)
+    reader, writer = await raw_connection(own_stack)
     writer.write(head.encode())
     assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # it waits at this process, no longer for any
     writer.write(manifest[: len(manifest) // 2])
     await writer.drain()
-    killed = api_of(stack)
+    killed = api_of(own_stack)
     killed.kill()
     assert (await answer_of(reader)).strip() == b""
     writer.close()
-    await back_again(stack, killed)
-    assert batches_in(tmp_path) == 0
+    await back_again(own_stack, killed)
+    assert batches_in(own_stack.folder) == 0
 
     headers = {"Content-Type": "text/csv", "Idempotency-Key": "mine"}
-    answers = [await stack.client.post("/v1/batches", content=manifest, headers=headers) for _ in range(2)]
+    answers = [await own_stack.client.post("/v1/batches", content=manifest, headers=headers) for _ in range(2)]
     assert [answer.headers.get("Idempotent-Replayed") for answer in answers] == [None, "true"]
     [batch_id] = {answer.json()["id"] for answer in answers}
-    assert (await stack.finished(batch_id))["status"] == "completed"
-    assert batches_in(tmp_path) == 1
+    assert (await own_stack.finished(batch_id))["status"] == "completed"
+    assert batches_in(own_stack.folder) == 1
 
 
 async def answer_of(reader: asyncio.StreamReader) -> bytes:
@@ -89,16 +89,16 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
 
 
 async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and_the_next_download_is_whole(
-    stack: Stack, origin: OriginServer
+    own_stack: Stack, origin: OriginServer
 ) -> None:
     url = origin.serve("/1.jpg", picture())
     lines = [f"{row},Product {row},{url},{NOTE}" for row in range(ROWS)]
-    batch_id = await stack.upload("\n".join(["S. No.,Product Name,Input Image Urls,Note", *lines]))
-    await stack.finished(batch_id)
+    batch_id = await own_stack.upload("\n".join(["S. No.,Product Name,Input Image Urls,Note", *lines]))
+    await own_stack.finished(batch_id)
     path = f"/v1/batches/{batch_id}/output.csv"
-    killed = api_of(stack)
+    killed = api_of(own_stack)
     small = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
-    async with httpx.AsyncClient(base_url=stack.client.base_url, transport=small, timeout=100) as client:
+    async with httpx.AsyncClient(base_url=own_stack.client.base_url, transport=small, timeout=100) as client:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             async with client.stream("GET", path) as answer:
                 pieces = answer.aiter_raw(1_000)
@@ -106,6 +106,6 @@ async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and
                 killed.kill()
                 async for _ in pieces:
                     pass
-    await back_again(stack, killed)
-    report = await stack.client.get(path)
+    await back_again(own_stack, killed)
+    report = await own_stack.client.get(path)
     assert report.text.count("\r\n") == ROWS + 1

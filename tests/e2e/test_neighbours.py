@@ -6,12 +6,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from frame_bombs import gif_bomb
 from origin_server import OriginServer, picture
 from pictures import RED, animation, encoded, wide_gamut_profile
 from stack import Stack, running_stack
+
+pytestmark = pytest.mark.slow
 
 SIX = range(6)
 

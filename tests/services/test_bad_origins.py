@@ -25,6 +25,8 @@ from origin_server import OriginServer, picture
 from outbound_doubles import Rooms
 from patience import PATIENT
 
+pytestmark = pytest.mark.slow
+
 LIMITS = replace(PATIENT, max_body_bytes=200_000, max_redirects=3)
 SHORT = {
     "connect_timeout": replace(LIMITS, connect_timeout=1.0),

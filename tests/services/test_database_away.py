@@ -23,6 +23,8 @@ from imgsvc.services.outcomes import Failed, Outcome
 from lanes_at_hand import flush, until, work
 from origin_server import OriginServer, picture
 
+pytestmark = pytest.mark.slow
+
 ONLY_POSTGRES = pytest.mark.parametrize("database_kind", ["postgres"])
 COUNT = 24
 

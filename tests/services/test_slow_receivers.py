@@ -16,6 +16,8 @@ from imgsvc.worker.running import keep_running
 from lanes_at_hand import until
 from origin_server import OriginServer, WebhookListener
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:

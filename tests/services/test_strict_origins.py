@@ -42,6 +42,7 @@ class StrictOrigin:
         return Fetched(picture(), etag=None, last_modified=None, final_url_hash="")
 
 
+@pytest.mark.slow
 @ONLY_SQLITE
 @pytest.mark.parametrize(
     ("latency", "retry_after"),

@@ -34,6 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 FRAMES, SIZE = 300, (256, 250)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image_format", "wanted"),
     [("GIF", "original"), ("GIF", "webp"), ("PNG", "original"), ("WEBP", "original"), ("WEBP", "avif")],

@@ -8,6 +8,8 @@ import pytest
 
 from pictures import CORPORA
 
+pytestmark = pytest.mark.slow
+
 FUZZ = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
 
 
