@@ -32,6 +32,8 @@ from imgsvc.services.watchdog import MOST_OF_A_TICK, PATIENCE, PROGRESS, Watchdo
 from pictures import huge_png, photo_jpeg, truncated
 from stack import status_of, until
 
+pytestmark = pytest.mark.slow
+
 LIMITS = CodecLimits(max_pixels=5_000_000)
 MEMORY = 2**30
 PHOTO = photo_jpeg(320, 240)
@@ -168,8 +170,6 @@ from imgsvc.adapters.quarantine import ProcessQuarantine
 from imgsvc.domain.images import CodecLimits
 from imgsvc.domain.specs import Format, Spec
 from imgsvc.services.watchdog import Watchdog
-
-pytestmark = pytest.mark.slow
 
 async def main():
     quarantine = ProcessQuarantine(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))

@@ -10,6 +10,8 @@ from api_calls import CSV, ONE_ROW, upload
 from imgsvc.config import Settings
 from limited_api import DESCRIPTORS, limited_api
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database_kind() -> str:
@@ -73,8 +75,6 @@ from imgsvc.api.server import Server
 from imgsvc.config import Settings
 from imgsvc.listening import inherited
 from imgsvc.logs import configure_logging
-
-pytestmark = pytest.mark.slow
 
 def take_and_give_back():
     taken = []
