@@ -1,4 +1,4 @@
-"""How long 20 small images of one upload take beside another upload of images made to stop a worker.
+"""Time 20 small images of one upload beside another upload of images made to stop a worker.
 
     python benchmarks/neighbours.py [--turns 5]
 
