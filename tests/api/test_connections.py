@@ -98,11 +98,11 @@ async def test_a_process_without_a_descriptor_accepts_again_when_it_has_one(sett
     async with limited_api(settings, command=("-c", WITHOUT_DESCRIPTORS)) as api:
         stdin, stdout, stderr = api.process.stdin, api.process.stdout, api.process.stderr
         assert stdin and stdout and stderr
-        for _ in range(3):
+        for count in (8, 24, 60):  # more in each round: connections of the one before leave their descriptors late
             stdin.write(b"take\n")
             assert await stdout.readline() == b"done\n"
-            with ExitStack() as held:  # several: the connection of the round before may leave a descriptor
-                await asyncio.to_thread(api.hold_open, held, count=8)
+            with ExitStack() as held:
+                await asyncio.to_thread(api.hold_open, held, count=count)
                 waiting = asyncio.create_task(api.answers())
                 while b"accept_failed" not in (line := await stderr.readline()):
                     assert line, "the process has ended"
