@@ -30,7 +30,7 @@ demo: .venv/.runtime ## see it work on a sample catalogue; needs no internet
 test: .venv/.dev ## the quick tests: a few minutes
 	$(BIN)/pytest -m "not slow"
 
-test-all: test ## the quick tests, then the slow ones: chaos, fuzz, killed processes, bad servers, large catalogues
+test-all: test ## the quick tests, then the slow ones: chaos, fuzz, killed processes, bad servers, audits
 	$(BIN)/pytest -m slow
 
 check: .venv/.dev ## format, lint, types, import arrows, quick tests

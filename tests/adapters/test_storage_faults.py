@@ -15,6 +15,8 @@ from imgsvc.adapters.storage import ObjectStorage
 from imgsvc.errors import StorageError
 from stack import until
 
+pytestmark = pytest.mark.slow
+
 KEY = "bat_0/7-shoe-0a1b2c3d.jpg"
 BODY = bytes(range(256)) * 4_000
 TIMEOUT = 1.0

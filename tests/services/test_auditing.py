@@ -15,6 +15,8 @@ from imgsvc.services.consistency import Part
 from lanes_at_hand import flush, work
 from origin_server import OriginServer, WebhookListener, picture
 
+pytestmark = pytest.mark.slow
+
 # -- all is well ------------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from imgsvc.services.ports import Inventory, Stored
 from lanes_at_hand import work
 from origin_server import OriginServer, picture
 
+pytestmark = pytest.mark.slow
+
 # -- faults of the storage --------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ from origin_server import OriginServer, picture
 from storage_at_hand import media
 from verbs_at_hand import succeeded
 
+pytestmark = pytest.mark.slow
+
 
 async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
     """Its origin never answers until `serve` is called again."""

@@ -11,6 +11,8 @@ from imgsvc.services.assets import Workshop
 from lanes_at_hand import until, work
 from origin_server import OriginServer, picture
 
+pytestmark = pytest.mark.slow
+
 COUNT = 60
 
 

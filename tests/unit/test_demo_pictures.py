@@ -16,7 +16,7 @@ from imgsvc.domain.specs import Spec
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels
 from pictures import decoded, pixel
 
-pytestmark = pytest.mark.usefixtures("prepared_pillow")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prepared_pillow")]
 Stock = Mapping[str, tuple[Answer, ...]]
 
 BROKEN: Mapping[str, type[CodecError]] = {
