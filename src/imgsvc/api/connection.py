@@ -69,7 +69,7 @@ class HttpConnection(H11Protocol):
 
     # -- what the event loop calls ------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn asks for
         super().connection_made(transport)
         self._table.set_idle(self)
 
