@@ -1,5 +1,10 @@
 """What is not to be reached: the storage, origins, webhooks."""
 
+import asyncio
+import os
+import shutil
+from contextlib import suppress
+from itertools import count
 from typing import ClassVar
 
 import fault_proxy as proxy
@@ -16,12 +21,28 @@ class LoseFolder(Fault):
     excuses = frozenset({"storage_error"})
 
     async def begin(self) -> None:
-        self.aside = self.stage.media.rename(self.stage.folder / "media.aside")
-        self.stage.media.touch()
+        self.aside = self.stage.folder / "media.aside"
+        self.aside.mkdir()
+        for number in count():
+            self.stage.media.rename(self.aside / str(number))
+            with suppress(FileExistsError):  # a worker that writes at this very moment makes the folder again
+                self.stage.media.touch(exist_ok=False)
+                return
 
     async def end(self) -> None:
+        await asyncio.to_thread(self._put_back)
+
+    def _put_back(self) -> None:
+        """Beside what workers write meanwhile."""
         self.stage.media.unlink()
-        self.aside.rename(self.stage.media)
+        for files in self.aside.iterdir():
+            shutil.copytree(files, self.stage.media, copy_function=_link, dirs_exist_ok=True)
+        shutil.rmtree(self.aside)
+
+
+def _link(file: str, to: str) -> None:
+    with suppress(FileExistsError):
+        os.link(file, to)
 
 
 # -- the ways to the servers outside ----------------------------------------------------------------------------------
