@@ -56,7 +56,8 @@ def clean_environment() -> Iterator[None]:
                 patch.delenv(name)
         for settings in (Settings, ClientSettings):
             patch.setitem(settings.model_config, "env_file", None)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it, and so would children
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore both, and so would children
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         configure_logging("WARNING")  # structlog's own default prints every local variable of a traceback
         yield
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, NamedTuple
 
 import httpx
@@ -89,12 +89,13 @@ async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
 ) -> None:
     rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", picture(60 + row, 40))) for row in range(40)]
     path = f"/v1/batches/{(await upload(client, catalogue(*rows)))['id']}/events"
-    listening = asyncio.Semaphore(0)
+    opening, listening = asyncio.Semaphore(16), asyncio.Semaphore(0)
 
     async def listen() -> list[Event]:
-        async with client.stream("GET", path) as answer:
-            stream = told(answer)
-            first = await anext(stream)
+        async with AsyncExitStack() as stack:
+            async with opening:  # 200 at one moment wait longer for the database than it makes anybody wait
+                stream = told(await stack.enter_async_context(client.stream("GET", path)))
+                first = await anext(stream)
             listening.release()
             return [first, *[event async for event in stream]]
 
