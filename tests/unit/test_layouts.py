@@ -1,6 +1,7 @@
 """What a file consists of is counted from its bytes, before anything is decoded, and too many frames are refused."""
 
 import struct
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 
@@ -137,6 +138,12 @@ def scans_of_a_plain_jpeg(count: int) -> bytes:
     return data[: data.index(b"\xff\xda")] + b"".join(scans[number % 3] for number in range(count)) + b"\xff\xd9"
 
 
+def packed_chunks(kind: bytes, count: int, *, end: bytes = b"") -> bytes:
+    """A PNG with `count` times a megabyte in a kilobyte, whose checksum may be replaced with `end`."""
+    data, packed = encoded(scene(8, 8), "PNG"), zlib.compress(bytes(1_000_000), 9)
+    return data[:33] + chunk(kind, b"x\0\0" + packed[: len(packed) - len(end)] + end) * count + data[33:]
+
+
 def exif_in_segments(count: int) -> bytes:
     segment = b"\xff\xe1" + struct.pack(">H", 98) + b"Exif\0\0" + bytes(90)
     return b"\xff\xd8" + segment * count + photo_jpeg(8, 8)[2:]
@@ -168,6 +175,8 @@ def strips(count: int, *, order: str = "<", big: bool = False) -> bytes:
         pytest.param(b"\xff\xd8" + b"\xff\xfe\0\x02" * 1_200_000 + photo_jpeg(8, 8)[2:], id="segments"),
         pytest.param(b"\xff\xd8" + b"\xff" * 1_200_000 + photo_jpeg(8, 8)[2:], id="fill bytes"),
         pytest.param(scans_of_a_plain_jpeg(1_000), id="scans of a JPEG that is not progressive"),
+        pytest.param(packed_chunks(b"iCCP", 2_000), id="profiles"),
+        pytest.param(packed_chunks(b"zTXt", 2_000, end=b"junk"), id="texts that are damaged"),
         pytest.param(exif_in_segments(40_000), id="EXIF in very many segments"),
         pytest.param(strips(1_000_000), id="strips"),
         pytest.param(strips(1_000_000, order=">"), id="strips, big endian"),
@@ -187,6 +196,7 @@ def test_what_takes_seconds_is_known_before(data: bytes) -> None:
         encoded(scene(), "PNG"),
         encoded(scene(), "TIFF", compression="tiff_lzw"),
         strips(5_000),
+        packed_chunks(b"zTXt", 20),
         scans_of_a_plain_jpeg(3),
         photo_jpeg(4_000, 3_000)[:-2] + b"\xff\xd9" + b"\xff\xda what a phone filmed" * 1_000,
     ],

@@ -8,6 +8,9 @@ from typing import NamedTuple
 GIF_BLOCK = re.compile(rb"[,!;]")
 FILL = re.compile(rb"\xff+")
 START_OF_SCAN, END_OF_IMAGE, APP1 = 0xDA, 0xD9, 0xE1
+PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
+MOST_PACKED = 2**12
+"""Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
 JOINED = 2**16
 """Bytes of EXIF that Pillow copies in the time of a step: all that it has so far, with each segment that follows."""
 TIFF_BYTES = frozenset({1, 2, 7})
@@ -85,6 +88,8 @@ def _png(data: bytes) -> Layout:
             [announced] = struct.unpack_from(">I", data, at + 8)
         controls += kind == b"fcTL"
         pieces += 1
+        if kind in PACKED:
+            pieces += min(size, MOST_PACKED) // 3
         at += 12 + size
     return Layout(max(1, min(announced, controls)), pieces)
 
