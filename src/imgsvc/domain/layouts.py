@@ -13,6 +13,8 @@ MOST_PACKED = 2**12
 """Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
 JOINED = 2**16
 """Bytes of EXIF that Pillow copies in the time of a step: all that it has so far, with each segment that follows."""
+RUN_LENGTHS = frozenset({1, 2})
+"""BI_RLE8 and BI_RLE4, two of a BMP's kinds of compression."""
 TIFF_BYTES = frozenset({1, 2, 7})
 """Types of values that Pillow leaves together (TIFF 6.0, section 2)."""
 PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
@@ -45,9 +47,17 @@ def layout_of(data: bytes, at_most: int) -> Layout:
         return _webp(data, at_most)
     if data[4:8] == b"ftyp":
         return _avif(data, at_most)
+    return Layout(pieces=_steps_of_a_still(data))
+
+
+def _steps_of_a_still(data: bytes) -> int:
+    if data.startswith(b"BM"):
+        return _bmp_steps(data)
+    if data.startswith(b"\0\0\1\0"):  # an ICO, with PNGs in it
+        return len(data) // 3
     if data.startswith((b"II", b"MM")):
-        return Layout(pieces=_tiff_values(data))
-    return Layout(pieces=_jpeg_segments(data)) if data.startswith(b"\xff\xd8") else Layout()
+        return _tiff_values(data)
+    return _jpeg_segments(data) if data.startswith(b"\xff\xd8") else 0
 
 
 def _gif(data: bytes, at_most: int) -> Layout:
@@ -177,3 +187,12 @@ def _tiff_values(data: bytes) -> int:
     tags = min(tags, (len(data) - at) // size)
     entries = struct.iter_unpack(order + entry, data[at : at + tags * size])
     return sum(values for _, kind, values in entries if kind not in TIFF_BYTES and values <= len(data))
+
+
+def _bmp_steps(data: bytes) -> int:
+    """Pillow reads run lengths, and fills rows up, in Python: 60 bytes or pixels take as long as a piece does."""
+    if len(data) < 34 or data[30] not in RUN_LENGTHS:
+        return 0
+    width, height = struct.unpack_from("<2i", data, 18)
+    pixels: int = abs(width * height)
+    return (len(data) + pixels) // 60
