@@ -128,3 +128,18 @@ async def test_a_refused_request_that_was_read_to_its_end_costs_no_connection(se
             length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             await reader.readexactly(length)
         writer.close()
+
+
+async def test_what_breaks_the_rules_after_an_early_answer_ends_the_connection_quietly(settings: Settings) -> None:
+    broken: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+    async with served(settings) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(head("/nothing"))
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        writer.write(b"no length of a chunk\r\n")
+        rest = await reader.read()
+        assert b"400 Bad Request" not in rest
+        writer.close()
+    assert broken == []

@@ -201,7 +201,7 @@ def padded(profile: bytes, size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("size", "swapped"), [(4 * 2**20, True), (4 * 2**20 + 1, False), (15 * 2**20, False)])
-@pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
+@pytest.mark.parametrize("image_format", ["JPEG", "WEBP", "PNG"])
 def test_a_profile_longer_than_any_is_ignored(image_format: str, size: int, swapped: bool) -> None:
     red = Image.new("RGB", (64, 48), RED)
     data = encoded(red, image_format, quality=95, icc_profile=padded(wide_gamut_profile(), size))

@@ -16,6 +16,7 @@ from pictures import (
     cut_out,
     decoded,
     encoded,
+    exif,
     huge_png,
     oriented,
     photo_jpeg,
@@ -188,6 +189,17 @@ def test_more_pixels_than_allowed_are_not_worth_reserving() -> None:
 def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(junk: bytes) -> None:
     result = compress(encoded(quarters(), "JPEG", exif=junk), [Spec(keep_metadata="all", quality=95)], LIMITS)
     assert decoded(result.renditions[0].data).size == (60, 40)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
+@pytest.mark.parametrize(("size", "turned"), [(4 * 2**20, True), (4 * 2**20 + 7, False)])
+def test_an_exif_block_longer_than_any_is_ignored_and_not_handed_on(image_format: str, size: int, turned: bool) -> None:
+    block = exif(orientation=6, make="Camera").tobytes().ljust(size, b"\0")
+    data = encoded(quarters(), image_format, exif=block)
+    for policy in ("none", "all"):
+        [rendition] = compress(data, [Spec(keep_metadata=policy)], LIMITS).renditions
+        assert (rendition.width, rendition.height) == ((40, 60) if turned else (60, 40))
+        assert turned or b"Camera" not in rendition.data
 
 
 def test_a_broken_exif_block_in_a_comment_is_no_reason_either() -> None:

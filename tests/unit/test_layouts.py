@@ -1,6 +1,7 @@
 """What a file consists of is counted from its bytes, before anything is decoded, and too many frames are refused."""
 
 import struct
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 
@@ -130,6 +131,49 @@ def many_scans() -> bytes:
     return data[:-2] + data[at:-2] * 1_000 + data[-2:]
 
 
+def scans_of_a_plain_jpeg(count: int) -> bytes:
+    """A JPEG that is not progressive and has `count` scans, each of one channel and empty."""
+    data = encoded(scene(4_000, 3_000), "JPEG")
+    scans = [b"\xff\xda\0\x08\x01" + bytes([channel, 0, 0, 63, 0]) for channel in (1, 2, 3)]
+    return data[: data.index(b"\xff\xda")] + b"".join(scans[number % 3] for number in range(count)) + b"\xff\xd9"
+
+
+def rows_of_one_pixel(width: int, height: int, *, lines: int) -> bytes:
+    """A BMP in run lengths, whose `lines` end after one pixel and are filled up pixel by pixel."""
+    runs = b"\1\7\0\0" * lines + b"\0\1"
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<I4xI", 1_078 + len(runs), 1_078) + header + bytes(1_024) + runs
+
+
+def packed_chunks(kind: bytes, count: int, *, end: bytes = b"") -> bytes:
+    """A PNG with `count` times a megabyte in a kilobyte, whose checksum may be replaced with `end`."""
+    data, packed = encoded(scene(8, 8), "PNG"), zlib.compress(bytes(1_000_000), 9)
+    return data[:33] + chunk(kind, b"x\0\0" + packed[: len(packed) - len(end)] + end) * count + data[33:]
+
+
+def icon(png: bytes) -> bytes:
+    return b"\0\0\1\0\1\0" + struct.pack("<4B2H2I", 8, 8, 0, 0, 1, 32, len(png), 22) + png
+
+
+def exif_in_segments(count: int) -> bytes:
+    segment = b"\xff\xe1" + struct.pack(">H", 98) + b"Exif\0\0" + bytes(90)
+    return b"\xff\xd8" + segment * count + photo_jpeg(8, 8)[2:]
+
+
+def strips(count: int, *, order: str = "<", big: bool = False) -> bytes:
+    """A TIFF of `count` strips of one pixel, all of them the same byte of the file."""
+    tags = {256: 1, 257: count, 258: 8, 259: 1, 262: 1, 273: None, 277: 1, 278: 1, 279: 1}
+    number, head = ("Q", 16) if big else ("L", 8)
+    sizes = struct.calcsize(f"<HH{number}{number}"), struct.calcsize(f"<{number}")
+    behind = head + (8 if big else 2) + len(tags) * sizes[0] + sizes[1]
+    written = struct.pack(f"{order}{'Q' if big else 'H'}", len(tags)) + b"".join(
+        struct.pack(f"{order}HH{number}{number}", tag, 16 if big else 4, count if value is None else 1, value or behind)
+        for tag, value in tags.items()
+    )
+    begin = struct.pack(f"{order}HHHQ", 43, 8, 0, head) if big else struct.pack(f"{order}HL", 42, head)
+    return (b"II" if order == "<" else b"MM") + begin + written + bytes(sizes[1]) + bytes(sizes[1] * count)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -141,15 +185,52 @@ def many_scans() -> bytes:
         ),
         pytest.param(b"\xff\xd8" + b"\xff\xfe\0\x02" * 1_200_000 + photo_jpeg(8, 8)[2:], id="segments"),
         pytest.param(b"\xff\xd8" + b"\xff" * 1_200_000 + photo_jpeg(8, 8)[2:], id="fill bytes"),
+        pytest.param(scans_of_a_plain_jpeg(1_000), id="scans of a JPEG that is not progressive"),
+        pytest.param(rows_of_one_pixel(1, 1, lines=8_000_000), id="run lengths"),
+        pytest.param(packed_chunks(b"iCCP", 2_000), id="profiles"),
+        pytest.param(icon(packed_chunks(b"iCCP", 2_000)), id="profiles in an icon"),
+        pytest.param(packed_chunks(b"zTXt", 2_000, end=b"junk"), id="texts that are damaged"),
+        pytest.param(exif_in_segments(40_000), id="EXIF in very many segments"),
+        pytest.param(strips(1_000_000), id="strips"),
+        pytest.param(strips(1_000_000, order=">"), id="strips, big endian"),
+        pytest.param(strips(1_000_000, big=True), id="strips of a BigTIFF"),
     ],
 )
 def test_what_takes_seconds_is_known_before(data: bytes) -> None:
     assert takes_long(data)
 
 
-@pytest.mark.parametrize("data", [photo_jpeg(), photo_jpeg(progressive=True), animation(), encoded(scene(), "PNG")])
+@pytest.mark.parametrize(
+    "data",
+    [
+        photo_jpeg(),
+        photo_jpeg(progressive=True),
+        animation(),
+        encoded(scene(), "PNG"),
+        encoded(scene(), "TIFF", compression="tiff_lzw"),
+        strips(5_000),
+        packed_chunks(b"zTXt", 20),
+        rows_of_one_pixel(600, 400, lines=400),
+        encoded(scene(256, 256), "ICO"),
+        scans_of_a_plain_jpeg(3),
+        photo_jpeg(4_000, 3_000)[:-2] + b"\xff\xd9" + b"\xff\xda what a phone filmed" * 1_000,
+    ],
+)
 def test_what_takes_moments_is_not_taken_for_it(data: bytes) -> None:
     assert not takes_long(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "long"),
+    [
+        (rows_of_one_pixel(7_000, 6_000, lines=6_000), True),
+        (rows_of_one_pixel(7_000, -6_000, lines=6_000), True),
+        (encoded(scene(7_000, 6_000), "BMP"), False),
+    ],
+    ids=["in run lengths", "from the top down", "plain"],
+)
+def test_a_large_bmp_in_run_lengths_takes_long(data: bytes, long: bool) -> None:
+    assert takes_long(data, Spec(format=Format.jpeg)) == long
 
 
 def test_several_renditions_take_their_time_together() -> None:
@@ -162,3 +243,7 @@ def test_pillow_opens_what_is_counted() -> None:
     """The files made here are what they seem to be."""
     for data, frames in ((gif_bomb(50), 50), (webp_bomb(50), 50), (apng(announced=9, there=9), 9)):
         assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == frames
+    for tiff in (strips(50), strips(50, order=">"), strips(50, big=True)):
+        assert Image.open(BytesIO(tiff)).size == (1, 50)
+    assert decoded(rows_of_one_pixel(60, 40, lines=40)).size == (60, 40)
+    assert decoded(scans_of_a_plain_jpeg(50)).size == (4_000, 3_000)

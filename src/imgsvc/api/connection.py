@@ -5,6 +5,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
@@ -112,6 +113,13 @@ class HttpConnection(H11Protocol):
         super().on_response_complete()
         if self._has_request():
             self._begin_request()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called for what breaks the rules of HTTP. A body may do so whose answer has begun: there is no second one."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _should_upgrade(self) -> bool:
         """Nothing here speaks another protocol: the request is answered as if it did not ask for one."""

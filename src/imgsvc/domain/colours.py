@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageCms
 
-from imgsvc.domain.decoders import READING_FAILURES
+from imgsvc.domain.decoders import LONGEST_PROFILE, READING_FAILURES
 from imgsvc.domain.transforms import TransformCache
 
 # Modes that only a conversion shows rightly; the others a browser shows as they are.
@@ -16,8 +16,6 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B"
 
 UNSEEN = 3
 """How far, of 255, a channel may be off by rounding before a profile counts as one that changes colours."""
-LONGEST_PROFILE = 4 * 2**20
-"""Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
 SCREEN, USUAL = 2.2, 0.05
 """A screen's exponent, and how far from it a file's may be without a word: they say 0.45455, 0.4545 and 0.45."""
 _CUBE = bytes(chain.from_iterable(product(range(0, 256, 51), repeat=3)))

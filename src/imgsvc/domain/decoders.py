@@ -4,18 +4,23 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from PIL import AvifImagePlugin, ExifTags, Image, ImageFile
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, PngImagePlugin
 
 from imgsvc.domain.layouts import Layout
 from imgsvc.domain.signatures import format_by_signature
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, TooManyPixels, UnsupportedFormat
 
 MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+
+LONGEST_PROFILE = 4 * 2**20
+"""Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
+LONGEST_EXIF = 4 * 2**20
+"""Bytes; Pillow makes an object of each number in it, 0.7 GB of 30 MB. A longer block is ignored."""
 
 OPENED_WITHOUT_A_LOOK_AT_FRAMES = (b"GIF8", b"\x89PNG")
 """How files begin of which one may have the first frame whatever follows; WebP and AVIF are read whole to be opened."""
@@ -66,6 +71,7 @@ def prepare_pillow(limits: CodecLimits) -> None:
     """
     Image.init()
     Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)  # Pillow warns above it and refuses above twice as many
+    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE  # a quarter of that would be a reason to refuse the image
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of codec threads is as large as it should be
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # pictures with faults that do not show; one line each per host
@@ -101,10 +107,30 @@ def open_image(data: bytes, limits: CodecLimits, layout: Layout) -> ImageFile.Im
     # MPO is not a plugin of its own: Pillow finds out while it reads a JPEG.
     formats = tuple(name for name in limits.formats if name != "MPO")
     with reading(limits, lambda: _why_it_did_not_open(data, limits)):
-        image = Image.open(BytesIO(data), formats=formats)
+        image = Image.open(BytesIO(_without_long_profiles(data)), formats=formats)
     _fit_key(image)
     image.decodermaxblock = max(len(data), ImageFile.MAXBLOCK)  # fewer turns at the GIL than one per 64 kB
     return image
+
+
+def _without_long_profiles(data: bytes) -> bytes:
+    """Leave out what is too long to be a profile: Pillow would not open the PNG for it."""
+    at = 8
+    while data.startswith(b"\x89PNG") and at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IDAT":
+            break
+        until = at + 12 + size
+        if kind == b"iCCP" and _is_long(data[at + 8 : until - 4].partition(b"\0")[2][1:]):
+            data, until = data[:at] + data[until:], at
+        at = until
+    return data
+
+
+def _is_long(packed: bytes) -> bool:
+    with suppress(zlib.error):  # Pillow ignores those
+        return len(zlib.decompressobj().decompress(packed, LONGEST_PROFILE + 1)) > LONGEST_PROFILE
+    return False
 
 
 def _fit_key(image: ImageFile.ImageFile) -> None:
@@ -151,6 +177,8 @@ def read_exif(image: Image.Image) -> Image.Exif:
     hidden: dict[str | tuple[int, int], Any] = {
         name: image.info.pop(name) for name in ("xmp", "XML:com.adobe.xmp") if name in image.info
     }
+    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
+        return Image.Exif()
     try:
         exif = image.getexif()
         exif.get(ExifTags.Base.Orientation)

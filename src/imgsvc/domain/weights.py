@@ -6,6 +6,7 @@ progressive one, 8 in CMYK, 12 in both, 13 from anything transparent; PNG to a p
 to encode; AVIF 9 and 23; JPEG 2000 19 to decode.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from math import prod
 
@@ -35,6 +36,10 @@ SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}
 """All others: 0.02, shrinking and setting right included."""
 SECONDS_TO_ENCODE = {"jpeg": 0.02, "webp": 0.2, "avif": 0.65, "png": 0.3, "gif": 0.2}
 SECONDS_A_SCAN = 0.01
+SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+"""How one begins (ITU-T T.81, B.2.3): with the number of its channels, which its length has to fit."""
+USUAL_SCANS = 8
+"""Of a JPEG that is not progressive: three, and those of the smaller pictures in its metadata."""
 SECONDS_A_PIECE = 8e-6
 """A chunk of a PNG or a segment of a JPEG in Pillow; what other formats have of them takes less."""
 LONG = 3.0
@@ -67,7 +72,9 @@ def film_weight(image: ImageFile.ImageFile, made: Sequence[Made], frames: int, s
 
 def seconds(image: ImageFile.ImageFile, data: bytes, made: Sequence[Made], *, frames: int, pieces: int) -> float:
     """Estimate the processor's time at worst; an animation is decoded once for each rendition."""
-    scans = data.count(b"\xff\xda") if image.info.get("progressive") else 0
+    scans = sum(1 for _ in SCAN.finditer(data)) if image.format in {"JPEG", "MPO"} else 0
+    if not image.info.get("progressive"):
+        scans = max(0, scans - USUAL_SCANS)
     decode = SECONDS_TO_DECODE.get(image.format or "", 0.02) + SECONDS_A_SCAN * scans
     passes = frames * len(made) if frames > 1 else 1
     encode = sum(SECONDS_TO_ENCODE[target] * prod(size) for target, size in made) * frames
