@@ -96,6 +96,7 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
     yield "rows below the last", resized(JPEG, 640, 400)
     yield "blocks beyond the edge", resized(photo_jpeg(640, 16, quality=5), 640, 8)
     yield "lowest bits of blocks beyond the edge", in_last_bits(photo_jpeg(40, quality=5, progressive=True))
+    yield "brightness of more than 16 bits", beyond_sixteen_bits(PROGRESSIVE)
     intervals = [segment(0xDD, SECRET[at : at + 2].ljust(2)) for at in range(0, len(SECRET), 2)]
     yield "intervals that others replace", before(b"\xff\xda", JPEG, b"".join([*intervals, segment(0xDD, bytes(2))]))
     yield "an interval that never ends", before(b"\xff\xda", JPEG, segment(0xDD, SECRET[:2]))
@@ -124,6 +125,14 @@ def in_last_bits(jpeg: bytes) -> bytes:
         data[6 * mcu + block] = next(secret)
     hiding = bytes(int("".join(data[at : at + 8]), 2) for at in range(0, len(data), 8))
     return jpeg[:start] + hiding.replace(b"\xff", b"\xff\0") + jpeg[end:]
+
+
+def beyond_sixteen_bits(jpeg: bytes) -> bytes:
+    """The brightness of each block multiplied by 2 to the power of 13 instead of 1, of which decoders keep 16 bits."""
+    first, refining = b"\xff\xda\0\x0c\3\1\0\2\x10\3\0\0\0", b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\0\x10"
+    shorter = jpeg.replace(next(scan for scan in scans(jpeg) if refining in scan), b"")
+    at = shorter.index(first[:5]) + len(first)
+    return shorter[:at] + b"\x0d" + shorter[at + 1 :]
 
 
 def last_restart(jpeg: bytes) -> int:

@@ -11,6 +11,8 @@ from imgsvc.domain.file_structure.reader import Reader, require
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """In coded data: neither a stuffed byte nor a restart (ITU-T T.81, B.1.1)."""
 BASELINE, EXTENDED, PROGRESSIVE, RESTARTS = 0xC0, 0xC1, 0xC2, 0xDD
+MOST_SHIFT = 4
+"""Bits that a scan may leave to later ones; a value of 11 bits stays within the 16 that decoders keep."""
 LONGEST_CODED = 2**20
 """Bytes of an original that is walked through; a longer one is written anew."""
 MOST_BLOCKS = 2**22
@@ -141,6 +143,7 @@ class _Jpeg:
     def _check_progression(self, components: Sequence[Component], first: int, last: int, bits: int) -> None:
         """Each bit of each coefficient is sent once: what is sent again replaces something that is not seen (G.1.1)."""
         high, low = bits >> 4, bits & 15
+        require(low <= MOST_SHIFT)
         if self._progressive:
             require(first == last == 0 if not first else first <= last < 64 and len(components) == 1)
             require(not high or high == low + 1)
