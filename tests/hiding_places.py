@@ -7,7 +7,7 @@ from contextlib import suppress
 from io import BytesIO
 from itertools import count, product
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from metadata_at_hand import segment
 from pictures import animation, cut_out, decoded, encoded, exif, photo_jpeg, quarters, scene
@@ -65,6 +65,12 @@ def with_steps(jpeg: bytes) -> bytes:
     return jpeg[: end - len(SECRET)] + SECRET + jpeg[end:]
 
 
+def steps_of(jpeg: bytes) -> bytes:
+    """The 64 of the first table."""
+    at = jpeg.index(b"\xff\xdb") + 5
+    return jpeg[at : at + 64]
+
+
 def profile() -> bytes:
     """sRGB, by the screen of somebody: as long as that of Pillow's, which has a name of the same length."""
     plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -89,6 +95,13 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
     yield "scans that others replace", before(b"\xff\xd9", OTHER, b"".join(scans(PROGRESSIVE)))
     yield "rows below the last", resized(JPEG, 640, 400)
     yield "blocks beyond the edge", resized(photo_jpeg(640, 16, quality=5), 640, 8)
+    yield "lowest bits of blocks beyond the edge", in_last_bits(photo_jpeg(40, quality=5, progressive=True))
+    yield "brightness of more than 16 bits", beyond_sixteen_bits(PROGRESSIVE)
+    intervals = [segment(0xDD, SECRET[at : at + 2].ljust(2)) for at in range(0, len(SECRET), 2)]
+    yield "intervals that others replace", before(b"\xff\xda", JPEG, b"".join([*intervals, segment(0xDD, bytes(2))]))
+    yield "an interval that never ends", before(b"\xff\xda", JPEG, segment(0xDD, SECRET[:2]))
+    yield "known steps that no component uses", before(b"\xff\xc0", JPEG, segment(0xDB, b"\3" + steps_of(JPEG)) * 8)
+    yield "codes without a symbol", before(b"\xff\xda", JPEG, segment(0xC4, b"\x13" + bytes(16)) * 47)
     yield "steps that no component uses", after_start(JPEG, segment(0xDB, b"\3" + SECRET.ljust(64)))
     yield "steps that no coefficient uses", with_steps(JPEG)
     yield "a code that no scan uses", after_start(JPEG, segment(0xC4, b"\x13" + unused + SECRET))
@@ -99,6 +112,27 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
     yield "a second image", JPEG + photo_jpeg(quality=5, seed=2, comment=SECRET)
     block = exif(copyright="Shop").tobytes()
     yield "behind the credits in EXIF", photo_jpeg(quality=5, exif=block + SECRET)
+
+
+def in_last_bits(jpeg: bytes) -> bytes:
+    """The secret in the lowest bits of the blocks beyond the right edge, for an image 40 pixels wide."""
+    mark = b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\0\x10"
+    start = jpeg.index(mark) + len(mark)
+    end = next(at for at in range(start, len(jpeg)) if jpeg[at] == 255 and jpeg[at + 1])
+    bits = [f"{byte:08b}" for byte in jpeg[start:end].replace(b"\xff\0", b"\xff")]
+    data, secret = list("".join(bits)), iter("".join(f"{byte:08b}" for byte in SECRET))
+    for mcu, block in product(range(2, 90, 3), (1, 3)):
+        data[6 * mcu + block] = next(secret)
+    hiding = bytes(int("".join(data[at : at + 8]), 2) for at in range(0, len(data), 8))
+    return jpeg[:start] + hiding.replace(b"\xff", b"\xff\0") + jpeg[end:]
+
+
+def beyond_sixteen_bits(jpeg: bytes) -> bytes:
+    """The brightness of each block multiplied by 2 to the power of 13 instead of 1, of which decoders keep 16 bits."""
+    first, refining = b"\xff\xda\0\x0c\3\1\0\2\x10\3\0\0\0", b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\0\x10"
+    shorter = jpeg.replace(next(scan for scan in scans(jpeg) if refining in scan), b"")
+    at = shorter.index(first[:5]) + len(first)
+    return shorter[:at] + b"\x0d" + shorter[at + 1 :]
 
 
 def last_restart(jpeg: bytes) -> int:
@@ -279,6 +313,8 @@ WEBP = encoded(scene(), "WEBP", quality=1, method=6)
 LOSSLESS = encoded(quarters(), "WEBP", lossless=True, method=6)
 ALPHA = encoded(cut_out(), "WEBP", quality=1, alpha_quality=20, method=6)
 MOVING_WEBP = animation("WEBP", quality=1, method=6)
+CANVAS = bytes(3) + (639).to_bytes(3, "little") + (479).to_bytes(3, "little")
+"""Of 640 × 480 pixels, behind its flags."""
 
 
 def riff(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -322,12 +358,40 @@ def with_frames(webp: bytes, kind: bytes, content: bytes) -> bytes:
     return webp_of(parts)
 
 
+def drawn(colour: int, ground: int = 0) -> Image.Image:
+    """A picture of the secret."""
+    image = Image.new("L", (640, 480), ground)
+    ImageDraw.Draw(image).text((10, 10), SECRET.decode(), fill=colour)
+    return image
+
+
+def in_alpha(frame: bytes) -> bytes:
+    """The secret drawn in the red and blue of the lossless image of which green is the alpha of `frame`."""
+    shown = Image.new("L", (640, 480), 255)
+    shown.paste(0, (0, 0, 99, 99))
+    colours_too = encoded(Image.merge("RGB", (drawn(255), shown, drawn(255))), "WEBP", lossless=True, method=6)
+    [(_, body)] = riff(colours_too[12:])
+    return webp_of([(b"VP8X", b"\x10" + CANVAS), (b"ALPH", b"\1" + body[5:]), (b"VP8 ", frame)])
+
+
+def with_silent_alpha() -> bytes:
+    """The secret drawn in the alpha of a lossless image that says that it has none."""
+    image = Image.frombytes("1", (640, 40), random.Random(5).randbytes(640 * 5)).convert("RGB")
+    image.putalpha(drawn(0, 255).crop((0, 0, *image.size)))
+    body = dict(riff(encoded(image, "WEBP", lossless=True, exact=True, method=6)[12:]))[b"VP8L"]
+    return webp_of([(b"VP8L", body[:4] + bytes([body[4] & ~0x10]) + body[5:])])
+
+
 def webps() -> Iterator[tuple[str, bytes]]:
     [(kind, frame)] = riff(WEBP[12:])
-    canvas = (b"VP8X", bytes(4) + (639).to_bytes(3, "little") + (479).to_bytes(3, "little"))
+    canvas = (b"VP8X", bytes(1) + CANVAS)
+    [(_, place), *alpha] = riff(ALPHA[12:])
     yield "behind the data", extended(WEBP, b"VP8 ")
     yield "behind lossless data", extended(LOSSLESS, b"VP8L")
     yield "behind the alpha", extended(ALPHA, b"ALPH")
+    yield "colours of an alpha", in_alpha(frame)
+    yield "an alpha that is not announced", with_silent_alpha()
+    yield "an alpha that the canvas does not announce", webp_of([(b"VP8X", bytes(1) + place[1:]), *alpha])
     yield "behind the first partition", webp_of([(kind, with_modes(frame))])
     yield "a chunk of its own", webp_of([canvas, (kind, frame), (b"PRIV", SECRET)])
     yield "XMP that no flag announces", webp_of([canvas, (kind, frame), (b"XMP ", SECRET)])
@@ -382,6 +446,57 @@ def within_tiles(avif: bytes, item: bytes) -> bytes:
     raise ValueError("no size was found")
 
 
+def boxes(data: bytes) -> dict[bytes, bytes]:
+    found, at = {}, 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        found[data[at + 4 : at + 8]] = data[at + 8 : at + size]
+        at += size
+    return found
+
+
+def with_meta(avif: bytes, meta: bytes) -> bytes:
+    """With another description of its items, whose data goes along."""
+    parts, moved, at = boxes(avif), bytearray(meta), meta.index(b"iloc") + 12
+    for place in range(at + 6, at + 14 * meta[at - 1], 14):
+        start = int.from_bytes(moved[place : place + 4], "big") + len(meta) - len(parts[b"meta"])
+        moved[place : place + 4] = start.to_bytes(4, "big")
+    return b"".join(box(kind, bytes(moved) if kind == b"meta" else body) for kind, body in parts.items())
+
+
+def with_properties(avif: bytes, *properties: bytes) -> bytes:
+    """With further properties of its only item."""
+    meta = boxes(avif)[b"meta"]
+    whole = boxes(boxes(meta[4:])[b"iprp"])
+    first, places = len(boxes(whole[b"ipco"])) + 1, whole[b"ipma"]
+    places = places[:10] + bytes([places[10] + len(properties)]) + places[11:]
+    places += bytes(range(first, first + len(properties)))
+    described = box(b"ipco", whole[b"ipco"] + b"".join(properties)) + box(b"ipma", places)
+    return with_meta(avif, meta.replace(box(b"iprp", boxes(meta[4:])[b"iprp"]), box(b"iprp", described)))
+
+
+def with_colours_in_alpha() -> bytes:
+    """The secret drawn in a colour of the image whose brightness is the alpha of another."""
+    grey = Image.new("L", (640, 480), 128)
+    tinted = Image.merge("YCbCr", (Image.new("L", grey.size, 200), drawn(40, 128), grey)).convert("RGB")
+    image = scene().convert("RGBA")
+    image.putalpha(grey)
+    whole, other = encoded(image, "AVIF", quality=1, speed=4), encoded(tinted, "AVIF", quality=40, speed=4)
+    parts, alpha = boxes(whole), boxes(other)[b"mdat"]
+    meta = parts[b"meta"]
+    at = meta.index(b"iloc") + 12
+    own, start = (int.from_bytes(meta[at + n : at + n + 4], "big") for n in (10, 6))
+    color, first = whole[start : start + own], len(whole) - len(parts[b"mdat"])
+    places = (first + len(alpha), len(color)), (first, len(alpha))
+    entries = b"".join(
+        number.to_bytes(2, "big") + b"\0\0\0\1" + b"".join(value.to_bytes(4, "big") for value in place)
+        for number, place in enumerate(places, 1)
+    )
+    kinds = [body[8:12] for body in (AVIF[AVIF.index(b"av1C") - 4 :], meta[meta.rindex(b"av1C") - 4 :])]
+    meta = (meta[:at] + entries + meta[at + 28 :]).replace(b"av1C" + kinds[1], b"av1C" + kinds[0])
+    return b"".join(box(*part) for part in ((b"ftyp", parts[b"ftyp"]), (b"meta", meta), (b"mdat", alpha + color)))
+
+
 def avifs() -> Iterator[tuple[str, bytes]]:
     item = AVIF[AVIF.index(b"mdat") + 4 :]
     told = b"\x04\xb5\0" + SECRET + b"\x80"
@@ -390,6 +505,10 @@ def avifs() -> Iterator[tuple[str, bytes]]:
     yield "behind the first tile", with_data(AVIF, within_tiles(AVIF, item))
     yield "padding", with_data(AVIF, item + b"\x7a" + bytes([len(SECRET)]) + SECRET)
     yield "metadata in the stream", with_data(AVIF, item + b"\x2a" + bytes([len(told)]) + told)
+    pieces = [box(b"pasp", SECRET[at : at + 8].ljust(8)) for at in range(0, len(SECRET), 8)]
+    yield "proportions that others replace", with_properties(AVIF, *pieces)
+    yield "proportions", with_properties(AVIF, pieces[0])
+    yield "colours of the alpha", with_colours_in_alpha()
     yield "in its data, but of no item", with_data(AVIF, item, unused=SECRET)
     yield "a box of its own", AVIF + box(b"uuid", bytes(16) + SECRET)
     yield "free space", AVIF + box(b"free", SECRET)

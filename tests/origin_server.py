@@ -121,7 +121,7 @@ class OriginServer(Server):
         """Answer `path` (with its query, not decoded) like this after `delay` seconds, or after `turn`; gives the URL.
 
         With an ETag among the headers, a matching If-None-Match is answered with 304; `not_modified_for` is a tag that
-        is too, although it is another.
+        is too, although it is another, or the date in an If-Modified-Since that is.
         """
         answer = {"Content-Type": content_type, **(headers or {})}
         self._served[path] = Served(body, answer, status, delay, turn, not_modified_for)
@@ -162,6 +162,9 @@ class OriginServer(Server):
         etag = served.headers.get("ETag")
         if etag and request.headers.get("If-None-Match") in {etag, served.not_modified_for or etag}:
             return web.Response(status=304, headers={"ETag": etag})
+        date = served.headers.get("Last-Modified")
+        if date and served.not_modified_for and request.headers.get("If-Modified-Since") == served.not_modified_for:
+            return web.Response(status=304, headers={"Last-Modified": date})
         return web.Response(status=served.status, body=served.body, headers=served.headers)
 
     async def _status(self, request: web.Request) -> web.Response:

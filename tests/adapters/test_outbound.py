@@ -136,6 +136,21 @@ async def test_a_status_other_than_success_is_named_by_its_number(
     assert caught.value.retryable is retryable
 
 
+@pytest.mark.parametrize("part", ["bytes 0-9/20", "bytes 10-19/20", "bytes 0-9/*", "bytes */20", ""])
+async def test_a_part_that_nobody_asked_for_is_no_picture(
+    part: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    """Of an animation, what is whole would be taken for all of it."""
+    url = origin.serve("/a.gif", b"x" * 10, status=206, headers={"Content-Range": part} if part else {})
+    with pytest.raises(errors.HttpStatusError, match="HTTP 206"):
+        await make_outbound().fetch(url, Rooms())
+
+
+async def test_a_part_that_is_all_of_it_is_a_picture(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+    url = origin.serve("/a.jpg", b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
+    assert (await make_outbound().fetch(url, Rooms())).body == b"x" * 10
+
+
 async def test_a_redirect_that_leads_nowhere_is_named_by_its_status(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:

@@ -188,3 +188,16 @@ async def test_not_modified_with_another_tag_than_ours_is_fetched_whole(
     origin.serve("/a.jpg", NEW, headers={"ETag": '"v2"'}, not_modified_for='"v1"')
     assert await result(parts, await done(parts, workshop, url)) == ("compressed", (160, 120))
     assert asked(origin)[1:] == [("/a.jpg", '"v1"'), ("/a.jpg", None)]
+
+
+async def test_not_modified_with_another_date_than_ours_is_fetched_whole(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    """An older file took the place of the image: it was not modified since (RFC 9111 §4.3.4)."""
+    tuesday, monday = "Tue, 03 Nov 2026 10:00:00 GMT", "Mon, 02 Nov 2026 10:00:00 GMT"
+    url = origin.serve("/a.jpg", OLD, headers={"Last-Modified": tuesday}, not_modified_for=tuesday)
+    await done(parts, workshop, url)
+    assert await result(parts, await done(parts, workshop, url)) == ("reused", (64, 48))
+    origin.serve("/a.jpg", NEW, headers={"Last-Modified": monday}, not_modified_for=tuesday)
+    assert await result(parts, await done(parts, workshop, url)) == ("compressed", (160, 120))
+    assert [request.headers.get("If-Modified-Since") for request in origin.requests] == [None, tuesday, tuesday, None]

@@ -16,6 +16,7 @@ from imgsvc.adapters.validators import conditions_of, contradicts, url_hash, val
 from imgsvc.adapters.wire import (
     VerbatimTransport,
     exchange,
+    is_part,
     parse_url,
     retry_after,
 )
@@ -150,7 +151,7 @@ class Outbound:
             raise BlockedAddress
 
     async def _received(self, response: httpx.Response, url: httpx.URL, room: Room) -> Fetched:
-        if not response.is_success:
+        if not response.is_success or is_part(response):
             raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
         return Fetched(
             body=await read_body(response, room, limit=self._limits.max_body_bytes),

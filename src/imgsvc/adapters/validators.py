@@ -33,10 +33,13 @@ def conditions_of(known: Validators | None, url: httpx.URL) -> dict[str, str]:
 
 
 def contradicts(not_modified: httpx.Response, known: Validators) -> bool:
-    """Whether a 304 names another entity tag than the one that was sent, as servers do that compare dates alone.
+    """Whether a 304 names another entity tag, or without tags another date, than was sent.
 
-    Then it validates nothing of ours (RFC 9111 §4.3.4). Weak and strong forms of a tag are the same here, as in
-    If-None-Match (RFC 9110 §8.8.3.2).
+    Servers do that which compare dates alone, or send 304 for any that is not before their own. Then it validates
+    nothing of ours (RFC 9111 §4.3.4). Weak and strong forms of a tag are the same here, as in If-None-Match
+    (RFC 9110 §8.8.3.2).
     """
-    tags = [tag.removeprefix("W/") for tag in (not_modified.headers.get("etag"), known.etag) if tag]
-    return len(set(tags)) > 1
+    headers = not_modified.headers
+    tags = [tag.removeprefix("W/") for tag in (headers.get("etag"), known.etag) if tag]
+    dates = [date for date in (headers.get("last-modified"), known.last_modified) if date]
+    return len(set(tags if len(tags) == 2 else dates)) > 1  # ours and theirs

@@ -29,6 +29,7 @@ from imgsvc.errors import (
 
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # as httpx encodes it: names in their xn-- form, IPv6 without brackets
 MAX_RETRY_AFTER = 3600.0  # seconds
+PARTIAL = 206
 
 # What httpx, aiohttp, and the sockets below raise. RuntimeError: a connection that closes while it is read; ValueError:
 # a header or host that cannot be encoded.
@@ -144,6 +145,12 @@ async def next_piece(response: httpx.Response) -> bytes:
         return await response.stream.next()
     except BROKEN as exc:
         raise named(exc) from exc
+
+
+def is_part(response: httpx.Response) -> bool:
+    """Whether it has a part of the body, for which nobody asked; some servers send the whole one as 206."""
+    range_sent = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("content-range", ""))
+    return response.status_code == PARTIAL and not (range_sent and int(range_sent[1]) + 1 == int(range_sent[2]))
 
 
 def declared_length(headers: httpx.Headers) -> int | None:

@@ -6,12 +6,19 @@ ADDED = frozenset(
     {
         "forwarded",  # RFC 7239
         "via",  # RFC 9110 §7.6.3
-        "cdn-loop",  # RFC 8586
+        "surrogate-capability",  # Varnish and others, W3C Edge Architecture
         "proxy-connection",
+        "proxy-client-ip",
+        "wl-proxy-client-ip",  # WebLogic
+        "client-ip",
+        "forwarded-for",
         "x-forwarded",
         "x-real-ip",  # nginx
         "x-client-ip",
         "x-cluster-client-ip",
+        "x-originating-ip",
+        "x-remote-ip",
+        "x-remote-addr",
         "x-proxyuser-ip",
         "x-varnish",
         "front-end-https",  # Microsoft
@@ -24,6 +31,7 @@ ADDED = frozenset(
 PREFIXES = (
     "x-forwarded-",
     "x-original-",  # ingress-nginx, IIS
+    "cdn-",  # CDN-Loop of RFC 8586, bunny.net
     "cf-",  # Cloudflare
     "fastly-",
     "x-azure-",  # Front Door

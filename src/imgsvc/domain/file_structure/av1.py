@@ -15,8 +15,10 @@ MOST_TILES = 8
 """For each the image is decoded once more."""
 
 
-def with_shorter_tiles(item: bytes) -> Iterator[bytes]:
+def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
     """Account for all units of an image; for each tile yield the image, as long as before, without the tile's end.
+
+    `grey`: it may have no colours, as those of an alpha, which are not shown.
 
     Raises:
         UnknownPart: it has other units, or too many tiles.
@@ -28,6 +30,7 @@ def with_shorter_tiles(item: bytes) -> Iterator[bytes]:
         kind, body, _ = _unit(reader)
     require(kind == SEQUENCE)
     sequence, start = read_sequence(Bits(body)), reader.at
+    require(sequence.planes == 1 or not grey)
     kind, body, size_bytes = _unit(reader)
     require(kind == FRAME and reader.finished)
     tiles = read_frame(Bits(body), sequence)

@@ -20,9 +20,10 @@ LENGTHS: Mapping[bytes, tuple[int, ...]] = {
     b"pasp": (8,),
 }
 """Of properties that are numbers alone."""
-Boxes = dict[bytes, bytes]
 NONE = bytes(4)
 """Version and flags."""
+STARTS: Mapping[bytes, bytes] = {b"ispe": NONE, b"pixi": NONE, b"colr": b"nclx"}
+Boxes = dict[bytes, bytes]
 
 
 def check_avif(data: bytes) -> None:
@@ -45,8 +46,8 @@ def check_avif(data: bytes) -> None:
     require(at == len(data))
     shown = _decoded(data)
     require(shown is not None)
-    for start, size in places:
-        for item in with_shorter_tiles(data[start : start + size]):
+    for number, (start, size) in enumerate(places):
+        for item in with_shorter_tiles(data[start : start + size], grey=number > 0):
             require(_decoded(data[:start] + item + data[start + size :]) != shown)
 
 
@@ -65,7 +66,7 @@ def _only(body: bytes, *kinds: bytes) -> Boxes:
 
 
 def _places(meta: bytes) -> list[tuple[int, int]]:
-    """Account for the description of the items; return where each begins, and how long it is."""
+    """Account for the description of the items; return where each begins, and how long it is, alpha last."""
     require(meta[:4] == NONE)
     boxes = _only(meta[4:], b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref")
     require(boxes[b"hdlr"] == bytes(8) + b"pict" + bytes(13))
@@ -74,7 +75,8 @@ def _places(meta: bytes) -> list[tuple[int, int]]:
     items = {primary} | _alpha(boxes.get(b"iref"), primary)
     _check_names(boxes[b"iinf"], items)
     _check_properties(boxes[b"iprp"], items)
-    return _locations(Reader(boxes[b"iloc"]), items)
+    places = _locations(Reader(boxes[b"iloc"]), items)
+    return [places[item] for item in sorted(items, key=lambda item: item != primary)]
 
 
 def _alpha(references: bytes | None, primary: bytes) -> set[bytes]:
@@ -97,21 +99,23 @@ def _check_names(body: bytes, items: set[bytes]) -> None:
 
 def _check_properties(body: bytes, items: set[bytes]) -> None:
     boxes = _only(body, b"ipco", b"ipma")
-    count = 0
+    kinds = []
     for kind, value in _boxes(Reader(boxes[b"ipco"])):
         require(value == NONE + ALPHA if kind == b"auxC" else len(value) in LENGTHS[kind])
-        require(kind != b"colr" or value[:4] == b"nclx")
-        count += 1
+        require(value.startswith(STARTS.get(kind, b"")) and (kind != b"pasp" or value[:4] == value[4:]))
+        kinds.append(kind)
     reader = Reader(boxes[b"ipma"])
     reader.expect(NONE + len(items).to_bytes(4, "big"))
     used: set[int] = set()
     for _ in items:
         require(reader.take(2) in items)
-        used |= {index & 127 for index in reader.take(reader.number(1))}
-    require(reader.finished and used == set(range(1, count + 1)))
+        own = [index & 127 for index in reader.take(reader.number(1))]
+        require(len({kinds[index - 1] for index in own}) == len(own))  # of two of a kind, one is not looked at
+        used |= set(own)
+    require(reader.finished and used == set(range(1, len(kinds) + 1)))
 
 
-def _locations(reader: Reader, items: set[bytes]) -> list[tuple[int, int]]:
+def _locations(reader: Reader, items: set[bytes]) -> dict[bytes, tuple[int, int]]:
     reader.expect(NONE + b"\x44\0" + len(items).to_bytes(2, "big"))
     found = {}
     for _ in items:
@@ -119,7 +123,7 @@ def _locations(reader: Reader, items: set[bytes]) -> list[tuple[int, int]]:
         reader.expect(b"\0\0\0\1")  # in this file, in one piece
         found[item] = reader.number(4), reader.number(4)
     require(reader.finished and found.keys() == items)
-    return list(found.values())
+    return found
 
 
 def _decoded(data: bytes) -> Image.Image | None:

@@ -10,7 +10,9 @@ from imgsvc.domain.file_structure.reader import Reader, require
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """In coded data: neither a stuffed byte nor a restart (ITU-T T.81, B.1.1)."""
-BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+BASELINE, EXTENDED, PROGRESSIVE, RESTARTS = 0xC0, 0xC1, 0xC2, 0xDD
+MOST_SHIFT = 4
+"""Bits that a scan may leave to later ones; a value of 11 bits stays within the 16 that decoders keep."""
 LONGEST_CODED = 2**20
 """Bytes of an original that is walked through; a longer one is written anew."""
 MOST_BLOCKS = 2**22
@@ -45,6 +47,7 @@ class _Jpeg:
         self._exif = exif
         self._once: set[int] = set()
         self._quantisations: set[int] = set()
+        self._used: set[int] = set()
         self._codes: dict[int, HuffmanTable] = {}
         self._components: dict[int, Component] = {}
         self._mcus = (0, 0)
@@ -53,15 +56,15 @@ class _Jpeg:
         self._blocks = 0
 
     def read_segment(self, code: int, body: bytes) -> None:
-        if code in {0xE0, 0xE1, 0xEE, BASELINE, EXTENDED, PROGRESSIVE}:
-            once = code if code >= 0xE0 else BASELINE
+        if code in {0xE0, 0xE1, 0xEE, RESTARTS, BASELINE, EXTENDED, PROGRESSIVE}:
+            once = code if code > PROGRESSIVE else BASELINE
             require(once not in self._once)
             self._once.add(once)
         _SEGMENTS[code](self, body)
 
     def finish(self) -> None:
-        """Look at the codes that no later segment has replaced."""
-        require(all(table.is_known() for table in self._codes.values()))
+        """Look at the codes that no later segment has replaced, and at which steps components use."""
+        require(all(table.is_known() for table in self._codes.values()) and self._quantisations == self._used)
 
     def jfif(self, body: bytes) -> None:
         """Account for a JFIF segment: square pixels, and no thumbnail."""
@@ -77,11 +80,12 @@ class _Jpeg:
 
     def quantisation(self, body: bytes) -> None:
         for table in tables_of(0xDB, body):
-            require(table[0] < 4 and is_known_quantisation(table[1:]))
+            require(table[0] < 4 and table[0] not in self._quantisations and is_known_quantisation(table[1:]))
+            self._quantisations.add(table[0])
 
     def huffman(self, body: bytes) -> None:
         for table in tables_of(0xC4, body):
-            require(table[0] in range(4) or table[0] in range(16, 20))
+            require(len(table) > 17 and (table[0] in range(4) or table[0] in range(16, 20)))
             require(table[0] not in self._codes or self._codes[table[0]].is_known())
             self._codes[table[0]] = HuffmanTable(table)
 
@@ -98,6 +102,7 @@ class _Jpeg:
         require(reader.finished and width > 0 and height > 0 and len({name for name, _, _ in channels}) == count > 0)
         require(all(0 < factors >> 4 <= 4 and 0 < factors & 15 <= 4 and table < 4 for _, factors, table in channels))
         most = max(factors >> 4 for _, factors, _ in channels), max(factors & 15 for _, factors, _ in channels)
+        self._used = {table for _, _, table in channels}
         self._mcus = _parts(width, 8 * most[0]), _parts(height, 8 * most[1])
         for name, factors, _ in channels:
             across, down = factors >> 4, factors & 15
@@ -112,6 +117,7 @@ class _Jpeg:
 
     def scan(self, body: bytes) -> None:
         """The header of a scan (B.2.3), and the coded data up to the next marker."""
+        self._once.discard(RESTARTS)  # each scan may have intervals of its own
         reader = Reader(body)
         names = [(reader.number(1), reader.number(1)) for _ in range(reader.number(1))]
         first, last, bits = reader.number(1), reader.number(1), reader.number(1)
@@ -137,6 +143,7 @@ class _Jpeg:
     def _check_progression(self, components: Sequence[Component], first: int, last: int, bits: int) -> None:
         """Each bit of each coefficient is sent once: what is sent again replaces something that is not seen (G.1.1)."""
         high, low = bits >> 4, bits & 15
+        require(low <= MOST_SHIFT)
         if self._progressive:
             require(first == last == 0 if not first else first <= last < 64 and len(components) == 1)
             require(not high or high == low + 1)
@@ -159,7 +166,7 @@ _SEGMENTS: Mapping[int, Callable[[_Jpeg, bytes], None]] = {
     0xEE: _Jpeg.adobe,
     0xDB: _Jpeg.quantisation,
     0xC4: _Jpeg.huffman,
-    0xDD: _Jpeg.restarts,
+    RESTARTS: _Jpeg.restarts,
     BASELINE: _Jpeg.frame,
     EXTENDED: _Jpeg.frame,
     PROGRESSIVE: _Jpeg.progressive_frame,

@@ -18,6 +18,7 @@ def check_coded_data(coded: bytes, scan: Scan, interval: int) -> None:
     """
     total, walk = scan.across * scan.down, walk_of(scan)
     pieces = RESTART.split(coded)
+    require(interval <= total)
     step = interval or total
     require(len(pieces[::2]) == -(-total // step))
     require(all(marker[0] == 0xD0 + number % 8 for number, marker in enumerate(pieces[1::2])))

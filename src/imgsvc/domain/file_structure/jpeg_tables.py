@@ -62,6 +62,7 @@ def _entry(kind: int, length: int, symbol: int) -> int:
     if kind == 0:
         require(symbol <= 11)
         return length + size << 16 | symbol << 8
+    require(size <= 10)  # as many as samples of 8 bits need (ITU-T T.81, F.1.2.2.1)
     step = run + 1 if size or run == 15 else END
     return length + size << 16 | symbol << 8 | step
 

@@ -3,9 +3,9 @@
 Coefficients are not decoded. A walk is given 24 bits for each byte of coded data, and the numbers of its MCUs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from imgsvc.domain.file_structure.jpeg_parts import Scan
+from imgsvc.domain.file_structure.jpeg_parts import Channel, Scan
 from imgsvc.domain.file_structure.jpeg_tables import END, INVALID
 from imgsvc.domain.file_structure.reader import UnknownPart, require
 
@@ -31,6 +31,14 @@ def _plans(scan: Scan) -> list[Plan]:
 def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
     """Blocks that only fill up an MCU, beyond the edge of the image, must have no content."""
     plan: Plan = []
+    for channel, seen in _blocks(scan, right, bottom):
+        dc, ac = (table.entries if seen else table.without_content() for table in (channel.dc, channel.ac))
+        plan.append((dc, ac, channel.dc.seen.add, channel.ac.seen.add))
+    return plan
+
+
+def _blocks(scan: Scan, right: bool, bottom: bool) -> Iterator[tuple[Channel, bool]]:
+    """Yield the blocks of an MCU, and whether they are within the image; the first of a channel always is."""
     for channel in scan.channels:
         component, alone = channel.component, len(scan.channels) == 1
         across, down = (1, 1) if alone else (component.horizontal, component.vertical)
@@ -38,10 +46,7 @@ def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
         above = component.down - (scan.down - 1) * down if bottom else down
         for y in range(down):
             for x in range(across):
-                seen = x < inside and y < above
-                dc, ac = (table.entries if seen else table.without_content() for table in (channel.dc, channel.ac))
-                plan.append((dc, ac, channel.dc.seen.add, channel.ac.seen.add))
-    return plan
+                yield channel, x < inside and y < above
 
 
 def _sequential(scan: Scan) -> Walk:
@@ -87,9 +92,22 @@ def _first_dc(scan: Scan) -> Walk:
 
 
 def _refining_dc(scan: Scan) -> Walk:
-    """One bit for each block."""
-    blocks = len(_plan(scan, right=False, bottom=False))
-    return lambda _, mcus: len(mcus) * blocks
+    """One bit for each block: beyond the edge that of the block before, as their values were the same so far."""
+    edges = [[seen for _, seen in _blocks(scan, bool(edge & 1), bool(edge & 2))] for edge in range(4)]
+    across, right, bottom = scan.across, scan.across - 1, scan.down - 1
+
+    def walk(words: Sequence[int], mcus: range) -> int:
+        at = before = 0
+        for mcu in mcus:
+            y, x = divmod(mcu, across)
+            for seen in edges[(x == right) + 2 * (y == bottom)]:
+                bit = words[at >> 3] >> 23 - (at & 7) & 1
+                require(seen or bit == before)
+                before = bit
+                at += 1
+        return at
+
+    return walk
 
 
 def _first_ac(scan: Scan) -> Walk:

@@ -14,6 +14,8 @@ SPARE = {b"VP8 ": 4, b"VP8L": 2, b"ALPH": 2}
 SPARE_MODES = 3
 """As many bytes cut off are missed by libwebp 1.6, whatever it had encoded: its decoder reads ahead by so little."""
 ANIMATED, EXIF, ALPHA = 0x02, 0x08, 0x10
+LOSSLESS_ALPHA = 0x10
+"""In byte 4 of a VP8L chunk: the image has alpha."""
 
 
 def check_webp(data: bytes, exif: Sequence[bytes]) -> None:
@@ -31,7 +33,7 @@ def check_webp(data: bytes, exif: Sequence[bytes]) -> None:
     chunks = list(_chunks(reader))
     if chunks[0][0] != b"VP8X":
         require(len(chunks) == 1)
-        _check_image(chunks)
+        _check_image(chunks, has_alpha=True)
         return
     flags = _check_canvas(chunks[0][1])
     rest = chunks[1:]
@@ -42,9 +44,9 @@ def check_webp(data: bytes, exif: Sequence[bytes]) -> None:
         require(rest[0][0] == b"ANIM" and len(rest[0][1]) == 6)
         for kind, body in rest[1:]:
             require(kind == b"ANMF")
-            _check_frame(body, chunks[0][1][4:])
+            _check_frame(body, chunks[0][1][4:], has_alpha=bool(flags & ALPHA))
     else:
-        _check_image(rest, chunks[0][1][4:])
+        _check_image(rest, chunks[0][1][4:], has_alpha=bool(flags & ALPHA))
 
 
 def _chunks(reader: Reader) -> Iterator[Chunk]:
@@ -59,7 +61,7 @@ def _check_canvas(body: bytes) -> int:
     return body[0]
 
 
-def _check_frame(body: bytes, canvas: bytes) -> None:
+def _check_frame(body: bytes, canvas: bytes, *, has_alpha: bool) -> None:
     """Account for an ANMF chunk: place, size, duration, flags, and the chunks of an image."""
     reader = Reader(body, "little")
     left, top = 2 * reader.number(3), 2 * reader.number(3)
@@ -68,19 +70,30 @@ def _check_frame(body: bytes, canvas: bytes) -> None:
     require(reader.number(1) <= 3)
     for at, offset in ((0, left), (3, top)):
         require(offset + _number(size[at : at + 3]) <= _number(canvas[at : at + 3]))
-    _check_image(list(_chunks(reader)), size)
+    _check_image(list(_chunks(reader)), size, has_alpha=has_alpha)
 
 
 def _number(field: bytes) -> int:
     return int.from_bytes(field, "little")
 
 
-def _check_image(chunks: Sequence[Chunk], size: bytes = b"") -> None:
-    """Account for the chunks of one image, which is as large as its canvas or frame says: `size`, less one each."""
+def _check_image(chunks: Sequence[Chunk], size: bytes = b"", *, has_alpha: bool) -> None:
+    """Account for the chunks of one image, which is as large as its canvas or frame says: `size`, less one each.
+
+    Without `has_alpha` there may be none, for browsers would not show it.
+    """
     kinds = [kind for kind, _ in chunks]
     require(kinds in ([b"VP8 "], [b"VP8L"], [b"ALPH", b"VP8 "]))
     shown = _decoded(chunks)
     require(shown is not None and (not size or shown.size == (_number(size[:3]) + 1, _number(size[3:]) + 1)))
+    kind, body = chunks[0]
+    require(has_alpha or not (kind == b"ALPH" or (kind == b"VP8L" and body[4] & LOSSLESS_ALPHA)))
+    if kind == b"ALPH" and body[0] & 3:  # compressed, as the green of an image
+        sides = sum(side - 1 << 14 * at for at, side in enumerate(_sides(chunks[1][1])))
+        image = b"\x2f" + sides.to_bytes(4, "little") + body[1:]
+        require(_is_flat(image, "R", "B") and _is_flat(_with_alpha(image), "A"))
+    elif kind == b"VP8L" and not body[4] & LOSSLESS_ALPHA:
+        require(_is_flat(_with_alpha(body), "A"))
     for at, (kind, body) in enumerate(chunks):
         shorter = [body[: -SPARE[kind]]]
         if kind == b"VP8 ":
@@ -89,6 +102,18 @@ def _check_image(chunks: Sequence[Chunk], size: bytes = b"") -> None:
         for cut in shorter:
             seen = _decoded([*chunks[:at], (kind, cut), *chunks[at + 1 :]])
             require(seen is None or seen != shown)
+
+
+def _with_alpha(image: bytes) -> bytes:
+    """Of a VP8L chunk, say that its alpha is to be shown."""
+    return image[:4] + bytes([image[4] | LOSSLESS_ALPHA]) + image[5:]
+
+
+def _is_flat(image: bytes, *channels: str) -> bool:
+    """Return whether channels that are not shown have the same value everywhere, in a VP8L chunk."""
+    seen = _decoded([(b"VP8L", image)])
+    there = [channel for channel in channels if seen and channel in seen.getbands()]
+    return seen is not None and all(len(set(seen.getchannel(channel).getextrema())) == 1 for channel in there)
 
 
 def _with_fewer_modes(body: bytes) -> bytes:
