@@ -192,7 +192,7 @@ def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(junk: bytes) -> No
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
-@pytest.mark.parametrize(("size", "turned"), [(4 * 2**20, True), (4 * 2**20 + 7, False)])
+@pytest.mark.parametrize(("size", "turned"), [(2**20, True), (2**20 + 7, False)])
 def test_an_exif_block_longer_than_any_is_ignored_and_not_handed_on(image_format: str, size: int, turned: bool) -> None:
     block = exif(orientation=6, make="Camera").tobytes().ljust(size, b"\0")
     data = encoded(quarters(), image_format, exif=block)

@@ -174,6 +174,20 @@ def strips(count: int, *, order: str = "<", big: bool = False) -> bytes:
     return (b"II" if order == "<" else b"MM") + begin + written + bytes(sizes[1]) + bytes(sizes[1] * count)
 
 
+def numbers_in_exif(count: int, *, order: str = "<", tag: int = 0x8769) -> bytes:
+    """A TIFF whose EXIF table has one tag of `count` numbers."""
+    page = strips(1, order=order)
+    [tags] = struct.unpack_from(order + "H", page, 8)
+    page += bytes(len(page) % 2)
+    behind = len(page) + 2 + 12 * (tags + 1) + 4
+    pointer = struct.pack(order + "HHLL", tag, 4, 1, behind)
+    table = (
+        struct.pack(order + "HHHLLL", 1, 0x9999, 3, count, behind + 18, 0) + struct.pack(order + "H", 40_000) * count
+    )
+    moved = page[:4] + struct.pack(order + "L", len(page)) + page[8:]
+    return moved + struct.pack(order + "H", tags + 1) + page[10 : 10 + 12 * tags] + pointer + bytes(4) + table
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -194,6 +208,9 @@ def strips(count: int, *, order: str = "<", big: bool = False) -> bytes:
         pytest.param(strips(1_000_000), id="strips"),
         pytest.param(strips(1_000_000, order=">"), id="strips, big endian"),
         pytest.param(strips(1_000_000, big=True), id="strips of a BigTIFF"),
+        pytest.param(numbers_in_exif(1_000_000), id="numbers in the EXIF of a TIFF"),
+        pytest.param(numbers_in_exif(1_000_000, order=">", tag=0x8825), id="numbers in its GPS, big endian"),
+        pytest.param(icon(encoded(Image.new("1", (2_000, 2_000)), "PNG")), id="a large image in an icon"),
     ],
 )
 def test_what_takes_seconds_is_known_before(data: bytes) -> None:
@@ -209,6 +226,7 @@ def test_what_takes_seconds_is_known_before(data: bytes) -> None:
         encoded(scene(), "PNG"),
         encoded(scene(), "TIFF", compression="tiff_lzw"),
         strips(5_000),
+        numbers_in_exif(5_000),
         packed_chunks(b"zTXt", 20),
         rows_of_one_pixel(600, 400, lines=400),
         encoded(scene(256, 256), "ICO"),
@@ -245,5 +263,7 @@ def test_pillow_opens_what_is_counted() -> None:
         assert getattr(Image.open(BytesIO(data)), "n_frames", 1) == frames
     for tiff in (strips(50), strips(50, order=">"), strips(50, big=True)):
         assert Image.open(BytesIO(tiff)).size == (1, 50)
+    for order in "<>":
+        assert len(Image.open(BytesIO(numbers_in_exif(50, order=order))).getexif().get_ifd(0x8769)[0x9999]) == 50
     assert decoded(rows_of_one_pixel(60, 40, lines=40)).size == (60, 40)
     assert decoded(scans_of_a_plain_jpeg(50)).size == (4_000, 3_000)

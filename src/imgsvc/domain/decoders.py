@@ -19,8 +19,8 @@ MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
 LONGEST_PROFILE = 4 * 2**20
 """Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
-LONGEST_EXIF = 4 * 2**20
-"""Bytes; Pillow makes an object of each number in it, 0.7 GB of 30 MB. A longer block is ignored."""
+LONGEST_EXIF = 2**20
+"""Bytes; Pillow makes objects of the numbers in it, 0.4 GB of 4 MB. A longer block is ignored."""
 
 OPENED_WITHOUT_A_LOOK_AT_FRAMES = (b"GIF8", b"\x89PNG")
 """How files begin of which one may have the first frame whatever follows; WebP and AVIF are read whole to be opened."""

@@ -5,18 +5,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from imgsvc.domain.stills import steps_of_a_still
+
 GIF_BLOCK = re.compile(rb"[,!;]")
-FILL = re.compile(rb"\xff+")
-START_OF_SCAN, END_OF_IMAGE, APP1 = 0xDA, 0xD9, 0xE1
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 MOST_PACKED = 2**12
 """Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
-JOINED = 2**16
-"""Bytes of EXIF that Pillow copies in the time of a step: all that it has so far, with each segment that follows."""
-RUN_LENGTHS = frozenset({1, 2})
-"""BI_RLE8 and BI_RLE4, two of a BMP's kinds of compression."""
-TIFF_BYTES = frozenset({1, 2, 7})
-"""Types of values that Pillow leaves together (TIFF 6.0, section 2)."""
 PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 """Where an AVIF says how many samples a track has, box within box."""
 
@@ -47,17 +41,7 @@ def layout_of(data: bytes, at_most: int) -> Layout:
         return _webp(data, at_most)
     if data[4:8] == b"ftyp":
         return _avif(data, at_most)
-    return Layout(pieces=_steps_of_a_still(data))
-
-
-def _steps_of_a_still(data: bytes) -> int:
-    if data.startswith(b"BM"):
-        return _bmp_steps(data)
-    if data.startswith(b"\0\0\1\0"):  # an ICO, with PNGs in it
-        return len(data) // 3
-    if data.startswith((b"II", b"MM")):
-        return _tiff_values(data)
-    return _jpeg_segments(data) if data.startswith(b"\xff\xd8") else 0
+    return Layout(pieces=steps_of_a_still(data))
 
 
 def _gif(data: bytes, at_most: int) -> Layout:
@@ -154,45 +138,3 @@ def _samples(data: bytes, start: int, end: int, at_most: int) -> int:
             return samples
         before = first, each
     return samples + (chunks + 1 - before[0]) * before[1] if before else samples
-
-
-def _jpeg_segments(data: bytes) -> int:
-    """Before the first scan; each fill byte (ITU-T T.81, B.1.1.2) counts too, for Pillow reads them one by one."""
-    pieces, exif, at = 0, 0, 2
-    while (fill := FILL.match(data, at)) and fill.end() + 3 <= len(data):
-        code, size = struct.unpack_from(">BH", data, fill.end())
-        pieces += fill.end() - at
-        if code == APP1 and data.startswith(b"Exif\0\0", fill.end() + 3):
-            exif += size
-            pieces += exif // JOINED
-        if code in {START_OF_SCAN, END_OF_IMAGE}:
-            break
-        at = fill.end() + 1 + size
-    return pieces
-
-
-def _tiff_values(data: bytes) -> int:
-    """Numbers in the tags of the first page: Pillow makes an object of each, and more of each strip and tile."""
-    order = "<" if data.startswith(b"II") else ">"
-    head, count, entry = (
-        ("8xQ", "Q", "HHQ8x") if data[2:3] == b"+" else ("4xL", "H", "HHL4x")
-    )  # BigTIFF as Pillow sees it
-    try:
-        [at] = struct.unpack_from(order + head, data)
-        [tags] = struct.unpack_from(order + count, data, at)
-    except (struct.error, OverflowError):
-        return 0
-    at += struct.calcsize(order + count)
-    size = struct.calcsize(order + entry)
-    tags = min(tags, (len(data) - at) // size)
-    entries = struct.iter_unpack(order + entry, data[at : at + tags * size])
-    return sum(values for _, kind, values in entries if kind not in TIFF_BYTES and values <= len(data))
-
-
-def _bmp_steps(data: bytes) -> int:
-    """Pillow reads run lengths, and fills rows up, in Python: 60 bytes or pixels take as long as a piece does."""
-    if len(data) < 34 or data[30] not in RUN_LENGTHS:
-        return 0
-    width, height = struct.unpack_from("<2i", data, 18)
-    pixels: int = abs(width * height)
-    return (len(data) + pixels) // 60
