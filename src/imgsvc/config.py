@@ -171,6 +171,8 @@ class Settings(Whereabouts):
     def _can_be_taken_apart(cls, value: str) -> str:
         if not value.startswith(("sqlite", "unix")):
             _ = urlsplit(value).port  # a ValueError in words; a password with a slash needs %2F
+        if value.startswith("sqlite") and "/file:" in value:  # its files could not be kept from other users
+            raise ValueError("must name a SQLite database by its path: sqlite+aiosqlite:////data/imgsvc.db")
         return value
 
     @field_validator("webhook_secret")

@@ -27,3 +27,8 @@ def test_settings_that_contradict_each_other_are_named(names: str, values: dict[
 def test_a_webhook_attempt_cannot_outlive_its_lease() -> None:
     with pytest.raises(ValidationError, match="webhook_timeout"):
         Settings(webhook_timeout=46)
+
+
+def test_a_database_that_is_named_by_a_uri_is_refused() -> None:
+    with pytest.raises(ValidationError, match="by its path"):
+        Settings(database_url="sqlite+aiosqlite:///file:/data/imgsvc.db?uri=true")
