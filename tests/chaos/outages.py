@@ -1,10 +1,7 @@
 """What is not to be reached: the storage, origins, webhooks."""
 
-import asyncio
 import os
 import shutil
-from contextlib import suppress
-from itertools import count
 from typing import ClassVar
 
 import fault_proxy as proxy
@@ -21,28 +18,34 @@ class LoseFolder(Fault):
     excuses = frozenset({"storage_error"})
 
     async def begin(self) -> None:
-        self.aside = self.stage.folder / "media.aside"
-        self.aside.mkdir()
-        for number in count():
-            self.stage.media.rename(self.aside / str(number))
-            with suppress(FileExistsError):  # a worker that writes at this very moment makes the folder again
-                self.stage.media.touch(exist_ok=False)
-                return
+        self.aside = self.stage.media.rename(self.stage.folder / "media.aside")
+        while self._has_folder():
+            self._take_what_is_new()
 
     async def end(self) -> None:
-        await asyncio.to_thread(self._put_back)
-
-    def _put_back(self) -> None:
-        """Beside what workers write meanwhile."""
         self.stage.media.unlink()
-        for files in self.aside.iterdir():
-            shutil.copytree(files, self.stage.media, copy_function=_link, dirs_exist_ok=True)
-        shutil.rmtree(self.aside)
+        while not self._is_back():
+            self._take_what_is_new()
 
+    def _has_folder(self) -> bool:
+        """Put the file there; a worker that writes at that very moment has made the folder again."""
+        try:
+            self.stage.media.touch(exist_ok=False)
+        except FileExistsError:
+            return True
+        return False
 
-def _link(file: str, to: str) -> None:
-    with suppress(FileExistsError):
-        os.link(file, to)
+    def _is_back(self) -> bool:
+        try:
+            self.aside.rename(self.stage.media)
+        except OSError:  # a worker has made the folder again, and something in it
+            return False
+        return True
+
+    def _take_what_is_new(self) -> None:
+        new = self.stage.media.rename(self.stage.folder / "media.new")
+        shutil.copytree(new, self.aside, copy_function=os.replace, dirs_exist_ok=True)
+        shutil.rmtree(new)
 
 
 # -- the ways to the servers outside ----------------------------------------------------------------------------------
