@@ -50,3 +50,15 @@ def avif_bomb(frames: int) -> bytes:
     struct.pack_into(">I", data, runs + 16, frames)
     struct.pack_into(">2I", data, sizes + 8, 1, frames)
     return bytes(data) + bytes(frames)
+
+
+def avif_bomb_in_disguise(frames: int, table: bytes = b"") -> bytes:
+    """The same, with a second table of runs behind the first; an empty one says nothing."""
+    data = bytearray(avif_bomb(frames))
+    box = struct.pack(">I4s2I", 16 + len(table), b"stsc", 0, len(table) // 12) + table
+    for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        at = data.index(kind) - 4
+        struct.pack_into(">I", data, at, int.from_bytes(data[at : at + 4]) + len(box))
+    at = data.index(b"stsc") - 4
+    at += int.from_bytes(data[at : at + 4])
+    return bytes(data[:at] + box + data[at:])

@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from frame_bombs import apng, avif_bomb, chunk, gif_bomb, webp_bomb
+from frame_bombs import apng, avif_bomb, avif_bomb_in_disguise, chunk, gif_bomb, webp_bomb
 from imgsvc.domain.decoders import MOVING_FORMATS
 from imgsvc.domain.images import CodecLimits, MorePixels, TakesLong, compress
 from imgsvc.domain.layouts import layout_of
@@ -41,10 +41,20 @@ def test_as_many_frames_are_counted_as_pillow_counts() -> None:
             assert layout_of(data, 2_000).frames == frames
 
 
-@pytest.mark.parametrize("bomb", [gif_bomb, webp_bomb, avif_bomb])
+@pytest.mark.parametrize("bomb", [gif_bomb, webp_bomb, avif_bomb, avif_bomb_in_disguise])
 def test_no_more_frames_are_counted_than_decide_it(bomb: Callable[[int], bytes]) -> None:
     assert layout_of(bomb(120_000), 2_000).frames > 2_000
     assert layout_of(bomb(50), 2_000).frames == 50
+
+
+@pytest.mark.parametrize("runs", [[], [(1, 3)], [(1, 30)]])
+def test_of_an_avif_with_two_tables_no_fewer_frames_are_counted_than_pillow_finds(runs: list[tuple[int, int]]) -> None:
+    data = avif_bomb_in_disguise(50, b"".join(struct.pack(">3I", *run, 1) for run in runs))
+    assert layout_of(data, 2_000).frames >= getattr(Image.open(BytesIO(data)), "n_frames", 1)
+
+
+def test_tables_of_an_avif_are_read_however_long_they_are() -> None:
+    assert layout_of(avif_bomb_in_disguise(50, struct.pack(">3I", 2, 1, 1) * 70_000), 2_000).frames > 2_000
 
 
 def test_counting_ends_with_the_frame_that_is_too_many() -> None:

@@ -11,6 +11,14 @@ GIF_BLOCK = re.compile(rb"[,!;]")
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 MOST_PACKED = 2**12
 """Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
+OFFSETS = frozenset({b"stco", b"co64"})
+"""Boxes of an AVIF that say where its chunks are."""
+OFFSETS = frozenset({b"stco", b"co64"})
+"""Boxes of an AVIF that say where its chunks are."""
+RUN = struct.Struct(">3I")
+"""Chunks of as many samples: the number of the first chunk, samples in each, and where they are described."""
+MOST_RUNS = 2**16
+"""More than there may be frames (`IMGSVC_MAX_FRAMES`), of which each run has one at least."""
 PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 """Where an AVIF says how many samples a track has, box within box."""
 
@@ -40,7 +48,7 @@ def layout_of(data: bytes, at_most: int) -> Layout:
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _webp(data, at_most)
     if data[4:8] == b"ftyp":
-        return _avif(data, at_most)
+        return _avif(data)
     return Layout(pieces=steps_of_a_still(data))
 
 
@@ -98,12 +106,12 @@ def _webp(data: bytes, at_most: int) -> Layout:
     return Layout(max(1, frames), pieces)
 
 
-def _avif(data: bytes, at_most: int) -> Layout:
+def _avif(data: bytes) -> Layout:
     frames = pieces = 0
     for kind, start, end in _boxes(data, 0, len(data), PATH):
         pieces += 1
         if kind == PATH[-1]:
-            frames = max(frames, _samples(data, start, end, at_most))
+            frames = max(frames, _samples(data, start, end))
     return Layout(max(1, frames), pieces)
 
 
@@ -124,17 +132,22 @@ def _boxes(data: bytes, at: int, end: int, path: Sequence[bytes] = ()) -> Iterat
         at = until
 
 
-def _samples(data: bytes, start: int, end: int, at_most: int) -> int:
-    """What a sample table has, as libavif counts it: the samples of each chunk (14496-12, 8.7.4), however small."""
-    tables = {kind: data[at + 4 : until] for kind, at, until in _boxes(data, start, end)}
-    offsets = tables.get(b"stco") or tables.get(b"co64") or b""
-    [chunks] = struct.unpack_from(">I", offsets) if len(offsets) >= 4 else [0]
-    runs = tables.get(b"stsc", b"")[4:]
-    samples, before = 0, None
-    for first, each, _ in struct.iter_unpack(">3I", runs[: len(runs) // 12 * 12]):
-        if before and first > before[0]:
-            samples += (min(first, chunks + 1) - before[0]) * before[1]
-        if samples > at_most or first > chunks:
-            return samples
-        before = first, each
-    return samples + (chunks + 1 - before[0]) * before[1] if before else samples
+def _samples(data: bytes, start: int, end: int) -> int:
+    """What a sample table has, as libavif counts it: the samples of each chunk (14496-12, 8.7.4), however small.
+
+    Several boxes of one kind are one table to libavif. Runs that are not in order count as the longest of them each.
+    """
+    chunks, runs = 0, bytearray()
+    for kind, at, until in _boxes(data, start, end):
+        entries = at + 8  # behind version, flags and their number
+        if kind in OFFSETS and entries <= until:
+            chunks += int.from_bytes(data[at + 4 : entries])
+        if kind == b"stsc":
+            runs += data[entries : entries + max(0, until - entries) // RUN.size * RUN.size]
+    if len(runs) > MOST_RUNS * RUN.size:
+        return len(runs) // RUN.size
+    found: list[tuple[int, int]] = [(first, each) for first, each, _ in RUN.iter_unpack(runs)]
+    ends = [first for first, _ in found[1:]] + [chunks + 1]
+    if any(first >= end for (first, _), end in zip(found, ends, strict=False)):
+        return chunks * max(each for _, each in found)
+    return sum((end - first) * each for (first, each), end in zip(found, ends, strict=False))
