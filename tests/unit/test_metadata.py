@@ -75,6 +75,11 @@ def test_notes_of_the_camera_go_before_everything_else_does() -> None:
     assert 0x927C in decoded(rendition(long, "all").data).getexif().get_ifd(0x8769)
 
 
+def test_xmp_stays_where_exif_is_too_long_to_be_read() -> None:
+    data = encoded(scene(96, 64), "WEBP", xmp=xmp(), exif=b"Exif\0\0II*\0" + bytes(2**20))
+    assert b"tiff:Orientation" in decoded(rendition(data, "all", quality=5).data).info["xmp"]
+
+
 def test_a_packet_too_long_for_jpeg_is_left_out() -> None:
     data = encoded(scene(96, 64), "WEBP", xmp=xmp() + b" " * 66_000)
     assert "xmp" not in decoded(rendition(data, "all", format="jpeg").data).info

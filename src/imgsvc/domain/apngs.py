@@ -14,6 +14,7 @@ from typing import IO, Any
 from PIL import Image, ImageChops
 
 from imgsvc.domain.film import LONGEST_FRAME, Frame
+from imgsvc.domain.png_chunks import png_chunks
 
 Chunk = tuple[bytes, bytes]
 Box = tuple[int, int, int, int]
@@ -106,8 +107,6 @@ def _chunks(image: Image.Image, options: dict[str, Any]) -> Iterator[Chunk]:
     """Of a PNG that Pillow writes of `image`."""
     buffer = BytesIO()
     image.save(buffer, "PNG", **options)
-    data, at = buffer.getbuffer(), 8
-    while at < len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, bytes(data[at + 8 : at + 8 + size])
-        at += 12 + size
+    data = buffer.getvalue()
+    for kind, start, end in png_chunks(data):
+        yield kind, data[start:end]

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import takewhile
 from typing import Any
 
 from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, PngImagePlugin
 
 from imgsvc.domain.layouts import Layout
+from imgsvc.domain.png_chunks import png_chunks
 from imgsvc.domain.signatures import format_by_signature
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, TooManyPixels, UnsupportedFormat
 
@@ -32,23 +34,20 @@ READING_FAILURES = (
 )  # fmt: skip
 
 
-class TakesLong(Exception):
-    """The image would keep a thread for long: compress it in a process of its own, with `pixels` reserved."""
+class Asks(Exception):
+    """The image asks for `pixels` to be reserved, weighted by the memory that its formats take (weights.py)."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__(f"{pixels} pixels")
         self.pixels = pixels
 
 
-class MorePixels(Exception):
-    """The header asks for more pixels than the caller has reserved: reserve `pixels`, then call again.
+class TakesLong(Asks):
+    """The image would keep a thread for long: compress it in a process of its own."""
 
-    They are weighted by what the formats take of memory (weights.py).
-    """
 
-    def __init__(self, pixels: int) -> None:
-        super().__init__(f"{pixels} pixels")
-        self.pixels = pixels
+class MorePixels(Asks):
+    """They are more than the caller has reserved: reserve them, then call again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +114,14 @@ def open_image(data: bytes, limits: CodecLimits, layout: Layout) -> ImageFile.Im
 
 def _without_long_profiles(data: bytes) -> bytes:
     """Leave out what is too long to be a profile: Pillow would not open the PNG for it."""
-    at = 8
-    while data.startswith(b"\x89PNG") and at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IDAT":
-            break
-        until = at + 12 + size
-        if kind == b"iCCP" and _is_long(data[at + 8 : until - 4].partition(b"\0")[2][1:]):
-            data, until = data[:at] + data[until:], at
-        at = until
-    return data
+    if not data.startswith(b"\x89PNG"):
+        return data
+    kept, at = [], 0
+    for kind, start, end in takewhile(lambda chunk: chunk.kind != b"IDAT", png_chunks(data)):
+        if kind == b"iCCP" and _is_long(data[start:end].partition(b"\0")[2][1:]):
+            kept.append(data[at : start - 8])
+            at = end + 4  # behind its checksum
+    return b"".join([*kept, data[at:]]) if kept else data
 
 
 def _is_long(packed: bytes) -> bool:
@@ -174,11 +171,11 @@ def read_exif(image: Image.Image) -> Image.Exif:
 
     Pillow takes an orientation from XMP where EXIF has none; browsers do not, and what they show is what is meant.
     """
+    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
+        return Image.Exif()
     hidden: dict[str | tuple[int, int], Any] = {
         name: image.info.pop(name) for name in ("xmp", "XML:com.adobe.xmp") if name in image.info
     }
-    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
-        return Image.Exif()
     try:
         exif = image.getexif()
         exif.get(ExifTags.Base.Orientation)

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from imgsvc.domain.png_chunks import png_chunks
 from imgsvc.domain.stills import steps_of_a_still
 
 GIF_BLOCK = re.compile(rb"[,!;]")
@@ -83,16 +84,14 @@ def _colours(flags: int) -> int:
 
 def _png(data: bytes) -> Layout:
     """Frames that are announced and there: either number alone may be a lie."""
-    announced, controls, pieces, at = 1, 0, 0, 8
-    while at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"acTL" and size >= 4 and at + 12 <= len(data):
-            [announced] = struct.unpack_from(">I", data, at + 8)
+    announced, controls, pieces = 1, 0, 0
+    for kind, start, end in png_chunks(data):
+        if kind == b"acTL" and start + 4 <= min(end, len(data)):
+            [announced] = struct.unpack_from(">I", data, start)
         controls += kind == b"fcTL"
         pieces += 1
         if kind in PACKED:
-            pieces += min(size, MOST_PACKED) // 3
-        at += 12 + size
+            pieces += min(end - start, MOST_PACKED) // 3
     return Layout(max(1, min(announced, controls)), pieces)
 
 
