@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -22,6 +22,11 @@ from imgsvc.services.wishes import Wish
 from origin_server import picture
 
 LEASE = 60.0
+
+
+def fetching_with(workshop: Workshop, **parts: Any) -> Workshop:
+    """The same workshop with other `parts` of its `Fetching`."""
+    return replace(workshop, fetching=replace(workshop.fetching, **parts))
 
 
 async def work(

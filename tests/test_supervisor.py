@@ -97,7 +97,7 @@ def test_a_process_whose_parent_was_killed_before_it_could_ask_does_not_begin(tm
     command = ending_with_us(["touch", str(tmp_path / "begun")])
     command[command.index(str(os.getpid()))] = str(os.getppid())
     done = subprocess.run(command, check=False)
-    assert done.returncode == 256 - signal.SIGTERM
+    assert done.returncode == 128 + signal.SIGTERM
     assert not (tmp_path / "begun").exists()
 
 

@@ -26,6 +26,7 @@ from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec import CodecPool
 from imgsvc.services.fairness import FairGate
+from imgsvc.services.fetching import Fetching
 from imgsvc.services.finishing import Aftercare
 from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.links import Links
@@ -120,13 +121,16 @@ async def open_workshop(
             on_overrun=on_overrun,
         )
         stack.push_async_callback(codec.aclose)
-        yield Workshop(
+        fetching = Fetching(
             origin=resources.outbound,
-            storage=resources.storage,
-            codec=codec,
             hosts=HostPacer(maximum=settings.max_fetches_per_host),
             fetches=FairGate(settings.max_fetches),
             memory=FairGate(max(settings.fetch_buffer_bytes, settings.max_image_bytes), hoard=3),
+        )
+        yield Workshop(
+            fetching=fetching,
+            storage=resources.storage,
+            codec=codec,
             retries=RetryPolicy(max_attempts=settings.max_attempts),
             clock=resources.clock,
         )

@@ -171,7 +171,7 @@ class Settings(Whereabouts):
     def _can_be_taken_apart(cls, value: str) -> str:
         if not value.startswith(("sqlite", "unix")):
             _ = urlsplit(value).port  # a ValueError in words; a password with a slash needs %2F
-        if value.startswith("sqlite") and "/file:" in value:  # its files could not be kept from other users
+        elif value.startswith("sqlite") and urlsplit(value).path.startswith("/file:"):  # others could read its files
             raise ValueError("must name a SQLite database by its path: sqlite+aiosqlite:////data/imgsvc.db")
         return value
 

@@ -35,7 +35,7 @@ def become(command: list[str], *, parent: int) -> int:
     """Become `command`, which ends with the process `parent`; returns an exit code only if that cannot be."""
     end_with_parent()
     if os.getppid() != parent:  # killed before the kernel was asked
-        return -signal.SIGTERM % 256
+        return 128 + signal.SIGTERM
     try:
         os.execvp(command[0], command)  # noqa: S606  # the command is ours
     except OSError as error:

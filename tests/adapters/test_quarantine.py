@@ -227,7 +227,7 @@ SENT = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIG
 
 
 @pytest.mark.parametrize("number", [*CRASHING, *SENT])
-async def test_an_image_is_blamed_for_a_crash_and_not_for_a_signal_that_somebody_sent(
+async def test_an_image_is_blamed_for_a_crash_and_not_for_a_signal_from_outside(
     make_quarantine: MakeQuarantine, number: signal.Signals
 ) -> None:
     """SIGKILL is the kernel's when memory is short, the others are a service manager's that stops a whole group."""

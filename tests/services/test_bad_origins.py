@@ -20,7 +20,7 @@ from imgsvc.config import Settings
 from imgsvc.errors import BlockedAddress, FetchError
 from imgsvc.services.assets import Workshop
 from imgsvc.services.pacing import HostPacer
-from lanes_at_hand import work
+from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, picture
 from outbound_doubles import Rooms
 from patience import PATIENT
@@ -200,7 +200,7 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
         mixed = sorted([*good, *bad], key=lambda url: url[-8:])
         batch = await submitted(parts, mixed)
         for _ in range(ATTEMPTS):
-            while await work(batch.id, parts, replace(workshop, hosts=HostPacer(maximum=64))):
+            while await work(batch.id, parts, fetching_with(workshop, hosts=HostPacer(maximum=64))):
                 pass
             clock.forward(MAX_RETRY_AFTER + 1)  # those that asked for years are tried again in an hour
         endings = {
@@ -215,5 +215,5 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
         assert attempts <= ATTEMPTS
     assert not endings
     assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
-    assert workshop.memory.idle
-    assert workshop.fetches.idle
+    assert workshop.fetching.memory.idle
+    assert workshop.fetching.fetches.idle

@@ -125,8 +125,8 @@ async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
     await cancel(parts, batch.id, queue=queue)
 
     assert await asyncio.wait_for(asyncio.gather(*lanes), 20) == [False, False]
-    assert workshop.memory.idle
-    assert workshop.fetches.idle
+    assert workshop.fetching.memory.idle
+    assert workshop.fetching.fetches.idle
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.processing) == ("cancelled", 0)
     assert batch.cancelled >= len(slow)

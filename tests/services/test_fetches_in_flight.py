@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
@@ -17,7 +17,7 @@ from imgsvc.services.hosts import FIRST
 from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.pacing import HostPacer
 from imgsvc.services.reservations import LARGEST, UNCHANGED, first_reservation
-from lanes_at_hand import work
+from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, Server, picture
 
 DEFAULTS = Settings()
@@ -69,7 +69,7 @@ async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_
     parts: Resources, workshop: Workshop, slow_origins: list[SlowOrigin]
 ) -> None:
     assert (
-        (workshop.fetches.capacity, workshop.memory.capacity)
+        (workshop.fetching.fetches.capacity, workshop.fetching.memory.capacity)
         == (256, 128 * 2**20)
         == (
             DEFAULTS.max_fetches,
@@ -83,7 +83,7 @@ async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_
         await asyncio.gather(*(work(batch.id, parts, workshop) for _ in range(LANES)))
     assert (await exact(parts.sessions, batch.id)).succeeded == DEFAULTS.max_fetches
     assert sum(len(origin.requests) for origin in slow_origins) == DEFAULTS.max_fetches
-    assert workshop.memory.idle
+    assert workshop.fetching.memory.idle
 
 
 async def test_a_host_of_larger_bodies_gets_their_room_at_first(
@@ -91,7 +91,7 @@ async def test_a_host_of_larger_bodies_gets_their_room_at_first(
 ) -> None:
     """Otherwise each of them would be fetched again, once it outgrew its share of a memory that is full."""
     memory, hosts = FairGate(8 * 2**20), HostPacer(maximum=64)
-    bench = replace(workshop, memory=memory, fetches=FairGate(64), hosts=hosts)
+    bench = fetching_with(workshop, memory=memory, fetches=FairGate(64), hosts=hosts)
     large = picture(600, 400, "BMP")
     urls = [origin.serve(f"/{number}.bmp", large) for number in range(40)]
     for expected in (0, len(large)):

@@ -19,7 +19,7 @@ from imgsvc.errors import NotAnImage
 from imgsvc.services.assets import Workshop
 from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.outcomes import Failed, Outcome, Postponed
-from lanes_at_hand import LEASE, HeldOrigin, flush, until, wish, work
+from lanes_at_hand import LEASE, HeldOrigin, fetching_with, flush, until, wish, work
 from origin_server import OriginServer, picture
 from storage_at_hand import media
 from verbs_at_hand import succeeded
@@ -98,7 +98,7 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
 
     def compressing(fetches: int) -> bool:
         """Whether the last fetch has ended: its body is all that lies in memory."""
-        fetched = origin.hits("/slow.jpg") == fetches and slow.memory._used == len(picture())
+        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory._used == len(picture())
         return watchdog.held == 1 and fetched
 
     for number in range(1, 13):
@@ -205,8 +205,8 @@ async def test_a_stopping_process_hands_back_and_counts_no_attempt(
     stopping.set()
     assert await lane is True  # there is more to do, for somebody else
     assert await handed_back(parts, batch.id)
-    assert workshop.memory.idle
-    assert workshop.fetches.idle
+    assert workshop.fetching.memory.idle
+    assert workshop.fetching.fetches.idle
 
 
 async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
@@ -264,7 +264,7 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
 ) -> None:
     """It never hears what it has claimed, and yet nobody has to wait for it, or take it for dead."""
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=HeldOrigin())))
+    lane = asyncio.create_task(work(batch.id, parts, fetching_with(workshop, origin=HeldOrigin())))
     commits: list[str] = []
 
     def cancel(_: object) -> None:
@@ -317,7 +317,7 @@ def at_work() -> list[asyncio.Task[object]]:
 async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(parts: Resources, workshop: Workshop) -> None:
     origin = HeldOrigin()
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=origin)))
+    lane = asyncio.create_task(work(batch.id, parts, fetching_with(workshop, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
         counters = await batch_queries.lock(session, batch.id)
@@ -333,13 +333,13 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(parts:
     assert not at_work()
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.version) == ("cancelled", 3, version)
-    assert workshop.memory.idle
+    assert workshop.fetching.memory.idle
 
 
 async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(parts: Resources, workshop: Workshop) -> None:
     origin = HeldOrigin()
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, origin=origin)))
+    lane = asyncio.create_task(work(batch.id, parts, fetching_with(workshop, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=parts.clock()))
@@ -347,7 +347,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(parts: R
     assert await lane is False
     assert not at_work()
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"processing"}
-    assert workshop.memory.idle
+    assert workshop.fetching.memory.idle
 
 
 async def test_attempts_that_failed_before_a_hand_back_still_count(

@@ -1,12 +1,11 @@
 """How much a lane takes on at one time."""
 
 import asyncio
-from dataclasses import replace
 
 from batches_at_hand import HandClock, exact, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.services.assets import Workshop
-from lanes_at_hand import HeldOrigin, work
+from lanes_at_hand import HeldOrigin, fetching_with, work
 
 PLACES = 8
 
@@ -15,7 +14,7 @@ async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_pictures(
     parts: Resources, workshop: Workshop
 ) -> None:
     origin = HeldOrigin()
-    bench = replace(workshop, origin=origin)
+    bench = fetching_with(workshop, origin=origin)
     urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * PLACES)]
     assert isinstance(parts.clock, HandClock)
 

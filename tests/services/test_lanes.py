@@ -14,7 +14,7 @@ from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.fairness import FairGate
 from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room, Validators
-from lanes_at_hand import work
+from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, picture
 from pictures import decoded
 
@@ -109,7 +109,7 @@ async def test_a_long_retry_after_is_spent_in_the_database_and_the_batch_complet
     await work(batch.id, parts, workshop)
     assert origin.hits("/busy.jpg") == 1
     clock.forward(2)
-    await work(batch.id, parts, replace(workshop, hosts=HostPacer(maximum=64)))
+    await work(batch.id, parts, fetching_with(workshop, hosts=HostPacer(maximum=64)))
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     [asset] = await assets_of(parts.sessions, batch.id)
     assert asset.attempts == 2
@@ -138,14 +138,14 @@ async def test_bodies_larger_than_the_memory_that_is_free_still_arrive(
     urls = [origin.serve(f"/{number}.bmp", large, delay=0.05) for number in range(6)]
     memory = FairGate(2 * 2**20)
     batch = await submitted(parts, urls)
-    await work(batch.id, parts, replace(workshop, memory=memory))
+    await work(batch.id, parts, fetching_with(workshop, memory=memory))
 
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", 6)
     assert len(origin.requests) > 6  # some were asked for again once there was room
     assert {asset.attempts for asset in await assets_of(parts.sessions, batch.id)} == {1}
     assert memory.idle
-    assert workshop.fetches.idle
+    assert workshop.fetching.fetches.idle
 
 
 class StumblingOrigin:
@@ -165,10 +165,10 @@ async def test_a_fault_of_ours_fails_one_asset_and_its_neighbours_finish(
 ) -> None:
     urls = serve_all(origin, 5)
     batch = await submitted(parts, urls)
-    await work(batch.id, parts, replace(workshop, origin=StumblingOrigin(parts, urls[2])))
+    await work(batch.id, parts, fetching_with(workshop, origin=StumblingOrigin(parts, urls[2])))
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.errors) == ("completed_with_errors", 4, {"internal_error": 1})
-    assert workshop.memory.idle
+    assert workshop.fetching.memory.idle
 
 
 async def test_a_storage_that_is_full_is_tried_again_and_then_named(

@@ -18,7 +18,7 @@ from imgsvc.services.assets import Workshop
 from imgsvc.services.lane_policy import LanePolicy
 from imgsvc.services.lanes import Lane
 from imgsvc.services.outcomes import Failed, Outcome
-from lanes_at_hand import HeldOrigin, flush, until, wish
+from lanes_at_hand import HeldOrigin, fetching_with, flush, until, wish
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_a_lane_that_ends_starts_nothing_and_hands_back_what_it_claimed_wi
 ) -> None:
     batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     origin = HeldOrigin()
-    lane = lane_of(batch, impatient, replace(workshop, origin=origin), assets=2)
+    lane = lane_of(batch, impatient, fetching_with(workshop, origin=origin), assets=2)
     running = asyncio.create_task(lane.run())
     await until(lambda: len(origin.waiting) == 2)
     await flush(batch.id, impatient, token=lane.token, claim=2)  # commits; the lane never hears of it

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 
 import pytest
@@ -15,7 +15,7 @@ from imgsvc.services.assets import Workshop
 from imgsvc.services.cubic import DECREASE, LEAST, PLATEAU, CubicRate
 from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room, Validators
-from lanes_at_hand import work
+from lanes_at_hand import fetching_with, work
 from origin_server import picture
 
 
@@ -53,7 +53,7 @@ async def test_an_origin_that_refuses_above_a_rate_gives_every_image(
     parts: Resources, workshop: Workshop, latency: float, retry_after: float | None
 ) -> None:
     origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
-    bench = replace(workshop, origin=origin, hosts=HostPacer(maximum=64))
+    bench = fetching_with(workshop, origin=origin, hosts=HostPacer(maximum=64))
     batch = await submitted(parts, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
     while await work(batch.id, parts, bench):
         pass

@@ -32,9 +32,10 @@ from imgsvc.errors import (
 from imgsvc.services.assets import Workshop
 from imgsvc.services.backoff import RetryPolicy
 from imgsvc.services.fairness import FairGate
+from imgsvc.services.fetching import Fetching
 from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.pacing import HostPacer
-from imgsvc.services.ports import Fetched, Room, Validators
+from imgsvc.services.ports import Fetched, Origin, Room, Validators
 from lanes_at_hand import wish
 from origin_server import picture
 
@@ -91,12 +92,18 @@ class Shelf:
 async def make_workshop() -> AsyncIterator[Callable[..., Workshop]]:
     async with AsyncExitStack() as stack:
 
-        def make(*, quarantine: NotedQuarantine | None = None, **parts: Any) -> Workshop:
+        def make(
+            *,
+            origin: Origin | None = None,
+            memory: FairGate | None = None,
+            quarantine: NotedQuarantine | None = None,
+            **parts: Any,
+        ) -> Workshop:
             pool = codec_pool(quarantine=quarantine)
             stack.push_async_callback(pool.aclose)
+            fetching = Fetching(origin or OnePicture(), HostPacer(maximum=8), FairGate(8), memory or FairGate(2**22))
             defaults: dict[str, Any] = {
-                "origin": OnePicture(), "storage": Shelf(), "codec": pool, "clock": HandClock(),
-                "hosts": HostPacer(maximum=8), "fetches": FairGate(8), "memory": FairGate(2**22),
+                "fetching": fetching, "storage": Shelf(), "codec": pool, "clock": HandClock(),
                 "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta(), own_patience=timedelta()),
             }  # fmt: skip
             return Workshop(**defaults | parts)

@@ -17,7 +17,7 @@ _AWAY_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
 _AWAY_STATES = frozenset({"25006", "25P03"})
 
 
-class translated:  # noqa: N801  # used like contextlib's own
+class Translation:
     """Turns the drivers' ways of saying "not there" into DatabaseUnavailable, and leaves the caller's errors alone."""
 
     _callers: BaseException | None = None

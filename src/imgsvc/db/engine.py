@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db import sqlite
-from imgsvc.db.away import name_os_error, translated
+from imgsvc.db.away import Translation, name_os_error
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.private_files import make_folder
 
@@ -55,7 +55,7 @@ class Sessions:
         Raises:
             DatabaseUnavailable: the database is away or locked.
         """
-        with translated() as own:
+        with Translation() as own:
             async with self._reading.connect() as connection, _session(connection) as session:
                 with own.callers():
                     yield session
@@ -67,7 +67,7 @@ class Sessions:
         Raises:
             DatabaseUnavailable: the database is away, or locked for longer than three to four busy time-outs.
         """
-        with translated() as own:
+        with Translation() as own:
             give_up_at = monotonic() + self._patience
             async with self._turn(), self._writing.connect() as connection:
                 await _begin(connection, give_up_at)

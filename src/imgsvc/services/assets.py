@@ -15,11 +15,10 @@ from imgsvc.logs import get_logger
 from imgsvc.services.backoff import OWN_TROUBLE, RetryPolicy
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec import CodecPool
-from imgsvc.services.fairness import FairGate
 from imgsvc.services.fetching import Fetching
 from imgsvc.services.outcomes import Failed, Outcome, Succeeded
-from imgsvc.services.pacing import HostPacer, HostPaused
-from imgsvc.services.ports import Fetched, Origin, Storage
+from imgsvc.services.pacing import HostPaused
+from imgsvc.services.ports import Fetched, Storage
 from imgsvc.services.tally import Tally
 from imgsvc.services.tries import PutOff, Tries
 from imgsvc.services.wishes import Wish
@@ -35,14 +34,9 @@ compressed in quarantine: this is for whatever kills workers from there too, and
 class Workshop:
     """What all lanes of a worker process share to work on assets."""
 
-    origin: Origin
+    fetching: Fetching
     storage: Storage
     codec: CodecPool
-    hosts: HostPacer
-    fetches: FairGate
-    """Fetches in flight."""
-    memory: FairGate
-    """Bytes of fetched bodies."""
     retries: RetryPolicy
     clock: Clock
     tally: Tally = field(default_factory=Tally)
@@ -91,8 +85,7 @@ class Workshop:
         return tries.postponed(self.clock() + wait) if wait > self.retries.patience else wait
 
     async def _attempt(self, tries: Tries, wish: Wish, known: Known | None) -> Succeeded:
-        fetching = Fetching(self.origin, self.hosts, self.fetches, self.memory)
-        fetched, lease = await fetching.fetch(tries.asset.origin_url, wish.batch_id, known)
+        fetched, lease = await self.fetching.fetch(tries.asset.origin_url, wish.batch_id, known)
         with lease:
             if fetched is not None:
                 return await self._compressed(tries, wish, fetched)

@@ -13,12 +13,14 @@ from imgsvc.services.reservations import first_reservation
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """The origins, and the gates in front of them: places at each host, fetches in flight, bytes of fetched bodies."""
+    """The origins, and the gates in front of them, which all lanes of a worker process share."""
 
     origin: Origin
     hosts: HostPacer
     fetches: FairGate
+    """Fetches in flight."""
     memory: FairGate
+    """Bytes of fetched bodies."""
 
     async def fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
         """The body, and the lease on the memory it lies in; None when it is the `known` one.

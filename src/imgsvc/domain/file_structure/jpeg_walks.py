@@ -4,11 +4,13 @@ Coefficients are not decoded. A walk is given 24 bits for each byte of coded dat
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from imgsvc.domain.file_structure.jpeg_parts import Channel, Scan
 from imgsvc.domain.file_structure.jpeg_tables import END, INVALID
 from imgsvc.domain.file_structure.reader import UnknownPart, require
 
+T = TypeVar("T")
 Walk = Callable[[Sequence[int], range], int]
 Plan = list[tuple[list[int], list[int], Callable[[int], None], Callable[[int], None]]]
 """For each block of an MCU the entries of its two codes, and where they are noted."""
@@ -24,8 +26,16 @@ def walk_of(scan: Scan) -> Walk:
 
 
 def _plans(scan: Scan) -> list[Plan]:
-    """Of an MCU inside, at the right, at the bottom, and in the corner."""
+    """Return the plans of an MCU inside, at the right, at the bottom, and in the corner."""
     return [_plan(scan, bool(edge & 1), bool(edge & 2)) for edge in range(4)]
+
+
+def _in_order(scan: Scan, mcus: range, at_edges: Sequence[Sequence[T]]) -> Iterator[T]:
+    """Yield the entry of each block of `mcus`; `at_edges` has those of an MCU as `_plans` does."""
+    right, bottom = scan.across - 1, scan.down - 1
+    for mcu in mcus:
+        y, x = divmod(mcu, scan.across)
+        yield from at_edges[(x == right) + 2 * (y == bottom)]
 
 
 def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
@@ -50,42 +60,38 @@ def _blocks(scan: Scan, right: bool, bottom: bool) -> Iterator[tuple[Channel, bo
 
 
 def _sequential(scan: Scan) -> Walk:
-    plans, across, right, bottom = _plans(scan), scan.across, scan.across - 1, scan.down - 1
+    plans = _plans(scan)
 
     def walk(words: Sequence[int], mcus: range) -> int:
         at = 0
-        for mcu in mcus:
-            y, x = divmod(mcu, across)
-            for dc, ac, note_dc, note_ac in plans[(x == right) + 2 * (y == bottom)]:
-                entry = dc[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
-                note_dc(entry)
+        for dc, ac, note_dc, note_ac in _in_order(scan, mcus, plans):
+            entry = dc[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
+            note_dc(entry)
+            at += entry >> 16
+            filled = 1 + (entry & 0xFF)  # more than one: no such code
+            while filled < 64:
+                entry = ac[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
+                note_ac(entry)
                 at += entry >> 16
-                filled = 1 + (entry & 0xFF)  # more than one: no such code
-                while filled < 64:
-                    entry = ac[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
-                    note_ac(entry)
-                    at += entry >> 16
-                    filled += entry & 0xFF
-                if filled != 64 and not END < filled < END + 64:
-                    raise UnknownPart
+                filled += entry & 0xFF
+            if filled != 64 and not END < filled < END + 64:
+                raise UnknownPart
         return at
 
     return walk
 
 
 def _first_dc(scan: Scan) -> Walk:
-    plans, across, right, bottom = _plans(scan), scan.across, scan.across - 1, scan.down - 1
+    plans = _plans(scan)
 
     def walk(words: Sequence[int], mcus: range) -> int:
         at = 0
-        for mcu in mcus:
-            y, x = divmod(mcu, across)
-            for dc, _, note, _ in plans[(x == right) + 2 * (y == bottom)]:
-                entry = dc[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
-                note(entry)
-                at += entry >> 16
-                if entry & 0xFF:
-                    raise UnknownPart
+        for dc, _, note, _ in _in_order(scan, mcus, plans):
+            entry = dc[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
+            note(entry)
+            at += entry >> 16
+            if entry & 0xFF:
+                raise UnknownPart
         return at
 
     return walk
@@ -94,17 +100,14 @@ def _first_dc(scan: Scan) -> Walk:
 def _refining_dc(scan: Scan) -> Walk:
     """One bit for each block: beyond the edge that of the block before, as their values were the same so far."""
     edges = [[seen for _, seen in _blocks(scan, bool(edge & 1), bool(edge & 2))] for edge in range(4)]
-    across, right, bottom = scan.across, scan.across - 1, scan.down - 1
 
     def walk(words: Sequence[int], mcus: range) -> int:
         at = before = 0
-        for mcu in mcus:
-            y, x = divmod(mcu, across)
-            for seen in edges[(x == right) + 2 * (y == bottom)]:
-                bit = words[at >> 3] >> 23 - (at & 7) & 1
-                require(seen or bit == before)
-                before = bit
-                at += 1
+        for seen in _in_order(scan, mcus, edges):
+            bit = words[at >> 3] >> 23 - (at & 7) & 1
+            require(seen or bit == before)
+            before = bit
+            at += 1
         return at
 
     return walk
