@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from environments import ENVIRONMENTS, environment
-from imgsvc.domain.decoders import CodecLimits, prepare_pillow
-from imgsvc.domain.encoders import options_of
-from imgsvc.domain.palettes import with_few_colours
+from imgsvc.domain.imaging.decode import CodecLimits, prepare_pillow
+from imgsvc.domain.imaging.encode import options_of
+from imgsvc.domain.imaging.palettes import with_few_colours
 from photos import pictures
 from plots import draw
 from processes import HERE

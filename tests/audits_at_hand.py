@@ -8,7 +8,7 @@ from batches_at_hand import HandClock, NotedQueue, deliveries_of, submitted
 from deliveries_at_hand import deliver
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.keys import LOCAL_KEY
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services import auditing, tidying
 from imgsvc.services.assets import Workshop
 from imgsvc.services.auditing import Audit

@@ -14,7 +14,7 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries import deliveries as delivery_queries
 from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services import submitting
 from imgsvc.services.ports import JobQueue

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from imgsvc.domain.images import CodecLimits, Compressed, compress
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, compress
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.codec import CodecPool
 from imgsvc.services.ports import Quarantine
 from imgsvc.services.watchdog import Watch, Watchdog

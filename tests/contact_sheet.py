@@ -14,9 +14,9 @@ from pathlib import Path
 from PIL import Image
 
 from imgsvc.demo.sheet import Failure, Pair, write_sheet
-from imgsvc.domain.decoders import CodecLimits, prepare_pillow
-from imgsvc.domain.images import compress
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import compress
+from imgsvc.domain.imaging.decode import CodecLimits, prepare_pillow
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError
 from pictures import (
     alpha_png,

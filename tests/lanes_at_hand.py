@@ -10,7 +10,7 @@ from typing import Any
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.keys import LOCAL_KEY
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import Unchanged
 from imgsvc.services import flushing, lanes
 from imgsvc.services.assets import Workshop

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from imgsvc.domain.images import CodecLimits, Rendition, compress
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
+from imgsvc.domain.imaging.spec import Spec
 from pictures import exif
 
 TAGS = exif(copyright="Shop Ltd", artist="A. Painter", make="Camera", gps={1: "N", 2: (48.0, 8.0, 1.0)})

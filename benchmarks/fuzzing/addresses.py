@@ -15,7 +15,7 @@ from fuzzing.mutations import Case
 from fuzzing.spellings import MAPPED, SIX_TO_FOUR, TRANSLATED, spelled_url
 from imgsvc.adapters.wire import parse_url
 from imgsvc.domain.addresses import Address, is_allowed, literal
-from imgsvc.domain.urls import complete, why_invalid
+from imgsvc.domain.manifest.urls import complete, why_invalid
 from imgsvc.errors import InvalidUrl
 
 BASE = httpx.URL("https://origin.example/a/b?c")

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from fuzzing.mutations import Case, Mutator
-from imgsvc.domain.manifest import Columns, Manifest, OnInvalid, read_manifest
+from imgsvc.domain.manifest.read_csv import Columns, Manifest, OnInvalid, read_manifest
 from imgsvc.errors import InvalidManifest, LimitExceeded
 
 HEADER = b"S. No.,Product Name,Input Image Urls\r\n"

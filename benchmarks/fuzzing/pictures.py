@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from fuzzing.mutations import Case, Mutator
-from imgsvc.domain.images import CodecLimits, MorePixels, Rendition, compress, prepare_pillow
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, Rendition, compress, prepare_pillow
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError
 
 LIMITS = CodecLimits(max_pixels=4_000_000)

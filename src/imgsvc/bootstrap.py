@@ -13,8 +13,8 @@ from imgsvc.adapters.storage import ObjectStorage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
-from imgsvc.domain.images import CodecLimits, prepare_pillow
-from imgsvc.domain.manifest import ManifestLimits
+from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
+from imgsvc.domain.manifest.read_csv import ManifestLimits
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.loopback import is_loopback

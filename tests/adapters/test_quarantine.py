@@ -15,8 +15,8 @@ import pytest
 
 from imgsvc.adapters.frames import frame
 from imgsvc.adapters.quarantine import ProcessQuarantine
-from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import (
     CodecError,
     DecodeError,

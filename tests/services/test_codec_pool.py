@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from codecs_at_hand import Holding, NotedQuarantine, codec_pool
-from imgsvc.domain.images import CodecLimits
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import LeftAtWork, NotAnImage, Overran, TooManyPixels
 from imgsvc.services.codec import CodecPool
 from lanes_at_hand import until

@@ -10,8 +10,8 @@ from batches_at_hand import HandClock, NotedQueue, manifest
 from imgsvc.bootstrap import Resources, manifest_limits
 from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, IdempotencyKey
-from imgsvc.domain.manifest import Columns
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.manifest.read_csv import Columns
 from imgsvc.errors import IdempotencyKeyReused, InvalidManifest
 from imgsvc.services import idempotency, submitting
 from imgsvc.services.submitting import Submitted

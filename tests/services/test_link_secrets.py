@@ -15,7 +15,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import keys as queries
 from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey, Delivery
-from imgsvc.domain.signed_links import signed_query
+from imgsvc.domain.signed_urls import signed_query
 from imgsvc.errors import Unauthorized
 from imgsvc.services import keys
 

@@ -12,8 +12,8 @@ from audits_at_hand import wrong
 from batches_at_hand import HandClock, assets_of, exact, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch
-from imgsvc.domain import images
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging import compress
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.services import auditing, reuse
 from imgsvc.services.assets import Workshop
 from lanes_at_hand import work
@@ -162,7 +162,7 @@ async def test_what_an_older_compressor_made_is_not_taken_over(
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
     await done(parts, workshop, url)
-    monkeypatch.setattr(reuse, "RECIPE", images.RECIPE + 1)
+    monkeypatch.setattr(reuse, "RECIPE", compress.RECIPE + 1)
     assert action(await done(parts, workshop, url)) == "compressed"
 
 

@@ -13,7 +13,7 @@ from databases import ONLY_SQLITE
 from imgsvc.adapters.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import DatabaseUnavailable, InvalidManifest
 from imgsvc.services import batches
 

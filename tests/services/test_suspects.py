@@ -14,7 +14,7 @@ from batches_at_hand import HandClock
 from codecs_at_hand import NotedQuarantine, codec_pool
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.reuse import Known
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
 from imgsvc.errors import (
     AssetError,

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from codecs_at_hand import Holding, NotedQuarantine, codec_pool
-from imgsvc.domain.images import Compressed, Rendition
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import Compressed, Rendition
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
     DecodeError,
     KilledInQuarantine,

@@ -7,7 +7,7 @@ import pytest
 
 from batches_at_hand import NotedQueue, manifest
 from imgsvc.db.queries.keys import LOCAL_KEY
-from imgsvc.domain.manifest import DEFAULT_LIMITS
+from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
 from imgsvc.services import cancelling, deliveries, retrying, submitting, sweeping, tidying
 from imgsvc.services.posting import Posting

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import AvifImagePlugin, Image
 
-from imgsvc.domain.images import CodecLimits, prepare_pillow
+from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # a machine that stands still for a second says nothing about an example

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageSequence
 
-from imgsvc.domain.encoders import MOVING_TARGETS
-from imgsvc.domain.images import CodecLimits, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, compress
+from imgsvc.domain.imaging.encode import MOVING_TARGETS
+from imgsvc.domain.imaging.spec import Format, Spec
 from pictures import decoded, encoded, exif
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")

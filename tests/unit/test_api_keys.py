@@ -6,7 +6,7 @@ import pytest
 
 from imgsvc.domain.api_keys import KeyHashes, fits, hashed, key_of, new_token
 from imgsvc.domain.ids import new_id
-from imgsvc.domain.signed_links import opens, signed_query
+from imgsvc.domain.signed_urls import opens, signed_query
 from imgsvc.services.clock import utc_now
 
 NOW = utc_now()

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from imgsvc.domain.colours import _transform, _transforms
-from imgsvc.domain.images import CodecLimits, compress
-from imgsvc.domain.specs import Format, Spec
-from imgsvc.domain.transforms import TransformCache
+from imgsvc.domain.imaging.colour import _transform, _transforms
+from imgsvc.domain.imaging.compress import CodecLimits, compress
+from imgsvc.domain.imaging.icc_transforms import TransformCache
+from imgsvc.domain.imaging.spec import Format, Spec
 from pictures import (
     BLUE,
     RED,

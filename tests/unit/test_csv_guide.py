@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from imgsvc.config import Settings
-from imgsvc.domain import records
-from imgsvc.domain.columns import ROLES, Columns
-from imgsvc.domain.manifest import Manifest, ManifestLimits, OnInvalid, read_manifest
-from imgsvc.domain.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.manifest import records
+from imgsvc.domain.manifest.columns import ROLES, Columns
+from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, OnInvalid, read_manifest
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 from imgsvc.errors import InvalidManifest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "csv.md").read_text(encoding="utf-8")

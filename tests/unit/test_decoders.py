@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from imgsvc.domain.images import CodecLimits, MorePixels, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, compress
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels, UnsupportedFormat
 from pictures import (
     animation,

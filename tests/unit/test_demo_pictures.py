@@ -10,9 +10,9 @@ from PIL import ExifTags, Image, ImageOps
 from imgsvc.demo.catalogue import HEADER, METADATA_SERVER, PRODUCTS, Answer, manifest, stock
 from imgsvc.demo.shop.pictures import Photo, photos
 from imgsvc.domain.addresses import is_allowed, literal
-from imgsvc.domain.images import CodecLimits, Rendition, compress
-from imgsvc.domain.manifest import read_manifest
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.manifest.read_csv import read_manifest
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels
 from pictures import decoded, pixel
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imgsvc.domain.encoders import encode, writing
-from imgsvc.domain.images import CodecLimits, Rendition, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
+from imgsvc.domain.imaging.encode import encode, writing
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import EncodeError
 from pictures import BLUE, GREEN, RED, animation, decoded, distance, encoded, pixel, quarters, scene
 

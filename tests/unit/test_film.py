@@ -10,10 +10,10 @@ from itertools import pairwise
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageSequence
 
-from imgsvc.domain.encoders import Oversized, encode_film
-from imgsvc.domain.film import Film, Frame
-from imgsvc.domain.images import CodecLimits, Rendition, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.animation import Film, Frame
+from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
+from imgsvc.domain.imaging.encode import Oversized, encode_film
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import EncodeError
 from pictures import BLUE, RED, animation, decoded, distance, encoded, pixel, quarters, scene, truncated
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from imgsvc.domain.decoders import CodecLimits
-from imgsvc.domain.images import Compressed, Rendition, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import Compressed, Rendition, compress
+from imgsvc.domain.imaging.decode import CodecLimits
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError
 from pictures import (
     alpha_png,

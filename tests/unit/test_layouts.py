@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from frame_bombs import apng, avif_bomb, avif_bomb_in_disguise, chunk, gif_bomb, webp_bomb
-from imgsvc.domain.decoders import MOVING_FORMATS
-from imgsvc.domain.images import CodecLimits, MorePixels, TakesLong, compress
-from imgsvc.domain.layouts import layout_of
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, TakesLong, compress
+from imgsvc.domain.imaging.decode import MOVING_FORMATS
+from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
+from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError, TooManyFrames, TooManyPixels
 from pictures import alpha_png, animation, corpus, decoded, encoded, multipage_tiff, photo_jpeg, scene
 

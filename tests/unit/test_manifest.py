@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgsvc.domain.manifest import Columns, Manifest, ManifestLimits, OnInvalid, read_manifest
+from imgsvc.domain.manifest.read_csv import Columns, Manifest, ManifestLimits, OnInvalid, read_manifest
 from imgsvc.errors import InvalidManifest, LimitExceeded, Refusal
 
 HEADER = "S. No.,Product Name,Input Image Urls"

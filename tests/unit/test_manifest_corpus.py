@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.domain.manifest import Columns, read_manifest
+from imgsvc.domain.manifest.read_csv import Columns, read_manifest
 from imgsvc.errors import InvalidManifest
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpora" / "csv"

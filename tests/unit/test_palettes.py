@@ -3,9 +3,9 @@
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from imgsvc.domain.encoders import encode
-from imgsvc.domain.likeness import off_by
-from imgsvc.domain.palettes import with_few_colours
+from imgsvc.domain.imaging.encode import encode
+from imgsvc.domain.imaging.palette_error import off_by
+from imgsvc.domain.imaging.palettes import with_few_colours
 from pictures import cut_out, decoded, encoded, photograph, quarters, scene
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")

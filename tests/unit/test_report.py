@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgsvc.domain.manifest import read_manifest
-from imgsvc.domain.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.manifest.read_csv import read_manifest
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
 DONE = Slot(("https://m/1.jpg", "https://m/1-thumb.jpg"), "succeeded", None, 900, 400)

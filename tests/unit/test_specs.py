@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.spec import Format, Spec
 
 
 def test_a_spec_without_wishes_is_quality_50_in_the_original_format() -> None:

@@ -5,8 +5,8 @@ from statistics import fmean
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from imgsvc.domain.images import CodecLimits, compress
-from imgsvc.domain.specs import Format, Spec
+from imgsvc.domain.imaging.compress import CodecLimits, compress
+from imgsvc.domain.imaging.spec import Format, Spec
 from pictures import cut_out, decoded, encoded, quarters
 
 pytestmark = pytest.mark.usefixtures("prepared_pillow")

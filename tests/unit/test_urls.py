@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgsvc.domain.urls import complete, join_cell, split_cell, starts_with_url, why_invalid
+from imgsvc.domain.manifest.urls import complete, join_cell, split_cell, starts_with_url, why_invalid
 
 A, B, C = "https://a.example/1.jpg", "https://b.example/2.jpg", "http://c.example/3"
 CLOUDINARY = "https://res.cloudinary.com/demo/image/fetch/w_300,h_200,c_fill/https://upload.example/x.jpg"

@@ -12,8 +12,8 @@ from typing import Any
 from imgsvc.adapters.frames import frame, receive_frame
 from imgsvc.adapters.piped_process import PipedProcess
 from imgsvc.adapters.quarantine_child import CRASHES, OUT_OF_MEMORY, Terms
-from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, Rendition
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, Rendition
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, KilledInQuarantine, LeftAtWork, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.processes import OURSELVES

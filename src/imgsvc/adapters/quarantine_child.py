@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from imgsvc.adapters.frames import frame, read_frame
-from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, compress, prepare_pillow
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress, prepare_pillow
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError
 from imgsvc.processes import end_with_parent
 

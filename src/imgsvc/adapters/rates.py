@@ -8,7 +8,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from imgsvc.adapters.redis_replies import in_time, reply
-from imgsvc.domain.rates import Rate
+from imgsvc.domain.rate_limit import Rate
 from imgsvc.errors import QueueUnavailable
 from imgsvc.logs import get_logger
 

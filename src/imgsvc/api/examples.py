@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from imgsvc.api.upload_form import EXAMPLE_CSV
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 
 EXAMPLE_ID = "bat_01m81syxdvn0cchm7jgbq1vyb2"
 EXAMPLE_EVENT_ID = "evt_01m81sz00wq6j8v5n2m3k4r7xt"

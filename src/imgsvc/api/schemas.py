@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from imgsvc.db.queries.batches import Figures
 from imgsvc.db.tables import Batch, Delivery
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
 from imgsvc.services.links import Links
 from imgsvc.services.summaries import counts, progress, transfer

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, Json, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from imgsvc.domain.addresses import Network, is_allowed, literal
-from imgsvc.domain.manifest import Columns, OnInvalid
-from imgsvc.domain.specs import Compression, Spec
-from imgsvc.domain.urls import why_invalid
+from imgsvc.domain.imaging.spec import Compression, Spec
+from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
+from imgsvc.domain.manifest.urls import why_invalid
 from imgsvc.errors import BlockedAddress, InvalidUrl
 
 _SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'

@@ -5,7 +5,7 @@ from typing import Any
 from imgsvc.api.json_uploads import JSON_TYPE
 from imgsvc.api.upload_fields import JsonFields, UploadFields
 from imgsvc.api.uploads import CSV_TYPES, MULTIPART
-from imgsvc.domain.product_list import ListedProduct
+from imgsvc.domain.manifest.read_json import ListedProduct
 
 EXAMPLE_CSV = """\
 S. No.,Product Name,Input Image Urls

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as queries
-from imgsvc.domain.rates import Rate
+from imgsvc.domain.rate_limit import Rate
 from imgsvc.errors import TooMany
 from imgsvc.services.ports import Rates
 

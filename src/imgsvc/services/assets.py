@@ -7,8 +7,8 @@ from functools import partial
 
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.db.queries.reuse import Known
-from imgsvc.domain.images import Rendition
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import Rendition
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
 from imgsvc.errors import AssetError, LeftAtWork, Overran, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger

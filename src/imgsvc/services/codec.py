@@ -6,9 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from imgsvc.domain.images import CodecLimits, Compressed, MorePixels, TakesLong, compress
-from imgsvc.domain.signatures import holds_the_interpreter
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
+from imgsvc.domain.imaging.file_types import holds_the_interpreter
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import LeftAtWork, Overran
 from imgsvc.logs import get_logger
 from imgsvc.services.fairness import FairGate, Lease

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from imgsvc.domain.images import Compressed, MorePixels
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import Compressed, MorePixels
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import LeftAtWork
 from imgsvc.services.fairness import FairGate, Lease
 from imgsvc.services.ports import Quarantine

@@ -15,7 +15,7 @@ from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey
 from imgsvc.domain.api_keys import hashed, new_token
 from imgsvc.domain.ids import new_id
-from imgsvc.domain.signed_links import opens
+from imgsvc.domain.signed_urls import opens
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
 from imgsvc.services.clock import Clock

@@ -11,7 +11,7 @@ from typing import Any
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import flushing

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from imgsvc.domain.signed_links import LIFETIME, signed_query
+from imgsvc.domain.signed_urls import LIFETIME, signed_query
 
 Report = Literal["output.csv", "failures.csv"]
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from imgsvc.domain.images import Compressed
-from imgsvc.domain.rates import Rate
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import Compressed
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.rate_limit import Rate
 
 
 class Room(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.tables import Batch
-from imgsvc.domain.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.batches import all_products
 from imgsvc.services.links import Links

@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from imgsvc.domain.images import RECIPE
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import RECIPE
+from imgsvc.domain.imaging.spec import Spec
 
 
 class ReuseHashes:

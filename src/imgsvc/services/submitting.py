@@ -13,8 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
-from imgsvc.domain.manifest import Manifest, ManifestLimits, read_manifest
-from imgsvc.domain.product_list import read_products
+from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manifest
+from imgsvc.domain.manifest.read_json import read_products
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import idempotency

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from imgsvc.domain.images import Compressed
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import Compressed
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, KilledInQuarantine, WorkerCrash
 
 Answer = asyncio.Future[Compressed]

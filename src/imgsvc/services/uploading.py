@@ -9,8 +9,8 @@ from typing import Any
 
 from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import new_id, slug
-from imgsvc.domain.manifest import Columns, Manifest, OnInvalid
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.manifest.read_csv import Columns, Manifest, OnInvalid
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.errors import InvalidUrl
 

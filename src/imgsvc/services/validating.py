@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from imgsvc.domain.manifest import Manifest
+from imgsvc.domain.manifest.read_csv import Manifest
 
 HOSTS = 20
 

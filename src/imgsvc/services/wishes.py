@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from imgsvc.db.queries.claims import Claimed
 from imgsvc.domain.ids import digest, rendition_key
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.reuse import ReuseHashes
 
 EXTENSIONS = {"jpeg": "jpg"}

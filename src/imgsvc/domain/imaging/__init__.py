@@ -1,0 +1,1 @@
+"""Images: bytes and a spec to a compressed rendition."""

@@ -1,0 +1,93 @@
+"""Who made a picture and whose it is, wherever its file says so."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from xml.etree.ElementTree import Element
+
+from defusedxml.ElementTree import fromstring
+from PIL import ExifTags, Image, IptcImagePlugin
+from PIL.ImageFile import ImageFile
+
+from imgsvc.domain.imaging.decode import READING_FAILURES
+
+ARTIST, COPYRIGHT = ExifTags.Base.Artist, ExifTags.Base.Copyright
+Credit = tuple[int, str | bytes]
+"""One of the two tags, and what an EXIF block is to say there."""
+
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
+_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+_PADDING = " \0\t\r\n"
+LONGEST = 2_000  # bytes
+LONGEST_PACKET = 65_000
+"""Bytes of XMP that are read: more than a JPEG segment holds, and nested as deeply as that allows still quick."""
+
+
+def credits_of(image: ImageFile, exif: Image.Exif) -> dict[int, str | bytes]:
+    """Artist and copyright of an opened picture: by EXIF, else by XMP, IPTC or the text of a PNG."""
+    found: dict[int, str | bytes] = {}
+    for source in (_by_exif(exif), _by_xmp(image), _by_iptc(image), _by_text(image)):
+        if len(found) < len((ARTIST, COPYRIGHT)):
+            with suppress(*READING_FAILURES):  # damaged credits are no reason to refuse a good picture
+                for tag, value in source:
+                    found.setdefault(tag, value)
+    return found
+
+
+def _by_exif(exif: Image.Exif) -> Iterator[Credit]:
+    for tag in (ARTIST, COPYRIGHT):
+        value = exif.get(tag)
+        if isinstance(value, str) and value.strip(_PADDING):  # cameras fill it up with spaces
+            yield tag, value
+
+
+def _by_xmp(image: ImageFile) -> Iterator[Credit]:
+    packet = image.info.get("xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else packet
+    if not packet or len(packet) > LONGEST_PACKET:
+        return
+    root = fromstring(packet if packet[:2] in {b"\xff\xfe", b"\xfe\xff"} else packet.strip(_PADDING.encode()))
+    for tag, name, choose in ((ARTIST, "creator", _all), (COPYRIGHT, "rights", _default)):
+        for element in _own_properties(root, f"{_DUBLIN_CORE}{name}"):
+            if text := _shortened(choose(element)):
+                yield tag, text
+
+
+def _own_properties(root: Element, name: str) -> Iterator[Element]:
+    """Of the picture itself, not of what it was made from."""
+    for rdf in (root, *root):
+        for description in rdf.findall(f"{_RDF}Description"):
+            yield from description.findall(name)
+
+
+def _all(creators: Element) -> str:
+    return "; ".join(filter(None, (_text(item) for item in creators.iter(f"{_RDF}li")))) or _text(creators)
+
+
+def _default(rights: Element) -> str:
+    """In one of several languages."""
+    items = sorted(rights.iter(f"{_RDF}li"), key=lambda item: item.get(_LANGUAGE) != "x-default")
+    return next(filter(None, map(_text, items)), "") or _text(rights)
+
+
+def _text(element: Element) -> str:
+    return (element.text or "").strip(_PADDING)
+
+
+def _by_iptc(image: ImageFile) -> Iterator[Credit]:
+    fields = IptcImagePlugin.getiptcinfo(image) or {}
+    for tag, field in ((ARTIST, (2, 80)), (COPYRIGHT, (2, 116))):  # by-line, copyright notice
+        value = fields.get(field) or b""
+        if text := b"; ".join(value if isinstance(value, list) else [value]).strip(_PADDING.encode()):
+            yield tag, text[:LONGEST]
+
+
+def _by_text(image: ImageFile) -> Iterator[Credit]:
+    for tag, keyword in ((ARTIST, "Author"), (COPYRIGHT, "Copyright")):  # PNG, table 21
+        value = image.info.get(keyword)
+        if isinstance(value, str) and value.strip(_PADDING):
+            yield tag, _shortened(value.strip(_PADDING))
+
+
+def _shortened(text: str) -> bytes:
+    return text.encode()[:LONGEST].decode(errors="ignore").encode()

@@ -1,0 +1,186 @@
+"""Bytes to frames: what may be opened, how large it may be, and Pillow's reading errors translated once."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import takewhile
+from typing import Any
+
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, PngImagePlugin
+
+from imgsvc.domain.imaging.file_structure.frame_counts import Layout
+from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
+from imgsvc.domain.imaging.file_types import format_by_signature
+from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, TooManyPixels, UnsupportedFormat
+
+MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+
+LONGEST_PROFILE = 4 * 2**20
+"""Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
+LONGEST_EXIF = 2**20
+"""Bytes; Pillow makes objects of the numbers in it, 0.4 GB of 4 MB. A longer block is ignored."""
+
+OPENED_WITHOUT_A_LOOK_AT_FRAMES = (b"GIF8", b"\x89PNG")
+"""How files begin of which one may have the first frame whatever follows; WebP and AVIF are read whole to be opened."""
+
+# All that Pillow's plugins were seen to raise on damaged files. `Warning` is one of them under `python -W error`.
+READING_FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
+)  # fmt: skip
+
+
+class Asks(Exception):
+    """The image asks for `pixels` to be reserved, weighted by the memory that its formats take (weights.py)."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(f"{pixels} pixels")
+        self.pixels = pixels
+
+
+class TakesLong(Asks):
+    """The image would keep a thread for long: compress it in a process of its own."""
+
+
+class MorePixels(Asks):
+    """They are more than the caller has reserved: reserve them, then call again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodecLimits:
+    """`max_pixels` is width × height of an image and of each frame of an animation, `max_animation_pixels` that of all
+    its frames together; `formats` are Pillow's names of what may be opened.
+    """
+
+    max_pixels: int = 50_000_000
+    formats: tuple[str, ...] = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "ICO", "JPEG2000")
+    max_frames: int = 2_000
+    max_animation_pixels: int = 250_000_000
+
+
+def prepare_pillow(limits: CodecLimits) -> None:
+    """Set what Pillow keeps per process; call it once at start, before any thread compresses.
+
+    `compress` works without it, but then Pillow prints its warnings, imports its plugins in the first thread that needs
+    them, and refuses hidden sizes (an icon's inner PNG, a frame larger than its canvas) only from 179 MP on.
+    """
+    Image.init()
+    Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)  # Pillow warns above it and refuses above twice as many
+    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE  # a quarter of that would be a reason to refuse the image
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of codec threads is as large as it should be
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # pictures with faults that do not show; one line each per host
+
+
+@contextmanager
+def reading(limits: CodecLimits, fault: Callable[[], CodecError] = DecodeError) -> Iterator[None]:
+    """The one place where Pillow's reading errors become ours; `fault` says which, DecodeError unless told."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+        raise _too_many(limits) from exc
+    except READING_FAILURES as exc:
+        raise fault() from exc
+
+
+def _too_many(limits: CodecLimits) -> TooManyPixels:
+    return TooManyPixels(f"The image has more than {limits.max_pixels / 1e6:g} million pixels.")
+
+
+def _too_many_frames(limits: CodecLimits) -> TooManyFrames:
+    return TooManyFrames(f"The animation has more than {limits.max_frames:,} frames.")
+
+
+def open_image(data: bytes, limits: CodecLimits, layout: Layout) -> ImageFile.ImageFile:
+    """Read the header only (an ICO is decoded whole: Pillow offers nothing less).
+
+    Raises:
+        NotAnImage, UnsupportedFormat, TooManyFrames, TooManyPixels, DecodeError: as their names say.
+    """
+    if layout.frames > limits.max_frames and not data.startswith(OPENED_WITHOUT_A_LOOK_AT_FRAMES):
+        raise _too_many_frames(limits)
+    # MPO is not a plugin of its own: Pillow finds out while it reads a JPEG.
+    formats = tuple(name for name in limits.formats if name != "MPO")
+    with reading(limits, lambda: _why_it_did_not_open(data, limits)):
+        image = Image.open(BytesIO(_without_long_profiles(data)), formats=formats)
+    _fit_key(image)
+    image.decodermaxblock = max(len(data), ImageFile.MAXBLOCK)  # fewer turns at the GIL than one per 64 kB
+    return image
+
+
+def _without_long_profiles(data: bytes) -> bytes:
+    """Leave out what is too long to be a profile: Pillow would not open the PNG for it."""
+    if not data.startswith(b"\x89PNG"):
+        return data
+    kept, at = [], 0
+    for kind, start, end in takewhile(lambda chunk: chunk.kind != b"IDAT", png_chunks(data)):
+        if kind == b"iCCP" and _is_long(data[start:end].partition(b"\0")[2][1:]):
+            kept.append(data[at : start - 8])
+            at = end + 4  # behind its checksum
+    return b"".join([*kept, data[at:]]) if kept else data
+
+
+def _is_long(packed: bytes) -> bool:
+    with suppress(zlib.error):  # Pillow ignores those
+        return len(zlib.decompressobj().decompress(packed, LONGEST_PROFILE + 1)) > LONGEST_PROFILE
+    return False
+
+
+def _fit_key(image: ImageFile.ImageFile) -> None:
+    """Pillow brings the pixels of a PNG to 8 bits, but not the value that stands for transparent (as of version 13)."""
+    key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
+    if isinstance(key, int) and rawmode in {"L;2", "L;4"}:
+        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[rawmode]
+    elif isinstance(key, tuple) and rawmode == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _why_it_did_not_open(data: bytes, limits: CodecLimits) -> CodecError:
+    name = format_by_signature(data)
+    if name is None:
+        return NotAnImage()
+    if name in limits.formats:
+        return DecodeError()
+    return UnsupportedFormat(f"{name} pictures are not accepted.")
+
+
+def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: CodecLimits) -> None:
+    """Check an opened image of which `frames` are to be decoded, by what its header and layout say.
+
+    Raises:
+        TooManyFrames, TooManyPixels: as their names say.
+    """
+    if frames > limits.max_frames:
+        raise _too_many_frames(limits)
+    width, height = image.size
+    if frames > 1:
+        width, height = max(width, layout.width), max(height, layout.height)
+    if width * height > limits.max_pixels:
+        raise _too_many(limits)
+    if frames > 1 and width * height * frames > limits.max_animation_pixels:
+        most = f"{limits.max_animation_pixels / 1e6:g}"
+        raise TooManyPixels(f"The animation, all frames together, has more than {most} million pixels.")
+
+
+def read_exif(image: Image.Image) -> Image.Exif:
+    """The EXIF block, empty where it cannot be read: a damaged one is no reason to refuse a good picture.
+
+    Pillow takes an orientation from XMP where EXIF has none; browsers do not, and what they show is what is meant.
+    """
+    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
+        return Image.Exif()
+    hidden: dict[str | tuple[int, int], Any] = {
+        name: image.info.pop(name) for name in ("xmp", "XML:com.adobe.xmp") if name in image.info
+    }
+    try:
+        exif = image.getexif()
+        exif.get(ExifTags.Base.Orientation)
+    except READING_FAILURES:
+        return Image.Exif()
+    finally:
+        image.info.update(hidden)
+    return exif

@@ -1,0 +1,74 @@
+"""The data of an AV1 still image: its units, its tiles, and variants of it whose tiles end too early."""
+
+from collections.abc import Iterator
+
+from imgsvc.domain.imaging.file_structure.av1_header import Bits, Tiles, read_frame, read_sequence
+from imgsvc.domain.imaging.file_structure.reader import Reader, require
+
+SEQUENCE, DELIMITER, FRAME = 1, 2, 6
+PADDING = b"\x7a\0"
+"""An empty unit that is skipped."""
+HAS_SIZE = 2
+SPARE = 2
+"""As many bytes cut off are missed by dav1d, whatever libaom had encoded."""
+MOST_TILES = 8
+"""For each the image is decoded once more."""
+
+
+def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
+    """Account for all units of an image; for each tile yield the image, as long as before, without the tile's end.
+
+    `grey`: it may have no colours, as those of an alpha, which are not shown.
+
+    Raises:
+        UnknownPart: it has other units, or too many tiles.
+    """
+    reader = Reader(item)
+    kind, body, _ = _unit(reader)
+    if kind == DELIMITER:
+        require(not body)
+        kind, body, _ = _unit(reader)
+    require(kind == SEQUENCE)
+    sequence, start = read_sequence(Bits(body)), reader.at
+    require(sequence.planes == 1 or not grey)
+    kind, body, size_bytes = _unit(reader)
+    require(kind == FRAME and reader.finished)
+    tiles = read_frame(Bits(body), sequence)
+    require(tiles.count <= MOST_TILES)
+    head = item[: start + 1] + _leb128(len(body) - SPARE, size_bytes) + body[: tiles.start]
+    data = _split(body, tiles)
+    for at, tile in enumerate(data):
+        yield head + _joined([*data[:at], tile[:-SPARE], *data[at + 1 :]], tiles) + PADDING
+
+
+def _unit(reader: Reader) -> tuple[int, bytes, int]:
+    """Return type, content, and how many bytes its size takes (5.3)."""
+    header = reader.number(1)
+    require(header & ~(15 << 3) == HAS_SIZE)
+    size = size_bytes = 0
+    more = 128
+    while more:
+        byte = reader.number(1)
+        size |= (byte & 127) << 7 * size_bytes
+        size_bytes += 1
+        more = byte & 128
+    return header >> 3, reader.take(size), size_bytes
+
+
+def _leb128(number: int, size: int) -> bytes:
+    """Write `number` in `size` bytes (4.10.5)."""
+    return bytes(number >> 7 * at & 127 | (128 if at < size - 1 else 0) for at in range(size))
+
+
+def _split(body: bytes, tiles: Tiles) -> list[bytes]:
+    """5.11.1: the last tile goes to the end, and each other one has its size, less one, before it."""
+    reader = Reader(body, "little")
+    reader.take(tiles.start)
+    data = [reader.take(reader.number(tiles.size_bytes) + 1) for _ in range(tiles.count - 1)]
+    return [*data, reader.take(len(body) - reader.at)]
+
+
+def _joined(data: list[bytes], tiles: Tiles) -> bytes:
+    require(all(data))
+    sized = b"".join((len(tile) - 1).to_bytes(tiles.size_bytes, "little") + tile for tile in data[:-1])
+    return sized + data[-1]

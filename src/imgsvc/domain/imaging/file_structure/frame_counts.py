@@ -1,0 +1,152 @@
+"""Counts what a file consists of, from its bytes alone: before a decoder opens it, and without decoding anything."""
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from imgsvc.domain.imaging.file_structure.decode_steps import steps_of_a_still
+from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
+
+GIF_BLOCK = re.compile(rb"[,!;]")
+PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
+MOST_PACKED = 2**12
+"""Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
+OFFSETS = frozenset({b"stco", b"co64"})
+"""Boxes of an AVIF that say where its chunks are."""
+OFFSETS = frozenset({b"stco", b"co64"})
+"""Boxes of an AVIF that say where its chunks are."""
+RUN = struct.Struct(">3I")
+"""Chunks of as many samples: the number of the first chunk, samples in each, and where they are described."""
+MOST_RUNS = 2**16
+"""More than there may be frames (`IMGSVC_MAX_FRAMES`), of which each run has one at least."""
+PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+"""Where an AVIF says how many samples a track has, box within box."""
+
+
+class Layout(NamedTuple):
+    """`frames` of an animation, else 1; `pieces` (blocks, chunks, segments, values) take decoders a step each.
+
+    `width` and `height` are those of the largest canvas that a frame of a GIF asks for, which may be more than its
+    header says.
+    """
+
+    frames: int = 1
+    pieces: int = 0
+    width: int = 0
+    height: int = 0
+
+
+def layout_of(data: bytes, at_most: int) -> Layout:
+    """Count the frames and pieces of `data`, frames up to `at_most` + 1; a damaged file counts up to the damage.
+
+    At worst 0.1 µs for a byte of the file (pieces of two bytes each).
+    """
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return _gif(data, at_most)
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return _webp(data, at_most)
+    if data[4:8] == b"ftyp":
+        return _avif(data)
+    return Layout(pieces=steps_of_a_still(data))
+
+
+def _gif(data: bytes, at_most: int) -> Layout:
+    """Bytes between blocks are passed over, as Pillow and browsers do."""
+    frames = pieces = width = height = 0
+    try:
+        at = 13 + _colours(data[10])
+        while frames <= at_most and (found := GIF_BLOCK.search(data, at)) and found[0] != b";":
+            at = found.start()
+            if found[0] == b",":
+                left, top, wide, high = struct.unpack_from("<4H", data, at + 1)
+                width, height = max(width, left + wide), max(height, top + high)
+                frames += 1
+                at += 11 + _colours(data[at + 9])
+            else:
+                at += 2
+            while size := data[at]:
+                at += size + 1
+                pieces += 1
+            at += 1
+            pieces += 1
+    except (IndexError, struct.error):  # it breaks off here
+        pass
+    return Layout(max(1, frames), pieces, width, height)
+
+
+def _colours(flags: int) -> int:
+    """Bytes of the colour table that `flags` announce."""
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _png(data: bytes) -> Layout:
+    """Frames that are announced and there: either number alone may be a lie."""
+    announced, controls, pieces = 1, 0, 0
+    for kind, start, end in png_chunks(data):
+        if kind == b"acTL" and start + 4 <= min(end, len(data)):
+            [announced] = struct.unpack_from(">I", data, start)
+        controls += kind == b"fcTL"
+        pieces += 1
+        if kind in PACKED:
+            pieces += min(end - start, MOST_PACKED) // 3
+    return Layout(max(1, min(announced, controls)), pieces)
+
+
+def _webp(data: bytes, at_most: int) -> Layout:
+    frames, pieces, at = 0, 0, 12
+    while at + 8 <= len(data) and frames <= at_most:
+        kind, size = struct.unpack_from("<4sI", data, at)
+        frames += kind == b"ANMF"
+        pieces += 1
+        at += 8 + size + size % 2
+    return Layout(max(1, frames), pieces)
+
+
+def _avif(data: bytes) -> Layout:
+    frames = pieces = 0
+    for kind, start, end in _boxes(data, 0, len(data), PATH):
+        pieces += 1
+        if kind == PATH[-1]:
+            frames = max(frames, _samples(data, start, end))
+    return Layout(max(1, frames), pieces)
+
+
+def _boxes(data: bytes, at: int, end: int, path: Sequence[bytes] = ()) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the contents of each box (ISO/IEC 14496-12, 4.2), and of those within, along `path`."""
+    while at + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        start = at + 8
+        if size == 1 and start + 8 <= end:
+            [size] = struct.unpack_from(">Q", data, start)
+            start += 8
+        until = at + size if size else end
+        if until < start:
+            return
+        yield kind, start, min(until, end)
+        if len(path) > 1 and kind == path[0]:
+            yield from _boxes(data, start, min(until, end), path[1:])
+        at = until
+
+
+def _samples(data: bytes, start: int, end: int) -> int:
+    """What a sample table has, as libavif counts it: the samples of each chunk (14496-12, 8.7.4), however small.
+
+    Several boxes of one kind are one table to libavif. Runs that are not in order count as the longest of them each.
+    """
+    chunks, runs = 0, bytearray()
+    for kind, at, until in _boxes(data, start, end):
+        entries = at + 8  # behind version, flags and their number
+        if kind in OFFSETS and entries <= until:
+            chunks += int.from_bytes(data[at + 4 : entries])
+        if kind == b"stsc":
+            runs += data[entries : entries + max(0, until - entries) // RUN.size * RUN.size]
+    if len(runs) > MOST_RUNS * RUN.size:
+        return len(runs) // RUN.size
+    found: list[tuple[int, int]] = [(first, each) for first, each, _ in RUN.iter_unpack(runs)]
+    ends = [first for first, _ in found[1:]] + [chunks + 1]
+    if any(first >= end for (first, _), end in zip(found, ends, strict=False)):
+        return chunks * max(each for _, each in found)
+    return sum((end - first) * each for (first, each), end in zip(found, ends, strict=False))

@@ -1,0 +1,174 @@
+"""JPEG: segments known by their content, tables that are standard or used, scans without a bit too many."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from imgsvc.domain.imaging.file_structure.jpeg_parts import Channel, Component, Scan
+from imgsvc.domain.imaging.file_structure.jpeg_scans import check_coded_data
+from imgsvc.domain.imaging.file_structure.jpeg_tables import HuffmanTable, is_known_quantisation, tables_of
+from imgsvc.domain.imaging.file_structure.reader import Reader, require
+
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
+"""In coded data: neither a stuffed byte nor a restart (ITU-T T.81, B.1.1)."""
+BASELINE, EXTENDED, PROGRESSIVE, RESTARTS = 0xC0, 0xC1, 0xC2, 0xDD
+MOST_SHIFT = 4
+"""Bits that a scan may leave to later ones; a value of 11 bits stays within the 16 that decoders keep."""
+LONGEST_CODED = 2**20
+"""Bytes of an original that is walked through; a longer one is written anew."""
+MOST_BLOCKS = 2**22
+"""In all scans together: an end that is sent once for 32,767 blocks makes a small file of any number of scans."""
+
+
+def check_jpeg(data: bytes, exif: Sequence[bytes]) -> None:
+    """Account for every byte of `data`; `exif` are the blocks that an Exif segment may hold.
+
+    Raises:
+        UnknownPart, LookupError: there is something in it that is not the image.
+    """
+    require(len(data) <= LONGEST_CODED)
+    reader = Reader(data)
+    reader.expect(b"\xff\xd8")
+    file = _Jpeg(reader, exif)
+    while True:
+        reader.expect(b"\xff")
+        code = reader.number(1)
+        if code == 0xD9:
+            break
+        file.read_segment(code, reader.take(reader.number(2) - 2))
+    require(reader.finished)
+    file.finish()
+
+
+class _Jpeg:
+    """What the segments so far have set."""
+
+    def __init__(self, reader: Reader, exif: Sequence[bytes]) -> None:
+        self._reader = reader
+        self._exif = exif
+        self._once: set[int] = set()
+        self._quantisations: set[int] = set()
+        self._used: set[int] = set()
+        self._codes: dict[int, HuffmanTable] = {}
+        self._components: dict[int, Component] = {}
+        self._mcus = (0, 0)
+        self._progressive = False
+        self._interval = 0
+        self._blocks = 0
+
+    def read_segment(self, code: int, body: bytes) -> None:
+        if code in {0xE0, 0xE1, 0xEE, RESTARTS, BASELINE, EXTENDED, PROGRESSIVE}:
+            once = code if code > PROGRESSIVE else BASELINE
+            require(once not in self._once)
+            self._once.add(once)
+        _SEGMENTS[code](self, body)
+
+    def finish(self) -> None:
+        """Look at the codes that no later segment has replaced, and at which steps components use."""
+        require(all(table.is_known() for table in self._codes.values()) and self._quantisations == self._used)
+
+    def jfif(self, body: bytes) -> None:
+        """Account for a JFIF segment: square pixels, and no thumbnail."""
+        require(len(body) == 14 and body[:6] == b"JFIF\0\1" and body[7] <= 2)
+        require(body[8:10] == body[10:12] and body[12:] == b"\0\0")
+
+    def exif_block(self, body: bytes) -> None:
+        require(body[:6] == b"Exif\0\0" and body[6:] in self._exif)
+
+    def adobe(self, body: bytes) -> None:
+        require(len(body) == 12 and body[:6] == b"Adobe\0" and body[6] in {100, 101} and body[11] <= 2)
+        require(not body[7] & 0x3F and body[8:11] == bytes(3))  # what Photoshop notes for itself
+
+    def quantisation(self, body: bytes) -> None:
+        for table in tables_of(0xDB, body):
+            require(table[0] < 4 and table[0] not in self._quantisations and is_known_quantisation(table[1:]))
+            self._quantisations.add(table[0])
+
+    def huffman(self, body: bytes) -> None:
+        for table in tables_of(0xC4, body):
+            require(len(table) > 17 and (table[0] in range(4) or table[0] in range(16, 20)))
+            require(table[0] not in self._codes or self._codes[table[0]].is_known())
+            self._codes[table[0]] = HuffmanTable(table)
+
+    def restarts(self, body: bytes) -> None:
+        require(len(body) == 2)
+        self._interval = int.from_bytes(body, "big")
+
+    def frame(self, body: bytes) -> None:
+        """Size and components (B.2.2); a height that comes later, in DNL, is not known."""
+        reader = Reader(body)
+        require(reader.number(1) == 8)
+        height, width, count = reader.number(2), reader.number(2), reader.number(1)
+        channels = [(reader.number(1), reader.number(1), reader.number(1)) for _ in range(count)]
+        require(reader.finished and width > 0 and height > 0 and len({name for name, _, _ in channels}) == count > 0)
+        require(all(0 < factors >> 4 <= 4 and 0 < factors & 15 <= 4 and table < 4 for _, factors, table in channels))
+        most = max(factors >> 4 for _, factors, _ in channels), max(factors & 15 for _, factors, _ in channels)
+        self._used = {table for _, _, table in channels}
+        self._mcus = _parts(width, 8 * most[0]), _parts(height, 8 * most[1])
+        for name, factors, _ in channels:
+            across, down = factors >> 4, factors & 15
+            blocks = _parts(_parts(width * across, most[0]), 8), _parts(_parts(height * down, most[1]), 8)
+            self._components[name] = Component(across, down, *blocks)
+
+    def progressive_frame(self, body: bytes) -> None:
+        self.frame(body)
+        self._progressive = True
+        for component in self._components.values():
+            component.nonzero = [0] * (component.across * component.down)
+
+    def scan(self, body: bytes) -> None:
+        """The header of a scan (B.2.3), and the coded data up to the next marker."""
+        self._once.discard(RESTARTS)  # each scan may have intervals of its own
+        reader = Reader(body)
+        names = [(reader.number(1), reader.number(1)) for _ in range(reader.number(1))]
+        first, last, bits = reader.number(1), reader.number(1), reader.number(1)
+        require(reader.finished and 0 < len(names) == len({name for name, _ in names}))
+        channels = tuple(
+            Channel(self._components[name], self._code(tables >> 4), self._code(16 | tables & 15))
+            for name, tables in names
+        )
+        self._check_progression([channel.component for channel in channels], first, last, bits)
+        alone = channels[0].component if len(channels) == 1 else None
+        across, down = (alone.across, alone.down) if alone else self._mcus
+        self._blocks += across * down
+        require(self._blocks <= MOST_BLOCKS)
+        scan = Scan(channels, across, down, self._progressive, first, last, refines=bits > 15)
+        found = MARKER.search(self._reader.data, self._reader.at)
+        require(found is not None)
+        end = found.start() if found else 0
+        check_coded_data(self._reader.take(end - self._reader.at), scan, self._interval)
+
+    def _code(self, number: int) -> HuffmanTable:
+        return self._codes.get(number) or HuffmanTable(bytes(17))
+
+    def _check_progression(self, components: Sequence[Component], first: int, last: int, bits: int) -> None:
+        """Each bit of each coefficient is sent once: what is sent again replaces something that is not seen (G.1.1)."""
+        high, low = bits >> 4, bits & 15
+        require(low <= MOST_SHIFT)
+        if self._progressive:
+            require(first == last == 0 if not first else first <= last < 64 and len(components) == 1)
+            require(not high or high == low + 1)
+        else:
+            require((first, last, bits) == (0, 63, 0))
+        for component in components:
+            for place in range(first, last + 1):
+                require(component.lowest[place] == (high or None))
+                component.lowest[place] = low
+
+
+def _parts(length: int, size: int) -> int:
+    """How many parts of `size` it takes to cover `length`."""
+    return -(-length // size)
+
+
+_SEGMENTS: Mapping[int, Callable[[_Jpeg, bytes], None]] = {
+    0xE0: _Jpeg.jfif,
+    0xE1: _Jpeg.exif_block,
+    0xEE: _Jpeg.adobe,
+    0xDB: _Jpeg.quantisation,
+    0xC4: _Jpeg.huffman,
+    RESTARTS: _Jpeg.restarts,
+    BASELINE: _Jpeg.frame,
+    EXTENDED: _Jpeg.frame,
+    PROGRESSIVE: _Jpeg.progressive_frame,
+    0xDA: _Jpeg.scan,
+}

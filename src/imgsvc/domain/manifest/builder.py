@@ -1,0 +1,166 @@
+"""The rows of a manifest, gathered: products, their distinct addresses, and everything odd about them."""
+
+from collections.abc import Sequence
+
+from imgsvc.domain.manifest.columns import Layout
+from imgsvc.domain.manifest.model import Manifest, ManifestLimits, Product
+from imgsvc.domain.manifest.records import MAX_PROBLEMS, MAX_VALUE, over_limit
+from imgsvc.domain.manifest.urls import complete, join_cell, split_cell, why_invalid
+from imgsvc.errors import LimitExceeded, Problem
+
+
+class Findings:
+    """Problems or warnings: the first hundred, and how many there are in all."""
+
+    def __init__(self) -> None:
+        self.listed: list[Problem] = []
+        self.total = 0
+
+    def add(self, problem: Problem, *, first: bool = False) -> None:
+        self.total += 1
+        if first:
+            self.listed.insert(0, problem)
+        elif self.total <= MAX_PROBLEMS:
+            self.listed.append(problem)
+
+
+def too_many_rows(limits: ManifestLimits, *, row: int | None = None) -> LimitExceeded:
+    return over_limit(f"The catalogue has more than {limits.max_rows:,} rows (setting IMGSVC_MAX_ROWS).", row=row)
+
+
+class Rows:
+    """What has been gathered from the rows read so far."""
+
+    def __init__(self, layout: Layout, limits: ManifestLimits, *, reject: bool, urls_named: str | None = None) -> None:
+        """`urls_named`: what problems call the place of the addresses, if not by their header."""
+        # An unquoted list of URLs runs over into the cells behind its own, where no other column can claim them.
+        self.spills = not any(cell.strip() for cell in layout.header[layout.image_urls + 1 :])
+        self.header = layout.header[: layout.image_urls + 1] if self.spills else layout.header
+        self.url_header = urls_named or layout.header[layout.image_urls][:MAX_VALUE]
+        self.width = len(self.header)
+        self.layout, self.limits, self.reject = layout, limits, reject
+        self.products: list[Product] = []
+        self.positions: dict[str, int] = {}
+        self.faults: dict[int, tuple[str, str]] = {}
+        self.serials: set[str] = set()
+        self.url_count = self.cell_count = 0
+        self.problems, self.warnings = Findings(), Findings()
+
+    def add(self, line: int, cells: list[str]) -> None:
+        """Take in the record that begins on `line`; its cells may be rearranged."""
+        layout = self.layout
+        if len(cells) != len(self.header):
+            self._shape(line, cells)
+        self.cell_count += len(cells)
+        serial = None if layout.serial_number is None else cells[layout.serial_number].strip()
+        name = cells[layout.product_name].strip()
+        self._check_quotes(line, serial or "", name)
+        self._take(line, serial, name, cells, split_cell(cells[layout.image_urls]))
+
+    def add_product(self, number: int, serial: str | None, name: str, urls: Sequence[str]) -> None:
+        """Take in the product with this number, from 1; without a serial number that is its own."""
+        cells = [str(number) if serial is None else serial, name, join_cell(urls)]
+        if any("\0" in cell for cell in cells):
+            self.problems.add(Problem("nul_byte", "There is a NUL character.", number))
+        self._take(number, cells[0].strip(), name.strip(), cells, [url.strip() for url in urls])
+
+    def _take(self, line: int, serial: str | None, name: str, cells: list[str], urls: Sequence[str]) -> None:
+        self._check_limits(line)
+        serial = str(len(self.products) + 1) if serial is None else serial
+        slots = self._slots(line, urls)
+        self._check(line, serial, name, slots)
+        self.products.append(Product(serial, name, tuple(cells), slots))
+
+    def _shape(self, line: int, cells: list[str]) -> None:
+        own = len(self.header)
+        while len(cells) > own and not cells[-1].strip():
+            cells.pop()
+        if len(cells) <= own:
+            cells.extend([""] * (own - len(cells)))
+        elif self.spills:
+            cells[own - 1 :] = [self.layout.delimiter.join(cells[own - 1 :])]
+        else:
+            self.width = max(self.width, len(cells))
+            self._warn("extra_cells", f"The row has {len(cells)} cells, the header {own}.", line)
+
+    def _check_limits(self, line: int) -> None:
+        limits = self.limits
+        if len(self.products) >= limits.max_rows:
+            raise too_many_rows(limits, row=line)
+        if self.cell_count > limits.max_cells:
+            raise over_limit(f"The catalogue has more than {limits.max_cells:,} cells.", row=line)
+
+    def _slots(self, line: int, pieces: Sequence[str]) -> tuple[int, ...]:
+        self.url_count += len(pieces)
+        most = self.limits.max_urls_per_row
+        if len(pieces) > most:
+            raise over_limit(f"A row has more than {most:,} URLs (setting IMGSVC_MAX_URLS_PER_ROW).", row=line)
+        slots = []
+        for piece in pieces:
+            url = complete(piece)
+            position = self.positions.get(url)
+            if position is None:
+                position = self._admit(line, url)
+            if self.reject and position in self.faults:
+                code, detail = self.faults[position]
+                self.problems.add(Problem(code, detail, line, self.url_header, piece[:MAX_VALUE]))
+            slots.append(position)
+        return tuple(slots)
+
+    def _admit(self, line: int, url: str) -> int:
+        position, limits = len(self.positions), self.limits
+        if position >= limits.max_assets:
+            most = f"{limits.max_assets:,} distinct URLs (setting IMGSVC_MAX_ASSETS)"
+            raise over_limit(f"The catalogue has more than {most}.", row=line)
+        self.positions[url] = position
+        if len(url) > limits.max_url_length:
+            most = f"{limits.max_url_length:,} (setting IMGSVC_MAX_URL_LENGTH)"
+            self.faults[position] = ("url_too_long", f"The address has {len(url):,} characters, more than {most}.")
+        elif detail := why_invalid(url):
+            self.faults[position] = ("invalid_url", detail)
+        return position
+
+    def _check(self, line: int, serial: str, name: str, slots: tuple[int, ...]) -> None:
+        if not serial:
+            self._warn("missing_serial_number", "The row has no serial number.", line)
+        elif serial in self.serials:
+            self._warn("repeated_serial_number", "An earlier row has the same serial number.", line, serial)
+        if not name:
+            self._warn("missing_product_name", "The row has no product name.", line)
+        if not slots:
+            self._warn("product_without_url", "The row has no image URL.", line)
+        self.serials.add(serial)
+
+    def _check_quotes(self, line: int, serial: str, name: str) -> None:
+        for cell in (serial, name):
+            if "://" in cell and len(cell.splitlines()) > 1:
+                detail = (
+                    "The cell goes on over several rows: a quotation mark before it is not closed where it should be."
+                )
+                self.problems.add(Problem("unclosed_quote", detail, line, value=cell[:MAX_VALUE]))
+
+    def _warn(self, code: str, detail: str, line: int, value: str | None = None) -> None:
+        self.warnings.add(Problem(code, detail, line, value=value and value[:MAX_VALUE]))
+
+    def check_not_empty(self, why_empty: str) -> None:
+        if not self.products:
+            self.problems.add(Problem("no_rows", why_empty))
+        elif not self.url_count:
+            detail = f"No row has an image URL in the column `{self.url_header}`."
+            self.problems.add(Problem("no_urls", detail, column=self.url_header))
+
+    def manifest(self, encoding: str) -> Manifest:
+        return Manifest(
+            encoding=encoding.removesuffix("-sig"),
+            delimiter=self.layout.delimiter,
+            header=tuple(self.header) + ("",) * (self.width - len(self.header)),
+            serial_column=self.layout.serial_number,
+            name_column=self.layout.product_name,
+            url_column=self.layout.image_urls,
+            products=self.products,
+            assets=list(self.positions),
+            invalid={position: detail for position, (_, detail) in self.faults.items()},
+            url_count=self.url_count,
+            warnings=self.warnings.listed,
+            warnings_total=self.warnings.total,
+        )
