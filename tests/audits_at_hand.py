@@ -7,7 +7,7 @@ from api_calls import write
 from batches_at_hand import HandClock, NotedQueue, deliveries_of, submitted
 from deliveries_at_hand import deliver
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services import auditing, tidying
 from imgsvc.services.assets import Workshop

@@ -12,7 +12,7 @@ from imgsvc.bootstrap import Resources, manifest_limits
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries import deliveries as delivery_queries
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import QueueUnavailable

@@ -13,7 +13,7 @@ from batches_at_hand import NotedQueue, manifest
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.services import submitting
 from imgsvc.services.clock import utc_now
 from imgsvc.services.finishing import Aftercare

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Any
 
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.claims import Claimed
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import Unchanged
 from imgsvc.services import flushing, lanes

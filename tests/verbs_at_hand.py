@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from batches_at_hand import batch_of, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.claims import Claimed
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import ApiKey, Batch
 from imgsvc.errors import AssetError
 from imgsvc.services import cancelling, retrying, sweeping, tidying

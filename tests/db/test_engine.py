@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from batches_at_hand import asset_row, batch_of, batch_row, store
 from imgsvc.db.engine import Sessions, open_sessions
-from imgsvc.db.queries import claims
+from imgsvc.db.queries import leases
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.services.outcomes import Postponed, columns
 
@@ -55,8 +55,8 @@ async def test_none_in_a_json_column_is_null(sessions: Sessions) -> None:
     async with sessions.write() as session:
         connection = await session.connection()
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 1
-        for_another_time = Postponed(claims.Claimed(1, "", "", 0, 0), 0, NOW)
-        await claims.settle(session, "bat_1", [columns(for_another_time, NOW)])
+        for_another_time = Postponed(leases.Claimed(1, "", "", 0, 0), 0, NOW)
+        await leases.settle(session, "bat_1", [columns(for_another_time, NOW)])
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 2
 
 

@@ -8,8 +8,8 @@ import pytest
 from batches_at_hand import asset_row, assets_of, batch_row, store
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets
-from imgsvc.db.queries import claims as queries
-from imgsvc.db.queries.claims import Claims
+from imgsvc.db.queries import leases as queries
+from imgsvc.db.queries.leases import Claims
 from imgsvc.services.outcomes import Postponed, columns
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)

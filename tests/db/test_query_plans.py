@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from batches_at_hand import asset_row, batch_row, delivery_row, store
 from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches, claims, deletions, deliveries, reuse
+from imgsvc.db.queries import assets, batches, deletions, deliveries, leases, reuse
 
 pytestmark = ONLY_SQLITE
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -53,8 +53,8 @@ async def shop(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     ("question", "index"),
     [
-        (lambda s: claims.claim(s, "bat_1", token="t", at_work=[3, 5], now=NOW, until=NOW, limit=64), "ix_asset_open"),
-        (lambda s: claims.any_due(s, "bat_1", NOW), "ix_asset_open"),
+        (lambda s: leases.claim(s, "bat_1", token="t", at_work=[3, 5], now=NOW, until=NOW, limit=64), "ix_asset_open"),
+        (lambda s: leases.any_due(s, "bat_1", NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
         (lambda s: deletions.untidy(s, NOW), "ix_batch_untidy"),
@@ -76,7 +76,7 @@ async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Se
 @pytest.mark.parametrize(
     "question",
     [
-        lambda s: claims.still_claimed(s, "bat_1", "t", [1, 2, 3]),
+        lambda s: leases.still_claimed(s, "bat_1", "t", [1, 2, 3]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
         lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
         lambda s: batches.figures(s, ["bat_1", "bat_2"]),

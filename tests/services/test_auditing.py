@@ -7,7 +7,7 @@ from batches_at_hand import HandClock, NotedQueue, batch_of, submitted
 from databases import ONLY_SQLITE
 from deliveries_at_hand import announced, deliver
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.services import cancelling, deliveries, retrying
 from imgsvc.services.assets import Workshop
 from imgsvc.services.auditing import EXAMPLES, TOGETHER

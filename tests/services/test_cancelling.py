@@ -7,7 +7,7 @@ import pytest
 
 from batches_at_hand import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import Batch
 from imgsvc.errors import BatchFinished, HttpStatusError, NotAnImage, NotFound
 from imgsvc.services.assets import Workshop

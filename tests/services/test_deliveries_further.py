@@ -10,8 +10,8 @@ import pytest
 from batches_at_hand import HandClock, NotedQueue, attempts_of, batch_row, delivery_row, store
 from deliveries_at_hand import Meanwhile, announced, attempt, deliver, now
 from imgsvc.bootstrap import Resources
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.deliveries import Logged
-from imgsvc.db.queries.keys import LOCAL_KEY
 from imgsvc.db.tables import Delivery
 from imgsvc.errors import EndpointBusy, NotFound
 from imgsvc.services import deliveries

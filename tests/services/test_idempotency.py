@@ -8,7 +8,7 @@ from sqlmodel import func, select
 
 from batches_at_hand import HandClock, NotedQueue, manifest
 from imgsvc.bootstrap import Resources, manifest_limits
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, IdempotencyKey
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import Columns

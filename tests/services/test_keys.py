@@ -9,8 +9,8 @@ from standardwebhooks import Webhook
 from batches_at_hand import NotedQueue
 from deliveries_at_hand import announced, deliver
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries import keys as queries
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries import api_keys as queries
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
 from imgsvc.services import keys

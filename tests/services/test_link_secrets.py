@@ -12,8 +12,8 @@ from sqlmodel import col, update
 from batches_at_hand import HandClock
 from deliveries_at_hand import announced
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries import keys as queries
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries import api_keys as queries
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey, Delivery
 from imgsvc.domain.signed_urls import signed_query
 from imgsvc.errors import Unauthorized

@@ -12,7 +12,7 @@ import pytest
 
 from batches_at_hand import HandClock
 from codecs_at_hand import NotedQuarantine, codec_pool
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.errors import HttpStatusError, WorkerCrash
 from imgsvc.services.outcomes import Failed, Postponed
 from imgsvc.services.tally import Tally

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from batches_at_hand import NotedQueue, manifest
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
 from imgsvc.services import cancelling, deliveries, retrying, submitting, sweeping, tidying

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from batches_at_hand import HandClock
 from imgsvc.db.engine import open_sessions
-from imgsvc.db.queries.claims import Claimed
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services import batches, flushing

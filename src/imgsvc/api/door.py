@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from imgsvc.api.proxies import proxy_header
 from imgsvc.config import Settings
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.errors import ForeignPage
 from imgsvc.loopback import is_loopback
 from imgsvc.services.clock import Clock

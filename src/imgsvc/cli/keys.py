@@ -12,7 +12,7 @@ from imgsvc.cli.service import run, settings_of_a_service
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.services import keys as service
 from imgsvc.services.clock import utc_now

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db import sqlite
-from imgsvc.db.away import Translation, name_os_error
+from imgsvc.db.connection_errors import Translation, name_os_error
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.private_files import make_folder
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.imaging.compress import Rendition
 from imgsvc.domain.imaging.spec import Spec

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, audits
-from imgsvc.db.queries.audits import Span
+from imgsvc.db.queries import assets, integrity
+from imgsvc.db.queries.integrity import Span
 from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
@@ -91,7 +91,7 @@ async def audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace
 
 async def _rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncIterator[tuple[str, _Then]]:
     async with sessions.read() as session:
-        for key, batch_id in await audits.keys_without_batch(session):
+        for key, batch_id in await integrity.keys_without_batch(session):
             result.note(Part.STATES, f"idempotency key {key!r} leads to {batch_id}, which is not there")
     async for span in _spans(sessions):
         async with sessions.read() as session:
@@ -109,7 +109,7 @@ async def _spans(sessions: Sessions) -> AsyncIterator[Span]:
     page = [("", 0)]
     while page:
         async with sessions.read() as session:
-            page = await audits.sizes(session, after=page[-1][0])
+            page = await integrity.sizes(session, after=page[-1][0])
         together: list[str] = []
         room = TOGETHER
         for batch_id, size in page:
@@ -129,7 +129,7 @@ async def _files(
     found: Counter[str] = Counter()
     async for page in inventory.list(""):
         async with sessions.read() as session:
-            owners = await audits.batches_by_id(session, {_folder(stored) for stored in page})
+            owners = await integrity.batches_by_id(session, {_folder(stored) for stored in page})
             named = await _named(session, page, owners)
         for stored in page:
             result.files += 1
@@ -178,12 +178,12 @@ async def _missing(batch_id: str, *, sessions: Sessions, inventory: Inventory) -
     """The keys of a batch under which nothing lies."""
     named: set[str] = set()
     async with sessions.read() as session:
-        async for _, _, renditions in audits.renditions(session, Span(batch_id, batch_id)):
+        async for _, _, renditions in integrity.renditions(session, Span(batch_id, batch_id)):
             named.update(entry["key"] for entry in renditions)
     async for page in inventory.list(f"{batch_id}/"):
         named.difference_update(stored.key for stored in page)
     async with sessions.read() as session:
-        batch = (await audits.batches_by_id(session, [batch_id])).get(batch_id)
+        batch = (await integrity.batches_by_id(session, [batch_id])).get(batch_id)
     return sorted(named) if batch and batch.deleted_at is None else []  # deleted meanwhile: files go first
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import batches, keys
+from imgsvc.db.queries import api_keys, batches
 from imgsvc.db.queries import deliveries as queries
 from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import Delivery, DeliveryAttempt
@@ -44,7 +44,7 @@ async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, que
             if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
                 return
             delivery = await queries.get(session, delivery_id)
-            owner = await keys.owner_of(session, delivery.batch_id) if delivery else None
+            owner = await api_keys.owner_of(session, delivery.batch_id) if delivery else None
         if delivery is None or owner is None:
             return
         attempted = await post(delivery, signing_secrets(posting, owner, now), posting=posting, clock=clock)
@@ -84,7 +84,7 @@ async def try_out(
 ) -> tuple[Delivery, Attempted]:
     """Post a `webhook.test` event to `url`, signed like the real ones, once; nothing is stored."""
     async with sessions.read() as session:
-        key = await keys.get(session, api_key_id)
+        key = await api_keys.get(session, api_key_id)
     now = clock()
     body = event_body(TEST_EVENT, at=now, data={})
     event = Delivery(

@@ -10,10 +10,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries import claims as queries
+from imgsvc.db.queries import leases as queries
 from imgsvc.db.queries import reuse as reuse_queries
 from imgsvc.db.queries.batches import Counters
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import Known
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable

@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deliveries
-from imgsvc.db.queries import uploads as queries
+from imgsvc.db.queries import idempotency as queries
 from imgsvc.db.tables import Batch, Delivery, IdempotencyKey
 from imgsvc.errors import IdempotencyKeyReused
 from imgsvc.services.clock import Clock

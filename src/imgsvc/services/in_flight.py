@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.services.outcomes import Outcome
 
 KNOWN_SHARE = 1 / 4

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from time import monotonic
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import keys as queries
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries import api_keys as queries
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.api_keys import KeyHashes, fits, key_of
 from imgsvc.errors import Unauthorized
 from imgsvc.services.clock import Clock

@@ -9,9 +9,9 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries import batches
-from imgsvc.db.queries import keys as queries
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey
 from imgsvc.domain.api_keys import hashed, new_token
 from imgsvc.domain.ids import new_id

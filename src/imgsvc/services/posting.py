@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
-from imgsvc.db.queries.keys import LOCAL_KEY
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey, Delivery
 from imgsvc.domain.webhooks import is_delivered, signed_headers, valid_secrets
 from imgsvc.errors import FetchError

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.queries import audits
-from imgsvc.db.queries.audits import AssetGroup, Oddity, Span
+from imgsvc.db.queries import integrity
 from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.integrity import AssetGroup, Oddity, Span
 from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
@@ -56,10 +56,10 @@ class Snapshot:
 
 async def take(session: AsyncSession, span: Span, *, until: datetime) -> list[Snapshot]:
     """The batches of `span` as this reading session sees them."""
-    batches = await audits.batches(session, span)
-    groups = await audits.asset_groups(session, span)
-    oddities = await audits.oddities(session, span)
-    deliveries = await audits.deliveries(session, span)
+    batches = await integrity.batches(session, span)
+    groups = await integrity.asset_groups(session, span)
+    oddities = await integrity.oddities(session, span)
+    deliveries = await integrity.deliveries(session, span)
     tallies = await _tallies(session, span, {batch.id: [spec["name"] for spec in batch.specs] for batch in batches})
     return [
         Snapshot(batch, until)
@@ -74,12 +74,12 @@ async def take(session: AsyncSession, span: Span, *, until: datetime) -> list[Sn
 
 async def _tallies(session: AsyncSession, span: Span, names: Mapping[str, list[str]]) -> dict[str, Tally]:
     tallies: defaultdict[str, Tally] = defaultdict(Tally)
-    async for batch_id, slots in audits.slots(session, span):
+    async for batch_id, slots in integrity.slots(session, span):
         tally = tallies[batch_id]
         tally.products += 1
         tally.urls += len(slots)
         tally.shown.update(slots)
-    async for batch_id, position, renditions in audits.renditions(session, span):
+    async for batch_id, position, renditions in integrity.renditions(session, span):
         tally = tallies[batch_id]
         tally.renditions += len(renditions)
         tally.rendition_bytes += sum(entry["bytes"] for entry in renditions)

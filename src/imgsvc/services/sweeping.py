@@ -1,7 +1,7 @@
 """The sweep makes every wake-up call again that may be lost: the database knows what is due, Redis may forget."""
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import batches, deletions, deliveries, uploads
+from imgsvc.db.queries import batches, deletions, deliveries, idempotency
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.idempotency import KEPT
@@ -39,11 +39,11 @@ async def expire(*, sessions: Sessions, clock: Clock) -> None:
     now = clock()
     async with sessions.read() as session:
         expired = await deletions.expired(session, now)
-        outdated = await uploads.any_until(session, now - KEPT)
+        outdated = await idempotency.any_until(session, now - KEPT)
     if not expired and not outdated:  # nearly always: no write lock for nothing
         return
     async with sessions.write() as session:
         expired = await deletions.expired(session, now)  # one may have been retried meanwhile
         hidden = await deletions.hide(session, expired, now)
-        await uploads.forget(session, now - KEPT)
+        await idempotency.forget(session, now - KEPT)
     log.info("batches_expired", batches=hidden)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.status import Suspicion
 from imgsvc.errors import AssetError, InternalError, KilledInQuarantine, QuarantineUnavailable, StorageError
 from imgsvc.services.backoff import RetryPolicy

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imgsvc.db.queries.claims import Claimed
+from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.reuse import ReuseHashes
