@@ -22,7 +22,7 @@ from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.cli.api import SWITCH_INTERVAL
 from imgsvc.config import Settings
 from imgsvc.logs import configure_logging
-from imgsvc.services import lanes
+from imgsvc.services.processing.lane import work
 from imgsvc.up import upgrade_database
 from processes import manifest, origin, service, urls
 
@@ -75,7 +75,7 @@ async def worker_lag(settings: Settings, batch_id: str) -> None:
     async with open_resources(settings) as resources, open_workshop(resources) as workshop, lag() as seen:
         with suppress(TimeoutError):
             async with asyncio.timeout(15):
-                await lanes.work(
+                await work(
                     batch_id,
                     sessions=resources.sessions,
                     queue=resources.queue,

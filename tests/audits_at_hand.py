@@ -9,11 +9,12 @@ from deliveries_at_hand import deliver
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.services import auditing, tidying
-from imgsvc.services.assets import Workshop
-from imgsvc.services.auditing import Audit
-from imgsvc.services.consistency import Part
+from imgsvc.services.batches import delete as tidying
+from imgsvc.services.integrity import audit as auditing
+from imgsvc.services.integrity.audit import Audit
+from imgsvc.services.integrity.rules import Part
 from imgsvc.services.ports import Inventory
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import work
 from origin_server import OriginServer, WebhookListener, picture
 

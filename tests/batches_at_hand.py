@@ -16,9 +16,9 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import QueueUnavailable
-from imgsvc.services import submitting
+from imgsvc.services.intake.submit import submit
+from imgsvc.services.intake.upload import Upload
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.uploading import Upload
 
 
 @dataclass
@@ -75,7 +75,7 @@ async def submitted(
     parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
 ) -> Batch:
     """A batch of this CSV, or of these URLs, one product each; `fields` are those of `Upload`."""
-    accepted = await submitting.submit(
+    accepted = await submit(
         Upload(upload if isinstance(upload, bytes) else manifest(upload), **fields),
         api_key_id=LOCAL_KEY,
         sessions=parts.sessions,

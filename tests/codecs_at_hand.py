@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, compress
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.services.codec import CodecPool
+from imgsvc.services.codec.pool import CodecPool
+from imgsvc.services.codec.watchdog import Watch, Watchdog
 from imgsvc.services.ports import Quarantine
-from imgsvc.services.watchdog import Watch, Watchdog
 
 
 @dataclass

@@ -6,8 +6,8 @@ from dataclasses import replace
 from batches_at_hand import NotedQueue, deliveries_of, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Delivery
-from imgsvc.services import deliveries
 from imgsvc.services.ports import Answer, Endpoint
+from imgsvc.services.webhooks import deliver as deliveries
 
 
 async def announced(parts: Resources, url: str) -> Delivery:

@@ -14,11 +14,11 @@ from imgsvc.bootstrap import manifest_limits
 from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.services import submitting
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.finish import Aftercare
 from imgsvc.services.clock import utc_now
-from imgsvc.services.finishing import Aftercare
-from imgsvc.services.links import Links
-from imgsvc.services.uploading import Upload
+from imgsvc.services.intake.submit import submit
+from imgsvc.services.intake.upload import Upload
 
 
 class DeadlyQueue(NotedQueue):
@@ -27,7 +27,7 @@ class DeadlyQueue(NotedQueue):
 
 
 async def main(database: str, url: str) -> None:
-    await submitting.submit(
+    await submit(
         Upload(manifest([url])),
         api_key_id=LOCAL_KEY,
         sessions=open_sessions(database),

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from imgsvc.services.fairness import FairGate, Lease
+from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
 
 
 async def settled() -> None:

@@ -12,13 +12,14 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import Unchanged
-from imgsvc.services import flushing, lanes
-from imgsvc.services.assets import Workshop
-from imgsvc.services.lane_policy import LanePolicy
-from imgsvc.services.outcomes import Outcome
 from imgsvc.services.ports import Fetched, LaneQueue, Room, Validators
-from imgsvc.services.reuse import ReuseHashes
-from imgsvc.services.wishes import Wish
+from imgsvc.services.processing import flush as flushing
+from imgsvc.services.processing import lane as lanes
+from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.outcomes import Outcome
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.rendition_plan import Wish
+from imgsvc.services.processing.reuse import ReuseHashes
 from origin_server import picture
 
 LEASE = 60.0

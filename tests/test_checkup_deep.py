@@ -12,7 +12,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.checkup import Finding
 from imgsvc.checkup_deep import examine_deeply
 from imgsvc.config import Settings
-from imgsvc.services.consistency import Part
+from imgsvc.services.integrity.rules import Part
 from origin_server import OriginServer, picture
 from stack import Stack, running_stack
 

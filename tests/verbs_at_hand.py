@@ -8,9 +8,12 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import ApiKey, Batch
 from imgsvc.errors import AssetError
-from imgsvc.services import cancelling, retrying, sweeping, tidying
-from imgsvc.services.outcomes import Failed, Outcome, Succeeded
+from imgsvc.services import sweep as sweeping
+from imgsvc.services.batches import cancel as cancelling
+from imgsvc.services.batches import delete as tidying
+from imgsvc.services.batches import retry as retrying
 from imgsvc.services.ports import Inventory, JobQueue
+from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
 from lanes_at_hand import flush
 
 OTHER_KEY = "key_other"

@@ -19,21 +19,21 @@ from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.loopback import is_loopback
 from imgsvc.private_files import make_private
-from imgsvc.services import keys
-from imgsvc.services.admission import KeyLimits
-from imgsvc.services.assets import Workshop
-from imgsvc.services.backoff import RetryPolicy
+from imgsvc.services.access.api_keys import listed
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.finish import Aftercare
 from imgsvc.services.clock import Clock, utc_now
-from imgsvc.services.codec import CodecPool
-from imgsvc.services.fairness import FairGate
-from imgsvc.services.fetching import Fetching
-from imgsvc.services.finishing import Aftercare
-from imgsvc.services.lane_policy import LanePolicy
-from imgsvc.services.links import Links
-from imgsvc.services.pacing import HostPacer
-from imgsvc.services.posting import Posting
-from imgsvc.services.turns import HostTurns
-from imgsvc.services.watchdog import Watchdog
+from imgsvc.services.codec.pool import CodecPool
+from imgsvc.services.codec.watchdog import Watchdog
+from imgsvc.services.intake.quotas import KeyLimits
+from imgsvc.services.processing.fetch import Fetching
+from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.retry_policy import RetryPolicy
+from imgsvc.services.throttling.fair_semaphore import FairGate
+from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.webhooks.host_slots import HostTurns
+from imgsvc.services.webhooks.send import Posting
 from imgsvc.ways_out import open_outbound
 
 log = get_logger(__name__)
@@ -174,7 +174,7 @@ async def check_access(settings: Settings) -> None:
         return
     sessions = open_database(settings)
     try:
-        if await keys.listed(sessions=sessions):
+        if await listed(sessions=sessions):
             return
     except DatabaseUnavailable as error:
         log.warning("database_away", error=str(error))

@@ -8,9 +8,9 @@ from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions
 from imgsvc.errors import ImgsvcError
 from imgsvc.figures import size
-from imgsvc.services.auditing import EXAMPLES, Audit, audit
 from imgsvc.services.clock import utc_now
-from imgsvc.services.consistency import Part
+from imgsvc.services.integrity.audit import EXAMPLES, Audit, audit
+from imgsvc.services.integrity.rules import Part
 
 NEEDED = ("Database", "Storage")
 OURS = "This is a fault of imgsvc: please report it, with what the log says of that batch."

@@ -28,7 +28,7 @@ from imgsvc.errors import (
     UnsupportedFormat,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.watchdog import MOST_OF_A_TICK, PATIENCE, PROGRESS, Watchdog
+from imgsvc.services.codec.watchdog import MOST_OF_A_TICK, PATIENCE, PROGRESS, Watchdog
 from pictures import huge_png, photo_jpeg, truncated
 from stack import status_of, until
 

@@ -17,7 +17,7 @@ from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 from imgsvc.db.queries.batches import Figures
-from imgsvc.services import batches
+from imgsvc.services.batches import read as batches
 from origin_server import OriginServer, picture
 from served import served
 

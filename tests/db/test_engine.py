@@ -12,7 +12,7 @@ from batches_at_hand import asset_row, batch_of, batch_row, store
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.queries import leases
 from imgsvc.db.tables import Asset, Batch
-from imgsvc.services.outcomes import Postponed, columns
+from imgsvc.services.processing.outcomes import Postponed, columns
 
 NOW = datetime(2026, 11, 2, 9, 30, 0, 123_456, tzinfo=UTC)
 

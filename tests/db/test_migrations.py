@@ -25,7 +25,7 @@ from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Asset
 from imgsvc.errors import CannotStart, DatabaseUnavailable
-from imgsvc.services.keys import webhook_secret
+from imgsvc.services.access.api_keys import webhook_secret
 from stack import until
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()][::-1]

@@ -10,7 +10,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets
 from imgsvc.db.queries import leases as queries
 from imgsvc.db.queries.leases import Claims
-from imgsvc.services.outcomes import Postponed, columns
+from imgsvc.services.processing.outcomes import Postponed, columns
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 LEASE = timedelta(seconds=60)

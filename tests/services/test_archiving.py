@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.archiving import archive
+from imgsvc.services.results.archive import archive
 from verbs_at_hand import ended
 
 MIB = 2**20

@@ -8,10 +8,12 @@ from databases import ONLY_SQLITE
 from deliveries_at_hand import announced, deliver
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.services import cancelling, deliveries, retrying
-from imgsvc.services.assets import Workshop
-from imgsvc.services.auditing import EXAMPLES, TOGETHER
-from imgsvc.services.consistency import Part
+from imgsvc.services.batches.cancel import cancel
+from imgsvc.services.batches.retry import retry
+from imgsvc.services.integrity.audit import EXAMPLES, TOGETHER
+from imgsvc.services.integrity.rules import Part
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.webhooks.deliver import redeliver
 from lanes_at_hand import flush, work
 from origin_server import OriginServer, WebhookListener, picture
 
@@ -38,14 +40,14 @@ async def test_every_kind_of_batch_is_found_well(
     await flush(at_work.id, parts, token="somebody", claim=1)
     await shop.put(f"{at_work.id}/0-product-1-0a1b2c3d.jpg")  # and about to be written down
     stopped = await submitted(parts, [good], webhook_url=hook)
-    await cancelling.cancel(
+    await cancel(
         stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, aftercare=parts.aftercare,
         clock=shop.clock,
     )  # fmt: skip
     again = await submitted(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
         await work(again.id, parts, workshop)
-        await retrying.retry(
+        await retry(
             again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, aftercare=parts.aftercare,
             clock=shop.clock,
         )  # fmt: skip
@@ -57,7 +59,7 @@ async def test_every_kind_of_batch_is_found_well(
     assert (await deliver(parts, exhausted, queue=queue)).status == "exhausted"
     anew = await announced(parts, listener.url("/hook"))
     assert (await deliver(parts, anew, queue=queue)).status == "delivered"
-    await deliveries.redeliver(anew.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock)
+    await redeliver(anew.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock)
     waiting = await announced(parts, listener.url("/hook"))
     assert (await deliver(parts, waiting, queue=queue)).status == "pending"
     deleted = await submitted(parts, [invalid], on_invalid="skip", idempotency_key="order 2")

@@ -7,9 +7,9 @@ import pytest
 
 from audits_at_hand import HOUR, Shop, wrong
 from batches_at_hand import NotedQueue, submitted
-from imgsvc.services.assets import Workshop
-from imgsvc.services.consistency import Part
+from imgsvc.services.integrity.rules import Part
 from imgsvc.services.ports import Inventory, Stored
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import work
 from origin_server import OriginServer, picture
 

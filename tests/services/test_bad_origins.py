@@ -18,8 +18,8 @@ from imgsvc.adapters.wire import MAX_RETRY_AFTER
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 from imgsvc.errors import BlockedAddress, FetchError
-from imgsvc.services.assets import Workshop
-from imgsvc.services.pacing import HostPacer
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.throttling.host_limiter import HostPacer
 from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, picture
 from outbound_doubles import Rooms

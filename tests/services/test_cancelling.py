@@ -10,8 +10,8 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import Batch
 from imgsvc.errors import BatchFinished, HttpStatusError, NotAnImage, NotFound
-from imgsvc.services.assets import Workshop
-from imgsvc.services.outcomes import Outcome, Postponed
+from imgsvc.services.processing.outcomes import Outcome, Postponed
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import LEASE, flush, until, work
 from origin_server import OriginServer, picture
 from verbs_at_hand import HOOK, OTHER_KEY, cancel, ended, outcome, succeeded, sweep

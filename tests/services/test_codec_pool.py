@@ -12,7 +12,7 @@ from codecs_at_hand import Holding, NotedQuarantine, codec_pool
 from imgsvc.domain.imaging.compress import CodecLimits
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import LeftAtWork, NotAnImage, Overran, TooManyPixels
-from imgsvc.services.codec import CodecPool
+from imgsvc.services.codec.pool import CodecPool
 from lanes_at_hand import until
 from pictures import animation, decoded, encoded, photo_jpeg, scene
 

@@ -18,8 +18,8 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
-from imgsvc.services.assets import Workshop
-from imgsvc.services.outcomes import Failed, Outcome
+from imgsvc.services.processing.outcomes import Failed, Outcome
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import flush, until, work
 from origin_server import OriginServer, picture
 

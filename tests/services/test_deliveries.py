@@ -8,8 +8,9 @@ from standardwebhooks import Webhook
 from batches_at_hand import HandClock, NotedQueue, attempts_of
 from deliveries_at_hand import announced, deliver
 from imgsvc.bootstrap import Resources
-from imgsvc.services import deliveries, keys
+from imgsvc.services.access.api_keys import webhook_secret
 from imgsvc.services.ports import Answer
+from imgsvc.services.webhooks import deliver as deliveries
 from origin_server import WebhookListener
 
 
@@ -36,7 +37,7 @@ async def test_the_secret_of_the_key_signs_when_the_settings_have_none(
 ) -> None:
     await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue, secrets=())
     [post] = listener.requests
-    secret = await keys.webhook_secret(sessions=parts.sessions)
+    secret = await webhook_secret(sessions=parts.sessions)
     assert Webhook(secret).verify(post.body, dict(post.headers))
 
 

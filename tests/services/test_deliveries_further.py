@@ -14,9 +14,9 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import Delivery
 from imgsvc.errors import EndpointBusy, NotFound
-from imgsvc.services import deliveries
 from imgsvc.services.ports import Answer
-from imgsvc.services.turns import HostTurns
+from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.host_slots import HostTurns
 from lanes_at_hand import until
 from origin_server import WebhookListener
 from verbs_at_hand import OTHER_KEY, sweep

@@ -12,7 +12,7 @@ from imgsvc.config import Settings
 from imgsvc.db.queries import deletions
 from imgsvc.db.tables import IdempotencyKey
 from imgsvc.errors import HttpStatusError, NotFound
-from imgsvc.services import batches
+from imgsvc.services.batches.read import read
 from origin_server import WebhookListener
 from storage_at_hand import NO_ROWS, put, rows_of, stored
 from verbs_at_hand import cancel, end_round, ended, expire, rendition_key, retry, sweep, tidy
@@ -29,7 +29,7 @@ def settings(settings: Settings) -> Settings:
 
 async def is_visible(parts: Resources, batch_id: str) -> bool:
     try:
-        await batches.read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read(batch_id, api_key_id="key_local", sessions=parts.sessions)
     except NotFound:
         return False
     return True

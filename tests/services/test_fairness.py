@@ -3,7 +3,7 @@
 import asyncio
 
 from gate_line import Line, settled
-from imgsvc.services.fairness import FairGate
+from imgsvc.services.throttling.fair_semaphore import FairGate
 
 
 async def test_keys_are_served_in_turn_and_first_come_first_served_within_a_key() -> None:

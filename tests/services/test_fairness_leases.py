@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 
 from gate_line import Line, settled
-from imgsvc.services.fairness import FairGate
+from imgsvc.services.throttling.fair_semaphore import FairGate
 
 
 async def test_a_gate_that_grows_lets_waiters_in() -> None:

@@ -11,12 +11,12 @@ from aiohttp import web
 from batches_at_hand import exact, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
-from imgsvc.services.assets import Workshop
-from imgsvc.services.fairness import FairGate
-from imgsvc.services.hosts import FIRST
-from imgsvc.services.lane_policy import LanePolicy
-from imgsvc.services.pacing import HostPacer
-from imgsvc.services.reservations import LARGEST, UNCHANGED, first_reservation
+from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.reservations import LARGEST, UNCHANGED, first_reservation
+from imgsvc.services.throttling.fair_semaphore import FairGate
+from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.host_rate import FIRST
 from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, Server, picture
 

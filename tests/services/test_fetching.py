@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from imgsvc.errors import NoRoom, NotAnImage
-from imgsvc.services.fairness import FairGate
-from imgsvc.services.fetching import Fetching
-from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room, Validators
+from imgsvc.services.processing.fetch import Fetching
+from imgsvc.services.throttling.fair_semaphore import FairGate
+from imgsvc.services.throttling.host_limiter import HostPacer
 from lanes_at_hand import until
 
 MIB = 2**20

@@ -9,8 +9,8 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.hosts import FIRST, HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW
-from imgsvc.services.pacing import Clock, HostPacer, HostPaused
+from imgsvc.services.throttling.host_limiter import Clock, HostPacer, HostPaused
+from imgsvc.services.throttling.host_rate import FIRST, HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW
 
 HOST = "shop.example"
 

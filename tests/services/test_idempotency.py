@@ -13,9 +13,10 @@ from imgsvc.db.tables import Asset, Batch, IdempotencyKey
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import Columns
 from imgsvc.errors import IdempotencyKeyReused, InvalidManifest
-from imgsvc.services import idempotency, submitting
-from imgsvc.services.submitting import Submitted
-from imgsvc.services.uploading import Upload
+from imgsvc.services.intake import submit as submitting
+from imgsvc.services.intake.idempotency import Name, take
+from imgsvc.services.intake.submit import Submitted
+from imgsvc.services.intake.upload import Upload
 from verbs_at_hand import HOOK, add_key, delete, end_round
 
 DAY = 24 * 3_600
@@ -154,8 +155,8 @@ async def test_a_repeat_waits_for_its_forerunner_and_makes_the_batch_when_that_f
 
     async def forerunner() -> None:
         async with parts.sessions.write() as session:
-            name = idempotency.Name(LOCAL_KEY, "monday", "of another upload")
-            assert await idempotency.take(session, name, "bat_none", parts.clock())
+            name = Name(LOCAL_KEY, "monday", "of another upload")
+            assert await take(session, name, "bat_none", parts.clock())
             taken.set()
             await break_off.wait()
             raise ConnectionResetError

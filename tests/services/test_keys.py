@@ -13,8 +13,8 @@ from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
-from imgsvc.services import keys
-from imgsvc.services.keyring import STALE, KeyRing
+from imgsvc.services.access import api_keys as keys
+from imgsvc.services.access.api_key_cache import STALE, KeyRing
 from origin_server import WebhookListener
 
 DAY = timedelta(days=1)

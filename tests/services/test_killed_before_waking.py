@@ -12,7 +12,7 @@ from batches_at_hand import exact
 from imgsvc.adapters.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.sweeping import sweep
+from imgsvc.services.sweep import sweep
 from origin_server import OriginServer, picture
 
 DYING = Path(__file__).parents[1] / "dying_upload.py"

@@ -16,9 +16,9 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
-from imgsvc.services.assets import Workshop
-from imgsvc.services.backoff import RetryPolicy
-from imgsvc.services.outcomes import Failed, Outcome, Postponed
+from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.retry_policy import RetryPolicy
 from lanes_at_hand import LEASE, HeldOrigin, fetching_with, flush, until, wish, work
 from origin_server import OriginServer, picture
 from storage_at_hand import media

@@ -4,7 +4,7 @@ import asyncio
 
 from batches_at_hand import HandClock, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.services.assets import Workshop
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import HeldOrigin, fetching_with, work
 
 PLACES = 8

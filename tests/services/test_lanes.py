@@ -9,11 +9,11 @@ import pytest
 
 from batches_at_hand import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.services.assets import Workshop
-from imgsvc.services.backoff import RetryPolicy
-from imgsvc.services.fairness import FairGate
-from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room, Validators
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.retry_policy import RetryPolicy
+from imgsvc.services.throttling.fair_semaphore import FairGate
+from imgsvc.services.throttling.host_limiter import HostPacer
 from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, picture
 from pictures import decoded

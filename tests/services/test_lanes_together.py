@@ -7,7 +7,7 @@ import pytest
 
 from batches_at_hand import NotedQueue, assets_of, deliveries_of, exact, submitted
 from imgsvc.bootstrap import Resources, open_resources, open_workshop
-from imgsvc.services.assets import Workshop
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import until, work
 from origin_server import OriginServer, picture
 

@@ -8,7 +8,7 @@ import pytest
 from batches_at_hand import HandClock, NotedQueue, assets_of, batch_of, exact, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError, NotAnImage, StorageError
-from imgsvc.services.assets import Workshop
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import work
 from origin_server import OriginServer, picture
 from storage_at_hand import EventfulInventory, media, put, stored

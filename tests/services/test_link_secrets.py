@@ -17,7 +17,7 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey, Delivery
 from imgsvc.domain.signed_urls import signed_query
 from imgsvc.errors import Unauthorized
-from imgsvc.services import keys
+from imgsvc.services.access.api_keys import owner_by_link, rotate_webhook_secret, webhook_secret
 
 HOOK = "http://shop.example/hook"
 
@@ -30,7 +30,7 @@ def link_of(delivery: Delivery) -> str:
 async def opens(parts: Resources, batch_id: str, query: str) -> bool:
     given = parse_qs(query)
     try:
-        await keys.owner_by_link(
+        await owner_by_link(
             batch_id,
             "output.csv",
             expires=int(given["expires"][0]),
@@ -58,12 +58,12 @@ async def forget_link_secrets(parts: Resources) -> None:
 
 
 async def rotate(parts: Resources, grace: timedelta) -> None:
-    await keys.rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
+    await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
 
 
 async def test_a_receiver_of_webhooks_cannot_make_a_link(parts: Resources) -> None:
     delivery = await announced(parts, HOOK)
-    known = await keys.webhook_secret(sessions=parts.sessions)
+    known = await webhook_secret(sessions=parts.sessions)
     until = datetime.fromtimestamp(int(parse_qs(link_of(delivery))["expires"][0]), parts.clock().tzinfo)
     forged = signed_query(f"/v1/batches/{delivery.batch_id}/output.csv", secret=known, until=until)
     assert not await opens(parts, delivery.batch_id, forged)
@@ -75,7 +75,7 @@ async def test_a_key_from_before_gets_its_secret_with_the_first_link(parts: Reso
     first, second = await announced(parts, HOOK), await announced(parts, HOOK)
     [entry] = await stored(parts)
     assert len(entry["link_secret"]) == 64
-    assert entry["secret"] == await keys.webhook_secret(sessions=parts.sessions)
+    assert entry["secret"] == await webhook_secret(sessions=parts.sessions)
     for delivery in (first, second):
         assert await opens(parts, delivery.batch_id, link_of(delivery))
 

@@ -14,10 +14,10 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
-from imgsvc.services.assets import Workshop
-from imgsvc.services.lane_policy import LanePolicy
-from imgsvc.services.lanes import Lane
-from imgsvc.services.outcomes import Failed, Outcome
+from imgsvc.services.processing.lane import Lane
+from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.outcomes import Failed, Outcome
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import HeldOrigin, fetching_with, flush, until, wish
 
 

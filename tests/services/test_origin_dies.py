@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from batches_at_hand import assets_of, exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.services.assets import Workshop
-from imgsvc.services.backoff import RetryPolicy
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.retry_policy import RetryPolicy
 from lanes_at_hand import until, work
 from origin_server import OriginServer, picture
 

@@ -10,9 +10,9 @@ from batches_at_hand import HandClock, NotedQueue, assets_of, deliveries_of, exa
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset
 from imgsvc.errors import BatchNotFinished, HttpStatusError, NotAnImage, NotFound, NothingToRetry, ReadTimeout
-from imgsvc.services import batches
-from imgsvc.services.assets import Workshop
-from imgsvc.services.outcomes import Failed
+from imgsvc.services.batches.read import read
+from imgsvc.services.processing.outcomes import Failed
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import LEASE, flush, work
 from origin_server import OriginServer, picture
 from verbs_at_hand import HOOK, OTHER_KEY, cancel, end_round, ended, retry, succeeded, sweep
@@ -136,7 +136,7 @@ async def test_each_round_is_announced_under_an_id_of_its_own(
     [first] = await deliveries_of(parts.sessions, batch.id)
     clock.forward(60)
     await retry(parts, batch.id, queue=queue)
-    _, shown = await batches.read(batch.id, api_key_id="key_local", sessions=parts.sessions)
+    _, shown = await read(batch.id, api_key_id="key_local", sessions=parts.sessions)
     assert shown is None  # this round has not ended
 
     await end_round(parts, batch.id, [None, None, None], round_number=2)

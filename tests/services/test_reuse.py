@@ -14,8 +14,9 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.services import auditing, reuse
-from imgsvc.services.assets import Workshop
+from imgsvc.services.integrity.audit import audit
+from imgsvc.services.processing import reuse
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import work
 from origin_server import OriginServer, picture
 from pictures import decoded
@@ -51,9 +52,7 @@ async def stored(parts: Resources, asset: Asset) -> bytes:
 async def faults(parts: Resources) -> object:
     """What the deep check finds, of files that are in the making too."""
     return wrong(
-        await auditing.audit(
-            sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60)
-        )
+        await audit(sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60))
     )
 
 

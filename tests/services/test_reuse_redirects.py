@@ -9,7 +9,7 @@ from sqlmodel import col, update
 from batches_at_hand import HandClock, assets_of, submitted
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset
-from imgsvc.services.assets import Workshop
+from imgsvc.services.processing.process_asset import Workshop
 from lanes_at_hand import work
 from origin_server import OriginServer, picture
 from pictures import decoded

@@ -9,7 +9,7 @@ from deliveries_at_hand import announced
 from imgsvc.adapters.queue import CONTROL_QUEUE
 from imgsvc.bootstrap import Resources, lane_policy
 from imgsvc.config import Settings
-from imgsvc.services.assets import Workshop
+from imgsvc.services.processing.process_asset import Workshop
 from imgsvc.worker.jobs import Parts
 from imgsvc.worker.main import QUEUES, build_worker
 from imgsvc.worker.running import keep_running

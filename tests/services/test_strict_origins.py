@@ -11,10 +11,10 @@ from batches_at_hand import assets_of, submitted
 from databases import ONLY_SQLITE
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError
-from imgsvc.services.assets import Workshop
-from imgsvc.services.cubic import DECREASE, LEAST, PLATEAU, CubicRate
-from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Room, Validators
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.throttling.cubic import DECREASE, LEAST, PLATEAU, CubicRate
+from imgsvc.services.throttling.host_limiter import HostPacer
 from lanes_at_hand import fetching_with, work
 from origin_server import picture
 

@@ -29,13 +29,13 @@ from imgsvc.errors import (
     Unchanged,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.assets import Workshop
-from imgsvc.services.backoff import RetryPolicy
-from imgsvc.services.fairness import FairGate
-from imgsvc.services.fetching import Fetching
-from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded, columns
-from imgsvc.services.pacing import HostPacer
 from imgsvc.services.ports import Fetched, Origin, Room, Validators
+from imgsvc.services.processing.fetch import Fetching
+from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.retry_policy import RetryPolicy
+from imgsvc.services.throttling.fair_semaphore import FairGate
+from imgsvc.services.throttling.host_limiter import HostPacer
 from lanes_at_hand import wish
 from origin_server import picture
 

@@ -13,7 +13,7 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.sweeping import sweep
+from imgsvc.services.sweep import sweep
 from lanes_at_hand import LEASE, flush
 
 URL = "http://shop.example/1.jpg"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.errors import HttpStatusError, WorkerCrash
-from imgsvc.services.outcomes import Failed, Postponed
-from imgsvc.services.tally import Tally
+from imgsvc.services.processing.outcomes import Failed, Postponed
+from imgsvc.services.processing.worker_stats import Tally
 from verbs_at_hand import succeeded
 
 ASSET = Claimed(0, "https://shop.example/a.jpg", "shoe", 0, 0)

@@ -9,8 +9,10 @@ from batches_at_hand import HandClock, NotedQueue, batch_of, deliveries_of, exac
 from deliveries_at_hand import Meanwhile, attempt, deliver
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import BatchNotFinished, NotAnImage, NotFound, StorageError
-from imgsvc.services import batches, deliveries, reports
-from imgsvc.services.batches import PAGE
+from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import PAGE
+from imgsvc.services.results.report import Wishes, output_csv
+from imgsvc.services.webhooks.deliver import log_of, redeliver
 from origin_server import WebhookListener
 from storage_at_hand import NO_ROWS, EventfulInventory, media, put, rows_of, stored
 from verbs_at_hand import OTHER_KEY, cancel, delete, end_round, ended, rendition_key, retry, sweep, tidy
@@ -24,7 +26,7 @@ async def assert_invisible(parts: Resources, batch_id: str) -> None:
     with pytest.raises(NotFound):
         await batches.products(batch_id, after=-1, limit=10, sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await deliveries.log_of(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await log_of(batch_id, api_key_id="key_local", sessions=parts.sessions)
     with pytest.raises(NotFound):
         await batches.rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
 
@@ -161,7 +163,7 @@ async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(pa
     batch = await submitted(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
     await end_round(parts, batch.id, [None] * 7)
     batch = await batch_of(parts.sessions, batch.id)
-    report = reports.output_csv(batch, reports.Wishes(), sessions=parts.sessions, links=parts.links)
+    report = output_csv(batch, Wishes(), sessions=parts.sessions, links=parts.links)
     read = [await anext(report), await anext(report)]
     await delete(parts, batch.id)
     with pytest.raises(NotFound, match="deleted"):
@@ -181,9 +183,7 @@ async def test_a_webhook_that_still_waits_is_not_sent_any_more(
     await sweep(parts, queue)
     assert (listener.requests, queue.deliveries) == ([], [])
     with pytest.raises(NotFound):
-        await deliveries.redeliver(
-            delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock
-        )
+        await redeliver(delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock)
 
 
 @pytest.mark.parametrize("storage_away", [False, True])

@@ -16,8 +16,8 @@ from imgsvc.errors import (
     QuarantineUnavailable,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.codec import CodecPool
-from imgsvc.services.unfinished import MAX_KEPT_BYTES, Unfinished
+from imgsvc.services.codec.pool import CodecPool
+from imgsvc.services.codec.unfinished import MAX_KEPT_BYTES, Unfinished
 from lanes_at_hand import until
 from pictures import photo_jpeg
 

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from imgsvc.services.watchdog import MOST_OF_A_TICK, PATIENCE, Watchdog, process_clock, processor_clock
+from imgsvc.services.codec.watchdog import MOST_OF_A_TICK, PATIENCE, Watchdog, process_clock, processor_clock
 from lanes_at_hand import until
 
 LIMIT = 10.0

@@ -9,10 +9,15 @@ from batches_at_hand import NotedQueue, manifest
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
-from imgsvc.services import cancelling, deliveries, retrying, submitting, sweeping, tidying
-from imgsvc.services.posting import Posting
-from imgsvc.services.turns import HostTurns
-from imgsvc.services.uploading import Upload
+from imgsvc.services import sweep as sweeping
+from imgsvc.services.batches import cancel as cancelling
+from imgsvc.services.batches import delete as tidying
+from imgsvc.services.batches import retry as retrying
+from imgsvc.services.intake import submit as submitting
+from imgsvc.services.intake.upload import Upload
+from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.host_slots import HostTurns
+from imgsvc.services.webhooks.send import Posting
 from stack import SECRET
 from states.doubles import Died, Meanwhile, Reply
 from states.model import Batch

@@ -15,10 +15,11 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.errors import HttpStatusError, NotFound
-from imgsvc.services import batches, flushing
-from imgsvc.services.finishing import Aftercare
-from imgsvc.services.links import Links
-from imgsvc.services.outcomes import Failed, Outcome, Postponed, Succeeded
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.finish import Aftercare
+from imgsvc.services.batches.read import read
+from imgsvc.services.processing import flush as flushing
+from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
 from states.doubles import Receiver, Shelf
 from states.model import Batch, Model
 from states.pieces import LEASE, RETENTION, TIDY_AFTER, Ending, input_bytes, output_bytes
@@ -100,7 +101,7 @@ class Runs:
         del self.runs[name, who]
 
     def store(self, name: str, run: Run, at: int, picture: str) -> str:
-        """Put a rendition on the shelf, as services/assets.py does before the flush."""
+        """Put a rendition on the shelf, as services/processing/process_asset.py does before the flush."""
         key = rendition_key(
             batch_id=name,
             position=at,
@@ -162,7 +163,7 @@ class Runs:
 
     async def is_gone(self, name: str) -> None:
         with pytest.raises(NotFound):
-            await batches.read(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
+            await read(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
 
     def is_held_once(self, name: str) -> None:
         """No two runs whose flushes would be heard have a lease on the same asset at the same time."""

@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime
 from zipfile import ZipFile
 
-from imgsvc.services.zipping import PIECE, ZipStream
+from imgsvc.services.results.zip_stream import PIECE, ZipStream
 
 NOON = datetime(2026, 11, 23, 12, 34, 56, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, KilledInQuarantine, LeftAtWork, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.processes import OURSELVES
-from imgsvc.services.watchdog import Watch, Watchdog, process_clock
+from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
 
 log = get_logger(__name__)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import DeliveryAttempt
 from imgsvc.domain.status import DeliveryStatus
-from imgsvc.services.posting import Attempted
+from imgsvc.services.webhooks.send import Attempted
 
 
 class AttemptOut(BaseModel):

@@ -11,8 +11,8 @@ from imgsvc.api.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound
-from imgsvc.services import keys
-from imgsvc.services.links import Report
+from imgsvc.services.access.api_keys import owner_by_link
+from imgsvc.services.access.links import Report
 
 
 def _resources(request: Request) -> Resources:
@@ -81,7 +81,7 @@ async def _reader(
     if signature is None or expires is None:
         return await _caller(request, credentials)
     name: Report = "failures.csv" if request.url.path.endswith("/failures.csv") else "output.csv"
-    return await keys.owner_by_link(
+    return await owner_by_link(
         batch_id, name, expires=expires, signature=signature, sessions=resources.sessions, clock=resources.clock
     )
 

@@ -12,8 +12,8 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.errors import ForeignPage
 from imgsvc.loopback import is_loopback
+from imgsvc.services.access.api_key_cache import KeyRing
 from imgsvc.services.clock import Clock
-from imgsvc.services.keyring import KeyRing
 
 
 @dataclass(frozen=True, slots=True)

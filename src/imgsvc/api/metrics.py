@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imgsvc.db.queries.backlog import OpenBatches
-from imgsvc.services.tally import INPUT_BYTES, OUTPUT_BYTES
+from imgsvc.services.processing.worker_stats import INPUT_BYTES, OUTPUT_BYTES
 
 Tallies = Mapping[str, Mapping[str, int]]
 

@@ -6,9 +6,9 @@ from pydantic import BaseModel, Field
 
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.domain.status import AssetStatus
-from imgsvc.services.batches import ProductView
-from imgsvc.services.links import Links
-from imgsvc.services.reports import output_url
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.read import ProductView
+from imgsvc.services.results.report import output_url
 
 
 class AssetError(BaseModel):

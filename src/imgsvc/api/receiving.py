@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.errors import StorageError
-from imgsvc.services.fairness import FairGate, Lease
+from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
 
 IN_MEMORY = 2**20
 """Bytes of a body that are not worth a file; what is no larger waits for no larger one either."""

@@ -9,8 +9,8 @@ from imgsvc.db.queries.batches import Figures
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
-from imgsvc.services.links import Links
-from imgsvc.services.summaries import counts, progress, transfer
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.progress import counts, progress, transfer
 
 
 class AssetCounts(BaseModel):

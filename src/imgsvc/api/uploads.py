@@ -16,7 +16,7 @@ from imgsvc.api.receiving import UploadRoom, received_body, received_form
 from imgsvc.api.upload_fields import JsonFields, UploadFields
 from imgsvc.domain.addresses import Network
 from imgsvc.errors import InvalidUpload, Problem, UnsupportedMediaType
-from imgsvc.services.uploading import Upload
+from imgsvc.services.intake.upload import Upload
 
 MULTIPART = "multipart/form-data"
 CSV_TYPES = ("text/csv", "application/csv", "text/plain")

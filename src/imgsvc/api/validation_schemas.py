@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from imgsvc.api import schemas
-from imgsvc.services.validating import Validation
+from imgsvc.services.intake.validate import Validation
 
 
 class HostOut(BaseModel):

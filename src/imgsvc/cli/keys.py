@@ -14,7 +14,7 @@ from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.errors import CannotStart, DatabaseUnavailable
-from imgsvc.services import keys as service
+from imgsvc.services.access import api_keys as service
 from imgsvc.services.clock import utc_now
 from imgsvc.up import upgrade_database
 

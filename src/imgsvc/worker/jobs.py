@@ -14,9 +14,12 @@ from arq.typing import WorkerCoroutine
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
-from imgsvc.services import deliveries, lanes, sweeping, tidying
-from imgsvc.services.assets import Workshop
-from imgsvc.services.lane_policy import LanePolicy
+from imgsvc.services import sweep as sweeping
+from imgsvc.services.batches import delete as tidying
+from imgsvc.services.processing import lane as lanes
+from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.webhooks import deliver as deliveries
 
 log = get_logger(__name__)
 P = ParamSpec("P")

@@ -32,7 +32,7 @@ from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.config import Settings
 from imgsvc.errors import QueueUnavailable, StorageError
 from imgsvc.logs import configure_logging, get_logger
-from imgsvc.services.tally import Tally
+from imgsvc.services.processing.worker_stats import Tally
 from imgsvc.supervisor import stop_on_signals
 from imgsvc.worker import jobs
 from imgsvc.worker.running import keep_running, pause

@@ -10,8 +10,11 @@ from imgsvc.api.examples import CANCELLED, RETRIED, example
 from imgsvc.api.refusals import documented, refused_parameter, refused_state
 from imgsvc.api.schemas import BatchOut, batch_out
 from imgsvc.bootstrap import Resources
-from imgsvc.services import batches, cancelling, retrying, tidying
-from imgsvc.services.admission import check_room
+from imgsvc.services.batches.cancel import cancel
+from imgsvc.services.batches.delete import delete
+from imgsvc.services.batches.read import read
+from imgsvc.services.batches.retry import retry
+from imgsvc.services.intake.quotas import check_room
 
 router = APIRouter(prefix="/v1/batches", tags=["Changes"])
 
@@ -46,7 +49,7 @@ class RetryWish(BaseModel):
 )
 async def cancel_batch(caller: Caller, batch_id: BatchId, resources: Open) -> BatchOut:
     """Give up what has not ended yet. Images that are done stay, and stand in the CSV; a webhook tells of the end."""
-    await cancelling.cancel(
+    await cancel(
         batch_id,
         api_key_id=caller,
         sessions=resources.sessions,
@@ -80,7 +83,7 @@ async def retry_batch(
     """
     async with resources.sessions.read() as session:
         await check_room(session, caller, limits=resources.key_limits)
-    await retrying.retry(
+    await retry(
         batch_id,
         codes=wish.codes if wish else (),
         api_key_id=caller,
@@ -109,7 +112,7 @@ async def delete_batch(caller: Caller, batch_id: BatchId, resources: Open) -> No
 
     From this moment every link to it is a 404.
     """
-    await tidying.delete(
+    await delete(
         batch_id,
         api_key_id=caller,
         sessions=resources.sessions,
@@ -121,5 +124,5 @@ async def delete_batch(caller: Caller, batch_id: BatchId, resources: Open) -> No
 
 
 async def _shown(batch_id: str, caller: str, resources: Resources) -> BatchOut:
-    batch, delivery = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, delivery = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
     return batch_out(batch, delivery, resources.links)

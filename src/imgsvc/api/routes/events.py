@@ -10,7 +10,7 @@ from imgsvc.api.event_stream import event_stream
 from imgsvc.api.refusals import documented
 from imgsvc.api.text_examples import EVENTS
 from imgsvc.domain.status import OPEN_BATCH
-from imgsvc.services import batches
+from imgsvc.services.batches import read as batches
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 

@@ -10,7 +10,7 @@ from imgsvc.api.product_schemas import ProductPage, product_out
 from imgsvc.api.refusals import documented, refused_parameter
 from imgsvc.api.schemas import BatchPage, batch_out
 from imgsvc.domain.status import AssetStatus, BatchStatus
-from imgsvc.services import batches
+from imgsvc.services.batches.read import listed, products, products_with, read
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -38,9 +38,7 @@ async def list_batches(
     after: Annotated[str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the page before.")] = None,
 ) -> BatchPage:
     """The batches of your API key, the newest first; those that were deleted are gone."""
-    rows = await batches.listed(
-        caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions
-    )
+    rows = await listed(caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions)
     data = [batch_out(batch, delivery, resources.links) for batch, delivery in rows[:limit]]
     has_more = len(rows) > limit
     return BatchPage(data=data, has_more=has_more, next=data[-1].id if has_more else None)
@@ -73,14 +71,12 @@ async def list_products(
     A page may have fewer than `limit` although more follow, where products have many images; with `status` even none:
     go on with `next`.
     """
-    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, _ = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
     if status:
-        some, go_on = await batches.products_with(
-            batch.id, status, after=after, limit=limit, sessions=resources.sessions
-        )
+        some, go_on = await products_with(batch.id, status, after=after, limit=limit, sessions=resources.sessions)
         data = [product_out(view, resources.links) for view in some]
         return ProductPage(data=data, has_more=go_on is not None, next=go_on)
-    page = await batches.products(batch.id, after=after, limit=limit, sessions=resources.sessions)
+    page = await products(batch.id, after=after, limit=limit, sessions=resources.sessions)
     has_more = bool(page) and page[-1].product.position < batch.product_count - 1
     return ProductPage(
         data=[product_out(view, resources.links) for view in page],

@@ -15,7 +15,7 @@ from imgsvc.api.opened_file import OpenedFile
 from imgsvc.api.refusals import documented
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.errors import NotFound, StorageError
-from imgsvc.services import batches
+from imgsvc.services.batches import read as batches
 from imgsvc.services.ports import Storage
 
 router = APIRouter(prefix="/media", tags=["Images"])

@@ -13,7 +13,9 @@ from imgsvc.api.refusals import documented, refused_parameter
 from imgsvc.api.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services import archiving, batches, reports
+from imgsvc.services.batches.read import read, require_finished
+from imgsvc.services.results.archive import archive
+from imgsvc.services.results.report import Wishes, failures_csv, output_csv
 
 router = APIRouter(prefix="/v1/batches", tags=["Results"])
 
@@ -60,8 +62,8 @@ async def get_output_csv(
     UTF-8, with the delimiter of the upload. The webhook's link opens it for a week without an API key.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    wishes = reports.Wishes(extended=extended, safe=safe, bom=bom)
-    text = reports.output_csv(batch, wishes, sessions=resources.sessions, links=resources.links)
+    wishes = Wishes(extended=extended, safe=safe, bom=bom)
+    text = output_csv(batch, wishes, sessions=resources.sessions, links=resources.links)
     return _attached(text, batch, "output")
 
 
@@ -85,7 +87,7 @@ async def get_failures_csv(
     Mend the URLs and upload it again: it has the shape of the CSV that you sent.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    text = reports.failures_csv(batch, reports.Wishes(safe=safe, bom=bom), sessions=resources.sessions)
+    text = failures_csv(batch, Wishes(safe=safe, bom=bom), sessions=resources.sessions)
     return _attached(text, batch, "failures")
 
 
@@ -105,7 +107,7 @@ async def get_archive(
     that has been lost from the storage stands in `MISSING.txt`.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    content = await _begun(archiving.archive(batch, sessions=resources.sessions, shelf=resources.storage))
+    content = await _begun(archive(batch, sessions=resources.sessions, shelf=resources.storage))
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
     return StreamingResponse(content, media_type="application/zip", headers=headers)
 
@@ -124,9 +126,9 @@ async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
 
 
 async def _finished(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
-    batch, _ = await batches.read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, _ = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
     if not partial:
-        batches.require_finished(batch)
+        require_finished(batch)
     return batch
 
 

@@ -12,8 +12,8 @@ from imgsvc.api.problems import from_pydantic
 from imgsvc.api.refusals import documented, refused_parameter
 from imgsvc.api.upload_fields import WebhookUrl
 from imgsvc.errors import EndpointBusy, InvalidUpload, TooMany
-from imgsvc.services import deliveries
-from imgsvc.services.admission import LOOK_AGAIN, admit_post
+from imgsvc.services.intake.quotas import LOOK_AGAIN, admit_post
+from imgsvc.services.webhooks import deliver as deliveries
 
 router = APIRouter(prefix="/v1", tags=["Webhooks"])
 

@@ -1,0 +1,1 @@
+"""Access: API keys, webhook secrets and signed links."""

@@ -1,0 +1,168 @@
+"""API keys and the secrets that webhooks and links are signed with: make, list, rotate, revoke."""
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import api_keys as queries
+from imgsvc.db.queries import batches
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.db.tables import ApiKey
+from imgsvc.domain.api_keys import hashed, new_token
+from imgsvc.domain.ids import new_id
+from imgsvc.domain.signed_urls import opens
+from imgsvc.domain.webhooks import valid_secrets
+from imgsvc.errors import NotFound, Unauthorized
+from imgsvc.services.access.links import Report, report_path
+from imgsvc.services.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """A key as its owner may see it; `former_until` is when the token before the present one stops working."""
+
+    id: str
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+    former_until: datetime | None
+
+
+async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
+    """Make a key: its id and its token, which is nowhere kept and cannot be shown again."""
+    now = clock()
+    key_id = new_id("key", now)
+    token = new_token(key_id)
+    row = ApiKey(
+        id=key_id, name=name, secret_hash=hashed(token), webhook_secrets=_with_new_secret([], now), created_at=now
+    )
+    async with sessions.write() as session:
+        session.add(row)
+    return key_id, token
+
+
+async def listed(*, sessions: Sessions) -> list[KeyLine]:
+    """Every key that was made, revoked ones too, the oldest first."""
+    async with sessions.read() as session:
+        rows = await queries.made(session)
+    return [KeyLine(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
+
+
+async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+    """A new token for a key; the present one works on until `grace` is over, the one before it no longer.
+
+    Raises:
+        NotFound: no such key, or it is revoked.
+    """
+    token, now = new_token(key_id), clock()
+    async with sessions.write() as session:
+        row = _usable(await queries.lock(session, key_id), key_id)
+        if row.secret_hash is None:
+            raise NotFound(f"{key_id} stands for what is made without API keys: it has no token.")
+        row.former_hash, row.former_until = row.secret_hash, now + grace
+        row.secret_hash = hashed(token)
+        session.add(row)
+    return token
+
+
+async def rotate_webhook_secret(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+    """A new webhook secret for a key; until `grace` is over webhooks are signed with the former one as well.
+
+    Raises:
+        NotFound: no such key, or it is revoked.
+    """
+    now = clock()
+    async with sessions.write() as session:
+        row = _usable(await queries.lock(session, key_id), key_id)
+        row.webhook_secrets = _with_new_secret(row.webhook_secrets, now, grace=grace)
+        session.add(row)
+        return str(row.webhook_secrets[0]["secret"])
+
+
+async def revoke(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
+    """Refuse a key from now on; its batches go on, and their webhooks are still signed with its secret.
+
+    Raises:
+        NotFound: no such key, or it is revoked already.
+    """
+    async with sessions.write() as session:
+        row = _usable(await queries.lock(session, key_id), key_id)
+        if row.secret_hash is None:
+            raise NotFound(f"{key_id} stands for what is made without API keys: it cannot be revoked.")
+        row.revoked_at = clock()
+        session.add(row)
+
+
+async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
+    """The newest webhook secret of a key.
+
+    Raises:
+        NotFound: no such key.
+    """
+    async with sessions.read() as session:
+        key = await queries.get(session, key_id)
+    if key is None or not key.webhook_secrets:
+        raise NotFound(f"There is no API key {key_id} with a webhook secret.")
+    return str(key.webhook_secrets[0]["secret"])
+
+
+async def link_secret(session: AsyncSession, batch_id: str) -> str:
+    """The newest secret for links to the reports of a batch; the receiver of its webhooks does not know it.
+
+    It ends with the webhook secret beside it. A key from before link secrets gets its own here.
+    """
+    owner = await queries.owner_of(session, batch_id)
+    if "link_secret" not in owner.webhook_secrets[0]:
+        await queries.lock(session, owner.id)
+        newest, *former = owner.webhook_secrets
+        owner.webhook_secrets = [{"link_secret": _new_link_secret(), **newest}, *former]
+        session.add(owner)
+        await session.flush()
+    return str(owner.webhook_secrets[0]["link_secret"])
+
+
+async def owner_by_link(
+    batch_id: str, name: Report, *, expires: int, signature: str, sessions: Sessions, clock: Clock
+) -> str:
+    """The key that owns a batch, for whoever has a signed link to one of its reports.
+
+    Raises:
+        Unauthorized: the link is too old, was changed, or its batch is gone.
+    """
+    async with sessions.read() as session:
+        batch = await batches.get(session, batch_id)
+        owner = await queries.owner_of(session, batch_id) if batch else None
+    now = clock()
+    stored = owner.webhook_secrets if owner and owner.revoked_at is None else []
+    secrets_now = valid_secrets(stored, now, kind="link_secret")
+    path = report_path(batch_id, name)
+    if batch is None or not opens(path, expires=expires, signature=signature, secrets=secrets_now, now=now):
+        raise Unauthorized("This link is no longer valid, or was changed. An API key opens the CSV at any time.")
+    return batch.api_key_id
+
+
+def _usable(row: ApiKey | None, key_id: str) -> ApiKey:
+    if row is None or row.revoked_at is not None:
+        raise NotFound(f"There is no API key {key_id}, or it is revoked; `imgsvc keys list` shows all.")
+    return row
+
+
+def _with_new_secret(
+    stored: list[dict[str, Any]], now: datetime, *, grace: timedelta = timedelta()
+) -> list[dict[str, Any]]:
+    """192 random bits, as Standard Webhooks recommends; those before it stay until their time is over."""
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+    until = (now + grace).isoformat()
+    valid = set(valid_secrets(stored, now))
+    former = [entry | {"until": entry["until"] or until} for entry in stored if entry["secret"] in valid]
+    return [{"secret": secret, "link_secret": _new_link_secret(), "until": None}, *former]
+
+
+def _new_link_secret() -> str:
+    """256 random bits."""
+    return secrets.token_hex(32)

@@ -1,0 +1,1 @@
+"""Batches: read, cancel, retry, finish and delete them."""

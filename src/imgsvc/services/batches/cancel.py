@@ -1,0 +1,36 @@
+"""Cancel a batch: what has not ended yet is given up, at once and whoever works on it."""
+
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import assets, batches
+from imgsvc.domain.status import OPEN_BATCH
+from imgsvc.errors import BatchFinished, Cancelled, NotFound
+from imgsvc.services.batches.finish import Aftercare, finish, tell
+from imgsvc.services.clock import Clock
+from imgsvc.services.ports import JobQueue
+
+
+async def cancel(
+    batch_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, aftercare: Aftercare, clock: Clock
+) -> None:
+    """Cancel every open asset and end the batch, in one transaction; what has succeeded stays.
+
+    Lanes find out at their next flush: their claims are gone, so they move nothing any more.
+
+    Raises:
+        NotFound: no such batch, or it belongs to another API key.
+        BatchFinished: there is nothing left to cancel.
+    """
+    async with sessions.write() as session:
+        counters = await batches.lock(session, batch_id, api_key_id=api_key_id)
+        if counters is None:
+            raise NotFound(f"There is no batch {batch_id}.")
+        if counters.status not in OPEN_BATCH:
+            raise BatchFinished(f"Batch {batch_id} has ended: it is {counters.status}.")
+        now = clock()
+        cancelled = await assets.cancel_open(session, batch_id, code=Cancelled.code, detail=Cancelled.sentence, now=now)
+        counters.cancelled += cancelled
+        counters.processing = 0
+        await batches.save_counters(session, batch_id, counters)
+        ended = await finish(session, batch_id, counters, aftercare=aftercare, now=now)
+    if ended:
+        await tell(ended, queue=queue)

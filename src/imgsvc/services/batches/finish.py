@@ -1,0 +1,107 @@
+"""The end of a batch: its final status and the announcement, in the transaction that brought its open assets to 0."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries.batches import Counters
+from imgsvc.db.tables import Batch, Delivery
+from imgsvc.domain.ids import new_id
+from imgsvc.domain.status import DeliveryStatus, final_status
+from imgsvc.domain.webhooks import event_body
+from imgsvc.logs import get_logger
+from imgsvc.services.access.api_keys import link_secret
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.progress import event_data
+from imgsvc.services.ports import JobQueue
+from imgsvc.services.wakeups import wake_delivery
+from imgsvc.services.webhooks.host_slots import host_of
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Aftercare:
+    """What becomes of a batch that has ended: where its announcement points, and how long what remains is kept.
+
+    `retention`: until it is removed with its renditions (None: never); `tidy_after`: until what lies in its storage
+    without being named is removed, and a last look is taken at the storage of one that was deleted.
+    """
+
+    links: Links
+    retention: timedelta | None
+    tidy_after: timedelta
+
+    def expiry(self, now: datetime) -> datetime | None:
+        return None if self.retention is None else now + self.retention
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A batch that has just ended, and the delivery that announces it, if it has a webhook."""
+
+    batch_id: str
+    status: str
+    counters: Counters
+    seconds: float
+    delivery_id: str | None
+
+
+async def finish(
+    session: AsyncSession, batch_id: str, counters: Counters, *, aftercare: Aftercare, now: datetime
+) -> Ended | None:
+    """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""
+    status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
+    dates = {"finished_at": now, "expires_at": aftercare.expiry(now), "tidy_at": now + aftercare.tidy_after}
+    if not await batch_queries.move(session, batch_id, status, **dates):
+        return None
+    batch = await batch_queries.get(session, batch_id)
+    if batch is None:
+        raise LookupError(f"{batch_id} was moved a moment ago and is not there")
+    delivery = None
+    if batch.webhook_url:
+        secret = await link_secret(session, batch_id)
+        delivery = announcement(batch, links=aftercare.links, secret=secret, now=now)
+        session.add(delivery)
+    seconds = (now - batch.created_at).total_seconds()
+    return Ended(batch_id, status, counters, seconds, delivery.id if delivery else None)
+
+
+async def tell(ended: Ended, *, queue: JobQueue) -> None:
+    """After the commit: log the end and wake the delivery."""
+    log.info(
+        "batch_ended",
+        batch_id=ended.batch_id,
+        status=str(ended.status),
+        succeeded=ended.counters.succeeded,
+        failed=ended.counters.failed,
+        errors=ended.counters.errors,
+        input_bytes=ended.counters.input_bytes,
+        output_bytes=ended.counters.output_bytes,
+        seconds=round(ended.seconds, 1),
+    )
+    if ended.delivery_id:
+        await wake_delivery(ended.delivery_id, attempts=0, queue=queue)
+
+
+def announcement(batch: Batch, *, links: Links, secret: str, now: datetime) -> Delivery:
+    """The webhook message that tells of the batch's end; its id is the event's, whatever happens from here on."""
+    event_type = f"batch.{batch.status}"
+    reports = {
+        "output_csv_url": links.signed_report(batch.id, "output.csv", secret=secret, now=now),
+        "failures_csv_url": links.signed_report(batch.id, "failures.csv", secret=secret, now=now),
+    }
+    return Delivery(
+        id=new_id("evt", now),
+        batch_id=batch.id,
+        round=batch.round,
+        event_type=event_type,
+        body=event_body(event_type, at=now, data=event_data(batch, reports)),
+        url=batch.webhook_url or "",
+        host=host_of(batch.webhook_url or ""),
+        status=DeliveryStatus.PENDING,
+        due_at=now,
+        created_at=now,
+    )

@@ -1,0 +1,1 @@
+"""The codec: the thread pool in which images are decoded and encoded."""

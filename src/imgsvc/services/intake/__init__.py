@@ -1,0 +1,1 @@
+"""Intake: read an upload, check quotas, store the batch."""

@@ -1,0 +1,1 @@
+"""Integrity: compare counters, rows, deliveries and files."""

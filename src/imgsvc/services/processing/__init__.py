@@ -1,0 +1,1 @@
+"""Processing: lanes claim assets, fetch and compress them, and flush the results."""

@@ -1,0 +1,168 @@
+"""A flush: in one transaction, write how assets ended, move the batch's counters, claim the next, finish the batch."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import stamina
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries import leases as queries
+from imgsvc.db.queries import reuse as reuse_queries
+from imgsvc.db.queries.batches import Counters
+from imgsvc.db.queries.leases import Claimed
+from imgsvc.db.queries.reuse import Known
+from imgsvc.domain.status import OPEN_BATCH, BatchStatus
+from imgsvc.errors import DatabaseUnavailable
+from imgsvc.services.batches.finish import Aftercare, Ended, finish
+from imgsvc.services.clock import Clock
+from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
+from imgsvc.services.processing.reuse import ReuseHashes
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What a flush did: the assets it claimed, whether more are due, and the end of the batch if it brought it."""
+
+    claimed: Sequence[Claimed]
+    known: Mapping[int, Known]
+    """What was made of a claimed asset before, by its position."""
+    more_due: bool
+    ended: Ended | None
+    apart: bool
+    """Whether an image of this round overran a codec thread, here or elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a lane: the batch's round that it works in, the token of its claims, and how long those are leased.
+
+    With `reuse` it is told what was made before.
+    """
+
+    batch_id: str
+    round: int
+    token: str
+    lease: timedelta
+    reuse: ReuseHashes | None = None
+
+
+async def flush(
+    run: Run,
+    outcomes: Sequence[Outcome],
+    *,
+    claim: int,
+    at_work: Collection[int] = (),
+    last: bool = False,
+    sessions: Sessions,
+    aftercare: Aftercare,
+    clock: Clock,
+) -> Flushed | None:
+    """Write `outcomes` and claim up to `claim` assets; None when the batch's round is no longer open.
+
+    Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
+    `at_work` are the positions that the run has in flight. What it holds beside them after a first try failed was
+    claimed by a commit whose answer got lost, and is handed over as claimed. The `last` flush of a run claims nothing:
+    it hands back what the run holds without knowing, which else would wait for its lease and count as lost.
+
+    Raises:
+        DatabaseUnavailable: it stayed away for half a minute, which is well within a lease.
+    """
+    known = {*at_work, *(outcome.asset.position for outcome in outcomes)}
+    tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)
+    async for attempt in tries:
+        with attempt:
+            async with sessions.write() as session:
+                counters = await batch_queries.lock(session, run.batch_id)
+                if counters is None or counters.status not in OPEN_BATCH or counters.round != run.round:
+                    return None
+                untold: list[Claimed] = []
+                handed_back: list[Outcome] = []
+                if attempt.num > 1 or last:
+                    untold = await queries.unknown_claims(session, run.batch_id, run.token, known)
+                if last:
+                    handed_back = [Postponed(asset, asset.attempts, clock()) for asset in untold]
+                    claim, untold = 0, []
+                flushed = await _flush(
+                    session,
+                    run,
+                    [*outcomes, *handed_back],
+                    claim=max(0, claim - len(untold)),
+                    at_work=at_work,
+                    counters=counters,
+                    aftercare=aftercare,
+                    clock=clock,
+                )
+            return replace(flushed, claimed=[*untold, *flushed.claimed])
+    raise AssertionError("the last try returns or raises")
+
+
+async def _flush(
+    session: AsyncSession,
+    run: Run,
+    outcomes: Sequence[Outcome],
+    *,
+    claim: int,
+    at_work: Collection[int],
+    counters: Counters,
+    aftercare: Aftercare,
+    clock: Clock,
+) -> Flushed:
+    batch_id, now = run.batch_id, clock()
+    settled = await _settle(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
+    claims = await queries.claim(
+        session, batch_id, token=run.token, at_work=at_work, now=now, until=now + run.lease, limit=claim
+    )
+    known = await _known(session, run, claims.assets)
+    counters.processing += claims.were_pending
+    if settled or claims.assets:
+        await batch_queries.save_counters(session, batch_id, counters)
+    if claims.assets:
+        await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
+    ended = await finish(session, batch_id, counters, aftercare=aftercare, now=now) if counters.open == 0 else None
+    more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
+    return Flushed(claims.assets, known, more_due, ended, counters.overran_round == counters.round)
+
+
+async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, Known]:
+    if run.reuse is None:
+        return {}
+    hashes = {asset.position: run.reuse.of(asset.origin_url) for asset in claimed}
+    known = await reuse_queries.known(session, set(hashes.values()))
+    return {position: known[name] for position, name in hashes.items() if name in known}
+
+
+async def _settle(
+    session: AsyncSession, batch_id: str, outcomes: Sequence[Outcome], *, token: str, counters: Counters, clock: Clock
+) -> int:
+    """Write the outcomes that are still ours; returns how many."""
+    if not outcomes:
+        return 0
+    positions = [outcome.asset.position for outcome in outcomes]
+    ours = await queries.still_claimed(session, batch_id, token, positions)
+    moved = [outcome for outcome in outcomes if outcome.asset.position in ours]
+    if moved:
+        now = clock()
+        await queries.settle(session, batch_id, [columns(outcome, now) for outcome in moved])
+        _count(counters, moved)
+    return len(moved)
+
+
+def _count(counters: Counters, moved: Sequence[Outcome]) -> None:
+    errors: Counter[str] = Counter(counters.errors)
+    for outcome in moved:
+        counters.processing -= 1
+        match outcome:
+            case Succeeded():
+                counters.succeeded += 1
+                counters.input_bytes += outcome.input_bytes
+                counters.output_bytes += outcome.output_bytes
+            case Failed():
+                counters.failed += 1
+                errors[outcome.error.code] += 1
+            case Postponed():
+                counters.overran_round = counters.round if outcome.overran else counters.overran_round
+    counters.errors = dict(errors)

@@ -1,0 +1,1 @@
+"""Results: output.csv, failures.csv and archive.zip, streamed."""

@@ -1,0 +1,88 @@
+"""The report: the CSV that goes back, a page at a time."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries.assets import SlotAsset
+from imgsvc.db.tables import Batch
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.status import AssetStatus
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.read import all_products
+
+WITHOUT_IMAGE = frozenset({AssetStatus.FAILED, AssetStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """`extended`: status, error and sizes too. For spreadsheets: `safe` runs no cell as a formula, `bom` says UTF-8."""
+
+    extended: bool = False
+    safe: bool = False
+    bom: bool = False
+
+    @property
+    def start(self) -> str:
+        return "\ufeff" if self.bom else ""
+
+
+async def output_csv(batch: Batch, wishes: Wishes, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
+    """The uploaded CSV with the output columns, as text; slots without a rendition are empty."""
+    names = [str(spec["name"]) for spec in batch.specs]
+    layout = output_layout(batch.header, renditions=names, extended=wishes.extended)
+    yield wishes.start + render_rows([layout.header], batch.delimiter, safe=wishes.safe)
+    async for page in all_products(batch.id, sessions=sessions):
+        rows = (
+            layout.row(
+                view.product.cells,
+                output_cells(
+                    [_slot(asset, names, links) for asset in view.assets],
+                    renditions=len(names),
+                    extended=wishes.extended,
+                ),
+            )
+            for view in page
+        )
+        yield render_rows(rows, batch.delimiter, safe=wishes.safe)
+
+
+async def failures_csv(batch: Batch, wishes: Wishes, *, sessions: Sessions) -> AsyncIterator[str]:
+    """The rows with images that failed or were cancelled, with those alone and why: to be mended and uploaded again."""
+    layout = failures_layout(batch.header)
+    yield wishes.start + render_rows([layout.header], batch.delimiter, safe=wishes.safe)
+    async for page in all_products(batch.id, sessions=sessions):
+        failed = ((view, [asset for asset in view.assets if asset.status in WITHOUT_IMAGE]) for view in page)
+        rows = (
+            failure_row(
+                layout,
+                view.product.cells,
+                url_column=batch.url_column,
+                urls=[asset.origin_url for asset in assets],
+                errors=[f"{asset.error_code}: {asset.error_detail}" for asset in assets],
+            )
+            for view, assets in failed
+            if assets
+        )
+        if text := render_rows(rows, batch.delimiter, safe=wishes.safe):
+            yield text
+
+
+def _slot(asset: SlotAsset, names: Sequence[str], links: Links) -> Slot:
+    urls = tuple(output_url(asset, name, links) or "" for name in names)
+    sizes = [entry["bytes"] for entry in asset.renditions or () if entry["name"] == names[0]]
+    done = asset.status == AssetStatus.SUCCEEDED
+    return Slot(
+        urls=urls if any(urls) else (),
+        status=asset.status,
+        error=asset.error_code,
+        input_bytes=asset.input_bytes if done else None,
+        output_bytes=sizes[0] if done and sizes else None,
+    )
+
+
+def output_url(asset: SlotAsset, name: str, links: Links) -> str | None:
+    """Where the rendition `name` of an asset is served; None when it has none."""
+    if asset.status != AssetStatus.SUCCEEDED:
+        return None
+    return next((links.media(entry["key"]) for entry in asset.renditions or () if entry["name"] == name), None)

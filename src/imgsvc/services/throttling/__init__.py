@@ -1,0 +1,1 @@
+"""Throttling: fair semaphores, and a limit for each host."""

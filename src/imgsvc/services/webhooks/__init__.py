@@ -1,0 +1,1 @@
+"""Webhooks: deliver signed events, on a schedule kept in the database."""

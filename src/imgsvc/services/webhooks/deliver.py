@@ -1,0 +1,154 @@
+"""Webhook deliveries: one attempt at a time, on a schedule that lives in the database."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import api_keys, batches
+from imgsvc.db.queries import deliveries as queries
+from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.tables import Delivery, DeliveryAttempt
+from imgsvc.domain.ids import new_id
+from imgsvc.domain.status import DeliveryStatus
+from imgsvc.domain.webhooks import event_body, next_attempt_at
+from imgsvc.errors import NotFound
+from imgsvc.logs import get_logger
+from imgsvc.services.clock import Clock
+from imgsvc.services.ports import JobQueue
+from imgsvc.services.wakeups import wake_delivery
+from imgsvc.services.webhooks.send import Attempted, Posting, post, signing_secrets
+
+log = get_logger(__name__)
+
+TEST_EVENT = "webhook.test"
+LEASE = timedelta(seconds=60)
+"""How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
+
+
+async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, queue: JobQueue, clock: Clock) -> None:
+    """Make one attempt at a delivery that is due, and schedule the next if it fails.
+
+    A crash between the POST and its record repeats the attempt under the same id: at least once, never lost.
+
+    Raises:
+        EndpointBusy: nothing was done; enough others are being posted to that host.
+        DatabaseUnavailable: the attempt is made again when its lease ends.
+    """
+    async with sessions.read() as session:
+        waiting = await queries.get(session, delivery_id)
+    if waiting is None or waiting.status != DeliveryStatus.PENDING:
+        return
+    with posting.turns.take(waiting.url):
+        async with sessions.write() as session:
+            now = clock()
+            if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
+                return
+            delivery = await queries.get(session, delivery_id)
+            owner = await api_keys.owner_of(session, delivery.batch_id) if delivery else None
+        if delivery is None or owner is None:
+            return
+        attempted = await post(delivery, signing_secrets(posting, owner, now), posting=posting, clock=clock)
+    await _record(delivery, attempted, posting=posting, sessions=sessions, queue=queue, clock=clock)
+
+
+async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock) -> Logged:
+    """Post a delivery again at once, under the same id, whatever became of it; its schedule begins anew.
+
+    Raises:
+        NotFound: no such delivery, or it belongs to another API key.
+    """
+    async with sessions.write() as session:
+        delivery = await queries.get(session, delivery_id)
+        if delivery is None or not await batches.lock(session, delivery.batch_id, api_key_id=api_key_id):
+            raise NotFound(f"There is no delivery {delivery_id}.")
+        await queries.redeliver(session, delivery_id, clock())
+        logged = await queries.logged(session, delivery_id)
+    await wake_delivery(delivery_id, attempts=logged.delivery.attempts, queue=queue)
+    return logged
+
+
+async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[Logged]:
+    """Every delivery of a batch, the newest first, each with its attempts in order.
+
+    Raises:
+        NotFound: no such batch, or it belongs to another API key.
+    """
+    async with sessions.read() as session:
+        if await batches.get(session, batch_id, api_key_id=api_key_id) is None:
+            raise NotFound(f"There is no batch {batch_id}.")
+        return await queries.of_batch(session, batch_id)
+
+
+async def try_out(
+    url: str, *, api_key_id: str, sessions: Sessions, posting: Posting, clock: Clock
+) -> tuple[Delivery, Attempted]:
+    """Post a `webhook.test` event to `url`, signed like the real ones, once; nothing is stored."""
+    async with sessions.read() as session:
+        key = await api_keys.get(session, api_key_id)
+    now = clock()
+    body = event_body(TEST_EVENT, at=now, data={})
+    event = Delivery(
+        id=new_id("evt", now), batch_id="", round=0, event_type=TEST_EVENT, body=body, url=url,
+        status=DeliveryStatus.PENDING, due_at=now, created_at=now,
+    )  # fmt: skip
+    if key is None:
+        raise NotFound(f"There is no API key {api_key_id}.")
+    with posting.turns.take(url):
+        return event, await post(event, signing_secrets(posting, key, now), posting=posting, clock=clock)
+
+
+async def _record(
+    delivery: Delivery, attempted: Attempted, *, posting: Posting, sessions: Sessions, queue: JobQueue, clock: Clock
+) -> None:
+    row = _row(delivery, attempted)
+    async with sessions.write() as session:
+        current = await queries.lock(session, delivery.id)
+        if current is None:
+            return
+        if current.due_at == delivery.due_at:
+            status, due_at = _verdict(attempted, row.number - current.schedule_from, posting.schedule, clock())
+        else:  # a redelivery was asked for while the answer was on its way
+            status, due_at = DeliveryStatus.PENDING, current.due_at
+        recorded = await queries.record(session, row, status, due_at=due_at)
+    if not recorded:
+        return
+    log.info(
+        "webhook_attempt",
+        delivery_id=delivery.id,
+        batch_id=delivery.batch_id,
+        attempt=row.number,
+        status=str(status),
+        http_status=row.http_status,
+        error=row.error,
+    )
+    if status is DeliveryStatus.PENDING:
+        await wake_delivery(delivery.id, attempts=row.number, at=due_at, queue=queue)
+
+
+def _row(delivery: Delivery, attempted: Attempted) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        at=attempted.at,
+        duration=attempted.duration,
+        http_status=attempted.answer.status if attempted.answer else None,
+        error=attempted.error.code if attempted.error else None,
+        answer=attempted.excerpt,
+    )
+
+
+def _verdict(
+    attempted: Attempted, attempts: int, schedule: Sequence[float], now: datetime
+) -> tuple[DeliveryStatus, datetime]:
+    """Where the delivery stands after this attempt, and when it is due again."""
+    if attempted.delivered:
+        return DeliveryStatus.DELIVERED, now
+    answer = attempted.answer
+    due_at = next_attempt_at(
+        now,
+        attempts=attempts,
+        status=answer.status if answer else None,
+        retry_after=answer.retry_after if answer else None,
+        schedule=schedule,
+    )
+    return (DeliveryStatus.EXHAUSTED, now) if due_at is None else (DeliveryStatus.PENDING, due_at)
