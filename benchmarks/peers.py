@@ -14,7 +14,7 @@ from time import perf_counter
 
 import httpx
 
-from imgsvc.adapters.embedded import answers, valkey_command
+from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from processes import HERE, free_port, manifest, webhooks
 
 IMG2DATASET = ("img2dataset==1.47.0",)

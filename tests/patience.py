@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imgsvc.adapters.outbound import FetchLimits
+from imgsvc.adapters.http.fetcher import FetchLimits
 
 LONG = 60.0
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import AnyHttpUrl
 
 from command import imgsvc
-from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.checkup import Finding, examine
 from imgsvc.config import Settings
 from imgsvc.folder import Running, locked

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.adapters import queue
+from imgsvc.adapters.redis import queue
 from imgsvc.worker.main import job_functions, sweep_schedule
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ LARGER = {  # a growing file is a visible change here
     "errors.py": 385,
     "db/tables.py": 235,
 }
-IMPORTS_IN_FUNCTIONS = {"adapters/embedded.py"}  # an optional extra
+IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {
     "api/watcher.py",
     "services/processing/process_asset.py",
@@ -145,7 +145,7 @@ def _enqueued() -> list[tuple[str, str]]:
     """(queue, job) of every call that enqueues."""
     calls = [
         node
-        for node in ast.walk(tree(MODULES["adapters/queue.py"]))
+        for node in ast.walk(tree(MODULES["adapters/redis/queue.py"]))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "enqueue_job"
     ]
     return [
@@ -177,4 +177,4 @@ def test_the_sweep_runs_under_its_name_and_at_start() -> None:
 
 def test_only_the_queue_adapter_enqueues() -> None:
     enqueuing = {name for name, path in MODULES.items() if "enqueue_job(" in path.read_text(encoding="utf-8")}
-    assert enqueuing == {"adapters/queue.py"}
+    assert enqueuing == {"adapters/redis/queue.py"}

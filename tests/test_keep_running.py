@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from chaos.parts import Valkey
 from fault_proxy import HANG, REFUSE, Answer, FaultProxy
-from imgsvc.adapters.queue import deserialize, open_redis, serialize
+from imgsvc.adapters.redis.queue import deserialize, open_redis, serialize
 from imgsvc.worker.main import ConsiderateWorker
 from imgsvc.worker.running import keep_running
 from stack import until

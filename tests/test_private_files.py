@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.bootstrap import check_storage, open_database, open_resources
 from imgsvc.config import Settings
 from imgsvc.db import migrations

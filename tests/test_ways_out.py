@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from imgsvc.adapters.http.egress import ways_out
 from imgsvc.config import Settings
-from imgsvc.ways_out import ways_out
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import yarl
 
 from fuzzing.mutations import Case
 from fuzzing.spellings import MAPPED, SIX_TO_FOUR, TRANSLATED, spelled_url
-from imgsvc.adapters.wire import parse_url
+from imgsvc.adapters.http.transport import parse_url
 from imgsvc.domain.addresses import Address, is_allowed, literal
 from imgsvc.domain.manifest.urls import complete, why_invalid
 from imgsvc.errors import InvalidUrl
@@ -59,7 +59,7 @@ class Addresses:
 
 
 def _as_checked(url: httpx.URL) -> str:
-    """As adapters/outbound.py looks at it."""
+    """As adapters/http/fetcher.py looks at it."""
     return url.raw_host.decode("ascii")
 
 

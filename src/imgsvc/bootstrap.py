@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from imgsvc.adapters.outbound import Outbound
-from imgsvc.adapters.quarantine import ProcessQuarantine
-from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.adapters.rates import RedisRates
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.http.egress import open_outbound
+from imgsvc.adapters.http.fetcher import Outbound
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.redis.rate_limits import RedisRates
+from imgsvc.adapters.sandbox.pool import ProcessQuarantine
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
@@ -34,7 +35,6 @@ from imgsvc.services.throttling.fair_semaphore import FairGate
 from imgsvc.services.throttling.host_limiter import HostPacer
 from imgsvc.services.webhooks.host_slots import HostTurns
 from imgsvc.services.webhooks.send import Posting
-from imgsvc.ways_out import open_outbound
 
 log = get_logger(__name__)
 

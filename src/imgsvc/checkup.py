@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from sqlalchemy import make_url
 
-from imgsvc.adapters.queue import CONTROL_QUEUE, WORKER_TIMEOUT, ArqQueue, open_redis
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORKER_TIMEOUT, ArqQueue, open_redis
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.config import Settings, mistaken_names
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions

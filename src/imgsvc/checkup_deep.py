@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.checkup import Finding, examine
 from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from imgsvc.adapters.embedded import answers, valkey_command
+from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.config import Settings
 from imgsvc.db import migrations

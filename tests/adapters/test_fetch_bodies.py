@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from imgsvc import errors
-from imgsvc.adapters.bodies import FIRST_ROOM
-from imgsvc.adapters.outbound import Outbound
+from imgsvc.adapters.http.body import FIRST_ROOM
+from imgsvc.adapters.http.fetcher import Outbound
 from origin_server import OriginServer, Server, picture
 from outbound_doubles import Rooms
 from patience import PATIENT

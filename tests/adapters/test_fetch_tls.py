@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from imgsvc import errors
-from imgsvc.adapters.outbound import Outbound
-from imgsvc.ways_out import authorities
+from imgsvc.adapters.http.egress import authorities
+from imgsvc.adapters.http.fetcher import Outbound
 from origin_server import OriginServer, picture
 from outbound_doubles import Names, Rooms
 from patience import PATIENT

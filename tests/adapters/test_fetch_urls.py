@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from imgsvc import errors
-from imgsvc.adapters.gate import ThreadedResolver
-from imgsvc.adapters.outbound import Outbound
+from imgsvc.adapters.http.address_guard import ThreadedResolver
+from imgsvc.adapters.http.fetcher import Outbound
 from origin_server import OriginServer, picture
 from outbound_doubles import Rooms
 

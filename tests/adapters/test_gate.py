@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from imgsvc import errors
-from imgsvc.adapters.gate import ThreadedResolver
-from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
+from imgsvc.adapters.http.address_guard import ThreadedResolver
+from imgsvc.adapters.http.fetcher import FetchLimits, Outbound, Ways
 from origin_server import OriginServer
 from outbound_doubles import Names, Rooms
 

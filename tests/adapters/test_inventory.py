@@ -14,7 +14,7 @@ from aiohttp import web
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.errors import StorageError
 from imgsvc.services.ports import Stored
 from stack import until

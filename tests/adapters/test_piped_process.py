@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from imgsvc.adapters.piped_process import PipedProcess
+from imgsvc.adapters.sandbox.subprocess import PipedProcess
 from threads_at_work import thread_at_work
 
 ECHO = (sys.executable, "-c", "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read()); sys.exit(3)")

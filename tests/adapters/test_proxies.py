@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from imgsvc import errors
-from imgsvc.adapters.outbound import Outbound
+from imgsvc.adapters.http.fetcher import Outbound
 from origin_server import OriginServer, picture
 from outbound_doubles import Names, Rooms
 

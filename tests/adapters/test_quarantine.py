@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from imgsvc.adapters.frames import frame
-from imgsvc.adapters.quarantine import ProcessQuarantine
+from imgsvc.adapters.sandbox.framing import frame
+from imgsvc.adapters.sandbox.pool import ProcessQuarantine
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.errors import NotStored, StorageError
 
 KEY = "bat_0/7-shoe-0a1b2c3d.jpg"

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from fault_proxy import HANG, REFUSE, Answer, Cut, Fault, FaultProxy, http
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.errors import StorageError
 from stack import until
 

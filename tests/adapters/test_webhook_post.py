@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from imgsvc import errors
-from imgsvc.adapters.outbound import FetchLimits, Outbound
+from imgsvc.adapters.http.fetcher import FetchLimits, Outbound
 from origin_server import OriginServer, WebhookListener
 
 MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py

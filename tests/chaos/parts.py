@@ -14,7 +14,7 @@ import httpx
 import psutil
 from redis.asyncio import Redis
 
-from imgsvc.adapters.embedded import answers, valkey_command
+from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.processes import ending_with_us
 from stack import free_port, until
 

@@ -55,7 +55,7 @@ async def failed_alone(stack: Stack, batch_id: str, *, detail: str) -> None:
 def in_quarantine(worker: psutil.Process) -> list[tuple[psutil.Process, float]]:
     """The worker's processes in quarantine, with the seconds of the processor that each has spent."""
     try:
-        children = [child for child in worker.children() if "imgsvc.adapters.quarantine_child" in command_of(child)]
+        children = [child for child in worker.children() if "imgsvc.adapters.sandbox.child" in command_of(child)]
         return [(child, child.cpu_times().user) for child in children]
     except psutil.Error:  # one has just ended
         return []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.adapters.queue import WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from origin_server import OriginServer, WebhookListener, picture
 from stack import QUICK, UNHURRIED, Stack, running_stack, until
 

@@ -12,9 +12,9 @@ import pytest
 from bad_answers import MISBEHAVIOURS
 from bad_origins import Act, Bad, BadOrigin, Wire, answer, redirects, says, send_picture
 from batches_at_hand import HandClock, assets_of, exact, submitted
-from imgsvc.adapters.connections import MOST_IDLE
-from imgsvc.adapters.outbound import Outbound, Ways
-from imgsvc.adapters.wire import MAX_RETRY_AFTER
+from imgsvc.adapters.http.connector import MOST_IDLE
+from imgsvc.adapters.http.fetcher import Outbound, Ways
+from imgsvc.adapters.http.transport import MAX_RETRY_AFTER
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 from imgsvc.errors import BlockedAddress, FetchError

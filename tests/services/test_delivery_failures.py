@@ -11,7 +11,7 @@ import pytest
 
 from batches_at_hand import HandClock, NotedQueue, attempts_of
 from deliveries_at_hand import announced, deliver
-from imgsvc.adapters.outbound import Outbound, Ways
+from imgsvc.adapters.http.fetcher import Outbound, Ways
 from imgsvc.bootstrap import Resources
 from origin_server import OriginServer, WebhookListener
 from patience import PATIENT

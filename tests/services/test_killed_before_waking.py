@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlmodel import select
 
 from batches_at_hand import exact
-from imgsvc.adapters.queue import WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.sweep import sweep

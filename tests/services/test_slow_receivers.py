@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from deliveries_at_hand import announced
-from imgsvc.adapters.queue import CONTROL_QUEUE
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE
 from imgsvc.bootstrap import Resources, lane_policy
 from imgsvc.config import Settings
 from imgsvc.services.processing.process_asset import Workshop

@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from batches_at_hand import NotedQueue, assets_of, batch_of, deliveries_of, exact, submitted
 from databases import ONLY_SQLITE
-from imgsvc.adapters.queue import WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.imaging.spec import Format, Spec

@@ -7,7 +7,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from batches_at_hand import HandClock, NotedQueue, deliveries_of, submitted
-from imgsvc.adapters.queue import CONTROL_QUEUE, WORK_QUEUE, ArqQueue, open_redis
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORK_QUEUE, ArqQueue, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.status import BatchStatus

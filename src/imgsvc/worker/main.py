@@ -14,7 +14,7 @@ from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
 from imgsvc import descriptors
-from imgsvc.adapters.queue import (
+from imgsvc.adapters.redis.queue import (
     CONTROL_QUEUE,
     DELIVER,
     SWEEP,
@@ -27,7 +27,7 @@ from imgsvc.adapters.queue import (
     deserialize,
     open_redis,
 )
-from imgsvc.adapters.queue import serialize as serialize_job
+from imgsvc.adapters.redis.queue import serialize as serialize_job
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.config import Settings
 from imgsvc.errors import QueueUnavailable, StorageError

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from imgsvc.adapters.outbound import FetchLimits, Outbound, Ways
+from imgsvc.adapters.http.fetcher import FetchLimits, Outbound, Ways
 from imgsvc.config import Settings
 from imgsvc.errors import CannotStart
 

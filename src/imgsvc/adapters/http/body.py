@@ -6,7 +6,7 @@ from io import BytesIO
 
 import httpx
 
-from imgsvc.adapters.wire import declared_length, next_piece
+from imgsvc.adapters.http.transport import declared_length, next_piece
 from imgsvc.errors import BodyTooLarge, FetchError, NoRoom
 from imgsvc.services.ports import Room
 

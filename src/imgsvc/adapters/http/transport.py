@@ -13,8 +13,8 @@ import yarl
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import map_aiohttp_exceptions
 
-from imgsvc.adapters.connections import TooMuchBeside
-from imgsvc.adapters.gate import refusals
+from imgsvc.adapters.http.address_guard import refusals
+from imgsvc.adapters.http.connector import TooMuchBeside
 from imgsvc.errors import (
     BlockedAddress,
     BodyTooLarge,

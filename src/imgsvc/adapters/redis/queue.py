@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from imgsvc.adapters.redis_replies import in_time, integer, names, reply, tallies
+from imgsvc.adapters.redis.replies import in_time, integer, names, reply, tallies
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
-from imgsvc.adapters import local_files
+from imgsvc.adapters.storage import local_disk
 from imgsvc.errors import NotStored, StorageError
 from imgsvc.private_files import make_folder
 from imgsvc.services.ports import Stored
@@ -69,7 +69,7 @@ class ObjectStorage:
     async def copy(self, source: str, key: str) -> bool:
         async with self._answering():
             if self._folder:
-                return await asyncio.to_thread(local_files.copy, self._folder, source, key)
+                return await asyncio.to_thread(local_disk.copy, self._folder, source, key)
             try:
                 await obstore.copy_async(self._store, source, key)
             except FileNotFoundError:
@@ -79,7 +79,7 @@ class ObjectStorage:
     async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | str | None:
         async with self._answering():
             if self._folder or isinstance(self._store, LocalStore):
-                return await asyncio.to_thread(local_files.find, self._folder or Path(), key)
+                return await asyncio.to_thread(local_disk.find, self._folder or Path(), key)
             return await obstore.sign_async(self._store, method, key, LINK_LIFETIME)
 
     async def read(self, key: str) -> AsyncGenerator[bytes, None]:
@@ -117,7 +117,7 @@ class ObjectStorage:
 
     async def _remove(self, keys: Sequence[str]) -> None:
         if self._folder:
-            await asyncio.to_thread(local_files.remove, self._folder, keys)
+            await asyncio.to_thread(local_disk.remove, self._folder, keys)
         elif isinstance(self._store, S3Store):
             await obstore.delete_async(self._store, keys)
         else:
@@ -129,7 +129,7 @@ class ObjectStorage:
             await obstore.delete_async(self._store, key)
 
     async def _local_pages(self, folder: Path, prefix: str) -> AsyncIterator[Sequence[Stored]]:
-        pages = local_files.pages(folder, prefix, PAGE)
+        pages = local_disk.pages(folder, prefix, PAGE)
         while (page := await asyncio.to_thread(next, pages, None)) is not None:
             yield page
 

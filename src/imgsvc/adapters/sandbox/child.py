@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
-from imgsvc.adapters.frames import frame, read_frame
+from imgsvc.adapters.sandbox.framing import frame, read_frame
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress, prepare_pillow
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError

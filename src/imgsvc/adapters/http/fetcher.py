@@ -9,17 +9,11 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
 
-from imgsvc.adapters.bodies import excerpt, read_body
-from imgsvc.adapters.connections import FreshConnector
-from imgsvc.adapters.gate import Gate, ThreadedResolver
-from imgsvc.adapters.validators import conditions_of, contradicts, url_hash, validator
-from imgsvc.adapters.wire import (
-    VerbatimTransport,
-    exchange,
-    is_part,
-    parse_url,
-    retry_after,
-)
+from imgsvc.adapters.http.address_guard import Gate, ThreadedResolver
+from imgsvc.adapters.http.body import excerpt, read_body
+from imgsvc.adapters.http.connector import FreshConnector
+from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_part, parse_url, retry_after
+from imgsvc.adapters.http.validators import conditions_of, contradicts, url_hash, validator
 from imgsvc.domain.addresses import Network, is_metadata_name, may_be_asked_for
 from imgsvc.errors import (
     BlockedAddress,

@@ -7,7 +7,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from imgsvc.adapters.redis_replies import in_time, reply
+from imgsvc.adapters.redis.replies import in_time, reply
 from imgsvc.domain.rate_limit import Rate
 from imgsvc.errors import QueueUnavailable
 from imgsvc.logs import get_logger

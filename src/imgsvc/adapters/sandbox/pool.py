@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from imgsvc.adapters.frames import frame, receive_frame
-from imgsvc.adapters.piped_process import PipedProcess
-from imgsvc.adapters.quarantine_child import CRASHES, OUT_OF_MEMORY, Terms
+from imgsvc.adapters.sandbox.child import CRASHES, OUT_OF_MEMORY, Terms
+from imgsvc.adapters.sandbox.framing import frame, receive_frame
+from imgsvc.adapters.sandbox.subprocess import PipedProcess
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, KilledInQuarantine, LeftAtWork, QuarantineUnavailable, WorkerCrash
@@ -101,7 +101,7 @@ class ProcessQuarantine:
 
     async def _start(self) -> _Child:
         self._children = {child for child in self._children if child.alive}
-        command = (*OURSELVES, "imgsvc.adapters.quarantine_child", self._terms.dump())
+        command = (*OURSELVES, "imgsvc.adapters.sandbox.child", self._terms.dump())
         try:
             process = await PipedProcess.start(command, read_ahead=_AT_ONCE)
         except OSError as exc:  # no memory or no process to be had right now

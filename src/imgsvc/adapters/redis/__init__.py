@@ -1,0 +1,1 @@
+"""Redis: arq's queues, rate limits, and the embedded Valkey."""

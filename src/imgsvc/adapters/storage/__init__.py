@@ -1,0 +1,1 @@
+"""Storage: a local disk or an object store."""
