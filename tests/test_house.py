@@ -29,7 +29,7 @@ LARGER = {  # a growing file is a visible change here
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {
-    "api/watcher.py",
+    "api/live/watcher.py",
     "services/processing/process_asset.py",
     "worker/jobs.py",
 }  # the tops of what nobody waits for

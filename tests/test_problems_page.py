@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from imgsvc.api.problem_types import STATUSES, TITLES, TYPES
+from imgsvc.api.problems.types import STATUSES, TITLES, TYPES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "problems.md").read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ class Addresses:
     def attempt(self, case: Case) -> str:
         text = case.data.decode("utf-8", "surrogatepass")
         url = complete(text)
-        hosts = set() if why_invalid(url) else {urlsplit(url).hostname or ""}  # as api/uploads.py looks at it
+        hosts = set() if why_invalid(url) else {urlsplit(url).hostname or ""}  # as api/uploads/read.py looks at it
         what = "" if hosts else "invalid_url"
         try:
             parsed = parse_url(text if case.wish else url, base=BASE if case.wish else None)

@@ -1,7 +1,7 @@
 """Every error raised on purpose, as one tree.
 
     ImgsvcError
-    ├── Refusal                   a request that is turned down; api/problems.py gives it an HTTP status
+    ├── Refusal                   a request that is turned down; api/problems/responses.py gives it an HTTP status
     │   ├── InvalidManifest       the CSV, with every problem found
     │   ├── InvalidUpload         the upload fields, with every problem found
     │   ├── Unauthorized          no API key where one is needed, or a wrong one

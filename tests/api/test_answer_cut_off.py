@@ -8,14 +8,14 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from structlog.testing import capture_logs
 
-from imgsvc.api import problems
+from imgsvc.api.problems import responses
 from imgsvc.errors import DatabaseUnavailable, NotFound
 
 
 def app_that_breaks(error: Exception) -> FastAPI:
     """With a report that breaks after its first line."""
     app = FastAPI()
-    problems.install(app)
+    responses.install(app)
 
     async def lines() -> AsyncIterator[bytes]:
         yield b"S. No.,Product Name\r\n"

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from api_calls import ONE_ROW, WorkOff, catalogue, upload
-from imgsvc.api.browser_headers import BrowserHeaders
+from imgsvc.api.middleware.browser_headers import BrowserHeaders
 from origin_server import OriginServer, picture
 
 

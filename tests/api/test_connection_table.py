@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from imgsvc.api.connection_table import MOST_CONNECTIONS, ConnectionTable, most_connections
+from imgsvc.api.connections.table import MOST_CONNECTIONS, ConnectionTable, most_connections
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
-from imgsvc.api.problems import MEDIA_TYPE
+from imgsvc.api.problems.responses import MEDIA_TYPE
 from imgsvc.config import Settings
 from imgsvc.services.intake.quotas import POSTS_PER_MINUTE
 from openapi_document import Document, document_of, names_in, operations

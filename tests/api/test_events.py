@@ -12,8 +12,8 @@ from fastapi.sse import KEEPALIVE_COMMENT
 
 from api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
 from batches_at_hand import submitted
-from imgsvc.api.event_stream import event_stream
-from imgsvc.api.watcher import Watcher
+from imgsvc.api.live.event_stream import event_stream
+from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 from imgsvc.db.queries.batches import Figures

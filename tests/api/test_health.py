@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from api_calls import problem, serving, write
+from imgsvc.api.live.shared_check import SharedCheck
 from imgsvc.api.routes.health import AWAY
-from imgsvc.api.shared_check import SharedCheck
 from imgsvc.bootstrap import Resources
 from imgsvc.config import Settings
 

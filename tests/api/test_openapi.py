@@ -13,8 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
 from api_calls import catalogue, upload
-from imgsvc.api.delivery_schemas import DeliveryList, DeliveryOut, WebhookTest
-from imgsvc.api.examples import (
+from imgsvc.api.openapi.examples import (
     ACCEPTED,
     BATCH,
     CANCELLED,
@@ -25,11 +24,12 @@ from imgsvc.api.examples import (
     TESTED,
     VALIDATION,
 )
-from imgsvc.api.product_schemas import ProductPage
-from imgsvc.api.schemas import BatchOut
-from imgsvc.api.text_examples import OUTPUT_CSV
-from imgsvc.api.upload_form import EXAMPLE_CSV
-from imgsvc.api.validation_schemas import ValidationOut
+from imgsvc.api.openapi.text_examples import OUTPUT_CSV
+from imgsvc.api.schemas.batches import BatchOut
+from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest
+from imgsvc.api.schemas.products import ProductPage
+from imgsvc.api.schemas.validation import ValidationOut
+from imgsvc.api.uploads.form import EXAMPLE_CSV
 from openapi_document import Document, document_of, nodes, operations
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from api_calls import ONE_ROW, upload
 from imgsvc.api.app import create_app
-from imgsvc.api.connection import HttpConnection
-from imgsvc.api.connection_table import BODY_WITHIN, STALLED
+from imgsvc.api.connections.http_connection import HttpConnection
+from imgsvc.api.connections.table import BODY_WITHIN, STALLED
 from imgsvc.api.server import Server
 from imgsvc.config import Settings
 from served import server_and_client

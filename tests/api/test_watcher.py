@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from batches_at_hand import submitted
-from imgsvc.api.watcher import Watcher
+from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch

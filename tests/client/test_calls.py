@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from imgsvc.api.examples import ACCEPTED, BATCH, BATCH_LIST, CANCELLED, DELIVERIES, EXAMPLE_ID, PRODUCTS, RETRIED
+from imgsvc.api.openapi.examples import (
+    ACCEPTED,
+    BATCH,
+    BATCH_LIST,
+    CANCELLED,
+    DELIVERIES,
+    EXAMPLE_ID,
+    PRODUCTS,
+    RETRIED,
+)
 from imgsvc.client import (
     Client,
     ClientError,

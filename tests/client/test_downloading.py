@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.api.examples import EXAMPLE_ID
+from imgsvc.api.openapi.examples import EXAMPLE_ID
 from imgsvc.client import Conflict, ServerAway, UnexpectedAnswer
 from scripted import BROKEN, Answer, Caller, Scripted
 

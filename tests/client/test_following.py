@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imgsvc.api.examples import ACCEPTED, BATCH, EXAMPLE_ID
+from imgsvc.api.openapi.examples import ACCEPTED, BATCH, EXAMPLE_ID
 from imgsvc.client import Overloaded, ServerAway, StillRunning, UnexpectedAnswer
 from imgsvc.client.events import EventReader
 from scripted import BROKEN, Answer, Caller, Scripted

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from imgsvc.api.examples import BATCH, EXAMPLE_ID
+from imgsvc.api.openapi.examples import BATCH, EXAMPLE_ID
 from imgsvc.client import ClientError, NotFound, Overloaded, ServerAway, TooMany
 from imgsvc.client.steps import Flow, Patience, Pause
 from scripted import Answer, Caller, Scripted, either

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgsvc.api.examples import ACCEPTED, EXAMPLE_ID
+from imgsvc.api.openapi.examples import ACCEPTED, EXAMPLE_ID
 from origin_server import Received
 from scripted import BROKEN, Answer, Caller, Scripted
 

@@ -11,7 +11,7 @@ import pytest
 
 from catalogues import catalogue
 from command import imgsvc, in_process
-from imgsvc.api.examples import ACCEPTED, BATCH, BATCH_LIST, CANCELLED, EXAMPLE_ID, PRODUCTS, RETRIED
+from imgsvc.api.openapi.examples import ACCEPTED, BATCH, BATCH_LIST, CANCELLED, EXAMPLE_ID, PRODUCTS, RETRIED
 from origin_server import OriginServer, picture
 from scripted import BROKEN, Answer, Scripted
 from stack import Stack, free_port

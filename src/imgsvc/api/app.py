@@ -9,17 +9,28 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
 from imgsvc import __version__
-from imgsvc.api import problems
-from imgsvc.api.body_limit import BodyLimit
-from imgsvc.api.browser_headers import BrowserHeaders
-from imgsvc.api.door import open_door
+from imgsvc.api.auth import open_door
+from imgsvc.api.live.watcher import Watcher
 from imgsvc.api.metrics import RequestTimes
-from imgsvc.api.openapi import DESCRIPTION, TAGS, complete_openapi
-from imgsvc.api.receiving import UploadRoom
-from imgsvc.api.refusals import documented
-from imgsvc.api.request_ids import RequestIds
-from imgsvc.api.routes import batches, endings, events, health, lists, media, metrics, reports, sample, webhooks
-from imgsvc.api.watcher import Watcher
+from imgsvc.api.middleware.body_limit import BodyLimit
+from imgsvc.api.middleware.browser_headers import BrowserHeaders
+from imgsvc.api.middleware.request_ids import RequestIds
+from imgsvc.api.openapi.document import DESCRIPTION, TAGS, complete_openapi
+from imgsvc.api.problems import responses
+from imgsvc.api.problems.documented import documented
+from imgsvc.api.routes import (
+    batches,
+    events,
+    health,
+    lifecycle,
+    listings,
+    media,
+    metrics,
+    results,
+    sample_csv,
+    webhooks,
+)
+from imgsvc.api.uploads.receive import UploadRoom
 from imgsvc.bootstrap import open_resources
 from imgsvc.config import Settings
 
@@ -58,9 +69,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestIds)
     app.state.request_times = CollectorRegistry()
     app.add_middleware(RequestTimes, registry=app.state.request_times)
-    problems.install(app)
+    responses.install(app)
     closed = (
-        batches.router, lists.router, events.router, reports.router, endings.router, webhooks.router,
+        batches.router, listings.router, events.router, results.router, lifecycle.router, webhooks.router,
     )  # fmt: skip
     for router in closed:
         app.include_router(router, responses=documented(401, 403))
@@ -68,7 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         media.router,
         health.router,
         metrics.router,
-        sample.router,
+        sample_csv.router,
     )  # a link to an image is all that is needed to see it
     for router in public:
         app.include_router(router)

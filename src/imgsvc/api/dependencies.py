@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from imgsvc.api.door import Door
-from imgsvc.api.receiving import UploadRoom
-from imgsvc.api.watcher import Watcher
+from imgsvc.api.auth import Door
+from imgsvc.api.live.watcher import Watcher
+from imgsvc.api.uploads.receive import UploadRoom
 from imgsvc.bootstrap import Resources
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound

@@ -8,10 +8,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from imgsvc import descriptors
-from imgsvc.api.acceptor import Acceptor
-from imgsvc.api.connection import HttpConnection
-from imgsvc.api.connection_table import ConnectionTable, most_connections
-from imgsvc.api.watcher import Watcher
+from imgsvc.api.connections.acceptor import Acceptor
+from imgsvc.api.connections.http_connection import HttpConnection
+from imgsvc.api.connections.table import ConnectionTable, most_connections
+from imgsvc.api.live.watcher import Watcher
 
 MOST_HEADERS = 2**16
 """Bytes of a request line with its headers."""

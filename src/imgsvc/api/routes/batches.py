@@ -7,13 +7,13 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Room, Watch
 from imgsvc.api.etags import is_known
-from imgsvc.api.examples import ACCEPTED, BATCH, VALIDATION, example
-from imgsvc.api.json_uploads import JSON_TYPE
-from imgsvc.api.refusals import RATE_HEADERS, documented, refused_parameter, refused_upload
-from imgsvc.api.schemas import BatchOut, batch_out
-from imgsvc.api.upload_form import UPLOAD_OPENAPI
-from imgsvc.api.uploads import read_upload
-from imgsvc.api.validation_schemas import ValidationOut, validation_out
+from imgsvc.api.openapi.examples import ACCEPTED, BATCH, VALIDATION, example
+from imgsvc.api.problems.documented import RATE_HEADERS, documented, refused_parameter, refused_upload
+from imgsvc.api.schemas.batches import BatchOut, batch_out
+from imgsvc.api.schemas.validation import ValidationOut, validation_out
+from imgsvc.api.uploads.form import UPLOAD_OPENAPI
+from imgsvc.api.uploads.json_body import JSON_TYPE
+from imgsvc.api.uploads.read import read_upload
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH

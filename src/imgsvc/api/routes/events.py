@@ -6,9 +6,9 @@ from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Watch
-from imgsvc.api.event_stream import event_stream
-from imgsvc.api.refusals import documented
-from imgsvc.api.text_examples import EVENTS
+from imgsvc.api.live.event_stream import event_stream
+from imgsvc.api.openapi.text_examples import EVENTS
+from imgsvc.api.problems.documented import documented
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.services.batches import read as batches
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from imgsvc.api.dependencies import Open
-from imgsvc.api.refusals import refused_parameter
-from imgsvc.api.shared_check import SharedCheck
+from imgsvc.api.live.shared_check import SharedCheck
+from imgsvc.api.problems.documented import refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db import migrations
 from imgsvc.errors import ImgsvcError, QueueUnavailable

@@ -11,8 +11,8 @@ from fastapi.responses import RedirectResponse
 
 from imgsvc.api.dependencies import Open
 from imgsvc.api.etags import is_known
-from imgsvc.api.opened_file import OpenedFile
-from imgsvc.api.refusals import documented
+from imgsvc.api.file_response import OpenedFile
+from imgsvc.api.problems.documented import documented
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.errors import NotFound, StorageError
 from imgsvc.services.batches import read as batches

@@ -9,11 +9,11 @@ from typing import TypeVar
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from imgsvc.api.auth import Door
 from imgsvc.api.dependencies import Open
-from imgsvc.api.door import Door
 from imgsvc.api.metrics import Look, Seen
-from imgsvc.api.proxies import proxy_header
-from imgsvc.api.refusals import documented
+from imgsvc.api.problems.documented import documented
+from imgsvc.api.proxy_headers import proxy_header
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import backlog
 from imgsvc.errors import ImgsvcError, Unauthorized

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imgsvc.api.delivery_schemas import DeliveryList, DeliveryOut, WebhookTest, delivery_out, trial_out
 from imgsvc.api.dependencies import BatchId, Caller, DeliveryId, Open
-from imgsvc.api.examples import DELIVERIES, DELIVERY, TESTED, example
-from imgsvc.api.problems import from_pydantic
-from imgsvc.api.refusals import documented, refused_parameter
-from imgsvc.api.upload_fields import WebhookUrl
+from imgsvc.api.openapi.examples import DELIVERIES, DELIVERY, TESTED, example
+from imgsvc.api.problems.documented import documented, refused_parameter
+from imgsvc.api.problems.responses import from_pydantic
+from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest, delivery_out, trial_out
+from imgsvc.api.uploads.fields import WebhookUrl
 from imgsvc.errors import EndpointBusy, InvalidUpload, TooMany
 from imgsvc.services.intake.quotas import LOOK_AGAIN, admit_post
 from imgsvc.services.webhooks import deliver as deliveries

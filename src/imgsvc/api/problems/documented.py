@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imgsvc.api.problems import MEDIA_TYPE, RETRY_AFTER
+from imgsvc.api.problems.responses import MEDIA_TYPE, RETRY_AFTER
 
 _EXAMPLE_ID = "01m81syxdvn0cchm7jgbq1vyb2"
 # status → when it happens, the problem's type, its title, a detail

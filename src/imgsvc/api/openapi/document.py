@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Header
 from pydantic import BaseModel, Field
 
-from imgsvc.api.examples import EXAMPLE_EVENT_ID, EXAMPLE_ID
-from imgsvc.api.problem_types import ProblemDetails, ProblemError
-from imgsvc.api.schemas import Bytes, Counts
+from imgsvc.api.openapi.examples import EXAMPLE_EVENT_ID, EXAMPLE_ID
+from imgsvc.api.problems.types import ProblemDetails, ProblemError
+from imgsvc.api.schemas.batches import Bytes, Counts
 from imgsvc.domain.status import BatchStatus
 
 DESCRIPTION = """\

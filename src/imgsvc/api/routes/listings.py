@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from imgsvc.api.dependencies import BatchId, Caller, Open
-from imgsvc.api.examples import BATCH_LIST, PRODUCTS, example
-from imgsvc.api.product_schemas import ProductPage, product_out
-from imgsvc.api.refusals import documented, refused_parameter
-from imgsvc.api.schemas import BatchPage, batch_out
+from imgsvc.api.openapi.examples import BATCH_LIST, PRODUCTS, example
+from imgsvc.api.problems.documented import documented, refused_parameter
+from imgsvc.api.schemas.batches import BatchPage, batch_out
+from imgsvc.api.schemas.products import ProductPage, product_out
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.services.batches.read import listed, products, products_with, read
 

@@ -5,8 +5,8 @@ from time import monotonic
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from imgsvc.api.schemas import progress_out
-from imgsvc.api.watcher import Watcher
+from imgsvc.api.live.watcher import Watcher
+from imgsvc.api.schemas.batches import progress_out
 from imgsvc.db.queries.batches import Figures
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import NotFound

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.api import schemas
+from imgsvc.api.schemas import batches
 from imgsvc.services.intake.validate import Validation
 
 
@@ -34,7 +34,7 @@ class ValidationOut(BaseModel):
     encoding: str
     delimiter: str
     columns: ColumnsOut
-    warnings: list[schemas.Warning] = Field(description="At most 100 of them.")
+    warnings: list[batches.Warning] = Field(description="At most 100 of them.")
     warnings_total: int
 
 
@@ -56,6 +56,6 @@ def validation_out(validation: Validation) -> ValidationOut:
             product_name=manifest.header[manifest.name_column],
             image_urls=manifest.header[manifest.url_column],
         ),
-        warnings=[schemas.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
+        warnings=[batches.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
     )

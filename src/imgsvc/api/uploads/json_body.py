@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 from starlette.exceptions import HTTPException
 
-from imgsvc.api.problems import from_pydantic
-from imgsvc.api.upload_fields import JsonFields
+from imgsvc.api.problems.responses import from_pydantic
+from imgsvc.api.uploads.fields import JsonFields
 from imgsvc.errors import InvalidUpload, Problem
 
 JSON_TYPE = "application/json"

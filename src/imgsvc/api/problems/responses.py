@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from imgsvc.api.body_sizes import why_too_large
-from imgsvc.api.browser_headers import ANSWER
-from imgsvc.api.problem_types import STATUSES, TITLES, ProblemDetails, ProblemError, type_of
-from imgsvc.api.request_ids import HEADER, request_id_of
+from imgsvc.api.middleware.body_sizes import why_too_large
+from imgsvc.api.middleware.browser_headers import ANSWER
+from imgsvc.api.middleware.request_ids import HEADER, request_id_of
+from imgsvc.api.problems.types import STATUSES, TITLES, ProblemDetails, ProblemError, type_of
 from imgsvc.errors import ImgsvcError, Problem, Refusal, TooMany, Unauthorized
 from imgsvc.logs import get_logger
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from imgsvc.api.connection_table import ConnectionTable
+from imgsvc.api.connections.table import ConnectionTable
 from imgsvc.logs import get_logger
 
 log = get_logger(__name__)

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
-from imgsvc.api.upload_form import EXAMPLE_CSV
+from imgsvc.api.uploads.form import EXAMPLE_CSV
 from imgsvc.domain.imaging.spec import Spec
 
 EXAMPLE_ID = "bat_01m81syxdvn0cchm7jgbq1vyb2"

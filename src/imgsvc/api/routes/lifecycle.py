@@ -6,9 +6,9 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgsvc.api.dependencies import BatchId, Caller, Open
-from imgsvc.api.examples import CANCELLED, RETRIED, example
-from imgsvc.api.refusals import documented, refused_parameter, refused_state
-from imgsvc.api.schemas import BatchOut, batch_out
+from imgsvc.api.openapi.examples import CANCELLED, RETRIED, example
+from imgsvc.api.problems.documented import documented, refused_parameter, refused_state
+from imgsvc.api.schemas.batches import BatchOut, batch_out
 from imgsvc.bootstrap import Resources
 from imgsvc.services.batches.cancel import cancel
 from imgsvc.services.batches.delete import delete

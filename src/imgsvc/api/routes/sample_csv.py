@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from imgsvc.api.upload_form import EXAMPLE_CSV
+from imgsvc.api.uploads.form import EXAMPLE_CSV
 
 SAMPLE = "/docs/catalog.csv"
 

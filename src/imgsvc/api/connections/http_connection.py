@@ -12,7 +12,7 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from imgsvc.api.connection_table import BODY_WITHIN, SLOWEST, STALLED, ConnectionTable
+from imgsvc.api.connections.table import BODY_WITHIN, SLOWEST, STALLED, ConnectionTable
 from imgsvc.errors import ImgsvcError
 
 LINGER = 2.0

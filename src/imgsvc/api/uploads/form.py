@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from imgsvc.api.json_uploads import JSON_TYPE
-from imgsvc.api.upload_fields import JsonFields, UploadFields
-from imgsvc.api.uploads import CSV_TYPES, MULTIPART
+from imgsvc.api.uploads.fields import JsonFields, UploadFields
+from imgsvc.api.uploads.json_body import JSON_TYPE
+from imgsvc.api.uploads.read import CSV_TYPES, MULTIPART
 from imgsvc.domain.manifest.read_json import ListedProduct
 
 EXAMPLE_CSV = """\

@@ -2,7 +2,7 @@
 
 import json
 
-from imgsvc.api.examples import ACCEPTED, BATCH, EXAMPLE_ID, INPUTS, MEDIA
+from imgsvc.api.openapi.examples import ACCEPTED, BATCH, EXAMPLE_ID, INPUTS, MEDIA
 
 OUTPUT_CSV = f"""\
 S. No.,Product Name,Input Image Urls,Output Image Urls

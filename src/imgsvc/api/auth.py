@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from imgsvc.api.proxies import proxy_header
+from imgsvc.api.proxy_headers import proxy_header
 from imgsvc.config import Settings
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY

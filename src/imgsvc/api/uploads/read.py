@@ -10,10 +10,10 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from imgsvc.api.json_uploads import JSON_TYPE, JSON_WEIGHT, read_json
-from imgsvc.api.problems import from_pydantic
-from imgsvc.api.receiving import UploadRoom, received_body, received_form
-from imgsvc.api.upload_fields import JsonFields, UploadFields
+from imgsvc.api.problems.responses import from_pydantic
+from imgsvc.api.uploads.fields import JsonFields, UploadFields
+from imgsvc.api.uploads.json_body import JSON_TYPE, JSON_WEIGHT, read_json
+from imgsvc.api.uploads.receive import UploadRoom, received_body, received_form
 from imgsvc.domain.addresses import Network
 from imgsvc.errors import InvalidUpload, Problem, UnsupportedMediaType
 from imgsvc.services.intake.upload import Upload

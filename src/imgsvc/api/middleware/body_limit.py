@@ -5,8 +5,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgsvc.api.body_sizes import most_bytes
-from imgsvc.api.problems import too_large
+from imgsvc.api.middleware.body_sizes import most_bytes
+from imgsvc.api.problems.responses import too_large
 
 
 class BodyLimit:

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from imgsvc.api.dependencies import BatchId, Caller, Open, Reader
-from imgsvc.api.refusals import documented, refused_parameter
-from imgsvc.api.text_examples import FAILURES_CSV, OUTPUT_CSV
+from imgsvc.api.openapi.text_examples import FAILURES_CSV, OUTPUT_CSV
+from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.batches.read import read, require_finished

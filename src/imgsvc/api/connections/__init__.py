@@ -1,0 +1,1 @@
+"""Client connections: accept, count and close them."""

@@ -1,0 +1,1 @@
+"""Live progress: long polls and server-sent events."""

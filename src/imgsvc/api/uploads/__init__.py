@@ -1,0 +1,1 @@
+"""Uploads: form, bare CSV or JSON to a validated `Upload`."""
