@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from imgsvc.config import Settings
 from imgsvc.db import tables  # noqa: F401  # fills the metadata
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.types import NullableJson, UtcDateTime
+from imgsvc.settings.server import Settings
 
 
 def render_item(kind: str, item: object, _context: object) -> str | Literal[False]:

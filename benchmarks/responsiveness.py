@@ -20,9 +20,9 @@ import uvloop
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.cli.api import SWITCH_INTERVAL
-from imgsvc.config import Settings
 from imgsvc.logs import configure_logging
 from imgsvc.services.processing.lane import work
+from imgsvc.settings.server import Settings
 from imgsvc.up import upgrade_database
 from processes import manifest, origin, service, urls
 

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imgsvc.api.app import create_app
-from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions
+from imgsvc.settings.server import Settings
 
 WorkOff = Callable[[], Awaitable[None]]
 HEADER = ("S. No.", "Product Name", "Input Image Urls")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsvc.api.app import create_app
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from openapi_document import Document, operations
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"

@@ -19,11 +19,11 @@ from databases import Postgres, place_for_postgres
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, TIDY_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
-from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.logs import configure_logging
-from imgsvc.whereabouts import ClientSettings
+from imgsvc.settings.client import ClientSettings
+from imgsvc.settings.server import Settings
 from imgsvc.worker.jobs import Parts
 from imgsvc.worker.main import build_worker
 from origin_server import OriginServer, WebhookListener

@@ -11,7 +11,6 @@ from datetime import timedelta
 
 from batches_at_hand import NotedQueue, manifest
 from imgsvc.bootstrap import manifest_limits
-from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.services.access.links import Links
@@ -19,6 +18,7 @@ from imgsvc.services.batches.finish import Aftercare
 from imgsvc.services.clock import utc_now
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
+from imgsvc.settings.server import Settings
 
 
 class DeadlyQueue(NotedQueue):

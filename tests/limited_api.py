@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from stack import until, with_descriptors
 
 DESCRIPTORS = 256

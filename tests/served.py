@@ -9,7 +9,7 @@ import httpx
 
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from stack import until
 
 SMALL = 32 * 1024

@@ -10,9 +10,9 @@ from pydantic import AnyHttpUrl
 
 from command import imgsvc
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.checkup import Finding, examine
-from imgsvc.config import Settings
-from imgsvc.folder import Running, locked
+from imgsvc.doctor.check import Finding, examine
+from imgsvc.process.data_folder import Running, locked
+from imgsvc.settings.server import Settings
 from origin_server import Server
 from stack import free_port, running_stack, until
 

@@ -9,10 +9,10 @@ from api_calls import write
 from batches_at_hand import submitted
 from command import Done, imgsvc
 from imgsvc.bootstrap import Resources
-from imgsvc.checkup import Finding
-from imgsvc.checkup_deep import examine_deeply
-from imgsvc.config import Settings
+from imgsvc.doctor.check import Finding
+from imgsvc.doctor.deep_check import examine_deeply
 from imgsvc.services.integrity.rules import Part
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 from stack import Stack, running_stack
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 from imgsvc import __version__
 from imgsvc.cli import app
 from imgsvc.cli.deferred import COMMANDS
-from imgsvc.config import Settings
 from imgsvc.domain.api_keys import key_of
+from imgsvc.settings.server import Settings
 from stack import SECRET, free_port
 
 NAMES: tuple[list[str], ...] = (

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from imgsvc.demo.sheet import Failure, Pair, write_sheet
-from imgsvc.figures import saved, size
+from imgsvc.terminal.formatting import saved, size
 
 
 class Page(HTMLParser):

@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from stack import free_port, until, with_descriptors
 
 pytestmark = pytest.mark.slow

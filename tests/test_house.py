@@ -23,7 +23,7 @@ OURS = [
 MOST_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 210,
-    "config.py": 220,
+    "settings/server.py": 220,
     "errors.py": 385,
     "db/tables.py": 235,
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from imgsvc.errors import CannotStart
-from imgsvc.folder import Running, locked, running_in
-from imgsvc.listening import inherited, listen
+from imgsvc.process.data_folder import Running, locked, running_in
+from imgsvc.process.listen_socket import inherited, listen
 from stack import speaks_ipv6
 
 RUNNING = Running(4711, "http://127.0.0.1:8000", "unix:///tmp/valkey.sock")

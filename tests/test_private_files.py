@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.bootstrap import check_storage, open_database, open_resources
-from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
-from imgsvc.folder import locked
-from imgsvc.private_files import make_private
+from imgsvc.process.data_folder import locked
+from imgsvc.process.private_files import make_private
+from imgsvc.settings.server import Settings
 
 
 @pytest.fixture(autouse=True, params=[0o000, 0o022], ids=["umask 000", "umask 022"])

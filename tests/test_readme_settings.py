@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from imgsvc.errors import CannotStart
-from imgsvc.processes import ending_with_us
-from imgsvc.supervisor import Child, Supervisor
+from imgsvc.process.child_process import ending_with_us
+from imgsvc.process.supervisor import Child, Supervisor
 from stack import status_of, until
 from threads_at_work import thread_at_work
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from imgsvc.up import MOST_PROCESSES, usual_processes, worker_children
 
 

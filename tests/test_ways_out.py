@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.adapters.http.egress import ways_out
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,14 @@ from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.redis.rate_limits import RedisRates
 from imgsvc.adapters.sandbox.pool import ProcessQuarantine
 from imgsvc.adapters.storage.object_store import ObjectStorage
-from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
 from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest.read_csv import ManifestLimits
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.loopback import is_loopback
-from imgsvc.private_files import make_private
+from imgsvc.process.loopback import is_loopback
+from imgsvc.process.private_files import make_private
 from imgsvc.services.access.api_keys import listed
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.finish import Aftercare
@@ -35,6 +34,7 @@ from imgsvc.services.throttling.fair_semaphore import FairGate
 from imgsvc.services.throttling.host_limiter import HostPacer
 from imgsvc.services.webhooks.host_slots import HostTurns
 from imgsvc.services.webhooks.send import Posting
+from imgsvc.settings.server import Settings
 
 log = get_logger(__name__)
 

@@ -11,13 +11,13 @@ import httpx
 
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
-from imgsvc.config import Settings
 from imgsvc.db import migrations
 from imgsvc.errors import CannotStart, DatabaseUnavailable
-from imgsvc.folder import Running, locked
-from imgsvc.listening import listen
-from imgsvc.processes import OURSELVES
-from imgsvc.supervisor import Child, Supervisor, stop_on_signals
+from imgsvc.process.child_process import OURSELVES
+from imgsvc.process.data_folder import Running, locked
+from imgsvc.process.listen_socket import listen
+from imgsvc.process.supervisor import Child, Supervisor, stop_on_signals
+from imgsvc.settings.server import Settings
 
 # glibc gives the memory of every picture back to the kernel and asks for it again for the next: a JPEG of 1 MP took
 # 12.4 ms of CPU instead of 6.7. It may keep this much instead (docs/performance.md); other C libraries ignore it.

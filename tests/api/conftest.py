@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from patience import SLOWLY
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
 from imgsvc.services.access.api_keys import create, revoke
+from imgsvc.settings.server import Settings
 from origin_server import WebhookListener
 
 CALLS = (

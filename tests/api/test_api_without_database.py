@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from api_calls import CSV, ONE_ROW, catalogue, problem, rows_stored, serving, upload
 from databases import ONLY_SQLITE, Postgres
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 Fault = Callable[[], AbstractContextManager[None]]
 FAULTS = [

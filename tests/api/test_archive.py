@@ -11,7 +11,7 @@ import pytest
 
 from api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from chaos.parts import S3_LOGIN
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 
 

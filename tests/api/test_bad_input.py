@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api_calls import CSV, HEADER, NOTHING, ONE_ROW, catalogue, problem, rows_stored
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import picture
 
 

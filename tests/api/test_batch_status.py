@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload, write
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 
 LONG = 30

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from api_calls import CSV, ONE_ROW, upload
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from limited_api import DESCRIPTORS, limited_api
 
 pytestmark = pytest.mark.slow

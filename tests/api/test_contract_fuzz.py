@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from api_calls import CSV, ONE_ROW
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from api_calls import problem
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from served import served
 
 pytestmark = pytest.mark.slow

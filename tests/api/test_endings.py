@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 from served import served
 

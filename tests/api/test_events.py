@@ -15,9 +15,9 @@ from batches_at_hand import submitted
 from imgsvc.api.live.event_stream import event_stream
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
 from imgsvc.db.queries.batches import Figures
 from imgsvc.services.batches import read as batches
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 from served import served
 

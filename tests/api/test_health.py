@@ -12,7 +12,7 @@ from api_calls import problem, serving, write
 from imgsvc.api.live.shared_check import SharedCheck
 from imgsvc.api.routes.health import AWAY
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 
 async def readiness(settings: Settings, *, strict: bool = False, **changes: Any) -> tuple[int, dict[str, Any]]:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, upload
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, WebhookListener, picture
 from served import served
 

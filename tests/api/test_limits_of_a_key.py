@@ -7,8 +7,8 @@ import pytest
 
 from api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
 from imgsvc.services.access.api_keys import create
+from imgsvc.settings.server import Settings
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api_calls import WorkOff, catalogue, problem, serving, upload, write
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 from pictures import decoded
 from served import served

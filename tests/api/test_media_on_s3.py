@@ -8,7 +8,7 @@ import pytest
 
 from api_calls import WorkOff, catalogue, upload
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 from patience import SLOWLY
 from pictures import decoded

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from api_calls import ONE_ROW, catalogue, problem, serving, upload
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 Samples = dict[tuple[str, ...], float]
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api_calls import WorkOff, catalogue, problem, upload, write
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, picture
 
 COLUMNS = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'

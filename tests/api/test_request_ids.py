@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from api_calls import problem, serving
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 
 @pytest.fixture

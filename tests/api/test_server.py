@@ -10,7 +10,7 @@ from imgsvc.api.app import create_app
 from imgsvc.api.connections.http_connection import HttpConnection
 from imgsvc.api.connections.table import BODY_WITHIN, STALLED
 from imgsvc.api.server import Server
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 from served import server_and_client
 from stack import until
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, upload
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from api_calls import WorkOff, catalogue, problem, serving, upload
-from imgsvc.config import Settings
 from imgsvc.domain.ids import new_id
 from imgsvc.services.clock import utc_now
+from imgsvc.settings.server import Settings
 from origin_server import OriginServer, WebhookListener, picture
 from stack import SECRET
 

@@ -15,7 +15,7 @@ import psutil
 from redis.asyncio import Redis
 
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
-from imgsvc.processes import ending_with_us
+from imgsvc.process.child_process import ending_with_us
 from stack import free_port, until
 
 BUCKET = "pictures"

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from imgsvc.processes import ending_with_us
+from imgsvc.process.child_process import ending_with_us
 from stack import command_of, free_port
 
 WORKERS = 2

@@ -16,10 +16,10 @@ from imgsvc.adapters.http.connector import MOST_IDLE
 from imgsvc.adapters.http.fetcher import Outbound, Ways
 from imgsvc.adapters.http.transport import MAX_RETRY_AFTER
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
 from imgsvc.errors import BlockedAddress, FetchError
 from imgsvc.services.processing.process_asset import Workshop
 from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.settings.server import Settings
 from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, picture
 from outbound_doubles import Rooms

@@ -8,11 +8,11 @@ from sqlmodel import select
 from batches_at_hand import HandClock, NotedQueue, batch_of, deliveries_of, submitted
 from deliveries_at_hand import deliver
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
 from imgsvc.db.queries import deletions
 from imgsvc.db.tables import IdempotencyKey
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services.batches.read import read
+from imgsvc.settings.server import Settings
 from origin_server import WebhookListener
 from storage_at_hand import NO_ROWS, put, rows_of, stored
 from verbs_at_hand import cancel, end_round, ended, expire, rendition_key, retry, sweep, tidy

@@ -10,13 +10,13 @@ from aiohttp import web
 
 from batches_at_hand import exact, submitted
 from imgsvc.bootstrap import Resources
-from imgsvc.config import Settings
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import Workshop
 from imgsvc.services.processing.reservations import LARGEST, UNCHANGED, first_reservation
 from imgsvc.services.throttling.fair_semaphore import FairGate
 from imgsvc.services.throttling.host_limiter import HostPacer
 from imgsvc.services.throttling.host_rate import FIRST
+from imgsvc.settings.server import Settings
 from lanes_at_hand import fetching_with, work
 from origin_server import OriginServer, Server, picture
 

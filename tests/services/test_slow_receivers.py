@@ -8,8 +8,8 @@ import pytest
 from deliveries_at_hand import announced
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE
 from imgsvc.bootstrap import Resources, lane_policy
-from imgsvc.config import Settings
 from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.settings.server import Settings
 from imgsvc.worker.jobs import Parts
 from imgsvc.worker.main import QUEUES, build_worker
 from imgsvc.worker.running import keep_running

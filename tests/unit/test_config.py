@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from imgsvc.config import MIB, Settings
+from imgsvc.settings.server import MIB, Settings
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.config import Settings
 from imgsvc.domain.manifest import records
 from imgsvc.domain.manifest.columns import ROLES, Columns
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, OnInvalid, read_manifest
 from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 from imgsvc.errors import InvalidManifest
+from imgsvc.settings.server import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "csv.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```csv\n((?:.*\n)*?)```\n(.*)\n(?:\n> (.*)\n)?", PAGE, re.MULTILINE)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from imgsvc.config import WEBHOOK_SCHEDULE
 from imgsvc.domain.webhooks import (
     event_body,
     is_delivered,
@@ -15,6 +14,7 @@ from imgsvc.domain.webhooks import (
     signed_headers,
     valid_secrets,
 )
+from imgsvc.settings.server import WEBHOOK_SCHEDULE
 
 OLD = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 NEW = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

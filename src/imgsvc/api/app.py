@@ -32,7 +32,7 @@ from imgsvc.api.routes import (
 )
 from imgsvc.api.uploads.receive import UploadRoom
 from imgsvc.bootstrap import open_resources
-from imgsvc.config import Settings
+from imgsvc.settings.server import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:

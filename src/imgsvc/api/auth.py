@@ -7,13 +7,13 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from imgsvc.api.proxy_headers import proxy_header
-from imgsvc.config import Settings
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.errors import ForeignPage
-from imgsvc.loopback import is_loopback
+from imgsvc.process.loopback import is_loopback
 from imgsvc.services.access.api_key_cache import KeyRing
 from imgsvc.services.clock import Clock
+from imgsvc.settings.server import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from time import monotonic
 import uvicorn
 from fastapi import FastAPI
 
-from imgsvc import descriptors
 from imgsvc.api.connections.acceptor import Acceptor
 from imgsvc.api.connections.http_connection import HttpConnection
 from imgsvc.api.connections.table import ConnectionTable, most_connections
 from imgsvc.api.live.watcher import Watcher
+from imgsvc.process import descriptors
 
 MOST_HEADERS = 2**16
 """Bytes of a request line with its headers."""

@@ -5,14 +5,14 @@ import sys
 
 import typer
 
-from imgsvc import descriptors
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
 from imgsvc.bootstrap import check_access, check_schema, check_storage
 from imgsvc.cli.console import FAILED, in_words
 from imgsvc.cli.listener import Descriptor, Host, Port, given_listener, port_of
 from imgsvc.cli.service import settings_of_a_service
-from imgsvc.listening import listen
+from imgsvc.process import descriptors
+from imgsvc.process.listen_socket import listen
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 

@@ -10,8 +10,8 @@ from rich.text import Text
 from imgsvc.cli.console import console, say, say_json
 from imgsvc.cli.server import ApiKey, AsJson, BatchId, Url, server
 from imgsvc.client import Batch
-from imgsvc.figures import printable
-from imgsvc.progress import summary
+from imgsvc.terminal.formatting import printable
+from imgsvc.terminal.progress import summary
 
 
 def status(batch_id: BatchId, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from imgsvc.client import ClientError
 from imgsvc.errors import ImgsvcError
-from imgsvc.figures import printable
+from imgsvc.terminal.formatting import printable
 
 console = Console()
 notes = Console(stderr=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 from imgsvc.cli.console import console, say, say_json
 from imgsvc.cli.server import ApiKey, AsJson, BatchId, Url, server, writable
 from imgsvc.client import Product
-from imgsvc.figures import printable
+from imgsvc.terminal.formatting import printable
 
 _MOST_ROWS = 200
 """Of the table; a terminal shows no more anyway."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from imgsvc.cli.console import in_words
-from imgsvc.listening import inherited
+from imgsvc.process.listen_socket import inherited
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (IMGSVC_HOST).  [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (IMGSVC_PORT).  [default: 8000]")]

@@ -11,8 +11,8 @@ import typer
 from imgsvc.cli.console import FAILED, complain, in_words, notes, read, say, say_json
 from imgsvc.client import Client, ClientError, NobodyThere, Refused
 from imgsvc.client.files import is_device
-from imgsvc.folder import running_in
-from imgsvc.whereabouts import ClientSettings
+from imgsvc.process.data_folder import running_in
+from imgsvc.settings.client import ClientSettings
 
 PATIENCE = 60.0
 _MOST_PROBLEMS = 10

@@ -8,8 +8,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from imgsvc.cli.console import in_words, read
-from imgsvc.config import Settings
 from imgsvc.logs import configure_logging
+from imgsvc.settings.server import Settings
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder for database and images (IMGSVC_DATA_DIR).  [default: ./data]")

@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from imgsvc import descriptors
 from imgsvc.bootstrap import check_schema, check_storage
 from imgsvc.cli.console import console, say
 from imgsvc.cli.listener import Descriptor, Host, Port, given_listener, port_of
 from imgsvc.cli.service import DataDir, run, settings_of_a_service
-from imgsvc.config import Settings
-from imgsvc.supervisor import Supervisor, stop_on_signals
+from imgsvc.process import descriptors
+from imgsvc.process.supervisor import Supervisor, stop_on_signals
+from imgsvc.settings.server import Settings
 from imgsvc.up import up as run_up
 from imgsvc.up import usual_processes, worker_children
 

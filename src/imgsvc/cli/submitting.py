@@ -11,7 +11,7 @@ import typer
 from imgsvc.cli.console import complain, console, notes, say, say_json
 from imgsvc.cli.server import ApiKey, AsJson, Url, Waiting, server, writable
 from imgsvc.client import Batch, ClientError, Fields, Validation
-from imgsvc.progress import follow_on, summary
+from imgsvc.terminal.progress import follow_on, summary
 
 NOT_ALL_SUCCEEDED = 3
 

@@ -6,12 +6,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from imgsvc.checkup import examine
-from imgsvc.checkup_deep import examine_deeply
 from imgsvc.cli.console import FAILED, console, read, say
 from imgsvc.cli.service import DataDir, run, settings_of_a_service
-from imgsvc.config import Settings
-from imgsvc.figures import printable
+from imgsvc.doctor.check import examine
+from imgsvc.doctor.deep_check import examine_deeply
+from imgsvc.settings.server import Settings
+from imgsvc.terminal.formatting import printable
 from imgsvc.up import upgrade_database
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")

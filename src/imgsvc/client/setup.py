@@ -10,7 +10,7 @@ import httpx
 from imgsvc import __version__
 from imgsvc.client.calls import LONG_POLL
 from imgsvc.client.errors import WrongSetup
-from imgsvc.loopback import is_loopback
+from imgsvc.process.loopback import is_loopback
 
 
 @contextmanager

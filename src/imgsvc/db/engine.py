@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db import sqlite
 from imgsvc.db.connection_errors import Translation, name_os_error
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.private_files import make_folder
+from imgsvc.process.private_files import make_folder
 
 # Postgres that says nothing (stopped, swapping, cut off) is given up within half a minute, whatever a call was at:
 # 5 s for a free connection, then either 5 s for a new one or 20 s and 2 s for the end of one that was silent.

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.private_files import protect_database
+from imgsvc.process.private_files import protect_database
 
 WRITES = "imgsvc_writes"
 """The execution option of connections that write."""

@@ -19,8 +19,8 @@ from imgsvc.demo.origin import WEBHOOK, Event, Origin, serving
 from imgsvc.demo.sheet import Failure, Pair, write_sheet
 from imgsvc.demo.stack import running_stack
 from imgsvc.errors import ImgsvcError
-from imgsvc.figures import saved, size
-from imgsvc.progress import follow_on, summary
+from imgsvc.terminal.formatting import saved, size
+from imgsvc.terminal.progress import follow_on, summary
 
 WEBHOOK_WITHIN = 30.0
 

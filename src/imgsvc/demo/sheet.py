@@ -10,7 +10,7 @@ from string import Template
 
 from PIL import Image
 
-from imgsvc.figures import size
+from imgsvc.terminal.formatting import size
 
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".png", ".webp", ".avif", ".gif", ".bmp"})
 

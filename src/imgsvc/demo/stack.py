@@ -11,9 +11,9 @@ from time import monotonic, sleep
 import httpx
 
 from imgsvc.errors import CannotStart
-from imgsvc.listening import listen
-from imgsvc.processes import OURSELVES, ending_with_us
-from imgsvc.whereabouts import PREFIX
+from imgsvc.process.child_process import OURSELVES, ending_with_us
+from imgsvc.process.listen_socket import listen
+from imgsvc.settings.client import PREFIX
 
 START_WITHIN = 60.0
 STOP_WITHIN = 40.0

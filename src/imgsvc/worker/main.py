@@ -13,7 +13,6 @@ from arq.cron import CronJob, cron
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from imgsvc import descriptors
 from imgsvc.adapters.redis.queue import (
     CONTROL_QUEUE,
     DELIVER,
@@ -29,11 +28,12 @@ from imgsvc.adapters.redis.queue import (
 )
 from imgsvc.adapters.redis.queue import serialize as serialize_job
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
-from imgsvc.config import Settings
 from imgsvc.errors import QueueUnavailable, StorageError
 from imgsvc.logs import configure_logging, get_logger
+from imgsvc.process import descriptors
+from imgsvc.process.supervisor import stop_on_signals
 from imgsvc.services.processing.worker_stats import Tally
-from imgsvc.supervisor import stop_on_signals
+from imgsvc.settings.server import Settings
 from imgsvc.worker import jobs
 from imgsvc.worker.running import keep_running, pause
 

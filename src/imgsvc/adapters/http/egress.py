@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from imgsvc.adapters.http.fetcher import FetchLimits, Outbound, Ways
-from imgsvc.config import Settings
 from imgsvc.errors import CannotStart
+from imgsvc.settings.server import Settings
 
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "postgresql+asyncpg": 5432}
 

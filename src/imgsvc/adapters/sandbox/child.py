@@ -18,7 +18,7 @@ from imgsvc.adapters.sandbox.framing import frame, read_frame
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress, prepare_pillow
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError
-from imgsvc.processes import end_with_parent
+from imgsvc.process.child_process import end_with_parent
 
 OUT_OF_MEMORY = 3
 """Its exit code when a picture needs more memory than it has."""

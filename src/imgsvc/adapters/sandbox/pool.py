@@ -16,7 +16,7 @@ from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, 
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, KilledInQuarantine, LeftAtWork, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
-from imgsvc.processes import OURSELVES
+from imgsvc.process.child_process import OURSELVES
 from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
 
 log = get_logger(__name__)

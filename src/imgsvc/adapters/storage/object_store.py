@@ -15,7 +15,7 @@ from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from imgsvc.adapters.storage import local_disk
 from imgsvc.errors import NotStored, StorageError
-from imgsvc.private_files import make_folder
+from imgsvc.process.private_files import make_folder
 from imgsvc.services.ports import Stored
 
 _ERRORS = (BaseError, OSError, ValueError)

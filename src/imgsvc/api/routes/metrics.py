@@ -18,7 +18,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import backlog
 from imgsvc.errors import ImgsvcError, Unauthorized
 from imgsvc.logs import get_logger
-from imgsvc.loopback import is_loopback
+from imgsvc.process.loopback import is_loopback
 
 router = APIRouter(tags=["Operations"])
 log = get_logger(__name__)

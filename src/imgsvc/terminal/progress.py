@@ -9,7 +9,7 @@ from rich.table import Column
 from rich.text import Text
 
 from imgsvc.client import Batch, Client
-from imgsvc.figures import printable, saved, size
+from imgsvc.terminal.formatting import printable, saved, size
 
 _WIDE = 90
 """Columns of a terminal; in fewer the bar would have no room beside the figures."""

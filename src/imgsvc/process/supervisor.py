@@ -11,7 +11,7 @@ from time import monotonic
 
 from imgsvc.errors import CannotStart
 from imgsvc.logs import get_logger
-from imgsvc.processes import ending_with_us
+from imgsvc.process.child_process import ending_with_us
 
 log = get_logger(__name__)
 

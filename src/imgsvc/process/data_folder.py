@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from imgsvc.errors import CannotStart
-from imgsvc.private_files import make_private
+from imgsvc.process.private_files import make_private
 
 if sys.platform != "win32":  # where no `up` runs, and its users are at home all the same
     import fcntl

@@ -1,4 +1,4 @@
-"""Every setting, with unit, default and bound; those that its users need too stand in `whereabouts.py`."""
+"""Every setting, with unit, default and bound; those that its users need too stand in `settings/client.py`."""
 
 import os
 from base64 import b64decode
@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from imgsvc import __version__
-from imgsvc.whereabouts import PREFIX, ClientSettings, Whereabouts
+from imgsvc.settings.client import PREFIX, ClientSettings, Whereabouts
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20

@@ -1,6 +1,6 @@
 """Where an imgsvc is: the settings that the service and the commands that use one share.
 
-Here and in `config.py` the environment (prefix IMGSVC_) and `.env` are read, and nowhere else.
+Here and in `settings/server.py` the environment (prefix IMGSVC_) and `.env` are read, and nowhere else.
 """
 
 from pathlib import Path

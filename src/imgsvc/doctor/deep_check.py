@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 from imgsvc.adapters.storage.object_store import ObjectStorage
-from imgsvc.checkup import Finding, examine
-from imgsvc.config import Settings
 from imgsvc.db.engine import open_sessions
+from imgsvc.doctor.check import Finding, examine
 from imgsvc.errors import ImgsvcError
-from imgsvc.figures import size
 from imgsvc.services.clock import utc_now
 from imgsvc.services.integrity.audit import EXAMPLES, Audit, audit
 from imgsvc.services.integrity.rules import Part
+from imgsvc.settings.server import Settings
+from imgsvc.terminal.formatting import size
 
 NEEDED = ("Database", "Storage")
 OURS = "This is a fault of imgsvc: please report it, with what the log says of that batch."

@@ -13,11 +13,11 @@ from sqlalchemy import make_url
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORKER_TIMEOUT, ArqQueue, open_redis
 from imgsvc.adapters.storage.object_store import ObjectStorage
-from imgsvc.config import Settings, mistaken_names
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.errors import ImgsvcError
-from imgsvc.folder import Running, running_in
+from imgsvc.process.data_folder import Running, running_in
+from imgsvc.settings.server import Settings, mistaken_names
 
 PATIENCE = 10.0
 """Seconds that one part may take to answer."""

@@ -1,0 +1,1 @@
+"""Processes of this machine: supervise children, lock the data folder, listen."""

@@ -1,0 +1,1 @@
+"""Every setting, of the service and of the commands that use one."""
