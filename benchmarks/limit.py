@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from imgsvc.up import WORKER_MALLOC
+from imgsvc.cli.stack import WORKER_MALLOC
 
 QUALITY = 50
 

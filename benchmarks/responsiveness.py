@@ -20,10 +20,10 @@ import uvloop
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
 from imgsvc.cli.api import SWITCH_INTERVAL
+from imgsvc.cli.stack import upgrade_database
 from imgsvc.logs import configure_logging
 from imgsvc.services.processing.lane import work
 from imgsvc.settings.server import Settings
-from imgsvc.up import upgrade_database
 from processes import manifest, origin, service, urls
 
 TICK = 0.005

@@ -15,9 +15,9 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from imgsvc.bootstrap import check_access
+from imgsvc.cli.stack import upgrade_database
 from imgsvc.errors import CannotStart
 from imgsvc.settings.server import Settings
-from imgsvc.up import upgrade_database
 from test_compose import OURS, assert_is_a_command
 
 ROOT = Path(__file__).parents[1]

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from imgsvc.cli.stack import MOST_PROCESSES, usual_processes, worker_children
 from imgsvc.settings.server import Settings
-from imgsvc.up import MOST_PROCESSES, usual_processes, worker_children
 
 
 def threads(settings: Settings, processes: int) -> list[str | None]:

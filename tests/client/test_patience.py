@@ -9,7 +9,7 @@ import pytest
 
 from imgsvc.api.openapi.examples import BATCH, EXAMPLE_ID
 from imgsvc.client import ClientError, NotFound, Overloaded, ServerAway, TooMany
-from imgsvc.client.steps import Flow, Patience, Pause
+from imgsvc.client.actions import Flow, Patience, Pause
 from scripted import Answer, Caller, Scripted, either
 from stack import free_port
 

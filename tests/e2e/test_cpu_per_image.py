@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batches_at_hand import manifest
-from imgsvc.up import WORKER_MALLOC
+from imgsvc.cli.stack import WORKER_MALLOC
 from origin_server import OriginServer
 from pictures import photo_jpeg
 from stack import Stack, running_stack

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imgsvc import __version__
-from imgsvc.cli import batches, downloads, failures, submitting
+from imgsvc.cli import batches, download, failures, submit
 from imgsvc.cli.deferred import Group, defer
 
 app = typer.Typer(
@@ -38,11 +38,11 @@ def prepare(*, version: Version = False) -> None:  # noqa: ARG001  # its callbac
             stream.reconfigure(errors="replace")
 
 
-app.command(rich_help_panel="Use it")(submitting.submit)
+app.command(rich_help_panel="Use it")(submit.submit)
 app.command(rich_help_panel="Use it")(batches.status)
 app.command("list", rich_help_panel="Use it")(batches.list_batches)
 app.command(rich_help_panel="Use it")(failures.failures)
-app.command(rich_help_panel="Use it")(downloads.download)
+app.command(rich_help_panel="Use it")(download.download)
 app.command(rich_help_panel="Use it")(batches.retry)
 app.command(rich_help_panel="Use it")(batches.cancel)
 defer(app)

@@ -35,11 +35,11 @@ COMMANDS = (
     Deferred("worker", "imgsvc.cli.serving", "Run it", "Run worker processes alone, and restart them when they die."),
     Deferred(
         "check",
-        "imgsvc.cli.upkeep",
+        "imgsvc.cli.maintenance",
         "Look after it",
         "Examine settings, database, Redis, storage and workers: what works, what does not, and what to do.",
     ),
-    Deferred("db", "imgsvc.cli.upkeep", "Look after it", "The database."),
+    Deferred("db", "imgsvc.cli.maintenance", "Look after it", "The database."),
     Deferred("keys", "imgsvc.cli.keys", "Look after it", "API keys and webhook secrets."),
 )
 

@@ -9,6 +9,7 @@ import typer
 from imgsvc.bootstrap import open_database
 from imgsvc.cli.console import say
 from imgsvc.cli.service import run, settings_of_a_service
+from imgsvc.cli.stack import upgrade_database
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
@@ -16,7 +17,6 @@ from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.services.access import api_keys as service
 from imgsvc.services.clock import utc_now
 from imgsvc.settings.server import Settings
-from imgsvc.up import upgrade_database
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="API keys and webhook secrets.")
 T = TypeVar("T")

@@ -10,11 +10,11 @@ from imgsvc.bootstrap import check_schema, check_storage
 from imgsvc.cli.console import console, say
 from imgsvc.cli.listener import Descriptor, Host, Port, given_listener, port_of
 from imgsvc.cli.service import DataDir, run, settings_of_a_service
+from imgsvc.cli.stack import up as run_up
+from imgsvc.cli.stack import usual_processes, worker_children
 from imgsvc.process import descriptors
 from imgsvc.process.supervisor import Supervisor, stop_on_signals
 from imgsvc.settings.server import Settings
-from imgsvc.up import up as run_up
-from imgsvc.up import usual_processes, worker_children
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 

@@ -1,7 +1,8 @@
 """The Python client: upload a CSV, follow it, read what became of its images, take the CSV back."""
 
-from imgsvc.client.awaiting import AsyncClient
-from imgsvc.client.blocking import Client
+from imgsvc.client.async_client import AsyncClient
+from imgsvc.client.batches import Batch, Progress, Spec, Validation
+from imgsvc.client.client import Client
 from imgsvc.client.deliveries import Attempt, Delivery
 from imgsvc.client.errors import (
     ClientError,
@@ -21,7 +22,6 @@ from imgsvc.client.errors import (
 from imgsvc.client.problems import Problem, ProblemError
 from imgsvc.client.products import Asset, AssetError, Product, Rendition
 from imgsvc.client.uploads import Fields
-from imgsvc.client.wire import Batch, Progress, Spec, Validation
 
 __all__ = [
     "Asset",

@@ -10,15 +10,15 @@ from uuid import uuid4
 
 import httpx
 
-from imgsvc.client.answers import read, require
+from imgsvc.client.actions import Ask, Flow, Give, Patience, Pause, asked, next_bytes
+from imgsvc.client.batches import Batch, BatchPage, Progress, Validation
 from imgsvc.client.deliveries import Delivery, DeliveryList
 from imgsvc.client.errors import ServerAway, StillRunning
 from imgsvc.client.events import EventReader
 from imgsvc.client.problems import Wire
 from imgsvc.client.products import ProductPage
-from imgsvc.client.steps import Ask, Flow, Give, Patience, Pause, asked, next_bytes
+from imgsvc.client.responses import read, require
 from imgsvc.client.uploads import Source, upload
-from imgsvc.client.wire import Batch, BatchPage, Progress, Validation
 
 W = TypeVar("W", bound=Wire)
 

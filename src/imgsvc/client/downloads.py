@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from imgsvc.client.answers import require
+from imgsvc.client.actions import NO_PATIENCE, Ask, Flow, Patience, asked, next_bytes
 from imgsvc.client.files import arriving, is_device
-from imgsvc.client.steps import NO_PATIENCE, Ask, Flow, Patience, asked, next_bytes
+from imgsvc.client.responses import require
 
 CSV, ZIP = "text/csv", "application/zip"
 

@@ -8,11 +8,11 @@ from rich.text import Text
 
 from imgsvc.cli.console import FAILED, console, read, say
 from imgsvc.cli.service import DataDir, run, settings_of_a_service
+from imgsvc.cli.stack import upgrade_database
 from imgsvc.doctor.check import examine
 from imgsvc.doctor.deep_check import examine_deeply
 from imgsvc.settings.server import Settings
 from imgsvc.terminal.formatting import printable
-from imgsvc.up import upgrade_database
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 db = typer.Typer(no_args_is_help=True, help="The database.")

@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from imgsvc.client.answers import translated
+from imgsvc.client.actions import Ask, Flow, Give, Pause, Step, given
 from imgsvc.client.errors import ClientError
-from imgsvc.client.steps import Ask, Flow, Give, Pause, Step, given
+from imgsvc.client.responses import translated
 
 T = TypeVar("T")
 

@@ -5,16 +5,16 @@ from typing import Self, Unpack
 
 import httpx
 
-from imgsvc.client.blocking import Target
+from imgsvc.client.actions import OnWait, Patience
+from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
+from imgsvc.client.client import Target
 from imgsvc.client.deliveries import Delivery
 from imgsvc.client.downloads import CSV, ZIP, download
+from imgsvc.client.drivers import Awaiting
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
-from imgsvc.client.shells import Awaiting
-from imgsvc.client.steps import OnWait, Patience
 from imgsvc.client.uploads import Fields, Source
-from imgsvc.client.wire import Batch, Progress, Validation
 
 
 class AsyncClient:
