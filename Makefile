@@ -53,13 +53,13 @@ audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed (
 	@build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 contact-sheet: .venv/.dev ## pictures before and after on one page: make contact-sheet ARGS="--images DIR"
-	@PYTHONPATH=tests $(BIN)/python -m contact_sheet $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m support.contact_sheet $(ARGS)
 
 browser: .venv/.browser ## a newcomer on the docs page in chromium (apt install chromium); pictures in build/browser
 	$(BIN)/pytest -n 0 tests/browser/newcomer.py
 
 openapi: .venv/.dev ## docs/openapi.json and docs/api.md anew; a change that breaks programs needs ARGS=--break
-	@PYTHONPATH=tests $(BIN)/python -m openapi_files $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m support.openapi_files $(ARGS)
 
 lock: ## the lock files anew, from pyproject.toml (needs uv)
 	$(COMPILE) --extra server --extra embedded --extra build --extra dev -o requirements-dev.lock

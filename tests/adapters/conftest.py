@@ -11,9 +11,9 @@ import pytest
 
 from imgsvc.adapters.http.fetcher import Outbound, Ways
 from imgsvc.adapters.storage.object_store import ObjectStorage
-from origin_server import OriginServer
-from patience import PATIENT
-from s3_at_hand import new_bucket, s3_server
+from support.origin_server import OriginServer
+from support.polling import PATIENT
+from support.s3 import new_bucket, s3_server
 
 
 @pytest.fixture

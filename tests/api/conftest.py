@@ -3,7 +3,7 @@
 import pytest
 
 from imgsvc.settings.server import Settings
-from patience import SLOWLY
+from support.polling import SLOWLY
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

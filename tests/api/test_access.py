@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import create, revoke
 from imgsvc.settings.server import Settings
-from origin_server import WebhookListener
+from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload
+from support.origin_server import WebhookListener
 
 CALLS = (
     ("POST", "/v1/batches"),

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from api_reference import PAGE, document, laid_out, page
-from openapi_document import document_of, operations
+from support.api_reference import PAGE, document, laid_out, page
+from support.openapi_document import document_of, operations
 
 
 @pytest.fixture

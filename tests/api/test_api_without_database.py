@@ -13,9 +13,9 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from api_calls import CSV, ONE_ROW, catalogue, problem, rows_stored, serving, upload
-from databases import ONLY_SQLITE, Postgres
 from imgsvc.settings.server import Settings
+from support.api_calls import CSV, ONE_ROW, catalogue, problem, rows_stored, serving, upload
+from support.databases import ONLY_SQLITE, Postgres
 
 Fault = Callable[[], AbstractContextManager[None]]
 FAULTS = [

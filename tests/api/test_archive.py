@@ -9,10 +9,10 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import httpx
 import pytest
 
-from api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from chaos.parts import S3_LOGIN
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
+from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
+from support.origin_server import OriginServer, picture
 
 
 async def archived(client: httpx.AsyncClient, batch: dict[str, Any], **query: str) -> ZipFile:

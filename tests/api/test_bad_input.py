@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from api_calls import CSV, HEADER, NOTHING, ONE_ROW, catalogue, problem, rows_stored
 from imgsvc.settings.server import Settings
-from origin_server import picture
+from support.api_calls import CSV, HEADER, NOTHING, ONE_ROW, catalogue, problem, rows_stored
+from support.origin_server import picture
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api_calls import WorkOff, catalogue, problem, upload
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import create
+from support.api_calls import WorkOff, catalogue, problem, upload
 
 ENDED = catalogue(("1", "Shoe", "htp://nowhere"))
 RUNNING = catalogue(("1", "Shoe", "https://shop.example/a.jpg"))

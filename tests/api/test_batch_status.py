@@ -9,9 +9,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload, write
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
+from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload, write
+from support.origin_server import OriginServer, picture
 
 LONG = 30
 """Seconds that a request offers to wait where the answer must come at once."""

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from api_calls import ONE_ROW, WorkOff, catalogue, upload
 from imgsvc.api.middleware.browser_headers import BrowserHeaders
-from origin_server import OriginServer, picture
+from support.api_calls import ONE_ROW, WorkOff, catalogue, upload
+from support.origin_server import OriginServer, picture
 
 
 @pytest.fixture

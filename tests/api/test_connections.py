@@ -6,9 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from api_calls import CSV, ONE_ROW, upload
 from imgsvc.settings.server import Settings
-from limited_api import DESCRIPTORS, limited_api
+from support.api_calls import CSV, ONE_ROW, upload
+from support.limited_api import DESCRIPTORS, limited_api
 
 pytestmark = pytest.mark.slow
 

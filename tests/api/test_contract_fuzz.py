@@ -20,10 +20,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from api_calls import CSV, ONE_ROW
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
+from support.api_calls import CSV, ONE_ROW
 
 pytestmark = pytest.mark.slow
 

@@ -5,11 +5,11 @@ import re
 import httpx
 import pytest
 
-from api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 from imgsvc.api.problems.responses import MEDIA_TYPE
 from imgsvc.services.intake.quotas import POSTS_PER_MINUTE
 from imgsvc.settings.server import Settings
-from openapi_document import Document, document_of, names_in, operations
+from support.api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
+from support.openapi_document import Document, document_of, names_in, operations
 
 Answers = dict[tuple[str, str], list[httpx.Response]]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api_calls import problem
 from imgsvc.settings.server import Settings
-from served import served
+from support.api_calls import problem
+from support.served import served
 
 pytestmark = pytest.mark.slow
 

@@ -10,16 +10,16 @@ import httpx
 import pytest
 from fastapi.sse import KEEPALIVE_COMMENT
 
-from api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
-from batches_at_hand import submitted
 from imgsvc.api.live.event_stream import event_stream
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.batches import Figures
 from imgsvc.services.batches import read as batches
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
-from served import served
+from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
+from support.batches import submitted
+from support.origin_server import OriginServer, picture
+from support.served import served
 
 NOWHERE = catalogue(("1", "Shoe", "htp://nowhere"))
 

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api_calls import problem, serving, write
 from imgsvc.api.live.shared_check import SharedCheck
 from imgsvc.api.routes.health import AWAY
 from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
+from support.api_calls import problem, serving, write
 
 
 async def readiness(settings: Settings, *, strict: bool = False, **changes: Any) -> tuple[int, dict[str, Any]]:

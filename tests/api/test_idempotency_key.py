@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, upload
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, WebhookListener, picture
-from served import served
+from support.api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, upload
+from support.origin_server import OriginServer, WebhookListener, picture
+from support.served import served
 
 ONE_OF_EACH = {"batch": 1, "product": 1, "asset": 1}
 

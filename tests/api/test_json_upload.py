@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, serving, upload
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
+from support.api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, serving, upload
+from support.origin_server import OriginServer, picture
 
 SHOE = {"serial_number": "1", "product_name": "Shoe", "input_urls": ["https://shop.example/a.jpg"]}
 

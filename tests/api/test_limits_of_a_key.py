@@ -5,10 +5,10 @@ import re
 import httpx
 import pytest
 
-from api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import create
 from imgsvc.settings.server import Settings
+from support.api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import httpx
 from standardwebhooks import Webhook
 
-from origin_server import OriginServer, WebhookListener, picture
-from pictures import decoded
-from stack import SECRET
+from support.images import decoded
+from support.origin_server import OriginServer, WebhookListener, picture
+from support.stack import SECRET
 
 WorkOff = Callable[[], Awaitable[None]]
 

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api_calls import WorkOff, catalogue, problem, serving, upload, write
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
-from pictures import decoded
-from served import served
+from support.api_calls import WorkOff, catalogue, problem, serving, upload, write
+from support.images import decoded
+from support.origin_server import OriginServer, picture
+from support.served import served
 
 
 @pytest.fixture

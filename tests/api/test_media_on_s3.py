@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api_calls import WorkOff, catalogue, upload
 from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
-from patience import SLOWLY
-from pictures import decoded
-from s3_at_hand import is_signed_for, new_bucket, s3_server
+from support.api_calls import WorkOff, catalogue, upload
+from support.images import decoded
+from support.origin_server import OriginServer, picture
+from support.polling import SLOWLY
+from support.s3 import is_signed_for, new_bucket, s3_server
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from api_calls import ONE_ROW, catalogue, problem, serving, upload
 from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
+from support.api_calls import ONE_ROW, catalogue, problem, serving, upload
 
 Samples = dict[tuple[str, ...], float]
 

@@ -12,7 +12,6 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 
-from api_calls import catalogue, upload
 from imgsvc.api.openapi.examples import (
     ACCEPTED,
     BATCH,
@@ -30,7 +29,8 @@ from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest
 from imgsvc.api.schemas.products import ProductPage
 from imgsvc.api.schemas.validation import ValidationOut
 from imgsvc.api.uploads.form import EXAMPLE_CSV
-from openapi_document import Document, document_of, nodes, operations
+from support.api_calls import catalogue, upload
+from support.openapi_document import Document, document_of, nodes, operations
 
 
 @pytest.fixture

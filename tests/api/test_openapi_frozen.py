@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from openapi_compat import breaks
-from openapi_document import Document, document_of
-from openapi_files import FILE, difference, text_of
+from support.openapi_compat import breaks
+from support.openapi_document import Document, document_of
+from support.openapi_files import FILE, difference, text_of
 
 Change = Callable[[Document], Any]
 

@@ -8,9 +8,9 @@ import re
 import httpx
 import pytest
 
-from api_calls import WorkOff, catalogue, upload
-from origin_server import OriginServer, picture
-from pictures import CORPORA
+from support.api_calls import WorkOff, catalogue, upload
+from support.origin_server import OriginServer, picture
+from support.paths import CORPORA
 
 FORMULAS = [
     "=1+1",

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api_calls import WorkOff, catalogue, problem, upload, write
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, picture
+from support.api_calls import WorkOff, catalogue, problem, upload, write
+from support.origin_server import OriginServer, picture
 
 COLUMNS = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
 

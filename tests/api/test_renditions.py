@@ -10,8 +10,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
-from origin_server import OriginServer, picture
+from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
+from support.origin_server import OriginServer, picture
 
 THUMB = {"name": "thumb", "max_width": 200, "max_height": 200}
 

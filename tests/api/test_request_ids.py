@@ -7,8 +7,8 @@ import httpx
 import pytest
 import structlog
 
-from api_calls import problem, serving
 from imgsvc.settings.server import Settings
+from support.api_calls import problem, serving
 
 
 @pytest.fixture

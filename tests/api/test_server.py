@@ -5,14 +5,14 @@ from time import monotonic
 
 import pytest
 
-from api_calls import ONE_ROW, upload
 from imgsvc.api.app import create_app
 from imgsvc.api.connections.http_connection import HttpConnection
 from imgsvc.api.connections.table import BODY_WITHIN, STALLED
 from imgsvc.api.server import Server
 from imgsvc.settings.server import Settings
-from served import server_and_client
-from stack import until
+from support.api_calls import ONE_ROW, upload
+from support.served import server_and_client
+from support.stack import until
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, upload
 from imgsvc.settings.server import Settings
+from support.api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, upload
 
 
 @pytest.fixture

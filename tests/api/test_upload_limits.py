@@ -7,10 +7,10 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, serving
 from imgsvc.api.app import create_app
 from imgsvc.api.uploads.receive import UploadRoom
 from imgsvc.settings.server import Settings
+from support.api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, serving
 
 MIB = 2**20
 

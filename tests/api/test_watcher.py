@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col
 
-from batches_at_hand import submitted
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotFound
-from verbs_at_hand import ended
+from support.batches import submitted
+from support.verbs import ended
 
 
 class Stumbling(Sessions):

@@ -7,12 +7,12 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from api_calls import WorkOff, catalogue, problem, serving, upload
 from imgsvc.domain.ids import new_id
 from imgsvc.services.clock import utc_now
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, WebhookListener, picture
-from stack import SECRET
+from support.api_calls import WorkOff, catalogue, problem, serving, upload
+from support.origin_server import OriginServer, WebhookListener, picture
+from support.stack import SECRET
 
 NOBODY = "evt_01m81syxdvn0cchm7jgbq1vyb2"
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, async_playwright
 
-from command import imgsvc
-from origin_server import OriginServer, picture
-from stack import Stack, running_stack, until
+from support.command import imgsvc
+from support.origin_server import OriginServer, picture
+from support.paths import ROOT
+from support.stack import Stack, running_stack, until
 
-PICTURES = Path(__file__).parents[2] / "build" / "browser"
+PICTURES = ROOT / "build" / "browser"
 IMAGES = ("/id/29/1200/800.jpg", "/id/29/800/1200.jpg", "/id/30/1200/800.jpg")
 
 

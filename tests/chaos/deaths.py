@@ -9,8 +9,8 @@ import psutil
 
 from chaos.fault import NO_ANSWER, Fault
 from chaos.parts import signal_all
-from databases import Postgres
-from stack import until
+from support.databases import Postgres
+from support.stack import until
 
 # -- our own processes ------------------------------------------------------------------------------------------------
 

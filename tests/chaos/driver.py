@@ -19,10 +19,10 @@ from chaos.orders import Catalogue
 from chaos.plan import Act, History, carry_out, plan
 from chaos.stage import Database, Stage, clear, set_up
 from chaos.verdict import Verdict
-from command import imgsvc
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Batch, Delivery
-from stack import until
+from support.command import imgsvc
+from support.stack import until
 
 Say = Callable[[str], None]
 CUSTOMERS = 8

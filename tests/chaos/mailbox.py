@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from origin_server import Server
-from stack import SECRET
+from support.origin_server import Server
+from support.stack import SECRET
 
 
 @dataclass

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from origin_server import OriginServer
-from pictures import alpha_png, animation, cmyk_jpeg, encoded, palette_png, photo_jpeg, scene, truncated
+from support.images import alpha_png, animation, cmyk_jpeg, encoded, palette_png, photo_jpeg, scene, truncated
+from support.origin_server import OriginServer
 
 Size = tuple[int, int]
 Wish = Literal["let be", "cancel", "retry", "redeliver", "delete", "retry and delete"]

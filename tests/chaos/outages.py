@@ -4,9 +4,9 @@ import os
 import shutil
 from typing import ClassVar
 
-import fault_proxy as proxy
 from chaos.fault import NO_ANSWER, Fault
-from fault_proxy import HANG, REFUSE, Answer, Cut, FaultProxy, http
+from support import fault_proxy as proxy
+from support.fault_proxy import HANG, REFUSE, Answer, Cut, FaultProxy, http
 
 # -- pictures that are files ------------------------------------------------------------------------------------------
 

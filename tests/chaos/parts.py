@@ -1,4 +1,4 @@
-"""The servers below imgsvc, each a process of its own: Valkey, and S3 (Postgres is in tests/databases.py)."""
+"""The servers below imgsvc, each a process of its own: Valkey, and S3 (Postgres is in tests/support/databases.py)."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.process.child_process import ending_with_us
-from stack import free_port, until
+from support.stack import free_port, until
 
 BUCKET = "pictures"
 S3_LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}

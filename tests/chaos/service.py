@@ -11,7 +11,7 @@ import httpx
 import psutil
 
 from imgsvc.process.child_process import ending_with_us
-from stack import command_of, free_port
+from support.stack import command_of, free_port
 
 WORKERS = 2
 

@@ -13,10 +13,10 @@ from typing import Literal
 from chaos.mailbox import Mailbox
 from chaos.parts import BUCKET, S3_LOGIN, Valkey, object_store
 from chaos.service import Service
-from databases import Postgres
-from fault_proxy import FaultProxy
-from origin_server import OriginServer
-from stack import QUICK, SECRET, until
+from support.databases import Postgres
+from support.fault_proxy import FaultProxy
+from support.origin_server import OriginServer
+from support.stack import QUICK, SECRET, until
 
 Database = Literal["sqlite", "postgres"]
 # Lanes that carry little and write often: a batch takes its time, and a fault meets it in the middle.

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlmodel import select
 
-from batches_at_hand import exact
 from chaos.calls import Calls, Violation
 from chaos.mailbox import Mailbox
 from chaos.orders import HEADER, OUTPUT, Order, Slot
@@ -18,6 +17,7 @@ from chaos.plan import History
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch
 from imgsvc.domain.status import FINISHED_BATCH
+from support.batches import exact
 
 OUR_FAULTS = ('"job_broke"', '"asset_broke_us"', '"request_broke"')
 """In lines of the log: an error that nobody foresaw."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from scripted import Caller, Scripted, either
+from support.scripted import Caller, Scripted, either
 
 PATIENCE = 60
 

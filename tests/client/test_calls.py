@@ -29,8 +29,8 @@ from imgsvc.client import (
     UnexpectedAnswer,
     WrongSetup,
 )
-from scripted import Answer, Caller, Scripted
-from stack import free_port
+from support.scripted import Answer, Caller, Scripted
+from support.stack import free_port
 
 PATH = f"/v1/batches/{EXAMPLE_ID}"
 

@@ -8,7 +8,7 @@ import pytest
 
 from imgsvc.api.openapi.examples import EXAMPLE_ID
 from imgsvc.client import Conflict, ServerAway, UnexpectedAnswer
-from scripted import BROKEN, Answer, Caller, Scripted
+from support.scripted import BROKEN, Answer, Caller, Scripted
 
 CSV = {"Content-Type": "text/csv; charset=utf-8"}
 

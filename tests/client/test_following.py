@@ -8,7 +8,7 @@ import pytest
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, EXAMPLE_ID
 from imgsvc.client import Overloaded, ServerAway, StillRunning, UnexpectedAnswer
 from imgsvc.client.events import EventReader
-from scripted import BROKEN, Answer, Caller, Scripted
+from support.scripted import BROKEN, Answer, Caller, Scripted
 
 STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
 

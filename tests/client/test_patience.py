@@ -10,8 +10,8 @@ import pytest
 from imgsvc.api.openapi.examples import BATCH, EXAMPLE_ID
 from imgsvc.client import ClientError, NotFound, Overloaded, ServerAway, TooMany
 from imgsvc.client.actions import Flow, Patience, Pause
-from scripted import Answer, Caller, Scripted, either
-from stack import free_port
+from support.scripted import Answer, Caller, Scripted, either
+from support.stack import free_port
 
 
 async def test_patience_ends(server: Scripted, kind: str) -> None:

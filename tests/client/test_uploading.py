@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from imgsvc.api.openapi.examples import ACCEPTED, EXAMPLE_ID
-from origin_server import Received
-from scripted import BROKEN, Answer, Caller, Scripted
+from support.origin_server import Received
+from support.scripted import BROKEN, Answer, Caller, Scripted
 
 CSV = b"S. No.,Product Name,Input Image Urls\n1,Shoe,https://shop.example/a.jpg\n"
 VALIDATION = {

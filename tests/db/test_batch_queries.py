@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from batches_at_hand import asset_row, attempts_of, batch_of, batch_row, deliveries_of, delivery_row, store
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deliveries
 from imgsvc.db.tables import Delivery, DeliveryAttempt
 from imgsvc.domain.status import BATCH_MOVES, BatchStatus, DeliveryStatus
+from support.batches import asset_row, attempts_of, batch_of, batch_row, deliveries_of, delivery_row, store
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

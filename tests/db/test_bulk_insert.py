@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from sqlalchemy import event
 from sqlmodel import func, select
 
-from batches_at_hand import asset_row, batch_row, store
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
 from imgsvc.db.tables import Asset
+from support.batches import asset_row, batch_row, store
 
 DEFAULTS = 4
 """Columns that SQLAlchemy fills in: attempts, lost, storage_failures, quarantine_failures."""

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
+from support.databases import ONLY_SQLITE
 
 pytestmark = ONLY_SQLITE
 

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
-from batches_at_hand import batch_row, delivery_row, store
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import deletions, deliveries
 from imgsvc.db.tables import Delivery, DeliveryAttempt
 from imgsvc.domain.status import DeliveryStatus
-from stack import until
+from support.batches import batch_row, delivery_row, store
+from support.stack import until
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 

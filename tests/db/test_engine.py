@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
-from batches_at_hand import asset_row, batch_of, batch_row, store
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.queries import leases
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.services.processing.outcomes import Postponed, columns
+from support.batches import asset_row, batch_of, batch_row, store
 
 NOW = datetime(2026, 11, 2, 9, 30, 0, 123_456, tzinfo=UTC)
 

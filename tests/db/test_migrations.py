@@ -20,13 +20,13 @@ from sqlmodel import SQLModel
 from sqlmodel import select as sqlmodel_select
 from standardwebhooks import Webhook
 
-from databases import Postgres
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Asset
 from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.services.access.api_keys import webhook_secret
-from stack import until
+from support.databases import Postgres
+from support.stack import until
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()][::-1]
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batches_at_hand import asset_row, assets_of, batch_row, store
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets
 from imgsvc.db.queries import leases as queries
 from imgsvc.db.queries.leases import Claims
 from imgsvc.services.processing.outcomes import Postponed, columns
+from support.batches import asset_row, assets_of, batch_row, store
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 LEASE = timedelta(seconds=60)

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import event, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from batches_at_hand import asset_row, batch_row, delivery_row, store
-from databases import ONLY_SQLITE
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, batches, deletions, deliveries, leases, reuse
+from support.batches import asset_row, batch_row, delivery_row, store
+from support.databases import ONLY_SQLITE
 
 pytestmark = ONLY_SQLITE
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)

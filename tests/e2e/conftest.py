@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from stack import QUICK, Stack, client_for, running_stack
+from support.stack import QUICK, Stack, client_for, running_stack
 
 
 @pytest.fixture(scope="package")

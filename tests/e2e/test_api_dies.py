@@ -12,9 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from origin_server import OriginServer, picture
-from served import SMALL
-from stack import Stack, until
+from support.origin_server import OriginServer, picture
+from support.served import SMALL
+from support.stack import Stack, until
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from catalogues import catalogue
-from command import imgsvc, in_process
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, BATCH_LIST, CANCELLED, EXAMPLE_ID, PRODUCTS, RETRIED
-from origin_server import OriginServer, picture
-from scripted import BROKEN, Answer, Scripted
-from stack import Stack, free_port
+from support.catalogues import catalogue
+from support.command import imgsvc, in_process
+from support.origin_server import OriginServer, picture
+from support.scripted import BROKEN, Answer, Scripted
+from support.stack import Stack, free_port
 
 ONE_PAGE = PRODUCTS | {"has_more": False, "next": None}
 VALIDATION = {

@@ -9,11 +9,12 @@ from zipfile import ZipFile
 
 import pytest
 
-from catalogues import HEADER, catalogue
-from origin_server import OriginServer, picture
-from stack import Stack
+from support.catalogues import HEADER, catalogue
+from support.origin_server import OriginServer, picture
+from support.paths import DOCS
+from support.stack import Stack
 
-PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "client.md").read_text(encoding="utf-8")
 TEN_LINES, AWAITED, REFUSED = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 

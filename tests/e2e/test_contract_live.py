@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import running_stack, until
+from support.stack import running_stack, until
 
 pytestmark = pytest.mark.slow
 

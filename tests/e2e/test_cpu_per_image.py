@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from batches_at_hand import manifest
 from imgsvc.cli.stack import WORKER_MALLOC
-from origin_server import OriginServer
-from pictures import photo_jpeg
-from stack import Stack, running_stack
+from support.batches import manifest
+from support.images import photo_jpeg
+from support.origin_server import OriginServer
+from support.stack import Stack, running_stack
 
 pytestmark = pytest.mark.slow
 

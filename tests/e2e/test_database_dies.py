@@ -10,9 +10,9 @@ from time import monotonic
 import httpx
 import pytest
 
-from databases import Postgres
-from origin_server import OriginServer, WebhookListener, picture
-from stack import UNHURRIED, Stack, running_stack, until
+from support.databases import Postgres
+from support.origin_server import OriginServer, WebhookListener, picture
+from support.stack import UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 

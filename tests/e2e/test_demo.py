@@ -14,10 +14,10 @@ import psutil
 import pytest
 from standardwebhooks import Webhook
 
-from command import Done, imgsvc
 from imgsvc.demo.origin import Event
 from imgsvc.demo.run import DemoFailed, verified_type
-from stack import until
+from support.command import Done, imgsvc
+from support.stack import until
 
 CODES = {"http_404", "too_many_pixels", "decode_error", "not_an_image", "too_many_redirects", "blocked_address"}
 

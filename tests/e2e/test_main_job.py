@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from origin_server import OriginServer, WebhookListener
-from pictures import alpha_png, decoded, palette_png, photo_jpeg
-from stack import SECRET, Stack, running_stack, until
+from support.images import alpha_png, decoded, palette_png, photo_jpeg
+from support.origin_server import OriginServer, WebhookListener
+from support.paths import CORPORA
+from support.stack import SECRET, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 
-PHOTOS = Path(__file__).parents[3] / "shared" / "corpora" / "photos"
+PHOTOS = CORPORA / "photos"
 PICTURES = 200
 PRODUCTS = 60
 

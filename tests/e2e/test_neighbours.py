@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from frame_bombs import gif_bomb
-from origin_server import OriginServer, picture
-from pictures import RED, animation, encoded, wide_gamut_profile
-from stack import Stack, running_stack
+from support.frame_bombs import gif_bomb
+from support.images import RED, animation, encoded, wide_gamut_profile
+from support.origin_server import OriginServer, picture
+from support.stack import Stack, running_stack
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from origin_server import OriginServer, picture
-from pictures import encoded
-from stack import QUICK, Stack, command_of, running_stack, status_of, until
+from support.images import encoded
+from support.origin_server import OriginServer, picture
+from support.stack import QUICK, Stack, command_of, running_stack, status_of, until
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,11 @@ import re
 import sys
 from pathlib import Path
 
-from origin_server import OriginServer, picture
-from stack import Stack
+from support.origin_server import OriginServer, picture
+from support.paths import DOCS
+from support.stack import Stack
 
-PAGE = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "quickstart.md").read_text(encoding="utf-8")
 [PROGRAM] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 [MANIFEST] = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 

@@ -19,11 +19,11 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from command import named
-from origin_server import OriginServer, picture
-from stack import SECRET, free_port, until
+from support.command import named
+from support.origin_server import OriginServer, picture
+from support.paths import ROOT
+from support.stack import SECRET, free_port, until
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 IMAGES = ("/id/29/1200/800.jpg", "/id/29/800/1200.jpg", "/id/30/1200/800.jpg")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
-from origin_server import OriginServer, WebhookListener, picture
-from stack import QUICK, UNHURRIED, Stack, running_stack, until
+from support.origin_server import OriginServer, WebhookListener, picture
+from support.stack import QUICK, UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 
 from chaos.parts import Valkey
-from origin_server import OriginServer, picture
-from stack import UNHURRIED, Stack, running_stack, until
+from support.origin_server import OriginServer, picture
+from support.stack import UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 

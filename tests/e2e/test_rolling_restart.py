@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from origin_server import OriginServer, picture
-from stack import UNHURRIED, Stack, running_stack, until
+from support.origin_server import OriginServer, picture
+from support.stack import UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from origin_server import OriginServer, WebhookListener, picture
-from stack import running_stack, until
+from support.origin_server import OriginServer, WebhookListener, picture
+from support.stack import running_stack, until
 
 CSV = "S. No.,Product Name,Input Image Urls\n1,Shoe,{}\n2,Hat,{}\n"
 

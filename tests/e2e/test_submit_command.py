@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from catalogues import HEADER, catalogue
-from command import imgsvc
-from origin_server import OriginServer, Server, picture
-from stack import Stack, free_port, until
+from support.catalogues import HEADER, catalogue
+from support.command import imgsvc
+from support.origin_server import OriginServer, Server, picture
+from support.stack import Stack, free_port, until
 
 
 @dataclass

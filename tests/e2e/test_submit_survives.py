@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from catalogues import catalogue
 from chaos.parts import signal_all
-from fault_proxy import REFUSE, Cut, FaultProxy
-from origin_server import OriginServer, picture
-from stack import QUICK, Stack, running_stack, until
+from support.catalogues import catalogue
+from support.fault_proxy import REFUSE, Cut, FaultProxy
+from support.origin_server import OriginServer, picture
+from support.stack import QUICK, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 

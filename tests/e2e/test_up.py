@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack import Stack, free_port, speaks_ipv6, until
+from support.stack import Stack, free_port, speaks_ipv6, until
 
 
 async def refusal(*arguments: str, limits: str = "") -> tuple[int, str]:

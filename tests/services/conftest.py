@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from audits_at_hand import Shop, opened
-from batches_at_hand import HandClock, NotedQueue
 from imgsvc.bootstrap import Resources, open_workshop
 from imgsvc.services.processing.process_asset import Workshop
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.settings.server import Settings
-from origin_server import OriginServer, WebhookListener
-from patience import SLOWLY
+from support.audits import Shop, opened
+from support.batches import HandClock, NotedQueue
+from support.origin_server import OriginServer, WebhookListener
+from support.polling import SLOWLY
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

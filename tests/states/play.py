@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from batches_at_hand import NotedQueue, manifest
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
@@ -18,12 +17,13 @@ from imgsvc.services.intake.upload import Upload
 from imgsvc.services.webhooks import deliver as deliveries
 from imgsvc.services.webhooks.host_slots import HostTurns
 from imgsvc.services.webhooks.send import Posting
-from stack import SECRET
 from states.doubles import Died, Meanwhile, Reply
 from states.model import Batch
 from states.pieces import LEASE, RETENTION, SCHEDULE, TIDY_AFTER, Asset, Delivery
 from states.runs import AFTERCARE, Runs
 from states.seen import look
+from support.batches import NotedQueue, manifest
+from support.stack import SECRET
 
 HOOK = "http://shop.example/hook"
 FOREVER = 1_000

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from batches_at_hand import HandClock
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
@@ -24,6 +23,7 @@ from states.doubles import Receiver, Shelf
 from states.model import Batch, Model
 from states.pieces import LEASE, RETENTION, TIDY_AFTER, Ending, input_bytes, output_bytes
 from states.seen import Seen, consistent, followed, look
+from support.batches import HandClock
 
 AFTERCARE = Aftercare(Links("http://imgsvc.example"), RETENTION, TIDY_AFTER)
 

@@ -1,0 +1,214 @@
+"""No packet goes to an address that may not be called, however the URL, the DNS or a redirect gets there."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from imgsvc import errors
+from imgsvc.adapters.http.address_guard import ThreadedResolver
+from imgsvc.adapters.http.fetcher import FetchLimits, Outbound, Ways
+from support.fetchers import Names, Rooms
+from support.origin_server import OriginServer
+
+MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+
+
+@pytest.fixture
+async def forbidden(origin: OriginServer) -> AsyncIterator[OriginServer]:
+    """An origin on an address that is not opened, at the port of the one that is."""
+    async with OriginServer(host="127.0.0.2", port=origin.port) as server:
+        server.serve("/a.jpg", b"secret")
+        yield server
+
+
+@pytest.fixture
+async def untouched(forbidden: OriginServer) -> AsyncIterator[OriginServer]:
+    """The forbidden origin, on which nobody may even open a connection."""
+    yield forbidden
+    assert forbidden.accepted == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "error"),
+    [
+        ("127.0.0.2", errors.BlockedAddress),
+        ("10.0.0.1", errors.BlockedAddress),
+        ("169.254.169.254", errors.BlockedAddress),
+        ("224.0.0.1", errors.BlockedAddress),
+        ("[::1]", errors.BlockedAddress),
+        ("[::]", errors.BlockedAddress),
+        ("[::ffff:127.0.0.2]", errors.BlockedAddress),
+        ("[::FFFF:7F00:2]", errors.BlockedAddress),
+        ("[::127.0.0.1]", errors.BlockedAddress),
+        ("[64:ff9b::7f00:2]", errors.BlockedAddress),
+        ("[fd00:ec2::254]", errors.BlockedAddress),
+        ("[fe80::1%25lo]", errors.InvalidUrl),  # a zone
+        ("[::1%ü]", errors.InvalidUrl),
+        ("2130706434", errors.InvalidUrl),  # 127.0.0.2 as one number
+        ("017700000002", errors.InvalidUrl),
+        ("0x7f000002", errors.BlockedAddress),  # getaddrinfo understands it, so the gate sees the address
+        ("0x7f.2", errors.BlockedAddress),
+        ("0x7f.0x0.0x0.0x2", errors.BlockedAddress),
+        ("127.2", errors.InvalidUrl),
+        ("0177.0.0.2", errors.InvalidUrl),
+        ("127.0.0.2.", errors.InvalidUrl),
+        ("0", errors.InvalidUrl),
+        ("１２７.0.0.2", errors.InvalidUrl),  # full-width digits
+        ("127。0。0。2", errors.BlockedAddress),  # IDNA makes full stops of the ideographic ones
+        ("①②⑦.0.0.2", errors.InvalidUrl),
+    ],
+)
+async def test_no_spelling_of_an_address_gets_past_the_gate(
+    host: str, error: type[errors.FetchError], untouched: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    with pytest.raises(error) as caught:
+        await make_outbound().fetch(untouched.url("/a.jpg", host=host), Rooms())
+    assert not caught.value.retryable
+
+
+async def test_a_name_that_resolves_to_a_refused_address_is_blocked(
+    untouched: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(resolver=Names({"shop.test": [["127.0.0.2"]]}))
+    with pytest.raises(errors.BlockedAddress):
+        await outbound.fetch(untouched.url("/a.jpg", host="shop.test"), Rooms())
+
+
+async def test_an_opened_network_lets_the_fetch_through(forbidden: OriginServer, make_outbound: MakeOutbound) -> None:
+    outbound = make_outbound(allowed=("127.0.0.0/30",), resolver=Names({"shop.test": [["127.0.0.2"]]}))
+    fetched = await outbound.fetch(forbidden.url("/a.jpg", host="shop.test"), Rooms())
+    assert fetched.body == b"secret"
+
+
+@pytest.mark.parametrize("answer", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["::1", "127.0.0.1"]])
+async def test_of_mixed_answers_only_the_allowed_address_is_called(
+    answer: list[str], origin: OriginServer, untouched: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    origin.serve("/a.jpg", b"public")
+    outbound = make_outbound(resolver=Names({"shop.test": [answer]}))
+    assert (await outbound.fetch(origin.url("/a.jpg", host="shop.test"), Rooms())).body == b"public"
+
+
+@pytest.mark.parametrize("answer", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["::1", "127.0.0.1"]])
+async def test_a_refused_address_outweighs_the_failure_of_the_others(
+    answer: list[str], make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(resolver=Names({"shop.test": [answer]}))
+    with socket.socket() as unused, pytest.raises(errors.BlockedAddress):
+        unused.bind(("127.0.0.1", 0))  # the allowed address refuses the connection
+        await outbound.fetch(f"http://shop.test:{unused.getsockname()[1]}/", Rooms())
+
+
+async def test_the_refusal_of_one_fetch_does_not_colour_another(make_outbound: MakeOutbound) -> None:
+    outbound = make_outbound(resolver=Names({"bad.test": [["127.0.0.2"]], "off.test": [["127.0.0.1"]]}))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        urls = [f"http://{name}.test:{unused.getsockname()[1]}/" for name in ("bad", "off", "none")]
+        outcomes = await asyncio.gather(*(outbound.fetch(url, Rooms()) for url in urls), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [errors.BlockedAddress, errors.ConnectError, errors.DnsError]
+
+
+async def test_a_name_that_turns_to_a_refused_address_later_is_blocked(
+    origin: OriginServer, untouched: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(resolver=Names({"shop.test": [["127.0.0.1"], ["127.0.0.2"]]}))
+    origin.serve("/a.jpg", b"public", headers={"Connection": "close"})
+    assert (await outbound.fetch(origin.url("/a.jpg", host="shop.test"), Rooms())).body == b"public"
+    outbound._images._session.connector.clear_dns_cache()  # type: ignore[union-attr]
+    with pytest.raises(errors.BlockedAddress):
+        await outbound.fetch(untouched.url("/a.jpg", host="shop.test"), Rooms())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "shop.test", "[::ffff:127.0.0.2]"])
+async def test_a_redirect_hop_passes_the_same_gate(
+    host: str, origin: OriginServer, untouched: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(resolver=Names({"shop.test": [["127.0.0.2"]]}))
+    url = origin.serve("/a", b"", status=302, headers={"Location": untouched.url("/a.jpg", host=host)})
+    with pytest.raises(errors.BlockedAddress):
+        await outbound.fetch(url, Rooms())
+
+
+async def test_a_webhook_passes_the_same_gate(untouched: OriginServer, make_outbound: MakeOutbound) -> None:
+    with pytest.raises(errors.BlockedAddress):
+        await make_outbound().post(untouched.url("/a.jpg"), headers={}, body=b"{}")
+
+
+@pytest.mark.parametrize("name", ["metadata.google.internal", "Metadata.Google.Internal.", "instance-data"])
+async def test_a_name_of_metadata_is_refused_whatever_it_resolves_to(
+    name: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(resolver=Names({name.lower(): [["127.0.0.1"]]}))
+    there = origin.url("/latest/meta-data", host=name)
+    hop = origin.serve("/a", b"", status=302, headers={"Location": there})
+    for call in (
+        outbound.fetch(there, Rooms()),
+        outbound.fetch(hop, Rooms()),
+        outbound.post(there, headers={}, body=b""),
+    ):
+        with pytest.raises(errors.BlockedAddress):
+            await call
+    assert [request.path for request in origin.requests] == ["/a"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "shop.test"])
+async def test_our_own_ports_are_closed_although_the_network_is_opened(
+    host: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    origin.serve("/a.jpg", b"public")
+    names = Names({"shop.test": [["127.0.0.1"]]})
+    opened = ("127.0.0.0/8", "::1/128")
+    outbound = make_outbound(allowed=opened, own_ports=[origin.port], resolver=names)
+    with pytest.raises(errors.BlockedAddress):
+        await outbound.fetch(origin.url("/a.jpg", host=host), Rooms())
+    assert origin.accepted == 0
+    other = make_outbound(allowed=opened, own_ports=[origin.port + 1])
+    assert (await other.fetch(origin.url("/a.jpg"), Rooms())).body == b"public"
+
+
+@pytest.mark.parametrize("name", ["xn--i-7iq.test", "xn--a-.test"])
+async def test_a_name_that_stands_in_no_newer_list_of_letters_is_a_name(
+    name: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    """There are shops under emoji, which IDNA 2008 does not know."""
+    origin.serve("/a.jpg", b"here")
+    outbound = make_outbound(resolver=Names({name: [["127.0.0.1"]]}))
+    assert (await outbound.fetch(origin.url("/a.jpg", host=name), Rooms())).body == b"here"
+    assert (await outbound.post(origin.url("/a.jpg", host=name), headers={}, body=b"")).status == 200
+
+
+async def test_names_are_looked_up_for_both_families(make_outbound: MakeOutbound, origin: OriginServer) -> None:
+    origin.serve("/a.jpg", b"here")
+    asked = []
+
+    def lookup(host: str, port: int, **options: Any) -> list[Any]:
+        asked.append((host, port, options["family"]))
+        return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+
+    outbound = make_outbound(resolver=ThreadedResolver(timeout=60, lookup=lookup))
+    assert (await outbound.fetch(origin.url("/a.jpg", host="bücher.test"), Rooms())).body == b"here"
+    assert asked == [("xn--bcher-kva.test", origin.port, socket.AF_UNSPEC)]
+    assert origin.requests[0].headers["Host"] == f"xn--bcher-kva.test:{origin.port}"
+
+
+async def test_the_resolver_is_closed_with_the_client() -> None:
+    names = Names({})
+    await Outbound(limits=FetchLimits(), ways=Ways(), user_agent="", resolver=names).aclose()
+    assert names.closed
+
+
+async def test_of_a_thousand_addresses_a_few_are_tried(make_outbound: MakeOutbound) -> None:
+    def lookup(host: str, port: int, **_: Any) -> list[Any]:
+        many = [(socket.AF_INET, f"10.0.{number // 250}.{number % 250}") for number in range(1_000)]
+        many += [(socket.AF_INET6, f"fd00::{number:x}") for number in range(1_000)]
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address in many]
+
+    resolver = ThreadedResolver(timeout=60, lookup=lookup)
+    assert [each["host"] for each in await resolver.resolve("shop.test", 80)] == [
+        "fd00::0", "fd00::1", "10.0.0.0", "10.0.0.1",
+    ]  # fmt: skip
+    with pytest.raises(errors.BlockedAddress):
+        await make_outbound(resolver=resolver).fetch("http://shop.test/a.jpg", Rooms())

@@ -1,0 +1,181 @@
+"""Bodies within their limits and their room, and what becomes of the connection."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import pytest
+from aiohttp import web
+
+from imgsvc import errors
+from imgsvc.adapters.http.body import FIRST_ROOM
+from imgsvc.adapters.http.fetcher import Outbound
+from support.fetchers import Rooms
+from support.origin_server import OriginServer, Server, picture
+from support.polling import PATIENT
+from support.stack import until
+
+MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+
+MIB = 2**20
+LITTLE = replace(PATIENT, max_body_bytes=MIB)
+QUICK = replace(LITTLE, read_timeout=0.3, total_timeout=1.0)
+
+
+# -- bodies and room --------------------------------------------------------------------------------------------------
+
+
+def grows_with_what_comes(asked: list[int]) -> bool:
+    """From little to all of 3 MiB; in steps of twice as much, or of as many bytes as came at one time."""
+    return asked[0] == FIRST_ROOM and asked[-1] == 3 * MIB and asked == sorted(set(asked)) and 2 < len(asked) < 8
+
+
+async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
+    origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    rooms = Rooms()
+    await make_outbound().fetch(origin.serve("/a", bytes(3 * MIB)), rooms)
+    assert grows_with_what_comes(rooms.asked)
+
+
+async def test_without_a_length_the_room_doubles_while_the_body_grows(
+    origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    rooms = Rooms()
+    fetched = await make_outbound(limits=replace(PATIENT, max_body_bytes=3 * MIB)).fetch(
+        origin.url(f"/chunked/{3 * MIB}"), rooms
+    )
+    assert len(fetched.body) == 3 * MIB
+    assert grows_with_what_comes(rooms.asked)
+
+
+async def test_an_announced_length_over_the_limit_is_refused_before_any_room_is_taken(
+    origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    rooms = Rooms()
+    with pytest.raises(errors.BodyTooLarge):
+        await make_outbound(limits=LITTLE).fetch(origin.serve("/a", bytes(MIB + 1)), rooms)
+    assert rooms.asked == []
+
+
+@pytest.mark.parametrize(("size", "too_large"), [(MIB, False), (MIB + 1, True)])
+async def test_bytes_are_counted_when_no_length_is_announced(
+    size: int, too_large: bool, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    fetch = make_outbound(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Rooms())
+    if too_large:
+        with pytest.raises(errors.BodyTooLarge):
+            await fetch
+    else:
+        assert len((await fetch).body) == size
+
+
+@pytest.mark.parametrize(
+    ("path", "most", "least_wanted", "most_wanted"),
+    [
+        ("/a", 999, 1000, 1000),
+        (f"/chunked/{3 * MIB}", 2 * MIB, 2 * MIB + 1, 4 * MIB),
+        ("/chunked/9", 0, FIRST_ROOM, FIRST_ROOM),
+    ],
+)
+async def test_a_body_without_room_is_handed_back(
+    path: str, most: int, least_wanted: int, most_wanted: int, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    origin.serve("/a", bytes(1000))
+    with pytest.raises(errors.NoRoom) as caught:
+        await make_outbound().fetch(origin.url(path), Rooms(most=most))
+    assert least_wanted <= caught.value.size <= most_wanted
+
+
+async def test_a_body_longer_than_announced_never_arrives_longer(
+    origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    rooms = Rooms()
+    try:
+        body = (await make_outbound().fetch(origin.url("/lying-length/smaller"), rooms)).body
+    except errors.ConnectError:  # when the surplus comes in the same packet
+        body = b""
+    assert len(body) <= len(picture()) - 10
+    assert rooms.asked in ([], [len(picture()) - 10])
+
+
+@pytest.mark.parametrize(("path", "start"), [("/empty", b""), ("/html", b"<!doctype html>")])
+async def test_what_a_body_is_does_not_matter_here(
+    path: str, start: bytes, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    assert (await make_outbound().fetch(origin.url(path), Rooms())).body.startswith(start)
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+async def test_sequential_fetches_share_one_connection(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+    outbound, url = make_outbound(), origin.serve("/a.jpg", bytes(300_000))
+    for _ in range(20):
+        await outbound.fetch(url, Rooms())
+    assert (len(origin.requests), origin.connections) == (20, 1)
+
+
+@dataclass
+class Gathering(Server):
+    """Answers nobody before as many wait."""
+
+    count: int = 128
+
+    def __post_init__(self) -> None:
+        self._all_there = asyncio.Barrier(self.count)
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return [web.get("/a.jpg", self._answer)]
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        await self._all_there.wait()
+        return web.Response(body=b"x", content_type="image/jpeg")
+
+
+async def test_many_fetches_wait_for_the_same_host_at_once(make_outbound: MakeOutbound) -> None:
+    outbound = make_outbound()
+    async with Gathering() as origin:
+        await asyncio.gather(*(outbound.fetch(origin.url("/a.jpg"), Rooms()) for _ in range(origin.count)))
+        assert origin.connections == origin.count
+
+
+@pytest.mark.parametrize("path", ["/endless", "/stall", "/drip"])
+async def test_a_connection_with_half_an_answer_is_not_used_again(
+    path: str, origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    outbound = make_outbound(limits=QUICK)
+    with pytest.raises(errors.FetchError):
+        await outbound.fetch(origin.url(path), Rooms())
+    url = origin.serve("/a.jpg", picture())
+
+    async def whole() -> bytes | None:
+        try:
+            return (await outbound.fetch(url, Rooms())).body
+        except (errors.ReadTimeout, errors.TotalTimeout):  # of little patience on a busy machine
+            return None
+
+    assert await until(whole) == picture()
+    cut_off, *later = (request.peer for request in origin.requests)
+    assert cut_off not in later
+
+
+async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+    async def hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+        asked.set_result(None)
+        closed.set_result(await reader.read())
+        writer.close()
+
+    asked, closed = asyncio.Future[None](), asyncio.Future[bytes]()
+    outbound = make_outbound()
+    async with await asyncio.start_server(hung_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        fetch = asyncio.create_task(outbound.fetch(f"http://127.0.0.1:{port}/", Rooms()))
+        await asked
+        fetch.cancel()
+        async with asyncio.timeout(60):
+            assert await closed == b""
+    with pytest.raises(asyncio.CancelledError):
+        await fetch

@@ -1,0 +1,174 @@
+"""Fetching over TLS: who is trusted, and which failures are worth another try."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from imgsvc import errors
+from imgsvc.adapters.http.egress import authorities
+from imgsvc.adapters.http.fetcher import Outbound
+from support.fetchers import Names, Rooms
+from support.origin_server import OriginServer, picture
+from support.polling import PATIENT
+
+MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+
+NAMES = {"shop.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]]}
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A private one: `file` is what trusts it, and `serving` gives servers their certificates."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "authority.pem"
+
+    @cached_property
+    def _key(self) -> ec.EllipticCurvePrivateKey:
+        return ec.generate_private_key(ec.SECP256R1())
+
+    @cached_property
+    def _certificate(self) -> x509.Certificate:
+        ours = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Shop authority")])
+        builder = x509.CertificateBuilder(ours, ours, self._key.public_key(), x509.random_serial_number())
+        return self._signed(builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True), days=1)
+
+    def _signed(self, builder: x509.CertificateBuilder, *, days: int) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = builder.not_valid_before(now - timedelta(days=2)).not_valid_after(now + timedelta(days=days))
+        return builder.sign(self._key, hashes.SHA256())
+
+    def serving(self, name: str, *, days: int = 1) -> ssl.SSLContext:
+        """For a server of this name, valid for as many more days."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        issuer = self._certificate.subject
+        builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        names = x509.SubjectAlternativeName([x509.DNSName(name)])
+        certificate = self._signed(builder.add_extension(names, critical=False), days=days)
+        plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        file = self.folder / "server.pem"
+        file.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, *plain) + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def secure(authority: Authority) -> AsyncIterator[tuple[OriginServer, ssl.SSLContext]]:
+    """An origin with a certificate for shop.test, and the context that trusts it."""
+    async with OriginServer(tls=authority.serving("shop.test")) as origin:
+        yield origin, ssl.create_default_context(cafile=authority.file)
+
+
+async def test_a_trusted_certificate_of_the_right_name_is_accepted(
+    secure: tuple[OriginServer, ssl.SSLContext], make_outbound: MakeOutbound
+) -> None:
+    origin, trusting = secure
+    origin.serve("/a.jpg", picture())
+    outbound = make_outbound(resolver=Names(dict(NAMES)), tls=trusting)
+    for _ in range(2):
+        assert (await outbound.fetch(origin.url("/a.jpg", host="shop.test"), Rooms())).body == picture()
+    assert origin.connections == 1
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("shop.test", False), ("other.test", True), ("127.0.0.1", True)])
+async def test_an_unknown_authority_or_a_wrong_name_is_a_tls_error(
+    host: str, trusted: bool, secure: tuple[OriginServer, ssl.SSLContext], make_outbound: MakeOutbound
+) -> None:
+    origin, trusting = secure
+    outbound = make_outbound(resolver=Names(dict(NAMES)), tls=trusting if trusted else None)
+    with pytest.raises(errors.TlsError):
+        await outbound.fetch(origin.url("/a.jpg", host=host), Rooms())
+    assert origin.requests == []
+
+
+async def test_a_certificate_that_has_expired_is_a_tls_error(authority: Authority, make_outbound: MakeOutbound) -> None:
+    trusting = ssl.create_default_context(cafile=authority.file)
+    async with OriginServer(tls=authority.serving("shop.test", days=-1)) as origin:
+        with pytest.raises(errors.TlsError):
+            await make_outbound(resolver=Names(dict(NAMES)), tls=trusting).fetch(
+                origin.url("/a.jpg", host="shop.test"), Rooms()
+            )
+        assert origin.requests == []
+
+
+@pytest.mark.parametrize("downgrade", [False, True])
+async def test_a_redirect_from_https_to_http_is_followed_only_where_that_is_wanted(
+    downgrade: bool, secure: tuple[OriginServer, ssl.SSLContext], origin: OriginServer, make_outbound: MakeOutbound
+) -> None:
+    protected, trusting = secure
+    plain = origin.serve("/a.jpg", picture())
+    hop = protected.serve("/hop", b"", status=302, headers={"Location": plain})
+    start = origin.serve("/start", b"", status=302, headers={"Location": hop.replace("127.0.0.1", "shop.test")})
+    outbound = make_outbound(resolver=Names(dict(NAMES)), tls=trusting, downgrade=downgrade)
+    if downgrade:
+        assert (await outbound.fetch(start, Rooms())).body == picture()
+        return
+    with pytest.raises(errors.TlsError, match="http"):
+        await outbound.fetch(start, Rooms())
+    assert origin.hits("/a.jpg") == 0
+
+
+async def test_an_authority_of_the_settings_is_trusted_beside_the_usual_ones(authority: Authority) -> None:
+    alone = ssl.create_default_context()
+    both = authorities(authority.file)
+    assert both.cert_store_stats()["x509_ca"] == len(authorities(None).get_ca_certs()) + 1
+    assert both.verify_mode == alone.verify_mode == ssl.CERT_REQUIRED
+    assert both.check_hostname
+
+
+def test_an_authority_that_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "junk.pem").write_text("junk", encoding="ascii")
+    for name in ("junk.pem", "none.pem"):
+        with pytest.raises(errors.CannotStart, match="IMGSVC_CA_FILE"):
+            authorities(tmp_path / name)
+
+
+async def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+    with pytest.raises(errors.TlsError):
+        await make_outbound().fetch(f"https://127.0.0.1:{origin.port}/", Rooms())
+
+
+@pytest.mark.parametrize(
+    ("hangs_up", "patience", "error"), [(True, 60.0, errors.ConnectError), (False, 0.3, errors.ConnectTimeout)]
+)
+async def test_a_handshake_that_ends_or_stalls_is_worth_another_try(
+    hangs_up: bool, patience: float, error: type[errors.FetchError], make_outbound: MakeOutbound
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        if not hangs_up:
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(error) as caught:
+            await make_outbound(limits=replace(PATIENT, connect_timeout=patience)).fetch(
+                f"https://127.0.0.1:{port}/", Rooms()
+            )
+    assert caught.value.retryable

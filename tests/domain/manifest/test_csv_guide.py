@@ -1,0 +1,137 @@
+"""docs/csv.md is true: each example is read as the line below it says, each report is what the code writes."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from imgsvc.domain.manifest import records
+from imgsvc.domain.manifest.columns import ROLES, Columns
+from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, OnInvalid, read_manifest
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.errors import InvalidManifest
+from imgsvc.settings.server import Settings
+from support.paths import DOCS
+
+PAGE = (DOCS / "csv.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```csv\n((?:.*\n)*?)```\n(.*)\n(?:\n> (.*)\n)?", PAGE, re.MULTILINE)
+REPORTS = re.findall(r"^```text\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
+PLAIN = EXAMPLES[0][0]
+
+
+def read(text: str, says: str) -> Manifest:
+    """The example, with the field that the line below it names."""
+    named = re.search(r"`columns=(.*?)`", says)
+    columns = Columns.model_validate_json(named[1]) if named else None
+    on_invalid: OnInvalid = "skip" if "`on_invalid=skip`" in says else "reject"
+    return read_manifest(text.encode(), columns=columns, on_invalid=on_invalid)
+
+
+def told(manifest: Manifest) -> str:
+    """What the page says of a file that is accepted."""
+    products, images = len(manifest.products), len(manifest.assets)
+    line = f"{products} product{'s' * (products != 1)}, {images} image{'s' * (images != 1)}"
+    if manifest.invalid:
+        line += f", of which {len(manifest.invalid)} is invalid"
+    if manifest.warnings:
+        line += "; warnings: " + ", ".join(f"`{warning.code}`" for warning in manifest.warnings)
+    return line
+
+
+@pytest.mark.parametrize(("text", "says", "quoted"), EXAMPLES)
+def test_an_example_is_read_as_the_line_below_it_says(text: str, says: str, quoted: str) -> None:
+    try:
+        manifest = read(text, says)
+    except InvalidManifest as refusal:
+        assert says == "→ refused: " + ", ".join(f"`{problem.code}`" for problem in refusal.problems)
+        assert quoted in ("", refusal.detail)
+    else:
+        assert re.sub(r"^→ (with `.*?`: )?", "", says) == told(manifest)
+        assert not quoted
+
+
+def test_every_example_has_such_a_line() -> None:
+    assert len(EXAMPLES) == PAGE.count("```csv\n") > 20
+    assert all(says.startswith("→ ") for _, says, _ in EXAMPLES)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("saved", "said"), [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp1252", "cp1252")]
+)
+def test_the_encodings_and_line_ends_of_the_page_are_read(saved: str, said: str, end: str) -> None:
+    assert f"`{said}`" in PAGE
+    manifest = read_manifest(PLAIN.replace("mug", "mug é").replace("\n", end).encode(saved))
+    assert manifest.encoding == said
+    assert manifest.products[1].product_name == "Coffee mug é"
+    assert told(manifest) == "2 products, 3 images"
+
+
+def test_the_page_has_every_name_of_a_column_in_its_order_and_no_other() -> None:
+    rows = re.findall(r"^\| (serial number|product name|image addresses) \| (.*) \|$", PAGE, re.MULTILINE)
+    for (_, names), role in zip(rows, ROLES.values(), strict=True):
+        spelt = [re.sub(r"[^a-z#]", "", name.lower()) for name in re.findall(r"`(.*?)`", names)]
+        assert set(spelt) == set(role.aliases.split()), role.meaning
+        assert spelt == sorted(spelt, key=role.aliases.split().index), role.meaning
+
+
+def test_the_limits_are_those_of_the_settings_and_the_parser() -> None:
+    written = dict(re.findall(r"^\| .*? \| ([\d,]+) \| `IMGSVC_(\w+)` \|$", PAGE, re.MULTILINE))
+    for most, name in written.items():
+        assert f"{Settings.model_fields[name.lower()].default:,}" == most
+    assert len(written) == 4
+    assert Settings.model_fields["max_upload_bytes"].default == 64 * 2**20
+    for line in (
+        f"| columns | {records.MAX_COLUMNS:,} |",
+        f"| cells in all | {ManifestLimits().max_cells:,} |",
+        f"| letters of a cell; of a row | {csv.field_size_limit():,}; {records.MAX_RECORD_CHARS:,} |",
+        f"| lines of a file; of one quoted row | {records.MAX_LINES:,}; {records.MAX_RECORD_LINES:,} |",
+    ):
+        assert line in PAGE, line
+
+
+def slot(number: int) -> Slot:
+    """What became of the image: the second was not there."""
+    if number == 1:
+        return Slot(urls=(), status="failed", error="http_404")
+    urls = tuple(f"https://img.example/media/{number + 1}{name}.jpg" for name in ("", "-thumb"))
+    return Slot(urls=urls, status="succeeded", input_bytes=288_000, output_bytes=60_000)
+
+
+@pytest.mark.parametrize(
+    ("report", "renditions", "extended"),
+    [(0, ["main"], False), (1, ["main"], True), (2, ["main", "thumb"], False)],
+)
+def test_the_output_of_the_page_is_what_is_written(report: int, renditions: list[str], extended: bool) -> None:
+    manifest = read(PLAIN, "")
+    layout = output_layout(manifest.header, renditions=renditions, extended=extended)
+    rows = [
+        layout.row(
+            product.cells,
+            output_cells([slot(number) for number in product.slots], renditions=len(renditions), extended=extended),
+        )
+        for product in manifest.products
+    ]
+    written = render_rows([layout.header, *rows], manifest.delimiter)
+    assert REPORTS[report] == written.replace("\r\n", "\n")
+
+
+def test_the_failures_of_the_page_are_what_is_written() -> None:
+    manifest = read(PLAIN, "")
+    layout = failures_layout(manifest.header)
+    row = failure_row(
+        layout,
+        manifest.products[0].cells,
+        url_column=manifest.url_column,
+        urls=[manifest.assets[1]],
+        errors=["http_404: The server has no such image (HTTP 404)."],
+    )
+    written = render_rows([layout.header, row], manifest.delimiter)
+    assert EXAMPLES[-1][0] == written.replace("\r\n", "\n")
+
+
+def test_the_fields_in_the_commands_are_those_under_the_examples() -> None:
+    [command] = re.findall(r"-F 'columns=(.*?)'", PAGE)
+    assert command in {named for _, says, _ in EXAMPLES for named in re.findall(r"`columns=(.*?)`", says)}
+    assert json.loads(command)

@@ -1,0 +1,56 @@
+"""Every page is found from docs/README.md, and every link in a page leads to something that is there."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from support.paths import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+INDEX = ROOT / "docs" / "README.md"
+
+FENCED = re.compile(r"^(```+).*?^\1$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(`+)(?!`).*?\1", re.DOTALL)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+HEADING = re.compile(r"^#{1,6} (.+?)$", re.MULTILINE)
+
+
+def links(page: Path) -> list[str]:
+    """Where its links lead that are not to other sites; what stands in code is none."""
+    text = CODE.sub("``", FENCED.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in LINK.findall(text) if "://" not in link and not link.startswith("mailto:")]
+
+
+def anchors(page: Path) -> Iterator[str]:
+    """The anchors of its headings, as GitHub makes them: the second of a name ends with -1."""
+    seen: Counter[str] = Counter()
+    for heading in HEADING.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        words = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).replace("`", "").strip().lower()
+        anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        yield f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor
+        seen[anchor] += 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_no_link_leads_nowhere(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_links_are_found_at_all() -> None:
+    assert sum(len(links(page)) for page in PAGES) > 100
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    linked = {(INDEX.parent / link.partition("#")[0]).resolve() for link in links(INDEX)}
+    pages = {page for page in PAGES if page.is_relative_to(INDEX.parent) and page != INDEX}
+    assert {page.name for page in pages - linked} == set()

@@ -1,0 +1,180 @@
+"""The house rules that a machine can check: sizes, imports, what must not be written, job names."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgsvc.adapters.redis import queue
+from imgsvc.worker.main import job_functions, sweep_schedule
+from support.paths import ROOT
+
+SOURCE = ROOT / "src" / "imgsvc"
+MODULES = {path.relative_to(SOURCE).as_posix(): path for path in sorted(SOURCE.rglob("*.py"))}
+OURS = [
+    path
+    for folder in ("src", "tests", "docs", "alembic", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file() and path.suffix in {".py", ".md", ".toml", ".ini", ".mako", ".csv"}
+] + [path for path in sorted(ROOT.iterdir()) if path.is_file() and not path.name.startswith(".")]
+
+MOST_LINES = 200
+LARGER = {  # a growing file is a visible change here
+    "bootstrap.py": 210,
+    "settings/server.py": 220,
+    "errors.py": 385,
+    "db/tables.py": 235,
+}
+IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
+CATCHES_EVERYTHING = {
+    "api/live/watcher.py",
+    "services/processing/process_asset.py",
+    "worker/jobs.py",
+}  # the tops of what nobody waits for
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_stays_small_enough_to_be_read_at_once(name: str) -> None:
+    lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= LARGER.get(name, MOST_LINES)
+
+
+def test_the_list_of_larger_files_has_only_those_that_are() -> None:
+    for name in LARGER:
+        assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) > MOST_LINES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_says_in_a_sentence_what_it_is_for(name: str) -> None:
+    docstring = ast.get_docstring(tree(MODULES[name]))
+    assert docstring
+    assert docstring.partition("\n\n")[0].endswith((".", ":"))
+
+
+def test_imports_stand_at_the_top() -> None:
+    inside = {
+        name
+        for name, path in MODULES.items()
+        for function in functions(path)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert inside == IMPORTS_IN_FUNCTIONS
+
+
+def test_only_the_top_of_a_job_or_of_an_assets_work_catches_everything() -> None:
+    catching = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
+    }
+    assert catching == CATCHES_EVERYTHING
+
+
+def test_nothing_is_printed_past_the_log_and_the_console() -> None:
+    printing = [
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"print", "breakpoint"}
+    ]
+    assert printing == []
+
+
+def test_nothing_of_python_runs_between_fork_and_exec() -> None:
+    """Another thread may hold a lock that the new process then waits for, for ever."""
+    parameter = "preexec" + "_fn"
+    calling = [path.name for path in OURS if re.search(rf"\b{parameter}\s*=", path.read_text(encoding="utf-8"))]
+    assert calling == []
+
+
+def test_nothing_is_left_for_later() -> None:
+    marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+    assert [path.name for path in OURS if marks.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_no_file_knows_the_machine_it_was_written_on() -> None:
+    telling = [f"{ROOT}/", f"{ROOT.parent}/shared", f"{Path.home()}/."]
+    found = [(path.name, words) for path in OURS for words in telling if words in path.read_text(encoding="utf-8")]
+    assert found == []
+
+
+def test_no_file_names_a_package_registry() -> None:
+    registries = re.compile(
+        r"(?<!no-emit-)(?<!-)index-url\s*[= ]\s*\S|extra-index|find-links\s*[= ]\s*http|pythonhosted"
+    )
+    found = [path.name for path in OURS if path != Path(__file__) and registries.search(path.read_text("utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_pins_every_package_by_hash_and_names_no_address(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert "://" not in text
+    packages = [entry for entry in re.split(r"\n(?=\S)", text) if entry.strip() and not entry.startswith("#")]
+    assert len(packages) > 20
+    for entry in packages:
+        assert re.match(r"[a-z0-9._-]+(\[[a-z0-9,._-]+\])?==\S+", entry), entry
+        assert "--hash=sha256:" in entry, entry
+
+
+def test_what_runs_is_locked_to_the_same_versions_as_what_is_tested() -> None:
+    pins = [
+        set(re.findall(r"^[a-z0-9._-]+==\S+", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    ]
+    assert pins[0] <= pins[1]
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------------
+
+
+def _enqueued() -> list[tuple[str, str]]:
+    """(queue, job) of every call that enqueues."""
+    calls = [
+        node
+        for node in ast.walk(tree(MODULES["adapters/redis/queue.py"]))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "enqueue_job"
+    ]
+    return [
+        (
+            next(_value(keyword.value) for keyword in call.keywords if keyword.arg == "_queue_name"),
+            _value(call.args[0]),
+        )
+        for call in calls
+    ]
+
+
+def _value(node: ast.expr) -> str:
+    assert isinstance(node, ast.Name)
+    value: str = getattr(queue, node.id)
+    return value
+
+
+def test_every_job_that_is_enqueued_has_a_function_in_the_worker_of_its_queue() -> None:
+    known = {(name, function.name) for name, functions in job_functions().items() for function in functions}
+    assert set(_enqueued()) == known
+
+
+def test_the_sweep_runs_under_its_name_and_at_start() -> None:
+    schedule = sweep_schedule(15)
+    assert schedule.name == queue.SWEEP
+    assert schedule.run_at_startup
+    assert schedule.second == {0, 15, 30, 45}
+
+
+def test_only_the_queue_adapter_enqueues() -> None:
+    enqueuing = {name for name, path in MODULES.items() if "enqueue_job(" in path.read_text(encoding="utf-8")}
+    assert enqueuing == {"adapters/redis/queue.py"}

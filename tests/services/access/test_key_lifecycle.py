@@ -1,0 +1,152 @@
+"""API keys: made, rotated, revoked, and how soon a running process knows."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from standardwebhooks import Webhook
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import api_keys as queries
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.domain.webhooks import valid_secrets
+from imgsvc.errors import NotFound, Unauthorized
+from imgsvc.services.access import api_keys as keys
+from imgsvc.services.access.api_key_cache import STALE, KeyRing
+from support.batches import NotedQueue
+from support.deliveries import announced, deliver
+from support.origin_server import WebhookListener
+
+DAY = timedelta(days=1)
+
+
+class Timer:
+    """Seconds that pass when the test says so."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def ring(parts: Resources, timer: Timer, *, needs_key: bool = False) -> KeyRing:
+    return KeyRing(sessions=parts.sessions, clock=parts.clock, needs_key=needs_key, timer=timer)
+
+
+async def make(parts: Resources, name: str = "shop") -> tuple[str, str]:
+    return await keys.create(name, sessions=parts.sessions, clock=parts.clock)
+
+
+async def test_without_keys_everything_is_the_local_ones(parts: Resources) -> None:
+    assert await ring(parts, Timer()).caller(None) == LOCAL_KEY
+    assert await ring(parts, Timer()).caller("isk_stale") == LOCAL_KEY
+
+
+async def test_where_others_can_come_a_key_is_needed_from_the_start(parts: Resources) -> None:
+    with pytest.raises(Unauthorized, match="imgsvc keys create"):
+        await ring(parts, Timer(), needs_key=True).caller(None)
+
+
+async def test_from_the_first_key_on_each_caller_needs_one(parts: Resources) -> None:
+    timer = Timer()
+    known = ring(parts, timer)
+    assert await known.caller(None) == LOCAL_KEY
+    key_id, token = await make(parts)
+    timer.seconds += STALE
+    assert await known.caller(token) == key_id
+    for wrong in (None, "", token[:-1] + ("0" if token[-1] != "0" else "1"), "isk_none"):
+        with pytest.raises(Unauthorized):
+            await known.caller(wrong)
+
+
+async def test_of_a_token_only_its_hash_is_stored(parts: Resources) -> None:
+    _, token = await make(parts)
+    async with parts.sessions.read() as session:
+        rows = (await (await session.connection()).execute(text("SELECT * FROM api_key"))).all()
+    assert token.rpartition("_")[2] not in str(rows)
+
+
+async def test_a_key_that_is_revoked_is_refused_within_a_second_and_does_not_open_the_door(
+    parts: Resources,
+) -> None:
+    timer = Timer()
+    known = ring(parts, timer)
+    key_id, token = await make(parts)
+    assert await known.caller(token) == key_id
+    await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
+    timer.seconds += STALE
+    for presented in (token, None):
+        with pytest.raises(Unauthorized):
+            await known.caller(presented)
+    with pytest.raises(NotFound):
+        await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
+
+
+@pytest.mark.parametrize(("grace", "works"), [(DAY, True), (timedelta(), False)])
+async def test_a_rotated_token_works_on_for_its_grace(parts: Resources, grace: timedelta, works: bool) -> None:
+    key_id, former = await make(parts)
+    token = await keys.rotate(key_id, grace=grace, sessions=parts.sessions, clock=parts.clock)
+    known = ring(parts, Timer())
+    assert await known.caller(token) == key_id
+    if works:
+        assert await known.caller(former) == key_id
+    else:
+        with pytest.raises(Unauthorized):
+            await known.caller(former)
+
+
+async def test_a_second_rotation_ends_the_first_token(parts: Resources) -> None:
+    key_id, first = await make(parts)
+    for _ in range(2):
+        await keys.rotate(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+    with pytest.raises(Unauthorized):
+        await ring(parts, Timer()).caller(first)
+
+
+async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resources) -> None:
+    first, second = (await make(parts, "first"))[0], (await make(parts, "second"))[0]
+    await keys.revoke(first, sessions=parts.sessions, clock=parts.clock)
+    listed = await keys.listed(sessions=parts.sessions)
+    assert {(line.id, line.name, line.revoked_at is not None) for line in listed} == {
+        (first, "first", True),
+        (second, "second", False),
+    }
+
+
+@pytest.mark.parametrize("key_id", [LOCAL_KEY, "key_none"])
+async def test_what_is_no_key_has_no_token_to_change(parts: Resources, key_id: str) -> None:
+    with pytest.raises(NotFound):
+        await keys.rotate(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+    with pytest.raises(NotFound):
+        await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
+
+
+# -- webhook secrets --------------------------------------------------------------------------------------------------
+
+
+async def test_each_key_signs_with_a_secret_of_its_own(parts: Resources) -> None:
+    first, second = (await make(parts))[0], (await make(parts))[0]
+    secrets = {await keys.webhook_secret(sessions=parts.sessions, key_id=key) for key in (first, second, LOCAL_KEY)}
+    assert len(secrets) == 3
+
+
+async def test_while_a_secret_is_rotated_both_sign(
+    parts: Resources, queue: NotedQueue, listener: WebhookListener
+) -> None:
+    delivery = await announced(parts, listener.url("/hook"))
+    former = await keys.webhook_secret(sessions=parts.sessions)
+    newest = await keys.rotate_webhook_secret(LOCAL_KEY, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+    await deliver(parts, delivery, queue=queue, secrets=())
+    [post] = listener.requests
+    for secret in (former, newest):
+        assert Webhook(secret).verify(post.body, dict(post.headers))
+
+
+async def test_a_secret_of_which_the_time_is_over_goes_with_the_next_rotation(parts: Resources) -> None:
+    for grace in (timedelta(), DAY):
+        await keys.rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
+    async with parts.sessions.read() as session:
+        owner = await queries.get(session, LOCAL_KEY)
+    assert owner is not None
+    assert len(owner.webhook_secrets) == 2, "the newest and the one before it"
+    assert len(valid_secrets(owner.webhook_secrets, parts.clock())) == 2

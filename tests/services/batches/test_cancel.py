@@ -1,0 +1,157 @@
+"""Cancel: what has not ended is given up at once, exactly once, whoever works on it."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+import pytest
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries.leases import Claimed
+from imgsvc.db.tables import Batch
+from imgsvc.errors import BatchFinished, HttpStatusError, NotAnImage, NotFound
+from imgsvc.services.processing.outcomes import Outcome, Postponed
+from imgsvc.services.processing.process_asset import Workshop
+from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
+from support.lanes import LEASE, flush, until, work
+from support.origin_server import OriginServer, picture
+from support.verbs import HOOK, OTHER_KEY, cancel, ended, outcome, succeeded, sweep
+
+URLS = [f"http://shop.example/{number}.jpg" for number in range(6)]
+
+
+async def half_done(parts: Resources) -> tuple[Batch, Sequence[Claimed]]:
+    """Of six assets one has succeeded, one failed, two are being worked on by the run `lane`, two are pending."""
+    batch = await submitted(parts, URLS, webhook_url=HOOK)
+    done, broken, *held = await flush(batch.id, parts, token="lane", claim=4)
+    outcomes = [outcome(batch.id, done, None), outcome(batch.id, broken, NotAnImage())]
+    await flush(batch.id, parts, token="lane", outcomes=outcomes)
+    return batch, held
+
+
+async def test_what_is_open_is_cancelled_and_what_has_ended_stays(parts: Resources) -> None:
+    batch, _ = await half_done(parts)
+    await cancel(parts, batch.id)
+
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.finished_at) == ("cancelled", parts.clock())
+    assert (batch.succeeded, batch.failed, batch.cancelled, batch.processing) == (1, 1, 4, 0)
+    assert (batch.errors, batch.input_bytes, batch.output_bytes) == ({"not_an_image": 1}, 100, 40)
+    assets = await assets_of(parts.sessions, batch.id)
+    assert [asset.error_code for asset in assets] == [None, "not_an_image", *["cancelled"] * 4]
+    assert {asset.claim for asset in assets} == {None}
+    assert all(asset.error_detail for asset in assets[1:])
+
+
+async def test_the_end_is_announced_once_as_cancelled(parts: Resources, queue: NotedQueue) -> None:
+    batch, _ = await half_done(parts)
+    await cancel(parts, batch.id, queue=queue)
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    assert (delivery.event_type, delivery.round, delivery.status) == ("batch.cancelled", 1, "pending")
+    assert '"cancelled":4' in delivery.body
+    assert queue.deliveries == [(delivery.id, 1, None)]
+
+
+async def test_a_batch_that_nobody_has_begun_is_cancelled_too(parts: Resources, queue: NotedQueue) -> None:
+    batch = await submitted(parts, URLS)
+    await cancel(parts, batch.id, queue=queue)
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.cancelled, batch.started_at) == ("cancelled", 6, None)
+    assert (await deliveries_of(parts.sessions, batch.id), queue.deliveries) == ([], [])
+
+
+async def test_a_cancelled_batch_is_tidied_later_and_never_woken(
+    parts: Resources, queue: NotedQueue, clock: HandClock
+) -> None:
+    batch, _ = await half_done(parts)
+    await cancel(parts, batch.id)
+    assert (await exact(parts.sessions, batch.id)).tidy_at == clock() + parts.aftercare.tidy_after
+    clock.forward(LEASE)
+    await sweep(parts, queue)
+    assert queue.lanes == []
+
+
+@pytest.mark.parametrize("errors", [(None,), (None, NotAnImage()), (HttpStatusError(404),)])
+async def test_what_has_ended_cannot_be_cancelled(
+    parts: Resources, errors: tuple[NotAnImage | HttpStatusError | None, ...]
+) -> None:
+    batch = await ended(parts, *errors)
+    with pytest.raises(BatchFinished, match=batch.status):
+        await cancel(parts, batch.id)
+    after = await exact(parts.sessions, batch.id)
+    assert (after.status, after.version) == (batch.status, batch.version)
+
+
+async def test_cancelling_twice_is_refused_and_announces_nothing_more(parts: Resources) -> None:
+    batch, _ = await half_done(parts)
+    await cancel(parts, batch.id)
+    with pytest.raises(BatchFinished):
+        await cancel(parts, batch.id)
+    assert len(await deliveries_of(parts.sessions, batch.id)) == 1
+
+
+async def test_a_batch_of_another_key_is_not_found(parts: Resources) -> None:
+    batch = await submitted(parts, URLS)
+    for batch_id, key in [(batch.id, OTHER_KEY), ("bat_none", "key_local")]:
+        with pytest.raises(NotFound):
+            await cancel(parts, batch_id, api_key_id=key)
+    assert (await exact(parts.sessions, batch.id)).status == "pending"
+
+
+# -- beside lanes -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Resources, clock: HandClock) -> None:
+    batch, [first, second] = await half_done(parts)
+    await cancel(parts, batch.id)
+    before = await exact(parts.sessions, batch.id)
+    late: list[Outcome] = [succeeded(batch.id, first), Postponed(second, 1, clock())]
+    assert await flush(batch.id, parts, token="lane", outcomes=late, claim=9) == []
+    clock.forward(LEASE)
+    assert await flush(batch.id, parts, token="other", claim=9) == []
+    after = await exact(parts.sessions, batch.id)
+    assert (after.cancelled, after.version) == (4, before.version)
+
+
+async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
+    parts: Resources, workshop: Workshop, origin: OriginServer, queue: NotedQueue
+) -> None:
+    slow = [origin.serve(f"/slow/{number}.jpg", picture(), delay=600) for number in range(8)]
+    quick = [origin.serve(f"/{number}.jpg", picture(), delay=0.05) for number in range(60)]
+    batch = await submitted(parts, [*slow, *quick], webhook_url=HOOK)
+    lanes = [
+        asyncio.create_task(work(batch.id, parts, workshop, queue=queue, assets=6, look_up_after=0.2)) for _ in range(2)
+    ]
+    await until(lambda: len(origin.requests) > 20)
+    await cancel(parts, batch.id, queue=queue)
+
+    assert await asyncio.wait_for(asyncio.gather(*lanes), 20) == [False, False]
+    assert workshop.fetching.memory.idle
+    assert workshop.fetching.fetches.idle
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.processing) == ("cancelled", 0)
+    assert batch.cancelled >= len(slow)
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    assert [noted[0] for noted in queue.deliveries] == [delivery.id]
+
+
+async def test_cancel_against_flushes_of_several_lanes_has_one_end_and_one_announcement(
+    parts: Resources, queue: NotedQueue
+) -> None:
+    for hurry in [*range(5)] * 3:
+        batch = await submitted(parts, URLS[:4], webhook_url=HOOK)
+        outcomes = {}
+        for lane in ("a", "b", "c", "d"):
+            [asset] = await flush(batch.id, parts, token=lane, claim=1)
+            outcomes[lane] = [succeeded(batch.id, asset)]
+        racing: list[Awaitable[object]] = [
+            flush(batch.id, parts, token=lane, outcomes=done, claim=1) for lane, done in outcomes.items()
+        ]
+        racing.insert(hurry, cancel(parts, batch.id, queue=queue))
+        results = await asyncio.gather(*racing, return_exceptions=True)
+
+        batch = await exact(parts.sessions, batch.id)
+        assert batch.succeeded + batch.cancelled == 4
+        refused = [type(result) for result in results if isinstance(result, BaseException)]
+        assert (batch.status, refused) in [("cancelled", []), ("completed", [BatchFinished])]
+        [delivery] = await deliveries_of(parts.sessions, batch.id)
+        assert delivery.event_type == f"batch.{batch.status}"

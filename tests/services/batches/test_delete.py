@@ -1,0 +1,202 @@
+"""Delete: at once for everybody who asks, then with its files and its rows, whatever is in the way."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from imgsvc.bootstrap import Resources
+from imgsvc.errors import BatchNotFinished, NotAnImage, NotFound, StorageError
+from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import PAGE
+from imgsvc.services.results.report import Wishes, output_csv
+from imgsvc.services.webhooks.deliver import log_of, redeliver
+from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, exact, manifest, submitted
+from support.deliveries import Meanwhile, attempt, deliver
+from support.origin_server import WebhookListener
+from support.storage import NO_ROWS, EventfulInventory, media, put, rows_of, stored
+from support.verbs import OTHER_KEY, cancel, delete, end_round, ended, rendition_key, retry, sweep, tidy
+
+TIDY_AFTER = 3_600
+
+
+async def assert_invisible(parts: Resources, batch_id: str) -> None:
+    with pytest.raises(NotFound):
+        await batches.read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+    with pytest.raises(NotFound):
+        await batches.products(batch_id, after=-1, limit=10, sessions=parts.sessions)
+    with pytest.raises(NotFound):
+        await log_of(batch_id, api_key_id="key_local", sessions=parts.sessions)
+    with pytest.raises(NotFound):
+        await batches.rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
+
+
+async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    batch = await ended(parts, None, NotAnImage(), webhook_url=listener.url("/hook"))
+    kept = await ended(parts, None)
+    await put(parts, rendition_key(batch.id, 0), f"{batch.id}/1-leftover-0123abcd.jpg", rendition_key(kept.id, 0))
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    await deliver(parts, delivery, queue=queue)
+    assert (await rows_of(parts, batch.id))["attempt"] == 1
+    await delete(parts, batch.id, queue=queue)
+
+    await assert_invisible(parts, batch.id)
+    assert stored(parts) == {rendition_key(kept.id, 0)}
+    assert not (media(parts) / batch.id).exists()
+    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}  # for a last look
+    assert queue.tidyings == []
+    assert (await exact(parts.sessions, kept.id)).succeeded == 1
+
+
+async def test_a_last_look_removes_what_came_late_and_then_the_batch_is_gone_for_good(
+    parts: Resources, queue: NotedQueue, clock: HandClock
+) -> None:
+    batch = await ended(parts, None)
+    await delete(parts, batch.id)
+    await put(parts, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored
+    clock.forward(TIDY_AFTER - 1)
+    await sweep(parts, queue)
+    await tidy(parts, batch.id)
+    assert (queue.tidyings, len(stored(parts))) == ([], 1)
+    clock.forward(1)
+    await sweep(parts, queue)
+    assert queue.tidyings == [batch.id]
+    await tidy(parts, batch.id)
+    assert stored(parts) == set()
+    assert await rows_of(parts, batch.id) == NO_ROWS
+    await tidy(parts, batch.id)  # a job that comes twice
+
+
+async def test_only_what_has_ended_is_deleted_once_and_by_its_owner(parts: Resources) -> None:
+    running, finished = await submitted(parts, ["http://shop.example/1.jpg"]), await ended(parts, None)
+    with pytest.raises(BatchNotFinished, match="cancel"):
+        await delete(parts, running.id)
+    with pytest.raises(NotFound):
+        await delete(parts, finished.id, api_key_id=OTHER_KEY)
+    assert (await batch_of(parts.sessions, finished.id)).deleted_at is None
+    await cancel(parts, running.id)
+    for batch in (running, finished):
+        await delete(parts, batch.id)
+        for verb in (delete, retry, cancel):
+            with pytest.raises(NotFound):
+                await verb(parts, batch.id)
+
+
+# -- the storage ------------------------------------------------------------------------------------------------------
+
+
+async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_job_does_the_rest(
+    parts: Resources, queue: NotedQueue
+) -> None:
+    batch = await ended(parts, None)
+    await put(parts, rendition_key(batch.id, 0))
+    media(parts).rename(parts.settings.data_dir / "unmounted")
+    media(parts).write_text("a file where the folder should be")
+    await delete(parts, batch.id, queue=queue)
+    assert queue.tidyings == [batch.id]
+    await assert_invisible(parts, batch.id)
+    with pytest.raises(StorageError):  # the job, which is made again
+        await tidy(parts, batch.id)
+    await sweep(parts, queue)
+    assert queue.tidyings == [batch.id] * 2
+
+    media(parts).unlink()
+    (parts.settings.data_dir / "unmounted").rename(media(parts))
+    await tidy(parts, batch.id)
+    assert stored(parts) == set()
+    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
+
+
+async def test_a_storage_that_hangs_keeps_nobody_waiting_for_long(parts: Resources, queue: NotedQueue) -> None:
+    batch = await ended(parts, None)
+    await put(parts, rendition_key(batch.id, 0))
+    hanging = EventfulInventory(parts, listing=asyncio.Event().wait)
+    await asyncio.wait_for(delete(parts, batch.id, queue=queue, inventory=hanging, patience=0.1), 20)
+    assert queue.tidyings == [batch.id]
+    await assert_invisible(parts, batch.id)
+    await tidy(parts, batch.id)
+    assert stored(parts) == set()
+
+
+async def test_a_removal_that_broke_off_is_finished_by_the_next_run(parts: Resources) -> None:
+    batch = await ended(parts, None)
+    await put(parts, rendition_key(batch.id, 0))
+    with pytest.raises(KeyboardInterrupt):
+        await delete(parts, batch.id, inventory=EventfulInventory(parts, removing=crash))
+    await assert_invisible(parts, batch.id)
+    await tidy(parts, batch.id)
+    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
+    assert stored(parts) == set()
+
+
+async def crash() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_removals_at_the_same_time_do_not_disturb_each_other(
+    parts: Resources, clock: HandClock, late: bool
+) -> None:
+    repeated = manifest(f"http://shop.example/{number % 7}.jpg" for number in range(20_000))
+    batch = await submitted(parts, repeated)
+    await end_round(parts, batch.id, [None] * 7)
+    await put(parts, *(rendition_key(batch.id, position) for position in range(7)))
+    if late:  # the storage was away for so long that the first look is the last
+        folder = media(parts).rename(parts.settings.data_dir / "unmounted")
+        await delete(parts, batch.id)
+        folder.rename(media(parts))
+    else:
+        await asyncio.gather(delete(parts, batch.id), *(tidy(parts, batch.id) for _ in range(3)))
+        assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
+    clock.forward(TIDY_AFTER)
+    await asyncio.gather(*(tidy(parts, batch.id) for _ in range(4)))
+    assert await rows_of(parts, batch.id) == NO_ROWS
+    assert stored(parts) == set()
+
+
+# -- who is in the middle of something --------------------------------------------------------------------------------
+
+
+async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(parts: Resources) -> None:
+    batch = await submitted(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
+    await end_round(parts, batch.id, [None] * 7)
+    batch = await batch_of(parts.sessions, batch.id)
+    report = output_csv(batch, Wishes(), sessions=parts.sessions, links=parts.links)
+    read = [await anext(report), await anext(report)]
+    await delete(parts, batch.id)
+    with pytest.raises(NotFound, match="deleted"):
+        read += [page async for page in report]
+    assert "".join(read).count("\r\n") == 1 + PAGE
+
+
+async def test_a_webhook_that_still_waits_is_not_sent_any_more(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    batch = await ended(parts, None, webhook_url=listener.url("/hook"))
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    shutil.rmtree(media(parts))  # so that its row is still there
+    await delete(parts, batch.id, queue=queue)
+    assert (await rows_of(parts, batch.id))["delivery"] == 1
+    await deliver(parts, delivery, queue=queue)
+    await sweep(parts, queue)
+    assert (listener.requests, queue.deliveries) == ([], [])
+    with pytest.raises(NotFound):
+        await redeliver(delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock)
+
+
+@pytest.mark.parametrize("storage_away", [False, True])
+async def test_an_attempt_that_is_under_way_ends_without_another(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, storage_away: bool
+) -> None:
+    listener.statuses = [500]
+    batch = await ended(parts, None, webhook_url=listener.url("/hook"))
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    if storage_away:
+        shutil.rmtree(media(parts))
+    endpoint = Meanwhile(parts, lambda: delete(parts, batch.id, queue=queue))
+    await attempt(parts, delivery.id, queue=queue, endpoint=endpoint)
+    assert len(listener.requests) == 1
+    await sweep(parts, queue)
+    assert queue.deliveries == []

@@ -1,0 +1,146 @@
+"""Retention: what has expired goes with its files, and idempotency keys are forgotten after a day."""
+
+from datetime import timedelta
+
+import pytest
+from sqlmodel import select
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import deletions
+from imgsvc.db.tables import IdempotencyKey
+from imgsvc.errors import HttpStatusError, NotFound
+from imgsvc.services.batches.read import read
+from imgsvc.settings.server import Settings
+from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, submitted
+from support.deliveries import deliver
+from support.origin_server import WebhookListener
+from support.storage import NO_ROWS, put, rows_of, stored
+from support.verbs import cancel, end_round, ended, expire, rendition_key, retry, sweep, tidy
+
+RETENTION = 7 * 86_400
+DAY = 86_400
+URLS = ["http://shop.example/1.jpg"]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"retention": RETENTION})
+
+
+async def is_visible(parts: Resources, batch_id: str) -> bool:
+    try:
+        await read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+    except NotFound:
+        return False
+    return True
+
+
+async def keys(parts: Resources) -> list[str]:
+    async with parts.sessions.read() as session:
+        return sorted(await session.exec(select(IdempotencyKey.key)))
+
+
+async def test_a_batch_is_kept_until_its_time_is_over_and_then_goes_with_its_files(
+    parts: Resources, queue: NotedQueue, clock: HandClock
+) -> None:
+    batch = await ended(parts, None, webhook_url=None)
+    await put(parts, rendition_key(batch.id, 0))
+    assert batch.expires_at == clock() + timedelta(seconds=RETENTION)
+    clock.forward(RETENTION - 1)
+    await expire(parts)
+    assert await is_visible(parts, batch.id)
+    clock.forward(1)
+    await expire(parts)
+    assert not await is_visible(parts, batch.id)
+
+    await sweep(parts, queue)
+    assert queue.tidyings == [batch.id]
+    await tidy(parts, batch.id)
+    assert stored(parts) == set()
+    clock.forward(parts.settings.tidy_after)
+    await tidy(parts, batch.id)
+    assert await rows_of(parts, batch.id) == NO_ROWS
+
+
+async def test_a_batch_that_runs_does_not_expire_and_its_time_begins_at_its_end(
+    parts: Resources, clock: HandClock
+) -> None:
+    batch = await submitted(parts, URLS)
+    assert batch.expires_at == clock() + timedelta(seconds=RETENTION)
+    clock.forward(2 * RETENTION)
+    await expire(parts)
+    assert await is_visible(parts, batch.id)
+    await cancel(parts, batch.id)
+    await expire(parts)
+    assert (await batch_of(parts.sessions, batch.id)).expires_at == clock() + timedelta(seconds=RETENTION)
+
+
+async def test_a_retry_gives_it_the_whole_time_again(parts: Resources, clock: HandClock) -> None:
+    batch = await ended(parts, HttpStatusError(404), webhook_url=None)
+    clock.forward(RETENTION - 1)
+    await retry(parts, batch.id)
+    clock.forward(RETENTION + 1)
+    await expire(parts)
+    assert await is_visible(parts, batch.id)
+    await end_round(parts, batch.id, [None], round_number=2)
+    clock.forward(RETENTION - 1)
+    await expire(parts)
+    assert await is_visible(parts, batch.id)
+    clock.forward(1)
+    await expire(parts)
+    assert not await is_visible(parts, batch.id)
+
+
+async def test_a_batch_whose_webhook_still_waits_is_kept_until_it_was_delivered(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    batch = await ended(parts, None, webhook_url=listener.url("/hook"))
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    clock.forward(RETENTION)
+    await expire(parts)
+    assert await is_visible(parts, batch.id)
+    assert (await deliver(parts, delivery, queue=queue)).status == "delivered"
+    await expire(parts)
+    assert not await is_visible(parts, batch.id)
+
+
+async def test_many_expire_in_several_passes_the_longest_ago_first(parts: Resources, clock: HandClock) -> None:
+    made = []
+    for _ in range(103):
+        made.append((await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
+        clock.forward(1)
+    clock.forward(RETENTION)
+    await expire(parts)
+    assert [await is_visible(parts, batch_id) for batch_id in made] == [False] * 100 + [True] * 3
+    await expire(parts)
+    assert not await is_visible(parts, made[-1])
+
+
+# -- idempotency keys -------------------------------------------------------------------------------------------------
+
+
+async def test_idempotency_keys_are_forgotten_after_a_day(parts: Resources, clock: HandClock) -> None:
+    await submitted(parts, URLS, idempotency_key="monday")
+    clock.forward(DAY / 2)
+    await submitted(parts, URLS, idempotency_key="noon")
+    await expire(parts)
+    assert await keys(parts) == ["monday", "noon"]
+    clock.forward(DAY / 2)
+    await expire(parts)
+    assert await keys(parts) == ["noon"]
+    clock.forward(DAY)
+    await expire(parts)
+    assert await keys(parts) == []
+
+
+async def test_a_batch_that_was_retried_in_the_last_moment_is_kept_and_so_is_its_key(
+    parts: Resources, clock: HandClock
+) -> None:
+    batch = await submitted(parts, URLS, idempotency_key="monday")
+    await end_round(parts, batch.id, [HttpStatusError(404)])
+    clock.forward(DAY / 2)
+    await retry(parts, batch.id)  # after it was found to have expired, and before it is hidden
+    async with parts.sessions.write() as session:
+        assert await deletions.hide(session, [batch.id], clock()) == 0
+    assert await is_visible(parts, batch.id)
+    assert await keys(parts) == ["monday"]

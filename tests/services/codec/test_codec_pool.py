@@ -1,0 +1,367 @@
+"""The codec threads: pixels in memory are bounded, and batches take turns."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import pytest
+
+from imgsvc.domain.imaging.compress import CodecLimits
+from imgsvc.domain.imaging.spec import Format, Spec
+from imgsvc.errors import LeftAtWork, NotAnImage, Overran, TooManyPixels
+from imgsvc.services.codec.pool import CodecPool
+from support.codec import Holding, NotedQuarantine, codec_pool
+from support.images import animation, decoded, encoded, photo_jpeg, scene
+from support.lanes import until
+
+LIMITS = CodecLimits(max_pixels=900_000)
+SMALL, LARGE = photo_jpeg(64, 48), photo_jpeg(1_000, 600)
+SPECS = [Spec()]
+
+
+@pytest.fixture
+async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
+    async with AsyncExitStack() as stack:
+
+        def make(*, limits: CodecLimits = LIMITS, **parts: Any) -> CodecPool:
+            pool = codec_pool(limits=limits, **parts)
+            stack.push_async_callback(pool.aclose)
+            return pool
+
+        yield make
+
+
+MakePool = Callable[..., CodecPool]
+
+
+async def test_a_picture_comes_out_compressed(make_pool: MakePool) -> None:
+    compressed = await make_pool().compress(LARGE, SPECS, key="batch")
+    assert (compressed.input_format, compressed.width, compressed.height) == ("jpeg", 1_000, 600)
+    assert decoded(compressed.renditions[0].data).size == (1_000, 600)
+    assert len(compressed.renditions[0].data) < len(LARGE)
+
+
+async def test_a_picture_above_its_share_waits_for_pixels_and_comes_out(make_pool: MakePool) -> None:
+    pool = make_pool()
+    holder = await pool._gate.acquire("other", 400_000)
+    task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch"))
+    await until(lambda: bool(pool._gate._queues))
+    assert not task.done()
+    holder.release()
+    assert (await task).width == 1_000
+    await until(lambda: pool._gate.idle)
+
+
+async def test_pictures_that_together_exceed_the_pixels_come_out_one_after_the_other(make_pool: MakePool) -> None:
+    pool = make_pool(threads=4)
+    done = await asyncio.gather(*[pool.compress(LARGE, SPECS, key=f"batch {number % 3}") for number in range(12)])
+    assert [picture.width for picture in done] == [1_000] * 12
+    await until(lambda: pool._gate.idle)
+
+
+async def test_the_largest_picture_allowed_always_fits(make_pool: MakePool) -> None:
+    pool = make_pool(threads=4, limits=CodecLimits(max_pixels=600_000))
+    others = [pool.compress(SMALL, SPECS, key="small") for _ in range(20)]
+    assert (await asyncio.gather(pool.compress(LARGE, SPECS, key="large"), *others))[0].width == 1_000
+
+
+async def test_a_picture_that_cannot_be_compressed_says_why_and_gives_its_pixels_back(make_pool: MakePool) -> None:
+    pool = make_pool(limits=CodecLimits(max_pixels=599_999))
+    with pytest.raises(NotAnImage):
+        await pool.compress(b"<!doctype html>", SPECS, key="batch")
+    with pytest.raises(TooManyPixels):
+        await pool.compress(LARGE, SPECS, key="batch")
+    await until(lambda: pool._gate.idle)
+
+
+async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_any_more(make_pool: MakePool) -> None:
+    holding = Holding(free=1)  # it begins with its share, and again with what it asked for
+    pool = make_pool(watchdog=holding)
+    task = asyncio.create_task(pool.compress(photo_jpeg(800, 750), SPECS, key="batch"))
+    await until(lambda: holding.held == 1)
+    assert pool._gate._used == 600_000
+    task.cancel()
+    with pytest.raises(LeftAtWork):
+        await task
+    assert pool._gate._used == 600_000
+    holding.let()
+    await until(lambda: pool._gate.idle)
+
+
+async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun(make_pool: MakePool) -> None:
+    holding = Holding()
+    pool = make_pool(watchdog=holding)
+    running = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: holding.held == 1)
+    queued = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: pool._threads._work_queue.qsize() == 1)
+    queued.cancel()
+    await asyncio.gather(queued, return_exceptions=True)
+    assert queued.cancelled()
+    await until(lambda: pool._gate._used == LIMITS.max_pixels // 3)
+    assert not running.done()
+    holding.let()
+    await running
+    assert holding.held == 1
+
+
+async def test_three_pictures_of_a_small_batch_do_not_wait_behind_a_large_one(make_pool: MakePool) -> None:
+    pool = make_pool()
+    finished: list[str] = []
+
+    async def compress(key: str) -> None:
+        await pool.compress(SMALL, SPECS, key=key)
+        finished.append(key)
+
+    await asyncio.gather(*[compress("large") for _ in range(60)], *[compress("small") for _ in range(3)])
+    assert finished.index("small") < 6
+    assert [place for place, key in enumerate(finished) if key == "small"][-1] < 12
+
+
+# -- quarantine -------------------------------------------------------------------------------------------------------
+
+
+async def test_only_suspects_are_sent_to_quarantine(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    compressed = await asyncio.gather(
+        pool.compress(LARGE, SPECS, key="batch", suspect=True), pool.compress(SMALL, SPECS, key="batch")
+    )
+    assert [picture.width for picture in compressed] == [1_000, 64]
+    assert set(quarantine.pictures) == {LARGE}
+    await until(lambda: pool._gate.idle)
+
+
+async def test_a_picture_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    picture = encoded(scene(64, 48), "JPEG2000")
+    assert (await make_pool(quarantine=quarantine).compress(picture, SPECS, key="batch")).input_format == "jpeg2000"
+    assert quarantine.pictures == [picture]
+
+
+async def test_a_picture_that_weighs_more_than_all_threads_may_have_is_compressed_elsewhere(
+    make_pool: MakePool,
+) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    [small], [large] = [
+        (await pool.compress(picture, [Spec(format=Format.avif)], key="batch")).renditions for picture in (SMALL, LARGE)
+    ]
+    assert (small.format, large.format, large.width) == ("avif", "avif", 1_000)
+    assert quarantine.pictures == [LARGE]
+    assert quarantine.pixels == [4 * 600_000]
+    await until(lambda: pool._gate.idle)
+
+
+async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine(closed=asyncio.Event())
+    pool = make_pool(quarantine=quarantine)
+    large = [Spec(format=Format.avif)]
+    larges = [asyncio.create_task(pool.compress(LARGE, large, key="large")) for _ in range(3)]
+    await until(lambda: quarantine.inside == 1)
+    smalls = [pool.compress(SMALL, SPECS, key="small") for _ in range(20)]
+    assert [picture.width for picture in await asyncio.gather(*smalls)] == [64] * 20
+    assert quarantine.inside == 1, "one of that weight at a time"
+    assert quarantine.closed is not None
+    quarantine.closed.set()
+    await asyncio.gather(*larges)
+    await until(lambda: pool._gate.idle and pool._isolation._gate.idle)
+
+
+async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine(closed=asyncio.Event())
+    pool = make_pool(quarantine=quarantine)
+    film = animation("GIF", count=200, size=(300, 250))
+    films = [asyncio.create_task(pool.compress(film, [Spec(format=Format.webp)], key="films")) for _ in range(2)]
+    await until(lambda: quarantine.inside == 1)
+    short = animation("GIF", count=3, size=(300, 250))
+    assert (await pool.compress(short, SPECS, key="small")).input_format == "gif"
+    assert (await pool.compress(SMALL, SPECS, key="small")).width == 64
+    assert (quarantine.pictures, quarantine.inside) == ([film], 1)
+    for each in films:
+        each.cancel()
+    await asyncio.gather(*films, return_exceptions=True)
+
+
+async def test_many_renditions_take_long_together(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    specs = [Spec(name=f"r{number}", format=Format.webp) for number in range(30)]
+    picture = photo_jpeg(800, 700)
+    await make_pool(quarantine=quarantine, limits=CodecLimits(max_pixels=5_000_000)).compress(
+        picture, specs, key="batch"
+    )
+    assert quarantine.pictures == [picture]
+
+
+async def test_a_suspect_that_turns_out_to_weigh_the_most_is_one_at_a_time_too(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(threads=4, quarantine=quarantine)
+    alone = await pool._isolation._place_of_the_heaviest.acquire("other")
+    avif = [Spec(format=Format.avif)]
+    suspects = [asyncio.create_task(pool.compress(LARGE, avif, key="bad", suspect=True)) for _ in range(3)]
+    await until(lambda: len(pool._isolation._place_of_the_heaviest._queues.get("bad", ())) == 3)
+    alone.release()
+    assert {picture.width for picture in await asyncio.gather(*suspects)} == {1_000}
+    assert quarantine.pixels == [150_000] * 3 + [4 * 600_000] * 3
+    assert pool._isolation._gate.idle
+
+
+async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    holder = await pool._isolation._gate.acquire("other", 400_000)
+    task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch", suspect=True))
+    await until(lambda: bool(pool._isolation._gate._queues))
+    assert (quarantine.pixels, task.done()) == ([300_000], False)
+    holder.release()
+    await task
+    assert quarantine.pixels == [300_000, 600_000]
+    assert pool._isolation._gate.idle
+
+
+async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine(closed=asyncio.Event())
+    pool = make_pool(threads=2, quarantine=quarantine)
+    suspects = [asyncio.create_task(pool.compress(SMALL, SPECS, key="bad", suspect=True)) for _ in range(9)]
+    await until(lambda: quarantine.inside == 2)
+    for _ in range(9):
+        await pool.compress(SMALL, SPECS, key="good")
+    assert quarantine.inside == 2
+    assert quarantine.closed is not None
+    quarantine.closed.set()
+    await asyncio.gather(*suspects)
+    assert pool._gate.idle
+
+
+# -- pictures that take too long --------------------------------------------------------------------------------------
+
+
+async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to_end(make_pool: MakePool) -> None:
+    watchdog, calls = Holding(10), []
+    pool = make_pool(threads=2, watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
+    stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: watchdog.held == 1)
+    while not calls:
+        watchdog.tick(2.0)
+    with pytest.raises(LeftAtWork):
+        await stuck
+    assert pool.overran
+    watchdog.free = 1
+    assert (await pool.compress(SMALL, SPECS, key="batch")).width == 64  # the other thread goes on
+    watchdog.let()
+    await until(lambda: pool._gate.idle)
+    assert calls == ["overrun"]
+
+
+async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wait_for_a_thread(
+    make_pool: MakePool,
+) -> None:
+    watchdog, calls = Holding(10), []
+    pool = make_pool(watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
+    first = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: watchdog.held == 1)
+    second = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
+    await until(lambda: len(watchdog._watches) == 2)
+    for _ in range(15):  # of the 40 seconds that a picture may wait for the processor
+        watchdog.tick(2.0)
+    watchdog.let()
+    await first
+    await until(lambda: watchdog.held == 2)
+    for _ in range(15):
+        watchdog.tick(2.0)
+    watchdog.let()
+    assert (await second).width == 64
+    assert calls == []
+    assert not watchdog._watches
+
+
+async def overrun(pool: CodecPool, watchdog: Holding, key: str) -> None:
+    """A picture of the batch `key` takes a thread too long."""
+    stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key=key))
+    await until(lambda: watchdog.held == 1)
+    while not pool.overran:
+        watchdog.tick(2.0)
+    with pytest.raises(Overran):
+        await stuck
+
+
+async def test_after_an_overrun_the_other_pictures_of_that_batch_are_suspects(make_pool: MakePool) -> None:
+    watchdog, quarantine = Holding(10), NotedQuarantine()
+    pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
+    await overrun(pool, watchdog, "bad")
+    watchdog.free = 9
+    other = photo_jpeg(60, 40)
+    await asyncio.gather(pool.compress(SMALL, SPECS, key="good"), pool.compress(other, SPECS, key="bad"))
+    assert quarantine.pictures == [other]
+    watchdog.let()
+
+
+async def test_a_picture_that_waited_for_pixels_when_its_batch_overran_is_a_suspect(make_pool: MakePool) -> None:
+    watchdog, quarantine = Holding(10), NotedQuarantine()
+    pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
+    holder = await pool._gate.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
+    waiting = photo_jpeg(60, 40)
+    stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="bad"))
+    late = asyncio.create_task(pool.compress(waiting, SPECS, key="bad"))
+    await until(lambda: watchdog.held == 1 and bool(pool._gate._queues))
+    while not pool.overran:
+        watchdog.tick(2.0)
+    await asyncio.gather(stuck, return_exceptions=True)
+    holder.release()
+    assert (await late).width == 60
+    assert (quarantine.pictures, watchdog.held) == ([waiting], 1)
+    watchdog.let()
+
+
+async def test_a_batch_that_overran_elsewhere_is_kept_apart_as_long_as_that_is_said(make_pool: MakePool) -> None:
+    quarantine = NotedQuarantine()
+    pool = make_pool(quarantine=quarantine)
+    pool.keep_apart("batch", apart=True)
+    await pool.compress(SMALL, SPECS, key="batch")
+    await pool.compress(LARGE, SPECS, key="other")
+    assert quarantine.pictures == [SMALL]
+    pool.keep_apart("batch", apart=False)
+    await pool.compress(SMALL, SPECS, key="batch")
+    assert quarantine.pictures == [SMALL]
+
+
+# -- what is left behind ----------------------------------------------------------------------------------------------
+
+
+class Body(bytes):
+    """One that says when nobody has it any more."""
+
+    ended = 0
+
+    def __del__(self) -> None:
+        Body.ended += 1
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Nobody looks for rings, as in a worker for minutes."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("picture", "spec"),
+    [
+        pytest.param(b"<!doctype html>", Spec(), id="no picture"),
+        pytest.param(photo_jpeg(800, 700), Spec(), id="more pixels"),
+        pytest.param(photo_jpeg(800, 700), Spec(format=Format.avif), id="elsewhere"),
+        pytest.param(SMALL, Spec(), id="done"),
+    ],
+)
+async def test_of_a_picture_that_is_done_with_nothing_stays(
+    make_pool: MakePool, uncollected: None, picture: bytes, spec: Spec
+) -> None:
+    quarantine = NotedQuarantine()
+    pool, before = make_pool(quarantine=quarantine), Body.ended
+    with suppress(NotAnImage):
+        await pool.compress(Body(picture), [spec], key="batch")
+    quarantine.pictures.clear()
+    await until(lambda: pool._gate.idle and Body.ended > before)

@@ -1,0 +1,37 @@
+"""The API process is killed at the worst moment: the batch is there or it is not, and what is there is worked off."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from sqlmodel import select
+
+from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
+from imgsvc.bootstrap import Resources
+from imgsvc.db.tables import Batch
+from imgsvc.services.sweep import sweep
+from support.batches import exact
+from support.origin_server import OriginServer, picture
+from support.paths import ROOT
+
+DYING = ROOT / "tests" / "support" / "dying_upload.py"
+
+
+async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next_sweep(
+    resources: Resources, origin: OriginServer, work_off: Callable[[], Awaitable[None]]
+) -> None:
+    url = origin.serve("/1.jpg", picture())
+    process = await asyncio.create_subprocess_exec(sys.executable, str(DYING), resources.settings.database, url)
+    assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
+
+    async with resources.sessions.read() as session:
+        [batch] = await session.exec(select(Batch))
+    assert batch.status == "pending"
+    redis = open_redis(resources.settings.redis_url, queue_name=WORK_QUEUE)
+    assert await redis.zcard(WORK_QUEUE) == 0
+    await redis.aclose(close_connection_pool=True)
+
+    await sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await work_off()
+    assert (await exact(resources.sessions, batch.id)).status == "completed"

@@ -1,0 +1,152 @@
+"""The database goes away in the middle of a batch: the lane waits for it, nothing is done twice, no counter drifts."""
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Self
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.engine import Sessions, open_sessions
+from imgsvc.db.tables import Batch
+from imgsvc.errors import NotAnImage
+from imgsvc.services.processing.outcomes import Failed, Outcome
+from imgsvc.services.processing.process_asset import Workshop
+from support.batches import assets_of, exact, submitted
+from support.databases import ONLY_SQLITE, Postgres
+from support.lanes import flush, until, work
+from support.origin_server import OriginServer, picture
+
+pytestmark = pytest.mark.slow
+
+ONLY_POSTGRES = pytest.mark.parametrize("database_kind", ["postgres"])
+COUNT = 24
+
+
+async def new_batch(parts: Resources, origin: OriginServer) -> Batch:
+    return await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=0.1) for n in range(COUNT)])
+
+
+def begun(batch: Batch, parts: Resources, workshop: Workshop) -> "asyncio.Task[bool]":
+    """A lane that works it off with a few at a time."""
+    return asyncio.create_task(work(batch.id, parts, workshop, assets=4, flush_assets=2, yield_after=60))
+
+
+async def in_the_middle(lane: "asyncio.Task[bool]", origin: OriginServer) -> None:
+    await until(lambda: len(origin.requests) >= COUNT // 2)
+    assert not lane.done()
+
+
+async def assert_all_done_once(parts: Resources, batch: Batch, origin: OriginServer) -> None:
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.succeeded) == ("completed", COUNT)
+    assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
+    assert {asset.lost for asset in await assets_of(parts.sessions, batch.id)} == {0}
+
+
+class Refusals:
+    """Counts the tries at a database that is away."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self.count = 0
+        self._sessions = sessions
+
+    def __enter__(self) -> Self:
+        event.listen(self._sessions.engine.sync_engine, "do_connect", self._note)
+        event.listen(self._sessions.engine.sync_engine, "handle_error", self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._sessions.engine.sync_engine, "do_connect", self._note)
+        event.remove(self._sessions.engine.sync_engine, "handle_error", self._note)
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
+
+
+@ONLY_POSTGRES
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_postgres_stops_in_the_middle_of_a_batch_and_the_lane_waits_for_it(
+    parts: Resources, workshop: Workshop, origin: OriginServer, postgres: Postgres, how: signal.Signals
+) -> None:
+    batch = await new_batch(parts, origin)
+    lane = begun(batch, parts, workshop)
+    await in_the_middle(lane, origin)
+    with Refusals(parts.sessions) as refusals, postgres.stopped(how):
+        await until(lambda: refusals.count >= 4 or lane.done())
+    assert await lane is False
+    await assert_all_done_once(parts, batch, origin)
+
+
+@pytest.fixture
+async def impatient(parts: Resources) -> AsyncIterator[Resources]:
+    """Gives up on SQLite's lock soon."""
+    sessions = open_sessions(parts.settings.database, busy_timeout=0.05)
+    yield replace(parts, sessions=sessions)
+    await sessions.aclose()
+
+
+@ONLY_SQLITE
+async def test_sqlite_is_locked_in_the_middle_of_a_batch_and_the_lane_waits_for_it(
+    impatient: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    batch = await new_batch(impatient, origin)
+    lane = begun(batch, impatient, workshop)
+    await in_the_middle(lane, origin)
+    path = impatient.settings.data_dir / "imgsvc.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as intruder:
+        with Refusals(impatient.sessions) as refusals:
+            await asyncio.to_thread(intruder.execute, "BEGIN IMMEDIATE")  # the lane may hold the lock: it can go on
+            await until(lambda: refusals.count >= 4 or lane.done())
+        intruder.execute("ROLLBACK")
+    assert await lane is False
+    await assert_all_done_once(impatient, batch, origin)
+
+
+@ONLY_SQLITE
+async def test_the_disk_is_full_in_the_middle_of_a_batch_and_the_lane_waits_for_room(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    most_pages = 2**30
+
+    def leave_room(connection: Any, *_: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA max_page_count = {most_pages}")  # 1: as many as there are
+        cursor.close()
+
+    event.listen(parts.sessions.engine.sync_engine, "checkout", leave_room)
+    batch, most_pages = await new_batch(parts, origin), 1
+    lane = begun(batch, parts, workshop)
+    with Refusals(parts.sessions) as refusals:
+        await until(lambda: refusals.count >= 2)
+    assert (await exact(parts.sessions, batch.id)).status == "processing"
+    most_pages = 2**30
+    assert await lane is False
+    await assert_all_done_once(parts, batch, origin)
+
+
+async def test_a_flush_that_breaks_in_the_middle_moves_nothing_and_the_next_moves_all(parts: Resources) -> None:
+    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    claimed = await flush(batch.id, parts, token="mine", claim=2)
+    before = await exact(parts.sessions, batch.id)
+    outcomes: list[Outcome] = [Failed(asset, 1, NotAnImage()) for asset in claimed]
+    await run(parts, "CREATE UNIQUE INDEX once ON asset (error_code)")  # the second cannot be written
+    with pytest.raises(IntegrityError):
+        await flush(batch.id, parts, token="mine", outcomes=outcomes)
+    assert (await exact(parts.sessions, batch.id)).version == before.version
+
+    await run(parts, "DROP INDEX once")
+    await flush(batch.id, parts, token="mine", outcomes=outcomes)
+    ended = await exact(parts.sessions, batch.id)
+    assert (ended.status, ended.failed) == ("failed", 2)
+
+
+async def run(parts: Resources, statement: str) -> None:
+    async with parts.sessions.write() as session:
+        await (await session.connection()).execute(text(statement))

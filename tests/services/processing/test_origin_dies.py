@@ -1,0 +1,53 @@
+"""An origin goes away in the middle of a batch: it is tried again, then named; the others are not held up."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+from imgsvc.bootstrap import Resources
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.retry_policy import RetryPolicy
+from support.batches import assets_of, exact, submitted
+from support.lanes import until, work
+from support.origin_server import OriginServer, picture
+
+IMAGES = 8
+
+
+async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go_on(
+    parts: Resources, workshop: Workshop, origin: OriginServer
+) -> None:
+    steady = [origin.serve(f"/{number}.jpg", picture(), delay=0.3) for number in range(IMAGES)]
+    async with OriginServer() as mortal:
+        doomed = [mortal.serve(f"/{number}.jpg", picture(), delay=600) for number in range(IMAGES)]
+        batch = await submitted(parts, [*doomed, *steady])
+        lane = asyncio.create_task(work(batch.id, parts, workshop))
+        await until(lambda: len(mortal.requests) == IMAGES)
+    assert await lane is False
+
+    batch = await exact(parts.sessions, batch.id)
+    assert (batch.status, batch.succeeded, batch.errors) == (
+        "completed_with_errors", IMAGES, {"connect_error": IMAGES},
+    )  # fmt: skip
+    failed = [asset for asset in await assets_of(parts.sessions, batch.id) if asset.status == "failed"]
+    assert {(asset.attempts, asset.error_detail) for asset in failed} == {
+        (3, "The connection to the server could not be made or broke off.")
+    }
+    assert {asset.origin_url for asset in failed} == set(doomed)
+
+
+async def test_an_origin_that_comes_back_before_the_last_attempt_loses_nothing(
+    parts: Resources, workshop: Workshop
+) -> None:
+    patient = replace(workshop, retries=RetryPolicy(base=timedelta(milliseconds=20), factor=1, max_attempts=1_000))
+    async with OriginServer() as mortal:
+        urls = [mortal.serve(f"/{number}.jpg", picture(), delay=600) for number in range(IMAGES)]
+        batch = await submitted(parts, urls)
+        lane = asyncio.create_task(work(batch.id, parts, patient))
+        await until(lambda: len(mortal.requests) == IMAGES)
+        port = mortal.port
+    async with OriginServer(port=port) as reborn:
+        for number in range(IMAGES):
+            reborn.serve(f"/{number}.jpg", picture())
+        await lane
+        assert (await exact(parts.sessions, batch.id)).status == "completed"

@@ -1,0 +1,115 @@
+"""The sweep: whatever Redis forgot is asked for again, and nothing twice."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from arq.connections import ArqRedis
+
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORK_QUEUE, ArqQueue, open_redis
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import batches as batch_queries
+from imgsvc.domain.status import BatchStatus
+from imgsvc.errors import QueueUnavailable
+from imgsvc.services.ports import JobQueue
+from imgsvc.services.sweep import sweep
+from support.batches import HandClock, NotedQueue, deliveries_of, submitted
+from support.lanes import LEASE, flush
+
+URL = "http://shop.example/1.jpg"
+
+
+@asynccontextmanager
+async def valkey(parts: Resources) -> AsyncIterator[ArqRedis]:
+    redis = open_redis(parts.settings.redis_url, queue_name=WORK_QUEUE)
+    yield redis
+    await redis.aclose(close_connection_pool=True)
+
+
+async def queued(parts: Resources) -> dict[bytes, float]:
+    """Every job in Redis and when it is due."""
+    async with valkey(parts) as redis:
+        return {
+            job: score
+            for queue in (WORK_QUEUE, CONTROL_QUEUE)
+            for job, score in await redis.zrange(queue, 0, -1, withscores=True)
+        }
+
+
+async def run_sweep(parts: Resources, queue: JobQueue | None = None) -> None:
+    await sweep(sessions=parts.sessions, queue=queue or parts.queue, clock=parts.clock)
+
+
+async def announced(parts: Resources) -> str:
+    webhook = "http://shop.example/hook"
+    batch = await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=webhook)
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    return delivery.id
+
+
+async def test_after_redis_was_wiped_lanes_and_deliveries_are_enqueued_again(parts: Resources) -> None:
+    batch, delivery_id = await submitted(parts, [URL]), await announced(parts)
+    before = set(await queued(parts))
+    assert before == {*[f"{batch.id}:{lane}".encode() for lane in range(4)], f"{delivery_id}:1".encode()}
+    async with valkey(parts) as redis:
+        await redis.flushall()
+    assert await queued(parts) == {}
+    await run_sweep(parts)
+    assert set(await queued(parts)) == before
+
+
+async def test_a_second_sweep_changes_nothing(parts: Resources) -> None:
+    await submitted(parts, [URL])
+    await announced(parts)
+    await run_sweep(parts)
+    once = await queued(parts)
+    await run_sweep(parts)
+    assert await queued(parts) == once
+
+
+async def test_finished_cancelled_and_deleted_batches_are_left_alone(parts: Resources, queue: NotedQueue) -> None:
+    cancelled = await submitted(parts, [URL])
+    await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip")
+    async with parts.sessions.write() as session:
+        await batch_queries.move(session, cancelled.id, BatchStatus.CANCELLED)
+    await run_sweep(parts, queue)
+    assert (queue.lanes, queue.deliveries) == ([], [])
+
+
+async def test_assets_are_waited_for_until_their_back_off_or_lease_ends(
+    parts: Resources, queue: NotedQueue, clock: HandClock
+) -> None:
+    batch = await submitted(parts, [URL])
+    await flush(batch.id, parts, token="somebody", claim=1)
+    await run_sweep(parts, queue)
+    assert queue.lanes == []
+    clock.forward(LEASE)
+    await run_sweep(parts, queue)
+    assert queue.lanes == [batch.id]
+
+
+async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
+    parts: Resources, queue: NotedQueue, clock: HandClock
+) -> None:
+    delivery_id = await announced(parts)
+    clock.forward(-1)
+    await run_sweep(parts, queue)
+    assert queue.deliveries == []
+    clock.forward(1)
+    await run_sweep(parts, queue)
+    assert queue.deliveries == [(delivery_id, 1, None)]
+
+
+async def test_a_sweep_that_cannot_reach_the_queue_says_so(parts: Resources) -> None:
+    batch = await submitted(parts, [URL])
+    away = ArqQueue(open_redis("unix:///nowhere/at/all", queue_name=WORK_QUEUE))
+    with pytest.raises(QueueUnavailable):
+        await run_sweep(parts, away)
+    await away.aclose()
+    await run_sweep(parts)
+    assert f"{batch.id}:0".encode() in await queued(parts)
+
+
+async def test_nothing_due_needs_no_queue(parts: Resources, queue: NotedQueue) -> None:
+    queue.away = True
+    await run_sweep(parts, queue)

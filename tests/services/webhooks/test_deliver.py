@@ -1,0 +1,130 @@
+"""Webhook deliveries: at least once, each attempt in the log once."""
+
+from collections.abc import Mapping
+
+import pytest
+from standardwebhooks import Webhook
+
+from imgsvc.bootstrap import Resources
+from imgsvc.services.access.api_keys import webhook_secret
+from imgsvc.services.ports import Answer
+from imgsvc.services.webhooks import deliver as deliveries
+from support.batches import HandClock, NotedQueue, attempts_of
+from support.deliveries import announced, deliver
+from support.origin_server import WebhookListener
+
+
+async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    listener.statuses = [204]
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook?shop=1")), queue=queue)
+    assert (delivery.status, delivery.attempts) == ("delivered", 1)
+    assert queue.deliveries == []  # nothing to come
+
+    [post] = listener.requests
+    assert post.path == "/hook?shop=1"
+    assert post.body.decode() == delivery.body
+    assert post.headers["webhook-id"] == delivery.id
+    event = Webhook(*parts.posting.secrets).verify(post.body, dict(post.headers))
+    assert (event["type"], event["data"]["id"]) == ("batch.failed", delivery.batch_id)
+    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    assert (attempt.number, attempt.at, attempt.http_status, attempt.error) == (1, parts.clock(), 204, None)
+
+
+async def test_the_secret_of_the_key_signs_when_the_settings_have_none(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue, secrets=())
+    [post] = listener.requests
+    secret = await webhook_secret(sessions=parts.sessions)
+    assert Webhook(secret).verify(post.body, dict(post.headers))
+
+
+async def test_the_log_keeps_the_first_2_kb_of_any_answer(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    listener.body = b"caf\xc3\xa9 \xff\x00 " + b"x" * 5_000
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    assert attempt.answer is not None
+    assert attempt.answer.startswith("café �� xxx")
+    assert len(attempt.answer.encode("utf-8")) <= 2_048 + 4  # a replacement character is larger than its byte
+
+
+# -- runs that come too early, twice, or die --------------------------------------------------------------------------
+
+
+async def test_what_is_not_due_or_has_ended_is_not_posted(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    delivery = await announced(parts, listener.url("/hook"))
+    clock.forward(-1)
+    await deliver(parts, delivery, queue=queue)
+    assert listener.requests == []
+    clock.forward(1)
+    for _ in range(2):
+        await deliver(parts, delivery, queue=queue)
+    assert len(listener.requests) == 1
+
+
+class EventfulEndpoint:
+    """The port Endpoint; something happens after the POST and before its answer is known."""
+
+    def __init__(self, parts: Resources) -> None:
+        self._parts = parts
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        answer = await self._parts.outbound.post(url, headers=headers, body=body)
+        await self.happens()
+        return answer
+
+    async def happens(self) -> None:
+        raise KeyboardInterrupt
+
+
+async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same_id(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    delivery = await announced(parts, listener.url("/hook"))
+    with pytest.raises(KeyboardInterrupt):
+        await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts))
+    await deliver(parts, delivery, queue=queue)
+    assert len(listener.requests) == 1  # it may still be on its way
+    clock.forward(deliveries.LEASE.total_seconds())
+    delivery = await deliver(parts, delivery, queue=queue)
+
+    assert (delivery.status, delivery.attempts) == ("delivered", 1)
+    assert [request.headers["webhook-id"] for request in listener.requests] == [delivery.id] * 2
+    assert len(await attempts_of(parts.sessions, delivery.id)) == 1
+
+
+@pytest.mark.parametrize(("late", "early", "status"), [(200, 500, "pending"), (500, 200, "delivered")])
+async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record_it(
+    parts: Resources,
+    listener: WebhookListener,
+    queue: NotedQueue,
+    clock: HandClock,
+    late: int,
+    early: int,
+    status: str,
+) -> None:
+    delivery = await announced(parts, listener.url("/hook"))
+    listener.statuses = [late, early]
+
+    class Frozen(EventfulEndpoint):
+        async def happens(self) -> None:
+            clock.forward(deliveries.LEASE.total_seconds())
+            await deliver(parts, delivery, queue=queue)
+
+    after = await deliver(parts, delivery, queue=queue, endpoint=Frozen(parts))
+    assert len(listener.requests) == 2
+    assert (after.status, after.attempts) == (status, 1)
+    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    assert attempt.http_status == early
+    assert queue.deliveries == ([(delivery.id, 2, after.due_at)] if status == "pending" else [])
+
+
+async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: NotedQueue) -> None:
+    await deliveries.deliver("evt_none", sessions=parts.sessions, posting=parts.posting, queue=queue, clock=parts.clock)
+    assert queue.deliveries == []

@@ -1,0 +1,117 @@
+"""Attempts that fail, and the schedule that they are made again by; it lies in the database."""
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+
+from imgsvc.adapters.http.fetcher import Outbound, Ways
+from imgsvc.bootstrap import Resources
+from support.batches import HandClock, NotedQueue, attempts_of
+from support.deliveries import announced, deliver
+from support.origin_server import OriginServer, WebhookListener
+from support.polling import PATIENT
+
+
+@asynccontextmanager
+async def waiting_for(seconds: float) -> AsyncIterator[Outbound]:
+    """An endpoint that waits so long for an answer."""
+    outbound = Outbound(
+        limits=replace(PATIENT, webhook_timeout=seconds),
+        ways=Ways([ip_network("127.0.0.0/8")]),
+        user_agent="imgsvc-test",
+    )
+    yield outbound
+    await outbound.aclose()
+
+
+@contextmanager
+def nobody_listens() -> Iterator[str]:
+    """The URL of a port that nobody else can take meanwhile."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{closed.getsockname()[1]}/hook"
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 500])
+async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, status: int
+) -> None:
+    listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    assert (delivery.status, delivery.attempts) == ("pending", 1)
+    assert timedelta(seconds=4.5) <= delivery.due_at - parts.clock() <= timedelta(seconds=5.5)
+    assert queue.deliveries == [(delivery.id, 2, delivery.due_at)]
+    assert [request.path for request in listener.requests] == ["/hook"]  # redirects are not followed
+    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    assert (attempt.http_status, attempt.answer) == (status, "thank you")
+
+
+@pytest.mark.parametrize("trouble", ["total_timeout", "connect_error", "blocked_address"])
+async def test_no_answer_is_a_failure_that_the_log_names(
+    parts: Resources, origin: OriginServer, queue: NotedQueue, trouble: str
+) -> None:
+    seconds = 0.2 if trouble == "total_timeout" else 60
+    with nobody_listens() as nobody:
+        urls = {
+            "total_timeout": origin.url("/slow-headers"),
+            "connect_error": nobody,
+            "blocked_address": "http://10.0.0.1/hook",
+        }
+        async with waiting_for(seconds) as endpoint:
+            delivery = await deliver(parts, await announced(parts, urls[trouble]), queue=queue, endpoint=endpoint)
+    assert (delivery.status, delivery.attempts) == ("pending", 1)
+    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    assert (attempt.error, attempt.http_status, attempt.answer) == (trouble, None, None)
+    assert queue.deliveries == [(delivery.id, 2, delivery.due_at)]
+
+
+async def test_retry_after_of_a_busy_endpoint_moves_the_next_attempt(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    listener.statuses, listener.headers = [503], {"Retry-After": "120"}
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    assert delivery.due_at == parts.clock() + timedelta(minutes=2)
+
+
+async def test_410_stops_at_once(parts: Resources, listener: WebhookListener, queue: NotedQueue) -> None:
+    listener.statuses = [410]
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    assert (delivery.status, delivery.attempts) == ("exhausted", 1)
+    assert queue.deliveries == []
+
+
+async def test_after_ten_attempts_over_days_the_delivery_is_exhausted(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    listener.statuses = [500] * 10
+    delivery, started = await announced(parts, listener.url("/hook")), clock()
+    while delivery.status == "pending":
+        clock.now = max(clock(), delivery.due_at)
+        delivery = await deliver(parts, delivery, queue=queue)
+    assert (delivery.status, delivery.attempts, len(listener.requests)) == ("exhausted", 10, 10)
+    assert timedelta(days=2.8) < clock() - started < timedelta(days=3.6)
+    assert {request.headers["webhook-id"] for request in listener.requests} == {delivery.id}
+    assert [attempt.number for attempt in await attempts_of(parts.sessions, delivery.id)] == list(range(1, 11))
+
+
+async def test_an_endpoint_that_comes_back_gets_the_event(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    listener.statuses = [500, 200]
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    clock.now = delivery.due_at
+    delivery = await deliver(parts, delivery, queue=queue)
+    assert (delivery.status, delivery.attempts) == ("delivered", 2)
+
+
+async def test_a_lost_wake_up_call_is_left_to_the_sweep(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    listener.statuses, queue.away = [500], True
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    assert (delivery.status, delivery.attempts) == ("pending", 1)

@@ -1,0 +1,236 @@
+"""Redelivery, the schedule's setting, and hosts that keep their turns."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.tables import Delivery
+from imgsvc.errors import EndpointBusy, NotFound
+from imgsvc.services.ports import Answer
+from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.host_slots import HostTurns
+from support.batches import HandClock, NotedQueue, attempts_of, batch_row, delivery_row, store
+from support.deliveries import Meanwhile, announced, attempt, deliver, now
+from support.lanes import until
+from support.origin_server import WebhookListener
+from support.verbs import OTHER_KEY, sweep
+
+LAST = 10
+
+
+async def redeliver(parts: Resources, delivery: Delivery, queue: NotedQueue, *, api_key_id: str = LOCAL_KEY) -> Logged:
+    return await deliveries.redeliver(
+        delivery.id, api_key_id=api_key_id, sessions=parts.sessions, queue=queue, clock=parts.clock
+    )
+
+
+async def run_out(parts: Resources, delivery: Delivery, queue: NotedQueue, clock: HandClock) -> Delivery:
+    """The delivery after attempts until it is pending no more."""
+    while delivery.status == "pending":
+        clock.now = max(clock(), delivery.due_at)
+        delivery = await deliver(parts, delivery, queue=queue)
+    return delivery
+
+
+# -- redelivery -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_delivered_is_posted_again_under_the_same_id_and_the_log_grows(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    logged = await redeliver(parts, delivery, queue)
+    assert (logged.delivery.status, logged.delivery.due_at) == ("pending", parts.clock())
+    assert [entry.number for entry in logged.attempts] == [1]
+    assert queue.deliveries == [(delivery.id, 2, None)]
+
+    delivery = await deliver(parts, delivery, queue=queue)
+    assert (delivery.status, delivery.attempts) == ("delivered", 2)
+    first, second = listener.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == delivery.id
+    assert first.body == second.body
+    assert [entry.number for entry in await attempts_of(parts.sessions, delivery.id)] == [1, 2]
+
+
+async def test_a_receiver_that_was_down_for_days_gets_the_event_by_a_redelivery(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    listener.statuses = [500] * LAST
+    delivery = await run_out(parts, await announced(parts, listener.url("/hook")), queue, clock)
+    assert (delivery.status, delivery.attempts) == ("exhausted", LAST)
+    clock.forward(7 * 86_400)
+    await redeliver(parts, delivery, queue)
+    delivery = await deliver(parts, delivery, queue=queue)
+    assert (delivery.status, delivery.attempts) == ("delivered", LAST + 1)
+
+
+@pytest.mark.parametrize("before", [[200], [410], [500, 500]])
+async def test_a_redelivery_that_fails_has_the_whole_schedule_before_it(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock, before: list[int]
+) -> None:
+    listener.statuses = [*before, *[500] * LAST]
+    delivery = await announced(parts, listener.url("/hook"))
+    for _ in before:
+        clock.now = max(clock(), delivery.due_at)
+        delivery = await deliver(parts, delivery, queue=queue)
+    await redeliver(parts, delivery, queue)
+    delivery = await deliver(parts, delivery, queue=queue)
+    assert delivery.status == "pending"
+    assert timedelta(seconds=4.5) <= delivery.due_at - clock() <= timedelta(seconds=5.5)
+    delivery = await run_out(parts, delivery, queue, clock)
+    assert (delivery.status, delivery.attempts) == ("exhausted", len(before) + LAST)
+    numbers = [entry.number for entry in await attempts_of(parts.sessions, delivery.id)]
+    assert numbers == [*range(1, len(before) + LAST + 1)]
+
+
+async def test_what_waits_for_its_next_attempt_is_posted_at_once(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    listener.statuses = [503]
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    assert delivery.due_at > parts.clock()
+    await redeliver(parts, delivery, queue)
+    assert queue.deliveries[-1] == (delivery.id, 2, None)
+    assert (await deliver(parts, delivery, queue=queue)).status == "delivered"
+
+
+async def test_a_redelivery_asked_for_while_the_last_attempt_is_under_way_is_not_lost(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    listener.statuses = [500] * LAST
+    delivery = await announced(parts, listener.url("/hook"))
+    while delivery.attempts < LAST - 1:
+        clock.now = max(clock(), delivery.due_at)
+        delivery = await deliver(parts, delivery, queue=queue)
+    clock.now = delivery.due_at
+    endpoint = Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+    delivery = await deliver(parts, delivery, queue=queue, endpoint=endpoint)
+    assert (delivery.status, delivery.attempts) == ("pending", LAST)
+    clock.now = delivery.due_at
+    assert (await deliver(parts, delivery, queue=queue)).status == "delivered"
+
+
+async def test_while_the_queue_is_away_a_redelivery_is_left_to_the_sweep(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    queue.away = True
+    await redeliver(parts, delivery, queue)
+    queue.away = False
+    await sweep(parts, queue)
+    assert queue.deliveries == [(delivery.id, 2, None)]
+
+
+async def test_a_delivery_of_another_key_is_not_found(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    with pytest.raises(NotFound):
+        await redeliver(parts, delivery, queue, api_key_id=OTHER_KEY)
+    with pytest.raises(NotFound):
+        await redeliver(parts, delivery_row("evt_none", "bat_none", parts.clock()), queue)
+    assert (await now(parts, delivery)).status == "delivered"
+
+
+# -- the schedule -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_schedule_is_a_setting(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+) -> None:
+    listener.statuses = [500, 500]
+    quick = replace(parts, posting=replace(parts.posting, schedule=(0, 70)))
+    delivery = await deliver(quick, await announced(parts, listener.url("/hook")), queue=queue)
+    assert timedelta(seconds=63) <= delivery.due_at - clock() <= timedelta(seconds=77)
+    clock.now = delivery.due_at
+    assert (await deliver(quick, delivery, queue=queue)).status == "exhausted"
+
+
+# -- turns ------------------------------------------------------------------------------------------------------------
+
+
+class Hanging:
+    """The port Endpoint, where one host does not answer before it may."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self.posted: list[str] = []
+        self.may_answer = asyncio.Event()
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+        self.posted.append(url)
+        if self._host in url:
+            await self.may_answer.wait()
+        return Answer(200, b"", None)
+
+
+async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources, queue: NotedQueue) -> None:
+    slow = [await announced(parts, f"http://slow.example/{number}") for number in range(3)]
+    other = await announced(parts, "http://quick.example/hook")
+    endpoint = Hanging("slow.example")
+    runs = [asyncio.create_task(attempt(parts, each.id, queue=queue, endpoint=endpoint)) for each in slow[:2]]
+    await until(lambda: len(endpoint.posted) == 2)
+
+    with pytest.raises(EndpointBusy):
+        await attempt(parts, slow[2].id, queue=queue, endpoint=endpoint)
+    assert await now(parts, slow[2]) == slow[2]
+    assert (await deliver(parts, other, queue=queue, endpoint=endpoint)).status == "delivered"
+    assert len(endpoint.posted) == 3
+
+    endpoint.may_answer.set()
+    await asyncio.gather(*runs)
+    for each in slow:
+        assert (await deliver(parts, each, queue=queue, endpoint=endpoint)).status == "delivered"
+    assert len(endpoint.posted) == 4
+
+
+async def test_a_run_that_dies_gives_back_its_turn() -> None:
+    turns = HostTurns(1)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), turns.take("http://Slow.example/a"):
+            with pytest.raises(EndpointBusy), turns.take("http://slow.example/b"):
+                pass
+            raise KeyboardInterrupt
+
+
+async def due(parts: Resources, queue: NotedQueue) -> Sequence[str]:
+    await sweep(parts, queue)
+    return [delivery_id for delivery_id, _, _ in queue.deliveries]
+
+
+async def test_the_thousands_that_wait_for_one_host_do_not_hide_the_others(
+    parts: Resources, queue: NotedQueue, clock: HandClock
+) -> None:
+    await store(parts.sessions, batch_row("bat_1", clock(), status="failed"))
+    long_due = clock() - timedelta(days=1)
+    down = [
+        delivery_row(f"evt_down_{n:04}", "bat_1", long_due + timedelta(seconds=n), round=n, host="down.example")
+        for n in range(1_200)
+    ]
+    just = clock() - timedelta(minutes=1)
+    well = [
+        delivery_row(f"evt_{n}", "bat_1", just + timedelta(seconds=n), round=2_000 + n, host=f"{n}.example")
+        for n in range(2)
+    ]
+    await store(parts.sessions, *down, *well)
+    assert await due(parts, queue) == [*(each.id for each in down[:100]), *(each.id for each in well)]
+
+
+async def test_a_redelivery_asked_for_while_an_attempt_succeeds_is_made_too(
+    parts: Resources, listener: WebhookListener, queue: NotedQueue
+) -> None:
+    delivery = await announced(parts, listener.url("/hook"))
+    delivery = await deliver(
+        parts, delivery, queue=queue, endpoint=Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+    )
+    assert (delivery.status, delivery.attempts) == ("pending", 1)
+    delivery = await deliver(parts, delivery, queue=queue)
+    assert (delivery.status, delivery.attempts) == ("delivered", 2)
+    assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
+    assert len(listener.requests) == 2

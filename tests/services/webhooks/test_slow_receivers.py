@@ -1,0 +1,42 @@
+"""A receiver that hangs does not delay the others, on a real queue with a real worker."""
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE
+from imgsvc.bootstrap import Resources, lane_policy
+from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.settings.server import Settings
+from imgsvc.worker.jobs import Parts
+from imgsvc.worker.main import QUEUES, build_worker
+from imgsvc.worker.running import keep_running
+from support.deliveries import announced
+from support.lanes import until
+from support.origin_server import OriginServer, WebhookListener
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Who hangs, hangs for as long as the test takes."""
+    return settings.model_copy(update={"webhook_timeout": 600})
+
+
+async def test_more_events_than_a_worker_has_jobs_for_hang_and_another_is_delivered(
+    parts: Resources, workshop: Workshop, origin: OriginServer, listener: WebhookListener
+) -> None:
+    hanging = "/slow-headers"
+    for _ in range(QUEUES[CONTROL_QUEUE] + 10):
+        await announced(parts, origin.url(hanging))
+    await announced(parts, listener.url("/hook"))
+    stopping = asyncio.Event()
+    build = partial(build_worker, CONTROL_QUEUE, Parts(parts, workshop, lane_policy(parts.settings), stopping))
+    running = asyncio.create_task(keep_running(build, stopping=stopping, drain=0.5))
+    await until(lambda: origin.hits(hanging) == 2)
+    await listener.wait_for(1, timeout=60)
+    assert origin.hits(hanging) == 2
+    stopping.set()
+    await running

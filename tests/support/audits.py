@@ -1,0 +1,89 @@
+"""A service with something in it to be looked at, and the deep check of it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from imgsvc.bootstrap import Resources
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.services.batches import delete as tidying
+from imgsvc.services.integrity import audit as auditing
+from imgsvc.services.integrity.audit import Audit
+from imgsvc.services.integrity.rules import Part
+from imgsvc.services.ports import Inventory
+from imgsvc.services.processing.process_asset import Workshop
+from support.api_calls import write
+from support.batches import HandClock, NotedQueue, deliveries_of, submitted
+from support.deliveries import deliver
+from support.lanes import work
+from support.origin_server import OriginServer, WebhookListener, picture
+
+HOUR = 3_600
+SPECS = (Spec(), Spec(name="thumb", max_width=20))
+
+
+@dataclass
+class Shop:
+    """A batch of two pictures in two renditions each and one that is gone; ended, announced and tidied."""
+
+    parts: Resources
+    batch_id: str
+    clock: HandClock
+
+    async def audit(self, *, grace: float = HOUR, inventory: Inventory | None = None) -> Audit:
+        return await auditing.audit(
+            sessions=self.parts.sessions,
+            inventory=inventory or self.parts.storage,
+            clock=self.clock,
+            grace=timedelta(seconds=grace),
+        )
+
+    async def execute(self, statement: str) -> None:
+        await write(self.parts.settings, statement)
+
+    async def keys(self) -> list[str]:
+        pages = [page async for page in self.parts.storage.list(self.batch_id)]
+        return sorted(stored.key for page in pages for stored in page)
+
+    async def put(self, key: str, data: bytes = b"left") -> None:
+        await self.parts.storage.put(key, data, media_type="image/jpeg")
+
+    async def tidy(self, batch_id: str = "") -> None:
+        await tidying.tidy(
+            batch_id or self.batch_id,
+            sessions=self.parts.sessions,
+            inventory=self.parts.storage,
+            clock=self.clock,
+            tidy_after=self.parts.aftercare.tidy_after,
+        )
+
+    async def delete(self, batch_id: str = "") -> None:
+        await tidying.delete(
+            batch_id or self.batch_id,
+            api_key_id=LOCAL_KEY,
+            sessions=self.parts.sessions,
+            inventory=self.parts.storage,
+            queue=NotedQueue(),
+            clock=self.clock,
+            tidy_after=self.parts.aftercare.tidy_after,
+        )
+
+
+async def opened(
+    parts: Resources, workshop: Workshop, origin: OriginServer, listener: WebhookListener, clock: HandClock
+) -> Shop:
+    urls = [origin.serve("/shoe.jpg", picture(64, 40)), origin.serve("/hat.jpg", picture(48, 48)), origin.url("/gone")]
+    hook = listener.url("/hook")
+    batch = await submitted(parts, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
+    await work(batch.id, parts, workshop)
+    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    await deliver(parts, delivery, queue=NotedQueue())
+    clock.forward(HOUR + 1)
+    shop = Shop(parts, batch.id, clock)
+    await shop.tidy()
+    clock.forward(HOUR)
+    return shop
+
+
+def wrong(done: Audit) -> dict[Part, list[str]]:
+    return {part: faults.examples for part, faults in done.faults.items() if faults.total}

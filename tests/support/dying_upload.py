@@ -1,0 +1,42 @@
+"""Store an upload as the API does, and die by SIGKILL where it would wake the lanes.
+
+Arguments: the database's URL, an image URL.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from datetime import timedelta
+
+from imgsvc.bootstrap import manifest_limits
+from imgsvc.db.engine import open_sessions
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.services.access.links import Links
+from imgsvc.services.batches.finish import Aftercare
+from imgsvc.services.clock import utc_now
+from imgsvc.services.intake.submit import submit
+from imgsvc.services.intake.upload import Upload
+from imgsvc.settings.server import Settings
+from support.batches import NotedQueue, manifest
+
+
+class DeadlyQueue(NotedQueue):
+    async def wake_lanes(self, batch_id: str) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def main(database: str, url: str) -> None:
+    await submit(
+        Upload(manifest([url])),
+        api_key_id=LOCAL_KEY,
+        sessions=open_sessions(database),
+        queue=DeadlyQueue(),
+        aftercare=Aftercare(Links(""), None, timedelta(hours=1)),
+        clock=utc_now,
+        limits=manifest_limits(Settings()),
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
