@@ -72,8 +72,8 @@ WITHOUT_DESCRIPTORS = """
 import os, sys, threading
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
-from imgsvc.config import Settings
-from imgsvc.listening import inherited
+from imgsvc.settings.server import Settings
+from imgsvc.process.listen_socket import inherited
 from imgsvc.logs import configure_logging
 
 def take_and_give_back():

@@ -70,7 +70,7 @@ async def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -
 
 SUPERVISOR = """
 import asyncio, sys
-from imgsvc.supervisor import Child, Supervisor
+from imgsvc.process.supervisor import Child, Supervisor
 
 script = "import os, signal, sys; print(os.getpid(), flush=True); signal.pause()"
 child = Child("child", [sys.executable, "-c", script])
@@ -181,7 +181,7 @@ async def signals_ignored(trap: str) -> str:
     """Those that a process still ignores that is to be stopped by signals, and was started by a shell after `trap`."""
     script = (
         "import asyncio, signal\n"
-        "from imgsvc.supervisor import stop_on_signals\n"
+        "from imgsvc.process.supervisor import stop_on_signals\n"
         "async def main():\n"
         "    stop_on_signals(asyncio.Event())\n"
         "    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):\n"

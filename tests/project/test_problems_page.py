@@ -20,7 +20,7 @@ def test_every_code_of_a_problem_or_a_warning_is_told() -> None:
     sources = "\n".join(
         path.read_text(encoding="utf-8")
         for part in ("domain", "api")
-        for path in (ROOT / "src" / "imgsvc" / part).glob("*.py")
+        for path in (ROOT / "src" / "imgsvc" / part).rglob("*.py")
     )
     pattern = r"""(?:Problem\(|_warn\(|= \()\s*(?:code=)?"([a-z]+_[a-z_]+|missing|repeated)","""
     codes = set(re.findall(pattern, sources))

@@ -34,7 +34,7 @@ ENOUGH = 512 * 2**20
 # Not a `preexec_fn`: the tests have threads. And not before it is another user's: Linux forgets what it was asked for.
 AS_USER = """
 import os, pwd, sys
-from imgsvc.processes import become
+from imgsvc.process.child_process import become
 user, parent, *command = sys.argv[1:]
 if user:
     os.setreuid(*[pwd.getpwnam(user).pw_uid] * 2)

@@ -166,10 +166,10 @@ async def test_closing_ends_every_process_also_one_in_the_middle_of_a_picture(ma
 
 WORKER = """
 import asyncio, sys
-from imgsvc.adapters.quarantine import ProcessQuarantine
-from imgsvc.domain.images import CodecLimits
-from imgsvc.domain.specs import Format, Spec
-from imgsvc.services.watchdog import Watchdog
+from imgsvc.adapters.sandbox.pool import ProcessQuarantine
+from imgsvc.domain.imaging.compress import CodecLimits
+from imgsvc.domain.imaging.spec import Format, Spec
+from imgsvc.services.codec.watchdog import Watchdog
 
 async def main():
     quarantine = ProcessQuarantine(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))

@@ -130,7 +130,7 @@ async def test_a_folder_that_was_taken_away_is_an_error_and_not_empty(folder: Ob
 
 PUTS = """
 import asyncio, itertools, sys
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 
 async def main():
     storage = ObjectStorage(sys.argv[1])

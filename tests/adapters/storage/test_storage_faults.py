@@ -168,7 +168,7 @@ async def test_a_folder_that_is_taken_away_is_an_error_until_it_is_back(
 
 FULL = """
 import asyncio, resource, sys
-from imgsvc.adapters.storage import ObjectStorage
+from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.errors import StorageError
 
 async def main():

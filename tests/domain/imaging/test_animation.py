@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("prepared_pillow")
 
 PEAK = """
 import resource, sys
-from imgsvc.domain.images import CodecLimits, compress, prepare_pillow
-from imgsvc.domain.specs import Spec
+from imgsvc.domain.imaging.compress import CodecLimits, compress, prepare_pillow
+from imgsvc.domain.imaging.spec import Spec
 limits, specs = CodecLimits(), [Spec(format=sys.argv[1], max_width=255)]
 prepare_pillow(limits)
 small = int(sys.stdin.buffer.readline())

@@ -15,14 +15,13 @@ from support.batches import exact
 from support.origin_server import OriginServer, picture
 from support.paths import ROOT
 
-DYING = ROOT / "tests" / "support" / "dying_upload.py"
-
 
 async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next_sweep(
     resources: Resources, origin: OriginServer, work_off: Callable[[], Awaitable[None]]
 ) -> None:
     url = origin.serve("/1.jpg", picture())
-    process = await asyncio.create_subprocess_exec(sys.executable, str(DYING), resources.settings.database, url)
+    command = (sys.executable, "-m", "support.dying_upload", resources.settings.database, url)
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT / "tests")
     assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL
 
     async with resources.sessions.read() as session:
