@@ -21,7 +21,7 @@ from PIL import Image
 from environments import ENVIRONMENTS, environment
 from imgsvc.domain.imaging.decode import CodecLimits, prepare_pillow
 from imgsvc.domain.imaging.encode import options_of
-from imgsvc.domain.imaging.palettes import with_few_colours
+from imgsvc.domain.imaging.palettes import quantise
 from photos import pictures
 from plots import draw
 from processes import HERE
@@ -48,7 +48,7 @@ class Way(NamedTuple):
     changes: dict[str, Any]
 
     def save(self, image: Image.Image, buffer: BytesIO) -> None:
-        few = with_few_colours(image, self.quality) if self.target == "png" and self.quality < LOSSLESS else image
+        few = quantise(image, self.quality) if self.target == "png" and self.quality < LOSSLESS else image
         few.save(buffer, self.target, **(options_of(self.target, self.quality) | self.changes))
 
 

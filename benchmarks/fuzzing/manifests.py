@@ -40,7 +40,7 @@ class Manifests:
         return Case(data, (_columns(data, rng), rng.choice(("reject", "skip"))))
 
     def attempt(self, case: Case) -> str:
-        columns, on_invalid = case.wish
+        columns, on_invalid = case.plan
         try:
             manifest = read_manifest(case.data, columns=columns, on_invalid=on_invalid)
         except (InvalidManifest, LimitExceeded) as refusal:

@@ -16,7 +16,7 @@ class Case(NamedTuple):
     """One input, and what is asked of the surface besides."""
 
     data: bytes
-    wish: Any = None
+    plan: Any = None
 
 
 class Surface(Protocol):

@@ -53,7 +53,7 @@ class Pictures:
         return Case(data, (specs, rng.choice((None, None, None, 200_000))))
 
     def attempt(self, case: Case) -> str:
-        specs, now = case.wish
+        specs, now = case.plan
         try:
             done = compress(case.data, specs, LIMITS, max_pixels_now=now)
         except MorePixels as exc:

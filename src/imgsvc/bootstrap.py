@@ -5,11 +5,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from imgsvc.adapters.http.egress import open_outbound
-from imgsvc.adapters.http.fetcher import Outbound
+from imgsvc.adapters.http.egress import open_fetcher
+from imgsvc.adapters.http.fetcher import Fetcher
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.adapters.redis.rate_limits import RedisRates
-from imgsvc.adapters.sandbox.pool import ProcessQuarantine
+from imgsvc.adapters.redis.rate_limits import RedisRateLimiter
+from imgsvc.adapters.sandbox.pool import SandboxPool
 from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
@@ -21,19 +21,19 @@ from imgsvc.process.loopback import is_loopback
 from imgsvc.process.private_files import make_private
 from imgsvc.services.access.api_keys import listed
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.finish import Aftercare
+from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock, utc_now
 from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watchdog
 from imgsvc.services.intake.quotas import KeyLimits
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.lane_policy import LanePolicy
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from imgsvc.services.throttling.fair_semaphore import FairGate
-from imgsvc.services.throttling.host_limiter import HostPacer
-from imgsvc.services.webhooks.host_slots import HostTurns
-from imgsvc.services.webhooks.send import Posting
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.webhooks.host_slots import PerHostLimit
+from imgsvc.services.webhooks.send import WebhookSender
 from imgsvc.settings.server import Settings
 
 log = get_logger(__name__)
@@ -47,10 +47,10 @@ class Resources:
     sessions: Sessions
     storage: ObjectStorage
     queue: ArqQueue
-    outbound: Outbound
-    rates: RedisRates
+    fetcher: Fetcher
+    rates: RedisRateLimiter
     links: Links
-    posting: Posting
+    sender: WebhookSender
     clock: Clock
 
     @property
@@ -59,12 +59,12 @@ class Resources:
         return KeyLimits(settings.uploads_per_minute, settings.max_open_batches, settings.max_open_images)
 
     @property
-    def aftercare(self) -> Aftercare:
+    def retention(self) -> Retention:
         retention = self.settings.retention
-        return Aftercare(
+        return Retention(
             links=self.links,
-            retention=None if retention is None else timedelta(seconds=retention),
-            tidy_after=timedelta(seconds=self.settings.tidy_after),
+            keep_for=None if retention is None else timedelta(seconds=retention),
+            clean_up_after=timedelta(seconds=self.settings.tidy_after),
         )
 
 
@@ -77,26 +77,28 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         patience = settings.redis_timeout
         redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=patience)
         # A limit that is not counted for a while does less harm than uploads that wait for it.
-        queue, rates = ArqQueue(redis, timeout=patience), RedisRates(redis, timeout=patience / 4)
+        queue, rates = ArqQueue(redis, timeout=patience), RedisRateLimiter(redis, timeout=patience / 4)
         stack.push_async_callback(queue.aclose)
-        outbound = open_outbound(settings)
-        stack.push_async_callback(outbound.aclose)
+        fetcher = open_fetcher(settings)
+        stack.push_async_callback(fetcher.aclose)
         storage = ObjectStorage(settings.storage)
-        links, posting = Links(settings.public_base), _posting(settings, outbound)
-        yield Resources(settings, sessions, storage, queue, outbound, rates, links, posting, clock)
+        links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
+        yield Resources(settings, sessions, storage, queue, fetcher, rates, links, sender, clock)
 
 
-def _posting(settings: Settings, outbound: Outbound) -> Posting:
+def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
     """The secret of the settings wins over that of the database, for what is made without API keys."""
     secret = settings.webhook_secret
     secrets = (secret.get_secret_value(),) if secret else ()
-    return Posting(endpoint=outbound, turns=HostTurns(), schedule=settings.webhook_schedule, secrets=secrets)
+    return WebhookSender(
+        endpoint=fetcher, host_limit=PerHostLimit(), schedule=settings.webhook_schedule, secrets=secrets
+    )
 
 
 @asynccontextmanager
-async def open_workshop(
+async def open_asset_processor(
     resources: Resources, *, on_overrun: Callable[[], None] = lambda: None
-) -> AsyncIterator[Workshop]:
+) -> AsyncIterator[AssetProcessor]:
     """What a worker process works with: codec threads, and the gates that bound what is in flight.
 
     `on_overrun` is called when a codec thread is stuck.
@@ -110,7 +112,7 @@ async def open_workshop(
     prepare_pillow(limits)
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog(settings.codec_timeout))
-        quarantine = ProcessQuarantine(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
+        quarantine = SandboxPool(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
         stack.push_async_callback(quarantine.aclose)
         codec = CodecPool(
             threads=settings.codec_threads,
@@ -122,12 +124,12 @@ async def open_workshop(
         )
         stack.push_async_callback(codec.aclose)
         fetching = Fetching(
-            origin=resources.outbound,
-            hosts=HostPacer(maximum=settings.max_fetches_per_host),
-            fetches=FairGate(settings.max_fetches),
-            memory=FairGate(max(settings.fetch_buffer_bytes, settings.max_image_bytes), hoard=3),
+            origin=resources.fetcher,
+            hosts=HostLimiter(maximum=settings.max_fetches_per_host),
+            fetches=FairSemaphore(settings.max_fetches),
+            memory=FairSemaphore(max(settings.fetch_buffer_bytes, settings.max_image_bytes), hoard=3),
         )
-        yield Workshop(
+        yield AssetProcessor(
             fetching=fetching,
             storage=resources.storage,
             codec=codec,
@@ -163,7 +165,7 @@ async def check_schema(settings: Settings) -> None:
     except migrations.SchemaBehind:
         raise
     except DatabaseUnavailable as error:
-        log.warning("database_away", error=str(error))
+        log.warning("database_unavailable", error=str(error))
     finally:
         await sessions.aclose()
 
@@ -177,7 +179,7 @@ async def check_access(settings: Settings) -> None:
         if await listed(sessions=sessions):
             return
     except DatabaseUnavailable as error:
-        log.warning("database_away", error=str(error))
+        log.warning("database_unavailable", error=str(error))
         return
     finally:
         await sessions.aclose()

@@ -5,7 +5,7 @@
     │   ├── InvalidManifest       the CSV, with every problem found
     │   ├── InvalidUpload         the upload fields, with every problem found
     │   ├── Unauthorized          no API key where one is needed, or a wrong one
-    │   ├── ForeignPage           a web page of somebody else's sent the request
+    │   ├── CrossOriginRefused           a web page of somebody else's sent the request
     │   ├── TooMany               uploads, open batches or waiting images, for now
     │   ├── UnsupportedMediaType  a body that is none of the accepted types
     │   ├── LimitExceeded         more bytes, rows, or URLs than the settings allow
@@ -23,9 +23,9 @@
     │   │   └── KilledInQuarantine  perhaps not because of it
     │   └── InternalError         a fault of ours that nobody foresaw
     ├── NotStored                 what was stored is gone
-    ├── NoRoom                    the memory budget is used up for the moment; nothing is wrong with the asset
+    ├── BudgetExhausted                    the memory budget is used up for the moment; nothing is wrong with the asset
     ├── Unchanged                 the origin still has the image that was asked about
-    ├── LeftAtWork                the picture is still being worked on, and nobody waits for it any more
+    ├── DecodeAbandoned                the picture is still being worked on, and nobody waits for it any more
     │   └── Overran               it takes more of the processor than an image may
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
@@ -97,7 +97,7 @@ class Unauthorized(Refusal):
     code = "unauthorized"
 
 
-class ForeignPage(Refusal):
+class CrossOriginRefused(Refusal):
     """A request that a browser made for a web page of somebody else's, or under a name that is not ours."""
 
     code = "foreign_page"
@@ -313,7 +313,7 @@ class NotStored(ImgsvcError):
     """Nothing lies under the key."""
 
 
-class NoRoom(ImgsvcError):
+class BudgetExhausted(ImgsvcError):
     """The bytes in memory are bounded, and `size` (bytes wanted in all) does not fit now: wait, then fetch again."""
 
     code = "no_room"
@@ -330,14 +330,14 @@ class Unchanged(ImgsvcError):
     code = "unchanged"
 
 
-class LeftAtWork(ImgsvcError):
+class DecodeAbandoned(ImgsvcError):
     """The image was being compressed when its run had to hand it back: the next run is to be careful."""
 
     code = "left_at_work"
     retryable = True
 
 
-class Overran(LeftAtWork):
+class Overran(DecodeAbandoned):
     """The image has taken more of the processor than an image may, in a thread that cannot be stopped."""
 
     code = "overran"

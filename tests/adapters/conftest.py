@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from imgsvc.adapters.http.fetcher import Outbound, Ways
+from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
 from imgsvc.adapters.storage.object_store import ObjectStorage
 from support.origin_server import OriginServer
 from support.polling import PATIENT
@@ -17,23 +17,23 @@ from support.s3 import new_bucket, s3_server
 
 
 @pytest.fixture
-async def make_outbound() -> AsyncIterator[Callable[..., Outbound]]:
+async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
     """Makes one that calls only 127.0.0.1 unless told otherwise, and closes it at the end of the test.
 
     It trusts no authority either: reading the usual ones takes longer than most tests; `tls=None` does it.
     """
     async with AsyncExitStack() as stack:
 
-        def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Outbound:
+        def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Fetcher:
             nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             networks = [ip_network(network) for network in allowed]
-            ways = Ways(
+            ways = EgressPolicy(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
             defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": nobody}
-            outbound = Outbound(ways=ways, **{**defaults, **options})
-            stack.push_async_callback(outbound.aclose)
-            return outbound
+            fetcher = Fetcher(ways=ways, **{**defaults, **options})
+            stack.push_async_callback(fetcher.aclose)
+            return fetcher
 
         yield make
 

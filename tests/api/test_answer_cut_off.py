@@ -31,9 +31,9 @@ def app_that_breaks(error: Exception) -> FastAPI:
 @pytest.mark.parametrize(
     ("error", "event", "with_traceback"),
     [
-        (DatabaseUnavailable("away"), "answer_cut_off", False),
-        (NotFound("deleted meanwhile"), "answer_cut_off", False),
-        (ZeroDivisionError(), "request_broke", True),
+        (DatabaseUnavailable("away"), "response_cut_off", False),
+        (NotFound("deleted meanwhile"), "response_cut_off", False),
+        (ZeroDivisionError(), "unhandled_error", True),
     ],
 )
 async def test_it_is_cut_off_and_the_log_has_a_traceback_only_for_a_fault_of_ours(

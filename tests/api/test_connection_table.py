@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from imgsvc.api.connections.table import MOST_CONNECTIONS, ConnectionTable, most_connections
+from imgsvc.api.connections.table import MAX_CONNECTIONS, ConnectionTable, max_connections
 
 
 @dataclass(eq=False)
@@ -89,7 +89,7 @@ def test_connections_that_never_sent_a_byte_expire_and_those_that_send_headers_d
 
 
 @pytest.mark.parametrize(
-    ("descriptors", "connections"), [(64, 16), (256, 80), (1_024, 464), (4_096, 2_000), (2**20, MOST_CONNECTIONS)]
+    ("descriptors", "connections"), [(64, 16), (256, 80), (1_024, 464), (4_096, 2_000), (2**20, MAX_CONNECTIONS)]
 )
 def test_half_of_the_descriptors_are_for_connections(descriptors: int, connections: int) -> None:
-    assert most_connections(descriptors) == connections
+    assert max_connections(descriptors) == connections

@@ -72,7 +72,7 @@ OF_A_BATCH = (
     "retry_batch",
 )
 Case = schemathesis.Case[Any]
-PATIENCE = 60
+DRAIN_TIMEOUT = 60
 """Seconds that an answer may take: other tests use the machine too."""
 EXAMPLES = hypothesis.settings(
     max_examples=15,
@@ -114,7 +114,7 @@ def test_whatever_comes_the_answer_is_as_documented(schema: OpenApiSchema, name:
     @hypothesis.given(operation.as_strategy(mode))
     @EXAMPLES
     def answers_as_documented(case: Case) -> None:
-        case.call_and_validate(checks=CHECKS, timeout=PATIENCE)
+        case.call_and_validate(checks=CHECKS, timeout=DRAIN_TIMEOUT)
 
     answers_as_documented()
 
@@ -134,6 +134,6 @@ def test_whatever_is_asked_about_a_batch_that_exists_the_answer_is_as_documented
     @EXAMPLES
     def answers_as_documented(case: Case) -> None:
         case.query.pop("wait", None)  # it would, for as long as it says
-        case.call_and_validate(checks=CHECKS, timeout=PATIENCE)
+        case.call_and_validate(checks=CHECKS, timeout=DRAIN_TIMEOUT)
 
     answers_as_documented()

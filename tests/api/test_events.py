@@ -13,7 +13,7 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from imgsvc.api.live.event_stream import event_stream
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
-from imgsvc.db.queries.batches import Figures
+from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.services.batches import read as batches
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
@@ -42,7 +42,7 @@ async def told(answer: httpx.Response) -> AsyncIterator[Event]:
             fields = {}
 
 
-async def figures_of(parts: Resources) -> Figures:
+async def figures_of(parts: Resources) -> BatchProgress:
     """Of a batch that nobody works on."""
     batch = await submitted(parts, ["https://shop.example/a.jpg"])
     return await batches.figures(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)

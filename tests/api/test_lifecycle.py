@@ -19,8 +19,8 @@ async def cancel(client: httpx.AsyncClient, batch_id: str) -> httpx.Response:
     return await client.post(f"/v1/batches/{batch_id}/cancel")
 
 
-async def retry(client: httpx.AsyncClient, batch_id: str, **wish: Any) -> httpx.Response:
-    return await client.post(f"/v1/batches/{batch_id}/retry", **wish)
+async def retry(client: httpx.AsyncClient, batch_id: str, **plan: Any) -> httpx.Response:
+    return await client.post(f"/v1/batches/{batch_id}/retry", **plan)
 
 
 async def delete(client: httpx.AsyncClient, batch_id: str) -> httpx.Response:
@@ -133,10 +133,10 @@ async def test_what_runs_or_went_well_or_was_cancelled_cannot_be_retried(
     ],
 )
 async def test_a_wish_that_cannot_be_read_is_refused(
-    client: httpx.AsyncClient, wish: dict[str, Any], field: str
+    client: httpx.AsyncClient, plan: dict[str, Any], field: str
 ) -> None:
     batch = await upload(client, ONE_ROW)
-    [error] = problem(await retry(client, batch["id"], json=wish), 422)["errors"]
+    [error] = problem(await retry(client, batch["id"], json=plan), 422)["errors"]
     assert error["column"] == field
 
 
@@ -207,5 +207,5 @@ async def test_a_download_breaks_off_when_its_batch_is_deleted(
                 async for piece in pieces:
                     read += len(piece)
     assert 0 < read < len(text)
-    assert "answer_cut_off" in caplog.text
+    assert "response_cut_off" in caplog.text
     assert "Traceback" not in caplog.text

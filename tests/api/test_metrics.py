@@ -34,7 +34,7 @@ async def test_what_waits_is_counted_over_all_batches(client: httpx.AsyncClient)
     assert (seen["imgsvc_open_assets", "pending"], seen["imgsvc_open_assets", "processing"]) == (3, 0)
     assert seen["imgsvc_oldest_open_batch_seconds",] > 0
     assert seen["imgsvc_waiting_lanes",] > 0
-    assert (seen["imgsvc_part_up", "database"], seen["imgsvc_part_up", "redis"]) == (1, 1)
+    assert (seen["imgsvc_component_up", "database"], seen["imgsvc_component_up", "redis"]) == (1, 1)
 
 
 async def test_webhooks_that_are_not_delivered_are_counted(client: httpx.AsyncClient) -> None:
@@ -74,7 +74,7 @@ async def test_a_part_that_is_away_is_told_and_the_others_figures_stay(settings:
     away = settings.model_copy(update={"redis_url": "unix:///nowhere"})
     async with serving(away) as (_, client):
         seen = await figures(client)
-    assert (seen["imgsvc_part_up", "database"], seen["imgsvc_part_up", "redis"]) == (1, 0)
+    assert (seen["imgsvc_component_up", "database"], seen["imgsvc_component_up", "redis"]) == (1, 0)
     assert seen["imgsvc_open_assets", "pending"] == 0
     assert ("imgsvc_workers",) not in seen
 

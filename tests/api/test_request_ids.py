@@ -59,7 +59,7 @@ async def test_a_fault_of_ours_is_a_problem_with_the_id_that_the_log_has_and_tel
     body = problem(answer, 500, "internal-error")
     assert body["request_id"] == answer.headers["x-request-id"] == "mine"
     assert "secret" not in answer.text
-    [event] = [event for event in logged if event["event"] == "request_broke"]
+    [event] = [event for event in logged if event["event"] == "unhandled_error"]
     assert event["request_id"] == "mine"
     assert isinstance(event["exc_info"], ZeroDivisionError)
 

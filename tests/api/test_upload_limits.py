@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message
 
 from imgsvc.api.app import create_app
-from imgsvc.api.uploads.receive import UploadRoom
+from imgsvc.api.uploads.receive import UploadBudget
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_stored, serving
 
@@ -121,13 +121,13 @@ async def test_a_disk_without_place_for_an_upload_is_503_and_worth_another_try(
 
 
 async def test_uploads_take_turns_in_memory_and_small_ones_wait_for_no_large_one() -> None:
-    room = UploadRoom(10 * MIB)
-    first = await room.take("key_a", 8 * MIB)
-    waiting = [asyncio.create_task(room.take("key_a", 8 * MIB)), asyncio.create_task(room.take("key_b", 20 * MIB))]
+    budget = UploadBudget(10 * MIB)
+    first = await budget.take("key_a", 8 * MIB)
+    waiting = [asyncio.create_task(budget.take("key_a", 8 * MIB)), asyncio.create_task(budget.take("key_b", 20 * MIB))]
     for _ in range(3):
         await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
-    (await room.take("key_a", MIB)).release()
+    (await budget.take("key_a", MIB)).release()
     first.release()
     for task in waiting:
         (await asyncio.wait_for(task, 5)).release()

@@ -39,7 +39,7 @@ async def redeliver(client: httpx.AsyncClient, delivery_id: str) -> httpx.Respon
     return await client.post(f"/v1/deliveries/{delivery_id}/redeliver")
 
 
-async def try_out(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+async def send_test(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     answer = await client.post("/v1/webhooks/test", json={"url": url})
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -130,7 +130,7 @@ async def test_a_delivery_that_is_not_there_is_404(client: httpx.AsyncClient, de
 
 async def test_a_test_event_is_signed_like_a_real_one(client: httpx.AsyncClient, listener: WebhookListener) -> None:
     listener.statuses, listener.body = [204], b""
-    told = await try_out(client, listener.url("/hook?shop=1"))
+    told = await send_test(client, listener.url("/hook?shop=1"))
     [post] = listener.requests
     event = Webhook(SECRET).verify(post.body, dict(post.headers))
     assert (event["type"], event["data"], post.path) == ("webhook.test", {}, "/hook?shop=1")
@@ -143,7 +143,7 @@ async def test_any_other_answer_is_told_and_no_redirect_is_followed(
     client: httpx.AsyncClient, listener: WebhookListener, status: int
 ) -> None:
     listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
-    told = await try_out(client, listener.url("/hook"))
+    told = await send_test(client, listener.url("/hook"))
     assert (told["delivered"], told["http_status"], told["error"]) == (False, status, None)
     assert told["answer"] == "thank you"
     assert len(listener.requests) == 1
@@ -158,13 +158,13 @@ async def test_an_endpoint_that_is_too_slow_or_not_there_is_told(settings: Setti
             (nobody, "connect_error", 60),
         ]:
             async with serving(settings.model_copy(update={"webhook_timeout": seconds})) as (_, client):
-                told = await try_out(client, url)
+                told = await send_test(client, url)
                 assert (told["delivered"], told["http_status"], told["error"]) == (False, None, error)
                 assert told["answer"] is None
 
 
 async def test_a_test_stores_nothing(client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener) -> None:
-    told = await try_out(client, listener.url("/hook"))
+    told = await send_test(client, listener.url("/hook"))
     await work_off()
     assert len(listener.requests) == 1
     problem(await redeliver(client, told["id"]), 404, "not-found")

@@ -48,16 +48,16 @@ class Customers:
 
     async def _live(self, order: Order, rng: Random) -> None:
         await self._upload(order, rng)
-        if order.wish == "cancel":
+        if order.plan == "cancel":
             await self._follow(order, rng, looks=rng.randrange(4))
             await self._cancel(order)
         await self._end(order, rng)
-        if "retry" in order.wish:
+        if "retry" in order.plan:
             await self._retry(order)
             await self._end(order, rng)
-        if order.wish == "redeliver":
+        if order.plan == "redeliver":
             await self._redeliver(order)
-        if "delete" in order.wish:
+        if "delete" in order.plan:
             await self._delete(order)
 
     async def _upload(self, order: Order, rng: Random) -> None:

@@ -60,7 +60,7 @@ async def run(database: Database, seed: str, *, seconds: float, longest: float, 
     With `only` those faults that have it in their name.
     """
     result = Result(database, seed)
-    async with set_up(database, tidy_after=2 * longest + 2) as stage:
+    async with set_up(database, clean_up_after=2 * longest + 2) as stage:
         history = History(say)
         say(f"{database}, seed {seed}, data and logs in {stage.folder}")
         try:
@@ -119,21 +119,21 @@ async def _calm(stage: Stage, sessions: Sessions, result: Result) -> None:
     """Until every process is back, every delivery made, and what dead runs left behind is removed.
 
     The attempt of a worker that died is made again after a minute, and what it was tidying is tidied after a quarter of
-    an hour (`TIDY_TIMEOUT`): here both clocks are moved.
+    an hour (`CLEAN_UP_TIMEOUT`): here both clocks are moved.
     """
     pending = col(Delivery.status) == "pending"
     is_untidy = col(Batch.tidy_at).is_not(None)
     async with sessions.write() as session:
         await session.exec(update(Delivery).where(pending).values(due_at=datetime.now(UTC)))
-        untidy = (await session.exec(select(Batch.id).where(is_untidy))).all()
-    if untidy:
-        await stage.valkey.command("DEL", *(f"{in_progress_key_prefix}{batch_id}:tidy" for batch_id in untidy))
+        not_cleaned_up = (await session.exec(select(Batch.id).where(is_untidy))).all()
+    if not_cleaned_up:
+        await stage.valkey.command("DEL", *(f"{in_progress_key_prefix}{batch_id}:tidy" for batch_id in not_cleaned_up))
 
     async def nothing_left() -> bool:
         async with sessions.read() as session:
-            untold = (await session.exec(select(Delivery.id).where(pending))).all()
-            untidy = (await session.exec(select(Batch.id).where(is_untidy))).all()
-        return not (untold or untidy)
+            unacknowledged = (await session.exec(select(Delivery.id).where(pending))).all()
+            not_cleaned_up = (await session.exec(select(Batch.id).where(is_untidy))).all()
+        return not (unacknowledged or not_cleaned_up)
 
     try:
         await until(stage.service.ready, within=END_WITHIN)

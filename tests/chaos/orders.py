@@ -12,8 +12,8 @@ from support.images import alpha_png, animation, cmyk_jpeg, encoded, palette_png
 from support.origin_server import OriginServer
 
 Size = tuple[int, int]
-Wish = Literal["let be", "cancel", "retry", "redeliver", "delete", "retry and delete"]
-WISHES: tuple[Wish, ...] = ("let be", "cancel", "retry", "retry", "redeliver", "delete", "retry and delete")
+RenditionPlan = Literal["let be", "cancel", "retry", "redeliver", "delete", "retry and delete"]
+WISHES: tuple[RenditionPlan, ...] = ("let be", "cancel", "retry", "retry", "redeliver", "delete", "retry and delete")
 HEADER = ("S. No.", "Product Name", "Input Image Urls", "Colour")
 OUTPUT = "Output Image Urls"
 """The column that the report has more."""
@@ -37,7 +37,7 @@ class Order:
 
     number: int
     products: list[list[Slot]]
-    wish: Wish
+    plan: RenditionPlan
     has_webhook: bool
     batch_id: str = ""
     status: str = "pending"

@@ -44,11 +44,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(database: Database, *, tidy_after: float) -> AsyncIterator[Stage]:
+async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[Stage]:
     """Everything runs inside the block; the folder stays, for `clear`.
 
-    With SQLite pictures are files, with Postgres they are in an S3. `tidy_after` (seconds) must be more than twice as
-    long as any process is frozen: files that it stores when it wakes up are to be found.
+    With SQLite images are files, with Postgres they are in an S3. `clean_up_after` (seconds) must be more than twice
+    as long as any process is frozen: files that it stores when it wakes up are to be found.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{database}-", dir="/tmp"))  # short: there are sockets in it
     async with AsyncExitStack() as stack:
@@ -68,7 +68,7 @@ async def set_up(database: Database, *, tidy_after: float) -> AsyncIterator[Stag
         ways = {
             name: await stack.enter_async_context(FaultProxy(("127.0.0.1", port))) for name, port in servers.items()
         }
-        service = Service(folder, _settings(url, valkey, ways.get("storage"), tidy_after))
+        service = Service(folder, _settings(url, valkey, ways.get("storage"), clean_up_after))
         stack.push_async_callback(service.stop)
         service.start()
         try:
@@ -78,14 +78,14 @@ async def set_up(database: Database, *, tidy_after: float) -> AsyncIterator[Stag
         yield Stage(database, url, folder, valkey, shop, mailbox, ways, postgres, service)
 
 
-def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, tidy_after: float) -> dict[str, str]:
+def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, clean_up_after: float) -> dict[str, str]:
     """The environment of `imgsvc`: no setting of whoever runs this reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IMGSVC_")}
     chosen = {
         "IMGSVC_ALLOWED_NETWORKS": "127.0.0.0/8",
         "IMGSVC_DATABASE_URL": database_url,
         "IMGSVC_REDIS_URL": valkey.url,
-        "IMGSVC_TIDY_AFTER": str(tidy_after),
+        "IMGSVC_TIDY_AFTER": str(clean_up_after),
         "IMGSVC_WEBHOOK_SCHEDULE": ",".join(["0", *["2"] * 40]),
         "IMGSVC_WEBHOOK_SECRET": SECRET,
         "IMGSVC_WEBHOOK_TIMEOUT": "2",

@@ -19,7 +19,7 @@ from imgsvc.db.tables import Batch
 from imgsvc.domain.status import FINISHED_BATCH
 from support.batches import exact
 
-OUR_FAULTS = ('"job_broke"', '"asset_broke_us"', '"request_broke"')
+OUR_FAULTS = ('"job_failed"', '"asset_failed_unexpectedly"', '"unhandled_error"')
 """In lines of the log: an error that nobody foresaw."""
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from imgsvc.cli.stack import MOST_PROCESSES, usual_processes, worker_children
+from imgsvc.cli.stack import MAX_PROCESSES, usual_processes, worker_children
 from imgsvc.settings.server import Settings
 
 
@@ -17,7 +17,7 @@ def test_a_process_for_each_core_four_at_most_and_the_cores_shared_among_them(
     monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, each: str
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert usual_processes() == processes <= MOST_PROCESSES
+    assert usual_processes() == processes <= MAX_PROCESSES
     settings = Settings.model_construct(_fields_set=set(), codec_threads=cores)
     assert threads(settings, usual_processes()) == [each] * processes
 

@@ -16,18 +16,18 @@ from imgsvc.api.openapi.examples import (
     RETRIED,
 )
 from imgsvc.client import (
+    AuthenticationError,
     Client,
     ClientError,
+    ConfigurationError,
     Conflict,
+    ConnectionRefused,
     InvalidUpload,
-    KeyRefused,
-    NobodyThere,
     NotFound,
     Overloaded,
     Refused,
     TooMany,
     UnexpectedAnswer,
-    WrongSetup,
 )
 from support.scripted import Answer, Caller, Scripted
 from support.stack import free_port
@@ -115,7 +115,7 @@ async def test_what_may_have_happened_is_not_sent_again(server: Scripted, call: 
         (Answer(200, {"id": 1}), UnexpectedAnswer),
         (Answer(302, {}, {"Location": "/login"}), UnexpectedAnswer),
         *((Answer(status, {}), InvalidUpload) for status in (400, 413, 415, 422)),
-        *((Answer(status, {}), KeyRefused) for status in (401, 403)),
+        *((Answer(status, {}), AuthenticationError) for status in (401, 403)),
         (Answer(404, {}), NotFound),
         (Answer(409, {}), Conflict),
         (Answer(429, {}), TooMany),
@@ -165,18 +165,21 @@ async def test_a_problem_that_is_none_is_a_refusal_all_the_same(server: Scripted
     ],
 )
 def test_what_cannot_be_an_address_or_a_key_is_said_in_words(url: str, key: str | None) -> None:
-    with pytest.raises(WrongSetup, match="Cannot talk to http://"):
+    with pytest.raises(ConfigurationError, match="Cannot talk to http://"):
         Client(url, api_key=key)
 
 
 def test_an_address_without_a_scheme_is_not_tried_again() -> None:
-    with Client("localhost:8000") as client, pytest.raises(WrongSetup, match="No imgsvc answers at localhost:8000"):
+    with (
+        Client("localhost:8000") as client,
+        pytest.raises(ConfigurationError, match="No imgsvc answers at localhost:8000"),
+    ):
         client.batch(EXAMPLE_ID)
 
 
 def test_where_nobody_listens_is_an_error_of_its_own() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with Client(url, patience=0) as client, pytest.raises(NobodyThere, match=f"No imgsvc answers at {url}"):
+    with Client(url, patience=0) as client, pytest.raises(ConnectionRefused, match=f"No imgsvc answers at {url}"):
         client.batch(EXAMPLE_ID)
 
 

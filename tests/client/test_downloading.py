@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.api.openapi.examples import EXAMPLE_ID
-from imgsvc.client import Conflict, ServerAway, UnexpectedAnswer
+from imgsvc.client import Conflict, ConnectionLost, UnexpectedAnswer
 from support.scripted import BROKEN, Answer, Caller, Scripted
 
 CSV = {"Content-Type": "text/csv; charset=utf-8"}
@@ -23,10 +23,10 @@ CSV = {"Content-Type": "text/csv; charset=utf-8"}
     ],
 )
 async def test_each_file_has_its_place(
-    server: Scripted, call: Caller, tmp_path: Path, name: str, wishes: dict[str, bool], query: str, media_type: str
+    server: Scripted, call: Caller, tmp_path: Path, name: str, options: dict[str, bool], query: str, media_type: str
 ) -> None:
     server.script(Answer(200, "all of it" * 100_000, {"Content-Type": media_type}))
-    await call(f"download_{name.partition('.')[0]}", EXAMPLE_ID, str(tmp_path / "file"), **wishes)
+    await call(f"download_{name.partition('.')[0]}", EXAMPLE_ID, str(tmp_path / "file"), **options)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["all of it" * 100_000]
     assert server.requests[0].path == f"/v1/batches/{EXAMPLE_ID}/{name}{query}"
 
@@ -34,7 +34,7 @@ async def test_each_file_has_its_place(
 async def test_a_report_that_breaks_off_leaves_nothing_behind(server: Scripted, hasty: Caller, tmp_path: Path) -> None:
     server.script(Answer(BROKEN, "S. No.,", CSV))
     (tmp_path / "out.csv").write_text("from before")
-    with pytest.raises(ServerAway):
+    with pytest.raises(ConnectionLost):
         await hasty("download_output", EXAMPLE_ID, tmp_path / "out.csv")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "from before"}
 
@@ -80,7 +80,7 @@ async def test_a_pipe_is_written_to_once_and_not_replaced(server: Scripted, call
     server.script(Answer(BROKEN, "half", CSV), Answer(200, "whole", CSV))
     os.mkfifo(tmp_path / "pipe")
     reading = asyncio.create_task(asyncio.to_thread((tmp_path / "pipe").read_text))
-    with pytest.raises(ServerAway):
+    with pytest.raises(ConnectionLost):
         await call("download_output", EXAMPLE_ID, tmp_path / "pipe")
     assert await reading == "half"
     assert (tmp_path / "pipe").is_fifo()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, EXAMPLE_ID
-from imgsvc.client import Overloaded, ServerAway, StillRunning, UnexpectedAnswer
+from imgsvc.client import ConnectionLost, Overloaded, StillRunning, UnexpectedAnswer
 from imgsvc.client.events import EventReader
 from support.scripted import BROKEN, Answer, Caller, Scripted
 
@@ -106,5 +106,5 @@ async def test_a_page_is_not_taken_for_events(server: Scripted, call: Caller) ->
 
 async def test_events_of_a_server_that_stays_away_end_with_the_patience(server: Scripted, hasty: Caller) -> None:
     server.script(Answer(BROKEN, "retry: 10\n\n", STREAM), Answer(502))
-    with pytest.raises((ServerAway, Overloaded)):
+    with pytest.raises((ConnectionLost, Overloaded)):
         await hasty("events", EXAMPLE_ID)

@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 
 from imgsvc.api.openapi.examples import BATCH, EXAMPLE_ID
-from imgsvc.client import ClientError, NotFound, Overloaded, ServerAway, TooMany
-from imgsvc.client.actions import Flow, Patience, Pause
+from imgsvc.client import ClientError, ConnectionLost, NotFound, Overloaded, TooMany
+from imgsvc.client.actions import Call, Pause, RetryBudget
 from support.scripted import Answer, Caller, Scripted, either
 from support.stack import free_port
 
@@ -26,14 +26,14 @@ def test_it_begins_with_the_first_failure() -> None:
     """However long the transfer took that failed."""
     attempts: list[bool] = []
 
-    def call() -> Flow[str]:
+    def call() -> Call[str]:
         attempts.append(Event().wait(0.3 if not attempts else 0))  # longer than the patience
         if len(attempts) == 1:
-            raise ServerAway("The connection broke off.")
+            raise ConnectionLost("The connection broke off.")
         yield from ()
         return "all of it"
 
-    flow = Patience(0.25).spent_on(call)
+    flow = RetryBudget(0.25).spent_on(call)
     with pytest.raises(StopIteration) as stopped:
         while True:
             next(flow)
@@ -41,11 +41,11 @@ def test_it_begins_with_the_first_failure() -> None:
 
 
 def test_patience_for_days_survives_thousands_of_pauses() -> None:
-    def call() -> Flow[str]:
+    def call() -> Call[str]:
         yield from ()
-        raise ServerAway("No imgsvc answers.")
+        raise ConnectionLost("No imgsvc answers.")
 
-    flow = Patience(10**9).spent_on(call)
+    flow = RetryBudget(10**9).spent_on(call)
     pauses = [next(flow) for _ in range(5_000)]
     assert all(isinstance(pause, Pause) and 0 < pause.seconds <= 5 for pause in pauses)
 
@@ -95,4 +95,4 @@ async def test_whoever_wants_to_is_told_of_each_pause_and_can_end_it(kind: str) 
     async with either(kind, f"http://127.0.0.1:{free_port()}", on_wait=tell) as call:
         with pytest.raises(ClientError, match="No imgsvc answers"):
             await call("batch", EXAMPLE_ID)
-    assert told == [("NobodyThere", True)] * 2
+    assert told == [("ConnectionRefused", True)] * 2

@@ -69,12 +69,12 @@ async def test_what_has_no_name_gets_one(server: Scripted, call: Caller, source:
 
 async def test_fields_are_what_they_are_in_python(server: Scripted, call: Caller, path: Path) -> None:
     server.script(Answer(202, ACCEPTED))
-    wishes = {"renditions": [{"name": "thumb", "max_width": 200}], "metadata": {"season": "größer"}, "refresh": True}
-    await call("submit", path, quality=70, format="webp", max_width=None, **wishes)
+    options = {"renditions": [{"name": "thumb", "max_width": 200}], "metadata": {"season": "größer"}, "refresh": True}
+    await call("submit", path, quality=70, format="webp", max_width=None, **options)
     parts, _ = form(server.requests[0])
     fields = {name: value.decode() for name, value in parts.items() if name != "file"}
     assert (fields.pop("quality"), fields.pop("format")) == ("70", "webp")
-    assert {name: json.loads(value) for name, value in fields.items()} == wishes
+    assert {name: json.loads(value) for name, value in fields.items()} == options
 
 
 async def test_rows_go_out_as_json(server: Scripted, call: Caller) -> None:

@@ -56,7 +56,7 @@ async def test_none_in_a_json_column_is_null(sessions: Sessions) -> None:
         connection = await session.connection()
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 1
         for_another_time = Postponed(leases.Claimed(1, "", "", 0, 0), 0, NOW)
-        await leases.settle(session, "bat_1", [columns(for_another_time, NOW)])
+        await leases.write_outcomes(session, "bat_1", [columns(for_another_time, NOW)])
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 2
 
 

@@ -29,17 +29,19 @@ async def claim(
     sessions: Sessions, *, token: str = "mine", now: datetime = NOW, limit: int = 100, batch_id: str = "bat_1"
 ) -> Claims:
     async with sessions.write() as session:
-        return await queries.claim(session, batch_id, token=token, at_work=(), now=now, until=now + LEASE, limit=limit)
+        return await queries.claim(
+            session, batch_id, token=token, in_flight=(), now=now, until=now + LEASE, limit=limit
+        )
 
 
 def positions(claims: Claims) -> list[int]:
     return [asset.position for asset in claims.assets]
 
 
-async def settle(sessions: Sessions, claims: Claims, *, due_at: datetime) -> None:
+async def write_outcomes(sessions: Sessions, claims: Claims, *, due_at: datetime) -> None:
     async with sessions.write() as session:
         rows = [columns(Postponed(asset, asset.attempts + 1, due_at), NOW) for asset in claims.assets]
-        await queries.settle(session, "bat_1", rows)
+        await queries.write_outcomes(session, "bat_1", rows)
 
 
 # -- claim ------------------------------------------------------------------------------------------------------------
@@ -96,7 +98,7 @@ async def test_a_run_never_takes_over_from_itself_what_it_is_still_working_on(se
 
 async def test_what_was_handed_back_may_be_claimed_by_the_same_run_again(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW))
-    await settle(sessions, await claim(sessions), due_at=at(5))
+    await write_outcomes(sessions, await claim(sessions), due_at=at(5))
     assert positions(await claim(sessions, now=at(5))) == [0]
 
 
@@ -130,7 +132,7 @@ async def held(sessions: Sessions, token: str, among: Iterable[int]) -> set[int]
 async def test_settled_rows_have_what_was_written_and_nobodys_claim(sessions: Sessions) -> None:
     await store(sessions, *[asset_row("bat_1", place, NOW, error_code="http_503") for place in range(3)])
     claims = await claim(sessions, limit=2)
-    await settle(sessions, claims, due_at=at(30))
+    await write_outcomes(sessions, claims, due_at=at(30))
     rows = await assets_of(sessions, "bat_1")
     written = [(row.status, row.claim, row.due_at, row.attempts, row.error_code) for row in rows]
     assert written == [("pending", None, at(30), 1, None)] * 2 + [("pending", None, NOW, 0, "http_503")]

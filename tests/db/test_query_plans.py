@@ -53,11 +53,14 @@ async def shop(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     ("question", "index"),
     [
-        (lambda s: leases.claim(s, "bat_1", token="t", at_work=[3, 5], now=NOW, until=NOW, limit=64), "ix_asset_open"),
+        (
+            lambda s: leases.claim(s, "bat_1", token="t", in_flight=[3, 5], now=NOW, until=NOW, limit=64),
+            "ix_asset_open",
+        ),
         (lambda s: leases.any_due(s, "bat_1", NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
-        (lambda s: deletions.untidy(s, NOW), "ix_batch_untidy"),
+        (lambda s: deletions.not_cleaned_up(s, NOW), "ix_batch_untidy"),
         (lambda s: deletions.expired(s, NOW), "ix_batch_expiring"),
     ],
     ids=["claim", "any_due", "with_due_assets", "open batches", "untidy", "expired"],

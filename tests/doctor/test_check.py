@@ -44,7 +44,7 @@ async def found(settings: Settings, **changes: object) -> dict[str, Finding]:
 
 
 async def unwell(settings: Settings, **changes: object) -> dict[str, Finding]:
-    return {part: finding for part, finding in (await found(settings, **changes)).items() if not finding.is_well}
+    return {part: finding for part, finding in (await found(settings, **changes)).items() if not finding.ok}
 
 
 async def test_when_all_is_well_every_part_says_so(whole: Settings) -> None:
@@ -130,7 +130,7 @@ async def test_a_part_that_never_answers_does_not_hold_up_the_rest(whole: Settin
         async def the_rest_is_well() -> bool:
             """In a bad moment others may be too slow as well."""
             findings = await examine(whole.model_copy(update={"database_url": url}), patience=0.3)
-            told = {finding.part: finding.says for finding in findings if not finding.is_well}
+            told = {finding.part: finding.says for finding in findings if not finding.ok}
             assert told["Database"] == "No answer within 0.3 s."
             return set(told) == {"Database"}
 
@@ -138,7 +138,7 @@ async def test_a_part_that_never_answers_does_not_hold_up_the_rest(whole: Settin
 
 
 async def test_a_disk_that_is_nearly_full_is_told_before_it_is(whole: Settings) -> None:
-    findings = [finding for finding in await examine(whole, least_free=2**60) if not finding.is_well]
+    findings = [finding for finding in await examine(whole, least_free=2**60) if not finding.ok]
     assert [finding.part for finding in findings] == ["Disk"]
     assert "Make room" in findings[0].advice
 

@@ -34,7 +34,7 @@ async def shop(resources: Resources) -> AsyncIterator[Settings]:
 async def test_each_part_says_what_was_looked_at(shop: Settings) -> None:
     findings = await found(shop)
     assert list(findings)[-len(PARTS) :] == PARTS
-    assert all(findings[part].is_well and not findings[part].advice for part in PARTS)
+    assert all(findings[part].ok and not findings[part].advice for part in PARTS)
     assert findings["Counters"].says == "1 batches, 1 products, 1 images: as many as there are rows."
     assert findings["Webhooks"].says.startswith("1 deliveries, 0 attempts")
     assert "3600 s" in findings["Leftovers"].says  # as long as the tidying takes its time
@@ -45,7 +45,7 @@ async def test_what_is_wrong_is_told_in_a_few_lines_with_advice(resources: Resou
         await submitted(resources, ["ftp://shop.example/1"], on_invalid="skip")
     await write(resources.settings, "UPDATE batch SET url_count = 9")
     counters = (await found(resources.settings))["Counters"]
-    assert not counters.is_well
+    assert not counters.ok
     lines = counters.says.splitlines()
     assert len(lines) == 6
     assert all("`url_count` is 9, its rows say 1" in line for line in lines[:5])
@@ -55,13 +55,13 @@ async def test_what_is_wrong_is_told_in_a_few_lines_with_advice(resources: Resou
 
 async def test_the_grace_time_can_be_chosen(shop: Settings) -> None:
     (shop.data_dir / "media" / "notes.txt").write_text("mine")
-    assert (await found(shop, grace=HOUR))["Leftovers"].is_well
+    assert (await found(shop, grace=HOUR))["Leftovers"].ok
     assert "notes.txt" in (await found(shop, grace=0))["Leftovers"].says
 
 
 async def test_without_a_database_nothing_is_looked_at_nor_made(settings: Settings, tmp_path: Path) -> None:
     findings = await found(settings.model_copy(update={"data_dir": tmp_path / "new", "database_url": ""}))
-    assert not findings["Deep"].is_well
+    assert not findings["Deep"].ok
     assert not set(PARTS) & set(findings)
     assert not (tmp_path / "new").exists()
 
@@ -69,7 +69,7 @@ async def test_without_a_database_nothing_is_looked_at_nor_made(settings: Settin
 async def test_a_check_that_breaks_off_says_so(shop: Settings) -> None:
     await write(shop, "DROP TABLE idempotency_key")
     deep = (await found(shop))["Deep"]
-    assert not deep.is_well
+    assert not deep.ok
     assert "no such table: idempotency_key" in deep.says
 
 

@@ -45,7 +45,7 @@ async def test_whatever_is_sent_the_answers_are_as_documented(tmp_path: Path) ->
         assert "Tested: 18" in told, told
         assert "Failures:" not in told, told
     said = log.read_text(encoding="utf-8")
-    assert "request_broke" not in said
+    assert "unhandled_error" not in said
     assert token[0] not in said
 
 

@@ -112,7 +112,7 @@ async def test_redis_hangs_for_longer_than_anybody_waits(
 ) -> None:
     batch_id = await in_the_middle(stack, origin, "first")
     [worker] = stack.workers()
-    given_up = noted(log, "queue_lost")
+    given_up = noted(log, "queue_connection_lost")
     valkey.freeze()
     meanwhile = await assert_useful_without_redis(stack, origin)
     await until(given_up)
@@ -123,7 +123,7 @@ async def test_redis_hangs_for_longer_than_anybody_waits(
 
 async def test_redis_is_full(stack: Stack, origin: OriginServer, valkey: Valkey, log: Path) -> None:
     batch_id = await in_the_middle(stack, origin, "first")
-    given_up = noted(log, "queue_lost")
+    given_up = noted(log, "queue_connection_lost")
     await valkey.command("CONFIG", "SET", "maxmemory", "1")
     meanwhile = await upload(stack, origin, "meanwhile")
     assert (await stack.batch(meanwhile))["status"] == "pending"

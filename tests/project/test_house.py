@@ -20,7 +20,7 @@ OURS = [
     if path.is_file() and path.suffix in {".py", ".md", ".toml", ".ini", ".mako", ".csv"}
 ] + [path for path in sorted(ROOT.iterdir()) if path.is_file() and not path.name.startswith(".")]
 
-MOST_LINES = 200
+MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 210,
     "settings/server.py": 220,
@@ -46,12 +46,12 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_file_stays_small_enough_to_be_read_at_once(name: str) -> None:
     lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
-    assert lines <= LARGER.get(name, MOST_LINES)
+    assert lines <= LARGER.get(name, MAX_FILE_LINES)
 
 
 def test_the_list_of_larger_files_has_only_those_that_are() -> None:
     for name in LARGER:
-        assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) > MOST_LINES
+        assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) > MAX_FILE_LINES
 
 
 @pytest.mark.parametrize("name", MODULES)

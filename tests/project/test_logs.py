@@ -18,7 +18,7 @@ with structlog.contextvars.bound_contextvars(job_id="bat_1:0", request_id="req_1
     try:
         raise ValueError("a reason")
     except ValueError:
-        log.exception("job_broke")
+        log.exception("job_failed")
 """
 
 

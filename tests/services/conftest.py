@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from imgsvc.bootstrap import Resources, open_workshop
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.bootstrap import Resources, open_asset_processor
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.settings.server import Settings
 from support.audits import Shop, opened
@@ -43,14 +43,14 @@ def parts(resources: Resources, clock: HandClock) -> Resources:
 
 
 @pytest.fixture
-async def workshop(parts: Resources) -> AsyncIterator[Workshop]:
+async def processor(parts: Resources) -> AsyncIterator[AssetProcessor]:
     """A worker's, that waits little between attempts."""
-    async with open_workshop(parts) as workshop:
-        yield replace(workshop, retries=RetryPolicy(base=timedelta(milliseconds=5)))
+    async with open_asset_processor(parts) as processor:
+        yield replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=5)))
 
 
 @pytest.fixture
 async def shop(
-    parts: Resources, workshop: Workshop, origin: OriginServer, listener: WebhookListener, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
 ) -> Shop:
-    return await opened(parts, workshop, origin, listener, clock)
+    return await opened(parts, processor, origin, listener, clock)

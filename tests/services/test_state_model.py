@@ -123,15 +123,15 @@ class Lives(RuleBasedStateMachine):
             case "a run dies" if self.play.runs:
                 self.play.die(*one_of(list(self.play.runs), which))
             case _:
-                self.play.shelf.away = what == "the storage goes"
+                self.play.reader.away = what == "the storage goes"
 
     @rule(which=WHICH, at_last=st.booleans(), event=st.sampled_from(sorted(MEANWHILE_TIDIED)))
-    def tidy(self, which: int, at_last: bool, event: str) -> None:
-        name = self.batch(which, lambda batch: bool(batch.tidy and not batch.deleted))
+    def clean_up(self, which: int, at_last: bool, event: str) -> None:
+        name = self.batch(which, lambda batch: bool(batch.clean_up and not batch.deleted))
         batch = self.play.model.batches.get(name)
-        if at_last and batch and batch.tidy:
-            self.play.clock.now = max(self.play.clock.now, batch.tidy)
-        self.do(self.play.tidy(name, partial(MEANWHILE_TIDIED[event], self.play, name)))
+        if at_last and batch and batch.clean_up:
+            self.play.clock.now = max(self.play.clock.now, batch.clean_up)
+        self.do(self.play.clean_up(name, partial(MEANWHILE_TIDIED[event], self.play, name)))
 
     @precondition(lambda self: self.play.events)
     @rule(which=WHICH, at_last=st.booleans(), reply=REPLIES, event=st.sampled_from(sorted(MEANWHILE_POSTED)))
@@ -179,7 +179,7 @@ async def test_what_is_just_being_removed_cannot_come_into_use_again_in_a_new_ro
     await play.flush(batch, "A", ["fail http_503 a"])
     await play.compare()
     play.clock.forward(TIDY_AFTER.total_seconds())
-    await play.tidy(batch, partial(retried_and_done, play, batch))
+    await play.clean_up(batch, partial(retried_and_done, play, batch))
     assert play.model.batches[batch].status == "completed"
     await play.compare()
     await play.aclose()

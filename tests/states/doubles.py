@@ -7,7 +7,7 @@ from typing import Literal
 
 from imgsvc.errors import ConnectError, StorageError
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import Answer, Stored
+from imgsvc.services.ports import EndpointResponse, Stored
 
 Meanwhile = Callable[[], Awaitable[None]]
 Reply = int | Literal["nothing", "death"]
@@ -18,7 +18,7 @@ class Died(Exception):
 
 
 @dataclass
-class Shelf:
+class ObjectReader:
     """The port Inventory over a dict of keys and when they were stored; `meanwhile` happens once, before a removal."""
 
     clock: Clock
@@ -67,7 +67,7 @@ class Receiver:
     meanwhile: Meanwhile | None = None
     posted: list[str] = field(default_factory=list)
 
-    async def post(self, _url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, _url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         self.posted.append(headers["webhook-id"])
         reply, meanwhile, self.meanwhile = self.reply, self.meanwhile, None
         if meanwhile:
@@ -78,4 +78,4 @@ class Receiver:
             case "nothing":
                 raise ConnectError
             case int():
-                return Answer(reply, body[:10], None)
+                return EndpointResponse(reply, body[:10], None)

@@ -16,7 +16,7 @@ class Batch:
     round: int = 1
     begun: bool = False
     finished: datetime | None = None
-    tidy: datetime | None = None
+    clean_up: datetime | None = None
     deleted: datetime | None = None
     emptied: bool = False
     """Deleted, and nothing but its own row left."""
@@ -41,19 +41,19 @@ class Batch:
             return "completed"
         return "completed_with_errors" if count["succeeded"] else "failed"
 
-    def claim(self, token: str, most: int, now: datetime, *, at_work: Collection[int]) -> list[int]:
+    def claim(self, token: str, most: int, now: datetime, *, in_flight: Collection[int]) -> list[int]:
         takeable = [(asset.due, at) for at, asset in enumerate(self.assets) if asset.open and asset.due <= now]
-        others = [at for _, at in sorted(takeable) if self.assets[at].claim != token and at not in at_work]
+        others = [at for _, at in sorted(takeable) if self.assets[at].claim != token and at not in in_flight]
         taken = others[:most]
         for at in taken:
             self.assets[at].take(token, now)
         self.begun = self.begun or bool(taken)
         return taken
 
-    def settle(self, token: str, endings: Mapping[int, Ending], now: datetime) -> None:
+    def write_outcomes(self, token: str, endings: Mapping[int, Ending], now: datetime) -> None:
         for at, ending in endings.items():
             if self.assets[at].open and self.assets[at].claim == token:
-                self.assets[at].settle(ending, now)
+                self.assets[at].write_outcomes(ending, now)
         self.end_if_nothing_is_open(now)
 
     def cancel(self, now: datetime) -> None:
@@ -64,7 +64,7 @@ class Batch:
 
     def end_if_nothing_is_open(self, now: datetime) -> None:
         if not self.open:
-            self.finished, self.expires, self.tidy = now, now + RETENTION, now + TIDY_AFTER
+            self.finished, self.expires, self.clean_up = now, now + RETENTION, now + TIDY_AFTER
             if self.hooked:
                 assert self.round not in self.deliveries, "a round ends once"
                 self.deliveries[self.round] = Delivery(now)
@@ -80,11 +80,11 @@ class Batch:
             asset.status, asset.code, asset.attempts, asset.due = "pending", None, 0, now
             asset.lost = min(asset.lost, 1)
         self.round, self.begun = self.round + 1, False
-        self.finished, self.tidy, self.expires = None, None, now + RETENTION
+        self.finished, self.clean_up, self.expires = None, None, now + RETENTION
 
     def delete(self, now: datetime) -> None:
         """Nobody sees it any more, nothing more is announced."""
-        self.deleted = self.tidy = now
+        self.deleted = self.clean_up = now
         for delivery in self.deliveries.values():
             delivery.status = "exhausted" if delivery.status == "pending" else delivery.status
 
@@ -96,14 +96,14 @@ class Batch:
         old = {key for key in unnamed if files[key] < now - TIDY_AFTER / 2}
         return old, old == unnamed
 
-    def tidied(self, seen: datetime, now: datetime, *, is_tidy: bool) -> bool:
+    def cleaned_up(self, seen: datetime, now: datetime, *, is_tidy: bool) -> bool:
         """It was tidied because it was `seen` to be due; True when its row goes too."""
-        if self.tidy != seen:
+        if self.clean_up != seen:
             return False
         if self.deleted:
-            self.emptied, self.tidy = True, self.deleted + TIDY_AFTER
-            return self.tidy <= now
-        self.tidy = None if is_tidy else now + TIDY_AFTER
+            self.emptied, self.clean_up = True, self.deleted + TIDY_AFTER
+            return self.clean_up <= now
+        self.clean_up = None if is_tidy else now + TIDY_AFTER
         return False
 
     def named(self) -> set[str]:
@@ -112,7 +112,7 @@ class Batch:
     def rows(self) -> Rows:
         """Everything that can be seen of it, in the shape of `states.seen.look`."""
         if self.emptied:
-            return {"tidy": self.tidy, "deleted": self.deleted}
+            return {"tidy": self.clean_up, "deleted": self.deleted}
         count = Counter(asset.status for asset in self.assets)
         done = [asset.key for asset in self.assets if asset.key]
         return {
@@ -122,7 +122,7 @@ class Batch:
             **{status: count[status] for status in ("processing", "succeeded", "failed", "cancelled")},
             "errors": dict(Counter(asset.code for asset in self.assets if asset.status == "failed")),
             "bytes": (sum(map(input_bytes, done)), sum(map(output_bytes, done))),
-            "dates": (self.finished, self.expires, self.tidy, self.deleted),
+            "dates": (self.finished, self.expires, self.clean_up, self.deleted),
             "assets": [asset.rows() for asset in self.assets],
             "deliveries": {number: delivery.rows() for number, delivery in self.deliveries.items()},
         }
@@ -148,11 +148,11 @@ class Model:
         """When something will be due that is not yet."""
         assets = [asset.due for batch in self.batches.values() for asset in batch.assets if asset.open]
         deliveries = [each.due for batch in self.batches.values() for each in batch.deliveries.values()]
-        ends = [at for batch in self.batches.values() for at in (batch.tidy, batch.expires) if at]
+        ends = [at for batch in self.batches.values() for at in (batch.clean_up, batch.expires) if at]
         return [at for at in assets + deliveries + ends if at > now]
 
-    def untidy(self, now: datetime) -> set[str]:
-        return {name for name, batch in self.batches.items() if batch.tidy and batch.tidy <= now}
+    def not_cleaned_up(self, now: datetime) -> set[str]:
+        return {name for name, batch in self.batches.items() if batch.clean_up and batch.clean_up <= now}
 
     def expire(self, now: datetime) -> None:
         """Delete what is too old; what still announces its end is kept."""

@@ -41,7 +41,7 @@ class Asset:
         self.lost += self.status == "processing"
         self.status, self.claim, self.due = "processing", token, now + LEASE
 
-    def settle(self, ending: Ending, now: datetime) -> None:
+    def write_outcomes(self, ending: Ending, now: datetime) -> None:
         self.claim, self.attempts = None, self.attempts + 1
         if ending.kind == "postponed":
             self.status, self.due = "pending", now + ending.wait
@@ -61,7 +61,7 @@ class Delivery:
     since: int = 0
     """Attempts before the present schedule."""
 
-    def attempted(self, answer: int | str, now: datetime) -> None:
+    def result(self, answer: int | str, now: datetime) -> None:
         """One more attempt is answered with this status, or not at all; `due` is without the schedule's ±10 %."""
         self.attempts += 1
         made = self.attempts - self.since

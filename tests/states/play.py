@@ -10,13 +10,13 @@ from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
 from imgsvc.services import sweep as sweeping
 from imgsvc.services.batches import cancel as cancelling
-from imgsvc.services.batches import delete as tidying
+from imgsvc.services.batches import delete as cleaning_up
 from imgsvc.services.batches import retry as retrying
 from imgsvc.services.intake import submit as submitting
 from imgsvc.services.intake.upload import Upload
 from imgsvc.services.webhooks import deliver as deliveries
-from imgsvc.services.webhooks.host_slots import HostTurns
-from imgsvc.services.webhooks.send import Posting
+from imgsvc.services.webhooks.host_slots import PerHostLimit
+from imgsvc.services.webhooks.send import WebhookSender
 from states.doubles import Died, Meanwhile, Reply
 from states.model import Batch
 from states.pieces import LEASE, RETENTION, SCHEDULE, TIDY_AFTER, Asset, Delivery
@@ -50,7 +50,7 @@ class Play(Runs):
             api_key_id=LOCAL_KEY,
             sessions=self.sessions,
             queue=NotedQueue(),
-            aftercare=AFTERCARE,
+            retention=AFTERCARE,
             clock=self.clock,
             limits=DEFAULT_LIMITS,
         )
@@ -70,7 +70,7 @@ class Play(Runs):
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
                 queue=NotedQueue(),
-                aftercare=AFTERCARE,
+                retention=AFTERCARE,
                 clock=self.clock,
             )
         if batch and not refusal:
@@ -88,7 +88,7 @@ class Play(Runs):
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
                 queue=NotedQueue(),
-                aftercare=AFTERCARE,
+                retention=AFTERCARE,
                 clock=self.clock,
             )
         if batch and not refusal:
@@ -98,20 +98,20 @@ class Play(Runs):
         batch, now = self.visible(name), self.clock()
         refusal = NotFound if batch is None else BatchNotFinished if batch.open else None
         with refused(refusal):
-            await tidying.delete(
+            await cleaning_up.delete(
                 name,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                inventory=self.shelf,
+                inventory=self.reader,
                 queue=NotedQueue(),
                 clock=self.clock,
-                tidy_after=TIDY_AFTER,
+                clean_up_after=TIDY_AFTER,
                 patience=FOREVER,
             )
         if batch and not refusal:
             batch.delete(now)
-            if not self.shelf.away:
-                batch.tidied(now, now, is_tidy=True)
+            if not self.reader.away:
+                batch.cleaned_up(now, now, is_tidy=True)
 
     # -- what goes on by itself ---------------------------------------------------------------------------------------
 
@@ -122,26 +122,26 @@ class Play(Runs):
         due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
         assert sorted(queue.lanes) == sorted(self.model.with_due_assets(now))
         assert sorted(queue.deliveries) == sorted((event, attempt, None) for event, attempt in due.items())
-        assert sorted(queue.tidyings) == sorted(self.model.untidy(now))
+        assert sorted(queue.clean_ups) == sorted(self.model.not_cleaned_up(now))
 
     async def expire(self) -> None:
         await sweeping.expire(sessions=self.sessions, clock=self.clock)
         self.model.expire(self.clock())
 
-    async def tidy(self, name: str, meanwhile: Meanwhile | None = None) -> None:
+    async def clean_up(self, name: str, meanwhile: Meanwhile | None = None) -> None:
         """Tidy; `meanwhile` happens when it is known what is to be removed, or that nothing is."""
         batch, now = self.model.batches.get(name), self.clock()
-        seen = batch.tidy if batch and batch.tidy and batch.tidy <= now else None
-        leftovers, is_tidy = batch.leftovers(self.shelf.folder(name), now) if batch and seen else (set(), True)
-        self.shelf.removals, self.shelf.meanwhile = [], meanwhile
-        with refused(StorageError if self.shelf.away and seen else None):
-            await tidying.tidy(
-                name, sessions=self.sessions, inventory=self.shelf, clock=self.clock, tidy_after=TIDY_AFTER
+        seen = batch.clean_up if batch and batch.clean_up and batch.clean_up <= now else None
+        leftovers, is_tidy = batch.leftovers(self.reader.folder(name), now) if batch and seen else (set(), True)
+        self.reader.removals, self.reader.meanwhile = [], meanwhile
+        with refused(StorageError if self.reader.away and seen else None):
+            await cleaning_up.clean_up(
+                name, sessions=self.sessions, inventory=self.reader, clock=self.clock, clean_up_after=TIDY_AFTER
             )
-        self.shelf.meanwhile = None
-        if batch and seen and not self.shelf.away:
-            assert set(self.shelf.removals) == leftovers
-            if batch.tidied(seen, now, is_tidy=is_tidy):
+        self.reader.meanwhile = None
+        if batch and seen and not self.reader.away:
+            assert set(self.reader.removals) == leftovers
+            if batch.cleaned_up(seen, now, is_tidy=is_tidy):
                 del self.model.batches[name]
 
     async def deliver(self, name: str, number: int, reply: Reply, meanwhile: Meanwhile | None = None) -> None:
@@ -156,7 +156,7 @@ class Play(Runs):
             await deliveries.deliver(
                 self.events[name, number],
                 sessions=self.sessions,
-                posting=Posting(self.receiver, HostTurns(), SCHEDULE, (SECRET,)),
+                sender=WebhookSender(self.receiver, PerHostLimit(), SCHEDULE, (SECRET,)),
                 queue=NotedQueue(),
                 clock=self.clock,
             )
@@ -168,7 +168,7 @@ class Play(Runs):
             if delivery.due != now + LEASE:  # put forward by a redelivery
                 delivery.attempts += 1
             else:
-                delivery.attempted(reply, self.clock())
+                delivery.result(reply, self.clock())
                 self._spread(name, number, delivery)
 
     def _spread(self, name: str, number: int, delivery: Delivery) -> None:
@@ -196,7 +196,7 @@ class Play(Runs):
 
     async def play_on(self) -> None:
         """To the end: all that is open can be claimed and succeeds, every event is delivered, then all is removed."""
-        self.shelf.away = False
+        self.reader.away = False
         self.clock.forward(FOREVER)
         for name, batch in self.model.batches.items():
             if batch.open:
@@ -218,10 +218,10 @@ class Play(Runs):
             self.clock.forward(wait.total_seconds())
             await self.expire()
             for name in names:
-                await self.tidy(name)
+                await self.clean_up(name)
             await self.compare()
         assert not self.model.batches
-        assert not [key for name in names for key in self.shelf.folder(name)]
+        assert not [key for name in names for key in self.reader.folder(name)]
 
     def _delivery(self, name: str, number: int) -> Delivery | None:
         batch = self.model.batches.get(name)

@@ -15,17 +15,17 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.finish import Aftercare
+from imgsvc.services.batches.finish import Retention
 from imgsvc.services.batches.read import read
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
-from states.doubles import Receiver, Shelf
+from states.doubles import ObjectReader, Receiver
 from states.model import Batch, Model
 from states.pieces import LEASE, RETENTION, TIDY_AFTER, Ending, input_bytes, output_bytes
 from states.seen import Seen, consistent, followed, look
 from support.batches import HandClock
 
-AFTERCARE = Aftercare(Links("http://imgsvc.example"), RETENTION, TIDY_AFTER)
+AFTERCARE = Retention(Links("http://imgsvc.example"), RETENTION, TIDY_AFTER)
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Runs:
         self.sessions = open_sessions(f"sqlite+aiosqlite:///{database}")
         self.engine = sa.create_engine(f"sqlite:///{database}", poolclass=sa.StaticPool)
         self.clock = HandClock(datetime(2026, 11, 22, tzinfo=UTC))
-        self.shelf, self.receiver = Shelf(self.clock), Receiver()
+        self.reader, self.receiver = ObjectReader(self.clock), Receiver()
         self.model = Model()
         self.names: list[str] = []
         """Every batch there ever was."""
@@ -64,14 +64,14 @@ class Runs:
         run = self.runs.get((name, who)) or self._begin(name, who)
         told = {at: self._ending(name, run, at, how) for at, how in zip(run.held, endings, strict=False)}
         ended = {at: ending for at, ending in told.items() if ending}
-        at_work = run.held.keys() - ended.keys()
+        in_flight = run.held.keys() - ended.keys()
         flushed = await flushing.flush(
             flushing.Run(name, run.round, run.token, LEASE),
             [self._outcome(run.held[at], ending) for at, ending in ended.items()],
             claim=claim,
-            at_work=at_work,
+            in_flight=in_flight,
             sessions=self.sessions,
-            aftercare=AFTERCARE,
+            retention=AFTERCARE,
             clock=self.clock,
         )
         batch, now = self.model.batches.get(name), self.clock()
@@ -80,10 +80,10 @@ class Runs:
             self.die(name, who)
             return
         assert flushed
-        batch.settle(run.token, ended, now)
-        assert [asset.position for asset in flushed.claimed] == batch.claim(run.token, claim, now, at_work=at_work)
+        batch.write_outcomes(run.token, ended, now)
+        assert [asset.position for asset in flushed.claimed] == batch.claim(run.token, claim, now, in_flight=in_flight)
         assert (flushed.more_due, flushed.ended is None) == (name in self.model.with_due_assets(now), batch.open)
-        assert not at_work & {asset.position for asset in flushed.claimed}
+        assert not in_flight & {asset.position for asset in flushed.claimed}
         run.held = {at: asset for at, asset in run.held.items() if at not in ended}
         run.held |= {asset.position: asset for asset in flushed.claimed}
         run.until |= {asset.position: now + LEASE for asset in flushed.claimed}
@@ -110,7 +110,7 @@ class Runs:
             digest=digest(picture.encode(), run.round),
             extension="jpg",
         )
-        self.shelf.put(key)
+        self.reader.put(key)
         return key
 
     def _ending(self, name: str, run: Run, at: int, how: str) -> Ending | None:
@@ -154,7 +154,7 @@ class Runs:
                 followed(self.seen[name], rows)
             for number, delivery in rows.deliveries.items():
                 assert self.events.setdefault((name, number), delivery["id"]) == delivery["id"]
-            assert rows.batch["deleted_at"] or self.model.batches[name].named() <= self.shelf.files.keys()
+            assert rows.batch["deleted_at"] or self.model.batches[name].named() <= self.reader.files.keys()
             self.is_held_once(name)
         there, hidden = self.seen.keys(), {name for name in seen if not self.visible(name)}
         for name in (there - seen.keys()) | hidden:

@@ -6,12 +6,12 @@ from datetime import timedelta
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.services.batches import delete as tidying
+from imgsvc.services.batches import delete as cleaning_up
 from imgsvc.services.integrity import audit as auditing
 from imgsvc.services.integrity.audit import Audit
 from imgsvc.services.integrity.rules import Part
 from imgsvc.services.ports import Inventory
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.api_calls import write
 from support.batches import HandClock, NotedQueue, deliveries_of, submitted
 from support.deliveries import deliver
@@ -48,39 +48,39 @@ class Shop:
     async def put(self, key: str, data: bytes = b"left") -> None:
         await self.parts.storage.put(key, data, media_type="image/jpeg")
 
-    async def tidy(self, batch_id: str = "") -> None:
-        await tidying.tidy(
+    async def clean_up(self, batch_id: str = "") -> None:
+        await cleaning_up.clean_up(
             batch_id or self.batch_id,
             sessions=self.parts.sessions,
             inventory=self.parts.storage,
             clock=self.clock,
-            tidy_after=self.parts.aftercare.tidy_after,
+            clean_up_after=self.parts.retention.clean_up_after,
         )
 
     async def delete(self, batch_id: str = "") -> None:
-        await tidying.delete(
+        await cleaning_up.delete(
             batch_id or self.batch_id,
             api_key_id=LOCAL_KEY,
             sessions=self.parts.sessions,
             inventory=self.parts.storage,
             queue=NotedQueue(),
             clock=self.clock,
-            tidy_after=self.parts.aftercare.tidy_after,
+            clean_up_after=self.parts.retention.clean_up_after,
         )
 
 
 async def opened(
-    parts: Resources, workshop: Workshop, origin: OriginServer, listener: WebhookListener, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
 ) -> Shop:
     urls = [origin.serve("/shoe.jpg", picture(64, 40)), origin.serve("/hat.jpg", picture(48, 48)), origin.url("/gone")]
     hook = listener.url("/hook")
     batch = await submitted(parts, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     await deliver(parts, delivery, queue=NotedQueue())
     clock.forward(HOUR + 1)
     shop = Shop(parts, batch.id, clock)
-    await shop.tidy()
+    await shop.clean_up()
     clock.forward(HOUR)
     return shop
 

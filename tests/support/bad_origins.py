@@ -29,7 +29,7 @@ class Wire:
     over: asyncio.Event = field(default_factory=asyncio.Event)  # the test is at its end
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def asked(self) -> bool:
+    async def sent(self) -> bool:
         """Whether another request came."""
         with suppress(asyncio.IncompleteReadError):
             return bool(await self.reader.readuntil(b"\r\n\r\n"))
@@ -126,7 +126,7 @@ class BadOrigin:
         with suppress(ConnectionError):
             if self.bad.at_once and not self.cured:
                 await self.bad.act(wire)
-            while await wire.asked():
+            while await wire.sent():
                 await (send_picture if self.cured else self.bad.act)(wire)
         writer.close()
         with suppress(ConnectionError):

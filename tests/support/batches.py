@@ -40,7 +40,7 @@ class NotedQueue:
 
     lanes: list[str] = field(default_factory=list)
     deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
-    tidyings: list[str] = field(default_factory=list)
+    clean_ups: list[str] = field(default_factory=list)
     crowd: int = 0
     away: bool = False
 
@@ -52,9 +52,9 @@ class NotedQueue:
         self._refuse()
         self.deliveries.append((delivery_id, attempt, at))
 
-    async def wake_tidying(self, batch_id: str) -> None:
+    async def wake_clean_up(self, batch_id: str) -> None:
         self._refuse()
-        self.tidyings.append(batch_id)
+        self.clean_ups.append(batch_id)
 
     async def waiting(self) -> int:
         self._refuse()
@@ -80,7 +80,7 @@ async def submitted(
         api_key_id=LOCAL_KEY,
         sessions=parts.sessions,
         queue=queue or parts.queue,
-        aftercare=parts.aftercare,
+        retention=parts.retention,
         clock=parts.clock,
         limits=manifest_limits(parts.settings),
     )

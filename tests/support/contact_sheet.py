@@ -83,13 +83,13 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     for name in ("format", "quality", "max-width", "max-height", "background"):
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS)
-    wishes = vars(parser.parse_args())
-    folder = wishes.pop("images")
+    options = vars(parser.parse_args())
+    folder = options.pop("images")
     prepare_pillow(LIMITS)
     shutil.rmtree(FOLDER, ignore_errors=True)
     for part in ("before", "after"):
         (FOLDER / part).mkdir(parents=True)
-    spec = Spec.model_validate(wishes)
+    spec = Spec.model_validate(options)
     cards = [card(name, data, spec) for name, data in (found(folder) if folder else made())]
     causes = Counter(card.code for card in cards if isinstance(card, Failure))
     summary = f"{len(cards)} pictures, {spec.format}, quality {spec.quality}; no rendition: {dict(causes) or 'none'}"

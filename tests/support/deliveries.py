@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Delivery
-from imgsvc.services.ports import Answer, Endpoint
+from imgsvc.services.ports import Endpoint, EndpointResponse
 from imgsvc.services.webhooks import deliver as deliveries
 from support.batches import NotedQueue, deliveries_of, submitted
 
@@ -47,10 +47,10 @@ async def attempt(
     await deliveries.deliver(
         delivery_id,
         sessions=parts.sessions,
-        posting=replace(
-            parts.posting,
-            endpoint=endpoint or parts.outbound,
-            secrets=parts.posting.secrets if secrets is None else secrets,
+        sender=replace(
+            parts.sender,
+            endpoint=endpoint or parts.fetcher,
+            secrets=parts.sender.secrets if secrets is None else secrets,
         ),
         queue=queue,
         clock=parts.clock,
@@ -61,9 +61,9 @@ class Meanwhile:
     """The port Endpoint; something happens after the POST and before its answer is known."""
 
     def __init__(self, parts: Resources, happens: Callable[[], Awaitable[object]]) -> None:
-        self._endpoint, self._happens = parts.outbound, happens
+        self._endpoint, self._happens = parts.fetcher, happens
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         answer = await self._endpoint.post(url, headers=headers, body=body)
         await self._happens()
         return answer

@@ -13,7 +13,7 @@ from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.finish import Aftercare
+from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import utc_now
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
@@ -32,7 +32,7 @@ async def main(database: str, url: str) -> None:
         api_key_id=LOCAL_KEY,
         sessions=open_sessions(database),
         queue=DeadlyQueue(),
-        aftercare=Aftercare(Links(""), None, timedelta(hours=1)),
+        retention=Retention(Links(""), None, timedelta(hours=1)),
         clock=utc_now,
         limits=manifest_limits(Settings()),
     )

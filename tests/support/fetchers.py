@@ -1,4 +1,4 @@
-"""Stand-ins for what an Outbound is given: room for bodies, and a name server."""
+"""Stand-ins for what an Fetcher is given: room for bodies, and a name server."""
 
 import socket
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 @dataclass
-class Rooms:
+class Budgets:
     """Grants up to `most` bytes and remembers what it was asked for."""
 
     most: int = 2**40

@@ -12,28 +12,28 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import Unchanged
-from imgsvc.services.ports import Fetched, LaneQueue, Room, Validators
+from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing import lane as lanes
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
-from imgsvc.services.processing.process_asset import Workshop
-from imgsvc.services.processing.rendition_plan import Wish
+from imgsvc.services.processing.process_asset import AssetProcessor
+from imgsvc.services.processing.rendition_plan import RenditionPlan
 from imgsvc.services.processing.reuse import ReuseHashes
 from support.origin_server import picture
 
 LEASE = 60.0
 
 
-def fetching_with(workshop: Workshop, **parts: Any) -> Workshop:
+def fetching_with(processor: AssetProcessor, **parts: Any) -> AssetProcessor:
     """The same workshop with other `parts` of its `Fetching`."""
-    return replace(workshop, fetching=replace(workshop.fetching, **parts))
+    return replace(processor, fetching=replace(processor.fetching, **parts))
 
 
 async def work(
     batch_id: str,
     parts: Resources,
-    workshop: Workshop,
+    processor: AssetProcessor,
     *,
     queue: LaneQueue | None = None,
     stopping: asyncio.Event | None = None,
@@ -44,18 +44,18 @@ async def work(
         batch_id,
         sessions=parts.sessions,
         queue=queue or parts.queue,
-        workshop=workshop,
-        aftercare=parts.aftercare,
+        processor=processor,
+        retention=parts.retention,
         clock=parts.clock,
         policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
 
 
-def wish(batch_id: str) -> Wish:
+def plan(batch_id: str) -> RenditionPlan:
     """The plainest."""
     specs = [Spec()]
-    return Wish(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
+    return RenditionPlan(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
 
 async def flush(
@@ -65,7 +65,7 @@ async def flush(
     token: str,
     outcomes: Sequence[Outcome] = (),
     claim: int = 0,
-    at_work: Sequence[int] = (),
+    in_flight: Sequence[int] = (),
     round_number: int = 1,
 ) -> Sequence[Claimed]:
     """One flush of the run `token`: what it claimed. A run that never flushes again is one that died."""
@@ -73,9 +73,9 @@ async def flush(
         flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
         outcomes,
         claim=claim,
-        at_work=at_work,
+        in_flight=in_flight,
         sessions=parts.sessions,
-        aftercare=parts.aftercare,
+        retention=parts.retention,
         clock=parts.clock,
     )
     return flushed.claimed if flushed else []
@@ -95,7 +95,7 @@ class HeldOrigin:
 
     waiting: list[asyncio.Event] = field(default_factory=list)
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
         let = asyncio.Event()
         self.waiting.append(let)
         await let.wait()

@@ -12,8 +12,8 @@ OWN = """<dc:creator><rdf:Seq><rdf:li>Jörg</rdf:li><rdf:li>A. Painter</rdf:li><
 </dc:rights>"""
 
 
-def rendition(data: bytes, policy: str, **wishes: Any) -> Rendition:
-    spec = Spec.model_validate({"keep_metadata": policy, **wishes})
+def rendition(data: bytes, policy: str, **options: Any) -> Rendition:
+    spec = Spec.model_validate({"keep_metadata": policy, **options})
     return compress(data, [spec], CodecLimits()).renditions[0]
 
 

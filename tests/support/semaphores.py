@@ -2,7 +2,7 @@
 
 import asyncio
 
-from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 
 async def settled() -> None:
@@ -14,14 +14,14 @@ async def settled() -> None:
 class Line:
     """Waiters at a gate of one unit that somebody holds; `served` tells who came through, in order."""
 
-    def __init__(self, gate: FairGate) -> None:
-        self.gate = gate
+    def __init__(self, semaphore: FairSemaphore) -> None:
+        self.semaphore = semaphore
         self.served: list[str] = []
-        self.tasks: dict[str, asyncio.Task[Lease]] = {}
+        self.tasks: dict[str, asyncio.Task[Reservation]] = {}
 
-    async def join(self, name: str, key: str, amount: int = 1) -> "asyncio.Task[Lease]":
-        async def wait() -> Lease:
-            lease = await self.gate.acquire(key, amount)
+    async def join(self, name: str, key: str, amount: int = 1) -> "asyncio.Task[Reservation]":
+        async def wait() -> Reservation:
+            lease = await self.semaphore.acquire(key, amount)
             self.served.append(name)
             return lease
 
@@ -29,8 +29,8 @@ class Line:
         await settled()
         return self.tasks[name]
 
-    async def drain(self, holder: Lease) -> list[str]:
-        """Give units back one holder after the other until nobody waits."""
+    async def drain(self, holder: Reservation) -> list[str]:
+        """Emit units back one holder after the other until nobody waits."""
         holder.release()
         given_back = 0
         while given_back < len(self.tasks):

@@ -9,7 +9,7 @@ from imgsvc.db.tables import ApiKey, Batch
 from imgsvc.errors import AssetError
 from imgsvc.services import sweep as sweeping
 from imgsvc.services.batches import cancel as cancelling
-from imgsvc.services.batches import delete as tidying
+from imgsvc.services.batches import delete as cleaning_up
 from imgsvc.services.batches import retry as retrying
 from imgsvc.services.ports import Inventory, JobQueue
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
@@ -28,7 +28,7 @@ async def cancel(
         api_key_id=api_key_id,
         sessions=parts.sessions,
         queue=queue or parts.queue,
-        aftercare=parts.aftercare,
+        retention=parts.retention,
         clock=parts.clock,
     )
 
@@ -42,7 +42,7 @@ async def retry(
         api_key_id=api_key_id,
         sessions=parts.sessions,
         queue=queue or parts.queue,
-        aftercare=parts.aftercare,
+        retention=parts.retention,
         clock=parts.clock,
     )
 
@@ -56,25 +56,25 @@ async def delete(
     api_key_id: str = LOCAL_KEY,
     patience: float = 60,
 ) -> None:
-    await tidying.delete(
+    await cleaning_up.delete(
         batch_id,
         api_key_id=api_key_id,
         sessions=parts.sessions,
         inventory=inventory or parts.storage,
         queue=queue or parts.queue,
         clock=parts.clock,
-        tidy_after=parts.aftercare.tidy_after,
+        clean_up_after=parts.retention.clean_up_after,
         patience=patience,
     )
 
 
-async def tidy(parts: Resources, batch_id: str, *, inventory: Inventory | None = None) -> None:
-    await tidying.tidy(
+async def clean_up(parts: Resources, batch_id: str, *, inventory: Inventory | None = None) -> None:
+    await cleaning_up.clean_up(
         batch_id,
         sessions=parts.sessions,
         inventory=inventory or parts.storage,
         clock=parts.clock,
-        tidy_after=parts.aftercare.tidy_after,
+        clean_up_after=parts.retention.clean_up_after,
     )
 
 

@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
 from imgsvc import __version__
-from imgsvc.api.auth import open_door
+from imgsvc.api.auth import open_authenticator
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.api.metrics import RequestTimes
 from imgsvc.api.middleware.body_limit import BodyLimit
@@ -30,7 +30,7 @@ from imgsvc.api.routes import (
     sample_csv,
     webhooks,
 )
-from imgsvc.api.uploads.receive import UploadRoom
+from imgsvc.api.uploads.receive import UploadBudget
 from imgsvc.bootstrap import open_resources
 from imgsvc.settings.server import Settings
 
@@ -42,8 +42,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources:
             app.state.resources = resources
-            app.state.door = open_door(settings, sessions=resources.sessions, clock=resources.clock)
-            app.state.room = UploadRoom(settings.max_upload_bytes)
+            app.state.authenticator = open_authenticator(settings, sessions=resources.sessions, clock=resources.clock)
+            app.state.budget = UploadBudget(settings.max_upload_bytes)
             app.state.watcher = Watcher(resources.sessions)
             app.state.readiness = health.ReadinessChecks()
             watching = asyncio.create_task(app.state.watcher.run())

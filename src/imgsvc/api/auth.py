@@ -9,18 +9,18 @@ from urllib.parse import urlsplit
 from imgsvc.api.proxy_headers import proxy_header
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.errors import ForeignPage
+from imgsvc.errors import CrossOriginRefused
 from imgsvc.process.loopback import is_loopback
-from imgsvc.services.access.api_key_cache import KeyRing
+from imgsvc.services.access.api_key_cache import ApiKeyCache
 from imgsvc.services.clock import Clock
 from imgsvc.settings.server import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class RequestAuthenticator:
     """`keys`: None where whoever reaches the API may use it; `public_url` is the one that links start with."""
 
-    keys: KeyRing | None
+    keys: ApiKeyCache | None
     public_url: str
 
     async def caller(self, token: str | None, headers: Mapping[str, str]) -> str:
@@ -28,7 +28,7 @@ class Door:
 
         Raises:
             Unauthorized: an API key is needed, and `token` is none.
-            ForeignPage: no key is needed, and a browser sends this for somebody else's page.
+            CrossOriginRefused: no key is needed, and a browser sends this for somebody else's page.
         """
         caller = await self.keys.caller(token) if self.keys else LOCAL_KEY
         if caller == LOCAL_KEY:  # with a key no page can: it does not know it, and browsers do not add it by themselves
@@ -43,18 +43,18 @@ class Door:
         """
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.keys and (added := proxy_header(headers)):
-            raise ForeignPage(
+            raise CrossOriginRefused(
                 f"The request has the header `{added}`, which proxies add, and no API key has been made: everyone who "
                 "reaches the proxy could use imgsvc. Make a key (`imgsvc keys create NAME`), or set IMGSVC_AUTH=none."
             )
         if not self.is_ours(host):
-            raise ForeignPage(
+            raise CrossOriginRefused(
                 f"imgsvc is not known as {host}. If that is its name, set IMGSVC_PUBLIC_URL; with API keys it answers "
                 "under every name."
             )
         ours = f"http://{host}", f"https://{host}", self._own()
         if origin is not None and origin.lower() not in map(str.lower, ours):
-            raise ForeignPage(f"A page of {origin} may not use this imgsvc without an API key.")
+            raise CrossOriginRefused(f"A page of {origin} may not use this imgsvc without an API key.")
 
     def _own(self) -> str:
         scheme, host, *_ = urlsplit(self.public_url)
@@ -79,7 +79,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def open_door(settings: Settings, *, sessions: Sessions, clock: Clock) -> Door:
+def open_authenticator(settings: Settings, *, sessions: Sessions, clock: Clock) -> RequestAuthenticator:
     needs_key = not is_loopback(settings.host)
-    ring = KeyRing(sessions=sessions, clock=clock, needs_key=needs_key) if settings.auth == "keys" else None
-    return Door(ring, settings.public_base)
+    ring = ApiKeyCache(sessions=sessions, clock=clock, needs_key=needs_key) if settings.auth == "keys" else None
+    return RequestAuthenticator(ring, settings.public_base)

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from imgsvc.api.auth import Door
+from imgsvc.api.auth import RequestAuthenticator
 from imgsvc.api.live.watcher import Watcher
-from imgsvc.api.uploads.receive import UploadRoom
+from imgsvc.api.uploads.receive import UploadBudget
 from imgsvc.bootstrap import Resources
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound
@@ -25,9 +25,9 @@ def _watcher(request: Request) -> Watcher:
     return watcher
 
 
-def _room(request: Request) -> UploadRoom:
-    room: UploadRoom = request.app.state.room
-    return room
+def _room(request: Request) -> UploadBudget:
+    budget: UploadBudget = request.app.state.budget
+    return budget
 
 
 _bearer = HTTPBearer(
@@ -41,8 +41,8 @@ async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> str:
     """The id of the API key; without keys everything belongs to the local one."""
-    door: Door = request.app.state.door
-    return await door.caller(credentials.credentials if credentials else None, request.headers)
+    authenticator: RequestAuthenticator = request.app.state.authenticator
+    return await authenticator.caller(credentials.credentials if credentials else None, request.headers)
 
 
 def _batch_id(
@@ -87,7 +87,7 @@ async def _reader(
 
 
 Open = Annotated[Resources, Depends(_resources)]
-Room = Annotated[UploadRoom, Depends(_room)]
+Budget = Annotated[UploadBudget, Depends(_room)]
 Watch = Annotated[Watcher, Depends(_watcher)]
 Caller = Annotated[str, Depends(_caller)]
 Reader = Annotated[str, Depends(_reader)]

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from imgsvc.errors import StorageError
 
 
-class OpenedFile(FileResponse):
+class OpenFileResponse(FileResponse):
     """Sends `file`, or the range of it that is asked for, and closes it.
 
     Starlette's own opens the path when the status is out already: a file removed a moment before was a 500, or half an

@@ -13,30 +13,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imgsvc.db.queries.backlog import OpenBatches
 from imgsvc.services.processing.worker_stats import INPUT_BYTES, OUTPUT_BYTES
 
-Tallies = Mapping[str, Mapping[str, int]]
+StatsByWorker = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MetricsSnapshot:
     """One look at the parts; what could not be asked is None."""
 
     now: datetime
     open_batches: list[OpenBatches] | None = None
     open_deliveries: tuple[int, datetime | None] | None = None
     waiting_lanes: int | None = None
-    tallies: Tallies | None = None
+    worker_stats: StatsByWorker | None = None
     parts: Mapping[str, bool] = field(default_factory=dict)
 
 
-class Look(Collector):
+class MetricsCollector(Collector):
     """One look as metrics."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: MetricsSnapshot) -> None:
         self._seen = seen
 
     def collect(self) -> Iterable[Metric]:
         seen = self._seen
-        yield _gauge("imgsvc_part_up", "Whether a part answers", "part", seen.parts)
+        yield _gauge("imgsvc_component_up", "Whether a part answers", "part", seen.parts)
         if seen.open_batches is not None:
             yield from _backlog(seen.open_batches, seen.now)
         if seen.open_deliveries is not None:
@@ -46,9 +46,9 @@ class Look(Collector):
             yield GaugeMetricFamily("imgsvc_delivery_overdue_seconds", "How late the latest of them is", value=overdue)
         if seen.waiting_lanes is not None:
             yield GaugeMetricFamily("imgsvc_waiting_lanes", "Jobs that wait for a worker", value=seen.waiting_lanes)
-        if seen.tallies is not None:
-            yield GaugeMetricFamily("imgsvc_workers", "Worker processes that live", value=len(seen.tallies))
-            yield from _work(seen.tallies)
+        if seen.worker_stats is not None:
+            yield GaugeMetricFamily("imgsvc_workers", "Worker processes that live", value=len(seen.worker_stats))
+            yield from _work(seen.worker_stats)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
@@ -68,12 +68,12 @@ def _backlog(rows: list[OpenBatches], now: datetime) -> Iterator[Metric]:
     yield GaugeMetricFamily("imgsvc_oldest_open_batch_seconds", "Age of the oldest open batch", value=oldest)
 
 
-def _work(tallies: Tallies) -> Iterator[Metric]:
+def _work(worker_stats: StatsByWorker) -> Iterator[Metric]:
     images = CounterMetricFamily("imgsvc_images", "Images worked on", labels=["worker", "outcome", "code"])
     transfer = CounterMetricFamily(
         "imgsvc_image_bytes", "Bytes of those that succeeded", labels=["worker", "direction"]
     )
-    for worker, counts in tallies.items():
+    for worker, counts in worker_stats.items():
         for name, count in counts.items():
             if name in (INPUT_BYTES, OUTPUT_BYTES):
                 transfer.add_metric([worker, name.removesuffix("_bytes")], count)

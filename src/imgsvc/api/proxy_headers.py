@@ -34,7 +34,7 @@ PREFIXES = (
     "cdn-",  # CDN-Loop of RFC 8586, bunny.net
     "cf-",  # Cloudflare
     "fastly-",
-    "x-azure-",  # Front Door
+    "x-azure-",  # Front RequestAuthenticator
     "x-arr-",  # Azure App Service, IIS
     "cloudfront-",
     "akamai-",

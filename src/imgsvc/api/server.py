@@ -9,17 +9,17 @@ from fastapi import FastAPI
 
 from imgsvc.api.connections.acceptor import Acceptor
 from imgsvc.api.connections.http_connection import HttpConnection
-from imgsvc.api.connections.table import ConnectionTable, most_connections
+from imgsvc.api.connections.table import ConnectionTable, max_connections
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.process import descriptors
 
-MOST_HEADERS = 2**16
+MAX_HEADERS = 2**16
 """Bytes of a request line with its headers."""
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays: longer than clients (httpx 5) and proxies (nginx and load balancers 60) keep
 it, for whoever hangs up first may do so just when the other one sends a request. uvicorn's own 5 met httpx's."""
 LAST_CALL = 0.3
-PATIENCE = 3.0
+DRAIN_TIMEOUT = 3.0
 """Seconds in which a request may come on a connection that was just accepted: uvicorn alone hangs up on those, which
 cost 6 of 145 clients their answer over ten restarts. Whoever connects later waits for the next process."""
 
@@ -36,13 +36,13 @@ class Server(uvicorn.Server):
                 log_config=None,
                 server_header=False,
                 http="h11",  # the other one takes headers of any size
-                h11_max_incomplete_event_size=MOST_HEADERS,
+                h11_max_incomplete_event_size=MAX_HEADERS,
                 timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=int(drain) or 1,
             )
         )
         self._app = app
-        self._table = ConnectionTable(most_connections(descriptors.limit()))
+        self._table = ConnectionTable(max_connections(descriptors.limit()))
         self._acceptors: list[Acceptor] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
             acceptor.close()
         watcher: Watcher = self._app.state.watcher
         await watcher.close()
-        deadline = monotonic() + PATIENCE
+        deadline = monotonic() + DRAIN_TIMEOUT
         await asyncio.sleep(LAST_CALL)
         while self._somebody_is_new() and monotonic() < deadline:  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.05)

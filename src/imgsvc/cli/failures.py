@@ -15,7 +15,7 @@ from imgsvc.cli.server import ApiKey, AsJson, BatchId, Url, server, writable
 from imgsvc.client import Product
 from imgsvc.terminal.formatting import printable
 
-_MOST_ROWS = 200
+_MAX_ROWS = 200
 """Of the table; a terminal shows no more anyway."""
 
 Output = Annotated[
@@ -51,15 +51,15 @@ def failures(
         elif output:
             say(f"CSV: {output}")
         else:
-            _show(list(islice(_failures(products), _MOST_ROWS + 1)))
+            _show(list(islice(_failures(products), _MAX_ROWS + 1)))
 
 
 def _show(found: list[Failure]) -> None:
     if not found:
         say("No image failed.")
         return
-    console.print(_table(found[:_MOST_ROWS]), highlight=False)
-    if len(found) > _MOST_ROWS:
+    console.print(_table(found[:_MAX_ROWS]), highlight=False)
+    if len(found) > _MAX_ROWS:
         say("… and more: --output writes a CSV with all of them, --json prints them.")
 
 

@@ -88,7 +88,7 @@ def secret(
         say(_with_database(settings, lambda sessions: service.webhook_secret(sessions=sessions, key_id=key_id)))
 
 
-def _state(row: service.KeyLine) -> str:
+def _state(row: service.ApiKeySummary) -> str:
     if row.revoked_at:
         return f"revoked {row.revoked_at:%Y-%m-%d}"
     if row.former_until and row.former_until > utc_now():

@@ -49,12 +49,12 @@ def check(data_dir: DataDir = None, deep: Deep = False, grace: Grace = None) -> 
     for _ in range(3):
         table.add_column(overflow="fold")  # a path that is cut short says nothing
     for finding in findings:
-        mark = "[green]ok[/green]" if finding.is_well else "[bold red]no[/bold red]"
+        mark = "[green]ok[/green]" if finding.ok else "[bold red]no[/bold red]"
         table.add_row(mark, finding.part, Text(printable(finding.says)))
         if finding.advice:
             table.add_row("", "", Text(f"→ {finding.advice}", style="bold"))
     console.print(table, highlight=False)
-    if not all(finding.is_well for finding in findings):
+    if not all(finding.ok for finding in findings):
         raise typer.Exit(FAILED)
 
 

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from imgsvc.cli.console import FAILED, complain, in_words, notes, read, say, say_json
-from imgsvc.client import Client, ClientError, NobodyThere, Refused
+from imgsvc.client import Client, ClientError, ConnectionRefused, Refused
 from imgsvc.client.files import is_device
 from imgsvc.process.data_folder import running_in
 from imgsvc.settings.client import ClientSettings
 
-PATIENCE = 60.0
-_MOST_PROBLEMS = 10
+RETRY_TIMEOUT = 60.0
+_MAX_PROBLEMS = 10
 
 Url = Annotated[str | None, typer.Option(help="The imgsvc to talk to (IMGSVC_URL).  [default: the one running here]")]
 ApiKey = Annotated[str | None, typer.Option(help="API key, if the server wants one (IMGSVC_API_KEY).")]
@@ -40,11 +40,11 @@ class Waiting:
         self.is_quiet = False
 
     def __call__(self, error: ClientError, _seconds: float) -> None:
-        if isinstance(error, NobodyThere) and not self.has_met:
+        if isinstance(error, ConnectionRefused) and not self.has_met:
             raise error
         self.has_met = True
         if not self.is_quiet:
-            say(f"{error} Trying again for {PATIENCE:.0f} s.", on=notes)
+            say(f"{error} Trying again for {RETRY_TIMEOUT:.0f} s.", on=notes)
             self.is_quiet = True
 
 
@@ -58,7 +58,7 @@ def server(
     """
     settings = read(ClientSettings, url=url, api_key=api_key)
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    patience = PATIENCE if waiting else 0
+    patience = RETRY_TIMEOUT if waiting else 0
     with in_words(), Client(settings.url or _nearest(settings), api_key=key, patience=patience, on_wait=waiting) as it:
         try:
             yield it
@@ -82,9 +82,9 @@ def _problems(refusal: Refused) -> Iterator[str]:
     problem = refusal.problem
     if problem.errors_total < 2:
         return
-    for error in problem.errors[:_MOST_PROBLEMS]:
+    for error in problem.errors[:_MAX_PROBLEMS]:
         line = f"line {error.row}: " if error.row else ""
         value = f" ({error.value})" if error.value else ""
         yield f"  {line}{error.detail}{value}"
-    if problem.errors_total > _MOST_PROBLEMS:
-        yield f"  … and {problem.errors_total - _MOST_PROBLEMS} more."
+    if problem.errors_total > _MAX_PROBLEMS:
+        yield f"  … and {problem.errors_total - _MAX_PROBLEMS} more."

@@ -28,8 +28,8 @@ WORKER_MALLOC = {
     "MALLOC_ARENA_MAX": "1",  # the others hold only for the first arena; one for each thread would not know them
 }
 
-MOST_PROCESSES = 4
-MOST_OF_A_PATH = 80
+MAX_PROCESSES = 4
+MAX_SOCKET_PATH = 80
 """Bytes of a temporary folder's path that leave room for a socket in a folder of its own."""
 
 
@@ -71,7 +71,7 @@ async def up(
 
 def _short_folder() -> tempfile.TemporaryDirectory[str]:
     """For Valkey's socket, whose path must stay under 108 bytes."""
-    is_short = len(os.fsencode(tempfile.gettempdir())) < MOST_OF_A_PATH
+    is_short = len(os.fsencode(tempfile.gettempdir())) < MAX_SOCKET_PATH
     short = None if is_short else "/tmp"  # noqa: S108  # only the place: the folder's name is random and its mode 0700
     return tempfile.TemporaryDirectory(prefix="imgsvc-", dir=short)
 
@@ -98,7 +98,7 @@ def usual_processes() -> int:
     Within a process Python runs one thread at a time between two steps of Pillow's: two processes of one codec thread
     are a tenth faster than one of two, and do everything else in parallel too (docs/performance.md).
     """
-    return min(os.cpu_count() or 1, MOST_PROCESSES)
+    return min(os.cpu_count() or 1, MAX_PROCESSES)
 
 
 def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> Iterator[Child]:

@@ -12,18 +12,18 @@ from typing import Any, TypeAlias, TypeVar
 
 import httpx
 
-from imgsvc.client.errors import ClientError, Overloaded, ServerAway, TooMany
+from imgsvc.client.errors import ClientError, ConnectionLost, Overloaded, TooMany
 
 T = TypeVar("T")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_MIN_PAUSE, _MAX_PAUSE = 0.2, 5.0
 """Seconds; the pause doubles with each attempt."""
 _MAX_DOUBLINGS = 10
 """More than lead to the longest pause; 2 ** 1024 is more than a float holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Send:
     """Send a request; the answer comes back, with its body unless it is `streamed` and no refusal."""
 
     method: str
@@ -43,52 +43,52 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Give:
+class Emit:
     """Hand a value to whoever iterates."""
 
     value: Any
 
 
-Step: TypeAlias = Ask | Read | Pause | Give
-Flow: TypeAlias = Generator[Step, Any, T]
+Step: TypeAlias = Send | Read | Pause | Emit
+Call: TypeAlias = Generator[Step, Any, T]
 OnWait: TypeAlias = Callable[[ClientError, float], object]
 
 
-def asked(ask: Ask) -> Flow[httpx.Response]:
+def sent(ask: Send) -> Call[httpx.Response]:
     answer: httpx.Response = yield ask
     return answer
 
 
-def next_bytes() -> Flow[bytes]:
+def next_bytes() -> Call[bytes]:
     """The next bytes of the answer that is streamed."""
     data: bytes = yield Read()
     return data
 
 
-def given(flow: Flow[object]) -> Flow[None]:
+def emitted(flow: Call[object]) -> Call[None]:
     """A flow that gives what the other returns."""
-    yield Give((yield from flow))
+    yield Emit((yield from flow))
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryBudget:
     """For how many seconds a call that is safe to repeat is made again; `on_wait` is told of each pause before."""
 
     seconds: float
     on_wait: OnWait | None = None
 
-    def within(self, seconds: float) -> "Patience":
+    def within(self, seconds: float) -> "RetryBudget":
         """No more of it than that."""
         return replace(self, seconds=max(0.0, min(self.seconds, seconds)))
 
-    def spent_on(self, call: Callable[[], Flow[T]]) -> Flow[T]:
+    def spent_on(self, call: Callable[[], Call[T]]) -> Call[T]:
         """What `call` returns, made again while what is in its way may pass."""
         deadline: float | None = None  # a transfer of an hour that breaks is worth another
         for attempt in count():
             try:
                 return (yield from call())
-            except (ServerAway, TooMany, Overloaded) as error:
-                backoff = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, _MAX_DOUBLINGS)) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+            except (ConnectionLost, TooMany, Overloaded) as error:
+                backoff = min(_MAX_PAUSE, _MIN_PAUSE * 2 ** min(attempt, _MAX_DOUBLINGS)) * random.uniform(0.5, 1)  # noqa: S311  # jitter
                 pause = max(backoff, error.retry_after or 0)
                 deadline = deadline or monotonic() + self.seconds
                 if monotonic() + pause > deadline:
@@ -99,4 +99,4 @@ class Patience:
         raise AssertionError  # `count` has no end
 
 
-NO_PATIENCE = Patience(0)
+NO_RETRIES = RetryBudget(0)

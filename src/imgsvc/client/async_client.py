@@ -5,13 +5,13 @@ from typing import Self, Unpack
 
 import httpx
 
-from imgsvc.client.actions import OnWait, Patience
+from imgsvc.client.actions import OnWait, RetryBudget
 from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
 from imgsvc.client.client import Target
 from imgsvc.client.deliveries import Delivery
 from imgsvc.client.downloads import CSV, ZIP, download
-from imgsvc.client.drivers import Awaiting
+from imgsvc.client.drivers import AsyncDriver
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
 from imgsvc.client.uploads import Fields, Source
@@ -35,8 +35,8 @@ class AsyncClient:
         self.url = url.rstrip("/")
         with http_options(self.url, api_key, timeout) as options:
             self._http = httpx.AsyncClient(**options)
-        self._patience = Patience(patience, on_wait)
-        self._shell = Awaiting(self._http, self.url)
+        self._patience = RetryBudget(patience, on_wait)
+        self._shell = AsyncDriver(self._http, self.url)
         self._calls = Calls(self.url, self._patience)
 
     async def __aenter__(self) -> Self:

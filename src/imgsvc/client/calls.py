@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import httpx
 
-from imgsvc.client.actions import Ask, Flow, Give, Patience, Pause, asked, next_bytes
+from imgsvc.client.actions import Call, Emit, Pause, RetryBudget, Send, next_bytes, sent
 from imgsvc.client.batches import Batch, BatchPage, Progress, Validation
 from imgsvc.client.deliveries import Delivery, DeliveryList
-from imgsvc.client.errors import ServerAway, StillRunning
+from imgsvc.client.errors import ConnectionLost, StillRunning
 from imgsvc.client.events import EventReader
 from imgsvc.client.problems import Wire
 from imgsvc.client.products import ProductPage
@@ -24,7 +24,7 @@ W = TypeVar("W", bound=Wire)
 
 LONG_POLL = 20
 """Seconds that the server may hold back an answer in which nothing has changed."""
-_LEAST_PAUSE = 0.1
+_MIN_PAUSE = 0.1
 """Seconds between two looks at a batch, for when something on the way answers at once."""
 _EVENTS_AGAIN = 2.0
 """Seconds after which a stream of events that ended is opened again, unless the server says another number."""
@@ -39,64 +39,64 @@ class Calls:
     """The calls at `url`, which is only named in errors here."""
 
     url: str
-    patience: Patience
+    patience: RetryBudget
 
-    def submit(self, source: Source, idempotency_key: str | None, fields: Mapping[str, object]) -> Flow[Batch]:
+    def submit(self, source: Source, idempotency_key: str | None, fields: Mapping[str, object]) -> Call[Batch]:
         """One batch, however often it is sent: the key is the same each time."""
         key = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return self._uploaded(Batch, source, fields, key)
 
-    def validate(self, source: Source, fields: Mapping[str, object]) -> Flow[Validation]:
+    def validate(self, source: Source, fields: Mapping[str, object]) -> Call[Validation]:
         return self._uploaded(Validation, source, {**fields, "validate_only": True}, {})
 
-    def batch(self, batch: Batch | str) -> Flow[Batch]:
+    def batch(self, batch: Batch | str) -> Call[Batch]:
         return self._got(Batch, path_of(batch))
 
-    def batches(self, status: Statuses) -> Flow[None]:
+    def batches(self, status: Statuses) -> Call[None]:
         query: dict[str, Any] = {"limit": _BATCHES, **_only(status)}
         while True:
             page = yield from self._got(BatchPage, _UPLOADS, params=query)
             for batch in page.data:
-                yield Give(batch)
+                yield Emit(batch)
             if page.next is None:
                 return
             query["after"] = page.next
 
-    def products(self, batch: Batch | str, status: Statuses) -> Flow[None]:
+    def products(self, batch: Batch | str, status: Statuses) -> Call[None]:
         after: int | None = -1
         while after is not None:
             query = {"limit": _PRODUCTS, "after": after, **_only(status)}
             page = yield from self._got(ProductPage, f"{path_of(batch)}/products", params=query)
             for product in page.data:
-                yield Give(product)
+                yield Emit(product)
             after = page.next
 
-    def deliveries(self, batch: Batch | str) -> Flow[list[Delivery]]:
+    def deliveries(self, batch: Batch | str) -> Call[list[Delivery]]:
         listed = yield from self._got(DeliveryList, f"{path_of(batch)}/deliveries")
         return listed.data
 
-    def retry(self, batch: Batch | str, codes: Iterable[str]) -> Flow[Batch]:
+    def retry(self, batch: Batch | str, codes: Iterable[str]) -> Call[Batch]:
         return self._told(Batch, f"{path_of(batch)}/retry", json={"codes": list(codes)})
 
-    def cancel(self, batch: Batch | str) -> Flow[Batch]:
+    def cancel(self, batch: Batch | str) -> Call[Batch]:
         return self._told(Batch, f"{path_of(batch)}/cancel")
 
-    def delete(self, batch: Batch | str) -> Flow[None]:
-        require((yield from asked(Ask("DELETE", path_of(batch)))), self.url)
+    def delete(self, batch: Batch | str) -> Call[None]:
+        require((yield from sent(Send("DELETE", path_of(batch)))), self.url)
 
-    def follow(self, batch: Batch | str, timeout: float | None) -> Flow[None]:
+    def follow(self, batch: Batch | str, timeout: float | None) -> Call[None]:
         """Gives the batch as it is, and after each change, until it has ended."""
         until = float("inf") if timeout is None else monotonic() + timeout
         known: dict[str, str] = {}
         wait: dict[str, float] = {}
         while True:
             began = monotonic()
-            ask = Ask("GET", path_of(batch), {"headers": known, "params": wait})
+            ask = Send("GET", path_of(batch), {"headers": known, "params": wait})
             patience = self.patience.within(until - began)
             answer = yield from patience.spent_on(partial(self._required, ask, ""))
             if answer.status_code != httpx.codes.NOT_MODIFIED:
                 latest = read(Batch, answer.content, self.url)
-                yield Give(latest)
+                yield Emit(latest)
                 if latest.has_ended:
                     return
                 known = {"If-None-Match": answer.headers["ETag"]} if "ETag" in answer.headers else {}
@@ -104,15 +104,15 @@ class Calls:
             if left <= 0:
                 raise StillRunning(f"{_id_of(batch)} had not ended after {timeout:g} s; it goes on.")
             wait = {"wait": round(min(LONG_POLL, left), 2)}
-            yield Pause(min(left, max(0.0, began + _LEAST_PAUSE - monotonic())))
+            yield Pause(min(left, max(0.0, began + _MIN_PAUSE - monotonic())))
 
-    def events(self, batch: Batch | str) -> Flow[None]:
+    def events(self, batch: Batch | str) -> Call[None]:
         """Gives a snapshot at once and after changes, until the one of the end."""
         reader = EventReader()
         heard = monotonic()
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": reader.id} if reader.id else {})
-            ask = Ask("GET", f"{path_of(batch)}/events", {"headers": headers}, streamed=True)
+            ask = Send("GET", f"{path_of(batch)}/events", {"headers": headers}, streamed=True)
             answer = yield from self._answered(ask, "text/event-stream")
             if answer.status_code == httpx.codes.NO_CONTENT:
                 return
@@ -121,38 +121,38 @@ class Calls:
                     heard = monotonic()
                     for event in reader.feed(data):
                         if event.name in {"progress", "end"}:
-                            yield Give(read(Progress, event.data, self.url))
+                            yield Emit(read(Progress, event.data, self.url))
                         if event.name == "end":
                             return
-            except ServerAway:
+            except ConnectionLost:
                 if monotonic() - heard > self.patience.seconds:
                     raise
             # Half an event of the former stream counts for nothing.
             reader = EventReader(id=reader.id, retry=reader.retry)
-            yield Pause(_EVENTS_AGAIN if reader.retry is None else max(_LEAST_PAUSE, reader.retry))
+            yield Pause(_EVENTS_AGAIN if reader.retry is None else max(_MIN_PAUSE, reader.retry))
 
     def _uploaded(
         self, model: type[W], source: Source, fields: Mapping[str, object], headers: Mapping[str, str]
-    ) -> Flow[W]:
+    ) -> Call[W]:
         with upload(source, fields) as options:
             options["headers"] = {**options.get("headers", {}), **headers}
-            answer = yield from self._answered(Ask("POST", _UPLOADS, options))
+            answer = yield from self._answered(Send("POST", _UPLOADS, options))
         return read(model, answer.content, self.url)
 
-    def _got(self, model: type[W], path: str, **options: Any) -> Flow[W]:
-        answer = yield from self._answered(Ask("GET", path, options))
+    def _got(self, model: type[W], path: str, **options: Any) -> Call[W]:
+        answer = yield from self._answered(Send("GET", path, options))
         return read(model, answer.content, self.url)
 
-    def _told(self, model: type[W], path: str, **options: Any) -> Flow[W]:
+    def _told(self, model: type[W], path: str, **options: Any) -> Call[W]:
         """Sent once: whoever hears nothing looks at the batch first."""
-        answer = require((yield from asked(Ask("POST", path, options))), self.url)
+        answer = require((yield from sent(Send("POST", path, options))), self.url)
         return read(model, answer.content, self.url)
 
-    def _answered(self, ask: Ask, media_type: str = "") -> Flow[httpx.Response]:
+    def _answered(self, ask: Send, media_type: str = "") -> Call[httpx.Response]:
         return self.patience.spent_on(partial(self._required, ask, media_type))
 
-    def _required(self, ask: Ask, media_type: str) -> Flow[httpx.Response]:
-        return require((yield from asked(ask)), self.url, media_type)
+    def _required(self, ask: Send, media_type: str) -> Call[httpx.Response]:
+        return require((yield from sent(ask)), self.url, media_type)
 
 
 def path_of(batch: Batch | str) -> str:

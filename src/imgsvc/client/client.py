@@ -6,12 +6,12 @@ from typing import Self, Unpack
 
 import httpx
 
-from imgsvc.client.actions import OnWait, Patience
+from imgsvc.client.actions import OnWait, RetryBudget
 from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
 from imgsvc.client.deliveries import Delivery
 from imgsvc.client.downloads import CSV, ZIP, download
-from imgsvc.client.drivers import Blocking
+from imgsvc.client.drivers import BlockingDriver
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
 from imgsvc.client.uploads import Fields, Source
@@ -28,7 +28,7 @@ class Client:
     A batch is named by its id or by itself. Every call raises `ClientError` (see `imgsvc.client.errors`).
 
     Raises:
-        WrongSetup: the URL, the key, or a proxy that the environment names cannot be used.
+        ConfigurationError: the URL, the key, or a proxy that the environment names cannot be used.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class Client:
         self.url = url.rstrip("/")
         with http_options(self.url, api_key, timeout) as options:
             self._http = httpx.Client(**options)
-        self._patience = Patience(patience, on_wait)
-        self._shell = Blocking(self._http, self.url)
+        self._patience = RetryBudget(patience, on_wait)
+        self._shell = BlockingDriver(self._http, self.url)
         self._calls = Calls(self.url, self._patience)
 
     def __enter__(self) -> Self:
@@ -121,7 +121,7 @@ class Client:
         return self._shell.run(self._calls.retry(batch, codes))
 
     def cancel(self, batch: Batch | str) -> Batch:
-        """Give up what is not done. Raises Conflict when it has ended."""
+        """Emit up what is not done. Raises Conflict when it has ended."""
         return self._shell.run(self._calls.cancel(batch))
 
     def delete(self, batch: Batch | str) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from imgsvc.client.actions import NO_PATIENCE, Ask, Flow, Patience, asked, next_bytes
+from imgsvc.client.actions import NO_RETRIES, Call, RetryBudget, Send, next_bytes, sent
 from imgsvc.client.files import arriving, is_device
 from imgsvc.client.responses import require
 
@@ -11,8 +11,8 @@ CSV, ZIP = "text/csv", "application/zip"
 
 
 def download(
-    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, patience: Patience, **wishes: bool
-) -> Flow[None]:
+    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, patience: RetryBudget, **wishes: bool
+) -> Call[None]:
     """Write what lies under the path `source` to `target`, where it appears only when all of it has arrived.
 
     What broke off is begun anew, unless `target` is a pipe. `wishes` are parameters of the query.
@@ -20,10 +20,10 @@ def download(
     query = {name: "true" for name, wish in wishes.items() if wish}
     path = Path(target)
 
-    def once() -> Flow[None]:
-        require((yield from asked(Ask("GET", source, {"params": query}, streamed=True))), url, media_type)
+    def once() -> Call[None]:
+        require((yield from sent(Send("GET", source, {"params": query}, streamed=True))), url, media_type)
         with arriving(path) as file:
             while data := (yield from next_bytes()):
                 file.write(data)
 
-    return (NO_PATIENCE if is_device(path) else patience).spent_on(once)
+    return (NO_RETRIES if is_device(path) else patience).spent_on(once)

@@ -8,25 +8,25 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from imgsvc.client.actions import Ask, Flow, Give, Pause, Step, given
+from imgsvc.client.actions import Call, Emit, Pause, Send, Step, emitted
 from imgsvc.client.errors import ClientError
 from imgsvc.client.responses import translated
 
 T = TypeVar("T")
 
 
-class Blocking:
+class BlockingDriver:
     """Takes steps one after the other in the calling thread."""
 
     def __init__(self, http: httpx.Client, url: str) -> None:
         self._http, self._url = http, url
 
-    def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Call[T]) -> T:
         """What the flow returns."""
-        [value] = self.each(given(flow))
+        [value] = self.each(emitted(flow))
         return cast("T", value)
 
-    def each(self, flow: Flow[None]) -> Generator[Any, None, None]:
+    def each(self, flow: Call[None]) -> Generator[Any, None, None]:
         """What the flow gives."""
         stream = _Stream(self._http)
         go_on = partial(flow.send, None)
@@ -37,7 +37,7 @@ class Blocking:
                 except StopIteration:
                     return
                 go_on = partial(flow.send, None)
-                if isinstance(step, Give):
+                if isinstance(step, Emit):
                     yield step.value
                     continue
                 try:
@@ -60,13 +60,13 @@ class _Stream:
 
     def take(self, step: Step) -> Any:
         match step:
-            case Ask():
+            case Send():
                 return self._ask(step)
             case Pause():
                 return sleep(step.seconds)
         return next(self._parts, b"")
 
-    def _ask(self, ask: Ask) -> httpx.Response:
+    def _ask(self, ask: Send) -> httpx.Response:
         self.close()
         request = self._http.build_request(ask.method, ask.path, **ask.options)
         answer = self._http.send(request, stream=ask.streamed)
@@ -82,18 +82,18 @@ class _Stream:
         self._answer = None
 
 
-class Awaiting:
+class AsyncDriver:
     """Takes steps without holding up the event loop, but for reading and writing files."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self._http, self._url = http, url
 
-    async def run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Call[T]) -> T:
         """What the flow returns."""
-        [value] = [value async for value in self.each(given(flow))]
+        [value] = [value async for value in self.each(emitted(flow))]
         return cast("T", value)
 
-    async def each(self, flow: Flow[None]) -> AsyncGenerator[Any, None]:
+    async def each(self, flow: Call[None]) -> AsyncGenerator[Any, None]:
         """What the flow gives."""
         stream = _AsyncStream(self._http)
         go_on = partial(flow.send, None)
@@ -104,7 +104,7 @@ class Awaiting:
                 except StopIteration:
                     return
                 go_on = partial(flow.send, None)
-                if isinstance(step, Give):
+                if isinstance(step, Emit):
                     yield step.value
                     continue
                 try:
@@ -127,13 +127,13 @@ class _AsyncStream:
 
     async def take(self, step: Step) -> Any:
         match step:
-            case Ask():
+            case Send():
                 return await self._ask(step)
             case Pause():
                 return await asyncio.sleep(step.seconds)
         return await anext(self._parts, b"") if self._parts else b""
 
-    async def _ask(self, ask: Ask) -> httpx.Response:
+    async def _ask(self, ask: Send) -> httpx.Response:
         await self.close()
         request = self._http.build_request(ask.method, ask.path, **ask.options)
         answer = await self._http.send(request, stream=ask.streamed)

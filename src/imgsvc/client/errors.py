@@ -1,13 +1,13 @@
 """What the client raises.
 
 ClientError
-├── WrongSetup        the URL, the key, a proxy or a certificate cannot be used at all
-├── ServerAway        the connection broke off, or no answer came in time
-│   └── NobodyThere   nobody listens under the URL
+├── ConfigurationError        the URL, the key, a proxy or a certificate cannot be used at all
+├── ConnectionLost        the connection broke off, or no answer came in time
+│   └── ConnectionRefused   nobody listens under the URL
 ├── StillRunning      the batch had not ended when the time to wait for it was over
 ├── Refused           the server says no, and why: `problem`, `status`
 │   ├── InvalidUpload 400, 413, 415, 422: what was sent cannot be accepted; `problem.errors` lists everything wrong
-│   ├── KeyRefused    401, 403: it wants an API key, or not this one
+│   ├── AuthenticationError    401, 403: it wants an API key, or not this one
 │   ├── NotFound      404: there is no such batch, or it belongs to another key
 │   ├── Conflict      409: not in the state that the batch is in (still running, ended, nothing to retry)
 │   ├── TooMany       429: `retry_after` seconds from now there is room again
@@ -25,15 +25,15 @@ class ClientError(Exception):
     """Seconds that the server asks to wait before the same call is made again, if it says so."""
 
 
-class WrongSetup(ClientError):
+class ConfigurationError(ClientError):
     """The URL, the API key, a proxy of the environment or the server's certificate cannot be used at all."""
 
 
-class ServerAway(ClientError):
+class ConnectionLost(ClientError):
     """The connection broke off, or no answer came in time."""
 
 
-class NobodyThere(ServerAway):
+class ConnectionRefused(ConnectionLost):
     """Nobody listens under the URL, so nothing was sent."""
 
 
@@ -55,7 +55,7 @@ class InvalidUpload(Refused):
     """The CSV, the rows, a field or a parameter cannot be accepted; nothing was stored."""
 
 
-class KeyRefused(Refused):
+class AuthenticationError(Refused):
     """The server wants an API key, or does not accept this one."""
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def kind_of_refusal(status: int) -> type[Refused]:
 
 _KINDS: dict[int, type[Refused]] = {
     **dict.fromkeys((400, 413, 415, 422), InvalidUpload),
-    **dict.fromkeys((401, 403), KeyRefused),
+    **dict.fromkeys((401, 403), AuthenticationError),
     404: NotFound,
     409: Conflict,
     429: TooMany,

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from imgsvc.client.errors import (
     ClientError,
-    NobodyThere,
-    ServerAway,
+    ConfigurationError,
+    ConnectionLost,
+    ConnectionRefused,
     UnexpectedAnswer,
-    WrongSetup,
     kind_of_refusal,
 )
 from imgsvc.client.problems import Problem, Wire
@@ -34,14 +34,14 @@ def translated(url: str) -> Iterator[None]:
 def _meaning(exc: Exception, url: str) -> ClientError:
     reason = str(exc) or type(exc).__name__
     if "CERTIFICATE" in reason.upper():
-        return WrongSetup(f"The connection to {url} is not safe: {reason}")
-    kind: type[ClientError] = ServerAway
+        return ConfigurationError(f"The connection to {url} is not safe: {reason}")
+    kind: type[ClientError] = ConnectionLost
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        kind = WrongSetup
+        kind = ConfigurationError
     elif isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
-        kind = NobodyThere
-    if kind is ServerAway:
-        return ServerAway(f"The connection to {url} broke off ({reason}).")
+        kind = ConnectionRefused
+    if kind is ConnectionLost:
+        return ConnectionLost(f"The connection to {url} broke off ({reason}).")
     return kind(
         f"No imgsvc answers at {url} ({reason}). "
         "Start one with `imgsvc up`, or say where it is with --url or IMGSVC_URL."

@@ -9,7 +9,7 @@ import httpx
 
 from imgsvc import __version__
 from imgsvc.client.calls import LONG_POLL
-from imgsvc.client.errors import WrongSetup
+from imgsvc.client.errors import ConfigurationError
 from imgsvc.process.loopback import is_loopback
 
 
@@ -18,7 +18,7 @@ def http_options(url: str, api_key: str | None, timeout: float) -> Iterator[dict
     """The options of httpx's clients, which are made inside the block.
 
     Raises:
-        WrongSetup: the URL, the key, or a proxy that the environment names cannot be used.
+        ConfigurationError: the URL, the key, or a proxy that the environment names cannot be used.
     """
     try:
         parts = urlsplit(url)
@@ -34,4 +34,4 @@ def http_options(url: str, api_key: str | None, timeout: float) -> Iterator[dict
             "verify": not (is_here and parts.scheme == "http"),  # authorities take 30 ms to load
         }
     except (httpx.InvalidURL, ValueError, ImportError) as exc:  # ImportError: a SOCKS proxy
-        raise WrongSetup(f"Cannot talk to {url}: {exc}") from exc
+        raise ConfigurationError(f"Cannot talk to {url}: {exc}") from exc

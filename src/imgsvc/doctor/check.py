@@ -19,9 +19,9 @@ from imgsvc.errors import ImgsvcError
 from imgsvc.process.data_folder import Running, running_in
 from imgsvc.settings.server import Settings, mistaken_names
 
-PATIENCE = 10.0
+CHECK_TIMEOUT = 10.0
 """Seconds that one part may take to answer."""
-LEAST_FREE = 256 * 2**20
+MIN_FREE_BYTES = 256 * 2**20
 """Bytes below which a disk counts as full: one upload and the images that are being stored need this much."""
 
 
@@ -30,12 +30,14 @@ class Finding:
     """What was found about one part; `advice` is what to do when it is not well."""
 
     part: str
-    is_well: bool
+    ok: bool
     says: str
     advice: str = ""
 
 
-async def examine(settings: Settings, *, patience: float = PATIENCE, least_free: int = LEAST_FREE) -> list[Finding]:
+async def examine(
+    settings: Settings, *, patience: float = CHECK_TIMEOUT, least_free: int = MIN_FREE_BYTES
+) -> list[Finding]:
     """Look at every part at the same time; nothing is changed but a probe that is stored and removed again."""
     running = running_in(settings.data_dir)
     looks = [_database(settings), _queue(settings, running), _storage(settings), _api(settings, running)]
@@ -157,7 +159,7 @@ def _advice_on_api(running: Running | None) -> str:
 
 async def _answering(part: str, url: str, advice: str) -> Finding:
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE / 2) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=CHECK_TIMEOUT / 2) as client:
             answer = await client.get(f"{url}/healthz")
         if answer.is_success and answer.json() == {"status": "ok"}:
             return Finding(part, True, f"{url} answers.")

@@ -25,12 +25,12 @@ ADVICE = {
 
 
 async def examine_deeply(settings: Settings, *, grace: float | None = None) -> list[Finding]:
-    """Look at every part, then at all that is stored; `grace` is in seconds (None: `tidy_after`).
+    """Look at every part, then at all that is stored; `grace` is in seconds (None: `clean_up_after`).
 
     Takes as long as it takes: about 10 s for 100,000 images on a local disk.
     """
     findings = await examine(settings)
-    if not all(finding.is_well for finding in findings if finding.part in NEEDED):
+    if not all(finding.ok for finding in findings if finding.part in NEEDED):
         return [*findings, Finding("Deep", False, "Not looked at: it needs the database and the storage.")]
     kept = timedelta(seconds=settings.tidy_after if grace is None else grace)
     sessions = open_sessions(settings.database)

@@ -8,7 +8,7 @@ WINDOW = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """`most` in a minute, of which `remaining` are left; `reset` is in seconds: then there are more."""
 
     what: str

@@ -15,7 +15,7 @@ from imgsvc.process.private_files import make_private
 if sys.platform != "win32":  # where no `up` runs, and its users are at home all the same
     import fcntl
 
-PATIENCE = 0.5
+LOCK_TIMEOUT = 0.5
 _LOCK = ".lock"
 
 
@@ -67,7 +67,7 @@ def running_in(folder: Path) -> Running | None:
 
 def _take_patiently(file: FileIO) -> bool:
     """Whoever looks by `running_in` has the lock for a moment too, and is no reason to give up."""
-    deadline = monotonic() + PATIENCE
+    deadline = monotonic() + LOCK_TIMEOUT
     while not _take(file, fcntl.LOCK_EX):
         if monotonic() > deadline:
             return False

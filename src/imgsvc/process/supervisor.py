@@ -16,7 +16,7 @@ from imgsvc.process.child_process import ending_with_us
 log = get_logger(__name__)
 
 FIRST_BACKOFF = 0.5
-LONGEST_BACKOFF = 30.0
+MAX_BACKOFF = 30.0
 STEADY = 60.0
 """Seconds that a process must live for its next death to count as the first."""
 STOPPED = (0, -signal.SIGTERM)
@@ -81,7 +81,7 @@ class Supervisor:
                 backoff = FIRST_BACKOFF
             log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
             await self._pause(backoff)
-            backoff = min(2 * backoff, LONGEST_BACKOFF)
+            backoff = min(2 * backoff, MAX_BACKOFF)
 
     async def _run_once(self, child: Child) -> int | None:
         """Run the child to its end; its exit code, or None when it could not even be started."""

@@ -8,10 +8,10 @@ from typing import Literal, Protocol
 
 from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.domain.rate_limit import Rate
+from imgsvc.domain.rate_limit import RateLimit
 
 
-class Room(Protocol):
+class MemoryBudget(Protocol):
     """A share of the bytes that may be in memory at one time."""
 
     def grow(self, size: int) -> bool:
@@ -40,18 +40,18 @@ class Validators:
 class Origin(Protocol):
     """The servers that image URLs point to."""
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, budget: MemoryBudget, known: Validators | None = None) -> Fetched:
         """GET `url`, following redirects; the `known` validators are sent to the URL that they came from alone.
 
         Raises:
             FetchError: one type for each error code of the fetching side.
-            NoRoom: `room` could not grow to the size of the body.
+            BudgetExhausted: `room` could not grow to the size of the body.
             Unchanged: `url` still leads there, and the body is still the `known` one, which was not sent.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EndpointResponse:
     """What a webhook endpoint answered: `excerpt` is the first 2 kB of the body, `retry_after` is in seconds."""
 
     status: int
@@ -62,7 +62,7 @@ class Answer:
 class Endpoint(Protocol):
     """The servers that webhooks are posted to."""
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         """POST once, without following redirects; any status is an answer.
 
         Raises:
@@ -70,10 +70,10 @@ class Endpoint(Protocol):
         """
 
 
-class Rates(Protocol):
+class RateLimiter(Protocol):
     """Who did how much of something lately."""
 
-    async def take(self, what: str, whose: str, *, per_minute: int) -> Rate | None:
+    async def take(self, what: str, whose: str, *, per_minute: int) -> RateLimit | None:
         """Count one more, if it is within the limit; None when it cannot be counted now, and is then allowed."""
 
 
@@ -107,7 +107,7 @@ class Storage(Protocol):
         """Raises StorageError when nothing can be stored."""
 
 
-class Shelf(Protocol):
+class ObjectReader(Protocol):
     """Where renditions are read again."""
 
     def read(self, key: str) -> AsyncGenerator[bytes, None]:
@@ -159,7 +159,7 @@ class Quarantine(Protocol):
             WorkerCrash: the picture brought the place down, took too long, or too much memory.
             KilledInQuarantine: the place was brought down from outside; the same call may succeed.
             QuarantineUnavailable: no such place is to be had; nothing is wrong with the picture.
-            LeftAtWork: the caller was cancelled, or the place closed, when the work had begun, which was ended too.
+            DecodeAbandoned: the caller was cancelled or the sandbox closed after the work had begun.
         """
 
 
@@ -180,7 +180,7 @@ class JobQueue(Protocol):
             QueueUnavailable: Redis is away.
         """
 
-    async def wake_tidying(self, batch_id: str) -> None:
+    async def wake_clean_up(self, batch_id: str) -> None:
         """Enqueue the tidying of a batch that has ended or is deleted.
 
         Raises:

@@ -4,7 +4,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deletions, deliveries, idempotency
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.intake.idempotency import KEPT
+from imgsvc.services.intake.idempotency import KEY_TTL
 from imgsvc.services.ports import JobQueue
 
 log = get_logger(__name__)
@@ -21,13 +21,13 @@ async def sweep(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
     async with sessions.read() as session:
         due_batches = await batches.with_due_assets(session, now)
         due_deliveries = await deliveries.due(session, now)
-        untidy = await deletions.untidy(session, now)
+        not_cleaned_up = await deletions.not_cleaned_up(session, now)
     for batch_id in due_batches:
         await queue.wake_lanes(batch_id)
     for delivery_id, attempts in due_deliveries:
         await queue.wake_delivery(delivery_id, attempt=attempts + 1)
-    for batch_id in untidy:
-        await queue.wake_tidying(batch_id)
+    for batch_id in not_cleaned_up:
+        await queue.wake_clean_up(batch_id)
 
 
 async def expire(*, sessions: Sessions, clock: Clock) -> None:
@@ -39,11 +39,11 @@ async def expire(*, sessions: Sessions, clock: Clock) -> None:
     now = clock()
     async with sessions.read() as session:
         expired = await deletions.expired(session, now)
-        outdated = await idempotency.any_until(session, now - KEPT)
+        outdated = await idempotency.any_until(session, now - KEY_TTL)
     if not expired and not outdated:  # nearly always: no write lock for nothing
         return
     async with sessions.write() as session:
         expired = await deletions.expired(session, now)  # one may have been retried meanwhile
-        hidden = await deletions.hide(session, expired, now)
-        await idempotency.forget(session, now - KEPT)
+        hidden = await deletions.soft_delete(session, expired, now)
+        await idempotency.forget(session, now - KEY_TTL)
     log.info("batches_expired", batches=hidden)

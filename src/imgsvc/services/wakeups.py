@@ -16,9 +16,9 @@ async def wake_lanes(batch_id: str, *, queue: JobQueue) -> None:
         await queue.wake_lanes(batch_id)
 
 
-async def wake_tidying(batch_id: str, *, queue: JobQueue) -> None:
+async def wake_clean_up(batch_id: str, *, queue: JobQueue) -> None:
     async with _may_be_lost(batch_id=batch_id):
-        await queue.wake_tidying(batch_id)
+        await queue.wake_clean_up(batch_id)
 
 
 async def wake_delivery(delivery_id: str, *, attempts: int, queue: JobQueue, at: datetime | None = None) -> None:
@@ -32,4 +32,4 @@ async def _may_be_lost(**what: str) -> AsyncIterator[None]:
     try:
         yield
     except QueueUnavailable as error:
-        log.warning("wake_up_lost", **what, error=str(error))
+        log.warning("wakeup_not_enqueued", **what, error=str(error))

@@ -12,7 +12,7 @@ PREFIX = "IMGSVC_"
 EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 
 
-class Whereabouts(BaseSettings):
+class SharedSettings(BaseSettings):
     """Where the service keeps its data and is reached."""
 
     model_config = SettingsConfigDict(
@@ -42,7 +42,7 @@ class Whereabouts(BaseSettings):
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-class ClientSettings(Whereabouts):
+class ClientSettings(SharedSettings):
     """What the commands that use a server need to know: where it is, and who they are."""
 
     url: str | None = None

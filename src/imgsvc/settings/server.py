@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from imgsvc import __version__
-from imgsvc.settings.client import PREFIX, ClientSettings, Whereabouts
+from imgsvc.settings.client import PREFIX, ClientSettings, SharedSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
@@ -21,7 +21,7 @@ MIB = 2**20
 WEBHOOK_SCHEDULE = (0, 5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 
 
-class Settings(Whereabouts):
+class Settings(SharedSettings):
     """The whole configuration; wrong values are refused at start, all at once."""
 
     # Where things are

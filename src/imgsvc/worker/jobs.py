@@ -15,61 +15,61 @@ from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
 from imgsvc.services import sweep as sweeping
-from imgsvc.services.batches import delete as tidying
+from imgsvc.services.batches import delete as cleaning_up
 from imgsvc.services.processing import lane as lanes
 from imgsvc.services.processing.lane_policy import LanePolicy
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.webhooks import deliver as deliveries
 
 log = get_logger(__name__)
 P = ParamSpec("P")
 
-PARTS = "parts"
+CONTEXT_KEY = "parts"
 _AT_ONCE = 0.01  # arq puts a deferred job behind those that wait; without a delay it would keep its old place in front
 _SOON = 5
 _LATEST = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What the jobs of one worker process share; in arq's context under `PARTS`."""
+class WorkerContext:
+    """What the jobs of one worker process share; in arq's context under `CONTEXT_KEY`."""
 
     resources: Resources
-    workshop: Workshop
+    processor: AssetProcessor
     policy: LanePolicy
     stopping: asyncio.Event
 
 
-def job(function: Callable[Concatenate[Parts, P], Coroutine[Any, Any, None]]) -> WorkerCoroutine:
+def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, None]]) -> WorkerCoroutine:
     """Make an arq job of `function`: it is logged under its job id and run again when it breaks."""
 
     @wraps(function)
     async def run(ctx: dict[str, Any], *args: P.args, **kwargs: P.kwargs) -> None:
         with structlog.contextvars.bound_contextvars(job_id=ctx["job_id"]):
             try:
-                await function(ctx[PARTS], *args, **kwargs)
+                await function(ctx[CONTEXT_KEY], *args, **kwargs)
             except Retry:
                 raise
             except EndpointBusy as busy:  # not worth a line; the longer the line of waiters, the later it comes back
                 raise Retry(defer=min(2.0 ** min(ctx["job_try"], 10), _LATEST) * random.uniform(0.5, 1)) from busy  # noqa: S311
             except (Unavailable, StorageError) as error:
-                log.warning("job_waits", reason=error.code, error=str(error))
+                log.warning("job_postponed", reason=error.code, error=str(error))
                 raise Retry(defer=_SOON) from error
             except Exception as error:  # the top of a job: arq would drop it for good, and the batch with it
-                log.exception("job_broke")
+                log.exception("job_failed")
                 raise Retry(defer=_SOON) from error
 
     return cast("WorkerCoroutine", run)
 
 
 @job
-async def work(parts: Parts, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` makes the job's id
+async def work(parts: WorkerContext, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` makes the job's id
     more_due = await lanes.work(
         batch_id,
         sessions=parts.resources.sessions,
         queue=parts.resources.queue,
-        workshop=parts.workshop,
-        aftercare=parts.resources.aftercare,
+        processor=parts.processor,
+        retention=parts.resources.retention,
         clock=parts.resources.clock,
         policy=parts.policy,
         stopping=parts.stopping,
@@ -79,31 +79,31 @@ async def work(parts: Parts, batch_id: str, lane: int) -> None:  # noqa: ARG001 
 
 
 @job
-async def deliver(parts: Parts, delivery_id: str) -> None:
+async def deliver(parts: WorkerContext, delivery_id: str) -> None:
     resources = parts.resources
     await deliveries.deliver(
         delivery_id,
         sessions=resources.sessions,
-        posting=resources.posting,
+        sender=resources.sender,
         queue=resources.queue,
         clock=resources.clock,
     )
 
 
 @job
-async def tidy(parts: Parts, batch_id: str) -> None:
+async def clean_up(parts: WorkerContext, batch_id: str) -> None:
     resources = parts.resources
-    await tidying.tidy(
+    await cleaning_up.clean_up(
         batch_id,
         sessions=resources.sessions,
         inventory=resources.storage,
         clock=resources.clock,
-        tidy_after=resources.aftercare.tidy_after,
+        clean_up_after=resources.retention.clean_up_after,
     )
 
 
 @job
-async def sweep(parts: Parts) -> None:
+async def sweep(parts: WorkerContext) -> None:
     resources = parts.resources
     await sweeping.sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
     await sweeping.expire(sessions=resources.sessions, clock=resources.clock)  # it writes, so it may have to wait

@@ -14,12 +14,12 @@ from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
 from imgsvc.adapters.redis.queue import (
+    CLEAN_UP,
+    CLEAN_UP_QUEUE,
     CONTROL_QUEUE,
     DELIVER,
     SWEEP,
     SWEEP_QUEUE,
-    TIDY,
-    TIDY_QUEUE,
     WORK,
     WORK_QUEUE,
     ArqQueue,
@@ -27,12 +27,12 @@ from imgsvc.adapters.redis.queue import (
     open_redis,
 )
 from imgsvc.adapters.redis.queue import serialize as serialize_job
-from imgsvc.bootstrap import lane_policy, open_resources, open_workshop
+from imgsvc.bootstrap import lane_policy, open_asset_processor, open_resources
 from imgsvc.errors import QueueUnavailable, StorageError
 from imgsvc.logs import configure_logging, get_logger
 from imgsvc.process import descriptors
 from imgsvc.process.supervisor import stop_on_signals
-from imgsvc.services.processing.worker_stats import Tally
+from imgsvc.services.processing.worker_stats import WorkerStats
 from imgsvc.settings.server import Settings
 from imgsvc.worker import jobs
 from imgsvc.worker.running import keep_running, pause
@@ -42,13 +42,13 @@ log = get_logger(__name__)
 POLL_DELAY = 0.05
 """Seconds; how long a new lane waits at most for an idle worker to look."""
 SLOW_POLL_DELAY = 0.5
-MOST_AT_ONCE = 2
+MAX_AT_ONCE = 2
 """Jobs that a worker takes at one poll: half of the lanes of a batch."""
 UNLIMITED = 1_000_000_000
 """arq drops a job after this many tries; attempts are counted in the database."""
-QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1, TIDY_QUEUE: 2}
+QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1, CLEAN_UP_QUEUE: 2}
 """How many jobs of each may run at a time. The sweep has one to itself: slow webhooks must not hold up recovery."""
-TIDY_TIMEOUT = 900
+CLEAN_UP_TIMEOUT = 900
 """Seconds; in a bucket far away 250,000 images take minutes to list. What a killed worker was tidying waits as long."""
 HEARTBEAT = 10.0
 HEALTH_INTERVAL = 60
@@ -60,7 +60,7 @@ def job_functions() -> dict[str, list[Function]]:
     return {
         WORK_QUEUE: [func(jobs.work, name=WORK)],
         CONTROL_QUEUE: [func(jobs.deliver, name=DELIVER)],
-        TIDY_QUEUE: [func(jobs.tidy, name=TIDY)],
+        CLEAN_UP_QUEUE: [func(jobs.clean_up, name=CLEAN_UP)],
         SWEEP_QUEUE: [],  # arq's cron enqueues it
     }
 
@@ -95,11 +95,11 @@ class ConsiderateWorker(Worker):
         for job_id in job_ids:
             if job_id.decode() not in self.tasks:
                 await super().start_jobs([job_id])
-            if len(self.tasks) >= running + MOST_AT_ONCE:
+            if len(self.tasks) >= running + MAX_AT_ONCE:
                 return
 
 
-def build_worker(queue_name: str, parts: jobs.Parts, *, burst: bool = False) -> Worker:
+def build_worker(queue_name: str, parts: jobs.WorkerContext, *, burst: bool = False) -> Worker:
     """An arq worker for one queue; call it inside the running loop."""
     settings = parts.resources.settings
     return ConsiderateWorker(
@@ -109,13 +109,13 @@ def build_worker(queue_name: str, parts: jobs.Parts, *, burst: bool = False) -> 
         redis_pool=open_redis(
             settings.redis_url, queue_name=queue_name, timeout=settings.redis_timeout, retries=_REDIS_RETRIES
         ),
-        ctx={jobs.PARTS: parts},
+        ctx={jobs.CONTEXT_KEY: parts},
         burst=burst,
         handle_signals=False,
         max_jobs=QUEUES[queue_name],
-        job_timeout=TIDY_TIMEOUT if queue_name == TIDY_QUEUE else settings.job_timeout,
+        job_timeout=CLEAN_UP_TIMEOUT if queue_name == CLEAN_UP_QUEUE else settings.job_timeout,
         keep_result=0,
-        poll_delay=SLOW_POLL_DELAY if queue_name in (SWEEP_QUEUE, TIDY_QUEUE) else POLL_DELAY,
+        poll_delay=SLOW_POLL_DELAY if queue_name in (SWEEP_QUEUE, CLEAN_UP_QUEUE) else POLL_DELAY,
         queue_read_limit=1_000,
         max_tries=UNLIMITED,
         health_check_key=f"{queue_name}:health:{worker_id()}",
@@ -137,23 +137,23 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
     """
     async with (
         open_resources(settings) as resources,
-        open_workshop(resources, on_overrun=stopping.set) as workshop,
+        open_asset_processor(resources, on_overrun=stopping.set) as processor,
     ):
-        parts = jobs.Parts(resources, workshop, lane_policy(settings), stopping)
+        parts = jobs.WorkerContext(resources, processor, lane_policy(settings), stopping)
         log.info("worker_started", worker=worker_id(), codec_threads=settings.codec_threads)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_beat(resources.queue, workshop.tally, stopping))
+            group.create_task(_beat(resources.queue, processor.stats, stopping))
             for queue_name in QUEUES:
                 build = partial(build_worker, queue_name, parts)
                 group.create_task(keep_running(build, stopping=stopping, drain=settings.drain_timeout))
         log.info("worker_stopped", worker=worker_id())
-    return int(workshop.codec.overran)
+    return int(processor.codec.overran)
 
 
-async def _beat(queue: ArqQueue, tally: Tally, stopping: asyncio.Event) -> None:
+async def _beat(queue: ArqQueue, stats: WorkerStats, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         with suppress(QueueUnavailable):
-            await queue.heartbeat(worker_id(), tally.counts)
+            await queue.heartbeat(worker_id(), stats.counts)
         await pause(HEARTBEAT, stopping)
     with suppress(QueueUnavailable):
         await queue.farewell(worker_id())

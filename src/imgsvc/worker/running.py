@@ -29,7 +29,7 @@ async def keep_running(build: Callable[[], Worker], *, stopping: asyncio.Event, 
             await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             if running.done():
-                log.warning("queue_lost", queue=worker.queue_name, error=repr(running.exception()))
+                log.warning("queue_connection_lost", queue=worker.queue_name, error=repr(running.exception()))
             endings.create_task(_end(worker, running, stopping=stopping, drain=drain))
             await pause(_PAUSE, stopping)
 

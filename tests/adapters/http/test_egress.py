@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.adapters.http.egress import ways_out
+from imgsvc.adapters.http.egress import egress_policy
 from imgsvc.settings.server import Settings
 
 
@@ -25,4 +25,4 @@ from imgsvc.settings.server import Settings
     ids=lambda each: str(each)[:60],
 )
 def test_the_ports_of_our_own_parts_are_known(urls: dict[str, str], ports: list[int], tmp_path: Path) -> None:
-    assert sorted(ways_out(Settings(data_dir=tmp_path).model_copy(update=urls)).own_ports) == sorted(ports)
+    assert sorted(egress_policy(Settings(data_dir=tmp_path).model_copy(update=urls)).own_ports) == sorted(ports)

@@ -9,13 +9,13 @@ from aiohttp import web
 
 from imgsvc import errors
 from imgsvc.adapters.http.body import FIRST_ROOM
-from imgsvc.adapters.http.fetcher import Outbound
-from support.fetchers import Rooms
+from imgsvc.adapters.http.fetcher import Fetcher
+from support.fetchers import Budgets
 from support.origin_server import OriginServer, Server, picture
 from support.polling import PATIENT
 from support.stack import until
 
-MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
 MIB = 2**20
 LITTLE = replace(PATIENT, max_body_bytes=MIB)
@@ -33,7 +33,7 @@ def grows_with_what_comes(asked: list[int]) -> bool:
 async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    rooms = Rooms()
+    rooms = Budgets()
     await make_outbound().fetch(origin.serve("/a", bytes(3 * MIB)), rooms)
     assert grows_with_what_comes(rooms.asked)
 
@@ -41,7 +41,7 @@ async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
 async def test_without_a_length_the_room_doubles_while_the_body_grows(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    rooms = Rooms()
+    rooms = Budgets()
     fetched = await make_outbound(limits=replace(PATIENT, max_body_bytes=3 * MIB)).fetch(
         origin.url(f"/chunked/{3 * MIB}"), rooms
     )
@@ -52,7 +52,7 @@ async def test_without_a_length_the_room_doubles_while_the_body_grows(
 async def test_an_announced_length_over_the_limit_is_refused_before_any_room_is_taken(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    rooms = Rooms()
+    rooms = Budgets()
     with pytest.raises(errors.BodyTooLarge):
         await make_outbound(limits=LITTLE).fetch(origin.serve("/a", bytes(MIB + 1)), rooms)
     assert rooms.asked == []
@@ -62,7 +62,7 @@ async def test_an_announced_length_over_the_limit_is_refused_before_any_room_is_
 async def test_bytes_are_counted_when_no_length_is_announced(
     size: int, too_large: bool, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    fetch = make_outbound(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Rooms())
+    fetch = make_outbound(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Budgets())
     if too_large:
         with pytest.raises(errors.BodyTooLarge):
             await fetch
@@ -82,15 +82,15 @@ async def test_a_body_without_room_is_handed_back(
     path: str, most: int, least_wanted: int, most_wanted: int, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     origin.serve("/a", bytes(1000))
-    with pytest.raises(errors.NoRoom) as caught:
-        await make_outbound().fetch(origin.url(path), Rooms(most=most))
+    with pytest.raises(errors.BudgetExhausted) as caught:
+        await make_outbound().fetch(origin.url(path), Budgets(most=most))
     assert least_wanted <= caught.value.size <= most_wanted
 
 
 async def test_a_body_longer_than_announced_never_arrives_longer(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    rooms = Rooms()
+    rooms = Budgets()
     try:
         body = (await make_outbound().fetch(origin.url("/lying-length/smaller"), rooms)).body
     except errors.ConnectError:  # when the surplus comes in the same packet
@@ -103,16 +103,16 @@ async def test_a_body_longer_than_announced_never_arrives_longer(
 async def test_what_a_body_is_does_not_matter_here(
     path: str, start: bytes, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    assert (await make_outbound().fetch(origin.url(path), Rooms())).body.startswith(start)
+    assert (await make_outbound().fetch(origin.url(path), Budgets())).body.startswith(start)
 
 
 # -- connections ------------------------------------------------------------------------------------------------------
 
 
 async def test_sequential_fetches_share_one_connection(origin: OriginServer, make_outbound: MakeOutbound) -> None:
-    outbound, url = make_outbound(), origin.serve("/a.jpg", bytes(300_000))
+    fetcher, url = make_outbound(), origin.serve("/a.jpg", bytes(300_000))
     for _ in range(20):
-        await outbound.fetch(url, Rooms())
+        await fetcher.fetch(url, Budgets())
     assert (len(origin.requests), origin.connections) == (20, 1)
 
 
@@ -134,9 +134,9 @@ class Gathering(Server):
 
 
 async def test_many_fetches_wait_for_the_same_host_at_once(make_outbound: MakeOutbound) -> None:
-    outbound = make_outbound()
+    fetcher = make_outbound()
     async with Gathering() as origin:
-        await asyncio.gather(*(outbound.fetch(origin.url("/a.jpg"), Rooms()) for _ in range(origin.count)))
+        await asyncio.gather(*(fetcher.fetch(origin.url("/a.jpg"), Budgets()) for _ in range(origin.count)))
         assert origin.connections == origin.count
 
 
@@ -144,14 +144,14 @@ async def test_many_fetches_wait_for_the_same_host_at_once(make_outbound: MakeOu
 async def test_a_connection_with_half_an_answer_is_not_used_again(
     path: str, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    outbound = make_outbound(limits=QUICK)
+    fetcher = make_outbound(limits=QUICK)
     with pytest.raises(errors.FetchError):
-        await outbound.fetch(origin.url(path), Rooms())
+        await fetcher.fetch(origin.url(path), Budgets())
     url = origin.serve("/a.jpg", picture())
 
     async def whole() -> bytes | None:
         try:
-            return (await outbound.fetch(url, Rooms())).body
+            return (await fetcher.fetch(url, Budgets())).body
         except (errors.ReadTimeout, errors.TotalTimeout):  # of little patience on a busy machine
             return None
 
@@ -169,10 +169,10 @@ async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, mak
         writer.close()
 
     asked, closed = asyncio.Future[None](), asyncio.Future[bytes]()
-    outbound = make_outbound()
+    fetcher = make_outbound()
     async with await asyncio.start_server(hung_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        fetch = asyncio.create_task(outbound.fetch(f"http://127.0.0.1:{port}/", Rooms()))
+        fetch = asyncio.create_task(fetcher.fetch(f"http://127.0.0.1:{port}/", Budgets()))
         await asked
         fetch.cancel()
         async with asyncio.timeout(60):

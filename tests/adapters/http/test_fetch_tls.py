@@ -16,12 +16,12 @@ from cryptography.x509.oid import NameOID
 
 from imgsvc import errors
 from imgsvc.adapters.http.egress import authorities
-from imgsvc.adapters.http.fetcher import Outbound
-from support.fetchers import Names, Rooms
+from imgsvc.adapters.http.fetcher import Fetcher
+from support.fetchers import Budgets, Names
 from support.origin_server import OriginServer, picture
 from support.polling import PATIENT
 
-MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
 NAMES = {"shop.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]]}
 
@@ -89,9 +89,9 @@ async def test_a_trusted_certificate_of_the_right_name_is_accepted(
 ) -> None:
     origin, trusting = secure
     origin.serve("/a.jpg", picture())
-    outbound = make_outbound(resolver=Names(dict(NAMES)), tls=trusting)
+    fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting)
     for _ in range(2):
-        assert (await outbound.fetch(origin.url("/a.jpg", host="shop.test"), Rooms())).body == picture()
+        assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == picture()
     assert origin.connections == 1
 
 
@@ -100,9 +100,9 @@ async def test_an_unknown_authority_or_a_wrong_name_is_a_tls_error(
     host: str, trusted: bool, secure: tuple[OriginServer, ssl.SSLContext], make_outbound: MakeOutbound
 ) -> None:
     origin, trusting = secure
-    outbound = make_outbound(resolver=Names(dict(NAMES)), tls=trusting if trusted else None)
+    fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting if trusted else None)
     with pytest.raises(errors.TlsError):
-        await outbound.fetch(origin.url("/a.jpg", host=host), Rooms())
+        await fetcher.fetch(origin.url("/a.jpg", host=host), Budgets())
     assert origin.requests == []
 
 
@@ -111,7 +111,7 @@ async def test_a_certificate_that_has_expired_is_a_tls_error(authority: Authorit
     async with OriginServer(tls=authority.serving("shop.test", days=-1)) as origin:
         with pytest.raises(errors.TlsError):
             await make_outbound(resolver=Names(dict(NAMES)), tls=trusting).fetch(
-                origin.url("/a.jpg", host="shop.test"), Rooms()
+                origin.url("/a.jpg", host="shop.test"), Budgets()
             )
         assert origin.requests == []
 
@@ -124,12 +124,12 @@ async def test_a_redirect_from_https_to_http_is_followed_only_where_that_is_want
     plain = origin.serve("/a.jpg", picture())
     hop = protected.serve("/hop", b"", status=302, headers={"Location": plain})
     start = origin.serve("/start", b"", status=302, headers={"Location": hop.replace("127.0.0.1", "shop.test")})
-    outbound = make_outbound(resolver=Names(dict(NAMES)), tls=trusting, downgrade=downgrade)
+    fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting, downgrade=downgrade)
     if downgrade:
-        assert (await outbound.fetch(start, Rooms())).body == picture()
+        assert (await fetcher.fetch(start, Budgets())).body == picture()
         return
     with pytest.raises(errors.TlsError, match="http"):
-        await outbound.fetch(start, Rooms())
+        await fetcher.fetch(start, Budgets())
     assert origin.hits("/a.jpg") == 0
 
 
@@ -150,7 +150,7 @@ def test_an_authority_that_cannot_be_read_is_refused_in_words(tmp_path: Path) ->
 
 async def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: OriginServer, make_outbound: MakeOutbound) -> None:
     with pytest.raises(errors.TlsError):
-        await make_outbound().fetch(f"https://127.0.0.1:{origin.port}/", Rooms())
+        await make_outbound().fetch(f"https://127.0.0.1:{origin.port}/", Budgets())
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,6 @@ async def test_a_handshake_that_ends_or_stalls_is_worth_another_try(
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(error) as caught:
             await make_outbound(limits=replace(PATIENT, connect_timeout=patience)).fetch(
-                f"https://127.0.0.1:{port}/", Rooms()
+                f"https://127.0.0.1:{port}/", Budgets()
             )
     assert caught.value.retryable

@@ -7,11 +7,11 @@ import pytest
 
 from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
-from imgsvc.adapters.http.fetcher import Outbound
-from support.fetchers import Rooms
+from imgsvc.adapters.http.fetcher import Fetcher
+from support.fetchers import Budgets
 from support.origin_server import OriginServer, picture
 
-MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ async def test_a_url_is_sent_as_it_is_written(
     written: str, sent: str | None, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     origin.serve(sent or written, b"x")
-    await make_outbound().fetch(origin.url(written), Rooms())
+    await make_outbound().fetch(origin.url(written), Budgets())
     assert [request.path for request in origin.requests] == [sent or written]
 
 
@@ -71,9 +71,9 @@ async def test_what_is_no_web_address_is_refused_without_a_look_up(url: str, mak
     def lookup(*_: Any, **__: Any) -> list[Any]:
         raise AssertionError(url)
 
-    outbound = make_outbound(resolver=ThreadedResolver(timeout=1, lookup=lookup))
+    fetcher = make_outbound(resolver=ThreadedResolver(timeout=1, lookup=lookup))
     with pytest.raises(errors.InvalidUrl):
-        await outbound.fetch(url, Rooms())
+        await fetcher.fetch(url, Budgets())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -87,13 +87,13 @@ async def test_a_redirect_is_followed_wherever_its_location_is_relative_to(
     location = location.format(port=origin.port)
     origin.serve(arrives, b"here")
     url = origin.serve("/a", b"elsewhere", status=status, headers={"Location": location})
-    assert (await make_outbound().fetch(url, Rooms())).body == b"here"
+    assert (await make_outbound().fetch(url, Budgets())).body == b"here"
 
 
 async def test_as_many_redirects_as_the_limit_says_are_followed(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    assert (await make_outbound().fetch(origin.url("/redirect/5"), Rooms())).body == picture()
+    assert (await make_outbound().fetch(origin.url("/redirect/5"), Budgets())).body == picture()
 
 
 @pytest.mark.parametrize("status", [200, 201, 300, 304, 404])
@@ -102,7 +102,7 @@ async def test_a_location_beside_any_other_status_is_not_followed(
 ) -> None:
     url = origin.serve("/a", b"" if status == 304 else b"here", status=status, headers={"Location": "/b"})
     try:
-        outcome = (await make_outbound().fetch(url, Rooms())).body.decode()
+        outcome = (await make_outbound().fetch(url, Budgets())).body.decode()
     except errors.HttpStatusError as error:
         outcome = error.code
     assert outcome == ("here" if status < 300 else f"http_{status}")

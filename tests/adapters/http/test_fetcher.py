@@ -13,12 +13,12 @@ import pytest
 
 from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
-from imgsvc.adapters.http.fetcher import FetchLimits, Outbound
-from support.fetchers import Rooms
+from imgsvc.adapters.http.fetcher import Fetcher, FetchLimits
+from support.fetchers import Budgets
 from support.origin_server import OriginServer, picture
 from support.polling import PATIENT
 
-MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
 NO_CONNECTION = replace(PATIENT, connect_timeout=0.3)
 NO_ANSWER = replace(PATIENT, read_timeout=0.5)
@@ -28,7 +28,7 @@ LITTLE = replace(PATIENT, max_body_bytes=2**20)
 
 async def test_a_picture_arrives_with_its_validators(origin: OriginServer, make_outbound: MakeOutbound) -> None:
     headers = {"ETag": '"v1"', "Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
-    fetched = await make_outbound().fetch(origin.serve("/a.jpg", picture(), headers=headers), Rooms())
+    fetched = await make_outbound().fetch(origin.serve("/a.jpg", picture(), headers=headers), Budgets())
     assert fetched.body == picture()
     assert (fetched.etag, fetched.last_modified) == ('"v1"', "Wed, 01 Jul 2026 10:00:00 GMT")
 
@@ -38,17 +38,17 @@ async def test_a_validator_that_could_not_be_sent_back_is_dropped(
     etag: str | None, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     headers = {} if etag is None else {"ETag": etag}
-    assert (await make_outbound().fetch(origin.serve("/a.jpg", b"x", headers=headers), Rooms())).etag is None
+    assert (await make_outbound().fetch(origin.serve("/a.jpg", b"x", headers=headers), Budgets())).etag is None
 
 
 async def test_the_request_says_who_calls_and_carries_no_secrets(
     origin: OriginServer, make_outbound: MakeOutbound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # and goes through no proxy of the environment
-    outbound = make_outbound()
+    fetcher = make_outbound()
     url = origin.serve("/a.jpg", b"x", headers={"Set-Cookie": "session=1"})
-    await outbound.fetch(url, Rooms())
-    await outbound.fetch(url, Rooms())
+    await fetcher.fetch(url, Budgets())
+    await fetcher.fetch(url, Budgets())
     sent = dict(origin.requests[1].headers)
     assert sent.pop("Host") == f"127.0.0.1:{origin.port}"
     assert sent == {"User-Agent": "imgsvc-test", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -79,7 +79,7 @@ async def test_every_bad_habit_has_its_own_error(
     path: str, error: type[errors.FetchError], limits: FetchLimits, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     with pytest.raises(error) as caught:
-        await make_outbound(limits=limits).fetch(origin.url(path), Rooms())
+        await make_outbound(limits=limits).fetch(origin.url(path), Budgets())
     assert type(caught.value) is error
 
 
@@ -87,7 +87,7 @@ async def test_a_port_where_nobody_listens_is_a_connect_error(make_outbound: Mak
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(errors.ConnectError):
-            await make_outbound().fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/", Rooms())
+            await make_outbound().fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/", Budgets())
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def crowded_port() -> Iterator[int]:
 
 async def test_a_server_that_does_not_accept_is_a_connect_timeout(make_outbound: MakeOutbound) -> None:
     with crowded_port() as port, pytest.raises(errors.ConnectTimeout):
-        await make_outbound(limits=NO_CONNECTION).fetch(f"http://127.0.0.1:{port}/", Rooms())
+        await make_outbound(limits=NO_CONNECTION).fetch(f"http://127.0.0.1:{port}/", Budgets())
 
 
 async def test_a_name_server_that_hangs_is_a_dns_error_in_time(make_outbound: MakeOutbound) -> None:
@@ -114,16 +114,16 @@ async def test_a_name_server_that_hangs_is_a_dns_error_in_time(make_outbound: Ma
         answered.wait(60)
         return []
 
-    outbound = make_outbound(resolver=ThreadedResolver(timeout=0.2, lookup=hang))
+    fetcher = make_outbound(resolver=ThreadedResolver(timeout=0.2, lookup=hang))
     with pytest.raises(errors.DnsError):
-        await outbound.fetch("http://name.test/", Rooms())
+        await fetcher.fetch("http://name.test/", Budgets())
     answered.set()
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".test"])
 async def test_a_name_that_cannot_exist_is_a_dns_error(host: str, make_outbound: MakeOutbound) -> None:
     with pytest.raises(errors.DnsError):
-        await make_outbound().fetch(f"http://{host}/", Rooms())
+        await make_outbound().fetch(f"http://{host}/", Budgets())
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(304, False), (404, False), (410, False), (425, True), (503, True)])
@@ -131,7 +131,7 @@ async def test_a_status_other_than_success_is_named_by_its_number(
     status: int, retryable: bool, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_outbound().fetch(origin.url(f"/status/{status}"), Rooms())
+        await make_outbound().fetch(origin.url(f"/status/{status}"), Budgets())
     assert (caught.value.code, caught.value.http_status) == (f"http_{status}", status)
     assert caught.value.retryable is retryable
 
@@ -143,19 +143,19 @@ async def test_a_part_that_nobody_asked_for_is_no_picture(
     """Of an animation, what is whole would be taken for all of it."""
     url = origin.serve("/a.gif", b"x" * 10, status=206, headers={"Content-Range": part} if part else {})
     with pytest.raises(errors.HttpStatusError, match="HTTP 206"):
-        await make_outbound().fetch(url, Rooms())
+        await make_outbound().fetch(url, Budgets())
 
 
 async def test_a_part_that_is_all_of_it_is_a_picture(origin: OriginServer, make_outbound: MakeOutbound) -> None:
     url = origin.serve("/a.jpg", b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
-    assert (await make_outbound().fetch(url, Rooms())).body == b"x" * 10
+    assert (await make_outbound().fetch(url, Budgets())).body == b"x" * 10
 
 
 async def test_a_redirect_that_leads_nowhere_is_named_by_its_status(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     with pytest.raises(errors.HttpStatusError, match="HTTP 302"):
-        await make_outbound().fetch(origin.url("/no-location"), Rooms())
+        await make_outbound().fetch(origin.url("/no-location"), Budgets())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_retry_after_is_read_as_seconds_within_an_hour(
     value: str, seconds: float | None, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_outbound().fetch(origin.url(f"/retry-after/429/{value}"), Rooms())
+        await make_outbound().fetch(origin.url(f"/retry-after/429/{value}"), Budgets())
     assert caught.value.retry_after == seconds
 
 
@@ -177,7 +177,7 @@ async def test_retry_after_is_read_as_a_date(
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
     url = origin.serve("/busy", b"", status=503, headers={"Retry-After": moment})
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_outbound().fetch(url, Rooms())
+        await make_outbound().fetch(url, Budgets())
     assert caught.value.retry_after is not None
     assert least <= caught.value.retry_after <= most
 
@@ -186,4 +186,4 @@ async def test_the_total_timeout_covers_all_redirects(origin: OriginServer, make
     for hop in range(4):
         origin.serve(f"/{hop}", b"", status=302, headers={"Location": f"/{hop + 1}"}, delay=0.2)
     with pytest.raises(errors.TotalTimeout):  # though no single hop takes as long
-        await make_outbound(limits=NO_END).fetch(origin.url("/0"), Rooms())
+        await make_outbound(limits=NO_END).fetch(origin.url("/0"), Budgets())

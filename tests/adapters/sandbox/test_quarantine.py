@@ -14,21 +14,21 @@ import psutil
 import pytest
 
 from imgsvc.adapters.sandbox.framing import frame
-from imgsvc.adapters.sandbox.pool import ProcessQuarantine
+from imgsvc.adapters.sandbox.pool import SandboxPool
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import (
     CodecError,
+    DecodeAbandoned,
     DecodeError,
     KilledInQuarantine,
-    LeftAtWork,
     NotAnImage,
     QuarantineUnavailable,
     TooManyPixels,
     UnsupportedFormat,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.codec.watchdog import MOST_OF_A_TICK, PATIENCE, PROGRESS, Watchdog
+from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, PROGRESS, STALL_TIMEOUT, Watchdog
 from support.images import huge_png, photo_jpeg, truncated
 from support.stack import status_of, until
 
@@ -50,26 +50,26 @@ async def watchdog() -> AsyncIterator[Watchdog]:
 
 
 @pytest.fixture
-async def make_quarantine(watchdog: Watchdog) -> AsyncIterator[Callable[..., ProcessQuarantine]]:
+async def make_quarantine(watchdog: Watchdog) -> AsyncIterator[Callable[..., SandboxPool]]:
     async with AsyncExitStack() as stack:
 
-        def make(**options: Any) -> ProcessQuarantine:
+        def make(**options: Any) -> SandboxPool:
             terms: dict[str, Any] = {"limits": LIMITS, "memory": MEMORY, "watchdog": watchdog, "linger": 60.0}
-            quarantine = ProcessQuarantine(**terms | options)
+            quarantine = SandboxPool(**terms | options)
             stack.push_async_callback(quarantine.aclose)
             return quarantine
 
         yield make
 
 
-MakeQuarantine = Callable[..., ProcessQuarantine]
+MakeQuarantine = Callable[..., SandboxPool]
 
 
-async def made(quarantine: ProcessQuarantine, data: bytes = PHOTO, specs: list[Spec] = SPECS) -> Compressed:
+async def made(quarantine: SandboxPool, data: bytes = PHOTO, specs: list[Spec] = SPECS) -> Compressed:
     return await quarantine.compress(data, specs, max_pixels_now=5 * LIMITS.max_pixels)
 
 
-async def at_work(quarantine: ProcessQuarantine) -> "tuple[asyncio.Task[Compressed], psutil.Process]":
+async def in_flight(quarantine: SandboxPool) -> "tuple[asyncio.Task[Compressed], psutil.Process]":
     """A picture that takes a minute, and the process that has begun with it."""
     await made(quarantine)
     [pid] = quarantine.pids
@@ -157,22 +157,22 @@ async def test_a_process_that_nobody_needs_any_more_ends(make_quarantine: MakeQu
 
 async def test_closing_ends_every_process_also_one_in_the_middle_of_a_picture(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine()
-    task, process = await at_work(quarantine)
+    task, process = await in_flight(quarantine)
     await quarantine.aclose()
     assert not process.is_running()
-    with pytest.raises(LeftAtWork):  # it is none of the image's fault
+    with pytest.raises(DecodeAbandoned):  # it is none of the image's fault
         await task
 
 
 WORKER = """
 import asyncio, sys
-from imgsvc.adapters.sandbox.pool import ProcessQuarantine
+from imgsvc.adapters.sandbox.pool import SandboxPool
 from imgsvc.domain.imaging.compress import CodecLimits
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.services.codec.watchdog import Watchdog
 
 async def main():
-    quarantine = ProcessQuarantine(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))
+    quarantine = SandboxPool(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))
     picture = sys.stdin.buffer.read()
     await quarantine.compress(picture, [Spec(max_width=8)], max_pixels_now=10**8)
     print(*quarantine.pids, flush=True)
@@ -214,7 +214,7 @@ async def test_a_process_that_is_killed_in_the_middle_of_a_picture_gives_that_pi
     make_quarantine: MakeQuarantine,
 ) -> None:
     quarantine = make_quarantine()
-    task, process = await at_work(quarantine)
+    task, process = await in_flight(quarantine)
     process.send_signal(signal.SIGSEGV)
     with pytest.raises(WorkerCrash) as crash:
         await task
@@ -232,7 +232,7 @@ async def test_an_image_is_blamed_for_a_crash_and_not_for_a_signal_from_outside(
 ) -> None:
     """SIGKILL is the kernel's when memory is short, the others are a service manager's that stops a whole group."""
     quarantine = make_quarantine()
-    task, process = await at_work(quarantine)
+    task, process = await in_flight(quarantine)
     process.send_signal(number)
     with pytest.raises(WorkerCrash) as crash:
         await task
@@ -262,7 +262,7 @@ async def test_an_image_that_gets_little_of_the_processor_is_not_given_up(
     make_quarantine: MakeQuarantine, watchdog: Watchdog
 ) -> None:
     """It is waited for for longer, by the clock on the wall, than one that sleeps."""
-    task, process = await at_work(make_quarantine())
+    task, process = await in_flight(make_quarantine())
     for _ in range(3):
         before = process.cpu_times().user
 
@@ -270,9 +270,9 @@ async def test_an_image_that_gets_little_of_the_processor_is_not_given_up(
             return bool(process.cpu_times().user > before + 2 * PROGRESS * watchdog.seconds)
 
         await until(went_on)
-        for _ in range(int(PATIENCE * watchdog.seconds * 0.8 / MOST_OF_A_TICK)):
-            watchdog.tick(MOST_OF_A_TICK)
-    assert watchdog.awake > 2 * PATIENCE * watchdog.seconds
+        for _ in range(int(STALL_TIMEOUT * watchdog.seconds * 0.8 / MAX_TICK_SHARE)):
+            watchdog.tick(MAX_TICK_SHARE)
+    assert watchdog.awake > 2 * STALL_TIMEOUT * watchdog.seconds
     assert not task.done()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -280,7 +280,7 @@ async def test_an_image_that_gets_little_of_the_processor_is_not_given_up(
 
 async def test_a_neighbour_does_not_notice_that_a_process_is_killed(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine()
-    task, process = await at_work(quarantine)
+    task, process = await in_flight(quarantine)
     neighbour = asyncio.create_task(made(quarantine, LARGE, SLOW[:3]))
     process.kill()
     assert (await neighbour).width == 2_000
@@ -303,7 +303,7 @@ async def test_time_is_counted_for_each_picture_by_itself(make_quarantine: MakeQ
 async def test_a_process_that_sleeps_is_not_waited_for_for_ever(
     make_quarantine: MakeQuarantine, watchdog: Watchdog
 ) -> None:
-    task, process = await at_work(make_quarantine())
+    task, process = await in_flight(make_quarantine())
     process.suspend()
     while not task.done():
         watchdog.tick(2.0)
@@ -320,9 +320,9 @@ async def test_a_picture_that_needs_too_much_memory_is_given_up(make_quarantine:
 
 
 async def test_who_is_cancelled_in_the_middle_leaves_no_process_at_work(make_quarantine: MakeQuarantine) -> None:
-    task, process = await at_work(make_quarantine())
+    task, process = await in_flight(make_quarantine())
     task.cancel()
-    with pytest.raises(LeftAtWork):
+    with pytest.raises(DecodeAbandoned):
         await task
     assert not process.is_running()
 
@@ -335,7 +335,7 @@ def never_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
-async def starting(quarantine: ProcessQuarantine) -> "tuple[asyncio.Task[Compressed], int]":
+async def starting(quarantine: SandboxPool) -> "tuple[asyncio.Task[Compressed], int]":
     """A picture that waits for its process to come up, and the process."""
     task = asyncio.create_task(made(quarantine))
 

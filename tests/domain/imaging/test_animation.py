@@ -178,8 +178,8 @@ def test_a_small_film_that_would_become_a_huge_png_fails_in_words() -> None:
         encode_film(Film(flicker, 12, 0), "png", quality=90, exif=b"")
 
 
-def rendition(data: bytes, **wish: object) -> Rendition:
-    return compress(data, [Spec.model_validate(wish)], CodecLimits()).renditions[0]
+def rendition(data: bytes, **plan: object) -> Rendition:
+    return compress(data, [Spec.model_validate(plan)], CodecLimits()).renditions[0]
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP", "AVIF"])

@@ -108,5 +108,5 @@ def test_every_picture_goes_to_every_target(made: Made) -> None:
     keep=st.sampled_from(["none", "copyright", "all"]),
 )
 def test_every_wish_can_be_had(made: Made, target: Format, width: int, height: int, quality: int, keep: Any) -> None:
-    wish = Spec(format=target, max_width=width, max_height=height, quality=quality, keep_metadata=keep)
-    check(made, [wish])
+    plan = Spec(format=target, max_width=width, max_height=height, quality=quality, keep_metadata=keep)
+    check(made, [plan])

@@ -12,7 +12,7 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
 from imgsvc.services.access import api_keys as keys
-from imgsvc.services.access.api_key_cache import STALE, KeyRing
+from imgsvc.services.access.api_key_cache import CACHE_TTL, ApiKeyCache
 from support.batches import NotedQueue
 from support.deliveries import announced, deliver
 from support.origin_server import WebhookListener
@@ -29,8 +29,8 @@ class Timer:
         return self.seconds
 
 
-def ring(parts: Resources, timer: Timer, *, needs_key: bool = False) -> KeyRing:
-    return KeyRing(sessions=parts.sessions, clock=parts.clock, needs_key=needs_key, timer=timer)
+def ring(parts: Resources, timer: Timer, *, needs_key: bool = False) -> ApiKeyCache:
+    return ApiKeyCache(sessions=parts.sessions, clock=parts.clock, needs_key=needs_key, timer=timer)
 
 
 async def make(parts: Resources, name: str = "shop") -> tuple[str, str]:
@@ -52,7 +52,7 @@ async def test_from_the_first_key_on_each_caller_needs_one(parts: Resources) -> 
     known = ring(parts, timer)
     assert await known.caller(None) == LOCAL_KEY
     key_id, token = await make(parts)
-    timer.seconds += STALE
+    timer.seconds += CACHE_TTL
     assert await known.caller(token) == key_id
     for wrong in (None, "", token[:-1] + ("0" if token[-1] != "0" else "1"), "isk_none"):
         with pytest.raises(Unauthorized):
@@ -74,7 +74,7 @@ async def test_a_key_that_is_revoked_is_refused_within_a_second_and_does_not_ope
     key_id, token = await make(parts)
     assert await known.caller(token) == key_id
     await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
-    timer.seconds += STALE
+    timer.seconds += CACHE_TTL
     for presented in (token, None):
         with pytest.raises(Unauthorized):
             await known.caller(presented)

@@ -10,7 +10,7 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import Batch
 from imgsvc.errors import BatchFinished, HttpStatusError, NotAnImage, NotFound
 from imgsvc.services.processing.outcomes import Outcome, Postponed
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.lanes import LEASE, flush, until, work
 from support.origin_server import OriginServer, picture
@@ -64,7 +64,7 @@ async def test_a_cancelled_batch_is_tidied_later_and_never_woken(
 ) -> None:
     batch, _ = await half_done(parts)
     await cancel(parts, batch.id)
-    assert (await exact(parts.sessions, batch.id)).tidy_at == clock() + parts.aftercare.tidy_after
+    assert (await exact(parts.sessions, batch.id)).tidy_at == clock() + parts.retention.clean_up_after
     clock.forward(LEASE)
     await sweep(parts, queue)
     assert queue.lanes == []
@@ -113,20 +113,21 @@ async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Res
 
 
 async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
-    parts: Resources, workshop: Workshop, origin: OriginServer, queue: NotedQueue
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     slow = [origin.serve(f"/slow/{number}.jpg", picture(), delay=600) for number in range(8)]
     quick = [origin.serve(f"/{number}.jpg", picture(), delay=0.05) for number in range(60)]
     batch = await submitted(parts, [*slow, *quick], webhook_url=HOOK)
     lanes = [
-        asyncio.create_task(work(batch.id, parts, workshop, queue=queue, assets=6, look_up_after=0.2)) for _ in range(2)
+        asyncio.create_task(work(batch.id, parts, processor, queue=queue, assets=6, look_up_after=0.2))
+        for _ in range(2)
     ]
     await until(lambda: len(origin.requests) > 20)
     await cancel(parts, batch.id, queue=queue)
 
     assert await asyncio.wait_for(asyncio.gather(*lanes), 20) == [False, False]
-    assert workshop.fetching.memory.idle
-    assert workshop.fetching.fetches.idle
+    assert processor.fetching.memory.idle
+    assert processor.fetching.fetches.idle
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.processing) == ("cancelled", 0)
     assert batch.cancelled >= len(slow)

@@ -9,13 +9,13 @@ from imgsvc.bootstrap import Resources
 from imgsvc.errors import BatchNotFinished, NotAnImage, NotFound, StorageError
 from imgsvc.services.batches import read as batches
 from imgsvc.services.batches.read import PAGE
-from imgsvc.services.results.report import Wishes, output_csv
+from imgsvc.services.results.report import ReportOptions, output_csv
 from imgsvc.services.webhooks.deliver import log_of, redeliver
 from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, exact, manifest, submitted
 from support.deliveries import Meanwhile, attempt, deliver
 from support.origin_server import WebhookListener
 from support.storage import NO_ROWS, EventfulInventory, media, put, rows_of, stored
-from support.verbs import OTHER_KEY, cancel, delete, end_round, ended, rendition_key, retry, sweep, tidy
+from support.verbs import OTHER_KEY, cancel, clean_up, delete, end_round, ended, rendition_key, retry, sweep
 
 TIDY_AFTER = 3_600
 
@@ -46,7 +46,7 @@ async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
     assert stored(parts) == {rendition_key(kept.id, 0)}
     assert not (media(parts) / batch.id).exists()
     assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}  # for a last look
-    assert queue.tidyings == []
+    assert queue.clean_ups == []
     assert (await exact(parts.sessions, kept.id)).succeeded == 1
 
 
@@ -58,15 +58,15 @@ async def test_a_last_look_removes_what_came_late_and_then_the_batch_is_gone_for
     await put(parts, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored
     clock.forward(TIDY_AFTER - 1)
     await sweep(parts, queue)
-    await tidy(parts, batch.id)
-    assert (queue.tidyings, len(stored(parts))) == ([], 1)
+    await clean_up(parts, batch.id)
+    assert (queue.clean_ups, len(stored(parts))) == ([], 1)
     clock.forward(1)
     await sweep(parts, queue)
-    assert queue.tidyings == [batch.id]
-    await tidy(parts, batch.id)
+    assert queue.clean_ups == [batch.id]
+    await clean_up(parts, batch.id)
     assert stored(parts) == set()
     assert await rows_of(parts, batch.id) == NO_ROWS
-    await tidy(parts, batch.id)  # a job that comes twice
+    await clean_up(parts, batch.id)  # a job that comes twice
 
 
 async def test_only_what_has_ended_is_deleted_once_and_by_its_owner(parts: Resources) -> None:
@@ -95,16 +95,16 @@ async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_j
     media(parts).rename(parts.settings.data_dir / "unmounted")
     media(parts).write_text("a file where the folder should be")
     await delete(parts, batch.id, queue=queue)
-    assert queue.tidyings == [batch.id]
+    assert queue.clean_ups == [batch.id]
     await assert_invisible(parts, batch.id)
     with pytest.raises(StorageError):  # the job, which is made again
-        await tidy(parts, batch.id)
+        await clean_up(parts, batch.id)
     await sweep(parts, queue)
-    assert queue.tidyings == [batch.id] * 2
+    assert queue.clean_ups == [batch.id] * 2
 
     media(parts).unlink()
     (parts.settings.data_dir / "unmounted").rename(media(parts))
-    await tidy(parts, batch.id)
+    await clean_up(parts, batch.id)
     assert stored(parts) == set()
     assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
 
@@ -114,9 +114,9 @@ async def test_a_storage_that_hangs_keeps_nobody_waiting_for_long(parts: Resourc
     await put(parts, rendition_key(batch.id, 0))
     hanging = EventfulInventory(parts, listing=asyncio.Event().wait)
     await asyncio.wait_for(delete(parts, batch.id, queue=queue, inventory=hanging, patience=0.1), 20)
-    assert queue.tidyings == [batch.id]
+    assert queue.clean_ups == [batch.id]
     await assert_invisible(parts, batch.id)
-    await tidy(parts, batch.id)
+    await clean_up(parts, batch.id)
     assert stored(parts) == set()
 
 
@@ -126,7 +126,7 @@ async def test_a_removal_that_broke_off_is_finished_by_the_next_run(parts: Resou
     with pytest.raises(KeyboardInterrupt):
         await delete(parts, batch.id, inventory=EventfulInventory(parts, removing=crash))
     await assert_invisible(parts, batch.id)
-    await tidy(parts, batch.id)
+    await clean_up(parts, batch.id)
     assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
     assert stored(parts) == set()
 
@@ -148,10 +148,10 @@ async def test_removals_at_the_same_time_do_not_disturb_each_other(
         await delete(parts, batch.id)
         folder.rename(media(parts))
     else:
-        await asyncio.gather(delete(parts, batch.id), *(tidy(parts, batch.id) for _ in range(3)))
+        await asyncio.gather(delete(parts, batch.id), *(clean_up(parts, batch.id) for _ in range(3)))
         assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
     clock.forward(TIDY_AFTER)
-    await asyncio.gather(*(tidy(parts, batch.id) for _ in range(4)))
+    await asyncio.gather(*(clean_up(parts, batch.id) for _ in range(4)))
     assert await rows_of(parts, batch.id) == NO_ROWS
     assert stored(parts) == set()
 
@@ -163,7 +163,7 @@ async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(pa
     batch = await submitted(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
     await end_round(parts, batch.id, [None] * 7)
     batch = await batch_of(parts.sessions, batch.id)
-    report = output_csv(batch, Wishes(), sessions=parts.sessions, links=parts.links)
+    report = output_csv(batch, ReportOptions(), sessions=parts.sessions, links=parts.links)
     read = [await anext(report), await anext(report)]
     await delete(parts, batch.id)
     with pytest.raises(NotFound, match="deleted"):

@@ -15,7 +15,7 @@ from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, subm
 from support.deliveries import deliver
 from support.origin_server import WebhookListener
 from support.storage import NO_ROWS, put, rows_of, stored
-from support.verbs import cancel, end_round, ended, expire, rendition_key, retry, sweep, tidy
+from support.verbs import cancel, clean_up, end_round, ended, expire, rendition_key, retry, sweep
 
 RETENTION = 7 * 86_400
 DAY = 86_400
@@ -54,11 +54,11 @@ async def test_a_batch_is_kept_until_its_time_is_over_and_then_goes_with_its_fil
     assert not await is_visible(parts, batch.id)
 
     await sweep(parts, queue)
-    assert queue.tidyings == [batch.id]
-    await tidy(parts, batch.id)
+    assert queue.clean_ups == [batch.id]
+    await clean_up(parts, batch.id)
     assert stored(parts) == set()
     clock.forward(parts.settings.tidy_after)
-    await tidy(parts, batch.id)
+    await clean_up(parts, batch.id)
     assert await rows_of(parts, batch.id) == NO_ROWS
 
 
@@ -141,6 +141,6 @@ async def test_a_batch_that_was_retried_in_the_last_moment_is_kept_and_so_is_its
     clock.forward(DAY / 2)
     await retry(parts, batch.id)  # after it was found to have expired, and before it is hidden
     async with parts.sessions.write() as session:
-        assert await deletions.hide(session, [batch.id], clock()) == 0
+        assert await deletions.soft_delete(session, [batch.id], clock()) == 0
     assert await is_visible(parts, batch.id)
     assert await keys(parts) == ["monday"]

@@ -7,12 +7,12 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError, NotAnImage, StorageError
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, batch_of, exact, submitted
 from support.lanes import work
 from support.origin_server import OriginServer, picture
 from support.storage import EventfulInventory, media, put, stored
-from support.verbs import cancel, end_round, ended, rendition_key, retry, sweep, tidy
+from support.verbs import cancel, clean_up, end_round, ended, rendition_key, retry, sweep
 
 TIDY_AFTER = 3_600
 Ends = tuple[HttpStatusError | NotAnImage | None, ...]
@@ -41,13 +41,13 @@ async def test_old_files_that_nobody_names_go_and_the_named_stay(
     for key in left:
         (media(parts) / key).write_bytes(b"left behind")
     await sweep(parts, queue)
-    assert queue.tidyings == [batch_id]
-    await tidy(parts, batch_id)
+    assert queue.clean_ups == [batch_id]
+    await clean_up(parts, batch_id)
     assert stored(parts) == {rendition_key(batch_id, 0), rendition_key("bat_other", 0)}
     assert (await exact(parts.sessions, batch_id)).tidy_at is None
-    queue.tidyings.clear()
+    queue.clean_ups.clear()
     await sweep(parts, queue)
-    assert queue.tidyings == []
+    assert queue.clean_ups == []
 
 
 async def test_nothing_is_removed_before_its_time(parts: Resources, queue: NotedQueue, clock: HandClock) -> None:
@@ -55,8 +55,8 @@ async def test_nothing_is_removed_before_its_time(parts: Resources, queue: Noted
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     clock.forward(-1)
     await sweep(parts, queue)
-    await tidy(parts, batch_id)
-    assert queue.tidyings == []
+    await clean_up(parts, batch_id)
+    assert queue.clean_ups == []
     assert rendition_key(batch_id, 1) in stored(parts)
 
 
@@ -66,7 +66,7 @@ async def test_young_files_stay_for_they_may_be_a_new_rounds(
 ) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=age)
-    await tidy(parts, batch_id)
+    await clean_up(parts, batch_id)
     assert (rendition_key(batch_id, 1) in stored(parts)) is stays
 
 
@@ -77,11 +77,11 @@ async def test_a_storage_that_is_away_is_tidied_when_it_is_back(
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     folder = media(parts).rename(parts.settings.data_dir / "unmounted")
     with pytest.raises(StorageError):
-        await tidy(parts, batch_id)
+        await clean_up(parts, batch_id)
     folder.rename(media(parts))
     await sweep(parts, queue)
-    assert queue.tidyings == [batch_id]
-    await tidy(parts, batch_id)
+    assert queue.clean_ups == [batch_id]
+    await clean_up(parts, batch_id)
     assert stored(parts) == {rendition_key(batch_id, 0)}
 
 
@@ -93,8 +93,8 @@ async def test_a_batch_that_runs_again_is_left_alone(parts: Resources, queue: No
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     await retry(parts, batch_id)
     await sweep(parts, queue)
-    await tidy(parts, batch_id)
-    assert queue.tidyings == []
+    await clean_up(parts, batch_id)
+    assert queue.clean_ups == []
     assert rendition_key(batch_id, 1) in stored(parts)
 
 
@@ -113,26 +113,26 @@ async def test_a_round_that_begins_while_it_is_tidied_keeps_what_it_stores_and_i
             await end_round(parts, batch_id, [None], round_number=2)
 
     happens: dict[str, Callable[[], object]] = {moment: retried}
-    await tidy(parts, batch_id, inventory=EventfulInventory(parts, **happens))  # type: ignore[arg-type]
+    await clean_up(parts, batch_id, inventory=EventfulInventory(parts, **happens))  # type: ignore[arg-type]
     assert stored(parts) == {rendition_key(batch_id, 0), rendition_key(batch_id, 1)}
     batch = await exact(parts.sessions, batch_id)
-    assert batch.tidy_at == (clock() + parts.aftercare.tidy_after if ends_too else None)
+    assert batch.tidy_at == (clock() + parts.retention.clean_up_after if ends_too else None)
     assert batch.round == 2
 
 
 async def test_what_an_earlier_round_left_is_never_what_a_later_one_stores(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     """Otherwise a tidying process that was frozen between looking and removing would take it away."""
     batch = await submitted(parts, [origin.serve("/a.jpg", picture())])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [left] = stored(parts)
     gone = origin.url("/b.jpg")
     batch = await submitted(parts, [gone])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     await retry(parts, batch.id)
     origin.serve("/b.jpg", picture())
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     [rendition] = asset.renditions or []
     first, second = left.rpartition("-")[2], rendition["key"].rpartition("-")[2]
@@ -146,7 +146,7 @@ async def test_what_an_earlier_round_left_is_never_what_a_later_one_stores(
 async def test_many_tidyings_at_once_do_what_one_does(parts: Resources, clock: HandClock) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     await put(parts, *(f"{batch_id}/1-left-{number:08x}.jpg" for number in range(50)), age=TIDY_AFTER)
-    await asyncio.gather(*(tidy(parts, batch_id) for _ in range(5)))
+    await asyncio.gather(*(clean_up(parts, batch_id) for _ in range(5)))
     assert stored(parts) == {rendition_key(batch_id, 0)}
     assert (await batch_of(parts.sessions, batch_id)).tidy_at is None
 
@@ -156,6 +156,6 @@ async def test_what_a_cancelled_lane_stored_at_the_last_moment_goes_too(parts: R
     await cancel(parts, batch.id)
     await put(parts, rendition_key(batch.id, 1))
     clock.forward(TIDY_AFTER)
-    await tidy(parts, batch.id)
+    await clean_up(parts, batch.id)
     assert stored(parts) == set()
     assert (await exact(parts.sessions, batch.id)).cancelled == 2

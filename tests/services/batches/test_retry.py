@@ -11,7 +11,7 @@ from imgsvc.db.tables import Asset
 from imgsvc.errors import BatchNotFinished, HttpStatusError, NotAnImage, NotFound, NothingToRetry, ReadTimeout
 from imgsvc.services.batches.read import read
 from imgsvc.services.processing.outcomes import Failed
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.lanes import LEASE, flush, work
 from support.origin_server import OriginServer, picture
@@ -161,7 +161,7 @@ async def test_the_dates_of_the_end_are_those_of_the_last_round(parts: Resources
     await end_round(parts, batch.id, [NotAnImage(), None, None], round_number=2)
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.errors) == ("completed_with_errors", {"not_an_image": 1})
-    assert (batch.finished_at, batch.tidy_at) == (clock(), clock() + parts.aftercare.tidy_after)
+    assert (batch.finished_at, batch.tidy_at) == (clock(), clock() + parts.retention.clean_up_after)
     assert batch.created_at == clock() - timedelta(seconds=120)
 
 
@@ -180,15 +180,17 @@ async def test_a_lane_of_the_round_before_moves_nothing_in_the_new_one(parts: Re
     assert await statuses(parts, batch.id) == ["pending"]
 
 
-async def test_a_real_lane_finishes_the_new_round(parts: Resources, workshop: Workshop, origin: OriginServer) -> None:
+async def test_a_real_lane_finishes_the_new_round(
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
+) -> None:
     good = origin.serve("/good.jpg", picture())
     origin.serve("/late.jpg", b"", status=404)
     batch = await submitted(parts, [good, origin.url("/late.jpg")])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
     origin.serve("/late.jpg", picture())
     await retry(parts, batch.id)
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     assert (origin.hits("/good.jpg"), origin.hits("/late.jpg")) == (1, 2)
 

@@ -8,15 +8,15 @@ import pytest
 from imgsvc.domain.imaging.compress import Compressed, Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
+    DecodeAbandoned,
     DecodeError,
     KilledInQuarantine,
-    LeftAtWork,
     Overran,
     QuarantineUnavailable,
     WorkerCrash,
 )  # fmt: skip
 from imgsvc.services.codec.pool import CodecPool
-from imgsvc.services.codec.unfinished import MAX_KEPT_BYTES, Unfinished
+from imgsvc.services.codec.unfinished import MAX_KEPT_BYTES, AbandonedDecodes
 from support.codec import Holding, NotedQuarantine, codec_pool
 from support.images import photo_jpeg
 from support.lanes import until
@@ -46,7 +46,7 @@ def opened(quarantine: NotedQuarantine) -> None:
 async def left(work: "asyncio.Task[Compressed]") -> None:
     """Cancel work that has begun."""
     work.cancel()
-    with pytest.raises(LeftAtWork):
+    with pytest.raises(DecodeAbandoned):
         await work
 
 
@@ -69,7 +69,7 @@ async def test_what_was_left_in_quarantine_is_joined_as_often_as_it_is_asked_for
     opened(quarantine)
     assert [made.width for made in await both] == [64, 64]
     assert quarantine.pictures == [SMALL]
-    assert pool._gate.idle
+    assert pool._semaphore.idle
 
 
 async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
@@ -99,9 +99,9 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     assert len(quarantine.pictures) == asked
 
 
-@pytest.mark.parametrize("error", [QuarantineUnavailable(), LeftAtWork(), Overran()])
+@pytest.mark.parametrize("error", [QuarantineUnavailable(), DecodeAbandoned(), Overran()])
 async def test_the_same_image_is_begun_again_when_it_could_not_be_finished(error: Exception) -> None:
-    unfinished = Unfinished()
+    unfinished = AbandonedDecodes()
     answer: asyncio.Future[Compressed] = asyncio.get_running_loop().create_future()
     unfinished.keep(SMALL, SPECS, answer)
     answer.set_exception(error)
@@ -156,11 +156,11 @@ async def test_closing_ends_what_nobody_waits_for(quarantine: NotedQuarantine) -
     await left(work)
     await pool.aclose()
     assert quarantine.inside == 0
-    assert pool._gate.idle
+    assert pool._semaphore.idle
 
 
 async def test_only_so_many_bytes_are_kept() -> None:
-    unfinished = Unfinished()
+    unfinished = AbandonedDecodes()
     loop = asyncio.get_running_loop()
     images = [bytes([number]) * 10 for number in range(5)]
     for image in images:

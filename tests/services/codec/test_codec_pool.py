@@ -10,7 +10,7 @@ import pytest
 
 from imgsvc.domain.imaging.compress import CodecLimits
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.errors import LeftAtWork, NotAnImage, Overran, TooManyPixels
+from imgsvc.errors import DecodeAbandoned, NotAnImage, Overran, TooManyPixels
 from imgsvc.services.codec.pool import CodecPool
 from support.codec import Holding, NotedQuarantine, codec_pool
 from support.images import animation, decoded, encoded, photo_jpeg, scene
@@ -45,20 +45,20 @@ async def test_a_picture_comes_out_compressed(make_pool: MakePool) -> None:
 
 async def test_a_picture_above_its_share_waits_for_pixels_and_comes_out(make_pool: MakePool) -> None:
     pool = make_pool()
-    holder = await pool._gate.acquire("other", 400_000)
+    holder = await pool._semaphore.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch"))
-    await until(lambda: bool(pool._gate._queues))
+    await until(lambda: bool(pool._semaphore._queues))
     assert not task.done()
     holder.release()
     assert (await task).width == 1_000
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
 
 
 async def test_pictures_that_together_exceed_the_pixels_come_out_one_after_the_other(make_pool: MakePool) -> None:
     pool = make_pool(threads=4)
     done = await asyncio.gather(*[pool.compress(LARGE, SPECS, key=f"batch {number % 3}") for number in range(12)])
     assert [picture.width for picture in done] == [1_000] * 12
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
 
 
 async def test_the_largest_picture_allowed_always_fits(make_pool: MakePool) -> None:
@@ -73,7 +73,7 @@ async def test_a_picture_that_cannot_be_compressed_says_why_and_gives_its_pixels
         await pool.compress(b"<!doctype html>", SPECS, key="batch")
     with pytest.raises(TooManyPixels):
         await pool.compress(LARGE, SPECS, key="batch")
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
 
 
 async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_any_more(make_pool: MakePool) -> None:
@@ -81,13 +81,13 @@ async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_an
     pool = make_pool(watchdog=holding)
     task = asyncio.create_task(pool.compress(photo_jpeg(800, 750), SPECS, key="batch"))
     await until(lambda: holding.held == 1)
-    assert pool._gate._used == 600_000
+    assert pool._semaphore._used == 600_000
     task.cancel()
-    with pytest.raises(LeftAtWork):
+    with pytest.raises(DecodeAbandoned):
         await task
-    assert pool._gate._used == 600_000
+    assert pool._semaphore._used == 600_000
     holding.let()
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
 
 
 async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun(make_pool: MakePool) -> None:
@@ -100,7 +100,7 @@ async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun
     queued.cancel()
     await asyncio.gather(queued, return_exceptions=True)
     assert queued.cancelled()
-    await until(lambda: pool._gate._used == LIMITS.max_pixels // 3)
+    await until(lambda: pool._semaphore._used == LIMITS.max_pixels // 3)
     assert not running.done()
     holding.let()
     await running
@@ -131,7 +131,7 @@ async def test_only_suspects_are_sent_to_quarantine(make_pool: MakePool) -> None
     )
     assert [picture.width for picture in compressed] == [1_000, 64]
     assert set(quarantine.pictures) == {LARGE}
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
 
 
 async def test_a_picture_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere(make_pool: MakePool) -> None:
@@ -152,7 +152,7 @@ async def test_a_picture_that_weighs_more_than_all_threads_may_have_is_compresse
     assert (small.format, large.format, large.width) == ("avif", "avif", 1_000)
     assert quarantine.pictures == [LARGE]
     assert quarantine.pixels == [4 * 600_000]
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
 
 
 async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: MakePool) -> None:
@@ -167,7 +167,7 @@ async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: Mak
     assert quarantine.closed is not None
     quarantine.closed.set()
     await asyncio.gather(*larges)
-    await until(lambda: pool._gate.idle and pool._isolation._gate.idle)
+    await until(lambda: pool._semaphore.idle and pool._isolation._semaphore.idle)
 
 
 async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePool) -> None:
@@ -205,20 +205,20 @@ async def test_a_suspect_that_turns_out_to_weigh_the_most_is_one_at_a_time_too(m
     alone.release()
     assert {picture.width for picture in await asyncio.gather(*suspects)} == {1_000}
     assert quarantine.pixels == [150_000] * 3 + [4 * 600_000] * 3
-    assert pool._isolation._gate.idle
+    assert pool._isolation._semaphore.idle
 
 
 async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)
-    holder = await pool._isolation._gate.acquire("other", 400_000)
+    holder = await pool._isolation._semaphore.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch", suspect=True))
-    await until(lambda: bool(pool._isolation._gate._queues))
+    await until(lambda: bool(pool._isolation._semaphore._queues))
     assert (quarantine.pixels, task.done()) == ([300_000], False)
     holder.release()
     await task
     assert quarantine.pixels == [300_000, 600_000]
-    assert pool._isolation._gate.idle
+    assert pool._isolation._semaphore.idle
 
 
 async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: MakePool) -> None:
@@ -232,7 +232,7 @@ async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: Make
     assert quarantine.closed is not None
     quarantine.closed.set()
     await asyncio.gather(*suspects)
-    assert pool._gate.idle
+    assert pool._semaphore.idle
 
 
 # -- pictures that take too long --------------------------------------------------------------------------------------
@@ -245,13 +245,13 @@ async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to
     await until(lambda: watchdog.held == 1)
     while not calls:
         watchdog.tick(2.0)
-    with pytest.raises(LeftAtWork):
+    with pytest.raises(DecodeAbandoned):
         await stuck
     assert pool.overran
     watchdog.free = 1
     assert (await pool.compress(SMALL, SPECS, key="batch")).width == 64  # the other thread goes on
     watchdog.let()
-    await until(lambda: pool._gate.idle)
+    await until(lambda: pool._semaphore.idle)
     assert calls == ["overrun"]
 
 
@@ -301,11 +301,11 @@ async def test_after_an_overrun_the_other_pictures_of_that_batch_are_suspects(ma
 async def test_a_picture_that_waited_for_pixels_when_its_batch_overran_is_a_suspect(make_pool: MakePool) -> None:
     watchdog, quarantine = Holding(10), NotedQuarantine()
     pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
-    holder = await pool._gate.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
+    holder = await pool._semaphore.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
     waiting = photo_jpeg(60, 40)
     stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="bad"))
     late = asyncio.create_task(pool.compress(waiting, SPECS, key="bad"))
-    await until(lambda: watchdog.held == 1 and bool(pool._gate._queues))
+    await until(lambda: watchdog.held == 1 and bool(pool._semaphore._queues))
     while not pool.overran:
         watchdog.tick(2.0)
     await asyncio.gather(stuck, return_exceptions=True)
@@ -364,4 +364,4 @@ async def test_of_a_picture_that_is_done_with_nothing_stays(
     with suppress(NotAnImage):
         await pool.compress(Body(picture), [spec], key="batch")
     quarantine.pictures.clear()
-    await until(lambda: pool._gate.idle and Body.ended > before)
+    await until(lambda: pool._semaphore.idle and Body.ended > before)

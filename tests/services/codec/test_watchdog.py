@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from imgsvc.services.codec.watchdog import MOST_OF_A_TICK, PATIENCE, Watchdog, process_clock, processor_clock
+from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, STALL_TIMEOUT, Watchdog, process_clock, processor_clock
 from support.lanes import until
 
 LIMIT = 10.0
@@ -44,7 +44,7 @@ def test_work_that_takes_more_of_the_processor_than_allowed_is_told_of_once(bell
 def test_work_that_waits_for_the_processor_is_left_alone_for_a_multiple_of_the_limit(bell: Bell) -> None:
     watchdog = Watchdog(LIMIT)
     watchdog.watch(bell).begin(spent(LIMIT))
-    for _ in range(int(LIMIT * PATIENCE)):
+    for _ in range(int(LIMIT * STALL_TIMEOUT)):
         watchdog.tick(1.0)
     assert bell.rung == 0
     watchdog.tick(1.0)
@@ -69,13 +69,13 @@ def test_work_that_falls_asleep_is_not_waited_for_for_ever(bell: Bell) -> None:
     while not bell.rung:
         watchdog.tick(1.0)
         passed += 1
-    assert passed == pytest.approx(30 + PATIENCE * LIMIT, abs=3)
+    assert passed == pytest.approx(30 + STALL_TIMEOUT * LIMIT, abs=3)
 
 
 def test_the_minutes_for_which_a_process_was_stopped_do_not_count(bell: Bell) -> None:
     watchdog = Watchdog(LIMIT)
     watchdog.watch(bell).begin()
-    for _ in range(int(LIMIT * PATIENCE / MOST_OF_A_TICK)):
+    for _ in range(int(LIMIT * STALL_TIMEOUT / MAX_TICK_SHARE)):
         watchdog.tick(600.0)
     assert bell.rung == 0
     watchdog.tick(600.0)

@@ -13,7 +13,7 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import Columns
 from imgsvc.errors import IdempotencyKeyReused, InvalidManifest
 from imgsvc.services.intake import submit as submitting
-from imgsvc.services.intake.idempotency import Name, take
+from imgsvc.services.intake.idempotency import RequestKey, take
 from imgsvc.services.intake.submit import Submitted
 from imgsvc.services.intake.upload import Upload
 from support.batches import HandClock, NotedQueue, manifest
@@ -32,7 +32,7 @@ async def submit(
         api_key_id=api_key_id,
         sessions=parts.sessions,
         queue=queue or parts.queue,
-        aftercare=parts.aftercare,
+        retention=parts.retention,
         clock=parts.clock,
         limits=manifest_limits(parts.settings),
     )
@@ -74,7 +74,7 @@ async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
         {"webhook_url": HOOK},
         {"on_invalid": "skip"},
         {"metadata": {"order": "7"}},
-        {"columns": Columns(serial_number=None, product_name="Product Name", image_urls="Input Image Urls")},
+        {"columns": Columns(serial_number=None, product_name="Product RequestKey", image_urls="Input Image Urls")},
     ],
 )
 async def test_another_upload_under_the_key_is_refused_and_stores_nothing(
@@ -155,7 +155,7 @@ async def test_a_repeat_waits_for_its_forerunner_and_makes_the_batch_when_that_f
 
     async def forerunner() -> None:
         async with parts.sessions.write() as session:
-            name = Name(LOCAL_KEY, "monday", "of another upload")
+            name = RequestKey(LOCAL_KEY, "monday", "of another upload")
             assert await take(session, name, "bat_none", parts.clock())
             taken.set()
             await break_off.wait()

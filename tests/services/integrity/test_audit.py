@@ -8,7 +8,7 @@ from imgsvc.services.batches.cancel import cancel
 from imgsvc.services.batches.retry import retry
 from imgsvc.services.integrity.audit import EXAMPLES, TOGETHER
 from imgsvc.services.integrity.rules import Part
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.webhooks.deliver import redeliver
 from support.audits import HOUR, Shop, wrong
 from support.batches import HandClock, NotedQueue, batch_of, submitted
@@ -31,24 +31,24 @@ async def test_a_batch_that_ended_is_found_well_and_everything_was_looked_at(sho
 
 
 async def test_every_kind_of_batch_is_found_well(
-    shop: Shop, workshop: Workshop, origin: OriginServer, listener: WebhookListener, queue: NotedQueue
+    shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: NotedQueue
 ) -> None:
     parts, hook = shop.parts, listener.url("/hook")
     good, gone, invalid = origin.serve("/a.jpg", picture()), origin.url("/gone"), "ftp://shop.example/1"
     await submitted(parts, [good], webhook_url=hook)  # pending
-    at_work = await submitted(parts, [good, gone])
-    await flush(at_work.id, parts, token="somebody", claim=1)
-    await shop.put(f"{at_work.id}/0-product-1-0a1b2c3d.jpg")  # and about to be written down
+    in_flight = await submitted(parts, [good, gone])
+    await flush(in_flight.id, parts, token="somebody", claim=1)
+    await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # and about to be written down
     stopped = await submitted(parts, [good], webhook_url=hook)
     await cancel(
-        stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, aftercare=parts.aftercare,
+        stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
         clock=shop.clock,
     )  # fmt: skip
     again = await submitted(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
-        await work(again.id, parts, workshop)
+        await work(again.id, parts, processor)
         await retry(
-            again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, aftercare=parts.aftercare,
+            again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
             clock=shop.clock,
         )  # fmt: skip
     again = await batch_of(parts.sessions, again.id)

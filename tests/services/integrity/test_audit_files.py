@@ -7,7 +7,7 @@ import pytest
 
 from imgsvc.services.integrity.rules import Part
 from imgsvc.services.ports import Inventory, Stored
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.audits import HOUR, Shop, wrong
 from support.batches import NotedQueue, submitted
 from support.lanes import work
@@ -121,7 +121,7 @@ async def test_a_batch_whose_last_row_goes_meanwhile_leaves_nothing(shop: Shop, 
     async def all_of_it() -> None:
         await shop.delete()
         shop.clock.forward(2 * HOUR)
-        await shop.tidy()
+        await shop.clean_up()
 
     inventory = Meanwhile(shop.parts.storage, all_of_it, before)
     assert wrong(await shop.audit(inventory=inventory)) == {}
@@ -132,23 +132,23 @@ async def test_what_is_tidied_away_meanwhile_is_no_leftover(shop: Shop, before: 
     await shop.put(f"{shop.batch_id}/0-shoe-00000000.jpg")
     await shop.execute("UPDATE batch SET tidy_at = '2090-01-01 00:00:00.000000'")
 
-    async def tidied() -> None:
+    async def cleaned_up() -> None:
         await shop.parts.storage.remove([f"{shop.batch_id}/0-shoe-00000000.jpg"])
         await shop.execute("UPDATE batch SET tidy_at = NULL")
 
-    assert wrong(await shop.audit(inventory=Meanwhile(shop.parts.storage, tidied, before))) == {}
+    assert wrong(await shop.audit(inventory=Meanwhile(shop.parts.storage, cleaned_up, before))) == {}
 
 
 async def test_what_is_stored_meanwhile_is_no_leftover(
-    shop: Shop, workshop: Workshop, origin: OriginServer, before: bool
+    shop: Shop, processor: AssetProcessor, origin: OriginServer, before: bool
 ) -> None:
     """Neither of a batch that was there before, nor of one that came since; with no time to spare."""
     url = origin.serve("/late.jpg", picture(32, 32))
     earlier = await submitted(shop.parts, [url])
 
     async def worked_off() -> None:
-        await work(earlier.id, shop.parts, workshop)
-        await work((await submitted(shop.parts, [url])).id, shop.parts, workshop)
+        await work(earlier.id, shop.parts, processor)
+        await work((await submitted(shop.parts, [url])).id, shop.parts, processor)
 
     done = await shop.audit(grace=0, inventory=Meanwhile(shop.parts.storage, worked_off, before))
     assert {part: faults for part, faults in wrong(done).items() if part != Part.OVERDUE} == {}

@@ -9,18 +9,18 @@ from ipaddress import ip_network
 
 import pytest
 
-from imgsvc.adapters.http.connector import MOST_IDLE
-from imgsvc.adapters.http.fetcher import Outbound, Ways
+from imgsvc.adapters.http.connector import MAX_IDLE
+from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
 from imgsvc.adapters.http.transport import MAX_RETRY_AFTER
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import BlockedAddress, FetchError
-from imgsvc.services.processing.process_asset import Workshop
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.processing.process_asset import AssetProcessor
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.settings.server import Settings
 from support.bad_answers import MISBEHAVIOURS
 from support.bad_origins import Act, Bad, BadOrigin, Wire, answer, redirects, says, send_picture
 from support.batches import HandClock, assets_of, exact, submitted
-from support.fetchers import Rooms
+from support.fetchers import Budgets
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, picture
 from support.polling import PATIENT
@@ -45,16 +45,16 @@ def bad() -> Bad:
 
 
 @pytest.fixture
-async def outbound(bad: Bad) -> AsyncIterator[Outbound]:
-    limits, ways = SHORT.get(bad.code, LIMITS), Ways([ip_network("127.0.0.1/32")])
-    outbound = Outbound(limits=limits, ways=ways, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    yield outbound
-    await outbound.aclose()
+async def fetcher(bad: Bad) -> AsyncIterator[Fetcher]:
+    limits, ways = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
+    fetcher = Fetcher(limits=limits, ways=ways, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    yield fetcher
+    await fetcher.aclose()
 
 
-async def ending(outbound: Outbound, url: str, rooms: Rooms) -> FetchError | None:
+async def ending(fetcher: Fetcher, url: str, rooms: Budgets) -> FetchError | None:
     try:
-        fetched = await outbound.fetch(url, rooms)
+        fetched = await fetcher.fetch(url, rooms)
     except FetchError as error:
         return error
     assert len(fetched.body) <= LIMITS.max_body_bytes
@@ -62,10 +62,10 @@ async def ending(outbound: Outbound, url: str, rooms: Rooms) -> FetchError | Non
 
 
 @pytest.mark.parametrize("bad", MISBEHAVIOURS, ids=lambda bad: bad.name)
-async def test_it_ends_in_time_with_its_code_and_leaves_nothing_behind(bad: Bad, outbound: Outbound) -> None:
+async def test_it_ends_in_time_with_its_code_and_leaves_nothing_behind(bad: Bad, fetcher: Fetcher) -> None:
     async with BadOrigin(bad) as origin:
-        rooms = Rooms()
-        error = await ending(outbound, origin.url, rooms)
+        rooms = Budgets()
+        error = await ending(fetcher, origin.url, rooms)
         if bad.decoder:
             assert error is None
         else:
@@ -76,62 +76,62 @@ async def test_it_ends_in_time_with_its_code_and_leaves_nothing_behind(bad: Bad,
             async with asyncio.timeout(60):
                 await origin.left()
         origin.cured = True
-        fetched = await outbound.fetch(origin.url.replace("https:", "http:"), Rooms())
+        fetched = await fetcher.fetch(origin.url.replace("https:", "http:"), Budgets())
         assert fetched.body == picture()
 
 
 @pytest.mark.parametrize(("host", "called"), [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]"), ("127.0.0.1", "0.0.0.0")])
-async def test_a_redirect_to_a_refused_address_reaches_nobody(host: str, called: str, outbound: Outbound) -> None:
+async def test_a_redirect_to_a_refused_address_reaches_nobody(host: str, called: str, fetcher: Fetcher) -> None:
     async with OriginServer(host=host) as refused:
         elsewhere = f"http://{called}:{refused.port}/".encode()
         async with BadOrigin(replace(POLITE, act=redirects(elsewhere))) as origin:
             with pytest.raises(BlockedAddress):
-                await outbound.fetch(origin.url, Rooms())
+                await fetcher.fetch(origin.url, Budgets())
         assert refused.accepted == 0
 
 
 # -- on a connection that is kept -------------------------------------------------------------------------------------
 
 
-async def test_an_answer_sent_behind_the_first_answers_nothing(outbound: Outbound) -> None:
+async def test_an_answer_sent_behind_the_first_answers_nothing(fetcher: Fetcher) -> None:
     async with BadOrigin(replace(POLITE, act=says(answer(picture()) + answer(b"poison")))) as origin:
-        assert (await outbound.fetch(origin.url, Rooms())).body == picture()
-        assert (await outbound.fetch(origin.url, Rooms())).body == picture()
+        assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
+        assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
         assert len(origin.wires) == 2
 
 
-async def test_an_answer_sent_while_nobody_asks_answers_nothing(outbound: Outbound, origin: OriginServer) -> None:
+async def test_an_answer_sent_while_nobody_asks_answers_nothing(fetcher: Fetcher, origin: OriginServer) -> None:
     async with BadOrigin(POLITE) as pushing:
-        assert (await outbound.fetch(pushing.url, Rooms())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
         await pushing.wires[0].send(answer(b"poison"))
-        await outbound.fetch(origin.serve("/a.jpg", picture()), Rooms())  # by then the poison has been looked at
-        assert (await outbound.fetch(pushing.url, Rooms())).body == picture()
+        await fetcher.fetch(origin.serve("/a.jpg", picture()), Budgets())  # by then the poison has been looked at
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
         assert len(pushing.wires) == 2
 
 
-async def test_an_answer_that_nobody_has_seen_yet_answers_nothing_either(outbound: Outbound) -> None:
+async def test_an_answer_that_nobody_has_seen_yet_answers_nothing_either(fetcher: Fetcher) -> None:
     async with BadOrigin(POLITE) as pushing:
-        assert (await outbound.fetch(pushing.url, Rooms())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
         await pushing.wires[0].send(answer(b"poison"))
-        assert (await outbound.fetch(pushing.url, Rooms())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
         assert len(pushing.wires) == 2
 
 
-async def test_what_comes_while_nobody_asks_ends_the_connection_and_is_not_kept(outbound: Outbound) -> None:
+async def test_what_comes_while_nobody_asks_ends_the_connection_and_is_not_kept(fetcher: Fetcher) -> None:
     async with BadOrigin(POLITE) as pushing:
-        assert (await outbound.fetch(pushing.url, Rooms())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
         await pushing.wires[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1_000)
         async with asyncio.timeout(60):
             await pushing.left()
 
 
-async def test_few_connections_are_kept_however_many_servers_there_are(outbound: Outbound) -> None:
+async def test_few_connections_are_kept_however_many_servers_there_are(fetcher: Fetcher) -> None:
     async with AsyncExitStack() as stack:
-        origins = [await stack.enter_async_context(BadOrigin(POLITE)) for _ in range(MOST_IDLE + 20)]
+        origins = [await stack.enter_async_context(BadOrigin(POLITE)) for _ in range(MAX_IDLE + 20)]
         for origin in origins:
-            assert (await outbound.fetch(origin.url, Rooms())).body == picture()
+            assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
         async with asyncio.timeout(60):
-            for origin in origins[MOST_IDLE:]:
+            for origin in origins[MAX_IDLE:]:
                 await origin.left()
 
 
@@ -144,21 +144,21 @@ async def resets_on_the_second(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("act", [hangs_up_on_the_second, resets_on_the_second], ids=["FIN", "RST"])
-async def test_a_kept_connection_that_ends_when_it_is_asked_again_costs_no_fetch(act: Act, outbound: Outbound) -> None:
+async def test_a_kept_connection_that_ends_when_it_is_asked_again_costs_no_fetch(act: Act, fetcher: Fetcher) -> None:
     async with BadOrigin(replace(POLITE, act=act)) as origin:
         for _ in range(3):
-            assert (await outbound.fetch(origin.url, Rooms())).body == picture()
+            assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
         assert len(origin.wires) == 2
 
 
 @pytest.mark.parametrize("leave", [Wire.hang_up, Wire.reset], ids=["FIN", "RST"])
 async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
-    leave: Callable[[Wire], Awaitable[None]], outbound: Outbound
+    leave: Callable[[Wire], Awaitable[None]], fetcher: Fetcher
 ) -> None:
     async with BadOrigin(POLITE) as origin:
-        await outbound.fetch(origin.url, Rooms())
+        await fetcher.fetch(origin.url, Budgets())
         await leave(origin.wires[0])
-        assert (await outbound.fetch(origin.url, Rooms())).body == picture()
+        assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
         assert len(origin.wires) == 2
 
 
@@ -188,10 +188,10 @@ def database_kind() -> str:
 
 @pytest.mark.slow
 async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     good = [origin.serve(f"/{number}.jpg", picture(64, 40 + number % 7)) for number in range(60)]
-    workshop = replace(workshop, retries=replace(workshop.retries, max_attempts=ATTEMPTS))
+    processor = replace(processor, retries=replace(processor.retries, max_attempts=ATTEMPTS))
     async with AsyncExitStack() as stack:
         bad = {
             server.url: server.bad
@@ -200,7 +200,7 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
         mixed = sorted([*good, *bad], key=lambda url: url[-8:])
         batch = await submitted(parts, mixed)
         for _ in range(ATTEMPTS):
-            while await work(batch.id, parts, fetching_with(workshop, hosts=HostPacer(maximum=64))):
+            while await work(batch.id, parts, fetching_with(processor, hosts=HostLimiter(maximum=64))):
                 pass
             clock.forward(MAX_RETRY_AFTER + 1)  # those that asked for years are tried again in an hour
         endings = {
@@ -215,5 +215,5 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
         assert attempts <= ATTEMPTS
     assert not endings
     assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
-    assert workshop.fetching.memory.idle
-    assert workshop.fetching.fetches.idle
+    assert processor.fetching.memory.idle
+    assert processor.fetching.fetches.idle

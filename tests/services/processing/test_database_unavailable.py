@@ -17,7 +17,7 @@ from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import assets_of, exact, submitted
 from support.databases import ONLY_SQLITE, Postgres
 from support.lanes import flush, until, work
@@ -33,9 +33,9 @@ async def new_batch(parts: Resources, origin: OriginServer) -> Batch:
     return await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=0.1) for n in range(COUNT)])
 
 
-def begun(batch: Batch, parts: Resources, workshop: Workshop) -> "asyncio.Task[bool]":
+def begun(batch: Batch, parts: Resources, processor: AssetProcessor) -> "asyncio.Task[bool]":
     """A lane that works it off with a few at a time."""
-    return asyncio.create_task(work(batch.id, parts, workshop, assets=4, flush_assets=2, yield_after=60))
+    return asyncio.create_task(work(batch.id, parts, processor, assets=4, flush_assets=2, yield_after=60))
 
 
 async def in_the_middle(lane: "asyncio.Task[bool]", origin: OriginServer) -> None:
@@ -73,10 +73,10 @@ class Refusals:
 @ONLY_POSTGRES
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 async def test_postgres_stops_in_the_middle_of_a_batch_and_the_lane_waits_for_it(
-    parts: Resources, workshop: Workshop, origin: OriginServer, postgres: Postgres, how: signal.Signals
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, postgres: Postgres, how: signal.Signals
 ) -> None:
     batch = await new_batch(parts, origin)
-    lane = begun(batch, parts, workshop)
+    lane = begun(batch, parts, processor)
     await in_the_middle(lane, origin)
     with Refusals(parts.sessions) as refusals, postgres.stopped(how):
         await until(lambda: refusals.count >= 4 or lane.done())
@@ -94,10 +94,10 @@ async def impatient(parts: Resources) -> AsyncIterator[Resources]:
 
 @ONLY_SQLITE
 async def test_sqlite_is_locked_in_the_middle_of_a_batch_and_the_lane_waits_for_it(
-    impatient: Resources, workshop: Workshop, origin: OriginServer
+    impatient: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await new_batch(impatient, origin)
-    lane = begun(batch, impatient, workshop)
+    lane = begun(batch, impatient, processor)
     await in_the_middle(lane, origin)
     path = impatient.settings.data_dir / "imgsvc.db"
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as intruder:
@@ -111,7 +111,7 @@ async def test_sqlite_is_locked_in_the_middle_of_a_batch_and_the_lane_waits_for_
 
 @ONLY_SQLITE
 async def test_the_disk_is_full_in_the_middle_of_a_batch_and_the_lane_waits_for_room(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     most_pages = 2**30
 
@@ -122,7 +122,7 @@ async def test_the_disk_is_full_in_the_middle_of_a_batch_and_the_lane_waits_for_
 
     event.listen(parts.sessions.engine.sync_engine, "checkout", leave_room)
     batch, most_pages = await new_batch(parts, origin), 1
-    lane = begun(batch, parts, workshop)
+    lane = begun(batch, parts, processor)
     with Refusals(parts.sessions) as refusals:
         await until(lambda: refusals.count >= 2)
     assert (await exact(parts.sessions, batch.id)).status == "processing"

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from imgsvc.errors import NoRoom, NotAnImage
-from imgsvc.services.ports import Fetched, Room, Validators
+from imgsvc.errors import BudgetExhausted, NotAnImage
+from imgsvc.services.ports import Fetched, MemoryBudget, Validators
 from imgsvc.services.processing.fetch import Fetching
-from imgsvc.services.throttling.fair_semaphore import FairGate
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.lanes import until
 
 MIB = 2**20
@@ -22,20 +22,20 @@ class SizedOrigin:
     size: int = 10
     asked: list[str] = field(default_factory=list)
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
         self.asked.append(url)
         if not room.grow(self.size):
-            raise NoRoom(self.size)
+            raise BudgetExhausted(self.size)
         return Fetched(bytes(self.size), None, None, "")
 
 
-def fetching(origin: SizedOrigin, memory: FairGate) -> Fetching:
+def fetching(origin: SizedOrigin, memory: FairSemaphore) -> Fetching:
     """One fetch at a time, of all and of each host."""
-    return Fetching(origin, HostPacer(maximum=1), FairGate(1), memory)
+    return Fetching(origin, HostLimiter(maximum=1), FairSemaphore(1), memory)
 
 
 async def test_who_waits_for_memory_keeps_no_place_at_the_host() -> None:
-    memory, origin = FairGate(4 * MIB, hoard=3), SizedOrigin()
+    memory, origin = FairSemaphore(4 * MIB, hoard=3), SizedOrigin()
     fetches = fetching(origin, memory)
     held = await memory.acquire("hog", 3 * MIB)
     waiting = [asyncio.create_task(fetches.fetch(f"http://shop.example/{n}", "hog", None)) for n in range(3)]
@@ -51,7 +51,7 @@ async def test_who_waits_for_memory_keeps_no_place_at_the_host() -> None:
 
 
 async def test_a_body_larger_than_thought_is_fetched_when_there_is_room() -> None:
-    memory, origin = FairGate(4 * MIB, hoard=3), SizedOrigin(3 * MIB)
+    memory, origin = FairSemaphore(4 * MIB, hoard=3), SizedOrigin(3 * MIB)
     fetches = fetching(origin, memory)
     held = await memory.acquire("other", 2 * MIB)
     large = asyncio.create_task(fetches.fetch("http://shop.example/large", "batch", None))
@@ -67,10 +67,10 @@ async def test_a_body_larger_than_thought_is_fetched_when_there_is_room() -> Non
 
 
 async def test_whatever_ends_a_fetch_gives_the_memory_back() -> None:
-    memory = FairGate(4 * MIB, hoard=3)
+    memory = FairSemaphore(4 * MIB, hoard=3)
 
     class Broken(SizedOrigin):
-        async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+        async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
             raise NotAnImage
 
     with pytest.raises(NotAnImage):

@@ -10,10 +10,10 @@ from aiohttp import web
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.processing.lane_policy import LanePolicy
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.reservations import LARGEST, UNCHANGED, first_reservation
-from imgsvc.services.throttling.fair_semaphore import FairGate
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import FIRST
 from imgsvc.settings.server import Settings
 from support.batches import exact, submitted
@@ -66,10 +66,10 @@ async def slow_origins(request: pytest.FixtureRequest) -> AsyncIterator[list[Slo
 
 
 async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_time(
-    parts: Resources, workshop: Workshop, slow_origins: list[SlowOrigin]
+    parts: Resources, processor: AssetProcessor, slow_origins: list[SlowOrigin]
 ) -> None:
     assert (
-        (workshop.fetching.fetches.capacity, workshop.fetching.memory.capacity)
+        (processor.fetching.fetches.capacity, processor.fetching.memory.capacity)
         == (256, 128 * 2**20)
         == (
             DEFAULTS.max_fetches,
@@ -80,18 +80,18 @@ async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_
     urls = [origin.url(f"/{number}.jpg") for origin in slow_origins for number in range(FIRST)]
     batch = await submitted(parts, urls)
     async with asyncio.timeout(50):  # with one fetch fewer in flight nobody would be answered
-        await asyncio.gather(*(work(batch.id, parts, workshop) for _ in range(LANES)))
+        await asyncio.gather(*(work(batch.id, parts, processor) for _ in range(LANES)))
     assert (await exact(parts.sessions, batch.id)).succeeded == DEFAULTS.max_fetches
     assert sum(len(origin.requests) for origin in slow_origins) == DEFAULTS.max_fetches
-    assert workshop.fetching.memory.idle
+    assert processor.fetching.memory.idle
 
 
 async def test_a_host_of_larger_bodies_gets_their_room_at_first(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     """Otherwise each of them would be fetched again, once it outgrew its share of a memory that is full."""
-    memory, hosts = FairGate(8 * 2**20), HostPacer(maximum=64)
-    bench = fetching_with(workshop, memory=memory, fetches=FairGate(64), hosts=hosts)
+    memory, hosts = FairSemaphore(8 * 2**20), HostLimiter(maximum=64)
+    bench = fetching_with(processor, memory=memory, fetches=FairSemaphore(64), hosts=hosts)
     large = picture(600, 400, "BMP")
     urls = [origin.serve(f"/{number}.bmp", large) for number in range(40)]
     for expected in (0, len(large)):

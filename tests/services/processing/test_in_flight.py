@@ -3,7 +3,7 @@
 import asyncio
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, exact, submitted
 from support.lanes import HeldOrigin, fetching_with, work
 
@@ -11,10 +11,10 @@ PLACES = 8
 
 
 async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_pictures(
-    parts: Resources, workshop: Workshop
+    parts: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    bench = fetching_with(workshop, origin=origin)
+    bench = fetching_with(processor, origin=origin)
     urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * PLACES)]
     assert isinstance(parts.clock, HandClock)
 

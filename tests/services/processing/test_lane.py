@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.ports import Fetched, Room, Validators
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.ports import Fetched, MemoryBudget, Validators
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from imgsvc.services.throttling.fair_semaphore import FairGate
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.images import decoded
 from support.lanes import fetching_with, work
@@ -24,10 +24,10 @@ def serve_all(origin: OriginServer, count: int, *, delay: float = 0.0) -> list[s
 
 
 async def test_a_batch_is_worked_off_in_the_order_of_its_positions(
-    parts: Resources, workshop: Workshop, origin: OriginServer, queue: NotedQueue
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     batch = await submitted(parts, serve_all(origin, 40), webhook_url="http://shop.example/hook")
-    assert await work(batch.id, parts, workshop, queue=queue, assets=1) is False
+    assert await work(batch.id, parts, processor, queue=queue, assets=1) is False
 
     assert [request.path for request in origin.requests] == [f"/{number}.jpg" for number in range(40)]
     batch = await exact(parts.sessions, batch.id)
@@ -38,11 +38,11 @@ async def test_a_batch_is_worked_off_in_the_order_of_its_positions(
 
 
 async def test_a_rendition_lies_in_the_storage_under_the_key_that_the_asset_names(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(320, 200), headers={"ETag": '"one"', "Last-Modified": "yesterday"})
     batch = await submitted(parts, [url])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
 
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost, asset.claim) == ("succeeded", 1, 0, None)
@@ -60,20 +60,20 @@ async def test_a_rendition_lies_in_the_storage_under_the_key_that_the_asset_name
 
 
 async def test_an_origin_that_fails_for_a_moment_is_tried_again_in_place(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, [origin.url("/flaky/2")])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost) == ("succeeded", 3, 0)
     assert origin.hits("/flaky/2") == 3
 
 
 async def test_an_origin_that_never_copes_is_given_up_after_three_attempts(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, [origin.url("/flaky/99"), *serve_all(origin, 3)])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [asset, *_] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.http_status, asset.attempts) == ("failed", "http_503", 503, 3)
     assert origin.hits("/flaky/99") == 3
@@ -83,21 +83,21 @@ async def test_an_origin_that_never_copes_is_given_up_after_three_attempts(
 
 @pytest.mark.parametrize(("path", "code"), [("/status/404", "http_404"), ("/html", "not_an_image")])
 async def test_what_cannot_get_better_is_tried_once(
-    parts: Resources, workshop: Workshop, origin: OriginServer, path: str, code: str
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, path: str, code: str
 ) -> None:
     batch = await submitted(parts, [origin.url(path)])
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.errors) == ("failed", {code: 1})
     assert origin.hits(path) == 1
 
 
 async def test_a_long_retry_after_is_spent_in_the_database_and_the_batch_completes_later(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     url = origin.serve("/busy.jpg", b"", status=503, headers={"Retry-After": "30"})
     batch = await submitted(parts, [url])
-    assert await work(batch.id, parts, workshop) is False
+    assert await work(batch.id, parts, processor) is False
 
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.claim) == ("pending", 1, None)
@@ -106,22 +106,22 @@ async def test_a_long_retry_after_is_spent_in_the_database_and_the_batch_complet
 
     origin.serve("/busy.jpg", picture())
     clock.forward(29)
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     assert origin.hits("/busy.jpg") == 1
     clock.forward(2)
-    await work(batch.id, parts, fetching_with(workshop, hosts=HostPacer(maximum=64)))
+    await work(batch.id, parts, fetching_with(processor, hosts=HostLimiter(maximum=64)))
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     [asset] = await assets_of(parts.sessions, batch.id)
     assert asset.attempts == 2
 
 
 async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     busy = origin.serve("/busy.jpg", b"", status=429, headers={"Retry-After": "30"})
     elsewhere = serve_all(origin, 2)[0].replace("127.0.0.1", "127.0.0.2")  # nobody listens there
     batch = await submitted(parts, [busy, origin.serve("/other.jpg", picture()), elsewhere])
-    await work(batch.id, parts, workshop, assets=1)
+    await work(batch.id, parts, processor, assets=1)
     statuses = [(asset.status, asset.attempts) for asset in await assets_of(parts.sessions, batch.id)]
     assert statuses == [("pending", 1), ("pending", 0), ("failed", 3)]
     assert origin.hits("/other.jpg") == 0
@@ -131,57 +131,57 @@ async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
 
 
 async def test_bodies_larger_than_the_memory_that_is_free_still_arrive(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     large = picture(800, 600, "BMP")
     assert len(large) > 2**20
     urls = [origin.serve(f"/{number}.bmp", large, delay=0.05) for number in range(6)]
-    memory = FairGate(2 * 2**20)
+    memory = FairSemaphore(2 * 2**20)
     batch = await submitted(parts, urls)
-    await work(batch.id, parts, fetching_with(workshop, memory=memory))
+    await work(batch.id, parts, fetching_with(processor, memory=memory))
 
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", 6)
     assert len(origin.requests) > 6  # some were asked for again once there was room
     assert {asset.attempts for asset in await assets_of(parts.sessions, batch.id)} == {1}
     assert memory.idle
-    assert workshop.fetching.fetches.idle
+    assert processor.fetching.fetches.idle
 
 
 class StumblingOrigin:
     """The port Origin with a fault of ours in it for one URL."""
 
     def __init__(self, parts: Resources, url: str) -> None:
-        self._outbound, self._url = parts.outbound, url
+        self._outbound, self._url = parts.fetcher, url
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
         if url == self._url:
             raise ZeroDivisionError
         return await self._outbound.fetch(url, room, known)
 
 
 async def test_a_fault_of_ours_fails_one_asset_and_its_neighbours_finish(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = serve_all(origin, 5)
     batch = await submitted(parts, urls)
-    await work(batch.id, parts, fetching_with(workshop, origin=StumblingOrigin(parts, urls[2])))
+    await work(batch.id, parts, fetching_with(processor, origin=StumblingOrigin(parts, urls[2])))
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.errors) == ("completed_with_errors", 4, {"internal_error": 1})
-    assert workshop.fetching.memory.idle
+    assert processor.fetching.memory.idle
 
 
 async def test_a_storage_that_is_full_is_tried_again_and_then_named(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, serve_all(origin, 1))
     (parts.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
     hasty = RetryPolicy(ours=(timedelta(milliseconds=1),) * 5)
-    await work(batch.id, parts, replace(workshop, retries=hasty))
+    await work(batch.id, parts, replace(processor, retries=hasty))
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.error_code) == ("failed", "storage_error")
     assert (asset.attempts, asset.storage_failures) == (1, 6)
 
 
-async def test_a_batch_that_is_gone_is_nothing_to_do(parts: Resources, workshop: Workshop) -> None:
-    assert await asyncio.wait_for(work("bat_none", parts, workshop), 5) is False
+async def test_a_batch_that_is_gone_is_nothing_to_do(parts: Resources, processor: AssetProcessor) -> None:
+    assert await asyncio.wait_for(work("bat_none", parts, processor), 5) is False

@@ -15,11 +15,11 @@ from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from support.batches import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
 from support.codec import Holding, NotedQuarantine, codec_pool
-from support.lanes import LEASE, HeldOrigin, fetching_with, flush, until, wish, work
+from support.lanes import LEASE, HeldOrigin, fetching_with, flush, plan, until, work
 from support.origin_server import OriginServer, picture
 from support.storage import media
 from support.verbs import succeeded
@@ -36,31 +36,37 @@ async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) 
 
 
 async def test_the_assets_of_a_dead_run_are_taken_over_when_their_lease_ends(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(3)])
     await flush(batch.id, parts, token="dead", claim=2)
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     assert [asset.status for asset in await assets_of(parts.sessions, batch.id)] == [
         "processing", "processing", "succeeded",
     ]  # fmt: skip
     await exact(parts.sessions, batch.id)
 
     clock.forward(LEASE)
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     assert [asset.lost for asset in await assets_of(parts.sessions, batch.id)] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(("deaths", "status", "code"), [(9, "succeeded", None), (10, "failed", "worker_crash")])
 async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touched(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock, deaths: int, status: str, code: str
+    parts: Resources,
+    processor: AssetProcessor,
+    origin: OriginServer,
+    clock: HandClock,
+    deaths: int,
+    status: str,
+    code: str,
 ) -> None:
     batch = await submitted(parts, [origin.serve("/bomb.jpg", picture())])
     for number in range(deaths):
         await flush(batch.id, parts, token=f"dead {number}", claim=1)
         clock.forward(LEASE)
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.lost) == (status, code, deaths)
     assert origin.hits("/bomb.jpg") == (0 if code else 1)
@@ -68,13 +74,13 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
 
 
 async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, [origin.serve("/slow.jpg", picture())])
     stopping = asyncio.Event()
     watchdog = Holding(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
-    lane = asyncio.create_task(work(batch.id, parts, replace(workshop, codec=pool), stopping=stopping))
+    lane = asyncio.create_task(work(batch.id, parts, replace(processor, codec=pool), stopping=stopping))
     await until(lambda: watchdog.held == 1)
     while not stopping.is_set():
         watchdog.tick(2.0)
@@ -89,12 +95,12 @@ async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
 
 
 async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_that_thread_for_the_next_lane(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, [origin.serve("/slow.jpg", picture())])
     watchdog, quarantine = Holding(), NotedQuarantine()
     pool = codec_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
-    slow = replace(workshop, codec=pool)
+    slow = replace(processor, codec=pool)
 
     def compressing(fetches: int) -> bool:
         """Whether the last fetch has ended: its body is all that lies in memory."""
@@ -118,7 +124,7 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
 
 @pytest.mark.parametrize(("round_number", "apart"), [(1, 4), (2, 1)])
 async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_in_every_worker(
-    parts: Resources, workshop: Workshop, origin: OriginServer, round_number: int, apart: int
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, round_number: int, apart: int
 ) -> None:
     batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(4)])
     [slow] = await flush(batch.id, parts, token="elsewhere", claim=1)
@@ -129,7 +135,7 @@ async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_i
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(round=round_number))
     quarantine = NotedQuarantine()
     pool = codec_pool(quarantine=quarantine)
-    await work(batch.id, parts, replace(workshop, codec=pool))
+    await work(batch.id, parts, replace(processor, codec=pool))
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     assert len(quarantine.pictures) == apart
     await pool.aclose()
@@ -139,7 +145,7 @@ async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_i
 
 
 async def test_a_frozen_run_whose_assets_were_taken_over_moves_nothing_when_it_wakes_up(
-    parts: Resources, workshop: Workshop, clock: HandClock
+    parts: Resources, processor: AssetProcessor, clock: HandClock
 ) -> None:
     batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     first, second = await flush(batch.id, parts, token="frozen", claim=2)
@@ -158,7 +164,7 @@ async def test_a_frozen_run_whose_assets_were_taken_over_moves_nothing_when_it_w
 
 
 async def test_a_batch_that_ended_meanwhile_is_not_changed_by_a_late_flush(
-    parts: Resources, workshop: Workshop, clock: HandClock
+    parts: Resources, processor: AssetProcessor, clock: HandClock
 ) -> None:
     batch = await submitted(parts, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
     [asset] = await flush(batch.id, parts, token="frozen", claim=1)
@@ -172,11 +178,11 @@ async def test_a_batch_that_ended_meanwhile_is_not_changed_by_a_late_flush(
 
 
 async def test_a_lane_that_outlives_its_own_leases_does_not_take_over_from_itself(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     urls = [origin.serve(f"/{n}.jpg", picture(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
     batch = await submitted(parts, urls)
-    lane = asyncio.create_task(work(batch.id, parts, workshop, assets=2, flush_assets=1))
+    lane = asyncio.create_task(work(batch.id, parts, processor, assets=2, flush_assets=1))
     await until(lambda: len(origin.requests) == 2)
     clock.forward(LEASE + 1)
     await lane
@@ -197,24 +203,24 @@ async def handed_back(parts: Resources, batch_id: str) -> bool:
 
 
 async def test_a_stopping_process_hands_back_and_counts_no_attempt(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch, stopping = await slow_batch(parts, origin), asyncio.Event()
-    lane = asyncio.create_task(work(batch.id, parts, workshop, stopping=stopping, drain=0.05))
+    lane = asyncio.create_task(work(batch.id, parts, processor, stopping=stopping, drain=0.05))
     await until(lambda: len(origin.requests) == 3)
     stopping.set()
     assert await lane is True  # there is more to do, for somebody else
     assert await handed_back(parts, batch.id)
-    assert workshop.fetching.memory.idle
-    assert workshop.fetching.fetches.idle
+    assert processor.fetching.memory.idle
+    assert processor.fetching.fetches.idle
 
 
 async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=1) for n in range(4)])
     stopping = asyncio.Event()
-    lane = asyncio.create_task(work(batch.id, parts, workshop, stopping=stopping, assets=2, drain=10))
+    lane = asyncio.create_task(work(batch.id, parts, processor, stopping=stopping, assets=2, drain=10))
     await until(lambda: len(origin.requests) == 2)
     stopping.set()
     assert await lane is True
@@ -223,10 +229,10 @@ async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_
 
 
 async def test_a_lane_whose_task_is_cancelled_hands_back(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await slow_batch(parts, origin)
-    lane = asyncio.create_task(work(batch.id, parts, workshop))
+    lane = asyncio.create_task(work(batch.id, parts, processor))
     await until(lambda: len(origin.requests) == 3)
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
@@ -235,36 +241,36 @@ async def test_a_lane_whose_task_is_cancelled_hands_back(
 
 
 async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await slow_batch(parts, origin)
     origin.serve("/1.jpg", picture())
     while batch.succeeded == 0:  # a machine that stands still may make it hand back this one too
-        assert await work(batch.id, parts, workshop, lifetime=0.1, hand_back_after=0.3) is True
+        assert await work(batch.id, parts, processor, lifetime=0.1, hand_back_after=0.3) is True
         batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.processing) == ("processing", 0)
 
 
 async def test_a_lane_that_is_cancelled_again_while_it_hands_back_still_hands_back(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     """As by a job's time-out, and by the end of the process a moment later."""
     batch = await slow_batch(parts, origin)
-    lane = asyncio.create_task(work(batch.id, parts, workshop))
+    lane = asyncio.create_task(work(batch.id, parts, processor))
     await until(lambda: len(origin.requests) == 3)
     while not lane.done():
         lane.cancel()
         await asyncio.sleep(0)
     assert await handed_back(parts, batch.id)
-    assert not at_work()
+    assert not in_flight()
 
 
 async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_nothing_to_its_lease(
-    parts: Resources, workshop: Workshop
+    parts: Resources, processor: AssetProcessor
 ) -> None:
     """It never hears what it has claimed, and yet nobody has to wait for it, or take it for dead."""
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, fetching_with(workshop, origin=HeldOrigin())))
+    lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=HeldOrigin())))
     commits: list[str] = []
 
     def cancel(_: object) -> None:
@@ -279,18 +285,18 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
     rows = await assets_of(parts.sessions, batch.id)
     assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
     await exact(parts.sessions, batch.id)
-    assert not at_work()
+    assert not in_flight()
 
 
 # -- the storage goes away --------------------------------------------------------------------------------------------
 
 
 async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     batch = await submitted(parts, [origin.serve("/1.jpg", picture())])
     hour = timedelta(hours=1)
-    patient = replace(workshop, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
+    patient = replace(processor, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
     media(parts).rename(media(parts).with_name("away"))
     media(parts).write_text("a file stands where the folder was", encoding="utf-8")
     await work(batch.id, parts, patient)
@@ -309,15 +315,17 @@ async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
 # -- the batch goes away ----------------------------------------------------------------------------------------------
 
 
-def at_work() -> list[asyncio.Task[object]]:
+def in_flight() -> list[asyncio.Task[object]]:
     """The tasks that still work on an asset."""
     return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "make"]
 
 
-async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(parts: Resources, workshop: Workshop) -> None:
+async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
+    parts: Resources, processor: AssetProcessor
+) -> None:
     origin = HeldOrigin()
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, fetching_with(workshop, origin=origin)))
+    lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
         counters = await batch_queries.lock(session, batch.id)
@@ -330,33 +338,35 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(parts:
 
     origin.waiting[0].set()
     assert await lane is False
-    assert not at_work()
+    assert not in_flight()
     batch = await exact(parts.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.version) == ("cancelled", 3, version)
-    assert workshop.fetching.memory.idle
+    assert processor.fetching.memory.idle
 
 
-async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(parts: Resources, workshop: Workshop) -> None:
+async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
+    parts: Resources, processor: AssetProcessor
+) -> None:
     origin = HeldOrigin()
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, fetching_with(workshop, origin=origin)))
+    lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=parts.clock()))
     origin.waiting[0].set()
     assert await lane is False
-    assert not at_work()
+    assert not in_flight()
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"processing"}
-    assert workshop.fetching.memory.idle
+    assert processor.fetching.memory.idle
 
 
 async def test_attempts_that_failed_before_a_hand_back_still_count(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, [origin.url("/status/500")])
     [asset] = await flush(batch.id, parts, token="mine", claim=1)
     retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
-    making = asyncio.create_task(replace(workshop, retries=retries).make(asset, wish(batch.id)))
+    making = asyncio.create_task(replace(processor, retries=retries).process(asset, plan(batch.id)))
     await until(lambda: origin.hits("/status/500") >= 4)
     making.cancel()
     outcome = await making
@@ -373,6 +383,6 @@ async def test_a_run_never_takes_what_it_has_at_work_although_another_had_it_and
     taken = await flush(batch.id, parts, token="another", claim=2)
     given_back = [Postponed(asset, 0, clock()) for asset in taken if asset.position == old.position]
     await flush(batch.id, parts, token="another", outcomes=given_back)
-    assert await flush(batch.id, parts, token="mine", claim=2, at_work=[old.position]) == []
+    assert await flush(batch.id, parts, token="mine", claim=2, in_flight=[old.position]) == []
     await flush(batch.id, parts, token="mine", outcomes=[succeeded(batch.id, old)])
     assert (await exact(parts.sessions, batch.id)).status == "processing"

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from imgsvc.bootstrap import Resources, open_resources, open_workshop
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.bootstrap import Resources, open_asset_processor, open_resources
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.lanes import until, work
 from support.origin_server import OriginServer, picture
@@ -21,10 +21,10 @@ def urls(origin: OriginServer, *, delay: float = 0.0, count: int = COUNT) -> lis
 
 
 async def test_lanes_of_one_worker_do_every_asset_once_and_announce_the_end_once(
-    parts: Resources, workshop: Workshop, origin: OriginServer, queue: NotedQueue
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     batch = await submitted(parts, urls(origin), webhook_url="http://shop.example/hook")
-    lanes = [work(batch.id, parts, workshop, queue=queue, assets=5, flush_assets=3) for _ in range(6)]
+    lanes = [work(batch.id, parts, processor, queue=queue, assets=5, flush_assets=3) for _ in range(6)]
     assert await asyncio.gather(*lanes) == [False] * 6
 
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
@@ -35,21 +35,23 @@ async def test_lanes_of_one_worker_do_every_asset_once_and_announce_the_end_once
 
 
 async def test_lanes_of_two_processes_do_every_asset_once(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, urls(origin))
-    async with open_resources(parts.settings) as elsewhere, open_workshop(elsewhere) as other_workshop:
+    async with open_resources(parts.settings) as elsewhere, open_asset_processor(elsewhere) as other_workshop:
         other = replace(elsewhere, clock=parts.clock)
-        here = [work(batch.id, parts, workshop, assets=4, flush_assets=2) for _ in range(2)]
+        here = [work(batch.id, parts, processor, assets=4, flush_assets=2) for _ in range(2)]
         there = [work(batch.id, other, other_workshop, assets=4, flush_assets=2) for _ in range(2)]
         await asyncio.gather(*here, *there)
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
     assert (await exact(parts.sessions, batch.id)).succeeded == COUNT
 
 
-async def test_counters_are_exact_at_every_moment(parts: Resources, workshop: Workshop, origin: OriginServer) -> None:
+async def test_counters_are_exact_at_every_moment(
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
+) -> None:
     batch = await submitted(parts, [*urls(origin, delay=0.02), origin.url("/status/404")])
-    lane = asyncio.create_task(work(batch.id, parts, workshop, assets=4, flush_assets=2))
+    lane = asyncio.create_task(work(batch.id, parts, processor, assets=4, flush_assets=2))
     seen = set()
     while not lane.done():
         seen.add((await exact(parts.sessions, batch.id)).succeeded)
@@ -59,11 +61,11 @@ async def test_counters_are_exact_at_every_moment(parts: Resources, workshop: Wo
 
 
 async def test_a_slow_asset_does_not_hold_up_the_others(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     slow = origin.serve("/slow.jpg", picture(), delay=600)
     batch = await submitted(parts, [slow, *urls(origin)])
-    lane = asyncio.create_task(work(batch.id, parts, workshop, assets=8))
+    lane = asyncio.create_task(work(batch.id, parts, processor, assets=8))
     await until(lambda: len(origin.requests) == COUNT + 1)
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
@@ -74,40 +76,40 @@ async def test_a_slow_asset_does_not_hold_up_the_others(
 
 
 async def test_a_lane_makes_place_when_others_wait(
-    parts: Resources, workshop: Workshop, origin: OriginServer, queue: NotedQueue
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     queue.crowd = 1
     batch = await submitted(parts, urls(origin, delay=0.1))
-    assert await work(batch.id, parts, workshop, queue=queue, assets=2, yield_after=0.2) is True
+    assert await work(batch.id, parts, processor, queue=queue, assets=2, yield_after=0.2) is True
     assert 0 < (await exact(parts.sessions, batch.id)).succeeded < COUNT
 
 
 @pytest.mark.parametrize("away", [True, False])
 async def test_a_lane_goes_on_when_nobody_waits_or_nobody_knows(
-    parts: Resources, workshop: Workshop, origin: OriginServer, queue: NotedQueue, away: bool
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue, away: bool
 ) -> None:
     batch = await submitted(parts, urls(origin, delay=0.1, count=20), webhook_url="http://shop.example/hook")
     queue.away = away
-    assert await work(batch.id, parts, workshop, queue=queue, assets=2, yield_after=0.2) is False
+    assert await work(batch.id, parts, processor, queue=queue, assets=2, yield_after=0.2) is False
     assert (await exact(parts.sessions, batch.id)).status == "completed"
     assert len(await deliveries_of(parts.sessions, batch.id)) == 1
 
 
 async def test_a_lane_that_has_lived_long_enough_makes_place_in_any_case(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, urls(origin, delay=0.1))
-    assert await work(batch.id, parts, workshop, assets=2, lifetime=0.3) is True
+    assert await work(batch.id, parts, processor, assets=2, lifetime=0.3) is True
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"pending", "succeeded"}
     await exact(parts.sessions, batch.id)
 
 
 async def test_the_next_lane_goes_on_where_the_last_one_stopped(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(parts, urls(origin, delay=0.05))
     runs = 1
-    while await work(batch.id, parts, workshop, assets=6, lifetime=0.2):
+    while await work(batch.id, parts, processor, assets=6, lifetime=0.2):
         runs += 1
     assert runs > 1
     assert (await exact(parts.sessions, batch.id)).status == "completed"

@@ -16,9 +16,9 @@ from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.lane import Lane
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Failed, Outcome
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import assets_of, exact, submitted
-from support.lanes import HeldOrigin, fetching_with, flush, until, wish
+from support.lanes import HeldOrigin, fetching_with, flush, plan, until
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ async def failed_to_write(parts: Resources) -> None:
     await until(lambda: parts.sessions.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
 
 
-def lane_of(batch: Batch, parts: Resources, workshop: Workshop, **policy: int) -> Lane:
+def lane_of(batch: Batch, parts: Resources, processor: AssetProcessor, **policy: int) -> Lane:
     return Lane(
-        wish(batch.id),
+        plan(batch.id),
         reuse=False,
         sessions=parts.sessions,
         queue=parts.queue,
-        workshop=workshop,
-        aftercare=parts.aftercare,
+        processor=processor,
+        retention=parts.retention,
         clock=parts.clock,
         policy=LanePolicy(flush_interval=0.02, yield_after=60, **policy),
         stopping=asyncio.Event(),
@@ -71,7 +71,7 @@ async def test_a_run_gets_what_it_claimed_without_knowing_and_settles_nothing_tw
 
     async with locked(impatient):
         again = asyncio.create_task(
-            flush(batch.id, impatient, token="mine", outcomes=done, claim=3, at_work=[second.position])
+            flush(batch.id, impatient, token="mine", outcomes=done, claim=3, in_flight=[second.position])
         )
         await failed_to_write(impatient)
     claimed = await again
@@ -83,11 +83,11 @@ async def test_a_run_gets_what_it_claimed_without_knowing_and_settles_nothing_tw
 
 
 async def test_a_lane_that_ends_starts_nothing_and_hands_back_what_it_claimed_without_knowing(
-    impatient: Resources, workshop: Workshop
+    impatient: Resources, processor: AssetProcessor
 ) -> None:
     batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     origin = HeldOrigin()
-    lane = lane_of(batch, impatient, fetching_with(workshop, origin=origin), assets=2)
+    lane = lane_of(batch, impatient, fetching_with(processor, origin=origin), assets=2)
     running = asyncio.create_task(lane.run())
     await until(lambda: len(origin.waiting) == 2)
     await flush(batch.id, impatient, token=lane.token, claim=2)  # commits; the lane never hears of it

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from support.batches import assets_of, exact, submitted
 from support.lanes import until, work
@@ -15,13 +15,13 @@ IMAGES = 8
 
 
 async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go_on(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     steady = [origin.serve(f"/{number}.jpg", picture(), delay=0.3) for number in range(IMAGES)]
     async with OriginServer() as mortal:
         doomed = [mortal.serve(f"/{number}.jpg", picture(), delay=600) for number in range(IMAGES)]
         batch = await submitted(parts, [*doomed, *steady])
-        lane = asyncio.create_task(work(batch.id, parts, workshop))
+        lane = asyncio.create_task(work(batch.id, parts, processor))
         await until(lambda: len(mortal.requests) == IMAGES)
     assert await lane is False
 
@@ -37,9 +37,9 @@ async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go
 
 
 async def test_an_origin_that_comes_back_before_the_last_attempt_loses_nothing(
-    parts: Resources, workshop: Workshop
+    parts: Resources, processor: AssetProcessor
 ) -> None:
-    patient = replace(workshop, retries=RetryPolicy(base=timedelta(milliseconds=20), factor=1, max_attempts=1_000))
+    patient = replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=20), factor=1, max_attempts=1_000))
     async with OriginServer() as mortal:
         urls = [mortal.serve(f"/{number}.jpg", picture(), delay=600) for number in range(IMAGES)]
         batch = await submitted(parts, urls)

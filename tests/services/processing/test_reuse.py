@@ -14,24 +14,24 @@ from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.services.integrity.audit import audit
 from imgsvc.services.processing import reuse
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from support.audits import wrong
 from support.batches import HandClock, assets_of, exact, submitted
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, picture
-from support.verbs import add_key, cancel, delete, retry, tidy
+from support.verbs import add_key, cancel, clean_up, delete, retry
 
 TAGGED = {"ETag": '"v1"'}
 DATED = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
 
 
-async def done(parts: Resources, workshop: Workshop, url: str, **fields: Any) -> Asset:
+async def done(parts: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
     """The only asset of a batch of this URL, at its end."""
     assert isinstance(parts.clock, HandClock)
     parts.clock.forward(1)
     batch = await submitted(parts, [url], **fields)
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     await exact(parts.sessions, batch.id)
     [asset] = await assets_of(parts.sessions, batch.id)
     return asset
@@ -62,10 +62,10 @@ def conditions(origin: OriginServer) -> list[str | None]:
 
 
 async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(320, 200), headers=TAGGED | DATED)
-    first, second = await done(parts, workshop, url), await done(parts, workshop, url)
+    first, second = await done(parts, processor, url), await done(parts, processor, url)
     assert (action(first), action(second)) == ("compressed", "reused")
     assert conditions(origin) == [None, '"v1"']
     assert await stored(parts, first) == await stored(parts, second)
@@ -78,42 +78,44 @@ async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
 
 
 async def test_the_third_time_follows_from_the_second(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    first, second = await done(parts, workshop, url), await done(parts, workshop, url)
+    first, second = await done(parts, processor, url), await done(parts, processor, url)
     await delete(parts, first.batch_id)
-    third = await done(parts, workshop, url)
+    third = await done(parts, processor, url)
     assert [action(asset) for asset in (second, third)] == ["reused", "reused"]
     assert await stored(parts, third) == await stored(parts, second)
 
 
-async def test_a_date_alone_is_asked_about_too(parts: Resources, workshop: Workshop, origin: OriginServer) -> None:
+async def test_a_date_alone_is_asked_about_too(
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
+) -> None:
     url = origin.serve("/a.jpg", picture(), headers=DATED)
-    await done(parts, workshop, url)
-    assert action(await done(parts, workshop, url)) == "compressed"  # this origin does not look at dates
+    await done(parts, processor, url)
+    assert action(await done(parts, processor, url)) == "compressed"  # this origin does not look at dates
     assert conditions(origin) == [None, DATED["Last-Modified"]]
 
 
 async def test_what_changed_is_compressed_anew_from_the_same_answer(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    await done(parts, workshop, url)
+    await done(parts, processor, url)
     origin.serve("/a.jpg", picture(160, 120), headers={"ETag": '"v2"'})
-    asset = await done(parts, workshop, url)
+    asset = await done(parts, processor, url)
     assert (action(asset), asset.etag, decoded(await stored(parts, asset)).size) == ("compressed", '"v2"', (160, 120))
     assert conditions(origin) == [None, '"v1"']
-    assert action(await done(parts, workshop, url)) == "reused"
+    assert action(await done(parts, processor, url)) == "reused"
     assert conditions(origin) == [None, '"v1"', '"v2"']
 
 
 async def test_without_validators_there_is_nothing_to_ask(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture())
-    assert (await done(parts, workshop, url)).reuse_hash is None
-    assert action(await done(parts, workshop, url)) == "compressed"
+    assert (await done(parts, processor, url)).reuse_hash is None
+    assert action(await done(parts, processor, url)) == "compressed"
     assert conditions(origin) == [None, None]
 
 
@@ -121,35 +123,35 @@ async def test_without_validators_there_is_nothing_to_ask(
 
 
 async def test_refresh_asks_for_everything_anew_and_what_it_made_is_taken_over_later(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    await done(parts, workshop, url)
-    assert action(await done(parts, workshop, url, refresh=True)) == "compressed"
-    assert action(await done(parts, workshop, url)) == "reused"
+    await done(parts, processor, url)
+    assert action(await done(parts, processor, url, refresh=True)) == "compressed"
+    assert action(await done(parts, processor, url)) == "reused"
     assert conditions(origin) == [None, None, '"v1"']
 
 
 @pytest.mark.parametrize("spec", [Spec(quality=51), Spec(format=Format.webp), Spec(max_width=32), Spec(name="thumb")])
 async def test_another_wish_is_another_picture(
-    parts: Resources, workshop: Workshop, origin: OriginServer, spec: Spec
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, spec: Spec
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    await done(parts, workshop, url)
-    assert action(await done(parts, workshop, url, specs=(spec,))) == "compressed"
+    await done(parts, processor, url)
+    assert action(await done(parts, processor, url, specs=(spec,))) == "compressed"
     assert conditions(origin) == [None, None]
 
 
 async def test_what_another_key_had_made_is_never_looked_at(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    theirs = await done(parts, workshop, url)
+    theirs = await done(parts, processor, url)
     other = await add_key(parts)
     batch = await submitted(parts, [url])
     async with parts.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(api_key_id=other))
-    await work(batch.id, parts, workshop)
+    await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     assert action(asset) == "compressed"
     assert asset.reuse_hash != theirs.reuse_hash
@@ -157,18 +159,18 @@ async def test_what_another_key_had_made_is_never_looked_at(
 
 
 async def test_what_an_older_compressor_made_is_not_taken_over(
-    parts: Resources, workshop: Workshop, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    await done(parts, workshop, url)
+    await done(parts, processor, url)
     monkeypatch.setattr(reuse, "RECIPE", compress.RECIPE + 1)
-    assert action(await done(parts, workshop, url)) == "compressed"
+    assert action(await done(parts, processor, url)) == "compressed"
 
 
 async def test_an_origin_that_claims_not_modified_unasked_has_failed(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    asset = await done(parts, workshop, origin.url("/status/304"))
+    asset = await done(parts, processor, origin.url("/status/304"))
     assert (asset.status, asset.error_code) == ("failed", "http_304")
 
 
@@ -176,50 +178,50 @@ async def test_an_origin_that_claims_not_modified_unasked_has_failed(
 
 
 async def test_where_the_earlier_rendition_is_gone_the_image_is_fetched_after_all(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    first = await done(parts, workshop, url)
+    first = await done(parts, processor, url)
     [rendition] = first.renditions or []
     await parts.storage.remove([rendition["key"]])
-    second = await done(parts, workshop, url)
+    second = await done(parts, processor, url)
     assert (action(second), second.attempts) == ("compressed", 1)
     assert conditions(origin) == [None, '"v1"', None]
 
 
 async def test_a_rendition_that_was_taken_over_outlives_the_batch_it_came_from(
-    parts: Resources, workshop: Workshop, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
-    first, second = await done(parts, workshop, url), await done(parts, workshop, url)
+    first, second = await done(parts, processor, url), await done(parts, processor, url)
     await delete(parts, first.batch_id)
     clock.forward(100_000)
-    await tidy(parts, first.batch_id)
-    await tidy(parts, second.batch_id)
+    await clean_up(parts, first.batch_id)
+    await clean_up(parts, second.batch_id)
     assert decoded(await stored(parts, second)).size == (64, 48)
     assert await faults(parts) == {}
 
 
 async def test_a_retry_takes_over_what_another_batch_has_made_since(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     path, url = "/a.jpg", origin.url("/a.jpg")
-    failed = await done(parts, workshop, url)
+    failed = await done(parts, processor, url)
     origin.serve(path, picture(), headers=TAGGED)
-    await done(parts, workshop, url)
+    await done(parts, processor, url)
     await retry(parts, failed.batch_id)
-    await work(failed.batch_id, parts, workshop)
+    await work(failed.batch_id, parts, processor)
     [asset] = await assets_of(parts.sessions, failed.batch_id)
     assert action(asset) == "reused"
     assert await faults(parts) == {}
 
 
 async def test_what_succeeded_before_a_cancel_is_good_for_later(
-    parts: Resources, workshop: Workshop, origin: OriginServer
+    parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = [origin.serve(f"/{number}.jpg", picture(), headers=TAGGED) for number in range(2)]
     batch = await submitted(parts, urls)
-    await work(batch.id, parts, workshop, assets=1, lifetime=0)
+    await work(batch.id, parts, processor, assets=1, lifetime=0)
     await cancel(parts, batch.id)
     kept = [asset for asset in await assets_of(parts.sessions, batch.id) if asset.status == "succeeded"]
-    assert all([action(await done(parts, workshop, asset.origin_url)) == "reused" for asset in kept])
+    assert all([action(await done(parts, processor, asset.origin_url)) == "reused" for asset in kept])

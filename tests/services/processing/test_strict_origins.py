@@ -9,10 +9,10 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError
-from imgsvc.services.ports import Fetched, Room, Validators
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.ports import Fetched, MemoryBudget, Validators
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.cubic import DECREASE, LEAST, PLATEAU, CubicRate
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.batches import assets_of, submitted
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
@@ -30,7 +30,7 @@ class StrictOrigin:
     at: float = field(default_factory=monotonic)
     seen: Counter[str] = field(default_factory=Counter)
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
         now = monotonic()
         self.left, self.at = min(self.rate / 5, self.left + (now - self.at) * self.rate), now
         allowed = self.left >= 1
@@ -50,10 +50,10 @@ class StrictOrigin:
     ids=["at once", "after 150 ms", "and asks for a rest"],
 )
 async def test_an_origin_that_refuses_above_a_rate_gives_every_image(
-    parts: Resources, workshop: Workshop, latency: float, retry_after: float | None
+    parts: Resources, processor: AssetProcessor, latency: float, retry_after: float | None
 ) -> None:
     origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
-    bench = fetching_with(workshop, origin=origin, hosts=HostPacer(maximum=64))
+    bench = fetching_with(processor, origin=origin, hosts=HostLimiter(maximum=64))
     batch = await submitted(parts, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
     while await work(batch.id, parts, bench):
         pass

@@ -11,32 +11,32 @@ from typing import Any
 import pytest
 
 from imgsvc.db.queries.leases import Claimed
-from imgsvc.db.queries.reuse import Known
+from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
 from imgsvc.errors import (
     AssetError,
     ConnectError,
+    DecodeAbandoned,
     DecodeError,
     HttpStatusError,
     KilledInQuarantine,
-    LeftAtWork,
     Overran,
     QuarantineUnavailable,
     StorageError,
     Unchanged,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.ports import Fetched, Origin, Room, Validators
+from imgsvc.services.ports import Fetched, MemoryBudget, Origin, Validators
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from imgsvc.services.throttling.fair_semaphore import FairGate
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.batches import HandClock
 from support.codec import NotedQuarantine, codec_pool
-from support.lanes import wish
+from support.lanes import plan
 from support.origin_server import picture
 
 
@@ -48,7 +48,7 @@ class OnePicture:
     unchanged: bool = False
     fetches: int = 0
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
         self.fetches += 1
         if self.failing and self.failing.pop(0):
             raise ConnectError
@@ -58,7 +58,7 @@ class OnePicture:
 
 
 @dataclass
-class Shelf:
+class ObjectReader:
     """A storage that refuses what it is given until `refusals` are used up, or each key so often."""
 
     refusals: int = 0
@@ -89,29 +89,31 @@ class Shelf:
 
 
 @pytest.fixture
-async def make_workshop() -> AsyncIterator[Callable[..., Workshop]]:
+async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
     async with AsyncExitStack() as stack:
 
         def make(
             *,
             origin: Origin | None = None,
-            memory: FairGate | None = None,
+            memory: FairSemaphore | None = None,
             quarantine: NotedQuarantine | None = None,
             **parts: Any,
-        ) -> Workshop:
+        ) -> AssetProcessor:
             pool = codec_pool(quarantine=quarantine)
             stack.push_async_callback(pool.aclose)
-            fetching = Fetching(origin or OnePicture(), HostPacer(maximum=8), FairGate(8), memory or FairGate(2**22))
+            fetching = Fetching(
+                origin or OnePicture(), HostLimiter(maximum=8), FairSemaphore(8), memory or FairSemaphore(2**22)
+            )
             defaults: dict[str, Any] = {
-                "fetching": fetching, "storage": Shelf(), "codec": pool, "clock": HandClock(),
+                "fetching": fetching, "storage": ObjectReader(), "codec": pool, "clock": HandClock(),
                 "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta(), own_patience=timedelta()),
             }  # fmt: skip
-            return Workshop(**defaults | parts)
+            return AssetProcessor(**defaults | parts)
 
         yield make
 
 
-MakeWorkshop = Callable[..., Workshop]
+MakeProcessor = Callable[..., AssetProcessor]
 
 
 def claimed(**values: Any) -> Claimed:
@@ -125,8 +127,8 @@ def claimed(**values: Any) -> Claimed:
     return Claimed(**plain | values)
 
 
-async def made(workshop: Workshop, asset: Claimed) -> Outcome:
-    return await workshop.make(asset, wish("bat_1"))
+async def made(processor: AssetProcessor, asset: Claimed) -> Outcome:
+    return await processor.process(asset, plan("bat_1"))
 
 
 # -- suspects ---------------------------------------------------------------------------------------------------------
@@ -134,34 +136,38 @@ async def made(workshop: Workshop, asset: Claimed) -> Outcome:
 
 @pytest.mark.parametrize(("lost", "apart"), [(0, 0), (1, 1), (9, 1)])
 async def test_an_asset_that_a_run_died_with_is_made_in_quarantine(
-    make_workshop: MakeWorkshop, lost: int, apart: int
+    make_processor: MakeProcessor, lost: int, apart: int
 ) -> None:
     quarantine = NotedQuarantine()
-    outcome = await made(make_workshop(quarantine=quarantine), claimed(lost=lost))
+    outcome = await made(make_processor(quarantine=quarantine), claimed(lost=lost))
     assert isinstance(outcome, Succeeded)
     assert len(quarantine.pictures) == apart
 
 
 @pytest.mark.parametrize("error", [WorkerCrash(), DecodeError()])
-async def test_what_happens_to_a_suspect_in_quarantine_is_final(make_workshop: MakeWorkshop, error: AssetError) -> None:
-    workshop = make_workshop(quarantine=NotedQuarantine(error))
-    outcome = await made(workshop, claimed(lost=1))
+async def test_what_happens_to_a_suspect_in_quarantine_is_final(
+    make_processor: MakeProcessor, error: AssetError
+) -> None:
+    processor = make_processor(quarantine=NotedQuarantine(error))
+    outcome = await made(processor, claimed(lost=1))
     assert outcome == Failed(claimed(lost=1), 1, error)
-    assert isinstance(await made(workshop, claimed(position=1)), Succeeded)
+    assert isinstance(await made(processor, claimed(position=1)), Succeeded)
 
 
-async def test_a_suspect_waits_while_there_is_no_quarantine(make_workshop: MakeWorkshop) -> None:
-    workshop = make_workshop(quarantine=NotedQuarantine(QuarantineUnavailable()))
-    outcome = await made(workshop, claimed(lost=1))
+async def test_a_suspect_waits_while_there_is_no_quarantine(make_processor: MakeProcessor) -> None:
+    processor = make_processor(quarantine=NotedQuarantine(QuarantineUnavailable()))
+    outcome = await made(processor, claimed(lost=1))
     assert isinstance(outcome, Postponed)
     assert (outcome.asset.lost, outcome.attempts) == (1, 0)
-    assert timedelta(seconds=1) < outcome.due_at - workshop.clock() < timedelta(seconds=3)
+    assert timedelta(seconds=1) < outcome.due_at - processor.clock() < timedelta(seconds=3)
 
 
-async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ours(make_workshop: MakeWorkshop) -> None:
+async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ours(
+    make_processor: MakeProcessor,
+) -> None:
     clock = HandClock()
-    workshop = make_workshop(quarantine=NotedQuarantine(QuarantineUnavailable()), clock=clock)
-    outcome, took = await runs_of(workshop, clock, claimed(lost=1))
+    processor = make_processor(quarantine=NotedQuarantine(QuarantineUnavailable()), clock=clock)
+    outcome, took = await runs_of(processor, clock, claimed(lost=1))
     assert isinstance(outcome, Failed)
     assert outcome.error.code == "internal_error"
     assert timedelta(minutes=2) < took < timedelta(minutes=4)
@@ -169,23 +175,23 @@ async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ou
 
 @pytest.mark.parametrize(
     ("before", "left", "after"),
-    [(None, LeftAtWork(), "abandoned"), (None, Overran(), "overran"), ("overran", LeftAtWork(), "overran")],
+    [(None, DecodeAbandoned(), "abandoned"), (None, Overran(), "overran"), ("overran", DecodeAbandoned(), "overran")],
 )
 async def test_what_was_left_at_work_comes_back_at_once_as_a_suspect_and_no_death_is_counted(
-    make_workshop: MakeWorkshop, before: str | None, left: LeftAtWork, after: str
+    make_processor: MakeProcessor, before: str | None, left: DecodeAbandoned, after: str
 ) -> None:
-    workshop = make_workshop(quarantine=NotedQuarantine(left))
+    processor = make_processor(quarantine=NotedQuarantine(left))
     asset = claimed(lost=1, attempts=1, suspicion=before)
-    row = columns(await made(workshop, asset), workshop.clock())
-    assert (row["status"], row["attempts"], row["lost"], row["due_at"]) == ("pending", 1, 1, workshop.clock())
+    row = columns(await made(processor, asset), processor.clock())
+    assert (row["status"], row["attempts"], row["lost"], row["due_at"]) == ("pending", 1, 1, processor.clock())
     assert row["suspicion"] == after
 
 
-async def test_an_image_that_is_handed_back_again_and_again_is_no_crash(make_workshop: MakeWorkshop) -> None:
-    workshop = make_workshop(quarantine=NotedQuarantine(LeftAtWork()))
+async def test_an_image_that_is_handed_back_again_and_again_is_no_crash(make_processor: MakeProcessor) -> None:
+    processor = make_processor(quarantine=NotedQuarantine(DecodeAbandoned()))
     asset = claimed(suspicion="abandoned")
     for _ in range(30):
-        outcome = await made(workshop, asset)
+        outcome = await made(processor, asset)
         assert isinstance(outcome, Postponed)
         asset = outcome.asset
     assert asset.lost == 0
@@ -193,10 +199,10 @@ async def test_an_image_that_is_handed_back_again_and_again_is_no_crash(make_wor
 
 @pytest.mark.parametrize("suspicion", list(Suspicion))
 async def test_an_asset_of_which_a_thread_may_still_have_the_image_is_made_in_quarantine(
-    make_workshop: MakeWorkshop, suspicion: str
+    make_processor: MakeProcessor, suspicion: str
 ) -> None:
     quarantine = NotedQuarantine()
-    assert isinstance(await made(make_workshop(quarantine=quarantine), claimed(suspicion=suspicion)), Succeeded)
+    assert isinstance(await made(make_processor(quarantine=quarantine), claimed(suspicion=suspicion)), Succeeded)
     assert len(quarantine.pictures) == 1
 
 
@@ -205,129 +211,133 @@ async def test_an_asset_of_which_a_thread_may_still_have_the_image_is_made_in_qu
 AT_ONCE = RetryPolicy(base=timedelta(), ours=(timedelta(),) * 5)
 
 
-async def runs_of(workshop: Workshop, clock: HandClock, asset: Claimed | None = None) -> tuple[Outcome, timedelta]:
+async def runs_of(
+    processor: AssetProcessor, clock: HandClock, asset: Claimed | None = None
+) -> tuple[Outcome, timedelta]:
     """How an asset ends that is taken again as soon as it is due, and how long that took."""
     began, asset = clock(), asset or claimed()
-    while isinstance(outcome := await made(workshop, asset), Postponed):
+    while isinstance(outcome := await made(processor, asset), Postponed):
         clock.now = outcome.due_at
         asset = outcome.asset._replace(attempts=outcome.attempts)
     return outcome, clock() - began
 
 
-async def test_a_storage_that_is_away_for_two_minutes_costs_no_image(make_workshop: MakeWorkshop) -> None:
-    clock, shelf = HandClock(), Shelf(refusals=5)
-    outcome, took = await runs_of(make_workshop(storage=shelf, clock=clock), clock)
+async def test_a_storage_that_is_away_for_two_minutes_costs_no_image(make_processor: MakeProcessor) -> None:
+    clock, reader = HandClock(), ObjectReader(refusals=5)
+    outcome, took = await runs_of(make_processor(storage=reader, clock=clock), clock)
     assert isinstance(outcome, Succeeded)
     assert outcome.attempts == 1
     assert took >= timedelta(minutes=2)
-    assert len(shelf.keys) == 1
+    assert len(reader.keys) == 1
 
 
-async def test_a_storage_that_stays_away_is_told(make_workshop: MakeWorkshop) -> None:
-    clock, shelf = HandClock(), Shelf(refusals=99)
-    outcome, _ = await runs_of(make_workshop(storage=shelf, clock=clock), clock)
+async def test_a_storage_that_stays_away_is_told(make_processor: MakeProcessor) -> None:
+    clock, reader = HandClock(), ObjectReader(refusals=99)
+    outcome, _ = await runs_of(make_processor(storage=reader, clock=clock), clock)
     assert isinstance(outcome, Failed)
     assert (outcome.attempts, outcome.error.code) == (1, "storage_error")
-    assert len(shelf.calls) == 6
+    assert len(reader.calls) == 6
 
 
-async def test_a_put_that_failed_is_repeated_where_the_bytes_are(make_workshop: MakeWorkshop) -> None:
-    origin, memory, held = OnePicture(), FairGate(2**22), list[bool]()
-    shelf = Shelf(refusals=3, on_call=lambda: held.append(not memory.idle))
-    workshop = make_workshop(origin=origin, storage=shelf, memory=memory, retries=AT_ONCE)
-    outcome = await made(workshop, claimed(attempts=1))
+async def test_a_put_that_failed_is_repeated_where_the_bytes_are(make_processor: MakeProcessor) -> None:
+    origin, memory, held = OnePicture(), FairSemaphore(2**22), list[bool]()
+    reader = ObjectReader(refusals=3, on_call=lambda: held.append(not memory.idle))
+    processor = make_processor(origin=origin, storage=reader, memory=memory, retries=AT_ONCE)
+    outcome = await made(processor, claimed(attempts=1))
     assert isinstance(outcome, Succeeded)
-    assert (outcome.attempts, origin.fetches, len(shelf.calls)) == (2, 1, 4)
+    assert (outcome.attempts, origin.fetches, len(reader.calls)) == (2, 1, 4)
     assert held == [True] * 4
     assert memory.idle
 
 
 async def test_a_copy_of_what_was_made_before_is_repeated_without_asking_the_origin_again(
-    make_workshop: MakeWorkshop,
+    make_processor: MakeProcessor,
 ) -> None:
-    origin, shelf = OnePicture(unchanged=True), Shelf(refusals=3)
-    workshop = make_workshop(origin=origin, storage=shelf, retries=AT_ONCE)
+    origin, reader = OnePicture(unchanged=True), ObjectReader(refusals=3)
+    processor = make_processor(origin=origin, storage=reader, retries=AT_ONCE)
     old = {"name": "main", "key": "bat_0/0-shoe-0.jpg", "format": "jpeg", "width": 1, "height": 1, "bytes": 1}
-    known = Known("hash", "jpeg", 1, 1, 1, [old], '"1"', None, "")
-    outcome = await workshop.make(claimed(), wish("bat_1"), known)
+    known = PreviousResult("hash", "jpeg", 1, 1, 1, [old], '"1"', None, "")
+    outcome = await processor.process(claimed(), plan("bat_1"), known)
     assert isinstance(outcome, Succeeded)
-    assert (origin.fetches, len(shelf.calls)) == (1, 4)
+    assert (origin.fetches, len(reader.calls)) == (1, 4)
 
 
-async def test_renditions_do_not_share_the_tries_of_a_flaky_storage(make_workshop: MakeWorkshop) -> None:
+async def test_renditions_do_not_share_the_tries_of_a_flaky_storage(make_processor: MakeProcessor) -> None:
     specs = [Spec(), *(Spec(name=f"r{number}", max_width=8 + number) for number in range(5))]
-    plan = replace(wish("bat_1"), specs=specs)
-    shelf = Shelf(refusals_of_a_key=2)
-    outcome = await make_workshop(storage=shelf, retries=AT_ONCE).make(claimed(), plan)
+    several = replace(plan("bat_1"), specs=specs)
+    reader = ObjectReader(refusals_of_a_key=2)
+    outcome = await make_processor(storage=reader, retries=AT_ONCE).process(claimed(), several)
     assert isinstance(outcome, Succeeded)
-    assert (len(shelf.keys), outcome.asset.storage_failures) == (6, 2)
+    assert (len(reader.keys), outcome.asset.storage_failures) == (6, 2)
 
 
 @pytest.mark.parametrize("patience", [timedelta(), timedelta(seconds=3)])
 async def test_a_storage_that_fails_leaves_the_origin_its_attempts(
-    make_workshop: MakeWorkshop, patience: timedelta
+    make_processor: MakeProcessor, patience: timedelta
 ) -> None:
     """Two of them fail, and the third brings the image."""
-    clock, shelf = HandClock(), Shelf(refusals=4)
+    clock, reader = HandClock(), ObjectReader(refusals=4)
     origin = OnePicture(failing=[False, True, False, True, False, False, False])
     retries = RetryPolicy(base=timedelta(), ours=(timedelta(milliseconds=1),) * 5, own_patience=patience)
-    workshop = make_workshop(origin=origin, storage=shelf, clock=clock, retries=retries)
-    outcome, _ = await runs_of(workshop, clock)
+    processor = make_processor(origin=origin, storage=reader, clock=clock, retries=retries)
+    outcome, _ = await runs_of(processor, clock)
     assert isinstance(outcome, Succeeded)
 
 
 @pytest.mark.parametrize("trouble", [{"storage": 1}, {"quarantine": 1}, {"storage": 1, "quarantine": 1}])
 async def test_an_origin_that_fails_three_times_ends_an_image_whatever_failed_in_between(
-    make_workshop: MakeWorkshop, trouble: dict[str, int]
+    make_processor: MakeProcessor, trouble: dict[str, int]
 ) -> None:
     clock, origin = HandClock(), OnePicture(failing=[True, False, True, False, True])
     quarantine = NotedQuarantine(QuarantineUnavailable() if "quarantine" in trouble else None)
-    workshop = make_workshop(origin=origin, storage=Shelf(refusals=99), quarantine=quarantine, clock=clock)
-    outcome, _ = await runs_of(workshop, clock, claimed(suspicion="abandoned"))
+    processor = make_processor(origin=origin, storage=ObjectReader(refusals=99), quarantine=quarantine, clock=clock)
+    outcome, _ = await runs_of(processor, clock, claimed(suspicion="abandoned"))
     assert isinstance(outcome, Failed)
     assert (outcome.error.code, outcome.attempts, origin.fetches) == ("connect_error", 3, 5)
 
 
-async def test_storage_and_quarantine_have_tries_of_their_own(make_workshop: MakeWorkshop) -> None:
+async def test_storage_and_quarantine_have_tries_of_their_own(make_processor: MakeProcessor) -> None:
     clock = HandClock()
     asset = claimed(suspicion="abandoned", storage_failures=5)
-    away = make_workshop(quarantine=NotedQuarantine(QuarantineUnavailable()), storage=Shelf(refusals=99), clock=clock)
+    away = make_processor(
+        quarantine=NotedQuarantine(QuarantineUnavailable()), storage=ObjectReader(refusals=99), clock=clock
+    )
     outcome = await made(away, asset)
     assert isinstance(outcome, Postponed)
     assert (outcome.asset.storage_failures, outcome.asset.quarantine_failures) == (5, 1)
-    outcome = await made(make_workshop(storage=Shelf(refusals=99), clock=clock), outcome.asset)
+    outcome = await made(make_processor(storage=ObjectReader(refusals=99), clock=clock), outcome.asset)
     assert isinstance(outcome, Failed)
     assert outcome.error.code == "storage_error"
 
 
 async def test_a_process_killed_from_outside_is_tried_again_before_the_image_is_blamed(
-    make_workshop: MakeWorkshop,
+    make_processor: MakeProcessor,
 ) -> None:
     quarantine, origin = NotedQuarantine(KilledInQuarantine()), OnePicture()
-    workshop = make_workshop(quarantine=quarantine, origin=origin, retries=AT_ONCE)
-    outcome = await made(workshop, claimed(suspicion="abandoned"))
+    processor = make_processor(quarantine=quarantine, origin=origin, retries=AT_ONCE)
+    outcome = await made(processor, claimed(suspicion="abandoned"))
     assert isinstance(outcome, Failed)
     assert (outcome.error.code, outcome.attempts) == ("worker_crash", 1)
     assert (len(quarantine.pictures), origin.fetches) == (6, 1)
 
 
 async def test_a_hand_back_while_storage_is_waited_for_loses_nothing_and_counts_no_attempt(
-    make_workshop: MakeWorkshop,
+    make_processor: MakeProcessor,
 ) -> None:
-    refused, memory = asyncio.Event(), FairGate(2**22)
-    shelf = Shelf(refusals=1, on_call=refused.set)
+    refused, memory = asyncio.Event(), FairSemaphore(2**22)
+    reader = ObjectReader(refusals=1, on_call=refused.set)
     retries = RetryPolicy(ours=(timedelta(hours=1),) * 5, own_patience=timedelta(hours=2))
-    workshop = make_workshop(storage=shelf, memory=memory, retries=retries)
-    making = asyncio.create_task(made(workshop, claimed(attempts=1)))
+    processor = make_processor(storage=reader, memory=memory, retries=retries)
+    making = asyncio.create_task(made(processor, claimed(attempts=1)))
     await refused.wait()
     await asyncio.sleep(0)
     making.cancel()
     outcome = await making
     assert isinstance(outcome, Postponed)
     assert (outcome.attempts, outcome.asset.lost, outcome.asset.suspicion) == (1, 0, None)
-    assert (outcome.due_at, outcome.asset.storage_failures) == (workshop.clock(), 1)  # the put that failed did
+    assert (outcome.due_at, outcome.asset.storage_failures) == (processor.clock(), 1)  # the put that failed did
     assert memory.idle
-    again = await made(workshop, outcome.asset._replace(attempts=outcome.attempts))
+    again = await made(processor, outcome.asset._replace(attempts=outcome.attempts))
     assert isinstance(again, Succeeded)
     assert again.attempts == 2
 

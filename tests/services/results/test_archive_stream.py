@@ -32,19 +32,19 @@ async def batch_of_three(parts: Resources) -> Batch:
 
 
 async def test_it_reads_no_more_than_is_taken(resources: Resources) -> None:
-    shelf = Endless()
+    reader = Endless()
     sizes = []
-    async for piece in archive(await batch_of_three(resources), sessions=resources.sessions, shelf=shelf):
+    async for piece in archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader):
         sizes.append(len(piece))
-        assert shelf.read_bytes <= sum(sizes) + MIB
+        assert reader.read_bytes <= sum(sizes) + MIB
     assert max(sizes) <= MIB + 1_000
     assert sum(sizes) > 3 * 32 * MIB
 
 
 async def test_when_nobody_takes_it_any_more_the_file_is_closed(resources: Resources) -> None:
-    shelf = Endless()
-    content = archive(await batch_of_three(resources), sessions=resources.sessions, shelf=shelf)
+    reader = Endless()
+    content = archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader)
     await anext(content)
-    assert shelf.open == 1
+    assert reader.open == 1
     await content.aclose()
-    assert shelf.open == 0
+    assert reader.open == 0

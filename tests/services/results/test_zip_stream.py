@@ -84,7 +84,7 @@ class Sparse(io.RawIOBase):
         self.place = place + (0, self.place, self.size)[whence]
         return self.place
 
-    def tell(self) -> int:
+    def announce(self) -> int:
         return self.place
 
     def read(self, size: int = -1) -> bytes:

@@ -9,8 +9,8 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.throttling.host_limiter import Clock, HostPacer, HostPaused
-from imgsvc.services.throttling.host_rate import FIRST, HOPELESS, HOPELESS_RATE, SHORTEST_WINDOW
+from imgsvc.services.throttling.host_limiter import Clock, HostLimiter, HostPaused
+from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, FIRST, SHORTEST_WINDOW
 
 HOST = "shop.example"
 
@@ -23,14 +23,14 @@ def hardly_any_time() -> Clock:
 
 @asynccontextmanager
 async def as_many_as_may(
-    pacer: HostPacer, host: str = HOST, *, of: int = 20, conditional: bool = False
+    limiter: HostLimiter, host: str = HOST, *, of: int = 20, conditional: bool = False
 ) -> AsyncIterator[int]:
     """How many of so many fetches got a slot at one time; they are cancelled afterwards, which teaches nothing."""
     entered = 0
 
     async def hold() -> None:
         nonlocal entered
-        async with pacer.slot(host, "batch", conditional=conditional):
+        async with limiter.slot(host, "batch", conditional=conditional):
             entered += 1
             await asyncio.Event().wait()
 
@@ -43,67 +43,67 @@ async def as_many_as_may(
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def limit_of(pacer: HostPacer, host: str = HOST) -> int:
-    async with as_many_as_may(pacer, host) as entered:
+async def limit_of(limiter: HostLimiter, host: str = HOST) -> int:
+    async with as_many_as_may(limiter, host) as entered:
         return entered
 
 
-async def fail(pacer: HostPacer, error: AssetError, host: str = HOST) -> None:
+async def fail(limiter: HostLimiter, error: AssetError, host: str = HOST) -> None:
     with pytest.raises(type(error)):
-        async with pacer.slot(host, "batch"):
+        async with limiter.slot(host, "batch"):
             raise error
 
 
-async def succeed(pacer: HostPacer, host: str = HOST) -> None:
-    async with pacer.slot(host, "batch"):
+async def succeed(limiter: HostLimiter, host: str = HOST) -> None:
+    async with limiter.slot(host, "batch"):
         pass
 
 
 async def test_each_host_gets_the_maximum_for_itself() -> None:
-    pacer = HostPacer(maximum=8)
-    async with as_many_as_may(pacer, "one.example") as one, as_many_as_may(pacer, "other.example") as other:
+    limiter = HostLimiter(maximum=8)
+    async with as_many_as_may(limiter, "one.example") as one, as_many_as_may(limiter, "other.example") as other:
         assert (one, other) == (8, 8)
 
 
 async def test_questions_whether_anything_changed_count_for_a_quarter() -> None:
-    pacer = HostPacer(maximum=4)
-    async with as_many_as_may(pacer, conditional=True) as questions:
+    limiter = HostLimiter(maximum=4)
+    async with as_many_as_may(limiter, conditional=True) as questions:
         assert questions == 16
-    async with as_many_as_may(pacer, of=2) as fetches, as_many_as_may(pacer, conditional=True) as questions:
+    async with as_many_as_may(limiter, of=2) as fetches, as_many_as_may(limiter, conditional=True) as questions:
         assert (fetches, questions) == (2, 8)
 
 
 async def test_a_host_of_which_nothing_is_known_begins_with_sixteen_and_gets_one_more_for_each_success() -> None:
-    pacer = HostPacer(maximum=64)
-    assert await limit_of(pacer) == 16
+    limiter = HostLimiter(maximum=64)
+    assert await limit_of(limiter) == 16
     for _ in range(3):
-        await succeed(pacer)
-    assert await limit_of(pacer) == 19
+        await succeed(limiter)
+    assert await limit_of(limiter) == 19
 
 
 async def test_a_host_that_cannot_cope_gets_half_as_many_and_the_others_as_many_as_before() -> None:
-    pacer = HostPacer(maximum=8)
-    await fail(pacer, ConnectTimeout())
-    assert await limit_of(pacer) == 4
-    assert await limit_of(pacer, "other.example") == 8
+    limiter = HostLimiter(maximum=8)
+    await fail(limiter, ConnectTimeout())
+    assert await limit_of(limiter) == 4
+    assert await limit_of(limiter, "other.example") == 8
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_host_that_refuses_gets_one_after_the_other_and_the_others_as_many_as_before(status: int) -> None:
-    pacer = HostPacer(maximum=8)
-    await fail(pacer, HttpStatusError(status))
-    assert await limit_of(pacer) == 1
-    assert await limit_of(pacer, "other.example") == 8
+    limiter = HostLimiter(maximum=8)
+    await fail(limiter, HttpStatusError(status))
+    assert await limit_of(limiter) == 1
+    assert await limit_of(limiter, "other.example") == 8
 
 
 async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
-    pacer = HostPacer(maximum=8)
-    await fail(pacer, HttpStatusError(429))
+    limiter = HostLimiter(maximum=8)
+    await fail(limiter, HttpStatusError(429))
     began = monotonic()
     for _ in range(8):
-        await succeed(pacer)
+        await succeed(limiter)
     seconds = monotonic() - began
-    rate = pacer._hosts[HOST].rate
+    rate = limiter._hosts[HOST].rate
     assert rate is not None
     assert 7 / rate.at(monotonic()) <= seconds < 8
 
@@ -112,83 +112,83 @@ async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
     "error", [HttpStatusError(404), HttpStatusError(500), ReadTimeout(), ConnectError()], ids=lambda e: e.code
 )
 async def test_other_errors_say_nothing_about_the_pace(error: AssetError) -> None:
-    pacer = HostPacer(maximum=8)
-    await fail(pacer, error)
-    assert await limit_of(pacer) == 8
+    limiter = HostLimiter(maximum=8)
+    await fail(limiter, error)
+    assert await limit_of(limiter) == 8
 
 
 async def test_one_fetch_at_a_time_always_remains() -> None:
-    pacer = HostPacer(maximum=8)
-    for _ in range(HOPELESS - 1):
-        await fail(pacer, ConnectTimeout())
-    assert await limit_of(pacer) == 1
+    limiter = HostLimiter(maximum=8)
+    for _ in range(DOWN_AFTER - 1):
+        await fail(limiter, ConnectTimeout())
+    assert await limit_of(limiter) == 1
 
 
 async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
-    pacer = HostPacer(maximum=8)
-    await fail(pacer, ConnectTimeout())
-    await fail(pacer, ConnectTimeout())
+    limiter = HostLimiter(maximum=8)
+    await fail(limiter, ConnectTimeout())
+    await fail(limiter, ConnectTimeout())
     limits = []
     for _ in range(8):
-        limits.append(await limit_of(pacer))
-        await succeed(pacer)
+        limits.append(await limit_of(limiter))
+        await succeed(limiter)
     assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
 
 
 async def test_a_host_that_refuses_everything_is_not_waited_for_as_one_that_is_strict() -> None:
-    pacer = HostPacer(maximum=64, clock=hardly_any_time())
+    limiter = HostLimiter(maximum=64, clock=hardly_any_time())
     paces = []
-    for _ in range(HOPELESS + 2):
-        await fail(pacer, HttpStatusError(503))
-        paces.append(pacer._hosts[HOST].pace(pacer._clock()))
-    assert paces[: HOPELESS - 1] == sorted(paces[: HOPELESS - 1], reverse=True)
-    assert paces[HOPELESS - 2] < 5 < HOPELESS_RATE == paces[-1]
-    await succeed(pacer)
-    assert pacer._hosts[HOST].pace(pacer._clock()) < HOPELESS_RATE
+    for _ in range(DOWN_AFTER + 2):
+        await fail(limiter, HttpStatusError(503))
+        paces.append(limiter._hosts[HOST].pace(limiter._clock()))
+    assert paces[: DOWN_AFTER - 1] == sorted(paces[: DOWN_AFTER - 1], reverse=True)
+    assert paces[DOWN_AFTER - 2] < 5 < DOWN_RATE == paces[-1]
+    await succeed(limiter)
+    assert limiter._hosts[HOST].pace(limiter._clock()) < DOWN_RATE
 
 
 # -- Retry-After ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_long_retry_after_pauses_that_host_and_no_other() -> None:
-    pacer = HostPacer(maximum=8)
-    await fail(pacer, HttpStatusError(429, retry_after=600))
+    limiter = HostLimiter(maximum=8)
+    await fail(limiter, HttpStatusError(429, retry_after=600))
     with pytest.raises(HostPaused) as paused:
-        await succeed(pacer)
+        await succeed(limiter)
     assert 500 < paused.value.seconds <= 600
-    assert await limit_of(pacer, "other.example") == 8
+    assert await limit_of(limiter, "other.example") == 8
 
 
 async def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
-    pacer = HostPacer(maximum=8)
-    async with pacer.slot(HOST, "batch"):
-        await fail(pacer, HttpStatusError(429, retry_after=600))
+    limiter = HostLimiter(maximum=8)
+    async with limiter.slot(HOST, "batch"):
+        await fail(limiter, HttpStatusError(429, retry_after=600))
         with pytest.raises(HostPaused) as paused:
-            await succeed(pacer)
+            await succeed(limiter)
     assert paused.value.seconds > 500
 
 
 async def test_a_short_pause_is_waited_for() -> None:
-    pacer = HostPacer(maximum=8)
+    limiter = HostLimiter(maximum=8)
     started = monotonic()
-    await fail(pacer, HttpStatusError(503, retry_after=0.1))
-    await succeed(pacer)
+    await fail(limiter, HttpStatusError(503, retry_after=0.1))
+    await succeed(limiter)
     assert monotonic() - started >= 0.1
 
 
 async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out() -> None:
-    pacer = HostPacer(maximum=1)
+    limiter = HostLimiter(maximum=1)
     asked, told = asyncio.Event(), asyncio.Event()
 
     async def first() -> None:
-        async with pacer.slot(HOST, "batch"):
+        async with limiter.slot(HOST, "batch"):
             asked.set()
             await told.wait()
             raise HttpStatusError(503, retry_after=60)
 
     one = asyncio.create_task(first())
     await asked.wait()
-    other = asyncio.create_task(succeed(pacer))
+    other = asyncio.create_task(succeed(limiter))
     await asyncio.sleep(0)
     told.set()
     one_end, other_end = await asyncio.gather(one, other, return_exceptions=True)
@@ -200,87 +200,87 @@ async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out
 
 
 async def test_what_a_host_can_take_is_known_to_the_next_batch() -> None:
-    pacer = HostPacer(maximum=FIRST + 1)
-    await succeed(pacer)
-    assert await limit_of(pacer) == FIRST + 1
+    limiter = HostLimiter(maximum=FIRST + 1)
+    await succeed(limiter)
+    assert await limit_of(limiter) == FIRST + 1
 
 
 async def test_a_rate_does_not_grow_while_nobody_asks() -> None:
     now = 1_000.0
-    pacer = HostPacer(maximum=8, clock=lambda: now)
-    await fail(pacer, HttpStatusError(429))
-    before = pacer._hosts[HOST].pace(now)
+    limiter = HostLimiter(maximum=8, clock=lambda: now)
+    await fail(limiter, HttpStatusError(429))
+    before = limiter._hosts[HOST].pace(now)
     now += 3_600
-    await succeed(pacer)
-    assert pacer._hosts[HOST].pace(now) == pytest.approx(before)
+    await succeed(limiter)
+    assert limiter._hosts[HOST].pace(now) == pytest.approx(before)
 
 
 async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> None:
-    pacer = HostPacer(maximum=8)
+    limiter = HostLimiter(maximum=8)
     for _ in range(4):
-        await succeed(pacer)
-    await fail(pacer, HttpStatusError(429, retry_after=0.2))
+        await succeed(limiter)
+    await fail(limiter, HttpStatusError(429, retry_after=0.2))
     left: list[float] = []
 
     async def fetch() -> None:
-        async with pacer.slot(HOST, "batch"):
+        async with limiter.slot(HOST, "batch"):
             left.append(monotonic())
 
     await asyncio.gather(*[fetch() for _ in range(4)])
-    rate = pacer._hosts[HOST].rate
+    rate = limiter._hosts[HOST].rate
     assert rate is not None
     assert left[-1] - left[0] >= 2 / rate.at(left[-1])
 
 
 async def test_questions_answered_with_pictures_count_as_fetches_until_one_is_not() -> None:
-    pacer = HostPacer(maximum=4)
-    await succeed(pacer)
+    limiter = HostLimiter(maximum=4)
+    await succeed(limiter)
     for changes, at_one_time in ((True, 4), (False, 16)):
-        pacer.note_changes(HOST, changes=changes)
-        async with as_many_as_may(pacer, conditional=True) as entered:
+        limiter.note_changes(HOST, changes=changes)
+        async with as_many_as_may(limiter, conditional=True) as entered:
             assert entered == at_one_time
 
 
 async def test_a_host_that_is_gone_is_given_up_many_at_a_time() -> None:
-    pacer = HostPacer(maximum=64)
-    for _ in range(HOPELESS - 1):
-        await fail(pacer, ConnectTimeout())
-    assert await limit_of(pacer) == 1
-    await fail(pacer, ConnectTimeout())
-    assert await limit_of(pacer) == FIRST
+    limiter = HostLimiter(maximum=64)
+    for _ in range(DOWN_AFTER - 1):
+        await fail(limiter, ConnectTimeout())
+    assert await limit_of(limiter) == 1
+    await fail(limiter, ConnectTimeout())
+    assert await limit_of(limiter) == FIRST
 
 
 async def test_an_image_that_is_not_there_is_an_answer() -> None:
-    pacer = HostPacer(maximum=64)
-    for _ in range(2 * HOPELESS):
-        await fail(pacer, ConnectTimeout())
-        await fail(pacer, HttpStatusError(404))
-    assert await limit_of(pacer) == 1
+    limiter = HostLimiter(maximum=64)
+    for _ in range(2 * DOWN_AFTER):
+        await fail(limiter, ConnectTimeout())
+        await fail(limiter, HttpStatusError(404))
+    assert await limit_of(limiter) == 1
 
 
 async def test_the_hosts_that_are_idle_for_longest_are_forgotten() -> None:
-    pacer = HostPacer(maximum=4, most_hosts=3)
+    limiter = HostLimiter(maximum=4, most_hosts=3)
     for host in ("a.example", "b.example", "c.example", "a.example", "d.example"):
-        await succeed(pacer, host)
-    assert list(pacer._hosts) == ["c.example", "a.example", "d.example"]
+        await succeed(limiter, host)
+    assert list(limiter._hosts) == ["c.example", "a.example", "d.example"]
 
 
 async def test_a_host_at_work_is_never_forgotten() -> None:
-    pacer = HostPacer(maximum=1, most_hosts=1)
-    async with pacer.slot("busy.example", "batch"):
-        await succeed(pacer, "other.example")
-        assert list(pacer._hosts) == ["busy.example"]
-        assert await limit_of(pacer, "busy.example") == 0
-    await succeed(pacer, "other.example")
-    assert list(pacer._hosts) == ["other.example"]
+    limiter = HostLimiter(maximum=1, most_hosts=1)
+    async with limiter.slot("busy.example", "batch"):
+        await succeed(limiter, "other.example")
+        assert list(limiter._hosts) == ["busy.example"]
+        assert await limit_of(limiter, "busy.example") == 0
+    await succeed(limiter, "other.example")
+    assert list(limiter._hosts) == ["other.example"]
 
 
 async def test_batches_take_turns_at_a_host() -> None:
-    pacer = HostPacer(maximum=1)
+    limiter = HostLimiter(maximum=1)
     served = []
 
     async def fetch(batch_id: str) -> None:
-        async with pacer.slot(HOST, batch_id):
+        async with limiter.slot(HOST, batch_id):
             served.append(batch_id)
             await asyncio.sleep(0)
 
@@ -294,14 +294,14 @@ async def test_batches_take_turns_at_a_host() -> None:
     ids=["it refuses", "it does not answer"],
 )
 async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: float | None) -> None:
-    pacer = HostPacer(maximum=8, clock=hardly_any_time())
+    limiter = HostLimiter(maximum=8, clock=hardly_any_time())
     all_in_flight = asyncio.Event()
     waiting = 0
 
     async def refused() -> None:
         nonlocal waiting
         with pytest.raises(type(error)):
-            async with pacer.slot(HOST, "batch"):
+            async with limiter.slot(HOST, "batch"):
                 waiting += 1
                 if waiting == 8:
                     all_in_flight.set()
@@ -309,6 +309,6 @@ async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: fl
                 raise error
 
     await asyncio.gather(*(refused() for _ in range(8)))
-    host = pacer._hosts[HOST]
+    host = limiter._hosts[HOST]
     assert host.limit == 4
     assert (host.rate and host.rate.refused) == rate

@@ -7,7 +7,7 @@ from standardwebhooks import Webhook
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import webhook_secret
-from imgsvc.services.ports import Answer
+from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks import deliver as deliveries
 from support.batches import HandClock, NotedQueue, attempts_of
 from support.deliveries import announced, deliver
@@ -26,7 +26,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
     assert post.path == "/hook?shop=1"
     assert post.body.decode() == delivery.body
     assert post.headers["webhook-id"] == delivery.id
-    event = Webhook(*parts.posting.secrets).verify(post.body, dict(post.headers))
+    event = Webhook(*parts.sender.secrets).verify(post.body, dict(post.headers))
     assert (event["type"], event["data"]["id"]) == ("batch.failed", delivery.batch_id)
     [attempt] = await attempts_of(parts.sessions, delivery.id)
     assert (attempt.number, attempt.at, attempt.http_status, attempt.error) == (1, parts.clock(), 204, None)
@@ -74,8 +74,8 @@ class EventfulEndpoint:
     def __init__(self, parts: Resources) -> None:
         self._parts = parts
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
-        answer = await self._parts.outbound.post(url, headers=headers, body=body)
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
+        answer = await self._parts.fetcher.post(url, headers=headers, body=body)
         await self.happens()
         return answer
 
@@ -126,5 +126,5 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
 
 
 async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: NotedQueue) -> None:
-    await deliveries.deliver("evt_none", sessions=parts.sessions, posting=parts.posting, queue=queue, clock=parts.clock)
+    await deliveries.deliver("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
     assert queue.deliveries == []

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from imgsvc.adapters.http.fetcher import Outbound, Ways
+from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
 from imgsvc.bootstrap import Resources
 from support.batches import HandClock, NotedQueue, attempts_of
 from support.deliveries import announced, deliver
@@ -18,15 +18,15 @@ from support.polling import PATIENT
 
 
 @asynccontextmanager
-async def waiting_for(seconds: float) -> AsyncIterator[Outbound]:
+async def waiting_for(seconds: float) -> AsyncIterator[Fetcher]:
     """An endpoint that waits so long for an answer."""
-    outbound = Outbound(
+    fetcher = Fetcher(
         limits=replace(PATIENT, webhook_timeout=seconds),
-        ways=Ways([ip_network("127.0.0.0/8")]),
+        ways=EgressPolicy([ip_network("127.0.0.0/8")]),
         user_agent="imgsvc-test",
     )
-    yield outbound
-    await outbound.aclose()
+    yield fetcher
+    await fetcher.aclose()
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import Delivery
 from imgsvc.errors import EndpointBusy, NotFound
-from imgsvc.services.ports import Answer
+from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks import deliver as deliveries
-from imgsvc.services.webhooks.host_slots import HostTurns
+from imgsvc.services.webhooks.host_slots import PerHostLimit
 from support.batches import HandClock, NotedQueue, attempts_of, batch_row, delivery_row, store
 from support.deliveries import Meanwhile, announced, attempt, deliver, now
 from support.lanes import until
@@ -145,7 +145,7 @@ async def test_the_schedule_is_a_setting(
     parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
 ) -> None:
     listener.statuses = [500, 500]
-    quick = replace(parts, posting=replace(parts.posting, schedule=(0, 70)))
+    quick = replace(parts, sender=replace(parts.sender, schedule=(0, 70)))
     delivery = await deliver(quick, await announced(parts, listener.url("/hook")), queue=queue)
     assert timedelta(seconds=63) <= delivery.due_at - clock() <= timedelta(seconds=77)
     clock.now = delivery.due_at
@@ -163,11 +163,11 @@ class Hanging:
         self.posted: list[str] = []
         self.may_answer = asyncio.Event()
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         self.posted.append(url)
         if self._host in url:
             await self.may_answer.wait()
-        return Answer(200, b"", None)
+        return EndpointResponse(200, b"", None)
 
 
 async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources, queue: NotedQueue) -> None:
@@ -191,7 +191,7 @@ async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources
 
 
 async def test_a_run_that_dies_gives_back_its_turn() -> None:
-    turns = HostTurns(1)
+    turns = PerHostLimit(1)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt), turns.take("http://Slow.example/a"):
             with pytest.raises(EndpointBusy), turns.take("http://slow.example/b"):

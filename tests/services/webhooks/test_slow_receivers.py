@@ -7,9 +7,9 @@ import pytest
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE
 from imgsvc.bootstrap import Resources, lane_policy
-from imgsvc.services.processing.process_asset import Workshop
+from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.settings.server import Settings
-from imgsvc.worker.jobs import Parts
+from imgsvc.worker.jobs import WorkerContext
 from imgsvc.worker.main import QUEUES, build_worker
 from imgsvc.worker.running import keep_running
 from support.deliveries import announced
@@ -26,14 +26,14 @@ def settings(settings: Settings) -> Settings:
 
 
 async def test_more_events_than_a_worker_has_jobs_for_hang_and_another_is_delivered(
-    parts: Resources, workshop: Workshop, origin: OriginServer, listener: WebhookListener
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener
 ) -> None:
     hanging = "/slow-headers"
     for _ in range(QUEUES[CONTROL_QUEUE] + 10):
         await announced(parts, origin.url(hanging))
     await announced(parts, listener.url("/hook"))
     stopping = asyncio.Event()
-    build = partial(build_worker, CONTROL_QUEUE, Parts(parts, workshop, lane_policy(parts.settings), stopping))
+    build = partial(build_worker, CONTROL_QUEUE, WorkerContext(parts, processor, lane_policy(parts.settings), stopping))
     running = asyncio.create_task(keep_running(build, stopping=stopping, drain=0.5))
     await until(lambda: origin.hits(hanging) == 2)
     await listener.wait_for(1, timeout=60)

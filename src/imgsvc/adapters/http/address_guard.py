@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from imgsvc.domain.addresses import Network, is_allowed
 
-MOST_ADDRESSES = 2
+MAX_ADDRESSES = 2
 """Of a name, in each family, that are tried."""
 
 _refused_here: ContextVar[list[str]] = ContextVar("refused_here")
@@ -41,7 +41,7 @@ def refusals() -> Iterator[list[str]]:
         _refused_here.reset(token)
 
 
-class Gate:
+class AddressGuard:
     """The `socket_factory` of an aiohttp connector.
 
     Literals, DNS answers, and every redirect hop come by with the very address that the kernel is given next: there is
@@ -112,4 +112,4 @@ class ThreadedResolver(AbstractResolver):
 def _few(found: list[Any]) -> list[Any]:
     """The first addresses of either family: a name with a thousand of them would be a thousand connections."""
     kinds = (socket.AF_INET6, socket.AF_INET)
-    return [each for kind in kinds for each in [one for one in found if one[0] == kind][:MOST_ADDRESSES]]
+    return [each for kind in kinds for each in [one for one in found if one[0] == kind][:MAX_ADDRESSES]]

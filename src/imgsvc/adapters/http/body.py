@@ -7,40 +7,40 @@ from io import BytesIO
 import httpx
 
 from imgsvc.adapters.http.transport import declared_length, next_piece
-from imgsvc.errors import BodyTooLarge, FetchError, NoRoom
-from imgsvc.services.ports import Room
+from imgsvc.errors import BodyTooLarge, BudgetExhausted, FetchError
+from imgsvc.services.ports import MemoryBudget
 
 FIRST_ROOM = 2**16  # bytes to reserve at first, whatever is announced; doubled while the body grows
 MAX_EXCERPT = 2048  # bytes
 EXCERPT_TIMEOUT = 1.0  # seconds
 
 
-async def read_body(response: httpx.Response, room: Room, *, limit: int) -> bytes:
+async def read_body(response: httpx.Response, budget: MemoryBudget, *, limit: int) -> bytes:
     """Read all of the body; memory is reserved as its bytes come.
 
     Raises:
         BodyTooLarge: more than `limit` bytes, announced or sent.
-        NoRoom: `room` could not grow to what has come.
+        BudgetExhausted: `room` could not grow to what has come.
         FetchError: it broke off.
     """
     declared = declared_length(response.headers) or 0
     most = declared if 0 < declared <= limit else limit
-    granted = _reserve(room, min(FIRST_ROOM, most) if declared <= limit else declared, limit=limit)
+    granted = _reserve(budget, min(FIRST_ROOM, most) if declared <= limit else declared, limit=limit)
     body = BytesIO()  # gives its buffer away without a copy: the body is in memory once
     while piece := await next_piece(response):
         size = body.tell() + len(piece)
         if size > granted:
-            granted = _reserve(room, max(size, min(2 * granted, most)), limit=limit)
+            granted = _reserve(budget, max(size, min(2 * granted, most)), limit=limit)
         body.write(piece)
     return body.getvalue()
 
 
-def _reserve(room: Room, size: int, *, limit: int) -> int:
+def _reserve(budget: MemoryBudget, size: int, *, limit: int) -> int:
     """Make room for `size` bytes in all, and return that size."""
     if size > limit:
         raise BodyTooLarge
-    if not room.grow(size):
-        raise NoRoom(size)
+    if not budget.grow(size):
+        raise BudgetExhausted(size)
     return size
 
 

@@ -3,9 +3,9 @@
 aiohttp promises none of the names that are overridden or read here: `_get`, `_release`, `_conns` and `_factory` of its
 connector, `_payload` of its protocol. `_get`, and `idle`, are here for one fault: a server may answer on an idle
 connection, and aiohttp hands that answer to the next request (https://github.com/aio-libs/aiohttp/issues/13656; seen in
-3.14.5). With a release that mends it, delete `FreshConnector._get`, `BoundedAnswer.idle` and what reads or sets it, and
+3.14.5). When a release fixes it, delete `SafeConnector._get`, `BoundedResponse.idle`, what reads or sets it, and
 `_has_news` if `test_an_answer_that_nobody_has_seen_yet_answers_nothing_either` stays green without it. The limits
-(`MOST_IDLE` in `_release`, `MOST_BESIDE` in `data_received`) stay. The tests on answers that nobody asked for
+(`MAX_IDLE` in `_release`, `MAX_EXCESS` in `data_received`) stay. The tests on answers that nobody asked for
 (docs/security.md) fail when a new version of aiohttp no longer has these names, or does something else with them.
 """
 
@@ -18,17 +18,17 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-MOST_BESIDE = 2**18
+MAX_EXCESS = 2**18
 """Bytes of an answer that are no body (status lines, headers, sizes of chunks), and a quarter of its body more."""
-MOST_IDLE = 128
+MAX_IDLE = 128
 """Connections that are kept: a catalogue of many servers would leave one for each, until no file can be opened."""
 
 
-class TooMuchBeside(aiohttp.ClientPayloadError):
+class ExcessData(aiohttp.ClientPayloadError):
     """An answer that consists of something else than its body."""
 
 
-class BoundedAnswer(ResponseHandler):
+class BoundedResponse(ResponseHandler):
     """Ends an answer whose chunk extensions, tiny chunks or interim responses would keep the parser busy for long.
 
     And whatever comes while nobody asks: aiohttp would parse it, and keep it for the next fetch.
@@ -54,15 +54,15 @@ class BoundedAnswer(ResponseHandler):
         super().data_received(data)
         payload = self._payload
         body = payload.total_bytes if payload is not None else 0
-        if self.transport is not None and self._received > body + body // 4 + MOST_BESIDE:
+        if self.transport is not None and self._received > body + body // 4 + MAX_EXCESS:
             self.transport.pause_reading()  # whoever waits for the answer closes the connection
-            error = TooMuchBeside()
+            error = ExcessData()
             self.set_exception(error)
             if payload is not None:
                 payload.set_exception(error)
 
 
-class FreshConnector(aiohttp.TCPConnector):
+class SafeConnector(aiohttp.TCPConnector):
     """Keeps few connections, and none on which something came while nobody asked.
 
     aiohttp would use it again, and each fetch on it would get the answer to the one before (see the top of this file).
@@ -70,7 +70,7 @@ class FreshConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(BoundedAnswer, loop=self._loop)  # type: ignore[assignment]  # aiohttp names its own class
+        self._factory = partial(BoundedResponse, loop=self._loop)  # type: ignore[assignment]  # aiohttp names its own class
 
     async def _get(self, *arguments: Any) -> Connection | None:
         while (connection := await super()._get(*arguments)) is not None:
@@ -82,8 +82,8 @@ class FreshConnector(aiohttp.TCPConnector):
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         kept = sum(map(len, self._conns.values()))
-        super()._release(key, protocol, should_close=should_close or kept >= MOST_IDLE)
-        if isinstance(protocol, BoundedAnswer):
+        super()._release(key, protocol, should_close=should_close or kept >= MAX_IDLE)
+        if isinstance(protocol, BoundedResponse):
             protocol.idle = True
 
 

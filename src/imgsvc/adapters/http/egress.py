@@ -7,18 +7,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from imgsvc.adapters.http.fetcher import FetchLimits, Outbound, Ways
+from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher, FetchLimits
 from imgsvc.errors import CannotStart
 from imgsvc.settings.server import Settings
 
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "postgresql+asyncpg": 5432}
 
 
-def open_outbound(settings: Settings) -> Outbound:
+def open_fetcher(settings: Settings) -> Fetcher:
     """Call it inside the running event loop. Raises CannotStart when there are no certificates in `ca_file`."""
-    return Outbound(
+    return Fetcher(
         limits=fetch_limits(settings),
-        ways=ways_out(settings),
+        ways=egress_policy(settings),
         user_agent=settings.user_agent,
         tls=authorities(settings.ca_file),
     )
@@ -36,10 +36,10 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     )
 
 
-def ways_out(settings: Settings) -> Ways:
+def egress_policy(settings: Settings) -> EgressPolicy:
     """What is ours is closed to the URLs of others, on this machine, even where loopback is opened for origins."""
     ports = [port for url in (settings.redis_url, settings.database) for port in _ports_in(url)]
-    return Ways(
+    return EgressPolicy(
         allowed_networks=settings.allowed_networks,
         own_ports=(settings.port, *ports),
         proxy=settings.proxy or None,

@@ -9,9 +9,9 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
 
-from imgsvc.adapters.http.address_guard import Gate, ThreadedResolver
+from imgsvc.adapters.http.address_guard import AddressGuard, ThreadedResolver
 from imgsvc.adapters.http.body import excerpt, read_body
-from imgsvc.adapters.http.connector import FreshConnector
+from imgsvc.adapters.http.connector import SafeConnector
 from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_part, parse_url, retry_after
 from imgsvc.adapters.http.validators import conditions_of, contradicts, url_hash, validator
 from imgsvc.domain.addresses import Network, is_metadata_name, may_be_asked_for
@@ -23,7 +23,7 @@ from imgsvc.errors import (
     TotalTimeout,
     Unchanged,
 )
-from imgsvc.services.ports import Answer, Fetched, Room, Validators
+from imgsvc.services.ports import EndpointResponse, Fetched, MemoryBudget, Validators
 
 NOT_MODIFIED = 304
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -34,7 +34,7 @@ class FetchLimits:
     """Times in seconds, sizes in bytes.
 
     `read_timeout` lies between two pieces of an answer, `total_timeout` covers a fetch with all its redirects, and
-    `webhook_timeout` one post. `dns_timeout` counts for the resolver that Outbound makes itself.
+    `webhook_timeout` one post. `dns_timeout` counts for the resolver that Fetcher makes itself.
     """
 
     connect_timeout: float = 5.0
@@ -47,7 +47,7 @@ class FetchLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class EgressPolicy:
     """What may be called, and how.
 
     `own_ports` are closed on this machine although a network is opened. Through a `proxy` (a URL), which looks names
@@ -60,14 +60,14 @@ class Ways:
     downgrade: bool = False
 
 
-class Outbound:
+class Fetcher:
     """Both ports to the outside, Origin and Endpoint; one per process, made inside the running event loop."""
 
     def __init__(
         self,
         *,
         limits: FetchLimits,
-        ways: Ways,
+        ways: EgressPolicy,
         user_agent: str,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
@@ -76,7 +76,9 @@ class Outbound:
         self._limits = limits
         self._ways = ways
         self._user_agent = user_agent
-        self._gate = None if ways.proxy else Gate(ways.allowed_networks, ways.own_ports)  # a proxy may be anywhere
+        self._gate = (
+            None if ways.proxy else AddressGuard(ways.allowed_networks, ways.own_ports)
+        )  # a proxy may be anywhere
         self._resolver = resolver or ThreadedResolver(timeout=limits.dns_timeout)
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._images = self._transport(read_timeout=limits.read_timeout, keep_alive=True)
@@ -85,7 +87,7 @@ class Outbound:
 
     def _transport(self, *, read_timeout: float | None, keep_alive: bool) -> VerbatimTransport:
         where = {"socket_factory": self._gate, "resolver": self._resolver, "ssl": self._tls}
-        connector = FreshConnector(**where, limit=0, force_close=not keep_alive)
+        connector = SafeConnector(**where, limit=0, force_close=not keep_alive)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -103,23 +105,23 @@ class Outbound:
         await self._webhooks.aclose()
         await self._resolver.close()
 
-    async def fetch(self, url: str, room: Room, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, budget: MemoryBudget, known: Validators | None = None) -> Fetched:
         """GET `url`, see `services.ports.Origin`; redirects are followed by hand, so that each hop is checked."""
         try:
             async with asyncio.timeout(self._limits.total_timeout):
-                return await self._follow(parse_url(url), room, known)
+                return await self._follow(parse_url(url), budget, known)
         except TimeoutError as exc:
             raise TotalTimeout from exc
 
-    async def _follow(self, url: httpx.URL, room: Room, known: Validators | None) -> Fetched:
+    async def _follow(self, url: httpx.URL, budget: MemoryBudget, known: Validators | None) -> Fetched:
         for _ in range(self._limits.max_redirects + 1):
-            answer = await self._ask(url, room, known)
+            answer = await self._ask(url, budget, known)
             if isinstance(answer, Fetched):
                 return answer
             url = answer
         raise TooManyRedirects
 
-    async def _ask(self, url: httpx.URL, room: Room, known: Validators | None) -> Fetched | httpx.URL:
+    async def _ask(self, url: httpx.URL, budget: MemoryBudget, known: Validators | None) -> Fetched | httpx.URL:
         """Send one request: the body, or the URL that it redirects to."""
         self._check_host(url)
         conditions = conditions_of(known, url)
@@ -128,10 +130,10 @@ class Outbound:
             if location and response.status_code in REDIRECTS:
                 return self._next(url, location)
             if not (known and conditions and response.status_code == NOT_MODIFIED):
-                return await self._received(response, url, room)
+                return await self._received(response, url, budget)
             if not contradicts(response, known):
                 raise Unchanged
-        return await self._ask(url, room, None)
+        return await self._ask(url, budget, None)
 
     def _next(self, url: httpx.URL, location: str) -> httpx.URL:
         following = parse_url(location, base=url)
@@ -144,23 +146,25 @@ class Outbound:
         if is_metadata_name(host) or (self._ways.proxy and not may_be_asked_for(host, self._ways.allowed_networks)):
             raise BlockedAddress
 
-    async def _received(self, response: httpx.Response, url: httpx.URL, room: Room) -> Fetched:
+    async def _received(self, response: httpx.Response, url: httpx.URL, budget: MemoryBudget) -> Fetched:
         if not response.is_success or is_part(response):
             raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
         return Fetched(
-            body=await read_body(response, room, limit=self._limits.max_body_bytes),
+            body=await read_body(response, budget, limit=self._limits.max_body_bytes),
             etag=validator(response.headers, "etag"),
             last_modified=validator(response.headers, "last-modified"),
             final_url_hash=url_hash(url),
         )
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         """POST once, see `services.ports.Endpoint`."""
         target = parse_url(url)
         self._check_host(target)
         try:
             async with asyncio.timeout(self._limits.webhook_timeout):
                 async with exchange(self._webhooks, "POST", target, headers=headers, body=body) as response:
-                    return Answer(response.status_code, await excerpt(response), retry_after(response.headers))
+                    return EndpointResponse(
+                        response.status_code, await excerpt(response), retry_after(response.headers)
+                    )
         except TimeoutError as exc:
             raise TotalTimeout from exc

@@ -14,7 +14,7 @@ from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import map_aiohttp_exceptions
 
 from imgsvc.adapters.http.address_guard import refusals
-from imgsvc.adapters.http.connector import TooMuchBeside
+from imgsvc.adapters.http.connector import ExcessData
 from imgsvc.errors import (
     BlockedAddress,
     BodyTooLarge,
@@ -37,7 +37,7 @@ BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError, RuntimeError, ValueErro
 
 # The first match names the error; ConnectError is everything else: refused, reset, cut short, or no HTTP at all.
 NAMES: tuple[tuple[type[Exception], type[FetchError]], ...] = (
-    (TooMuchBeside, BodyTooLarge),
+    (ExcessData, BodyTooLarge),
     (aiohttp.InvalidURL, InvalidUrl),
     (aiohttp.ClientConnectorDNSError, DnsError),
     (aiohttp.ClientSSLError, TlsError),
@@ -92,10 +92,10 @@ class VerbatimTransport(AiohttpTransport):
                 allow_redirects=False,
                 proxy=self._proxy,
             )
-        return httpx.Response(response.status, headers=response.raw_headers, stream=Pieces(response))
+        return httpx.Response(response.status, headers=response.raw_headers, stream=ChunkStream(response))
 
 
-class Pieces(httpx.AsyncByteStream):
+class ChunkStream(httpx.AsyncByteStream):
     """The body in the pieces that the socket gave; cut to httpx-aiohttp's 16 kB it costs a quarter more CPU."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -140,7 +140,7 @@ async def next_piece(response: httpx.Response) -> bytes:
 
     Straight from the socket's buffer: through httpx's iterators the pieces of a photo cost as much CPU as all the rest.
     """
-    assert isinstance(response.stream, Pieces)  # noqa: S101  # of `exchange`
+    assert isinstance(response.stream, ChunkStream)  # noqa: S101  # of `exchange`
     try:
         return await response.stream.next()
     except BROKEN as exc:

@@ -14,27 +14,27 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from imgsvc.adapters.redis.replies import in_time, integer, names, reply, tallies
+from imgsvc.adapters.redis.replies import in_time, integer, names, reply, worker_stats
 
 T = TypeVar("T")
 
 WORK_QUEUE = "imgsvc:work"
 CONTROL_QUEUE = "imgsvc:control"
 SWEEP_QUEUE = "imgsvc:sweep"
-TIDY_QUEUE = "imgsvc:tidy"
+CLEAN_UP_QUEUE = "imgsvc:tidy"
 WORKERS = "imgsvc:workers"
 """Sorted set: worker id → when it was last heard of, in seconds."""
-TALLY = "imgsvc:tally:"
+STATS = "imgsvc:tally:"
 """And a worker's id: what it has done since it began, as JSON."""
 WORKER_TIMEOUT = timedelta(seconds=30)
 
 WORK = "work"
 DELIVER = "deliver"
 SWEEP = "sweep"
-TIDY = "tidy"
+CLEAN_UP = "tidy"
 
 _NOTHING: Mapping[str, int] = {}
-_LEAST_LANES = 4
+_MIN_LANES = 4
 _QUEUE_READ = 1_000
 
 
@@ -94,7 +94,7 @@ class ArqQueue:
 
     async def wake_lanes(self, batch_id: str) -> None:
         async with in_time(self._timeout):
-            lanes = max(_LEAST_LANES, 2 * await self._live_workers())
+            lanes = max(_MIN_LANES, 2 * await self._live_workers())
             for lane in range(lanes):
                 await reply(
                     self._redis.enqueue_job(WORK, batch_id, lane, _job_id=f"{batch_id}:{lane}", _queue_name=WORK_QUEUE)
@@ -113,9 +113,11 @@ class ArqQueue:
             if job is None and at is None:  # its alarm clock is set for later: a redelivery puts it forward
                 await reply(self._redis.zadd(CONTROL_QUEUE, {job_id: _now_ms()}, xx=True, lt=True))
 
-    async def wake_tidying(self, batch_id: str) -> None:
+    async def wake_clean_up(self, batch_id: str) -> None:
         async with in_time(self._timeout):
-            await reply(self._redis.enqueue_job(TIDY, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=TIDY_QUEUE))
+            await reply(
+                self._redis.enqueue_job(CLEAN_UP, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=CLEAN_UP_QUEUE)
+            )
 
     async def waiting(self) -> int:
         async with in_time(self._timeout):
@@ -134,7 +136,7 @@ class ArqQueue:
         async with in_time(self._timeout):
             return await self._live_workers()
 
-    async def heartbeat(self, worker_id: str, tally: Mapping[str, int] = _NOTHING) -> None:
+    async def heartbeat(self, worker_id: str, stats: Mapping[str, int] = _NOTHING) -> None:
         """Say that a worker lives and what it has done so far, and forget those that have long been silent.
 
         Raises:
@@ -145,9 +147,9 @@ class ArqQueue:
         async with in_time(self._timeout):
             await reply(self._redis.zadd(WORKERS, {worker_id: now.timestamp()}))
             await reply(self._redis.zremrangebyscore(WORKERS, "-inf", forgotten))
-            await reply(self._redis.set(TALLY + worker_id, json.dumps(tally), ex=WORKER_TIMEOUT))
+            await reply(self._redis.set(STATS + worker_id, json.dumps(stats), ex=WORKER_TIMEOUT))
 
-    async def tallies(self) -> dict[str, dict[str, int]]:
+    async def worker_stats(self) -> dict[str, dict[str, int]]:
         """What each worker that was heard of lately has done since it began.
 
         Raises:
@@ -156,9 +158,9 @@ class ArqQueue:
         async with in_time(self._timeout):
             since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
             workers = names(await reply(self._redis.zrangebyscore(WORKERS, since, "+inf")))
-            keys = [TALLY + worker for worker in workers]
+            keys = [STATS + worker for worker in workers]
             told = await reply(self._redis.mget(keys)) if keys else []
-        return dict(zip(workers, tallies(told, len(keys)), strict=True))
+        return dict(zip(workers, worker_stats(told, len(keys)), strict=True))
 
     async def farewell(self, worker_id: str) -> None:
         """Say that a worker is going.
@@ -168,7 +170,7 @@ class ArqQueue:
         """
         async with in_time(self._timeout):
             await reply(self._redis.zrem(WORKERS, worker_id))
-            await reply(self._redis.delete(TALLY + worker_id))
+            await reply(self._redis.delete(STATS + worker_id))
 
     async def aclose(self) -> None:
         await self._redis.aclose(close_connection_pool=True)

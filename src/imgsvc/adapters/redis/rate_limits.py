@@ -8,7 +8,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from imgsvc.adapters.redis.replies import in_time, reply
-from imgsvc.domain.rate_limit import Rate
+from imgsvc.domain.rate_limit import RateLimit
 from imgsvc.errors import QueueUnavailable
 from imgsvc.logs import get_logger
 
@@ -17,8 +17,8 @@ log = get_logger(__name__)
 PREFIX = "imgsvc:rates"
 
 
-class RedisRates:
-    """The port `Rates`; it shares the connections of the queue."""
+class RedisRateLimiter:
+    """The port `RateLimiter`; it shares the connections of the queue."""
 
     def __init__(self, redis: ArqRedis, *, timeout: float) -> None:
         """`timeout`: seconds after which a call goes on uncounted."""
@@ -31,14 +31,14 @@ class RedisRates:
         self._timeout = timeout
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
-    async def take(self, what: str, whose: str, *, per_minute: int) -> Rate | None:
+    async def take(self, what: str, whose: str, *, per_minute: int) -> RateLimit | None:
         item = RateLimitItemPerMinute(per_minute)
         try:
             async with in_time(self._timeout):
                 granted = await reply(self._limiter.hit(item, what, whose))
                 stats = await reply(self._limiter.get_window_stats(item, what, whose))
         except QueueUnavailable as exc:
-            log.warning("rate_not_counted", what=what, error=str(exc))
+            log.warning("rate_limit_not_counted", what=what, error=str(exc))
             return None
         seconds = max(0.0, stats.reset_time - time())
-        return Rate(what, granted=granted, most=per_minute, remaining=stats.remaining, reset=seconds)
+        return RateLimit(what, granted=granted, most=per_minute, remaining=stats.remaining, reset=seconds)

@@ -68,14 +68,14 @@ def names(found: object) -> list[str]:
     return [_text(name) for name in found]
 
 
-def tallies(found: object, count: int) -> list[dict[str, int]]:
+def worker_stats(found: object, count: int) -> list[dict[str, int]]:
     """Raises QueueUnavailable when a reply is no list of `count` JSON objects, each of which may be missing."""
     if not isinstance(found, list) or len(found) != count:
         raise _wrong_kind(found)
-    return [_tally(each) for each in found]
+    return [_worker_stats(each) for each in found]
 
 
-def _tally(found: object) -> dict[str, int]:
+def _worker_stats(found: object) -> dict[str, int]:
     try:
         parsed = {} if found is None else json.loads(_text(found))
     except ValueError as exc:

@@ -34,7 +34,7 @@ group, by the kernel when the machine is out of memory, by an operator."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class SandboxLimits:
     """What a process in quarantine may take: bytes of address space, and seconds of the processor for a picture."""
 
     memory: int
@@ -45,14 +45,14 @@ class Terms:
         return json.dumps(asdict(self))
 
     @classmethod
-    def load(cls, text: str) -> "Terms":
+    def load(cls, text: str) -> "SandboxLimits":
         values = json.loads(text)
         limits = values.pop("limits")
         return cls(**values, limits=CodecLimits(**limits | {"formats": tuple(limits["formats"])}))
 
 
 def main() -> None:
-    terms = Terms.load(sys.argv[1])
+    terms = SandboxLimits.load(sys.argv[1])
     end_with_parent()
     # Decoders print to standard output, which is our worker's: what they say there would be no message.
     answers = os.fdopen(os.dup(1), "wb")
@@ -65,7 +65,7 @@ def main() -> None:
             _serve_one(sys.stdin.buffer, answers, terms)
 
 
-def _serve_one(requests: BinaryIO, answers: BinaryIO, terms: Terms) -> None:
+def _serve_one(requests: BinaryIO, answers: BinaryIO, terms: SandboxLimits) -> None:
     request, data = read_frame(requests)
     _send(answers, {"begun": True})
     used = resource.getrusage(resource.RUSAGE_SELF)

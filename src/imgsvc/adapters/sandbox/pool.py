@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from imgsvc.adapters.sandbox.child import CRASHES, OUT_OF_MEMORY, Terms
+from imgsvc.adapters.sandbox.child import CRASHES, OUT_OF_MEMORY, SandboxLimits
 from imgsvc.adapters.sandbox.framing import frame, receive_frame
 from imgsvc.adapters.sandbox.subprocess import PipedProcess
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, Rendition
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import CodecError, KilledInQuarantine, LeftAtWork, QuarantineUnavailable, WorkerCrash
+from imgsvc.errors import CodecError, DecodeAbandoned, KilledInQuarantine, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.process.child_process import OURSELVES
 from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
@@ -59,7 +59,7 @@ class _Child:
         self.leaving = self.process.leave()
 
 
-class ProcessQuarantine:
+class SandboxPool:
     """The port `Quarantine`. A process serves one picture at a time, waits a little for the next, and then ends.
 
     It has `memory` bytes of address space. `watchdog` says how long a picture may take: the process is told, and ends
@@ -68,7 +68,7 @@ class ProcessQuarantine:
     """
 
     def __init__(self, *, limits: CodecLimits, memory: int, watchdog: Watchdog, linger: float = LINGER) -> None:
-        self._terms = Terms(memory, watchdog.seconds, limits)
+        self._terms = SandboxLimits(memory, watchdog.seconds, limits)
         self._watchdog = watchdog
         self._linger = linger
         self._idle: list[_Child] = []
@@ -88,7 +88,7 @@ class ProcessQuarantine:
             try:
                 answer = await self._ask(child, request, data)
             except _NotBegun as exc:
-                log.warning("quarantine_lost", pid=child.process.pid, exit_code=child.process.returncode)
+                log.warning("sandbox_lost", pid=child.process.pid, exit_code=child.process.returncode)
                 if fresh:  # the next would not come up either; one that died while idle is another matter
                     raise QuarantineUnavailable("The process for pictures in quarantine does not come up.") from exc
                 continue
@@ -131,14 +131,14 @@ class ProcessQuarantine:
                 return _understood(*await receive())
             except asyncio.CancelledError:
                 if begun:
-                    raise LeftAtWork from None
+                    raise DecodeAbandoned from None
                 raise
             except (EOFError, OSError) as exc:
                 child.kill()
                 await child.process.wait()
                 if not begun:
                     raise _NotBegun from exc
-                raise LeftAtWork if self._closing else _why_it_ended(child) from exc
+                raise DecodeAbandoned if self._closing else _why_it_ended(child) from exc
             except (LookupError, TypeError, ValueError) as exc:  # it is out of its mind
                 raise WorkerCrash if begun else _NotBegun from exc
 
@@ -177,7 +177,7 @@ class ProcessQuarantine:
 def _why_it_ended(child: _Child) -> WorkerCrash:
     """Return the verdict on an image whose process is gone; one that was killed by a signal may be retried."""
     code = child.process.returncode
-    log.warning("quarantine_crash", pid=child.process.pid, exit_code=code, overran=child.overran)
+    log.warning("sandbox_crashed", pid=child.process.pid, exit_code=code, overran=child.overran)
     if child.overran or code == -signal.SIGXCPU:
         return WorkerCrash("Processing this picture took too long, so it was given up.")
     if code == OUT_OF_MEMORY:

@@ -25,12 +25,12 @@ PAGE = 1_000
 _AT_ONCE = 50
 _PIECE = 256 * 1024
 """Bytes that are read at a time."""
-MOST_RETRIES = 2
+MAX_RETRIES = 2
 """Of one request: whoever called has a schedule of its own. obstore alone would try eleven times in three minutes."""
 
 
 class ObjectStorage:
-    """The ports `Storage`, `Shelf` and `Inventory` on one obstore store.
+    """The ports `Storage`, `ObjectReader` and `Inventory` on one obstore store.
 
     A local put goes to a temporary name and is renamed, an object store's put is one request: a truncated file is never
     visible, whatever dies. On disk nothing is synced: what was put survives every crash of a process, but a power cut
@@ -156,7 +156,7 @@ def _remote(url: str, timeout: float) -> object:
     return from_url(
         url,
         retry_config={
-            "max_retries": MOST_RETRIES,
+            "max_retries": MAX_RETRIES,
             "retry_timeout": third,
             "backoff": {"init_backoff": third / 100, "max_backoff": third / 10, "base": 2},
         },

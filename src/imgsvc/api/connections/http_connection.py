@@ -18,7 +18,7 @@ from imgsvc.errors import ImgsvcError
 LINGER = 2.0
 """Seconds without a byte after which a connection is closed whose answer came before its body. Closed at once, with
 bytes unread, the kernel would reset it, and clients that send everything before they read would lose the answer."""
-LONGEST_LINGER = 30.0
+MAX_LINGER = 30.0
 DRAINED = 2**23
 """Bytes of such a body that are read and thrown away; the rest waits in the client until the connection is closed."""
 DRAINED_WHOLE = 2**27
@@ -148,7 +148,7 @@ class HttpConnection(H11Protocol):
         except RuntimeError as error:  # Starlette's, for an error that came when the status was out
             if not isinstance(error.__cause__, ImgsvcError):
                 raise
-            cycle.disconnected = True  # the log has it, as `answer_cut_off`; uvicorn would add a traceback
+            cycle.disconnected = True  # the log has it, as `response_cut_off`; uvicorn would add a traceback
             self.transport.close()
 
     async def _linger(self, cycle: RequestResponseCycle, receive: Receive) -> None:
@@ -158,7 +158,7 @@ class HttpConnection(H11Protocol):
         length = next((value for name, value in self.headers if name == b"content-length"), b"")
         left = DRAINED_WHOLE if length.isdigit() and int(length) <= DRAINED_WHOLE else DRAINED
         with suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_LINGER):
+            async with asyncio.timeout(MAX_LINGER):
                 while cycle.more_body and left > 0:
                     async with asyncio.timeout(LINGER):
                         message = await receive()

@@ -10,9 +10,9 @@ log = get_logger(__name__)
 RESERVED = 96
 """Descriptors for everything but connections: the database (20 connections to Postgres, or 16 to SQLite with up to
 three files each), Redis, object storage, the listening socket, the event loop, what Python itself has open."""
-MOST_CONNECTIONS = 4_096
+MAX_CONNECTIONS = 4_096
 """However many descriptors there are: each connection may hold 64 KiB of headers in memory."""
-LEAST_CONNECTIONS = 16
+MIN_CONNECTIONS = 16
 STALLED = 10.0
 """Seconds without a byte from or to a client that we wait for, after which its request may be given up for another."""
 BODY_WITHIN = 1.0
@@ -22,9 +22,9 @@ SLOWEST = 200
 LOG_INTERVAL = 60.0
 
 
-def most_connections(descriptors: int) -> int:
+def max_connections(descriptors: int) -> int:
     """Connections for a limit of `descriptors`: each may need a second one, for the file of a download or an upload."""
-    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, (descriptors - RESERVED) // 2))
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, (descriptors - RESERVED) // 2))
 
 
 class Connection(Protocol):

@@ -7,7 +7,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.api.schemas.batches import progress_out
-from imgsvc.db.queries.batches import Figures
+from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import NotFound
 
@@ -20,7 +20,7 @@ LIFETIME = 300.0
 
 
 async def event_stream(
-    figures: Figures, watcher: Watcher, *, known: bool, heartbeat: float = HEARTBEAT, lifetime: float = LIFETIME
+    figures: BatchProgress, watcher: Watcher, *, known: bool, heartbeat: float = HEARTBEAT, lifetime: float = LIFETIME
 ) -> AsyncGenerator[bytes, None]:
     """From `figures` on, which are left out if they are `known`, to the end of the batch.
 
@@ -42,7 +42,7 @@ async def event_stream(
             yield KEEPALIVE_COMMENT
 
 
-def _event(figures: Figures) -> bytes:
+def _event(figures: BatchProgress) -> bytes:
     return format_sse_event(
         event="progress" if figures.status in OPEN_BATCH else "end",
         id=str(figures.version),

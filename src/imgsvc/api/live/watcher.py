@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches
-from imgsvc.db.queries.batches import Figures
+from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.domain.status import FINISHED_BATCH
 from imgsvc.errors import DatabaseUnavailable, NotFound
 from imgsvc.logs import get_logger
@@ -24,7 +24,7 @@ class Watcher:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._watched: Counter[str] = Counter()
-        self._seen: dict[str, Figures] = {}
+        self._seen: dict[str, BatchProgress] = {}
         self._gone: set[str] = set()
         self._looked = asyncio.Condition()
         self._wanted = asyncio.Event()
@@ -36,7 +36,7 @@ class Watcher:
         *,
         known: int | None,
         timeout: float,  # noqa: ASYNC109  # a long poll's
-    ) -> Figures | None:
+    ) -> BatchProgress | None:
         """The batch as soon as its version is above `known`, or, where that is None, it is finished.
 
         None after `timeout` seconds, and when the process is asked to stop: whoever waits asks again, and gets the next
@@ -71,7 +71,7 @@ class Watcher:
         return seen.status in _FINISHED if known is None else seen.version > known
 
     async def run(self) -> None:
-        """Look for as long as the process lives."""
+        """MetricsCollector for as long as the process lives."""
         while True:
             await self._wanted.wait()
             try:
@@ -79,7 +79,7 @@ class Watcher:
             except DatabaseUnavailable:
                 pass  # those who wait time out, and are told by their own read
             except Exception:  # the top of a task that nobody waits for: without it every long poll would be a long one
-                log.exception("look_broke")
+                log.exception("watcher_failed")
             if not self._watched:
                 self._wanted.clear()
             await asyncio.sleep(INTERVAL)

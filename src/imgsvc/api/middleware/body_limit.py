@@ -5,7 +5,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from imgsvc.api.middleware.body_sizes import most_bytes
+from imgsvc.api.middleware.body_sizes import max_body_bytes
 from imgsvc.api.problems.responses import too_large
 
 
@@ -23,7 +23,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        most = most_bytes(scope, self.most)
+        most = max_body_bytes(scope, self.most)
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:
             await too_large(Request(scope), self.most)(scope, receive, send)

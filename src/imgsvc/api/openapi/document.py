@@ -94,7 +94,7 @@ def complete_openapi(app: FastAPI) -> None:
             for event in document["webhooks"].values():
                 event["post"]["responses"] = _ACKNOWLEDGED
             for path, operation in _operations(document):
-                _tidy(path, operation)
+                _clean_up(path, operation)
             _restore_examples(app, document)
             app.openapi_schema = document
         return app.openapi_schema
@@ -119,7 +119,7 @@ def _restore_examples(app: FastAPI, document: dict[str, Any]) -> None:
                     shown["example"] = content["example"]
 
 
-def _tidy(path: str, operation: dict[str, Any]) -> None:
+def _clean_up(path: str, operation: dict[str, Any]) -> None:
     """Leave out what FastAPI adds and we never send, and let each example refusal name its own path."""
     if "security" in operation:
         operation["security"].append({})  # while no key has been made, none is needed

@@ -130,15 +130,15 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 
 async def _left(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001  # a handler's signature
     """The client hung up in the middle of its upload; nobody reads this answer."""
-    log.info("client_left", path=request.url.path)
+    log.info("client_disconnected", path=request.url.path)
     return await _http(request, HTTPException(400, "The body ended before it was complete."))
 
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.__cause__, ImgsvcError):  # in the middle of an answer: it is cut off, and seen to be
-        log.warning("answer_cut_off", error=repr(error.__cause__), path=request.url.path)
+        log.warning("response_cut_off", error=repr(error.__cause__), path=request.url.path)
     else:
-        log.error("request_broke", exc_info=error, path=request.url.path, request_id=request_id_of(request.scope))
+        log.error("unhandled_error", exc_info=error, path=request.url.path, request_id=request_id_of(request.scope))
     return await _http(request, HTTPException(500, "The server's log has the details."))
 
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field, JsonValue
 from imgsvc.errors import (
     BatchFinished,
     BatchNotFinished,
+    CrossOriginRefused,
     DatabaseUnavailable,
-    ForeignPage,
     IdempotencyKeyReused,
     ImgsvcError,
     InvalidManifest,
@@ -29,7 +29,7 @@ STATUSES: Mapping[type[ImgsvcError], tuple[int, str]] = {
     IdempotencyKeyReused: (422, "The Idempotency-Key belongs to another upload"),
     LimitExceeded: (422, "The upload is over a limit"),
     Unauthorized: (401, "An API key is needed"),
-    ForeignPage: (403, "Not for pages of others"),
+    CrossOriginRefused: (403, "Not for pages of others"),
     TooMany: (429, "Too much at one time"),
     UnsupportedMediaType: (415, "The body has an unsupported media type"),
     NotFound: (404, "Not found"),

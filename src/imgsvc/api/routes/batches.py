@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from imgsvc.api.dependencies import BatchId, Caller, Open, Room, Watch
+from imgsvc.api.dependencies import BatchId, Budget, Caller, Open, Watch
 from imgsvc.api.etags import is_known
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, VALIDATION, example
 from imgsvc.api.problems.documented import RATE_HEADERS, documented, refused_parameter, refused_upload
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
 POLL_AFTER = 2
 """Seconds after which a batch that has just begun is worth another look."""
-LONGEST_POLL = 30
+MAX_POLL = 30
 _LOCATION = {
     "Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
@@ -38,7 +38,7 @@ _LOCATION = {
 _FRESHNESS = {
     "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": f"Seconds to the expected end while the batch runs, {LONGEST_POLL} at most; {POLL_AFTER} where "
+        "description": f"Seconds to the expected end while the batch runs, {MAX_POLL} at most; {POLL_AFTER} where "
         "that is not known, as at the beginning and after a retry. Absent when it has ended.",
         "schema": {"type": "integer"},
     },
@@ -70,7 +70,7 @@ async def create_batch(
     request: Request,
     response: Response,
     resources: Open,
-    room: Room,
+    budget: Budget,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -100,7 +100,7 @@ async def create_batch(
     response.headers.update(rate.headers if rate else {})
     networks = resources.settings.allowed_networks
     async with read_upload(
-        request, room=room, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
+        request, budget=budget, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
     ) as upload:
         if upload.validate_only:
             found = await validate(upload, limits=manifest_limits(resources.settings))
@@ -111,10 +111,10 @@ async def create_batch(
             api_key_id=caller,
             sessions=resources.sessions,
             queue=resources.queue,
-            aftercare=resources.aftercare,
+            retention=resources.retention,
             clock=resources.clock,
             limits=manifest_limits(resources.settings),
-            room=resources.key_limits,
+            quota=resources.key_limits,
         )
     response.headers["Location"] = f"/v1/batches/{accepted.batch.id}"
     if accepted.replayed:
@@ -157,7 +157,7 @@ async def get_batch(
     headers = {"ETag": etag(batch, delivery), "Cache-Control": "no-cache"}
     if batch.status in OPEN_BATCH:
         left = time_left(batch, resources.clock())
-        headers["Retry-After"] = str(POLL_AFTER if left is None else min(LONGEST_POLL, max(1, ceil(left))))
+        headers["Retry-After"] = str(POLL_AFTER if left is None else min(MAX_POLL, max(1, ceil(left))))
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)

@@ -19,7 +19,7 @@ router = APIRouter(tags=["Operations"])
 
 log = get_logger(__name__)
 
-_PATIENCE = 3.0
+_TIMEOUT = 3.0
 AWAY = "away; the log says why"
 """Anybody may ask, and what a library says has addresses and paths in it."""
 
@@ -114,19 +114,19 @@ async def _queue(resources: Resources) -> tuple[str, int]:
     try:
         return "ok", await resources.queue.live_workers()
     except QueueUnavailable as error:
-        log.warning("queue_away", error=str(error))
+        log.warning("queue_unavailable", error=str(error))
         return AWAY, 0
 
 
 async def _state(check: Awaitable[None]) -> str:
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             await check
     except migrations.SchemaBehind as error:
         return str(error)
     except ImgsvcError as error:
-        log.warning("part_away", error=str(error))
+        log.warning("component_unavailable", error=str(error))
         return AWAY
     except TimeoutError:
-        return f"No answer within {_PATIENCE:g} s."
+        return f"No answer within {_TIMEOUT:g} s."
     return "ok"

@@ -14,7 +14,7 @@ from imgsvc.services.batches.cancel import cancel
 from imgsvc.services.batches.delete import delete
 from imgsvc.services.batches.read import read
 from imgsvc.services.batches.retry import retry
-from imgsvc.services.intake.quotas import check_room
+from imgsvc.services.intake.quotas import check_quota
 
 router = APIRouter(prefix="/v1/batches", tags=["Changes"])
 
@@ -54,7 +54,7 @@ async def cancel_batch(caller: Caller, batch_id: BatchId, resources: Open) -> Ba
         api_key_id=caller,
         sessions=resources.sessions,
         queue=resources.queue,
-        aftercare=resources.aftercare,
+        retention=resources.retention,
         clock=resources.clock,
     )
     return await _shown(batch_id, caller, resources)
@@ -82,14 +82,14 @@ async def retry_batch(
     and a batch that was cancelled stays so.
     """
     async with resources.sessions.read() as session:
-        await check_room(session, caller, limits=resources.key_limits)
+        await check_quota(session, caller, limits=resources.key_limits)
     await retry(
         batch_id,
         codes=wish.codes if wish else (),
         api_key_id=caller,
         sessions=resources.sessions,
         queue=resources.queue,
-        aftercare=resources.aftercare,
+        retention=resources.retention,
         clock=resources.clock,
     )
     return await _shown(batch_id, caller, resources)
@@ -119,7 +119,7 @@ async def delete_batch(caller: Caller, batch_id: BatchId, resources: Open) -> No
         inventory=resources.storage,
         queue=resources.queue,
         clock=resources.clock,
-        tidy_after=resources.aftercare.tidy_after,
+        clean_up_after=resources.retention.clean_up_after,
     )
 
 

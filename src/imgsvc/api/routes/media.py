@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from imgsvc.api.dependencies import Open
 from imgsvc.api.etags import is_known
-from imgsvc.api.file_response import OpenedFile
+from imgsvc.api.file_response import OpenFileResponse
 from imgsvc.api.problems.documented import documented
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.errors import NotFound, StorageError
@@ -68,7 +68,7 @@ async def get_media(
         if is_known(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         until_sent.pop_all()
-        return OpenedFile(file, media_type=f"image/{rendition['format']}", headers=headers)
+        return OpenFileResponse(file, media_type=f"image/{rendition['format']}", headers=headers)
 
 
 async def _place(key: str, storage: Storage, *, method: str) -> BinaryIO | str:

@@ -9,9 +9,9 @@ from typing import TypeVar
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from imgsvc.api.auth import Door
+from imgsvc.api.auth import RequestAuthenticator
 from imgsvc.api.dependencies import Open
-from imgsvc.api.metrics import Look, Seen
+from imgsvc.api.metrics import MetricsCollector, MetricsSnapshot
 from imgsvc.api.problems.documented import documented
 from imgsvc.api.proxy_headers import proxy_header
 from imgsvc.bootstrap import Resources
@@ -24,7 +24,7 @@ router = APIRouter(tags=["Operations"])
 log = get_logger(__name__)
 T = TypeVar("T")
 
-_PATIENCE = 3.0
+_TIMEOUT = 3.0
 
 
 @router.get(
@@ -44,12 +44,12 @@ async def get_metrics(request: Request, resources: Open) -> Response:
     """What waits, what the workers have done, and how requests were answered, over all API keys.
 
     Answered to whoever sends `IMGSVC_METRICS_TOKEN` as a bearer token, or, while that is unset, on this machine only.
-    What belongs to a part that is away is left out, and `imgsvc_part_up` tells of it.
+    What belongs to a part that is away is left out, and `imgsvc_component_up` tells of it.
     """
     _let_in(request, resources)
     requests: CollectorRegistry = request.app.state.request_times
     looks = CollectorRegistry(auto_describe=False)
-    looks.register(Look(await _look(resources)))
+    looks.register(MetricsCollector(await _look(resources)))
     return Response(generate_latest(looks) + generate_latest(requests), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -63,18 +63,20 @@ def _let_in(request: Request, resources: Resources) -> None:
             raise Unauthorized("Metrics are for whoever has IMGSVC_METRICS_TOKEN.")
         return
     is_here = request.client is not None and is_loopback(request.client.host)
-    door: Door = request.app.state.door
-    is_page = "origin" in request.headers or not door.is_ours(request.headers.get("host", ""))  # as the door keeps out
+    authenticator: RequestAuthenticator = request.app.state.authenticator
+    is_page = "origin" in request.headers or not authenticator.is_ours(
+        request.headers.get("host", "")
+    )  # as the door keeps out
     if not is_here or is_page or proxy_header(request.headers):
         raise Unauthorized("Without IMGSVC_METRICS_TOKEN metrics are answered on this machine only.")
 
 
-async def _look(resources: Resources) -> Seen:
+async def _look(resources: Resources) -> MetricsSnapshot:
     database, queue = await asyncio.gather(_asked(_database(resources)), _asked(_queue(resources)))
     batches, deliveries = database or (None, None)
-    waiting, tallies = queue or (None, None)
+    waiting, worker_stats = queue or (None, None)
     parts = {"database": database is not None, "redis": queue is not None}
-    return Seen(resources.clock(), batches, deliveries, waiting, tallies, parts)
+    return MetricsSnapshot(resources.clock(), batches, deliveries, waiting, worker_stats, parts)
 
 
 async def _database(resources: Resources) -> tuple[list[backlog.OpenBatches], tuple[int, datetime | None]]:
@@ -83,14 +85,14 @@ async def _database(resources: Resources) -> tuple[list[backlog.OpenBatches], tu
 
 
 async def _queue(resources: Resources) -> tuple[int, dict[str, dict[str, int]]]:
-    return await resources.queue.waiting(), await resources.queue.tallies()
+    return await resources.queue.waiting(), await resources.queue.worker_stats()
 
 
 async def _asked(question: Awaitable[T]) -> T | None:
     """None when no answer comes."""
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             return await question
     except (ImgsvcError, TimeoutError) as error:
-        log.warning("part_away", error=str(error) or "no answer in time")
+        log.warning("component_unavailable", error=str(error) or "no answer in time")
         return None

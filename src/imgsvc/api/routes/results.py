@@ -15,7 +15,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.batches.read import read, require_finished
 from imgsvc.services.results.archive import archive
-from imgsvc.services.results.report import Wishes, failures_csv, output_csv
+from imgsvc.services.results.report import ReportOptions, failures_csv, output_csv
 
 router = APIRouter(prefix="/v1/batches", tags=["Results"])
 
@@ -62,8 +62,8 @@ async def get_output_csv(
     UTF-8, with the delimiter of the upload. The webhook's link opens it for a week without an API key.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    wishes = Wishes(extended=extended, safe=safe, bom=bom)
-    text = output_csv(batch, wishes, sessions=resources.sessions, links=resources.links)
+    options = ReportOptions(extended=extended, safe=safe, bom=bom)
+    text = output_csv(batch, options, sessions=resources.sessions, links=resources.links)
     return _attached(text, batch, "output")
 
 
@@ -87,7 +87,7 @@ async def get_failures_csv(
     Mend the URLs and upload it again: it has the shape of the CSV that you sent.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    text = failures_csv(batch, Wishes(safe=safe, bom=bom), sessions=resources.sessions)
+    text = failures_csv(batch, ReportOptions(safe=safe, bom=bom), sessions=resources.sessions)
     return _attached(text, batch, "failures")
 
 
@@ -107,7 +107,7 @@ async def get_archive(
     that has been lost from the storage stands in `MISSING.txt`.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    content = await _begun(archive(batch, sessions=resources.sessions, shelf=resources.storage))
+    content = await _begun(archive(batch, sessions=resources.sessions, reader=resources.storage))
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
     return StreamingResponse(content, media_type="application/zip", headers=headers)
 

@@ -91,13 +91,13 @@ async def try_webhook(caller: Caller, resources: Open, wish: Annotated[TrialWish
         raise InvalidUpload(problems[0].detail, tuple(problems)) from error
     await admit_post(caller, rates=resources.rates)
     try:
-        event, attempted = await deliveries.try_out(
+        event, result = await deliveries.send_test(
             checked.url,
             api_key_id=caller,
             sessions=resources.sessions,
-            posting=resources.posting,
+            sender=resources.sender,
             clock=resources.clock,
         )
     except EndpointBusy as busy:
         raise TooMany(f"{busy}; try again in a moment.", retry_after=LOOK_AGAIN, headers={}) from busy
-    return trial_out(event.id, attempted)
+    return trial_out(event.id, result)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.db.queries.batches import Figures
+from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
@@ -148,7 +148,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
     )
 
 
-def progress_out(figures: Figures) -> ProgressOut:
+def progress_out(figures: BatchProgress) -> ProgressOut:
     """The figures as an event shows them."""
     return ProgressOut(
         id=figures.id,

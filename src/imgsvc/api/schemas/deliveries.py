@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import DeliveryAttempt
 from imgsvc.domain.status import DeliveryStatus
-from imgsvc.services.webhooks.send import Attempted
+from imgsvc.services.webhooks.send import AttemptResult
 
 
 class AttemptOut(BaseModel):
@@ -82,12 +82,12 @@ def _attempt(attempt: DeliveryAttempt) -> AttemptOut:
     )
 
 
-def trial_out(event_id: str, attempted: Attempted) -> WebhookTest:
+def trial_out(event_id: str, result: AttemptResult) -> WebhookTest:
     return WebhookTest(
         id=event_id,
-        delivered=attempted.delivered,
-        duration=round(attempted.duration, 3),
-        http_status=attempted.answer.status if attempted.answer else None,
-        error=attempted.error.code if attempted.error else None,
-        answer=attempted.excerpt,
+        delivered=result.delivered,
+        duration=round(result.duration, 3),
+        http_status=result.answer.status if result.answer else None,
+        error=result.error.code if result.error else None,
+        answer=result.excerpt,
     )

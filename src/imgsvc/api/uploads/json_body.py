@@ -16,8 +16,8 @@ from imgsvc.errors import InvalidUpload, Problem
 JSON_TYPE = "application/json"
 JSON_WEIGHT = 4
 """Of CSVs of the same size: a list of empty objects takes 24 times as much memory as its text."""
-_MOST_MEMBERS = 30
-_MOST_BYTES = 2**16
+_MAX_MEMBERS = 30
+_MAX_BYTES = 2**16
 _IN_QUERY = "validate_only"
 _SPELLINGS = {"true": True, "1": True, "false": False, "0": False}
 """Of a truth in a query; Python's own has a capital."""
@@ -54,7 +54,7 @@ def _read(data: bytes, query: Sequence[tuple[str, str]], context: dict[str, Any]
             problems.append(Problem("repeated", f"{name}: given more than once.", column=name))
         else:
             body[name] = _SPELLINGS.get(value.lower(), value)
-    if len(body) > _MOST_MEMBERS or len(to_json(body)) > _MOST_BYTES:
+    if len(body) > _MAX_MEMBERS or len(to_json(body)) > _MAX_BYTES:
         raise _refused(Problem("too_long", "There is too much beside the products."))
     try:
         members = JsonFields.model_validate_json(to_json(body), strict=True, context=context)

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from imgsvc.api.problems.responses import from_pydantic
 from imgsvc.api.uploads.fields import JsonFields, UploadFields
 from imgsvc.api.uploads.json_body import JSON_TYPE, JSON_WEIGHT, read_json
-from imgsvc.api.uploads.receive import UploadRoom, received_body, received_form
+from imgsvc.api.uploads.receive import UploadBudget, received_body, received_form
 from imgsvc.domain.addresses import Network
 from imgsvc.errors import InvalidUpload, Problem, UnsupportedMediaType
 from imgsvc.services.intake.upload import Upload
@@ -26,7 +26,7 @@ CSV_TYPES = ("text/csv", "application/csv", "text/plain")
 async def read_upload(
     request: Request,
     *,
-    room: UploadRoom,
+    budget: UploadBudget,
     api_key_id: str,
     idempotency_key: str | None,
     allowed_networks: Sequence[Network],
@@ -43,13 +43,13 @@ async def read_upload(
     async with _received(request) as (file, pairs):
         size = file.size or 0
         if _media_type(request) == JSON_TYPE:
-            with await room.take(api_key_id, size * JSON_WEIGHT):
+            with await budget.take(api_key_id, size * JSON_WEIGHT):
                 data = await file.read()
                 members, products = await read_json(data, pairs, context)
                 yield _upload(members, data, members.filename, idempotency_key, products=products)
         else:
             fields = _fields(pairs, context)
-            with await room.take(api_key_id, size):
+            with await budget.take(api_key_id, size):
                 data = await file.read()
                 yield _upload(fields, data, unquote(file.filename or ""), idempotency_key, columns=fields.columns)
 

@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.errors import StorageError
-from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 IN_MEMORY = 2**20
 """Bytes of a body that are not worth a file; what is no larger waits for no larger one either."""
@@ -17,7 +17,7 @@ _MAX_FIELDS = 30
 _MAX_FIELD_BYTES = 64 * 1024
 
 
-class UploadRoom:
+class UploadBudget:
     """How many bytes of CSVs are worked on at one time: a manifest takes several times its file's.
 
     API keys take turns. Small uploads have room of their own, so that none waits behind the largest.
@@ -25,10 +25,10 @@ class UploadRoom:
 
     def __init__(self, most: int) -> None:
         """`most`: bytes of the largest upload there is; as many are worked on at one time."""
-        self._small = FairGate(SMALL_AT_ONCE * IN_MEMORY)
-        self._large = FairGate(most)
+        self._small = FairSemaphore(SMALL_AT_ONCE * IN_MEMORY)
+        self._large = FairSemaphore(most)
 
-    async def take(self, api_key_id: str, size: int) -> Lease:
+    async def take(self, api_key_id: str, size: int) -> Reservation:
         gate = self._small if size <= IN_MEMORY else self._large
         return await gate.acquire(api_key_id, max(1, size))
 

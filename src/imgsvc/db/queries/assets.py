@@ -51,7 +51,7 @@ async def failures(
     return {code or "": count for code, count in rows}
 
 
-async def revive(
+async def reset_failed(
     session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), but: Collection[str] = (), now: datetime
 ) -> None:
     """Make failed assets of a locked batch pending again, with all counters reset.

@@ -139,7 +139,7 @@ async def open_work(session: AsyncSession, api_key_id: str) -> tuple[int, int]:
     return batches, int(images)
 
 
-class Figures(NamedTuple):
+class BatchProgress(NamedTuple):
     """What of a batch changes while it runs; the names are those of the columns."""
 
     id: str
@@ -157,14 +157,14 @@ class Figures(NamedTuple):
     output_bytes: int
 
 
-_FIGURES = tuple(col(getattr(Batch, name)) for name in Figures._fields)
+_PROGRESS_COLUMNS = tuple(col(getattr(Batch, name)) for name in BatchProgress._fields)
 
 
-async def figures(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, Figures]:
+async def figures(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, BatchProgress]:
     """How far each of these batches is that still exists."""
     connection = await session.connection()
-    statement = sa.select(*_FIGURES).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None))
-    return {row.id: Figures(*row) for row in await connection.execute(statement)}
+    statement = sa.select(*_PROGRESS_COLUMNS).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None))
+    return {row.id: BatchProgress(*row) for row in await connection.execute(statement)}
 
 
 async def with_due_assets(session: AsyncSession, now: datetime) -> list[str]:

@@ -34,7 +34,7 @@ async def expired(session: AsyncSession, now: datetime, *, limit: int = 100) -> 
     return (await session.exec(statement.order_by(col(Batch.expires_at)).limit(limit))).all()
 
 
-async def hide(session: AsyncSession, batch_ids: Sequence[str], now: datetime) -> int:
+async def soft_delete(session: AsyncSession, batch_ids: Sequence[str], now: datetime) -> int:
     """Delete finished batches for everybody who asks; returns how many. Their rows are tidied away later.
 
     The clients' names for them are free at once: the same upload makes a new batch. Webhooks that wait are given up.
@@ -54,19 +54,19 @@ async def hide(session: AsyncSession, batch_ids: Sequence[str], now: datetime) -
     return int(result.rowcount)
 
 
-async def untidy(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
+async def not_cleaned_up(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
     """Batches whose storage is to be looked at now."""
     statement = select(Batch.id).where(literal_column(UNTIDY_BATCHES), col(Batch.tidy_at) <= now)
     return (await session.exec(statement.order_by(col(Batch.tidy_at)).limit(limit))).all()
 
 
-async def to_tidy(session: AsyncSession, batch_id: str) -> Batch | None:
+async def to_clean_up(session: AsyncSession, batch_id: str) -> Batch | None:
     """The batch, deleted or not, if it is to be tidied at some time."""
     statement = select(Batch).where(Batch.id == batch_id, col(Batch.tidy_at).is_not(None))
     return (await session.exec(statement)).one_or_none()
 
 
-async def tidied(session: AsyncSession, batch_id: str, *, seen: datetime, next_at: datetime | None) -> None:
+async def cleaned_up(session: AsyncSession, batch_id: str, *, seen: datetime, next_at: datetime | None) -> None:
     """Say when it is to be tidied next, unless something changed that since it was `seen` to be due."""
     await session.exec(
         update(Batch).where(col(Batch.id) == batch_id, col(Batch.tidy_at) == seen).values(tidy_at=next_at)

@@ -12,21 +12,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import IdempotencyKey
 
 
-class Known(NamedTuple):
+class StoredKey(NamedTuple):
     """What a key was used for."""
 
     fingerprint: str
     batch_id: str
 
 
-async def known(session: AsyncSession, api_key_id: str, key: str, *, since: datetime) -> Known | None:
+async def known(session: AsyncSession, api_key_id: str, key: str, *, since: datetime) -> StoredKey | None:
     """What `key` was used for since then."""
     connection = await session.connection()
     statement = sa.select(col(IdempotencyKey.fingerprint), col(IdempotencyKey.batch_id)).where(
         *_named(api_key_id, key), col(IdempotencyKey.created_at) > since
     )
     row = (await connection.execute(statement)).one_or_none()
-    return Known(*row) if row else None
+    return StoredKey(*row) if row else None
 
 
 async def take(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -> bool:

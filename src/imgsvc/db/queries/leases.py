@@ -46,7 +46,7 @@ async def claim(
     batch_id: str,
     *,
     token: str,
-    at_work: Collection[int],
+    in_flight: Collection[int],
     now: datetime,
     until: datetime,
     limit: int,
@@ -59,7 +59,7 @@ async def claim(
     connection = await session.connection()
     due = (
         sa.select(*_CLAIMED_COLUMNS, col(Asset.status))
-        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token), col(Asset.position).not_in(at_work))
+        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token), col(Asset.position).not_in(in_flight))
         .order_by(col(Asset.due_at), col(Asset.position))
         .limit(limit)
     )
@@ -133,7 +133,7 @@ _SETTLE = (
 )
 
 
-async def settle(session: AsyncSession, batch_id: str, rows: Sequence[dict[str, Any]]) -> None:
+async def write_outcomes(session: AsyncSession, batch_id: str, rows: Sequence[dict[str, Any]]) -> None:
     """Write how claimed assets ended, all in one statement; each row has `position` and every column of `_SETTLED`."""
     connection = await session.connection()
     await connection.execute(
@@ -142,7 +142,9 @@ async def settle(session: AsyncSession, batch_id: str, rows: Sequence[dict[str, 
     )
 
 
-async def unknown_claims(session: AsyncSession, batch_id: str, token: str, known: Collection[int]) -> list[Claimed]:
+async def unacknowledged_claims(
+    session: AsyncSession, batch_id: str, token: str, known: Collection[int]
+) -> list[Claimed]:
     """What the run `token` has claimed without knowing: the answer to a commit got lost."""
     connection = await session.connection()
     statement = sa.select(*_CLAIMED_COLUMNS).where(

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import Asset, Batch
 
 
-class Known(NamedTuple):
+class PreviousResult(NamedTuple):
     """An asset that succeeded: what it was, what was made of it, and its origin's validators (RFC 9110 §8.8)."""
 
     reuse_hash: str
@@ -24,10 +24,10 @@ class Known(NamedTuple):
     final_url_hash: str
 
 
-_COLUMNS = tuple(col(getattr(Asset, name)) for name in Known._fields)
+_COLUMNS = tuple(col(getattr(Asset, name)) for name in PreviousResult._fields)
 
 
-async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, Known]:
+async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
     """The newest asset for each of `hashes` that has one, by hash.
 
     Those of deleted batches do not count, nor do those written before `final_url_hash` was: their validators may be
@@ -47,4 +47,4 @@ async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, 
     is_newest = sa.and_(col(Asset.batch_id) == newest.c.batch_id, col(Asset.reuse_hash) == newest.c.reuse_hash)
     connection = await session.connection()
     rows = await connection.execute(sa.select(*_COLUMNS).join(newest, is_newest))
-    return {row.reuse_hash: Known(*row) for row in rows}
+    return {row.reuse_hash: PreviousResult(*row) for row in rows}

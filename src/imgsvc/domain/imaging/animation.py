@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 from imgsvc.domain.imaging.decode import MOVING_FORMATS, READING_FAILURES
 from imgsvc.domain.imaging.file_structure.frame_counts import Layout
 
-LONGEST_FRAME = 65_535
+MAX_FRAME_DURATION = 65_535
 """Milliseconds; what every format can say."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageCms
 
-from imgsvc.domain.imaging.decode import LONGEST_PROFILE, READING_FAILURES
+from imgsvc.domain.imaging.decode import MAX_PROFILE_BYTES, READING_FAILURES
 from imgsvc.domain.imaging.icc_transforms import TransformCache
 
 # Modes that only a conversion shows rightly; the others a browser shows as they are.
@@ -66,7 +66,7 @@ def to_plain_mode(image: Image.Image) -> Image.Image:
 def profile_of(info: Mapping[str | tuple[int, int], Any]) -> bytes | None:
     """Return the ICC profile that an image was read with, unless it is too long to be one."""
     icc = info.get("icc_profile")
-    return icc if icc and len(icc) <= LONGEST_PROFILE else None
+    return icc if icc and len(icc) <= MAX_PROFILE_BYTES else None
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:

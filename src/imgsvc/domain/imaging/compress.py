@@ -18,10 +18,10 @@ from imgsvc.domain.imaging.decode import (
     prepare_pillow,
     reading,
 )
-from imgsvc.domain.imaging.encode import MOST_BYTES, MOVING_TARGETS, Oversized, encode, encode_film, writing
+from imgsvc.domain.imaging.encode import MAX_BYTES, MOVING_TARGETS, Oversized, encode, encode_film, writing
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
 from imgsvc.domain.imaging.memory_cost import LONG, SECONDS_A_PIECE, film_weight, seconds, weight
-from imgsvc.domain.imaging.metadata import exif_to_keep, gives_away, to_hand_on, xmp_to_keep
+from imgsvc.domain.imaging.metadata import bytes_to_keep, exif_to_keep, leaks_metadata, xmp_to_keep
 from imgsvc.domain.imaging.normalise import Source, decode
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.domain.imaging.steps import Job, done
@@ -134,7 +134,7 @@ def _render(source: Source, spec: Spec, data: bytes, limits: CodecLimits) -> Ren
             return Rendition(_encoded(source, job), job.target, *job.size, "compressed")
         result = _smaller(source, job, len(data))
         if result is None or len(result) >= len(data):
-            original = to_hand_on(data, source.format, source.owners, spec.keep_metadata)
+            original = bytes_to_keep(data, source.format, source.credits, spec.keep_metadata)
             if original is not None:
                 action: Action = "kept_original" if original == data else "compressed"
                 return Rendition(original, source.format.lower(), *source.size, action)
@@ -149,11 +149,11 @@ def _smaller(source: Source, job: Job, size: int) -> bytes | None:
         return None
 
 
-def _encoded(source: Source, job: Job, *, most: int = MOST_BYTES) -> bytes:
+def _encoded(source: Source, job: Job, *, most: int = MAX_BYTES) -> bytes:
     """Encode the image, or an animation of at most `most` bytes."""
     facts: dict[str, Any] = {
         "quality": job.spec.quality,
-        "exif": exif_to_keep(source.exif, source.owners, job.spec.keep_metadata, job.target),
+        "exif": exif_to_keep(source.exif, source.credits, job.spec.keep_metadata, job.target),
         "xmp": xmp_to_keep(source.info, job.spec.keep_metadata, job.target),
     }
     if source.film and job.target in MOVING_TARGETS:
@@ -174,4 +174,4 @@ def _keepable(source: Source, job: Job) -> bool:
     """Whether the input may stand for the rendition: same format (a GIF will do), and nothing had to change."""
     same = source.format.lower() == job.target or (source.format == "GIF" and job.spec.format is Format.original)
     unchanged = job.size == source.size and not source.altered
-    return same and unchanged and not gives_away(source.info, source.exif, job.spec.keep_metadata)
+    return same and unchanged and not leaks_metadata(source.info, source.exif, job.spec.keep_metadata)

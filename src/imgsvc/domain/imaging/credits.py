@@ -18,8 +18,8 @@ _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _PADDING = " \0\t\r\n"
-LONGEST = 2_000  # bytes
-LONGEST_PACKET = 65_000
+MAX_CREDIT_LENGTH = 2_000  # bytes
+MAX_PACKET_BYTES = 65_000
 """Bytes of XMP that are read: more than a JPEG segment holds, and nested as deeply as that allows still quick."""
 
 
@@ -44,7 +44,7 @@ def _by_exif(exif: Image.Exif) -> Iterator[Credit]:
 def _by_xmp(image: ImageFile) -> Iterator[Credit]:
     packet = image.info.get("xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else packet
-    if not packet or len(packet) > LONGEST_PACKET:
+    if not packet or len(packet) > MAX_PACKET_BYTES:
         return
     root = fromstring(packet if packet[:2] in {b"\xff\xfe", b"\xfe\xff"} else packet.strip(_PADDING.encode()))
     for tag, name, choose in ((ARTIST, "creator", _all), (COPYRIGHT, "rights", _default)):
@@ -79,7 +79,7 @@ def _by_iptc(image: ImageFile) -> Iterator[Credit]:
     for tag, field in ((ARTIST, (2, 80)), (COPYRIGHT, (2, 116))):  # by-line, copyright notice
         value = fields.get(field) or b""
         if text := b"; ".join(value if isinstance(value, list) else [value]).strip(_PADDING.encode()):
-            yield tag, text[:LONGEST]
+            yield tag, text[:MAX_CREDIT_LENGTH]
 
 
 def _by_text(image: ImageFile) -> Iterator[Credit]:
@@ -90,4 +90,4 @@ def _by_text(image: ImageFile) -> Iterator[Credit]:
 
 
 def _shortened(text: str) -> bytes:
-    return text.encode()[:LONGEST].decode(errors="ignore").encode()
+    return text.encode()[:MAX_CREDIT_LENGTH].decode(errors="ignore").encode()

@@ -19,9 +19,9 @@ from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, To
 
 MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
-LONGEST_PROFILE = 4 * 2**20
+MAX_PROFILE_BYTES = 4 * 2**20
 """Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
-LONGEST_EXIF = 2**20
+MAX_EXIF_BYTES = 2**20
 """Bytes; Pillow makes objects of the numbers in it, 0.4 GB of 4 MB. A longer block is ignored."""
 
 OPENED_WITHOUT_A_LOOK_AT_FRAMES = (b"GIF8", b"\x89PNG")
@@ -70,7 +70,7 @@ def prepare_pillow(limits: CodecLimits) -> None:
     """
     Image.init()
     Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)  # Pillow warns above it and refuses above twice as many
-    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PROFILE  # a quarter of that would be a reason to refuse the image
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # a quarter of that would be a reason to refuse the image
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of codec threads is as large as it should be
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # pictures with faults that do not show; one line each per host
@@ -126,7 +126,7 @@ def _without_long_profiles(data: bytes) -> bytes:
 
 def _is_long(packed: bytes) -> bool:
     with suppress(zlib.error):  # Pillow ignores those
-        return len(zlib.decompressobj().decompress(packed, LONGEST_PROFILE + 1)) > LONGEST_PROFILE
+        return len(zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES + 1)) > MAX_PROFILE_BYTES
     return False
 
 
@@ -171,7 +171,7 @@ def read_exif(image: Image.Image) -> Image.Exif:
 
     Pillow takes an orientation from XMP where EXIF has none; browsers do not, and what they show is what is meant.
     """
-    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
+    if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
         return Image.Exif()
     hidden: dict[str | tuple[int, int], Any] = {
         name: image.info.pop(name) for name in ("xmp", "XML:com.adobe.xmp") if name in image.info

@@ -13,14 +13,14 @@ from typing import IO, Any
 from PIL import Image, ImageFile, PngImagePlugin
 
 from imgsvc.domain.imaging.animation import Film, OtherMode, Reel
-from imgsvc.domain.imaging.palettes import with_few_colours
+from imgsvc.domain.imaging.palettes import quantise
 from imgsvc.domain.imaging.write_apng import write_apng
 from imgsvc.domain.imaging.write_gif import write_gif
 from imgsvc.errors import EncodeError
 
 # A JPEG side takes 16 bits, and libjpeg stops at 65,500 (JPEG_MAX_DIMENSION); a WebP side 14 (RFC 9649 §2.6); libavif
 # reads no more than 32,768.
-LONGEST_SIDE = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535, "avif": 32_768}
+MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535, "avif": 32_768}
 MOVING_TARGETS = frozenset({"gif", "png", "webp", "avif"})
 WRITING_FAILURES = (
     ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, Warning,
@@ -28,7 +28,7 @@ WRITING_FAILURES = (
 )  # fmt: skip
 
 
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """Of an animation that is written: 250 megapixels as PNG could have a gigabyte, from a file of one."""
 
 
@@ -44,7 +44,7 @@ def encode(image: Image.Image, target: str, *, quality: int, exif: bytes, xmp: b
     options: dict[str, Any] = {**options_of(target, quality), "exif": exif, **_with_xmp(target, xmp)}
     if target != "png":
         return _save(image, target, options)
-    few = with_few_colours(image, quality)
+    few = quantise(image, quality)
     return _save(few if _weighs_less(few, image) else image, target, options)
 
 
@@ -53,7 +53,7 @@ class Oversized(EncodeError):
 
 
 def encode_film(
-    film: Film, target: str, *, quality: int, exif: bytes, xmp: bytes = b"", most: int = MOST_BYTES
+    film: Film, target: str, *, quality: int, exif: bytes, xmp: bytes = b"", most: int = MAX_BYTES
 ) -> bytes:
     """Write an animation (L, LA, RGB, RGBA, all frames of one size) as gif, png, webp or avif, frame by frame.
 
@@ -107,7 +107,7 @@ def _weighs_less(few: Image.Image, whole: Image.Image) -> bool:
 
 
 def _check_sides(image: Image.Image, target: str) -> None:
-    longest = LONGEST_SIDE.get(target)
+    longest = MAX_SIDE.get(target)
     if longest is not None and max(image.size) > longest:
         raise EncodeError(f"{target.upper()} holds at most {longest:,} pixels a side; this picture is larger.")
 

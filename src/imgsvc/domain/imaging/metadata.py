@@ -26,8 +26,8 @@ OTHER_BLOCKS = (
     "Raw profile type iptc",
     "Raw profile type APP1",
 )
-LONGEST_SEGMENT = 65_000  # bytes; a segment of JPEG holds 65,533
-LONGEST_BLOCK = 2**20  # of the other formats: no rendition is to consist of its metadata
+MAX_SEGMENT_BYTES = 65_000  # bytes; a segment of JPEG holds 65,533
+MAX_BLOCK_BYTES = 2**20  # of the other formats: no rendition is to consist of its metadata
 MAKER_NOTE = 0x927C
 PREFIX = b"Exif\0\0"
 TURN_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
@@ -39,16 +39,16 @@ def orientation_of(exif: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def exif_to_keep(exif: Image.Exif, owners: Mapping[int, str | bytes], policy: str, target: str) -> bytes:
+def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], policy: str, target: str) -> bytes:
     """The EXIF block to write under `policy` (none, copyright, all); empty where there is nothing to keep.
 
     What is too long for the target goes without the camera maker's own notes, or else with the credits alone.
     """
     if policy == "none":
         return b""
-    ways: list[Callable[[], Mapping[int, Any]]] = [lambda: owners]
+    ways: list[Callable[[], Mapping[int, Any]]] = [lambda: credit_tags]
     if policy == "all":
-        ways[:0] = [lambda: {**_all_of(exif), **owners}, lambda: {**_all_of(exif, MAKER_NOTE), **owners}]
+        ways[:0] = [lambda: {**_all_of(exif), **credit_tags}, lambda: {**_all_of(exif, MAKER_NOTE), **credit_tags}]
     for tags in ways:
         with suppress(*READING_FAILURES):
             block = _block(tags())
@@ -58,7 +58,7 @@ def exif_to_keep(exif: Image.Exif, owners: Mapping[int, str | bytes], policy: st
 
 
 def _longest(target: str) -> int:
-    return LONGEST_SEGMENT if target == "jpeg" else LONGEST_BLOCK
+    return MAX_SEGMENT_BYTES if target == "jpeg" else MAX_BLOCK_BYTES
 
 
 def _all_of(exif: Image.Exif, *without: int) -> dict[int, Any]:
@@ -91,7 +91,7 @@ def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: 
     return TURN_IN_XMP.sub(rb"\g<1>1", packet) if policy == "all" and len(packet) <= _longest(target) else b""
 
 
-def gives_away(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:
+def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:
     """Whether the picture was read with metadata that `policy` drops."""
     if policy == "all":
         return False
@@ -102,7 +102,7 @@ def gives_away(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, p
     return unreadable or any(tag not in allowed for tag in exif) or bool(exif.get_ifd(ExifTags.IFD.IFD1))
 
 
-def to_hand_on(data: bytes, image_format: str, owners: Mapping[int, str | bytes], policy: str) -> bytes | None:
+def bytes_to_keep(data: bytes, image_format: str, credit_tags: Mapping[int, str | bytes], policy: str) -> bytes | None:
     """Return the bytes of an original that may be handed on under `policy`, None where it has to be written anew.
 
     Under `none` and `copyright` they hold nothing that a rendition would not hold: no comment, no colour profile, no
@@ -110,5 +110,7 @@ def to_hand_on(data: bytes, image_format: str, owners: Mapping[int, str | bytes]
     """
     if policy == "all":
         return None if is_damaged(data, image_format) else data
-    blocks = [_block(owners, order)[len(PREFIX) :] for order in "<>"] if policy == "copyright" and owners else []
+    blocks = (
+        [_block(credit_tags, order)[len(PREFIX) :] for order in "<>"] if policy == "copyright" and credit_tags else []
+    )
     return known_bytes(data, image_format, blocks)

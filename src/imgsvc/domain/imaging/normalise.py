@@ -9,7 +9,7 @@ from functools import partial
 
 from PIL import Image, ImageFile
 
-from imgsvc.domain.imaging.animation import LONGEST_FRAME, Film, Frame, read_frames, read_plays
+from imgsvc.domain.imaging.animation import MAX_FRAME_DURATION, Film, Frame, read_frames, read_plays
 from imgsvc.domain.imaging.colour import (
     as_bright,
     changes_colour,
@@ -47,7 +47,7 @@ class Source:
     first: Image.Image
     film: Film | None
     exif: Image.Exif
-    owners: dict[int, str | bytes]
+    credits: dict[int, str | bytes]
     info: dict[str | tuple[int, int], object]
     altered: bool
 
@@ -70,7 +70,7 @@ def decode(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequenc
     exif = read_exif(first)
     orientation = orientation_of(exif)
     info = dict(first.info)
-    owners = credits_of(image, exif) if any(spec.keep_metadata != "none" for spec in specs) else {}
+    credit_tags = credits_of(image, exif) if any(spec.keep_metadata != "none" for spec in specs) else {}
     set_right = partial(
         _set_right, orientation=orientation, icc=icc, gamma=None if icc or "srgb" in info else info.get("gamma")
     )
@@ -80,7 +80,7 @@ def decode(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequenc
         film=Film(partial(_frames, opened, count, set_right), count, read_plays(image)) if count > 1 else None,
         altered=orientation != 1 or changes_colour(first.mode, icc),
         exif=exif,
-        owners=owners,
+        credits=credit_tags,
         info=info,
         first=set_right(first),
     )
@@ -90,7 +90,7 @@ def _frames(
     opened: Callable[[], ImageFile.ImageFile], count: int, set_right: "partial[Image.Image]"
 ) -> Iterator[Frame]:
     for frame in read_frames(opened(), count):
-        duration = min(round(frame.info.get("duration") or 0), LONGEST_FRAME)  # setting right empties `info`
+        duration = min(round(frame.info.get("duration") or 0), MAX_FRAME_DURATION)  # setting right empties `info`
         yield Frame(set_right(frame), duration)
 
 

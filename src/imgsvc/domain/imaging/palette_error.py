@@ -13,14 +13,14 @@ PLAIN = 2
 """How far, of 255 and in each channel, a block may be from the commonest colour and still be the plain ground."""
 
 
-def off_by(one: Image.Image, other: Image.Image) -> int:
+def block_error(one: Image.Image, other: Image.Image) -> int:
     """Of 255: what all but the worst hundredth of the blocks differ by at most, on white and on black alike.
 
     Both are of one size and of any mode with or without alpha. Blocks of the plain ground of `one` do not count into
     the hundredth: a ring on a large white ground is looked at as closely as one that fills the picture.
     """
     small = [_reduced(image) for image in (one, other)]
-    return max(_off_by(*(_on(ground, image) for image in small)) for ground in GROUNDS)
+    return max(_block_error(*(_on(ground, image) for image in small)) for ground in GROUNDS)
 
 
 def subject_of(image: Image.Image) -> Box:
@@ -49,7 +49,7 @@ def _on(ground: str, image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
 
 
-def _off_by(one: Image.Image, other: Image.Image) -> int:
+def _block_error(one: Image.Image, other: Image.Image) -> int:
     blocks = _largest_difference(one, other).histogram()
     allowed = _shown(one).histogram()[255] * WORST
     worst = 255

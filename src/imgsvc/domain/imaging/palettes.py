@@ -11,7 +11,7 @@ from itertools import accumulate
 from PIL import Image, ImageChops
 from PIL.Image import Quantize
 
-from imgsvc.domain.imaging.palette_error import Box, off_by, subject_of
+from imgsvc.domain.imaging.palette_error import Box, block_error, subject_of
 
 Colour = tuple[int, ...]
 
@@ -28,7 +28,7 @@ LEVELS, TINTS = 16, 16
 """Of alpha, and of colour, where a picture is translucent; together as many as an index has values."""
 
 
-def with_few_colours(image: Image.Image, quality: int) -> Image.Image:
+def quantise(image: Image.Image, quality: int) -> Image.Image:
     """A palette picture of `image` (L, LA, RGB, RGBA): exact if it has 256 colours or fewer, else dithered.
 
     Grey without alpha stays grey unless 16 values are all it has, which take half a byte in a palette. Where even 256
@@ -43,7 +43,7 @@ def with_few_colours(image: Image.Image, quality: int) -> Image.Image:
     dither, subject = _dithered if image.mode == "RGB" else _translucent, subject_of(image)
     tries = (dither(image, subject, *way) for way in dict.fromkeys(ways))
     tolerance = max(STRICTEST, TOLERANCE / quality)
-    return next((few for few in tries if off_by(image, few) <= tolerance), image)
+    return next((few for few in tries if block_error(image, few) <= tolerance), image)
 
 
 def exactly(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageChops
 
-from imgsvc.domain.imaging.animation import LONGEST_FRAME, Frame
+from imgsvc.domain.imaging.animation import MAX_FRAME_DURATION, Frame
 from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
 
 Chunk = tuple[bytes, bytes]
@@ -87,7 +87,7 @@ def write_apng(
     shown: _Shown | None = None
     for image, duration in frames:
         box = (0, 0, *image.size) if shown is None else _changed(image, shown.image)
-        if shown and not box and shown.duration + duration <= LONGEST_FRAME:
+        if shown and not box and shown.duration + duration <= MAX_FRAME_DURATION:
             shown.duration += duration
         else:
             if shown:

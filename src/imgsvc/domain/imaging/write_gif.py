@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]
 
 SAMPLE = 64
 """Pixels a side from which a palette is made where a frame has more colours than fit."""
-LONGEST = 655_350
+MAX_DELAY = 655_350
 """Milliseconds that a frame may be shown: 16 bits of hundredths of a second."""
 KEEP, CLEAR = 1, 2
 """What becomes of a frame before the next (GIF89a, 23.c.iv)."""
@@ -47,7 +47,7 @@ def write_gif(frames: Iterator[Frame], file: IO[bytes], *, plays: int, careful: 
         if shown is None:
             file.write(_header(image.size, plays))
             shown = _Shown(solid, None, duration)
-        elif shown.duration + duration <= LONGEST and not _changes(solid, shown.image).getbbox():
+        elif shown.duration + duration <= MAX_DELAY and not _changes(solid, shown.image).getbbox():
             shown.duration += duration
         else:
             file.writelines(_block(shown, solid, careful=careful))

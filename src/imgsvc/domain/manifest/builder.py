@@ -28,7 +28,7 @@ def too_many_rows(limits: ManifestLimits, *, row: int | None = None) -> LimitExc
     return over_limit(f"The catalogue has more than {limits.max_rows:,} rows (setting IMGSVC_MAX_ROWS).", row=row)
 
 
-class Rows:
+class ManifestBuilder:
     """What has been gathered from the rows read so far."""
 
     def __init__(self, layout: Layout, limits: ManifestLimits, *, reject: bool, urls_named: str | None = None) -> None:

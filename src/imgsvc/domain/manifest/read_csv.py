@@ -1,6 +1,6 @@
 """The CSV in: bytes to products and distinct assets, or every reason why not."""
 
-from imgsvc.domain.manifest.builder import Rows
+from imgsvc.domain.manifest.builder import ManifestBuilder
 from imgsvc.domain.manifest.columns import Columns, find_layout
 from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, OnInvalid, Product
 from imgsvc.domain.manifest.records import open_source, records, refused
@@ -24,7 +24,7 @@ def read_manifest(
     """
     source = open_source(data)
     layout = find_layout(source, columns)
-    rows = Rows(layout, limits, reject=on_invalid == "reject")
+    rows = ManifestBuilder(layout, limits, reject=on_invalid == "reject")
     lines = records(source, layout.delimiter)
     next(lines)  # the header
     try:

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from imgsvc.domain.manifest.builder import Findings, Rows, too_many_rows
+from imgsvc.domain.manifest.builder import Findings, ManifestBuilder, too_many_rows
 from imgsvc.domain.manifest.columns import Layout
 from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, OnInvalid
 from imgsvc.domain.manifest.records import MAX_VALUE, refused
@@ -23,7 +23,7 @@ from imgsvc.errors import Problem
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
 """Of the CSV that comes back."""
 _LAYOUT = Layout(",", list(HEADER), 0, 1, 2)
-_MOST_MEMBERS = 10
+_MAX_MEMBERS = 10
 """Of a product: each one that is unknown would be a problem of its own."""
 
 
@@ -58,7 +58,7 @@ def read_products(
     """
     if len(products) > limits.max_rows:  # before any is looked at: millions of them would take minutes
         raise too_many_rows(limits)
-    rows = Rows(_LAYOUT, limits, reject=on_invalid == "reject", urls_named="input_urls")
+    rows = ManifestBuilder(_LAYOUT, limits, reject=on_invalid == "reject", urls_named="input_urls")
     for number, given in enumerate(products, 1):
         product = _checked(given, number, rows.problems)
         if product:
@@ -72,7 +72,7 @@ def read_products(
 
 
 def _checked(given: object, number: int, problems: Findings) -> ListedProduct | None:
-    if isinstance(given, dict) and len(given) > _MOST_MEMBERS:
+    if isinstance(given, dict) and len(given) > _MAX_MEMBERS:
         problems.add(Problem("too_long", f"A product has {len(given):,} members.", number))
         return None
     try:

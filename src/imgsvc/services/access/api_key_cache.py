@@ -11,11 +11,11 @@ from imgsvc.domain.api_keys import KeyHashes, fits, key_of
 from imgsvc.errors import Unauthorized
 from imgsvc.services.clock import Clock
 
-STALE = 1.0
+CACHE_TTL = 1.0
 """Seconds after which the keys are read again: as long may a key that was revoked still work."""
 
 
-class KeyRing:
+class ApiKeyCache:
     """`needs_key`: whether a caller without a key is refused even while no key has been made."""
 
     def __init__(
@@ -51,7 +51,7 @@ class KeyRing:
 
     async def _read(self) -> None:
         async with self._reading:
-            if self._timer() - self._read_at < STALE:
+            if self._timer() - self._read_at < CACHE_TTL:
                 return
             async with self._sessions.read() as session:
                 rows = await queries.made(session)

@@ -23,7 +23,7 @@ from imgsvc.services.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLine:
+class ApiKeySummary:
     """A key as its owner may see it; `former_until` is when the token before the present one stops working."""
 
     id: str
@@ -46,11 +46,11 @@ async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, s
     return key_id, token
 
 
-async def listed(*, sessions: Sessions) -> list[KeyLine]:
+async def listed(*, sessions: Sessions) -> list[ApiKeySummary]:
     """Every key that was made, revoked ones too, the oldest first."""
     async with sessions.read() as session:
         rows = await queries.made(session)
-    return [KeyLine(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
+    return [ApiKeySummary(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
 
 
 async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:

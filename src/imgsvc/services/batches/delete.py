@@ -14,7 +14,7 @@ from imgsvc.errors import BatchNotFinished, DatabaseUnavailable, NotFound, Stora
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import Inventory, JobQueue, Stored
-from imgsvc.services.wakeups import wake_tidying
+from imgsvc.services.wakeups import wake_clean_up
 
 log = get_logger(__name__)
 
@@ -29,7 +29,7 @@ async def delete(
     inventory: Inventory,
     queue: JobQueue,
     clock: Clock,
-    tidy_after: timedelta,
+    clean_up_after: timedelta,
     patience: float = AT_ONCE,
 ) -> None:
     """Delete a finished batch for everybody who asks, then remove its renditions and its rows.
@@ -46,17 +46,19 @@ async def delete(
             raise NotFound(f"There is no batch {batch_id}.")
         if counters.status in OPEN_BATCH:
             raise BatchNotFinished(f"Batch {batch_id} is still {counters.status}; cancel it first.")
-        await queries.hide(session, [batch_id], clock())
+        await queries.soft_delete(session, [batch_id], clock())
     log.info("batch_deleted", batch_id=batch_id)
     try:
         async with asyncio.timeout(patience):
-            await tidy(batch_id, sessions=sessions, inventory=inventory, clock=clock, tidy_after=tidy_after)
+            await clean_up(batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after)
     except (TimeoutError, StorageError, DatabaseUnavailable) as error:
-        log.warning("removal_left_to_a_worker", batch_id=batch_id, error=str(error) or type(error).__name__)
-        await wake_tidying(batch_id, queue=queue)
+        log.warning("removal_deferred", batch_id=batch_id, error=str(error) or type(error).__name__)
+        await wake_clean_up(batch_id, queue=queue)
 
 
-async def tidy(batch_id: str, *, sessions: Sessions, inventory: Inventory, clock: Clock, tidy_after: timedelta) -> None:
+async def clean_up(
+    batch_id: str, *, sessions: Sessions, inventory: Inventory, clock: Clock, clean_up_after: timedelta
+) -> None:
     """Remove what a deleted batch left behind, or what lies in the storage of a finished one without being named.
 
     Workers never delete: one that was frozen could take away what its successor has just stored. What is removed here
@@ -67,23 +69,25 @@ async def tidy(batch_id: str, *, sessions: Sessions, inventory: Inventory, clock
         StorageError, DatabaseUnavailable: the sweep has it done again.
     """
     async with sessions.read() as session:
-        batch = await queries.to_tidy(session, batch_id)
+        batch = await queries.to_clean_up(session, batch_id)
     now = clock()
     if batch is None or batch.tidy_at is None or batch.tidy_at > now:
         return
     if batch.deleted_at is None:
         # Nothing that is young: it may be a new round's, begun since the batch was read.
-        is_tidy = await _remove_unnamed(batch_id, until=now - tidy_after / 2, sessions=sessions, inventory=inventory)
-        next_at = None if is_tidy else now + tidy_after
+        is_tidy = await _remove_unnamed(
+            batch_id, until=now - clean_up_after / 2, sessions=sessions, inventory=inventory
+        )
+        next_at = None if is_tidy else now + clean_up_after
     else:
         await _remove_all(batch_id, sessions=sessions, inventory=inventory)
         # A worker that was storing an image in the moment of the deletion may be done only now: a last look later.
-        next_at = batch.deleted_at + tidy_after
+        next_at = batch.deleted_at + clean_up_after
     async with sessions.write() as session:
         if batch.deleted_at and next_at and next_at <= now:
             await queries.remove_batch(session, batch_id)
         else:
-            await queries.tidied(session, batch_id, seen=batch.tidy_at, next_at=next_at)
+            await queries.cleaned_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
 
 
 async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory) -> None:
@@ -107,7 +111,7 @@ async def _remove_unnamed(batch_id: str, *, until: datetime, sessions: Sessions,
         old = [stored.key for stored in unnamed if stored.modified < until]
         young += len(unnamed) - len(old)
         if old:
-            log.info("leftovers_removed", batch_id=batch_id, files=len(old))
+            log.info("unreferenced_files_removed", batch_id=batch_id, files=len(old))
             await inventory.remove(old)
     return not young
 

@@ -23,19 +23,19 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Aftercare:
+class Retention:
     """What becomes of a batch that has ended: where its announcement points, and how long what remains is kept.
 
-    `retention`: until it is removed with its renditions (None: never); `tidy_after`: until what lies in its storage
+    `keep_for`: until it is removed with its renditions (None: never); `clean_up_after`: until what lies in its storage
     without being named is removed, and a last look is taken at the storage of one that was deleted.
     """
 
     links: Links
-    retention: timedelta | None
-    tidy_after: timedelta
+    keep_for: timedelta | None
+    clean_up_after: timedelta
 
     def expiry(self, now: datetime) -> datetime | None:
-        return None if self.retention is None else now + self.retention
+        return None if self.keep_for is None else now + self.keep_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Ended:
 
 
 async def finish(
-    session: AsyncSession, batch_id: str, counters: Counters, *, aftercare: Aftercare, now: datetime
+    session: AsyncSession, batch_id: str, counters: Counters, *, retention: Retention, now: datetime
 ) -> Ended | None:
     """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
-    dates = {"finished_at": now, "expires_at": aftercare.expiry(now), "tidy_at": now + aftercare.tidy_after}
+    dates = {"finished_at": now, "expires_at": retention.expiry(now), "tidy_at": now + retention.clean_up_after}
     if not await batch_queries.move(session, batch_id, status, **dates):
         return None
     batch = await batch_queries.get(session, batch_id)
@@ -63,13 +63,13 @@ async def finish(
     delivery = None
     if batch.webhook_url:
         secret = await link_secret(session, batch_id)
-        delivery = announcement(batch, links=aftercare.links, secret=secret, now=now)
+        delivery = announcement(batch, links=retention.links, secret=secret, now=now)
         session.add(delivery)
     seconds = (now - batch.created_at).total_seconds()
     return Ended(batch_id, status, counters, seconds, delivery.id if delivery else None)
 
 
-async def tell(ended: Ended, *, queue: JobQueue) -> None:
+async def announce(ended: Ended, *, queue: JobQueue) -> None:
     """After the commit: log the end and wake the delivery."""
     log.info(
         "batch_ended",

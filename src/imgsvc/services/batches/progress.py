@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from imgsvc.db.queries.batches import Figures
+from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.db.tables import Batch
 
 
-def counts(batch: Batch | Figures) -> dict[str, Any]:
+def counts(batch: Batch | BatchProgress) -> dict[str, Any]:
     """Products, URLs and assets by status; the asset counts sum to their total at every read."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return {
@@ -25,7 +25,7 @@ def counts(batch: Batch | Figures) -> dict[str, Any]:
     }
 
 
-def progress(batch: Batch | Figures) -> float:
+def progress(batch: Batch | BatchProgress) -> float:
     """The share of assets that have ended, from 0 to 1."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return round(ended / batch.asset_count, 3)
@@ -42,7 +42,7 @@ def time_left(batch: Batch, now: datetime) -> float | None:
     return (now - batch.started_at).total_seconds() * (batch.asset_count - ended) / ended
 
 
-def transfer(batch: Batch | Figures) -> dict[str, Any]:
+def transfer(batch: Batch | BatchProgress) -> dict[str, Any]:
     """Bytes in and out of the assets that succeeded, and the share saved (None before the first)."""
     saved = round(1 - batch.output_bytes / batch.input_bytes, 3) if batch.input_bytes else None
     return {"input": batch.input_bytes, "output": batch.output_bytes, "saved_ratio": saved}

@@ -10,7 +10,7 @@ from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.queries import deliveries as delivery_queries
 from imgsvc.db.queries.assets import SlotAsset
-from imgsvc.db.queries.batches import Figures, ProductRow
+from imgsvc.db.queries.batches import BatchProgress, ProductRow
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.errors import BatchNotFinished, NotFound
@@ -45,7 +45,7 @@ async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[B
         return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
 
 
-async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> Figures:
+async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> BatchProgress:
     """How far the batch is.
 
     Raises:
@@ -55,7 +55,7 @@ async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> Figu
         batch = await queries.get(session, batch_id, api_key_id=api_key_id)
     if batch is None:
         raise NotFound(f"There is no batch {batch_id}.")
-    return Figures(*(getattr(batch, name) for name in Figures._fields))
+    return BatchProgress(*(getattr(batch, name) for name in BatchProgress._fields))
 
 
 async def listed(

@@ -7,7 +7,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, batches
 from imgsvc.domain.status import BATCH_MOVES, OPEN_BATCH, BatchStatus
 from imgsvc.errors import BatchNotFinished, InvalidUrl, NotFound, NothingToRetry
-from imgsvc.services.batches.finish import Aftercare
+from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.wakeups import wake_lanes
@@ -23,7 +23,7 @@ async def retry(
     api_key_id: str,
     sessions: Sessions,
     queue: JobQueue,
-    aftercare: Aftercare,
+    retention: Retention,
     clock: Clock,
 ) -> None:
     """Begin a new round: failed assets (empty `codes`: all) are pending again, and so is the batch.
@@ -45,11 +45,11 @@ async def retry(
         if counters.status not in BATCH_MOVES[BatchStatus.PENDING] or not failures:
             raise NothingToRetry(f"Batch {batch_id} is {counters.status}: no image of it can be retried{_of(codes)}.")
         now = clock()
-        await assets.revive(session, batch_id, codes=codes, but=NEVER, now=now)
+        await assets.reset_failed(session, batch_id, codes=codes, but=NEVER, now=now)
         counters.failed -= sum(failures.values())
         counters.errors = dict(Counter(counters.errors) - Counter(failures))
         await batches.save_counters(session, batch_id, counters)
-        dates = {"finished_at": None, "tidy_at": None, "expires_at": aftercare.expiry(now)}
+        dates = {"finished_at": None, "tidy_at": None, "expires_at": retention.expiry(now)}
         await batches.move(session, batch_id, BatchStatus.PENDING, round=counters.round + 1, **dates)
     await wake_lanes(batch_id, queue=queue)
 

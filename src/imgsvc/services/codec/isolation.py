@@ -6,15 +6,17 @@ from functools import partial
 
 from imgsvc.domain.imaging.compress import Compressed, MorePixels
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import LeftAtWork
-from imgsvc.services.codec.unfinished import Unfinished
+from imgsvc.errors import DecodeAbandoned
+from imgsvc.services.codec.unfinished import AbandonedDecodes
 from imgsvc.services.ports import Quarantine
-from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
-Work = Callable[[int, Lease], Awaitable[Compressed]]
+Work = Callable[[int, Reservation], Awaitable[Compressed]]
 
 
-async def with_pixels(gate: FairGate, key: str, pixels: int, work: Work, *, most: int | None = None) -> Compressed:
+async def with_pixels(
+    semaphore: FairSemaphore, key: str, pixels: int, work: Work, *, most: int | None = None
+) -> Compressed:
     """Do `work` with a lease on `pixels`, or on as many as it asks for; it releases the lease.
 
     Raises:
@@ -22,7 +24,7 @@ async def with_pixels(gate: FairGate, key: str, pixels: int, work: Work, *, most
     """
     while True:
         # The heaviest leave half of the pixels to others: their memory is bounded by the process that they are in.
-        lease = await gate.acquire(key, pixels if pixels <= gate.capacity else gate.capacity // 2)
+        lease = await semaphore.acquire(key, pixels if pixels <= semaphore.capacity else semaphore.capacity // 2)
         try:
             return await work(pixels, lease)
         except MorePixels as more:
@@ -38,11 +40,11 @@ class Isolation:
     goes on when its caller is cancelled, and `unfinished` keeps it for the next call.
     """
 
-    def __init__(self, quarantine: Quarantine, *, places: int, pixels: int, unfinished: Unfinished) -> None:
+    def __init__(self, quarantine: Quarantine, *, places: int, pixels: int, unfinished: AbandonedDecodes) -> None:
         self._quarantine = quarantine
-        self._gate = FairGate(pixels)
-        self._places = FairGate(places)
-        self._place_of_the_heaviest = FairGate(1)
+        self._semaphore = FairSemaphore(pixels)
+        self._places = FairSemaphore(places)
+        self._place_of_the_heaviest = FairSemaphore(1)
         self._unfinished = unfinished
         self._tasks: set[asyncio.Task[Compressed]] = set()
 
@@ -57,7 +59,7 @@ class Isolation:
         except asyncio.CancelledError:
             if begun.is_set() and not task.done():
                 self._unfinished.keep(data, specs, task)
-                raise LeftAtWork from None
+                raise DecodeAbandoned from None
             task.cancel()
             raise
 
@@ -65,18 +67,18 @@ class Isolation:
         self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, begun: asyncio.Event
     ) -> Compressed:
         while True:
-            is_heavy = pixels > self._gate.capacity
-            places, most = (self._place_of_the_heaviest, None) if is_heavy else (self._places, self._gate.capacity)
+            is_heavy = pixels > self._semaphore.capacity
+            places, most = (self._place_of_the_heaviest, None) if is_heavy else (self._places, self._semaphore.capacity)
             try:
                 # A place first: an image that waits for one holds no pixels, and is not ahead of those that have one.
                 with await places.acquire(key):
                     work = partial(self._in_quarantine, data, specs, begun)
-                    return await with_pixels(self._gate, key, pixels, work, most=most)
+                    return await with_pixels(self._semaphore, key, pixels, work, most=most)
             except MorePixels as more:
                 pixels = more.pixels
 
     async def _in_quarantine(
-        self, data: bytes, specs: Sequence[Spec], begun: asyncio.Event, pixels: int, lease: Lease
+        self, data: bytes, specs: Sequence[Spec], begun: asyncio.Event, pixels: int, lease: Reservation
     ) -> Compressed:
         begun.set()
         with lease:

@@ -9,13 +9,13 @@ from functools import partial
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
 from imgsvc.domain.imaging.file_types import holds_the_interpreter
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import LeftAtWork, Overran
+from imgsvc.errors import DecodeAbandoned, Overran
 from imgsvc.logs import get_logger
 from imgsvc.services.codec.isolation import Isolation, with_pixels
-from imgsvc.services.codec.unfinished import Unfinished
+from imgsvc.services.codec.unfinished import AbandonedDecodes
 from imgsvc.services.codec.watchdog import Watch, Watchdog, processor_clock
 from imgsvc.services.ports import Quarantine
-from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 log = get_logger(__name__)
 
@@ -49,11 +49,13 @@ class CodecPool:
         on_overrun: Callable[[], None],
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="codec")
-        self._gate = FairGate(max(pixels, limits.max_pixels))
+        self._semaphore = FairSemaphore(max(pixels, limits.max_pixels))
         # Two more than the threads can run: the next image is at hand the moment a thread is free.
-        self._share = self._gate.capacity // (threads + 2)
-        self._unfinished = Unfinished()
-        self._isolation = Isolation(quarantine, places=threads, pixels=self._gate.capacity, unfinished=self._unfinished)
+        self._share = self._semaphore.capacity // (threads + 2)
+        self._unfinished = AbandonedDecodes()
+        self._isolation = Isolation(
+            quarantine, places=threads, pixels=self._semaphore.capacity, unfinished=self._unfinished
+        )
         self._limits = limits
         self._watchdog = watchdog
         self._on_overrun = on_overrun
@@ -71,7 +73,7 @@ class CodecPool:
             WorkerCrash: it brought down its process in quarantine.
             KilledInQuarantine: its process there was killed from outside.
             QuarantineUnavailable: there is no quarantine right now.
-            LeftAtWork: it was being worked on when the caller was cancelled.
+            DecodeAbandoned: it was being worked on when the caller was cancelled.
             Overran: it takes too long for a thread.
         """
         if begun := self._unfinished.find(data, specs):
@@ -81,7 +83,7 @@ class CodecPool:
         if not suspect and not self._is_apart(key) and not holds_the_interpreter(data):
             try:
                 work = partial(self._in_thread, data, specs, key)
-                return await with_pixels(self._gate, key, pixels, work, most=self._gate.capacity)
+                return await with_pixels(self._semaphore, key, pixels, work, most=self._semaphore.capacity)
             except (MorePixels, TakesLong) as more:
                 pixels = more.pixels
         return await self._isolation.compress(data, specs, key=key, pixels=pixels)
@@ -96,7 +98,9 @@ class CodecPool:
     def _is_apart(self, key: str) -> bool:
         return key in self._overran_with or key in self._kept_apart
 
-    async def _in_thread(self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, lease: Lease) -> Compressed:
+    async def _in_thread(
+        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, lease: Reservation
+    ) -> Compressed:
         if self._is_apart(key):  # since it began to wait for its pixels
             lease.release()
             raise TakesLong(pixels)
@@ -112,7 +116,7 @@ class CodecPool:
             work.cancel()
             if work.running():
                 self._unfinished.keep(data, specs, answer)
-                raise LeftAtWork from None
+                raise DecodeAbandoned from None
             answer.cancel()
             raise
         finally:
@@ -122,7 +126,9 @@ class CodecPool:
         watch.begin(processor_clock())
         return compress(data, specs, self._limits, max_pixels_now=pixels, may_take_long=False)
 
-    def _end(self, watch: Watch, lease: Lease, answer: "asyncio.Future[Compressed]", work: Future[Compressed]) -> None:
+    def _end(
+        self, watch: Watch, lease: Reservation, answer: "asyncio.Future[Compressed]", work: Future[Compressed]
+    ) -> None:
         """When the thread ends, not when its waiter is cancelled: until then the pixels are still in memory."""
         watch.end()
         lease.release()
@@ -138,7 +144,7 @@ class CodecPool:
             answer.set_result(work.result())
 
     def _overrun(self, key: str, answer: "asyncio.Future[Compressed]") -> None:
-        log.error("codec_overran", batch_id=key, seconds=self._watchdog.seconds)
+        log.error("codec_timeout_exceeded", batch_id=key, seconds=self._watchdog.seconds)
         self.overran = True
         self._overran_with.add(key)
         if not answer.done():

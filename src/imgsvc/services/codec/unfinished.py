@@ -13,7 +13,7 @@ from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, KilledInQuarantine, WorkerCrash
 
-Answer = asyncio.Future[Compressed]
+Compression = asyncio.Future[Compressed]
 
 KEEP_FOR = 300.0
 """Seconds that a result waits for its run: meanwhile other worker processes may have the asset, a lane's life each."""
@@ -27,19 +27,19 @@ class _Key(NamedTuple):
     specs: str
 
 
-class Unfinished:
+class AbandonedDecodes:
     """Answers that were not waited for, by the bytes of the image and what is to be made of it."""
 
     def __init__(self) -> None:
-        self._answers: dict[_Key, Answer] = {}
+        self._answers: dict[_Key, Compression] = {}
 
-    def find(self, data: bytes, specs: Sequence[Spec]) -> Answer | None:
+    def find(self, data: bytes, specs: Sequence[Spec]) -> Compression | None:
         """Return what is being made, or has been made, of the same image; None as a rule."""
         if not any(key.size == len(data) for key in self._answers):  # nothing is hashed as long as there is nothing
             return None
         return self._answers.get(_key(data, specs))
 
-    def keep(self, data: bytes, specs: Sequence[Spec], answer: Answer) -> None:
+    def keep(self, data: bytes, specs: Sequence[Spec], answer: Compression) -> None:
         """Keep `answer` until it has been there for a while; it may not be there yet."""
         key = _key(data, specs)
         if self._answers.get(key) is answer:
@@ -47,7 +47,7 @@ class Unfinished:
         self._answers[key] = answer
         answer.add_done_callback(lambda answer: self._note_end(key, answer))
 
-    def _note_end(self, key: _Key, answer: Answer) -> None:
+    def _note_end(self, key: _Key, answer: Compression) -> None:
         if not _is_worth_keeping(answer):
             self._forget(key, answer)
             return
@@ -62,7 +62,7 @@ class Unfinished:
             kept -= _size(its_answer)
             self._forget(old, its_answer)
 
-    def _forget(self, key: _Key, answer: Answer) -> None:
+    def _forget(self, key: _Key, answer: Compression) -> None:
         if self._answers.get(key) is answer:
             del self._answers[key]
 
@@ -71,7 +71,7 @@ def _key(data: bytes, specs: Sequence[Spec]) -> _Key:
     return _Key(len(data), blake2b(data).digest(), "".join(spec.model_dump_json() for spec in specs))
 
 
-def _is_worth_keeping(answer: Answer) -> bool:
+def _is_worth_keeping(answer: Compression) -> bool:
     """Whether it is a result or a verdict; what says nothing about the image is not."""
     if answer.cancelled():
         return False
@@ -79,5 +79,5 @@ def _is_worth_keeping(answer: Answer) -> bool:
     return error is None or (isinstance(error, CodecError | WorkerCrash) and not isinstance(error, KilledInQuarantine))
 
 
-def _size(answer: Answer) -> int:
+def _size(answer: Compression) -> int:
     return 0 if answer.exception() else sum(len(rendition.data) for rendition in answer.result().renditions)

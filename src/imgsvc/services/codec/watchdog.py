@@ -12,9 +12,9 @@ from contextlib import suppress
 from typing import Self
 
 TICK = 0.5
-MOST_OF_A_TICK = 2.0
+MAX_TICK_SHARE = 2.0
 """Seconds that a tick counts at most: a process that was stopped for minutes (SIGSTOP) did not work meanwhile."""
-PATIENCE = 4
+STALL_TIMEOUT = 4
 """Seconds on the wall, for each that the work may take of the processor, after which work that sleeps is given up."""
 PROGRESS = 0.01
 """Share of its seconds of the processor that work has to get in that time. Less than that means asleep: work that waits
@@ -52,7 +52,7 @@ class Watch:
             spent = self._clock()
             if spent - self._spent >= PROGRESS * seconds:
                 self._awake, self._spent = self._watchdog.awake, spent
-            return spent > seconds or self._watchdog.awake - self._awake > PATIENCE * seconds
+            return spent > seconds or self._watchdog.awake - self._awake > STALL_TIMEOUT * seconds
         return False
 
 
@@ -76,7 +76,7 @@ class Watchdog:
 
     def tick(self, seconds: float) -> None:
         """`seconds` have passed on the wall since the last one."""
-        self.awake += min(seconds, MOST_OF_A_TICK)
+        self.awake += min(seconds, MAX_TICK_SHARE)
         for watch in [watch for watch in self._watches if watch.is_over(self.seconds)]:
             self.forget(watch)
             watch.on_overrun()

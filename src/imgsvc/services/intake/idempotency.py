@@ -12,11 +12,11 @@ from imgsvc.db.tables import Batch, Delivery, IdempotencyKey
 from imgsvc.errors import IdempotencyKeyReused
 from imgsvc.services.clock import Clock
 
-KEPT = timedelta(hours=24)
+KEY_TTL = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class RequestKey:
     """What a client calls an upload; `fingerprint` tells whether it is still the same one."""
 
     api_key_id: str
@@ -24,14 +24,14 @@ class Name:
     fingerprint: str
 
 
-async def earlier(name: Name, *, sessions: Sessions, clock: Clock) -> tuple[Batch, Delivery | None] | None:
+async def find_earlier(name: RequestKey, *, sessions: Sessions, clock: Clock) -> tuple[Batch, Delivery | None] | None:
     """The batch that was made under this name in the last 24 hours, and the delivery that announced its end.
 
     Raises:
         IdempotencyKeyReused: of another upload.
     """
     async with sessions.read() as session:
-        known = await queries.known(session, name.api_key_id, name.key, since=clock() - KEPT)
+        known = await queries.known(session, name.api_key_id, name.key, since=clock() - KEY_TTL)
         batch = await batches.get(session, known.batch_id) if known else None
         delivery = await deliveries.of_round(session, batch.id, round_number=batch.round) if batch else None
     if known and known.fingerprint != name.fingerprint:
@@ -41,9 +41,9 @@ async def earlier(name: Name, *, sessions: Sessions, clock: Clock) -> tuple[Batc
     return (batch, delivery) if batch else None
 
 
-async def take(session: AsyncSession, name: Name, batch_id: str, now: datetime) -> bool:
+async def take(session: AsyncSession, name: RequestKey, batch_id: str, now: datetime) -> bool:
     """Write the name down for a batch that is about to be stored; False when another was first."""
     row = IdempotencyKey(
         api_key_id=name.api_key_id, key=name.key, fingerprint=name.fingerprint, batch_id=batch_id, created_at=now
     )
-    return await queries.take(session, row, since=now - KEPT)
+    return await queries.take(session, row, since=now - KEY_TTL)

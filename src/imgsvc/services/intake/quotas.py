@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as queries
-from imgsvc.domain.rate_limit import Rate
+from imgsvc.domain.rate_limit import RateLimit
 from imgsvc.errors import TooMany
-from imgsvc.services.ports import Rates
+from imgsvc.services.ports import RateLimiter
 
 POSTS_PER_MINUTE = 30
 """Test events and redeliveries of one API key: what they are for is done with a few."""
@@ -24,7 +24,7 @@ class KeyLimits:
     open_images: int
 
 
-async def admit(api_key_id: str, *, limits: KeyLimits, rates: Rates) -> Rate | None:
+async def admit(api_key_id: str, *, limits: KeyLimits, rates: RateLimiter) -> RateLimit | None:
     """Count an upload; None while nothing counts them.
 
     Raises:
@@ -40,7 +40,7 @@ async def admit(api_key_id: str, *, limits: KeyLimits, rates: Rates) -> Rate | N
     return rate
 
 
-async def admit_post(api_key_id: str, *, rates: Rates) -> None:
+async def admit_post(api_key_id: str, *, rates: RateLimiter) -> None:
     """Count a webhook that a key wants posted now; raises TooMany."""
     rate = await rates.take("webhooks", api_key_id, per_minute=POSTS_PER_MINUTE)
     if rate and not rate.granted:
@@ -48,7 +48,7 @@ async def admit_post(api_key_id: str, *, rates: Rates) -> None:
         raise TooMany(detail, retry_after=rate.reset, headers=rate.headers)
 
 
-async def check_room(session: AsyncSession, api_key_id: str, *, limits: KeyLimits) -> None:
+async def check_quota(session: AsyncSession, api_key_id: str, *, limits: KeyLimits) -> None:
     """Raises TooMany when a key has too much open.
 
     What is open is looked up, not counted: the database knows it, also when Redis was away. An upload may exceed it,

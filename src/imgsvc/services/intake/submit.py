@@ -17,10 +17,10 @@ from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manif
 from imgsvc.domain.manifest.read_json import read_products
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import Aftercare, Ended, finish, tell
+from imgsvc.services.batches.finish import Ended, Retention, announce, finish
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
-from imgsvc.services.intake.quotas import KeyLimits, check_room
+from imgsvc.services.intake.quotas import KeyLimits, check_quota
 from imgsvc.services.intake.upload import Upload, asset_rows, batch_row, product_rows
 from imgsvc.services.intake.validate import Validation, examine
 from imgsvc.services.ports import JobQueue
@@ -44,10 +44,10 @@ async def submit(
     api_key_id: str,
     sessions: Sessions,
     queue: JobQueue,
-    aftercare: Aftercare,
+    retention: Retention,
     clock: Clock,
     limits: ManifestLimits,
-    room: KeyLimits | None = None,
+    quota: KeyLimits | None = None,
 ) -> Submitted:
     """Store the batch with its products and assets in one transaction, then wake its lanes.
 
@@ -56,28 +56,28 @@ async def submit(
 
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.
-        TooMany: the key has more open than `room` has for it.
+        TooMany: the key has more open than `quota` allows.
         IdempotencyKeyReused: nothing is stored.
         DatabaseUnavailable: nothing is stored, unless it went away between the commit and its answer. Repeating the
             upload with its idempotency key is right in either case.
     """
     name = await _named(upload, api_key_id)
-    if name and (earlier := await idempotency.earlier(name, sessions=sessions, clock=clock)):
+    if name and (earlier := await idempotency.find_earlier(name, sessions=sessions, clock=clock)):
         batch, delivery = earlier
         return Submitted(batch, delivery, replayed=True)
     with _no_collection():
         manifest, digest = await asyncio.to_thread(_read_and_sum, upload, limits)
         now = clock()
         batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
-        batch.expires_at = aftercare.expiry(now)
+        batch.expires_at = retention.expiry(now)
         async with sessions.write() as session:
-            if room:  # others may have come in while this one was on its way
-                await check_room(session, api_key_id, limits=room)
+            if quota:  # others may have come in while this one was on its way
+                await check_quota(session, api_key_id, limits=quota)
             repeated = name is not None and not await idempotency.take(session, name, batch.id, now)
-            ended = None if repeated else await _store(session, batch, manifest, aftercare=aftercare, now=now)
+            ended = None if repeated else await _store(session, batch, manifest, retention=retention, now=now)
             stored = await queries.get(session, batch.id) or batch
     if name and repeated:  # by one that came a moment earlier: now it is there, or deleted already
-        if earlier := await idempotency.earlier(name, sessions=sessions, clock=clock):
+        if earlier := await idempotency.find_earlier(name, sessions=sessions, clock=clock):
             batch, delivery = earlier
             return Submitted(batch, delivery, replayed=True)
         raise DatabaseUnavailable(f"the batch of the idempotency key {name.key!r} came and went")
@@ -89,14 +89,14 @@ async def submit(
         assets=batch.asset_count,
         warnings=batch.warnings_total,
     )
-    await (tell(ended, queue=queue) if ended else wake_lanes(batch.id, queue=queue))
+    await (announce(ended, queue=queue) if ended else wake_lanes(batch.id, queue=queue))
     return Submitted(stored)
 
 
-async def _named(upload: Upload, api_key_id: str) -> idempotency.Name | None:
+async def _named(upload: Upload, api_key_id: str) -> idempotency.RequestKey | None:
     if upload.idempotency_key is None:
         return None
-    return idempotency.Name(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
+    return idempotency.RequestKey(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
 
 
 async def validate(upload: Upload, *, limits: ManifestLimits) -> Validation:
@@ -135,7 +135,7 @@ def _no_collection() -> Iterator[None]:
 
 
 async def _store(
-    session: AsyncSession, batch: Batch, manifest: Manifest, *, aftercare: Aftercare, now: datetime
+    session: AsyncSession, batch: Batch, manifest: Manifest, *, retention: Retention, now: datetime
 ) -> Ended | None:
     """Insert everything; a batch without a URL to fetch ends at once."""
     session.add(batch)
@@ -145,4 +145,4 @@ async def _store(
     if len(manifest.invalid) < len(manifest.assets):
         return None
     counters = await queries.lock(session, batch.id)
-    return await finish(session, batch.id, counters, aftercare=aftercare, now=now) if counters else None
+    return await finish(session, batch.id, counters, retention=retention, now=now) if counters else None

@@ -53,10 +53,10 @@ class Audit:
 
     def add(self, seen: Snapshot) -> None:
         self.batches += 1
-        self.products += seen.tally.products
+        self.products += seen.totals.products
         self.assets += seen.count(*AssetStatus)
-        self.renditions += seen.tally.renditions
-        self.rendition_bytes += seen.tally.rendition_bytes
+        self.renditions += seen.totals.renditions
+        self.rendition_bytes += seen.totals.rendition_bytes
         self.deliveries += len(seen.deliveries)
         self.attempts += sum(len(logged.attempts) for logged in seen.deliveries)
 
@@ -66,7 +66,7 @@ class _Then:
     """What the rows said of a batch before the storage was listed."""
 
     renditions: int
-    awaits_tidying: bool
+    awaits_clean_up: bool
 
 
 async def audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
@@ -100,7 +100,7 @@ async def _rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncI
             for part, rule in OF_A_DELETED_BATCH if seen.batch.deleted_at else RULES:
                 for fault in rule(seen):
                     result.note(part, f"{seen.batch.id}: {fault}")
-            yield seen.batch.id, _Then(seen.tally.renditions, _awaits_tidying(seen.batch, until))
+            yield seen.batch.id, _Then(seen.totals.renditions, _awaits_clean_up(seen.batch, until))
 
 
 async def _spans(sessions: Sessions) -> AsyncIterator[Span]:
@@ -165,10 +165,10 @@ def _is_left(then: _Then | None, owner: Batch | None, until: datetime) -> bool:
     """
     if then is None or owner is None:
         return then is None and owner is None
-    return not then.awaits_tidying and not _awaits_tidying(owner, until)
+    return not then.awaits_clean_up and not _awaits_clean_up(owner, until)
 
 
-def _awaits_tidying(batch: Batch, until: datetime) -> bool:
+def _awaits_clean_up(batch: Batch, until: datetime) -> bool:
     """Whether what lies in its folder without a name will go by itself: a while after its end, or its deletion."""
     return batch.status in OPEN_BATCH or (batch.tidy_at is not None and batch.tidy_at >= until)
 

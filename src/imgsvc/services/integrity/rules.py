@@ -27,8 +27,8 @@ def counters(seen: Snapshot) -> Iterator[str]:
     failed = [group for group in seen.groups if group.status == AssetStatus.FAILED]
     succeeded = [group for group in seen.groups if group.status == AssetStatus.SUCCEEDED]
     counted = {
-        "product_count": seen.tally.products,
-        "url_count": seen.tally.urls,
+        "product_count": seen.totals.products,
+        "url_count": seen.totals.urls,
         "asset_count": seen.count(*AssetStatus),
         "processing": seen.count(AssetStatus.PROCESSING),
         "succeeded": seen.count(AssetStatus.SUCCEEDED),
@@ -36,7 +36,7 @@ def counters(seen: Snapshot) -> Iterator[str]:
         "cancelled": seen.count(AssetStatus.CANCELLED),
         "errors": {group.error_code: group.assets for group in failed},
         "input_bytes": sum(group.input_bytes or 0 for group in succeeded),
-        "output_bytes": seen.tally.rendition_bytes,
+        "output_bytes": seen.totals.rendition_bytes,
     }
     for name, count in counted.items():
         if getattr(seen.batch, name) != count:
@@ -69,10 +69,10 @@ def places(seen: Snapshot) -> Iterator[str]:
     last = max((group.last_position for group in seen.groups), default=-1)
     if (first, last) != (0, assets - 1):
         yield f"the positions of its {assets} images go from {first} to {last}"
-    astray = {position for position in seen.tally.shown if not 0 <= position < assets}
+    astray = {position for position in seen.totals.shown if not 0 <= position < assets}
     if astray:
         yield f"{_some(astray)} named by a product and not there"
-    unseen = set(range(assets)) - seen.tally.shown
+    unseen = set(range(assets)) - seen.totals.shown
     if unseen:
         yield f"{_some(unseen)} in no product"
 
@@ -83,8 +83,8 @@ def odd_assets(seen: Snapshot) -> Iterator[str]:
 
 
 def renditions(seen: Snapshot) -> Iterator[str]:
-    if seen.tally.misfits:
-        yield f"{_some(seen.tally.misfits)} with other renditions than the batch asks for"
+    if seen.totals.misfits:
+        yield f"{_some(seen.totals.misfits)} with other renditions than the batch asks for"
 
 
 def announcements(seen: Snapshot) -> Iterator[str]:
@@ -140,7 +140,7 @@ def unexpired(seen: Snapshot) -> Iterator[str]:
         yield f"to be removed since {expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def untidied(seen: Snapshot) -> Iterator[str]:
+def not_cleaned_up(seen: Snapshot) -> Iterator[str]:
     batch = seen.batch
     if batch.deleted_at and not batch.tidy_at:
         yield "deleted, and nobody will remove what is left of it"
@@ -160,9 +160,9 @@ RULES: tuple[tuple[Part, Rule], ...] = (
     (Part.OVERDUE, standstill),
     (Part.OVERDUE, unsent),
     (Part.OVERDUE, unexpired),
-    (Part.OVERDUE, untidied),
+    (Part.OVERDUE, not_cleaned_up),
 )
-OF_A_DELETED_BATCH: tuple[tuple[Part, Rule], ...] = ((Part.OVERDUE, untidied),)
+OF_A_DELETED_BATCH: tuple[tuple[Part, Rule], ...] = ((Part.OVERDUE, not_cleaned_up),)
 """The rows of one that is being removed need not fit any more."""
 
 

@@ -17,7 +17,7 @@ from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 
 
 @dataclass(slots=True)
-class Tally:
+class RowTotals:
     """What stands in lists of the rows, added up: URLs of the products, renditions of the succeeded assets.
 
     `shown` are the positions that slots name; `misfits` those of assets whose renditions are not what the specs ask
@@ -44,7 +44,7 @@ class Snapshot:
     groups: Sequence[AssetGroup] = ()
     oddities: Sequence[Oddity] = ()
     deliveries: Sequence[Logged] = ()
-    tally: Tally = field(default_factory=Tally)
+    totals: RowTotals = field(default_factory=RowTotals)
 
     def count(self, *statuses: AssetStatus) -> int:
         return sum(group.assets for group in self.groups if group.status in statuses)
@@ -60,32 +60,34 @@ async def take(session: AsyncSession, span: Span, *, until: datetime) -> list[Sn
     groups = await integrity.asset_groups(session, span)
     oddities = await integrity.oddities(session, span)
     deliveries = await integrity.deliveries(session, span)
-    tallies = await _tallies(session, span, {batch.id: [spec["name"] for spec in batch.specs] for batch in batches})
+    worker_stats = await _row_totals(
+        session, span, {batch.id: [spec["name"] for spec in batch.specs] for batch in batches}
+    )
     return [
         Snapshot(batch, until)
         if batch.deleted_at
         else Snapshot(
             batch, until, groups.get(batch.id, ()), oddities.get(batch.id, ()), deliveries.get(batch.id, ()),
-            tallies[batch.id],
+            worker_stats[batch.id],
         )
         for batch in batches
     ]  # fmt: skip
 
 
-async def _tallies(session: AsyncSession, span: Span, names: Mapping[str, list[str]]) -> dict[str, Tally]:
-    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+async def _row_totals(session: AsyncSession, span: Span, names: Mapping[str, list[str]]) -> dict[str, RowTotals]:
+    worker_stats: defaultdict[str, RowTotals] = defaultdict(RowTotals)
     async for batch_id, slots in integrity.slots(session, span):
-        tally = tallies[batch_id]
-        tally.products += 1
-        tally.urls += len(slots)
-        tally.shown.update(slots)
+        totals = worker_stats[batch_id]
+        totals.products += 1
+        totals.urls += len(slots)
+        totals.shown.update(slots)
     async for batch_id, position, renditions in integrity.renditions(session, span):
-        tally = tallies[batch_id]
-        tally.renditions += len(renditions)
-        tally.rendition_bytes += sum(entry["bytes"] for entry in renditions)
+        totals = worker_stats[batch_id]
+        totals.renditions += len(renditions)
+        totals.rendition_bytes += sum(entry["bytes"] for entry in renditions)
         if not _fits(renditions, names.get(batch_id, []), (batch_id, position)):
-            tally.misfits.append(position)
-    return tallies
+            totals.misfits.append(position)
+    return worker_stats
 
 
 def _fits(renditions: list[dict[str, Any]], names: list[str], place: tuple[str, int]) -> bool:

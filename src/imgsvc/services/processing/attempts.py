@@ -14,7 +14,7 @@ from imgsvc.services.processing.retry_policy import RetryPolicy
 T = TypeVar("T")
 
 
-class PutOff(Exception):
+class TryLater(Exception):
     """A part of ours is away for longer than a worker waits; the next try is to be made in so many `seconds`."""
 
     def __init__(self, seconds: float) -> None:
@@ -22,7 +22,7 @@ class PutOff(Exception):
         self.seconds = seconds
 
 
-class Tries:
+class Attempts:
     """The counters of one run at `asset`, which begin where the runs before ended.
 
     None of them uses up another's tries: an origin is asked `max_attempts` times whatever the storage does.
@@ -46,7 +46,7 @@ class Tries:
         Each rendition has the tries that the runs before left: ten of them on a flaky storage do not share five.
 
         Raises:
-            PutOff: the next try is to be made later, by another run.
+            TryLater: the next try is to be made later, by another run.
             StorageError: it was the last try.
         """
         failures = self._asset.storage_failures
@@ -62,7 +62,7 @@ class Tries:
         """Call the codec until quarantine, should the image need it, is there.
 
         Raises:
-            PutOff: the next try is to be made later, by another run.
+            TryLater: the next try is to be made later, by another run.
             QuarantineUnavailable, KilledInQuarantine: it was the last try.
         """
         while True:
@@ -77,7 +77,7 @@ class Tries:
         if wait is None:
             raise error
         if wait > self._retries.own_patience:
-            raise PutOff(wait.total_seconds()) from error
+            raise TryLater(wait.total_seconds()) from error
         await asyncio.sleep(wait.total_seconds())
 
     def postponed(self, due_at: datetime, suspicion: Suspicion | None = None) -> Postponed:

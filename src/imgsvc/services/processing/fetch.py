@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from imgsvc.db.queries.reuse import Known
-from imgsvc.errors import NoRoom, Unchanged
+from imgsvc.db.queries.reuse import PreviousResult
+from imgsvc.errors import BudgetExhausted, Unchanged
 from imgsvc.services.ports import Fetched, Origin, Validators
 from imgsvc.services.processing.reservations import first_reservation
-from imgsvc.services.throttling.fair_semaphore import FairGate, Lease
-from imgsvc.services.throttling.host_limiter import HostPacer
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.throttling.host_limiter import HostLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,20 +16,20 @@ class Fetching:
     """The origins, and the gates in front of them, which all lanes of a worker process share."""
 
     origin: Origin
-    hosts: HostPacer
-    fetches: FairGate
+    hosts: HostLimiter
+    fetches: FairSemaphore
     """Fetches in flight."""
-    memory: FairGate
+    memory: FairSemaphore
     """Bytes of fetched bodies."""
 
-    async def fetch(self, url: str, batch_id: str, known: Known | None) -> tuple[Fetched | None, Lease]:
+    async def fetch(self, url: str, batch_id: str, known: PreviousResult | None) -> tuple[Fetched | None, Reservation]:
         """The body, and the lease on the memory it lies in; None when it is the `known` one.
 
         Memory is waited for without a place at the host: what has it may be long in compressing, and others want the
         place.
         """
         host, needed = urlsplit(url).netloc.lower(), 0
-        lease: Lease | None = None
+        lease: Reservation | None = None
         while True:
             try:
                 async with self.hosts.slot(host, batch_id, conditional=known is not None):
@@ -39,7 +39,7 @@ class Fetching:
             except BaseException as error:
                 if lease is not None:
                     lease.release()
-                if not isinstance(error, NoRoom):
+                if not isinstance(error, BudgetExhausted):
                     raise
                 needed = error.size
             else:
@@ -47,24 +47,24 @@ class Fetching:
                 return fetched, lease
             lease = await self.memory.acquire(batch_id, needed)
 
-    def _first_size(self, host: str, known: Known | None) -> int:
+    def _first_size(self, host: str, known: PreviousResult | None) -> int:
         share = self.memory.share_of_one // self.fetches.capacity
         return first_reservation(share, self.hosts.body_size(host), conditional=known is not None)
 
-    def _memory_now(self, batch_id: str, size: int) -> Lease:
+    def _memory_now(self, batch_id: str, size: int) -> Reservation:
         lease = self.memory.try_acquire(batch_id, size)
         if lease is None:
-            raise NoRoom(size)
+            raise BudgetExhausted(size)
         return lease
 
-    async def _asked(self, url: str, host: str, lease: Lease, known: Known | None) -> Fetched | None:
+    async def _asked(self, url: str, host: str, lease: Reservation, known: PreviousResult | None) -> Fetched | None:
         validators = Validators(known.etag, known.last_modified, known.final_url_hash) if known else None
         try:
             fetched = await self.origin.fetch(url, lease, validators)
         except Unchanged:
             self.hosts.note_changes(host, changes=False)
             return None
-        except NoRoom as more:
+        except BudgetExhausted as more:
             self.hosts.note_changes(host, changes=known is not None)
             self.hosts.note_body(host, more.size)
             raise

@@ -14,10 +14,10 @@ from imgsvc.db.queries import leases as queries
 from imgsvc.db.queries import reuse as reuse_queries
 from imgsvc.db.queries.batches import Counters
 from imgsvc.db.queries.leases import Claimed
-from imgsvc.db.queries.reuse import Known
+from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.services.batches.finish import Aftercare, Ended, finish
+from imgsvc.services.batches.finish import Ended, Retention, finish
 from imgsvc.services.clock import Clock
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.processing.reuse import ReuseHashes
@@ -28,7 +28,7 @@ class Flushed:
     """What a flush did: the assets it claimed, whether more are due, and the end of the batch if it brought it."""
 
     claimed: Sequence[Claimed]
-    known: Mapping[int, Known]
+    known: Mapping[int, PreviousResult]
     """What was made of a claimed asset before, by its position."""
     more_due: bool
     ended: Ended | None
@@ -55,10 +55,10 @@ async def flush(
     outcomes: Sequence[Outcome],
     *,
     claim: int,
-    at_work: Collection[int] = (),
+    in_flight: Collection[int] = (),
     last: bool = False,
     sessions: Sessions,
-    aftercare: Aftercare,
+    retention: Retention,
     clock: Clock,
 ) -> Flushed | None:
     """Write `outcomes` and claim up to `claim` assets; None when the batch's round is no longer open.
@@ -71,7 +71,7 @@ async def flush(
     Raises:
         DatabaseUnavailable: it stayed away for half a minute, which is well within a lease.
     """
-    known = {*at_work, *(outcome.asset.position for outcome in outcomes)}
+    known = {*in_flight, *(outcome.asset.position for outcome in outcomes)}
     tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)
     async for attempt in tries:
         with attempt:
@@ -79,24 +79,24 @@ async def flush(
                 counters = await batch_queries.lock(session, run.batch_id)
                 if counters is None or counters.status not in OPEN_BATCH or counters.round != run.round:
                     return None
-                untold: list[Claimed] = []
+                unacknowledged: list[Claimed] = []
                 handed_back: list[Outcome] = []
                 if attempt.num > 1 or last:
-                    untold = await queries.unknown_claims(session, run.batch_id, run.token, known)
+                    unacknowledged = await queries.unacknowledged_claims(session, run.batch_id, run.token, known)
                 if last:
-                    handed_back = [Postponed(asset, asset.attempts, clock()) for asset in untold]
-                    claim, untold = 0, []
+                    handed_back = [Postponed(asset, asset.attempts, clock()) for asset in unacknowledged]
+                    claim, unacknowledged = 0, []
                 flushed = await _flush(
                     session,
                     run,
                     [*outcomes, *handed_back],
-                    claim=max(0, claim - len(untold)),
-                    at_work=at_work,
+                    claim=max(0, claim - len(unacknowledged)),
+                    in_flight=in_flight,
                     counters=counters,
-                    aftercare=aftercare,
+                    retention=retention,
                     clock=clock,
                 )
-            return replace(flushed, claimed=[*untold, *flushed.claimed])
+            return replace(flushed, claimed=[*unacknowledged, *flushed.claimed])
     raise AssertionError("the last try returns or raises")
 
 
@@ -106,15 +106,15 @@ async def _flush(
     outcomes: Sequence[Outcome],
     *,
     claim: int,
-    at_work: Collection[int],
+    in_flight: Collection[int],
     counters: Counters,
-    aftercare: Aftercare,
+    retention: Retention,
     clock: Clock,
 ) -> Flushed:
     batch_id, now = run.batch_id, clock()
-    settled = await _settle(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
+    settled = await _write_outcomes(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
     claims = await queries.claim(
-        session, batch_id, token=run.token, at_work=at_work, now=now, until=now + run.lease, limit=claim
+        session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limit=claim
     )
     known = await _known(session, run, claims.assets)
     counters.processing += claims.were_pending
@@ -122,12 +122,12 @@ async def _flush(
         await batch_queries.save_counters(session, batch_id, counters)
     if claims.assets:
         await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
-    ended = await finish(session, batch_id, counters, aftercare=aftercare, now=now) if counters.open == 0 else None
+    ended = await finish(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
     more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
     return Flushed(claims.assets, known, more_due, ended, counters.overran_round == counters.round)
 
 
-async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, Known]:
+async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, PreviousResult]:
     if run.reuse is None:
         return {}
     hashes = {asset.position: run.reuse.of(asset.origin_url) for asset in claimed}
@@ -135,7 +135,7 @@ async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) ->
     return {position: known[name] for position, name in hashes.items() if name in known}
 
 
-async def _settle(
+async def _write_outcomes(
     session: AsyncSession, batch_id: str, outcomes: Sequence[Outcome], *, token: str, counters: Counters, clock: Clock
 ) -> int:
     """Write the outcomes that are still ours; returns how many."""
@@ -146,7 +146,7 @@ async def _settle(
     moved = [outcome for outcome in outcomes if outcome.asset.position in ours]
     if moved:
         now = clock()
-        await queries.settle(session, batch_id, [columns(outcome, now) for outcome in moved])
+        await queries.write_outcomes(session, batch_id, [columns(outcome, now) for outcome in moved])
         _count(counters, moved)
     return len(moved)
 

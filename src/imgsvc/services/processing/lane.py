@@ -14,15 +14,15 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import Aftercare, tell
+from imgsvc.services.batches.finish import Retention, announce
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import LaneQueue
 from imgsvc.services.processing.flush import Flushed, Run, flush
 from imgsvc.services.processing.in_flight import InFlight
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome, Postponed
-from imgsvc.services.processing.process_asset import Workshop
-from imgsvc.services.processing.rendition_plan import Wish
+from imgsvc.services.processing.process_asset import AssetProcessor
+from imgsvc.services.processing.rendition_plan import RenditionPlan
 from imgsvc.services.processing.reuse import ReuseHashes
 
 log = get_logger(__name__)
@@ -35,13 +35,13 @@ _LEAVE_WITHIN = 5.0
 class Lane:
     """One run of a lane; `stopping` is set when the process is asked to stop."""
 
-    wish: Wish
+    plan: RenditionPlan
     reuse: bool
     """Whether what was made before may be taken over."""
     sessions: Sessions
     queue: LaneQueue
-    workshop: Workshop
-    aftercare: Aftercare
+    processor: AssetProcessor
+    retention: Retention
     clock: Clock
     policy: LanePolicy
     stopping: asyncio.Event
@@ -101,34 +101,34 @@ class Lane:
         if flushed is None:
             await self.in_flight.cancel()
             return None
-        self.workshop.codec.keep_apart(self.wish.batch_id, apart=flushed.apart)
+        self.processor.codec.keep_apart(self.plan.batch_id, apart=flushed.apart)
         self.in_flight.note_claim(assets=len(flushed.claimed), known=len(flushed.known))
         for asset in flushed.claimed:
             known = flushed.known.get(asset.position)
-            self.in_flight.start(asset, self.workshop.make(asset, self.wish, known), known=known is not None)
+            self.in_flight.start(asset, self.processor.process(asset, self.plan, known), known=known is not None)
         return flushed
 
     async def _write(self, *, last: bool = False) -> Flushed | None:
         """Write what is finished and claim what there is room for; the `last` time, nothing is claimed."""
-        wish, lease = self.wish, timedelta(seconds=self.policy.lease)
-        run = Run(wish.batch_id, wish.round, self.token, lease, wish.hashes if self.reuse else None)
+        plan, lease = self.plan, timedelta(seconds=self.policy.lease)
+        run = Run(plan.batch_id, plan.round, self.token, lease, plan.hashes if self.reuse else None)
         outcomes, self.finished = self.finished, []
         try:
             flushed = await flush(
                 run,
                 outcomes,
                 claim=self.in_flight.room if self.claiming and not last else 0,
-                at_work=self.in_flight.positions,
+                in_flight=self.in_flight.positions,
                 last=last,
                 sessions=self.sessions,
-                aftercare=self.aftercare,
+                retention=self.retention,
                 clock=self.clock,
             )
         except BaseException:
             self.finished = outcomes + self.finished
             raise
         if flushed and flushed.ended:
-            await tell(flushed.ended, queue=self.queue)
+            await announce(flushed.ended, queue=self.queue)
         return flushed
 
     async def _wait_for_a_flush(self) -> None:
@@ -156,7 +156,7 @@ class Lane:
             async with asyncio.timeout(_LEAVE_WITHIN):
                 await self._write(last=True)
         except (DatabaseUnavailable, TimeoutError):  # the leases run out
-            log.warning("hand_back_failed", batch_id=self.wish.batch_id, assets=len(self.finished))
+            log.warning("hand_back_failed", batch_id=self.plan.batch_id, assets=len(self.finished))
 
 
 async def _to_its_end(ending: Coroutine[Any, Any, None]) -> None:
@@ -173,8 +173,8 @@ async def work(
     *,
     sessions: Sessions,
     queue: LaneQueue,
-    workshop: Workshop,
-    aftercare: Aftercare,
+    processor: AssetProcessor,
+    retention: Retention,
     clock: Clock,
     policy: LanePolicy,
     stopping: asyncio.Event,
@@ -191,6 +191,6 @@ async def work(
     if batch is None:
         return False
     specs = [Spec.model_validate(spec) for spec in batch.specs]
-    wish = Wish(batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
-    lane = Lane(wish, not batch.refresh, sessions, queue, workshop, aftercare, clock, policy, stopping)
+    plan = RenditionPlan(batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
+    lane = Lane(plan, not batch.refresh, sessions, queue, processor, retention, clock, policy, stopping)
     return await lane.run()

@@ -13,7 +13,7 @@ EXTENSIONS = {"jpeg": "jpg"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RenditionPlan:
     """What a round of a batch wants of its assets."""
 
     batch_id: str

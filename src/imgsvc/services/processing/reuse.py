@@ -12,8 +12,8 @@ class ReuseHashes:
     """Names for "this URL, for this API key, compressed to these specs by this version of the compressor"."""
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec]) -> None:
-        wish = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
-        self._wish = hashlib.sha256(json.dumps(wish, sort_keys=True).encode() + b"\0")
+        plan = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        self._wish = hashlib.sha256(json.dumps(plan, sort_keys=True).encode() + b"\0")
 
     def of(self, url: str) -> str:
         """64 hex digits; nobody can make two that meet, so that no key is ever given what is another's."""

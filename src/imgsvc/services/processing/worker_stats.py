@@ -8,7 +8,7 @@ SUCCEEDED, REUSED, POSTPONED, FAILED = "succeeded", "reused", "postponed", "fail
 INPUT_BYTES, OUTPUT_BYTES = "input_bytes", "output_bytes"
 
 
-class Tally:
+class WorkerStats:
     """Counts that only grow; a failure counts under its code, what was taken over from an earlier batch as `reused`."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotFound, NotStored
 from imgsvc.logs import get_logger
-from imgsvc.services.ports import Shelf
+from imgsvc.services.ports import ObjectReader
 from imgsvc.services.results.zip_stream import ZipStream
 
 log = get_logger(__name__)
@@ -19,7 +19,7 @@ PAGE = 1_000
 MISSING = "MISSING.txt"
 
 
-async def archive(batch: Batch, *, sessions: Sessions, shelf: Shelf) -> AsyncGenerator[bytes, None]:
+async def archive(batch: Batch, *, sessions: Sessions, reader: ObjectReader) -> AsyncGenerator[bytes, None]:
     """A ZIP of all renditions there are, each named as in its link; what is lost stands in `MISSING.txt`.
 
     Raises:
@@ -31,11 +31,11 @@ async def archive(batch: Batch, *, sessions: Sessions, shelf: Shelf) -> AsyncGen
     rest = b""
     async for key in _keys(batch.id, sessions):
         name = key.rpartition("/")[2]
-        async with aclosing(shelf.read(key)) as pieces:  # also when whoever takes the archive goes away
+        async with aclosing(reader.read(key)) as pieces:  # also when whoever takes the archive goes away
             try:
                 piece = await anext(pieces, b"")
             except NotStored:
-                log.error("rendition_lost", batch_id=batch.id, key=key)  # noqa: TRY400  # there is nothing to trace
+                log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # there is nothing to trace
                 missing.append(name)
                 continue
             rest += bundle.begin(name)

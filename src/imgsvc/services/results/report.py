@@ -15,7 +15,7 @@ WITHOUT_IMAGE = frozenset({AssetStatus.FAILED, AssetStatus.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ReportOptions:
     """`extended`: status, error and sizes too. For spreadsheets: `safe` runs no cell as a formula, `bom` says UTF-8."""
 
     extended: bool = False
@@ -27,11 +27,11 @@ class Wishes:
         return "\ufeff" if self.bom else ""
 
 
-async def output_csv(batch: Batch, wishes: Wishes, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
+async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
     """The uploaded CSV with the output columns, as text; slots without a rendition are empty."""
     names = [str(spec["name"]) for spec in batch.specs]
-    layout = output_layout(batch.header, renditions=names, extended=wishes.extended)
-    yield wishes.start + render_rows([layout.header], batch.delimiter, safe=wishes.safe)
+    layout = output_layout(batch.header, renditions=names, extended=options.extended)
+    yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
     async for page in all_products(batch.id, sessions=sessions):
         rows = (
             layout.row(
@@ -39,18 +39,18 @@ async def output_csv(batch: Batch, wishes: Wishes, *, sessions: Sessions, links:
                 output_cells(
                     [_slot(asset, names, links) for asset in view.assets],
                     renditions=len(names),
-                    extended=wishes.extended,
+                    extended=options.extended,
                 ),
             )
             for view in page
         )
-        yield render_rows(rows, batch.delimiter, safe=wishes.safe)
+        yield render_rows(rows, batch.delimiter, safe=options.safe)
 
 
-async def failures_csv(batch: Batch, wishes: Wishes, *, sessions: Sessions) -> AsyncIterator[str]:
+async def failures_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions) -> AsyncIterator[str]:
     """The rows with images that failed or were cancelled, with those alone and why: to be mended and uploaded again."""
     layout = failures_layout(batch.header)
-    yield wishes.start + render_rows([layout.header], batch.delimiter, safe=wishes.safe)
+    yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
     async for page in all_products(batch.id, sessions=sessions):
         failed = ((view, [asset for asset in view.assets if asset.status in WITHOUT_IMAGE]) for view in page)
         rows = (
@@ -64,7 +64,7 @@ async def failures_csv(batch: Batch, wishes: Wishes, *, sessions: Sessions) -> A
             for view, assets in failed
             if assets
         )
-        if text := render_rows(rows, batch.delimiter, safe=wishes.safe):
+        if text := render_rows(rows, batch.delimiter, safe=options.safe):
             yield text
 
 

@@ -15,7 +15,7 @@ _DEFLATED = 8
 _VERSION, _ZIP64 = 20, 45
 _UNIX = 3 << 8
 _READABLE = 0o100644 << 16
-_MOST = 0xFFFFFFFF
+_MAX = 0xFFFFFFFF
 PIECE = 256 * 1024
 """Bytes of the list of entries that are given at a time."""
 
@@ -80,24 +80,24 @@ class ZipStream:
 
     def _note(self, packed: int) -> None:
         """Add the present file to the list."""
-        is_far = self._begin >= _MOST
+        is_far = self._begin >= _MAX
         extra = struct.pack("<HHQ", 1, 8, self._begin) if is_far else b""
         version = _ZIP64 if is_far else _VERSION
         self._list += struct.pack(
             "<IHHHHHHIIIHHHHHII", 0x02014B50, _UNIX | version, version, _FLAGS, _DEFLATED, self._time, self._date,
-            self._crc, packed, self._size, len(self._name), len(extra), 0, 0, 0, _READABLE, min(self._begin, _MOST),
+            self._crc, packed, self._size, len(self._name), len(extra), 0, 0, 0, _READABLE, min(self._begin, _MAX),
         )  # fmt: skip
         self._list += self._name + extra
         self._count += 1
 
     def _tail(self, start: int, size: int) -> bytes:
         tail = b""
-        if self._count >= 0xFFFF or start >= _MOST or size >= _MOST:
+        if self._count >= 0xFFFF or start >= _MAX or size >= _MAX:
             tail = struct.pack(
                 "<IQHHIIQQQQ", 0x06064B50, 44, _UNIX | _ZIP64, _ZIP64, 0, 0, self._count, self._count, size, start
             ) + struct.pack("<IIQI", 0x07064B50, 0, start + size, 1)
         count = min(self._count, 0xFFFF)
-        return tail + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, min(size, _MOST), min(start, _MOST), 0)
+        return tail + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, min(size, _MAX), min(start, _MAX), 0)
 
     def _sent(self, data: bytes) -> bytes:
         self._offset += len(data)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 
-class FairGate:
+class FairSemaphore:
     """A number of units (fetches, bytes, pixels) shared among keys (batches).
 
     Waiters are served in turn by key and in order within a key, so that the three images of a small batch never wait
@@ -31,7 +31,7 @@ class FairGate:
         """Units that one key gets while no other has any."""
         return self.capacity if self._hoard is None else int(self.capacity * self._hoard / (1 + self._hoard))
 
-    async def acquire(self, key: str, amount: int = 1) -> "Lease":
+    async def acquire(self, key: str, amount: int = 1) -> "Reservation":
         """Wait for `amount` units; more than the gate has is taken for all that it has."""
         if lease := self.try_acquire(key, amount):
             return lease
@@ -44,16 +44,16 @@ class FairGate:
         except asyncio.CancelledError:
             self._forget(key, amount, turn)
             raise
-        return Lease(self, key, amount)
+        return Reservation(self, key, amount)
 
-    def try_acquire(self, key: str, amount: int = 1) -> "Lease | None":
+    def try_acquire(self, key: str, amount: int = 1) -> "Reservation | None":
         """The same without waiting; None where one would have to."""
         amount = min(amount, self.capacity)
-        return Lease(self, key, amount) if self._next() is None and self.try_take(amount, key) else None
+        return Reservation(self, key, amount) if self._next() is None and self.try_take(amount, key) else None
 
     def _forget(self, key: str, amount: int, turn: "asyncio.Future[None]") -> None:
         if turn.done() and not turn.cancelled():  # the turn came in the moment of the cancellation
-            self.give_back(amount, key)
+            self.release(amount, key)
             return
         queue = self._queues.get(key, deque())
         with suppress(ValueError):  # others were cancelled with it, and one that gave back has passed it over
@@ -82,7 +82,7 @@ class FairGate:
         self._used += amount
         self._held[key] += amount
 
-    def give_back(self, amount: int, key: str = "") -> None:
+    def release(self, amount: int, key: str = "") -> None:
         self._used -= amount
         self._held[key] -= amount
         if not self._held[key]:
@@ -117,21 +117,21 @@ class FairGate:
                 del self._queues[key]
 
 
-class Lease:
+class Reservation:
     """Units held from a gate until the block ends; `release` may be called twice."""
 
-    __slots__ = ("_amount", "_gate", "_key")
+    __slots__ = ("_amount", "_key", "_semaphore")
 
-    def __init__(self, gate: FairGate, key: str, amount: int) -> None:
-        self._gate = gate
+    def __init__(self, semaphore: FairSemaphore, key: str, amount: int) -> None:
+        self._semaphore = semaphore
         self._key = key
         self._amount = amount
 
     def grow(self, size: int) -> bool:
         """Hold at least `size` units in all; False when they are not free now. (This is the port `Room`.)"""
-        more = min(size, self._gate.capacity) - self._amount
+        more = min(size, self._semaphore.capacity) - self._amount
         if more > 0:
-            if not self._gate.try_take(more, self._key):
+            if not self._semaphore.try_take(more, self._key):
                 return False
             self._amount += more
         return True
@@ -140,7 +140,7 @@ class Lease:
         """Hold at most `size` units from here on."""
         if size < self._amount:
             freed, self._amount = self._amount - size, size
-            self._gate.give_back(freed, self._key)
+            self._semaphore.release(freed, self._key)
 
     def release(self) -> None:
         self.shrink(0)

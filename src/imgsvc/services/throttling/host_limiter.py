@@ -7,10 +7,10 @@ from time import monotonic
 
 from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
 from imgsvc.services.throttling.cubic import CubicRate
-from imgsvc.services.throttling.fair_semaphore import FairGate
-from imgsvc.services.throttling.host_rate import FIRST, HOPELESS, SHARES, UNPACED, Host
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_rate import DOWN_AFTER, FIRST, SHARES, UNPACED, HostState
 
-MOST_HOSTS = 10_000
+MAX_HOSTS = 10_000
 """Hosts whose pace is remembered, so that the next batch need not find it out again. A catalogue of dead hosts must not
 fill the memory."""
 
@@ -27,7 +27,7 @@ class HostPaused(Exception):  # not an error: a reason to come back later
         self.seconds = seconds
 
 
-class HostPacer:
+class HostLimiter:
     """How many fetches each host gets at one time, and how many a second once it has refused some.
 
     At one time: a 429, a 503 or a connect time-out halves a host's limit, each success adds one up to the maximum. A
@@ -38,13 +38,13 @@ class HostPacer:
     """
 
     def __init__(
-        self, *, maximum: int, patience: float = 3.0, most_hosts: int = MOST_HOSTS, clock: Clock = monotonic
+        self, *, maximum: int, patience: float = 3.0, most_hosts: int = MAX_HOSTS, clock: Clock = monotonic
     ) -> None:
         self._maximum = maximum
         self._patience = patience
         self._most_hosts = most_hosts
         self._clock = clock
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[str, HostState] = {}
 
     @asynccontextmanager
     async def slot(self, host: str, key: str, *, conditional: bool = False) -> AsyncIterator[None]:
@@ -56,7 +56,7 @@ class HostPacer:
         state = self._hosts.get(host)
         if state is None:
             first = min(FIRST, self._maximum)
-            state = self._hosts[host] = Host(first, FairGate(first * SHARES))
+            state = self._hosts[host] = HostState(first, FairSemaphore(first * SHARES))
         began = self._clock()
         if not state.waiting:
             state.wake(began)
@@ -64,7 +64,7 @@ class HostPacer:
         share = 1 if conditional and not state.changes else SHARES
         try:
             await self._rest(state)
-            with await state.gate.acquire(key, share):
+            with await state.semaphore.acquire(key, share):
                 await self._take_turn(state, key)
                 began = self._clock()
                 yield
@@ -99,14 +99,14 @@ class HostPacer:
         if len(self._hosts) > self._most_hosts:
             del self._hosts[next(name for name, state in self._hosts.items() if not state.waiting)]
 
-    async def _rest(self, state: Host) -> None:
+    async def _rest(self, state: HostState) -> None:
         rest = state.paused_until - self._clock()
         if rest > self._patience:
             raise HostPaused(rest)
         if rest > 0:
             await asyncio.sleep(rest)
 
-    async def _take_turn(self, state: Host, key: str) -> None:
+    async def _take_turn(self, state: HostState, key: str) -> None:
         """Wait for a pause to end, and then for the rate: all that waited for the former would come at once."""
         await self._rest(state)
         if state.rate is None:
@@ -122,13 +122,13 @@ class HostPacer:
             state.rate = None
         asyncio.get_running_loop().call_later(1 / pace, turn.release)
 
-    def _speed_up(self, state: Host) -> None:
+    def _speed_up(self, state: HostState) -> None:
         state.note_answer(self._clock())
         if state.limit < self._maximum:
             state.limit = min(state.limit + 1, self._maximum)
-            state.gate.resize(int(state.limit) * SHARES)
+            state.semaphore.resize(int(state.limit) * SHARES)
 
-    def _slow_down(self, state: Host, error: AssetError, began: float) -> None:
+    def _slow_down(self, state: HostState, error: AssetError, began: float) -> None:
         now = self._clock()
         refused = isinstance(error, HttpStatusError) and error.http_status in (429, 503)
         if not refused and not isinstance(error, ConnectTimeout):
@@ -138,10 +138,10 @@ class HostPacer:
         if began >= state.slowed_at:
             state.slowed_at = now
             state.refusals += 1
-            hopeless = state.refusals >= HOPELESS
+            hopeless = state.refusals >= DOWN_AFTER
             if refused and not hopeless:
                 state.rate = CubicRate(state.refused_rate(now, began), now)
             state.limit = float(min(FIRST, self._maximum)) if hopeless else max(1.0, state.limit / 2)
-            state.gate.resize(int(state.limit) * SHARES)
+            state.semaphore.resize(int(state.limit) * SHARES)
         if isinstance(error, HttpStatusError) and error.retry_after:
             state.paused_until = max(state.paused_until, now + error.retry_after)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from imgsvc.services.throttling.cubic import CubicRate
-from imgsvc.services.throttling.fair_semaphore import FairGate
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 
 SHARES = 4
 """Of a fetch: a conditional one, whose answer is a line if nothing changed, counts for one of them."""
@@ -15,14 +15,14 @@ SHORTEST_WINDOW = 0.2
 WINDOW = 1.0
 UNPACED = 1_000.0
 """Fetches a second above which a rate is none."""
-HOPELESS = 10
+DOWN_AFTER = 10
 """Times in a row that a host was slowed down without an answer in between: it does not limit, it refuses or is gone."""
-HOPELESS_RATE = 20.0
+DOWN_RATE = 20.0
 """Fetches a second of such a host, `FIRST` at one time: they should fail soon, and not at the pace of a strict host."""
 
 
 @dataclass(slots=True)
-class Answers:
+class ResponseCounts:
     """How many answers come in a second: counted in windows, of which the one before is remembered."""
 
     count: int = 0
@@ -41,14 +41,14 @@ class Answers:
 
 
 @dataclass(slots=True)
-class Host:
+class HostState:
     limit: float
-    gate: FairGate
+    semaphore: FairSemaphore
     """Fetches in flight, in shares."""
-    turns: FairGate = field(default_factory=lambda: FairGate(1))
+    turns: FairSemaphore = field(default_factory=lambda: FairSemaphore(1))
     """Held from the start of one fetch until the rate allows the next."""
     rate: CubicRate | None = None
-    answers: Answers = field(default_factory=Answers)
+    answers: ResponseCounts = field(default_factory=ResponseCounts)
     refusals: int = 0
     """Times that it was slowed down since its last answer."""
     changes: bool = False
@@ -64,7 +64,7 @@ class Host:
         """Fetches a second."""
         if self.rate is None:
             return UNPACED
-        return HOPELESS_RATE if self.refusals >= HOPELESS else self.rate.at(now)
+        return DOWN_RATE if self.refusals >= DOWN_AFTER else self.rate.at(now)
 
     def wake(self, now: float) -> None:
         """The first fetch after a while: a rate grows with what goes well, not while nobody asks."""

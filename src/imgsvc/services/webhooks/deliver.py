@@ -16,7 +16,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.wakeups import wake_delivery
-from imgsvc.services.webhooks.send import Attempted, Posting, post, signing_secrets
+from imgsvc.services.webhooks.send import AttemptResult, WebhookSender, post, signing_secrets
 
 log = get_logger(__name__)
 
@@ -25,7 +25,9 @@ LEASE = timedelta(seconds=60)
 """How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
 
 
-async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, queue: JobQueue, clock: Clock) -> None:
+async def deliver(
+    delivery_id: str, *, sessions: Sessions, sender: WebhookSender, queue: JobQueue, clock: Clock
+) -> None:
     """Make one attempt at a delivery that is due, and schedule the next if it fails.
 
     A crash between the POST and its record repeats the attempt under the same id: at least once, never lost.
@@ -38,7 +40,7 @@ async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, que
         waiting = await queries.get(session, delivery_id)
     if waiting is None or waiting.status != DeliveryStatus.PENDING:
         return
-    with posting.turns.take(waiting.url):
+    with sender.host_limit.take(waiting.url):
         async with sessions.write() as session:
             now = clock()
             if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
@@ -47,8 +49,8 @@ async def deliver(delivery_id: str, *, sessions: Sessions, posting: Posting, que
             owner = await api_keys.owner_of(session, delivery.batch_id) if delivery else None
         if delivery is None or owner is None:
             return
-        attempted = await post(delivery, signing_secrets(posting, owner, now), posting=posting, clock=clock)
-    await _record(delivery, attempted, posting=posting, sessions=sessions, queue=queue, clock=clock)
+        result = await post(delivery, signing_secrets(sender, owner, now), sender=sender, clock=clock)
+    await _record(delivery, result, sender=sender, sessions=sessions, queue=queue, clock=clock)
 
 
 async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock) -> Logged:
@@ -79,9 +81,9 @@ async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[
         return await queries.of_batch(session, batch_id)
 
 
-async def try_out(
-    url: str, *, api_key_id: str, sessions: Sessions, posting: Posting, clock: Clock
-) -> tuple[Delivery, Attempted]:
+async def send_test(
+    url: str, *, api_key_id: str, sessions: Sessions, sender: WebhookSender, clock: Clock
+) -> tuple[Delivery, AttemptResult]:
     """Post a `webhook.test` event to `url`, signed like the real ones, once; nothing is stored."""
     async with sessions.read() as session:
         key = await api_keys.get(session, api_key_id)
@@ -93,20 +95,26 @@ async def try_out(
     )  # fmt: skip
     if key is None:
         raise NotFound(f"There is no API key {api_key_id}.")
-    with posting.turns.take(url):
-        return event, await post(event, signing_secrets(posting, key, now), posting=posting, clock=clock)
+    with sender.host_limit.take(url):
+        return event, await post(event, signing_secrets(sender, key, now), sender=sender, clock=clock)
 
 
 async def _record(
-    delivery: Delivery, attempted: Attempted, *, posting: Posting, sessions: Sessions, queue: JobQueue, clock: Clock
+    delivery: Delivery,
+    result: AttemptResult,
+    *,
+    sender: WebhookSender,
+    sessions: Sessions,
+    queue: JobQueue,
+    clock: Clock,
 ) -> None:
-    row = _row(delivery, attempted)
+    row = _row(delivery, result)
     async with sessions.write() as session:
         current = await queries.lock(session, delivery.id)
         if current is None:
             return
         if current.due_at == delivery.due_at:
-            status, due_at = _verdict(attempted, row.number - current.schedule_from, posting.schedule, clock())
+            status, due_at = _verdict(result, row.number - current.schedule_from, sender.schedule, clock())
         else:  # a redelivery was asked for while the answer was on its way
             status, due_at = DeliveryStatus.PENDING, current.due_at
         recorded = await queries.record(session, row, status, due_at=due_at)
@@ -125,25 +133,25 @@ async def _record(
         await wake_delivery(delivery.id, attempts=row.number, at=due_at, queue=queue)
 
 
-def _row(delivery: Delivery, attempted: Attempted) -> DeliveryAttempt:
+def _row(delivery: Delivery, result: AttemptResult) -> DeliveryAttempt:
     return DeliveryAttempt(
         delivery_id=delivery.id,
         number=delivery.attempts + 1,
-        at=attempted.at,
-        duration=attempted.duration,
-        http_status=attempted.answer.status if attempted.answer else None,
-        error=attempted.error.code if attempted.error else None,
-        answer=attempted.excerpt,
+        at=result.at,
+        duration=result.duration,
+        http_status=result.answer.status if result.answer else None,
+        error=result.error.code if result.error else None,
+        answer=result.excerpt,
     )
 
 
 def _verdict(
-    attempted: Attempted, attempts: int, schedule: Sequence[float], now: datetime
+    result: AttemptResult, attempts: int, schedule: Sequence[float], now: datetime
 ) -> tuple[DeliveryStatus, datetime]:
     """Where the delivery stands after this attempt, and when it is due again."""
-    if attempted.delivered:
+    if result.delivered:
         return DeliveryStatus.DELIVERED, now
-    answer = attempted.answer
+    answer = result.answer
     due_at = next_attempt_at(
         now,
         attempts=attempts,

@@ -17,7 +17,7 @@ def host_of(url: str) -> str:
     return f"{literal(host) or host}:{port}"
 
 
-class HostTurns:
+class PerHostLimit:
     """At most `most` posts to one host at a time in this process."""
 
     def __init__(self, most: int = 2) -> None:

@@ -10,12 +10,12 @@ from imgsvc.db.tables import ApiKey, Delivery
 from imgsvc.domain.webhooks import is_delivered, signed_headers, valid_secrets
 from imgsvc.errors import FetchError
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import Answer, Endpoint
-from imgsvc.services.webhooks.host_slots import HostTurns
+from imgsvc.services.ports import Endpoint, EndpointResponse
+from imgsvc.services.webhooks.host_slots import PerHostLimit
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class WebhookSender:
     """How webhooks are posted: through which door, how many to one host at a time, and when again.
 
     `schedule` are the seconds before each attempt; `secrets` sign what is made without API keys, instead of the stored
@@ -23,18 +23,18 @@ class Posting:
     """
 
     endpoint: Endpoint
-    turns: HostTurns
+    host_limit: PerHostLimit
     schedule: Sequence[float]
     secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
+class AttemptResult:
     """What came of one POST: an answer, or the error that stood in its way."""
 
     at: datetime
     duration: float
-    answer: Answer | None
+    answer: EndpointResponse | None
     error: FetchError | None
 
     @property
@@ -47,18 +47,18 @@ class Attempted:
         return self.answer.excerpt.decode("utf-8", "replace").replace("\0", "�") if self.answer else None
 
 
-def signing_secrets(posting: Posting, owner: ApiKey, now: datetime) -> Sequence[str]:
+def signing_secrets(sender: WebhookSender, owner: ApiKey, now: datetime) -> Sequence[str]:
     """Two while the owner's is being rotated."""
-    given = posting.secrets if owner.id == LOCAL_KEY else ()
+    given = sender.secrets if owner.id == LOCAL_KEY else ()
     return given or valid_secrets(owner.webhook_secrets, now)
 
 
-async def post(delivery: Delivery, secrets: Sequence[str], *, posting: Posting, clock: Clock) -> Attempted:
+async def post(delivery: Delivery, secrets: Sequence[str], *, sender: WebhookSender, clock: Clock) -> AttemptResult:
     at, started = clock(), monotonic()
     headers = signed_headers(delivery.id, delivery.body, secrets=secrets, at=at)
     answer, failure = None, None
     try:
-        answer = await posting.endpoint.post(delivery.url, headers=headers, body=delivery.body.encode())
+        answer = await sender.endpoint.post(delivery.url, headers=headers, body=delivery.body.encode())
     except FetchError as error:
         failure = error
-    return Attempted(at, monotonic() - started, answer, failure)
+    return AttemptResult(at, monotonic() - started, answer, failure)

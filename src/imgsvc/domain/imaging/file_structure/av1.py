@@ -11,7 +11,7 @@ PADDING = b"\x7a\0"
 HAS_SIZE = 2
 SPARE = 2
 """As many bytes cut off are missed by dav1d, whatever libaom had encoded."""
-MOST_TILES = 8
+MAX_TILES = 8
 """For each the image is decoded once more."""
 
 
@@ -34,7 +34,7 @@ def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
     kind, body, size_bytes = _unit(reader)
     require(kind == FRAME and reader.finished)
     tiles = read_frame(Bits(body), sequence)
-    require(tiles.count <= MOST_TILES)
+    require(tiles.count <= MAX_TILES)
     head = item[: start + 1] + _leb128(len(body) - SPARE, size_bytes) + body[: tiles.start]
     data = _split(body, tiles)
     for at, tile in enumerate(data):

@@ -22,7 +22,7 @@ ICON_PIXELS = 4
 """Pixels of a PNG in an icon that count as a step: Pillow decodes it when the icon is opened, before it is weighed."""
 
 
-def steps_of_a_still(data: bytes) -> int:
+def count_decode_steps(data: bytes) -> int:
     """Count numbers, segments, pixels of icons, and what else takes Pillow a step before an image is weighed."""
     if data.startswith(b"BM"):
         return _bmp_steps(data)

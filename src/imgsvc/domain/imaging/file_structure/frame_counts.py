@@ -5,12 +5,12 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from imgsvc.domain.imaging.file_structure.decode_steps import steps_of_a_still
+from imgsvc.domain.imaging.file_structure.decode_steps import count_decode_steps
 from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
 
 GIF_BLOCK = re.compile(rb"[,!;]")
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
-MOST_PACKED = 2**12
+MAX_PACKED = 2**12
 """Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
 OFFSETS = frozenset({b"stco", b"co64"})
 """Boxes of an AVIF that say where its chunks are."""
@@ -18,7 +18,7 @@ OFFSETS = frozenset({b"stco", b"co64"})
 """Boxes of an AVIF that say where its chunks are."""
 RUN = struct.Struct(">3I")
 """Chunks of as many samples: the number of the first chunk, samples in each, and where they are described."""
-MOST_RUNS = 2**16
+MAX_RUNS = 2**16
 """More than there may be frames (`IMGSVC_MAX_FRAMES`), of which each run has one at least."""
 PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 """Where an AVIF says how many samples a track has, box within box."""
@@ -50,7 +50,7 @@ def layout_of(data: bytes, at_most: int) -> Layout:
         return _webp(data, at_most)
     if data[4:8] == b"ftyp":
         return _avif(data)
-    return Layout(pieces=steps_of_a_still(data))
+    return Layout(pieces=count_decode_steps(data))
 
 
 def _gif(data: bytes, at_most: int) -> Layout:
@@ -91,7 +91,7 @@ def _png(data: bytes) -> Layout:
         controls += kind == b"fcTL"
         pieces += 1
         if kind in PACKED:
-            pieces += min(end - start, MOST_PACKED) // 3
+            pieces += min(end - start, MAX_PACKED) // 3
     return Layout(max(1, min(announced, controls)), pieces)
 
 
@@ -143,7 +143,7 @@ def _samples(data: bytes, start: int, end: int) -> int:
             chunks += int.from_bytes(data[at + 4 : entries])
         if kind == b"stsc":
             runs += data[entries : entries + max(0, until - entries) // RUN.size * RUN.size]
-    if len(runs) > MOST_RUNS * RUN.size:
+    if len(runs) > MAX_RUNS * RUN.size:
         return len(runs) // RUN.size
     found: list[tuple[int, int]] = [(first, each) for first, each, _ in RUN.iter_unpack(runs)]
     ends = [first for first, _ in found[1:]] + [chunks + 1]

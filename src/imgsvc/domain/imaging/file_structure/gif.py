@@ -4,7 +4,7 @@ from imgsvc.domain.imaging.file_structure.reader import Reader, require
 
 FILLING = frozenset({b"\0\0\0", b"\xff\xff\xff"})
 """What fills up a colour table to a power of two."""
-MOST_CODES = 4096
+MAX_CODES = 4096
 LOOPS = frozenset({b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0"})
 
 
@@ -120,7 +120,7 @@ class _Codes:
                 if code == stop:
                     require(count == pixels and at == len(data) and not buffer)
                     return used
-                if previous and len(lengths) < MOST_CODES:
+                if previous and len(lengths) < MAX_CODES:
                     lengths.append(previous + 1)  # what may be this very code
                     if len(lengths) == 1 << size and size < 12:
                         size += 1

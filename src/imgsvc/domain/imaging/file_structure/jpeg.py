@@ -11,11 +11,11 @@ from imgsvc.domain.imaging.file_structure.reader import Reader, require
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
 """In coded data: neither a stuffed byte nor a restart (ITU-T T.81, B.1.1)."""
 BASELINE, EXTENDED, PROGRESSIVE, RESTARTS = 0xC0, 0xC1, 0xC2, 0xDD
-MOST_SHIFT = 4
+MAX_SHIFT = 4
 """Bits that a scan may leave to later ones; a value of 11 bits stays within the 16 that decoders keep."""
-LONGEST_CODED = 2**20
+MAX_CODED_BYTES = 2**20
 """Bytes of an original that is walked through; a longer one is written anew."""
-MOST_BLOCKS = 2**22
+MAX_BLOCKS = 2**22
 """In all scans together: an end that is sent once for 32,767 blocks makes a small file of any number of scans."""
 
 
@@ -25,7 +25,7 @@ def check_jpeg(data: bytes, exif: Sequence[bytes]) -> None:
     Raises:
         UnknownPart, LookupError: there is something in it that is not the image.
     """
-    require(len(data) <= LONGEST_CODED)
+    require(len(data) <= MAX_CODED_BYTES)
     reader = Reader(data)
     reader.expect(b"\xff\xd8")
     file = _Jpeg(reader, exif)
@@ -130,7 +130,7 @@ class _Jpeg:
         alone = channels[0].component if len(channels) == 1 else None
         across, down = (alone.across, alone.down) if alone else self._mcus
         self._blocks += across * down
-        require(self._blocks <= MOST_BLOCKS)
+        require(self._blocks <= MAX_BLOCKS)
         scan = Scan(channels, across, down, self._progressive, first, last, refines=bits > 15)
         found = MARKER.search(self._reader.data, self._reader.at)
         require(found is not None)
@@ -143,7 +143,7 @@ class _Jpeg:
     def _check_progression(self, components: Sequence[Component], first: int, last: int, bits: int) -> None:
         """Each bit of each coefficient is sent once: what is sent again replaces something that is not seen (G.1.1)."""
         high, low = bits >> 4, bits & 15
-        require(low <= MOST_SHIFT)
+        require(low <= MAX_SHIFT)
         if self._progressive:
             require(first == last == 0 if not first else first <= last < 64 and len(components) == 1)
             require(not high or high == low + 1)

@@ -23,7 +23,7 @@ def is_damaged(data: bytes, image_format: str) -> bool:
 def known_bytes(data: bytes, image_format: str, exif: Blocks) -> bytes | None:
     """Return `data` as far as it is made of known parts, or None where something in it is not known.
 
-    Known is what its format needs to show the image, and one of the blocks `exif`. Of AVIF only
+    PreviousResult is what its format needs to show the image, and one of the blocks `exif`. Of AVIF only
     stills of few tiles are. A GIF may come back with other colours where no pixel uses them.
     """
     read = _READERS.get(image_format)

@@ -1,4 +1,4 @@
-"""what ends, and what is asked for twice"""
+"""Add retention and idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""the tables of the main job"""
+"""Create the tables."""
 
 import base64
 import secrets

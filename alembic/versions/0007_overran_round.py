@@ -1,4 +1,4 @@
-"""a batch remembers in which round one of its images overran"""
+"""Record the round in which an image of a batch overran its time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""API keys, which can be rotated"""
+"""Add API keys that can be rotated."""
 
 import sqlalchemy as sa
 from alembic import op

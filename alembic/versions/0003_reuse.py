@@ -1,4 +1,4 @@
-"""what was made before is found again, and deliveries by their host"""
+"""Add reuse of earlier results, and find deliveries by host."""
 
 import sqlalchemy as sa
 from alembic import op

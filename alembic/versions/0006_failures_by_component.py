@@ -1,4 +1,4 @@
-"""failures by part: those of storage and quarantine apart from the origin's, and suspicion apart from deaths"""
+"""Count failures of storage and quarantine apart from those of the origin."""
 
 import sqlalchemy as sa
 from alembic import op

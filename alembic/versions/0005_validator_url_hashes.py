@@ -1,4 +1,4 @@
-"""where validators came from"""
+"""Record the URL hash that validators came from."""
 
 import sqlalchemy as sa
 from alembic import op
