@@ -18,8 +18,7 @@ from imgsvc.services.processing import lane as lanes
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.processing.rendition_plan import RenditionPlan
-from imgsvc.services.processing.reuse import ReuseHashes
+from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
 from support.origin_server import picture
 
 LEASE = 60.0

@@ -174,7 +174,7 @@ class Asset(SQLModel, table=True):
     final_url_hash: str | None = Field(default=None, max_length=64)
     """SHA-256 of the URL that sent these validators, behind any redirects; it may carry a signature, so not the URL."""
     reuse_hash: str | None = Field(default=None, max_length=64)
-    """Key for later runs (services/processing/reuse.py); only for assets that succeeded and have a validator."""
+    """Key of the result for later runs (RenditionPlan); only for assets that succeeded and have a validator."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 

@@ -4,7 +4,6 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deletions, deliveries, idempotency
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.intake.idempotency import KEY_TTL
 from imgsvc.services.ports import JobQueue
 
 log = get_logger(__name__)
@@ -39,11 +38,11 @@ async def expire(*, sessions: Sessions, clock: Clock) -> None:
     now = clock()
     async with sessions.read() as session:
         expired = await deletions.expired(session, now)
-        outdated = await idempotency.any_until(session, now - KEY_TTL)
+        outdated = await idempotency.any_until(session, now - idempotency.KEY_TTL)
     if not expired and not outdated:  # nearly always: no write lock for nothing
         return
     async with sessions.write() as session:
         expired = await deletions.expired(session, now)  # one may have been retried meanwhile
         hidden = await deletions.soft_delete(session, expired, now)
-        await idempotency.forget(session, now - KEY_TTL)
+        await idempotency.forget(session, now - idempotency.KEY_TTL)
     log.info("batches_expired", batches=hidden)

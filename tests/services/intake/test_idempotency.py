@@ -74,7 +74,7 @@ async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
         {"webhook_url": HOOK},
         {"on_invalid": "skip"},
         {"metadata": {"order": "7"}},
-        {"columns": Columns(serial_number=None, product_name="Product RequestKey", image_urls="Input Image Urls")},
+        {"columns": Columns(serial_number=None, product_name="Product Name", image_urls="Input Image Urls")},
     ],
 )
 async def test_another_upload_under_the_key_is_refused_and_stores_nothing(

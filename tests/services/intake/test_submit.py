@@ -30,7 +30,7 @@ async def stored_rows(parts: Resources) -> list[int]:
 
 
 def csv(*rows: str) -> bytes:
-    return "\n".join(["S. No.,Product RequestKey,Input Image Urls", *rows]).encode()
+    return "\n".join(["S. No.,Product Name,Input Image Urls", *rows]).encode()
 
 
 async def test_a_batch_is_stored_as_it_was_asked_for_and_its_lanes_are_woken(

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from imgsvc.bootstrap import Resources
+from imgsvc.services.processing.fetch import LARGEST, UNCHANGED, first_reservation
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.processing.reservations import LARGEST, UNCHANGED, first_reservation
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import FIRST

@@ -13,7 +13,7 @@ from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.services.integrity.audit import audit
-from imgsvc.services.processing import reuse
+from imgsvc.services.processing import rendition_plan
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.audits import wrong
 from support.batches import HandClock, assets_of, exact, submitted
@@ -163,7 +163,7 @@ async def test_what_an_older_compressor_made_is_not_taken_over(
 ) -> None:
     url = origin.serve("/a.jpg", picture(), headers=TAGGED)
     await done(parts, processor, url)
-    monkeypatch.setattr(reuse, "RECIPE", compress.RECIPE + 1)
+    monkeypatch.setattr(rendition_plan, "RECIPE", compress.RECIPE + 1)
     assert action(await done(parts, processor, url)) == "compressed"
 
 

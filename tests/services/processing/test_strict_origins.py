@@ -11,8 +11,8 @@ from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError
 from imgsvc.services.ports import Fetched, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.throttling.cubic import DECREASE, LEAST, PLATEAU, CubicRate
 from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_rate import DECREASE, LEAST, PLATEAU, CubicRate
 from support.batches import assets_of, submitted
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from imgsvc.api.schemas import batches
-from imgsvc.services.intake.validate import Validation
+from imgsvc.services.intake.submit import Validation
 
 
 class HostOut(BaseModel):

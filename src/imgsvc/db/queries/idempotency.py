@@ -1,6 +1,6 @@
 """Statements on idempotency keys: the clients' own names for their uploads."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -10,6 +10,9 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.tables import IdempotencyKey
+
+KEY_TTL = timedelta(hours=24)
+"""How long a key keeps its meaning."""
 
 
 class StoredKey(NamedTuple):

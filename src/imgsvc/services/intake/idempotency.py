@@ -1,7 +1,7 @@
 """Idempotency keys: a client that does not know whether its upload arrived repeats it, and gets the same batch."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -11,8 +11,6 @@ from imgsvc.db.queries import idempotency as queries
 from imgsvc.db.tables import Batch, Delivery, IdempotencyKey
 from imgsvc.errors import IdempotencyKeyReused
 from imgsvc.services.clock import Clock
-
-KEY_TTL = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ async def find_earlier(name: RequestKey, *, sessions: Sessions, clock: Clock) ->
         IdempotencyKeyReused: of another upload.
     """
     async with sessions.read() as session:
-        known = await queries.known(session, name.api_key_id, name.key, since=clock() - KEY_TTL)
+        known = await queries.known(session, name.api_key_id, name.key, since=clock() - queries.KEY_TTL)
         batch = await batches.get(session, known.batch_id) if known else None
         delivery = await deliveries.of_round(session, batch.id, round_number=batch.round) if batch else None
     if known and known.fingerprint != name.fingerprint:
@@ -46,4 +44,4 @@ async def take(session: AsyncSession, name: RequestKey, batch_id: str, now: date
     row = IdempotencyKey(
         api_key_id=name.api_key_id, key=name.key, fingerprint=name.fingerprint, batch_id=batch_id, created_at=now
     )
-    return await queries.take(session, row, since=now - KEY_TTL)
+    return await queries.take(session, row, since=now - queries.KEY_TTL)

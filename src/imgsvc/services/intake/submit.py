@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,11 +24,21 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
 from imgsvc.services.intake.upload import Upload, asset_rows, batch_row, product_rows
-from imgsvc.services.intake.validate import Validation, examine
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.wakeups import wake_lanes
 
 log = get_logger(__name__)
+
+HOSTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What an upload has in it; `hosts` are the 20 with the most distinct URLs, of `hosts_total`."""
+
+    manifest: Manifest
+    hosts: list[tuple[str, int]]
+    hosts_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +158,15 @@ async def _store(
         return None
     counters = await queries.lock(session, batch.id)
     return await finish(session, batch.id, counters, retention=retention, now=now) if counters else None
+
+
+def examine(manifest: Manifest) -> Validation:
+    """CPU-bound: a second for 250,000 URLs."""
+    hosts = Counter(_hosts(manifest))
+    return Validation(manifest, hosts.most_common(HOSTS), len(hosts))
+
+
+def _hosts(manifest: Manifest) -> Iterator[str]:
+    for position, url in enumerate(manifest.assets):
+        if position not in manifest.invalid:
+            yield urlsplit(url).hostname or ""

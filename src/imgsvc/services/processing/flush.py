@@ -20,7 +20,7 @@ from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.batches.finish import Ended, Retention, finish
 from imgsvc.services.clock import Clock
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
-from imgsvc.services.processing.reuse import ReuseHashes
+from imgsvc.services.processing.rendition_plan import ReuseHashes
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,7 @@ from imgsvc.services.processing.in_flight import InFlight
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.processing.rendition_plan import RenditionPlan
-from imgsvc.services.processing.reuse import ReuseHashes
+from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
 
 log = get_logger(__name__)
 

@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
-from imgsvc.services.throttling.cubic import CubicRate
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
-from imgsvc.services.throttling.host_rate import DOWN_AFTER, FIRST, SHARES, UNPACED, HostState
+from imgsvc.services.throttling.host_rate import DOWN_AFTER, FIRST, SHARES, UNPACED, CubicRate, HostState
 
 MAX_HOSTS = 10_000
 """Hosts whose pace is remembered, so that the next batch need not find it out again. A catalogue of dead hosts must not

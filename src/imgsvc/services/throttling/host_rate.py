@@ -3,8 +3,29 @@
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from imgsvc.services.throttling.cubic import CubicRate
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+
+DECREASE = 0.7
+"""What is left of a rate that was refused (RFC 9438 §4.6)."""
+PLATEAU = 4.0
+"""Seconds from a refusal until the rate is back where it was refused; then it grows ever faster."""
+LEAST = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CubicRate:
+    """Steep at first, flat near the rate that was refused, then steep again: mostly it is near capacity."""
+
+    refused: float
+    """Fetches a second that were too many."""
+    since: float
+    """When they were, in seconds."""
+
+    def at(self, now: float) -> float:
+        """Fetches a second, `LEAST` at least."""
+        distance = (now - self.since - PLATEAU) / PLATEAU
+        return max(LEAST, self.refused * (1 + (1 - DECREASE) * distance**3))
+
 
 SHARES = 4
 """Of a fetch: a conditional one, whose answer is a line if nothing changed, counts for one of them."""
