@@ -129,7 +129,7 @@ HARMLESS: dict[str, Change] = {
         {"name": "new", "in": "query", "schema": {"type": "string"}}
     ),
     "another word in an answer": lambda it: schema(it, "BatchStatus")["enum"].append("waiting"),
-    "another sentence": lambda it: operation(it).update(summary="MetricsCollector at a batch"),
+    "another sentence": lambda it: operation(it).update(summary="Look at a batch"),
     "a wider limit": lambda it: operation(it)["parameters"][1]["schema"].update(maximum=60),
     "a refusal less": lambda it: operation(it)["responses"].pop("503"),
     "another refusal": lambda it: operation(it)["responses"].update({"418": {"description": "a teapot"}}),

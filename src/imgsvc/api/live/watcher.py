@@ -71,7 +71,7 @@ class Watcher:
         return seen.status in _FINISHED if known is None else seen.version > known
 
     async def run(self) -> None:
-        """MetricsCollector for as long as the process lives."""
+        """Look for as long as the process lives."""
         while True:
             await self._wanted.wait()
             try:
