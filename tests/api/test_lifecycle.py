@@ -19,8 +19,8 @@ async def cancel(client: httpx.AsyncClient, batch_id: str) -> httpx.Response:
     return await client.post(f"/v1/batches/{batch_id}/cancel")
 
 
-async def retry(client: httpx.AsyncClient, batch_id: str, **plan: Any) -> httpx.Response:
-    return await client.post(f"/v1/batches/{batch_id}/retry", **plan)
+async def retry(client: httpx.AsyncClient, batch_id: str, **request: Any) -> httpx.Response:
+    return await client.post(f"/v1/batches/{batch_id}/retry", **request)
 
 
 async def delete(client: httpx.AsyncClient, batch_id: str) -> httpx.Response:
@@ -123,7 +123,7 @@ async def test_what_runs_or_went_well_or_was_cancelled_cannot_be_retried(
 
 
 @pytest.mark.parametrize(
-    ("wish", "field"),
+    ("body", "field"),
     [
         ({"codes": "http_404"}, "codes"),
         ({"codes": ["HTTP 404"]}, "codes.0"),
@@ -132,11 +132,11 @@ async def test_what_runs_or_went_well_or_was_cancelled_cannot_be_retried(
         ({"code": ["http_404"]}, "code"),
     ],
 )
-async def test_a_wish_that_cannot_be_read_is_refused(
-    client: httpx.AsyncClient, plan: dict[str, Any], field: str
+async def test_a_request_that_cannot_be_read_is_refused(
+    client: httpx.AsyncClient, body: dict[str, Any], field: str
 ) -> None:
     batch = await upload(client, ONE_ROW)
-    [error] = problem(await retry(client, batch["id"], json=plan), 422)["errors"]
+    [error] = problem(await retry(client, batch["id"], json=body), 422)["errors"]
     assert error["column"] == field
 
 

@@ -14,7 +14,7 @@ CSV = {"Content-Type": "text/csv; charset=utf-8"}
 
 
 @pytest.mark.parametrize(
-    ("name", "wishes", "query", "media_type"),
+    ("name", "options", "query", "media_type"),
     [
         ("output.csv", {"extended": True, "bom": True}, "?extended=true&bom=true", "text/csv"),
         ("failures.csv", {"safe": True}, "?safe=true", "text/csv"),

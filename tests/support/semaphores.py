@@ -30,7 +30,7 @@ class Line:
         return self.tasks[name]
 
     async def drain(self, holder: Reservation) -> list[str]:
-        """Emit units back one holder after the other until nobody waits."""
+        """Give units back one holder after the other until nobody waits."""
         holder.release()
         given_back = 0
         while given_back < len(self.tasks):

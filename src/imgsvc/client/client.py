@@ -121,7 +121,7 @@ class Client:
         return self._shell.run(self._calls.retry(batch, codes))
 
     def cancel(self, batch: Batch | str) -> Batch:
-        """Emit up what is not done. Raises Conflict when it has ended."""
+        """Give up what is not done. Raises Conflict when it has ended."""
         return self._shell.run(self._calls.cancel(batch))
 
     def delete(self, batch: Batch | str) -> None:
