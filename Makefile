@@ -46,16 +46,16 @@ bench: .venv/.dev ## how close to Pillow's own speed
 chaos: .venv/.dev ## torment it with faults and see that nothing is lost: make chaos ARGS="--seed 1 --minutes 20"
 	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
 
-fuzz: .venv/.dev ## damaged CSVs, addresses and pictures: make fuzz ARGS="--seconds 60 --seed 1 pictures"
+fuzz: .venv/.dev ## damaged CSVs, addresses and images: make fuzz ARGS="--seconds 60 --seed 1 images"
 	@$(BIN)/python benchmarks/fuzz.py $(ARGS)
 
 audit: build/audit/bin/pip-audit ## known vulnerabilities of what is installed (needs the internet)
 	@build/audit/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
 
-contact-sheet: .venv/.dev ## pictures before and after on one page: make contact-sheet ARGS="--images DIR"
+contact-sheet: .venv/.dev ## images before and after on one page: make contact-sheet ARGS="--images DIR"
 	@PYTHONPATH=tests $(BIN)/python -m support.contact_sheet $(ARGS)
 
-browser: .venv/.browser ## a newcomer on the docs page in chromium (apt install chromium); pictures in build/browser
+browser: .venv/.browser ## a newcomer on the docs page in chromium (apt install chromium); images in build/browser
 	$(BIN)/pytest -n 0 tests/browser/newcomer.py
 
 openapi: .venv/.dev ## docs/openapi.json and docs/api.md anew; a change that breaks programs needs ARGS=--break

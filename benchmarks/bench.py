@@ -25,7 +25,7 @@ import memory
 import peers
 from cases import Bench, Figures, turn
 from environments import ENVIRONMENTS, environment
-from photos import pictures
+from photos import photo_files
 from plots import draw
 from processes import HERE, origin, service, urls
 
@@ -111,7 +111,7 @@ def memory_cells(
     if worst:
         peak = max(worker for worker, _ in worst.values())
         verdict = "met" if peak <= 700 else "**missed**"
-        rows.append(("a worker with the worst pictures allowed", f"{peak:.0f} MB", "≤ 700 MB", verdict))
+        rows.append(("a worker with the worst images allowed", f"{peak:.0f} MB", "≤ 700 MB", verdict))
         rows.append(
             ("— a process of its own for one of them", f"{max(own for _, own in worst.values()):.0f} MB", "", "")
         )
@@ -153,7 +153,7 @@ async def main() -> None:
     img2dataset = await environment("img2dataset", peers.IMG2DATASET)
     brief = await environment("brief", peers.BRIEF)
     async with service() as started:
-        bodies = pictures(options.images)
+        bodies = photo_files(options.images)
         bench = Bench(started, bodies, options.images, options.count, img2dataset, brief)
         async with bench.origin() as url:
             await started.images_per_second(urls(url, 300, catalogue="warm-up"))

@@ -4,7 +4,7 @@
 
 SSIM is that of Wang et al. (2004) on luma, against the decoded input, by scikit-image in a virtual environment of its
 own.
-The tables go to build/bench/compression.md, the picture to docs/images/compression.svg.
+The tables go to build/bench/compression.md, the image to docs/images/compression.svg.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from environments import ENVIRONMENTS, environment
 from imgsvc.domain.imaging.decode import CodecLimits, prepare_pillow
 from imgsvc.domain.imaging.encode import options_of
 from imgsvc.domain.imaging.palettes import quantise
-from photos import pictures
+from photos import photo_files
 from plots import draw
 from processes import HERE
 
@@ -33,14 +33,14 @@ FIGURES = ENVIRONMENTS / "compression.json"
 LARGEST = 1_600
 """Pixels a side; what shops show, and beyond it the slow encoders take minutes."""
 MOST = 24
-"""Pictures."""
+"""Images."""
 QUALITIES = (30, 40, 50, 60, 75, 90)
 LOSSLESS = 100
 """A PNG with all its colours."""
 
 
 class Way(NamedTuple):
-    """One way to write a picture: what imgsvc does, with `changes` to Pillow's options."""
+    """One way to write an image: what imgsvc does, with `changes` to Pillow's options."""
 
     name: str
     target: str
@@ -77,7 +77,7 @@ def palettes() -> Iterator[Way]:
 
 
 class Figures(NamedTuple):
-    """Sums over all pictures, and the mean SSIM."""
+    """Sums over all images, and the mean SSIM."""
 
     name: str
     quality: int
@@ -129,11 +129,11 @@ def table(rows: list[Figures], megapixels: float) -> Iterator[str]:
 
 
 def prepared(folder: Path | None) -> tuple[list[Image.Image], list[Path]]:
-    """The pictures, at most LARGEST pixels a side, and the files they lie in without loss."""
+    """The images, at most LARGEST pixels a side, and the files they lie in without loss."""
     prepare_pillow(CodecLimits())
     FOLDER.mkdir(parents=True, exist_ok=True)
     images, originals = [], []
-    for number, data in enumerate(pictures(folder)[:MOST]):
+    for number, data in enumerate(photo_files(folder)[:MOST]):
         image = Image.open(BytesIO(data)).convert("RGB")
         image.thumbnail((LARGEST, LARGEST))
         images.append(image)
@@ -154,7 +154,7 @@ async def main() -> None:
     efforts = [await measured(python, way, images, originals) for way in ways(50)]
     curves = [await measured(python, way, images, originals) for quality in QUALITIES for way in defaults(quality)]
     pngs = [await measured(python, way, images, originals) for way in palettes()]
-    lines = [f"{len(images)} pictures, {megapixels:.1f} megapixels", "", *table(efforts, megapixels), ""]
+    lines = [f"{len(images)} images, {megapixels:.1f} megapixels", "", *table(efforts, megapixels), ""]
     lines += [*table(curves, megapixels), "", *table(pngs, megapixels)]
     points = [[row.name, row.quality, row.size * 8 / megapixels / 1e6, row.ssim] for row in curves]
     TABLES.write_text("\n".join(lines) + "\n")

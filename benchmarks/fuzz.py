@@ -1,6 +1,6 @@
-"""Mutated CSVs, addresses and pictures against what reads them, until the time is up; no packet is sent.
+"""Mutated CSVs, addresses and images against what reads them, until the time is up; no packet is sent.
 
-    python benchmarks/fuzz.py [--seconds 60] [--seed 1] [--save DIR] [manifest|addresses|pictures]
+    python benchmarks/fuzz.py [--seconds 60] [--seed 1] [--save DIR] [manifest|addresses|images]
 
 An input follows from seed and number alone. Each process has bounds of memory and CPU, so that a crash or a hang is
 seen and belongs to one input. The exit code is 1 when anything came up that is not declared.
@@ -24,11 +24,11 @@ from time import monotonic, process_time
 from typing import NamedTuple
 
 from fuzzing.addresses import Addresses
+from fuzzing.images import Images
 from fuzzing.manifests import Manifests
 from fuzzing.mutations import Case, Surface
-from fuzzing.pictures import Pictures
 
-SURFACES: dict[str, Callable[[Path], Surface]] = {"manifest": Manifests, "addresses": Addresses, "pictures": Pictures}
+SURFACES: dict[str, Callable[[Path], Surface]] = {"manifest": Manifests, "addresses": Addresses, "images": Images}
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 MOST_MEMORY = 2 * 2**30  # bytes of addresses
 MOST_SECONDS = 30.0

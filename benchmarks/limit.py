@@ -17,7 +17,7 @@ CORES = os.cpu_count() or 1
 
 
 def images_per_second(bodies: list[bytes], *, images: int, processes: int = CORES) -> float:
-    """Decode and encode `images` pictures in all; every process is warm before the clock starts."""
+    """Decode and encode `images` images in all; every process is warm before the clock starts."""
     os.environ |= WORKER_MALLOC  # the limit at its best: without, Pillow alone reaches little more than half of it
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes + 1)

@@ -1,4 +1,4 @@
-"""Memory of the worker processes: over many photos, and with the largest pictures that are allowed."""
+"""Memory of the worker processes: over many photos, and with the largest images that are allowed."""
 
 import asyncio
 import tempfile
@@ -31,7 +31,7 @@ def resident(processes: Iterable[psutil.Process]) -> list[float]:
 
 @asynccontextmanager
 async def watched(started: Service, every: float = 1.0) -> AsyncIterator[list[tuple[float, float, float]]]:
-    """Seconds, megabytes of the largest worker, megabytes of the largest process of its own for a picture."""
+    """Seconds, megabytes of the largest worker, megabytes of the largest process of its own for an image."""
     began, seen, workers = perf_counter(), [], started.workers()
 
     async def watch() -> None:
@@ -69,7 +69,7 @@ async def over_many(origin_url: str, count: int) -> list[tuple[float, float, flo
 
 
 async def of_the_worst() -> dict[str, tuple[float, float]]:
-    """Peaks of the worker and of a process of its own, for each kind of picture, in megabytes."""
+    """Peaks of the worker and of a process of its own, for each kind of image, in megabytes."""
     peaks = {}
     with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
         await asyncio.to_thread(_make, Path(folder))

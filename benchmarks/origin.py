@@ -2,7 +2,7 @@
 
     python benchmarks/origin.py PORT [--latency 0.15] [--slow-share 0.05] [--rate 100] [--side 300] [--images DIR]
 
-Its pictures never change: who asks conditionally hears so. `GET /figures` tells what it has seen so far.
+Its images never change: who asks conditionally hears so. `GET /figures` tells what it has seen so far.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import cast
 
 import uvloop
 
-from photos import SIZE, pictures
+from photos import SIZE, photo_files
 
 SLOW = 3.0
 """Seconds that the slow share of the answers takes."""
@@ -41,7 +41,7 @@ class Tokens:
 
 
 class Origin(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive; `/anything/{number}.jpg` answers with picture number modulo count.
+    """HTTP/1.1 with keep-alive; `/anything/{number}.jpg` answers with image number modulo count.
 
     With a slow share of 0.05 every twentieth number is slow.
     """
@@ -92,11 +92,11 @@ async def main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
     parser.add_argument("--slow-share", type=float, default=0.0, help=f"part of the URLs that take {SLOW:.0f} s")
     parser.add_argument("--rate", type=float, default=0.0, help="requests a second above which it answers 429")
-    parser.add_argument("--side", type=int, default=SIZE[0], help="width of the made pictures, in pixels")
+    parser.add_argument("--side", type=int, default=SIZE[0], help="width of the made images, in pixels")
     parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of made ones")
     options = parser.parse_args()
     head = b'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n%b'
-    answers = [head % (len(body), body) for body in pictures(options.images, options.side)]
+    answers = [head % (len(body), body) for body in photo_files(options.images, options.side)]
     tokens = Tokens(options.rate) if options.rate else None
     seen: Counter[str] = Counter()
     server = await asyncio.get_running_loop().create_server(

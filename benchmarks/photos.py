@@ -10,7 +10,7 @@ COUNT = 48
 SIZE = (1152, 864)
 
 
-def pictures(folder: Path | None = None, width: int = SIZE[0]) -> list[bytes]:
+def photo_files(folder: Path | None = None, width: int = SIZE[0]) -> list[bytes]:
     """JPEG files: all of `folder`, or made ones of `width` pixels."""
     if folder is not None:
         found = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg")]

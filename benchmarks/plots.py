@@ -1,4 +1,4 @@
-"""Pictures of what was measured, drawn by Matplotlib in a virtual environment of its own."""
+"""Images of what was measured, drawn by Matplotlib in a virtual environment of its own."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Draws one picture: plot.py NAME FIGURES.json PICTURE.svg; needs Matplotlib."""
+"""Draws one image: plot.py NAME FIGURES.json PICTURE.svg; needs Matplotlib."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ plt.rcParams.update(
 
 
 def memory(figures):
-    """Resident memory of the largest worker over a long batch, and peaks of the worst pictures."""
+    """Resident memory of the largest worker over a long batch, and peaks of the worst images."""
     figure, (over_time, of_worst) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     over_time.plot([seconds / 60 for seconds, _, _ in figures["soak"]], [worker for _, worker, _ in figures["soak"]])
     over_time.axhline(300, color="tab:red", linewidth=0.8, linestyle="--")
@@ -21,7 +21,7 @@ def memory(figures):
     of_worst.barh(names, [figures["worst"][name][1] for name in names], label="process of its own", color="tab:orange")
     of_worst.barh(names, [figures["worst"][name][0] for name in names], label="worker", color="tab:blue", height=0.4)
     of_worst.axvline(700, color="tab:red", linewidth=0.8, linestyle="--")
-    of_worst.set(title="One picture of 49 megapixels", xlabel="MB resident at most")
+    of_worst.set(title="One image of 49 megapixels", xlabel="MB resident at most")
     of_worst.invert_yaxis()
     of_worst.legend()
     return figure
@@ -80,9 +80,9 @@ SPEEDS = {
 }
 
 if __name__ == "__main__":
-    name, source, picture = sys.argv[1:]
-    Path(picture).parent.mkdir(parents=True, exist_ok=True)
+    name, source, image = sys.argv[1:]
+    Path(image).parent.mkdir(parents=True, exist_ok=True)
     drawn = {"memory": memory, "growth": growth, "speed": speed, "compression": compression}[name](
         json.loads(Path(source).read_text())
     )
-    drawn.savefig(picture, metadata={"Date": None})
+    drawn.savefig(image, metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""The mean SSIM, on luma, of pairs of pictures: a JSON list of pairs of paths on stdin; needs scikit-image."""
+"""The mean SSIM, on luma, of pairs of images: a JSON list of pairs of paths on stdin; needs scikit-image."""
 
 import json
 import sys

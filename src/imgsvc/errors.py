@@ -16,7 +16,7 @@
     │   └── IdempotencyKeyReused  for another upload
     ├── AssetError                why an asset has no rendition; `code` stands in the report
     │   ├── FetchError            the origin's side
-    │   ├── CodecError            the picture's side
+    │   ├── CodecError            the image's side
     │   ├── StorageError          our own side
     │   ├── Cancelled             the batch was cancelled before
     │   ├── WorkerCrash           the workers that tried it died
@@ -25,13 +25,13 @@
     ├── NotStored                 what was stored is gone
     ├── BudgetExhausted                    the memory budget is used up for the moment; nothing is wrong with the asset
     ├── Unchanged                 the origin still has the image that was asked about
-    ├── DecodeAbandoned                the picture is still being worked on, and nobody waits for it any more
+    ├── DecodeAbandoned                the image is still being worked on, and nobody waits for it any more
     │   └── Overran               it takes more of the processor than an image may
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
     │   ├── EndpointBusy          enough webhooks are being posted to that host
-    │   └── QuarantineUnavailable no process for pictures that a worker died with
+    │   └── QuarantineUnavailable no process for images that a worker died with
     └── CannotStart               a process of ours cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
@@ -254,17 +254,17 @@ class CodecError(AssetError):
 
 class NotAnImage(CodecError):
     code = "not_an_image"
-    sentence = "The address does not lead to a picture."
+    sentence = "The address does not lead to an image."
 
 
 class UnsupportedFormat(CodecError):
     code = "unsupported_format"
-    sentence = "The picture's format is not one of those accepted."
+    sentence = "The image's format is not one of those accepted."
 
 
 class TooManyPixels(CodecError):
     code = "too_many_pixels"
-    sentence = "The picture has more pixels than this service accepts."
+    sentence = "The image has more pixels than this service accepts."
 
 
 class TooManyFrames(CodecError):
@@ -274,18 +274,18 @@ class TooManyFrames(CodecError):
 
 class DecodeError(CodecError):
     code = "decode_error"
-    sentence = "The picture is damaged or incomplete."
+    sentence = "The image is damaged or incomplete."
 
 
 class EncodeError(CodecError):
     code = "encode_error"
-    sentence = "The picture could not be written in the wanted format."
+    sentence = "The image could not be written in the wanted format."
 
 
 class StorageError(AssetError):
     code = "storage_error"
     retryable = True
-    sentence = "The compressed picture could not be stored."
+    sentence = "The compressed image could not be stored."
 
 
 class Cancelled(AssetError):
@@ -295,7 +295,7 @@ class Cancelled(AssetError):
 
 class WorkerCrash(AssetError):
     code = "worker_crash"
-    sentence = "Processing this picture crashed or was not finished in time again and again, so it was given up."
+    sentence = "Processing this image crashed or was not finished in time again and again, so it was given up."
 
 
 class KilledInQuarantine(WorkerCrash):

@@ -12,7 +12,7 @@ import pytest
 from chaos.parts import S3_LOGIN
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 
 async def archived(client: httpx.AsyncClient, batch: dict[str, Any], **query: str) -> ZipFile:
@@ -32,7 +32,7 @@ async def links(client: httpx.AsyncClient, batch: dict[str, Any]) -> list[str]:
 @pytest.fixture
 async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
     """Two images, one in two rows, and one that fails; each in two renditions."""
-    first, second = (origin.serve(f"/{width}.jpg", picture(width, 300)) for width in (400, 500))
+    first, second = (origin.serve(f"/{width}.jpg", image_bytes(width, 300)) for width in (400, 500))
     rows = [("1", "Café ☕ cup", f"{first}, {origin.url('/none.jpg')}"), ("2", "../Hat", f"{first}, {second}")]
     thumb = '[{"name": "thumb", "max_width": 50}]'
     batch = await upload(client, catalogue(*rows), renditions=thumb)
@@ -57,7 +57,7 @@ async def test_it_has_every_rendition_once_under_the_name_of_its_link(
 async def test_it_is_an_attachment_named_after_the_upload(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    text = catalogue(("1", "Shoe", origin.serve("/a.jpg", picture())))
+    text = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes())))
     batch = (await client.post("/v1/batches", files={"file": ("Schuhe ü.csv", text)})).json()
     await work_off()
     answer = await client.get(batch["links"]["archive_zip"])

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload, write
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 LONG = 30
 """Seconds that a request offers to wait where the answer must come at once."""
@@ -29,7 +29,7 @@ async def somebody_waits(app: FastAPI) -> None:
 @pytest.fixture
 async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
     """A batch of one image that has been worked off."""
-    batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", picture(640, 480)))))
+    batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
     await work_off()
     return batch
 
@@ -52,7 +52,7 @@ async def test_a_finished_batch_has_its_figures(client: httpx.AsyncClient, finis
     batch = (await client.get(f"/v1/batches/{finished['id']}")).json()
     assert batch["status"] == "completed"
     assert batch["progress"] == 1
-    assert batch["bytes"]["input"] == len(picture(640, 480))
+    assert batch["bytes"]["input"] == len(image_bytes(640, 480))
     assert 0 < batch["bytes"]["output"] < batch["bytes"]["input"]
     assert batch["bytes"]["saved_ratio"] == round(1 - batch["bytes"]["output"] / batch["bytes"]["input"], 3)
     assert batch["created_at"] <= batch["started_at"] <= batch["finished_at"]
@@ -61,7 +61,7 @@ async def test_a_finished_batch_has_its_figures(client: httpx.AsyncClient, finis
 async def test_retry_after_is_there_only_while_the_batch_runs(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", picture()))))
+    batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes()))))
     assert (await client.get(f"/v1/batches/{batch['id']}")).headers["retry-after"] == "2"
     await work_off()
     assert "retry-after" not in (await client.get(f"/v1/batches/{batch['id']}")).headers
@@ -108,7 +108,7 @@ async def test_waiting_for_a_finished_batch_returns_at_once(
 
 async def test_waiting_returns_when_the_batch_ends(settings: Settings, work_off: WorkOff, origin: OriginServer) -> None:
     async with serving(settings) as (app, client), asyncio.timeout(SOON + LONG), asyncio.TaskGroup() as group:
-        batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", picture()))))
+        batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes()))))
         waiting = group.create_task(client.get(f"/v1/batches/{batch['id']}?wait={LONG}"))
         await somebody_waits(app)
         await work_off()

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from imgsvc.api.middleware.browser_headers import BrowserHeaders
 from support.api_calls import ONE_ROW, WorkOff, catalogue, upload
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ async def test_nothing_in_an_answer_is_ever_run(path: str, client: httpx.AsyncCl
     assert "script-src" not in policy(answer)
 
 
-async def test_a_picture_and_a_report_are_a_picture_and_a_file(
+async def test_a_image_and_a_report_are_a_image_and_a_file(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     """Also when origin and upload say that they are pages."""
-    url = origin.serve("/a.html", picture(640, 480), content_type="text/html")
+    url = origin.serve("/a.html", image_bytes(640, 480), content_type="text/html")
     batch = await upload(client, catalogue(("1", "<script>alert(1)</script>", url)))
     await work_off()
     image = await client.get((await client.get(f"{batch['links']['products']}")).json()["data"][0]["output_urls"][0])

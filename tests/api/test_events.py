@@ -18,7 +18,7 @@ from imgsvc.services.batches import read as batches
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
 from support.batches import submitted
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
 NOWHERE = catalogue(("1", "Shoe", "htp://nowhere"))
@@ -63,7 +63,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", picture(60 + row, 40))) for row in range(40)]
+    rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", image_bytes(60 + row, 40))) for row in range(40)]
     batch = await upload(client, catalogue(*rows))
     async with client.stream("GET", f"/v1/batches/{batch['id']}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -87,7 +87,7 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
 async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", picture(60 + row, 40))) for row in range(40)]
+    rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", image_bytes(60 + row, 40))) for row in range(40)]
     path = f"/v1/batches/{(await upload(client, catalogue(*rows)))['id']}/events"
     opening, listening = asyncio.Semaphore(16), asyncio.Semaphore(0)
 

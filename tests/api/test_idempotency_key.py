@@ -8,7 +8,7 @@ import pytest
 
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, upload
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.served import served
 
 ONE_OF_EACH = {"batch": 1, "product": 1, "asset": 1}
@@ -82,7 +82,7 @@ async def test_after_a_delete_the_same_upload_makes_a_new_batch(client: httpx.As
 async def test_a_repeat_shows_the_batch_and_its_webhook_as_they_are_now(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
 ) -> None:
-    text = catalogue(("1", "Shoe", origin.serve("/a.jpg", picture())))
+    text = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes())))
     first = (await post(client, text, webhook_url=listener.url("/hook"))).json()
     await work_off()
     again = await post(client, text, webhook_url=listener.url("/hook"))

@@ -9,7 +9,7 @@ import pytest
 
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, serving, upload
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 SHOE = {"serial_number": "1", "product_name": "Shoe", "input_urls": ["https://shop.example/a.jpg"]}
 
@@ -33,7 +33,7 @@ async def refused(client: httpx.AsyncClient, body: Any, kind: str) -> list[tuple
 async def test_products_as_json_become_a_batch_and_a_csv(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    urls = [origin.serve("/a,b.jpg", picture(200, 100)), origin.url("/none.jpg")]
+    urls = [origin.serve("/a,b.jpg", image_bytes(200, 100)), origin.url("/none.jpg")]
     body = lists(
         {"serial_number": "A-1", "product_name": 'Shoe, "red"', "input_urls": urls},
         {"product_name": "Hat", "input_urls": urls[:1]},

@@ -8,7 +8,7 @@ import pytest
 
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
 Call = Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]
@@ -84,7 +84,7 @@ async def test_what_has_ended_cannot_be_cancelled(client: httpx.AsyncClient) -> 
 async def test_a_retry_begins_a_new_round_that_ends_well(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    good, late = origin.serve("/a.jpg", picture()), origin.url("/late.jpg")
+    good, late = origin.serve("/a.jpg", image_bytes()), origin.url("/late.jpg")
     batch_id = await ended(client, work_off, good, late)
     answer = await retry(client, batch_id)
     assert answer.status_code == 202
@@ -94,7 +94,7 @@ async def test_a_retry_begins_a_new_round_that_ends_well(
         "total": 2, "pending": 1, "processing": 0, "succeeded": 1, "failed": 0, "cancelled": 0,
     }  # fmt: skip
     problem(await client.get(f"/v1/batches/{batch_id}/output.csv"), 409, "batch-not-finished")
-    origin.serve("/late.jpg", picture(32, 24))
+    origin.serve("/late.jpg", image_bytes(32, 24))
     await work_off()
     assert (await batch_of(client, batch_id))["status"] == "completed"
 
@@ -114,7 +114,7 @@ async def test_only_the_codes_that_are_named_are_retried(
 async def test_what_runs_or_went_well_or_was_cancelled_cannot_be_retried(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    well = await ended(client, work_off, origin.serve("/a.jpg", picture()))
+    well = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
     problem(await retry(client, well), 409, "nothing-to-retry")
     running = (await upload(client, ONE_ROW))["id"]
     problem(await retry(client, running), 409, "batch-not-finished")
@@ -153,7 +153,7 @@ async def test_a_body_that_is_no_json_object_is_refused(client: httpx.AsyncClien
 async def test_from_a_delete_on_every_link_is_a_404(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, settings: Settings
 ) -> None:
-    batch_id = await ended(client, work_off, origin.serve("/a.jpg", picture()))
+    batch_id = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
     [product] = (await client.get(f"/v1/batches/{batch_id}/products")).json()["data"]
     [image] = product["output_urls"]
     paths = [f"/v1/batches/{batch_id}{rest}" for rest in ("", "/products", "/output.csv", "/deliveries")]
@@ -177,7 +177,7 @@ async def test_a_batch_that_runs_is_cancelled_before_it_is_deleted(client: httpx
 async def test_while_the_storage_is_away_a_delete_is_accepted_and_a_worker_does_it_later(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, settings: Settings
 ) -> None:
-    batch_id = await ended(client, work_off, origin.serve("/a.jpg", picture()))
+    batch_id = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
     media = settings.data_dir / "media"
     away = media.rename(settings.data_dir / "unmounted")
     media.write_text("a file where the folder should be")

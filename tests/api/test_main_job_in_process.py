@@ -8,7 +8,7 @@ import httpx
 from standardwebhooks import Webhook
 
 from support.images import decoded
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import SECRET
 
 WorkOff = Callable[[], Awaitable[None]]
@@ -17,8 +17,8 @@ WorkOff = Callable[[], Awaitable[None]]
 async def test_a_csv_goes_in_and_comes_back_with_compressed_images_and_one_signed_webhook(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
 ) -> None:
-    origin.serve("/a.jpg", picture(640, 480))
-    origin.serve("/b.png", picture(64, 48, "PNG"), content_type="image/png")
+    origin.serve("/a.jpg", image_bytes(640, 480))
+    origin.serve("/b.png", image_bytes(64, 48, "PNG"), content_type="image/png")
     a, b, gone = origin.url("/a.jpg"), origin.url("/b.png"), origin.url("/status/404")
     manifest = f'S. No.,Product Name,Input Image Urls\n1,Shoe,"{a},{gone},{b}"\n2,Hat,"{a}"\n'
 
@@ -49,7 +49,7 @@ async def test_a_csv_goes_in_and_comes_back_with_compressed_images_and_one_signe
     image = await client.get(first)
     assert image.headers["content-type"] == "image/jpeg"
     assert decoded(image.content).size == (640, 480)
-    assert len(image.content) < len(picture(640, 480))
+    assert len(image.content) < len(image_bytes(640, 480))
     assert (await client.get(third)).headers["content-type"] == "image/png"
 
     [post] = listener.requests

@@ -10,7 +10,7 @@ import pytest
 from imgsvc.settings.server import Settings
 from support.api_calls import WorkOff, catalogue, problem, serving, upload, write
 from support.images import decoded
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
 
@@ -42,7 +42,7 @@ class ObjectStore:
 @pytest.fixture
 async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
     """The path of the rendition of a batch's only image."""
-    batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", picture(640, 480)))))
+    batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
     await work_off()
     page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
     url: str = page["data"][0]["output_urls"][0]
@@ -131,7 +131,7 @@ async def test_a_key_that_is_none_is_404(client: httpx.AsyncClient, image: str, 
 
 async def test_a_file_that_no_asset_knows_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
     foreign = image.replace("red-shoe", "other")
-    stored(settings, foreign).write_bytes(picture())
+    stored(settings, foreign).write_bytes(image_bytes())
     problem(await client.get(foreign), 404, "not-found")
 
 

@@ -10,7 +10,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
 from support.api_calls import WorkOff, catalogue, upload
 from support.images import decoded
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.polling import SLOWLY
 from support.s3 import is_signed_for, new_bucket, s3_server
 
@@ -34,7 +34,7 @@ def settings(settings: Settings, s3_endpoint: str, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
     """The path of the rendition of a batch's only image."""
-    batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", picture(640, 480)))))
+    batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
     await work_off()
     page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
     url: str = page["data"][0]["output_urls"][0]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.api_calls import WorkOff, catalogue, upload
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.paths import CORPORA
 
 FORMULAS = [
@@ -77,7 +77,7 @@ def database_kind() -> str:
 
 @pytest.fixture
 async def batch_id(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
-    url = origin.serve("/a.jpg", picture())
+    url = origin.serve("/a.jpg", image_bytes())
     rows = [(text, text, url) for text in written()]
     batch = await upload(client, catalogue(*rows), metadata=json.dumps({"note": NAUGHTY[6]}))
     await work_off()

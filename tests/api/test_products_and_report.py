@@ -10,7 +10,7 @@ import pytest
 
 from imgsvc.settings.server import Settings
 from support.api_calls import WorkOff, catalogue, problem, upload, write
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 COLUMNS = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
 
@@ -63,7 +63,7 @@ async def test_a_page_out_of_bounds_is_422(client: httpx.AsyncClient, query: str
 async def test_a_product_shows_what_became_of_each_of_its_urls(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    good, gone = origin.serve("/a.jpg", picture(640, 480)), origin.url("/status/404")
+    good, gone = origin.serve("/a.jpg", image_bytes(640, 480)), origin.url("/status/404")
     batch = await upload(client, catalogue(("1", "Shoe", f"{good}, {gone}, {good}"), ("2", "Hat", "")))
     [[shoe, hat]] = [page["data"] async for page in pages(client, batch["id"], 100)]
     assert shoe["output_urls"] == [None, None, None]
@@ -86,7 +86,7 @@ async def test_a_product_shows_what_became_of_each_of_its_urls(
 async def test_the_report_is_the_upload_with_one_more_column(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    a, b = origin.serve("/a.jpg", picture()), origin.serve("/b.jpg", picture(32, 24))
+    a, b = origin.serve("/a.jpg", image_bytes()), origin.serve("/b.jpg", image_bytes(32, 24))
     gone = origin.url("/status/410")
     header = ("S. No.", "Colour; size", "Product Name", "Input Image Urls", "Note")
     rows = [
@@ -159,7 +159,7 @@ async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     header = ("Handle", "Title", "Body (HTML)", "Vendor", "Image Src", "Image Position", "Variant SKU")
-    a, b = origin.serve("/a.jpg", picture()), origin.serve("/b.jpg", picture(32, 24))
+    a, b = origin.serve("/a.jpg", image_bytes()), origin.serve("/b.jpg", image_bytes(32, 24))
     rows = [
         ("red-shoe", "Red Shoe", "<p>Soft, warm</p>", "Acme", a, "1", "R-1"),
         ("red-shoe", "", "", "", b, "2", ""),
@@ -179,13 +179,13 @@ async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per
 async def test_an_extended_report_tells_status_error_and_sizes_of_each_url(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    good, gone = origin.serve("/a.jpg", picture(640, 480)), origin.url("/status/404")
+    good, gone = origin.serve("/a.jpg", image_bytes(640, 480)), origin.url("/status/404")
     batch = await upload(client, catalogue(("1", "Shoe", f"{good}, {gone}"), ("2", "Hat", "")))
     await work_off()
     lines = table((await report(client, batch, extended="true")).text)
     assert lines[0][3:] == ["Output Image Urls", "Status", "Error", "Input Bytes", "Output Bytes"]
     written = len((await client.get(lines[1][3].split(",")[0])).content)
-    assert lines[1][4:] == ["succeeded,failed", ",http_404", f"{len(picture(640, 480))},", f"{written},"]
+    assert lines[1][4:] == ["succeeded,failed", ",http_404", f"{len(image_bytes(640, 480))},", f"{written},"]
     assert lines[2][3:] == [""] * 5
 
 
@@ -200,7 +200,7 @@ async def test_a_report_for_a_spreadsheet_begins_with_a_byte_order_mark(client: 
 async def test_what_failed_can_be_mended_and_uploaded_again(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    good, gone = origin.serve("/a.jpg", picture()), origin.url("/status/410")
+    good, gone = origin.serve("/a.jpg", image_bytes()), origin.url("/status/410")
     header = ("S. No.", "Input Image Urls", "Product Name", "Note")
     rows = [("1", f"{good}, {gone}, htp://a", "Shoe", "=1+1"), ("2", good, "Hat", ""), ("3", gone, "Bag", "red; blue")]
     batch = await upload(client, catalogue(*rows, header=header, delimiter=";"), on_invalid="skip")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 THUMB = {"name": "thumb", "max_width": 200, "max_height": 200}
 
@@ -62,7 +62,7 @@ async def test_renditions_that_cannot_be_are_refused_by_place(
 async def test_each_rendition_has_a_column_an_address_and_its_own_size(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    shown, gone = origin.serve("/a.jpg", picture(800, 600)), origin.url("/status/404")
+    shown, gone = origin.serve("/a.jpg", image_bytes(800, 600)), origin.url("/status/404")
     rows = catalogue(("1", "Shoe", f"{shown}, {gone}"))
     batch = await upload(client, rows, renditions=json.dumps([THUMB | {"format": "webp"}]))
     await work_off()
@@ -98,7 +98,7 @@ async def test_each_rendition_has_a_column_an_address_and_its_own_size(
 async def test_every_rendition_is_taken_over_the_second_time(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    rows = catalogue(("1", "Shoe", origin.serve("/a.jpg", picture(800, 600), headers={"ETag": '"1"'})))
+    rows = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes(800, 600), headers={"ETag": '"1"'})))
     for _ in range(2):
         batch = await upload(client, rows, renditions=json.dumps([THUMB]))
         await work_off()

@@ -11,7 +11,7 @@ from imgsvc.domain.ids import new_id
 from imgsvc.services.clock import utc_now
 from imgsvc.settings.server import Settings
 from support.api_calls import WorkOff, catalogue, problem, serving, upload
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import SECRET
 
 NOBODY = "evt_01m81syxdvn0cchm7jgbq1vyb2"
@@ -77,7 +77,7 @@ async def test_every_round_has_its_delivery_the_newest_first(
     await work_off()
     await client.post(f"/v1/batches/{batch['id']}/retry")
     assert len(await deliveries(client, batch["id"])) == 1
-    origin.serve("/late.jpg", picture())
+    origin.serve("/late.jpg", image_bytes())
     await work_off()
     second, first = await deliveries(client, batch["id"])
     assert [(each["round"], each["event_type"], each["status"]) for each in (second, first)] == [

@@ -1,6 +1,6 @@
 """A newcomer on the docs page, in a real browser: authorises, uploads the sample, follows it, takes the CSV back.
 
-make browser; it needs chromium, a package of the system, and leaves pictures in build/browser.
+make browser; it needs chromium, a package of the system, and leaves images in build/browser.
 """
 
 import re
@@ -12,11 +12,11 @@ import pytest
 from playwright.async_api import Locator, Page, async_playwright
 
 from support.command import imgsvc
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
 from support.stack import Stack, running_stack, until
 
-PICTURES = ROOT / "build" / "browser"
+SCREENSHOTS = ROOT / "build" / "browser"
 IMAGES = ("/id/29/1200/800.jpg", "/id/29/800/1200.jpg", "/id/30/1200/800.jpg")
 
 
@@ -56,8 +56,8 @@ def _is_ours(url: str) -> bool:
 
 
 async def look(page: Page, name: str) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    await page.screenshot(path=PICTURES / f"{name}.png")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 async def opened(page: Page, operation: str) -> Locator:
@@ -95,7 +95,7 @@ async def test_a_newcomer_gets_from_the_docs_page_to_the_csv(
         await page.get_by_role("link", name="a sample CSV").click()
     sample = Path(await (await downloading.value).path()).read_text(encoding="utf-8")
     for path in IMAGES:
-        origin.serve(path, picture(600, 400))
+        origin.serve(path, image_bytes(600, 400))
     catalogue = tmp_path / "catalog.csv"
     catalogue.write_text(sample.replace("https://picsum.photos", origin.url("")), encoding="utf-8")
 

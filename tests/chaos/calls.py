@@ -22,7 +22,7 @@ class Violation(Exception):
 
 @dataclass
 class Calls:
-    """Counts what had to be repeated, and why. `client` follows redirects: pictures may lie elsewhere."""
+    """Counts what had to be repeated, and why. `client` follows redirects: images may lie elsewhere."""
 
     client: httpx.AsyncClient
     made: int = 0
@@ -48,15 +48,15 @@ class Calls:
             raise Violation(f"{method} {path} was answered with {answer.status_code}, not {expected}: {answer.text}")
         return answer, lost
 
-    async def picture(self, url: str) -> tuple[int, int]:
+    async def image(self, url: str) -> tuple[int, int]:
         """The size of a rendition that can be had and opened."""
         answer, _ = await self.call("GET", url, 200)
         try:
-            picture = Image.open(io.BytesIO(answer.content))
-            picture.load()
+            image = Image.open(io.BytesIO(answer.content))
+            image.load()
         except OSError as error:
             raise Violation(f"{url} cannot be opened: {error}") from error
-        return picture.size
+        return image.size
 
     async def _once(self, method: str, path: str, **request: Any) -> httpx.Response | str:
         """The answer, or how it was lost."""

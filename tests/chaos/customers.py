@@ -97,12 +97,12 @@ class Customers:
                 await self._peek(order, rng)
 
     async def _peek(self, order: Order, rng: Random) -> None:
-        """A picture that stands in the report can be had, and is whole, while the others are still made."""
+        """An image that stands in the report can be had, and is whole, while the others are still made."""
         path = f"/v1/batches/{order.batch_id}/output.csv"
         report, _ = await self.calls.call("GET", path, 200, params={"partial": "true"})
         urls = [url for row in csv.DictReader(io.StringIO(report.text)) for url in row[OUTPUT].split(",") if url]
         if urls:
-            await self.calls.picture(rng.choice(urls))
+            await self.calls.image(rng.choice(urls))
 
     async def _end(self, order: Order, rng: Random) -> None:
         """Follow it to the end of a round."""

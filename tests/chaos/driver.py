@@ -44,7 +44,7 @@ class Result:
     """By what became of them."""
     slowest: float = 0
     """Seconds from the first upload to the end of the last round."""
-    pictures: int = 0
+    images: int = 0
     excused: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     repeated: Counter[str] = field(default_factory=Counter)
@@ -94,7 +94,7 @@ async def _play(stage: Stage, history: History, result: Result, acts: list[Act])
     result.violations += customers.violations + verdict.violations + await _deep_check(stage)
     result.orders = Counter("deleted" if order.is_deleted else order.status for order in customers.orders)
     result.slowest = max(order.ended_at - order.sent_at for order in customers.orders)
-    result.pictures, result.excused = verdict.pictures, verdict.excused
+    result.images, result.excused = verdict.images, verdict.excused
     result.calls, result.repeated = calls.made, calls.repeated
     result.events = list(stage.mailbox.events.values())
     code = await stage.service.stop()

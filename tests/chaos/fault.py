@@ -18,7 +18,7 @@ class Fault(ABC):
     lasts: ClassVar[bool] = True
     """Whether there is something to mend; else imgsvc has to help itself."""
     excuses: ClassVar[frozenset[str]] = frozenset()
-    """Error codes that a good picture may end with because of it."""
+    """Error codes that a good image may end with because of it."""
 
     def __init__(self, stage: Stage, rng: Random) -> None:
         self.stage = stage

@@ -1,4 +1,4 @@
-"""What customers send: random catalogues of pictures whose right outcome is known beforehand."""
+"""What customers send: random catalogues of images whose right outcome is known beforehand."""
 
 import csv
 import io
@@ -72,12 +72,12 @@ class Order:
 
 
 class Catalogue:
-    """Makes orders whose pictures the shop serves; customers know it under `address`."""
+    """Makes orders whose images the shop serves; customers know it under `address`."""
 
     def __init__(self, shop: OriginServer, address: str) -> None:
         self._shop = shop
         self._address = address
-        self._goods = _good_pictures()
+        self._goods = _good_images()
         self._orders = 0
 
     def order(self, rng: Random) -> Order:
@@ -116,7 +116,7 @@ class Catalogue:
         return f"{self._address}{path}"
 
 
-def _good_pictures() -> Sequence[tuple[bytes, Size]]:
+def _good_images() -> Sequence[tuple[bytes, Size]]:
     """Of several kinds and sizes, with the size that their renditions have."""
     return (
         (photo_jpeg(640, 480), (640, 480)),

@@ -8,7 +8,7 @@ from chaos.fault import NO_ANSWER, Fault
 from support import fault_proxy as proxy
 from support.fault_proxy import HANG, REFUSE, Answer, Cut, FaultProxy, http
 
-# -- pictures that are files ------------------------------------------------------------------------------------------
+# -- images that are files ------------------------------------------------------------------------------------------
 
 
 class LoseFolder(Fault):
@@ -76,7 +76,7 @@ class OriginHangs(OnTheWay):
 
 
 class OriginBreaksOff(OnTheWay):
-    """In the middle of the larger pictures."""
+    """In the middle of the larger images."""
 
     name, part, trouble, excuses = "origin breaks off", "origin", Cut(down=30_000), NO_ANSWER
 

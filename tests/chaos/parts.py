@@ -18,7 +18,7 @@ from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.process.child_process import ending_with_us
 from support.stack import free_port, until
 
-BUCKET = "pictures"
+BUCKET = "images"
 S3_LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
 

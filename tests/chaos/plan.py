@@ -79,7 +79,7 @@ class History:
         self.say(f"{self.now():7.1f} s  {words}")
 
     def excuses(self, since: float, until: float) -> set[str]:
-        """The error codes that what was broken in between can have brought to good pictures."""
+        """The error codes that what was broken in between can have brought to good images."""
         overlapping = [fault for fault, began, ended in self.broken if began <= until and ended >= since]
         return {code for fault in overlapping for code in fault.excuses}
 

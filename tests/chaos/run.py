@@ -57,7 +57,7 @@ def report(results: list[Result]) -> Table:
         "faults": lambda r: counted(r.faults),
         "batches": lambda r: counted(r.orders),
         "slowest batch": lambda r: f"{r.slowest:.0f} s",
-        "pictures looked at": lambda r: str(r.pictures),
+        "images looked at": lambda r: str(r.images),
         "failed for an outage": lambda r: counted(r.excused),
         "API calls": lambda r: str(r.calls),
         "repeated": lambda r: counted(r.repeated),

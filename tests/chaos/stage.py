@@ -39,7 +39,7 @@ class Stage:
 
     @property
     def media(self) -> Path:
-        """Where pictures are files."""
+        """Where images are files."""
         return self.folder / "media"
 
 

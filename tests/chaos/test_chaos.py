@@ -17,4 +17,4 @@ async def test_nothing_is_lost_whatever_dies(database: Database) -> None:
     result = await run(database, SEED, seconds=15, longest=2, say=said.append)
     assert result.violations == [], "\n".join([*said, result.kept_in])
     assert sum(result.faults.values()) >= 10
-    assert result.pictures > 0
+    assert result.images > 0

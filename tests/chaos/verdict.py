@@ -32,9 +32,9 @@ class Verdict:
     history: History
     sessions: Sessions
     violations: list[str] = field(default_factory=list)
-    pictures: int = 0
+    images: int = 0
     excused: Counter[str] = field(default_factory=Counter)
-    """Good pictures that failed because of an outage, by code."""
+    """Good images that failed because of an outage, by code."""
 
     async def judge(self, orders: list[Order], log: Path) -> None:
         """`log` is that of imgsvc."""
@@ -83,7 +83,7 @@ class Verdict:
     # -- slots --------------------------------------------------------------------------------------------------------
 
     async def _slots(self, order: Order) -> list[str]:
-        """Batch, products, report and pictures say the same, and it is right."""
+        """Batch, products, report and images say the same, and it is right."""
         batch = (await self.calls.call("GET", f"/v1/batches/{order.batch_id}", 200))[0].json()
         report = (await self.calls.call("GET", f"/v1/batches/{order.batch_id}/output.csv", 200))[0].text
         products = [product async for product in self._products(order)]
@@ -112,12 +112,12 @@ class Verdict:
 
     async def _wrong(self, slot: Slot, asset: Any, order: Order, *, is_cancelled: bool) -> str:
         """What is wrong with an asset; empty when nothing is."""
-        self.pictures += 1
+        self.images += 1
         code = asset["error"] and asset["error"]["code"]
         if asset["status"] == "cancelled" and is_cancelled:
             return ""
         if asset["status"] == "succeeded":
-            size = await self.calls.picture(asset["output_url"])
+            size = await self.calls.image(asset["output_url"])
             return "" if size == slot.size else f"was to be {slot.size or slot.code} and is {size}"
         if asset["status"] != "failed":
             return "is not at its end"
@@ -127,7 +127,7 @@ class Verdict:
         if code in excuses:
             self.excused[code] += slot.code is None
             return ""
-        return "" if code == slot.code else f"was to end with {slot.code or 'a picture'}"
+        return "" if code == slot.code else f"was to end with {slot.code or 'an image'}"
 
     # -- the whole ----------------------------------------------------------------------------------------------------
 

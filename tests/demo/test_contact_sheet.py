@@ -11,7 +11,7 @@ from imgsvc.terminal.formatting import saved, size
 
 
 class Page(HTMLParser):
-    """What stands in a page: its pictures and its text."""
+    """What stands in a page: its images and its text."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def test_a_name_cannot_put_anything_into_the_page(tmp_path: Path) -> None:
     assert page.sources[0] == '"><img onerror=x>.jpg'
 
 
-def test_a_picture_that_browsers_do_not_show_is_shown_all_the_same(tmp_path: Path) -> None:
+def test_a_image_that_browsers_do_not_show_is_shown_all_the_same(tmp_path: Path) -> None:
     Image.new("CMYK", (1200, 900), (0, 200, 0, 0)).save(tmp_path / "before.tif")
     pair = Pair("Chair", tmp_path / "before.tif", file(tmp_path / "after.jpg", 9), False)
     write_sheet(tmp_path / "sheet.html", [pair], summary="")

@@ -1,4 +1,4 @@
-"""The demo's pictures: each that should become a rendition does, and each broken one fails as it should."""
+"""The demo's images: each that should become a rendition does, and each broken one fails as it should."""
 
 import csv
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ BROKEN: Mapping[str, type[CodecError]] = {
     "/poster-for-print.png": TooManyPixels,
 }
 SIDEWAYS = {"/vase-terracotta.jpg": 6, "/plant-front.jpg": 8}
-LISTED = {picture for product in PRODUCTS for picture in product.pictures}
+LISTED = {picture for product in PRODUCTS for picture in product.images}
 BASE = "http://127.0.0.1:8765"
 
 
@@ -36,13 +36,13 @@ def drawn() -> list[Photo]:
 
 @pytest.fixture(scope="module")
 def served() -> Stock:
-    """The stock draws for itself, so the pictures exist twice."""
+    """The stock draws for itself, so the images exist twice."""
     return stock()
 
 
 @pytest.fixture(scope="module")
 def good(served: Stock) -> Mapping[str, bytes]:
-    """The bytes of each picture that can be had, by path."""
+    """The bytes of each image that can be had, by path."""
     return {
         path: answers[-1].body for path, answers in served.items() if answers[-1].status == 200 and path not in BROKEN
     }
@@ -60,7 +60,7 @@ def compressed(data: bytes) -> Rendition:
 # -- what succeeds ----------------------------------------------------------------------------------------------------
 
 
-def test_about_forty_pictures_become_renditions_and_most_weigh_far_less(
+def test_about_forty_images_become_renditions_and_most_weigh_far_less(
     good: Mapping[str, bytes], renditions: Mapping[str, Rendition]
 ) -> None:
     assert len(renditions) >= 40
@@ -73,7 +73,7 @@ def test_only_the_small_gift_card_is_so_small_already_that_it_is_kept(renditions
     assert [path for path, r in renditions.items() if r.action == "kept_original"] == ["/gift-card-small.jpg"]
 
 
-def test_pictures_come_in_all_the_formats_of_real_shops(good: Mapping[str, bytes]) -> None:
+def test_images_come_in_all_the_formats_of_real_shops(good: Mapping[str, bytes]) -> None:
     kinds = {(image.format, image.mode) for image in map(decoded, good.values())}
     assert kinds == {
         ("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"),
@@ -107,7 +107,7 @@ def test_the_turntable_moves(good: Mapping[str, bytes], renditions: Mapping[str,
 
 
 @pytest.mark.parametrize(("path", "orientation"), SIDEWAYS.items())
-def test_a_picture_stored_sideways_comes_out_upright(
+def test_a_image_stored_sideways_comes_out_upright(
     path: str, orientation: int, good: Mapping[str, bytes], renditions: Mapping[str, Rendition]
 ) -> None:
     stored, upright = decoded(good[path]), decoded(renditions[path].data)
@@ -140,13 +140,13 @@ def test_the_same_bytes_are_drawn_twice(served: Stock, drawn: list[Photo]) -> No
 
 
 @pytest.mark.parametrize(("path", "error"), BROKEN.items())
-def test_a_broken_picture_fails_for_its_own_reason(path: str, error: type[CodecError], served: Stock) -> None:
+def test_a_broken_image_fails_for_its_own_reason(path: str, error: type[CodecError], served: Stock) -> None:
     (answer,) = served[path]
     with pytest.raises(error):
         compressed(answer.body)
 
 
-def test_one_picture_is_not_there(served: Stock) -> None:
+def test_one_image_is_not_there(served: Stock) -> None:
     assert [path for path, answers in served.items() if answers[-1].status == 404] == ["/candle-lid.jpg"]
 
 
@@ -163,11 +163,11 @@ def test_the_metadata_server_of_a_cloud_stands_in_the_csv_and_may_not_be_called(
     assert not is_allowed(address)
 
 
-def test_one_picture_comes_at_the_second_try(served: Stock) -> None:
+def test_one_image_comes_at_the_second_try(served: Stock) -> None:
     assert [answer.status for answer in served["/lamp-front.jpg"]] == [503, 200]
 
 
-def test_one_picture_has_moved_to_where_another_one_is(served: Stock) -> None:
+def test_one_image_has_moved_to_where_another_one_is(served: Stock) -> None:
     moved = served["/bottle-latest.jpg"][0]
     assert moved.status == 302
     assert moved.location
@@ -177,11 +177,11 @@ def test_one_picture_has_moved_to_where_another_one_is(served: Stock) -> None:
 # -- the catalogue ----------------------------------------------------------------------------------------------------
 
 
-def test_each_picture_of_a_product_is_in_stock(served: Stock) -> None:
+def test_each_image_of_a_product_is_in_stock(served: Stock) -> None:
     assert {path for path in LISTED if path.startswith("/")} <= served.keys()
 
 
-def test_each_picture_in_stock_belongs_to_a_product_or_is_led_to(served: Stock) -> None:
+def test_each_image_in_stock_belongs_to_a_product_or_is_led_to(served: Stock) -> None:
     led_to = {answer.location for answers in served.values() for answer in answers if answer.location}
     assert served.keys() == (LISTED | led_to) - {METADATA_SERVER}
 
@@ -192,7 +192,7 @@ def test_names_are_unique(drawn: list[Photo]) -> None:
     assert len({product.name for product in PRODUCTS}) == len(PRODUCTS) >= 18
 
 
-def test_the_csv_is_accepted_without_a_warning_and_two_pictures_are_shared() -> None:
+def test_the_csv_is_accepted_without_a_warning_and_two_images_are_shared() -> None:
     read = read_manifest(manifest(BASE).encode())
     assert [(p.serial_number, p.product_name) for p in read.products] == [(p.serial_number, p.name) for p in PRODUCTS]
     assert set(read.assets) == {path if "://" in path else BASE + path for path in LISTED}

@@ -13,7 +13,7 @@ from imgsvc.settings.server import Settings
 from support.api_calls import write
 from support.batches import submitted
 from support.command import Done, imgsvc
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.stack import Stack, running_stack
 
 HOUR = 3_600
@@ -92,7 +92,7 @@ async def test_the_command_finds_a_service_at_work_well_and_then_what_was_done_t
 
 
 async def _worked_off(stack: Stack, origin: OriginServer) -> str:
-    url = origin.serve("/shoe.jpg", picture())
+    url = origin.serve("/shoe.jpg", image_bytes())
     batch_id = await stack.upload(f"S. No.,Product Name,Input Image Urls\n1,Shoe,{url}\n")
     await stack.finished(batch_id)
     return batch_id

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.served import SMALL
 from support.stack import Stack, until
 
@@ -56,7 +56,7 @@ def manifest_of(url: str, rows: int) -> str:
 async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_makes_one_batch(
     own_stack: Stack, tmp_path: Path, origin: OriginServer
 ) -> None:
-    manifest = manifest_of(origin.serve("/1.jpg", picture()), 1_000).encode()
+    manifest = manifest_of(origin.serve("/1.jpg", image_bytes()), 1_000).encode()
     head = (
         f"POST /v1/batches HTTP/1.1\r\nHost: imgsvc\r\nContent-Type: text/csv\r\nIdempotency-Key: mine\r\n"
         f"Content-Length: {len(manifest)}\r\nExpect: 100-continue\r\n\r\n"
@@ -91,7 +91,7 @@ async def answer_of(reader: asyncio.StreamReader) -> bytes:
 async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and_the_next_download_is_whole(
     own_stack: Stack, origin: OriginServer
 ) -> None:
-    url = origin.serve("/1.jpg", picture())
+    url = origin.serve("/1.jpg", image_bytes())
     lines = [f"{row},Product {row},{url},{NOTE}" for row in range(ROWS)]
     batch_id = await own_stack.upload("\n".join(["S. No.,Product Name,Input Image Urls,Note", *lines]))
     await own_stack.finished(batch_id)

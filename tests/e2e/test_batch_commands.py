@@ -12,7 +12,7 @@ import pytest
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, BATCH_LIST, CANCELLED, EXAMPLE_ID, PRODUCTS, RETRIED
 from support.catalogues import catalogue
 from support.command import imgsvc, in_process
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.scripted import BROKEN, Answer, Scripted
 from support.stack import Stack, free_port
 
@@ -44,7 +44,7 @@ async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: Or
     """Everything once against a real imgsvc."""
     here: dict[str, Any] = {"cwd": tmp_path, "IMGSVC_DATA_DIR": str(stack.folder)}
     missing = origin.url("/later.jpg")
-    batch_id = await stack.upload(Path(catalogue(tmp_path, missing, origin.serve("/a.jpg", picture()))).read_text())
+    batch_id = await stack.upload(Path(catalogue(tmp_path, missing, origin.serve("/a.jpg", image_bytes()))).read_text())
     await stack.finished(batch_id)
 
     listed = await imgsvc("list", "--status", "completed_with_errors", **here)
@@ -62,7 +62,7 @@ async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: Or
     rows = list(csv.DictReader((tmp_path / "output.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["Status"] for row in rows] == ["failed", "succeeded"]
 
-    origin.serve("/later.jpg", picture())
+    origin.serve("/later.jpg", image_bytes())
     refused = await imgsvc("retry", batch_id, "--code", "dns_error", **here)
     assert (refused.code, refused.out) == (1, "")
     assert (await imgsvc("retry", batch_id, "--code", "http_404", **here)).code == 0

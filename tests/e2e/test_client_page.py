@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import pytest
 
 from support.catalogues import HEADER, catalogue
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.paths import DOCS
 from support.stack import Stack
 
@@ -35,8 +35,8 @@ async def run(program: str, folder: Path, stack: Stack, origin: OriginServer) ->
 
 
 @pytest.fixture(autouse=True)
-def pictures(origin: OriginServer) -> None:
-    origin.serve("/id/29/1200/800.jpg", picture(1200, 800))
+def images(origin: OriginServer) -> None:
+    origin.serve("/id/29/1200/800.jpg", image_bytes(1200, 800))
 
 
 async def test_the_programs_of_the_page_do_what_it_says(tmp_path: Path, stack: Stack, origin: OriginServer) -> None:

@@ -41,7 +41,7 @@ def seconds_of(stack: Stack) -> float:
 
 
 async def seconds_alone(photo: bytes, scratch: Path) -> float:
-    """Of the processor, to decode and encode a picture, with a worker's settings of the allocator."""
+    """Of the processor, to decode and encode an image, with a worker's settings of the allocator."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", ALONE, str(scratch), env={**os.environ, **WORKER_MALLOC}, stdin=PIPE, stdout=PIPE
     )

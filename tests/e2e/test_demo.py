@@ -56,7 +56,7 @@ async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -
 
 
 def assert_shown(folder: Path) -> None:
-    """The CSV has its slots, and every picture that the page links to is there."""
+    """The CSV has its slots, and every image that the page links to is there."""
     rows = list(csv.DictReader((folder / "output.csv").read_text(encoding="utf-8").splitlines()))
     slots = [slot for row in rows for slot in row["Output Image Urls"].split(",")]
     assert slots.count("") == len(CODES)

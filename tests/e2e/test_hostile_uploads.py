@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.stack import Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
@@ -113,7 +113,7 @@ async def test_good_and_hostile_uploads_together(tmp_path: Path) -> None:
     async with OriginServer() as origin, running_stack(tmp_path) as stack:
         for number in range(GOOD + 1):
             for image in range(IMAGES):
-                origin.serve(f"/{number}-{image}.jpg", picture(300, 200 + number), headers={"Connection": "close"})
+                origin.serve(f"/{number}-{image}.jpg", image_bytes(300, 200 + number), headers={"Connection": "close"})
         assert (await stack.finished(await stack.upload(catalogue(origin, GOOD))))["status"] == "completed"
         before = descriptors(stack)
 

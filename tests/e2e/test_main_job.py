@@ -18,7 +18,7 @@ from support.stack import SECRET, Stack, running_stack, until
 pytestmark = pytest.mark.slow
 
 PHOTOS = CORPORA / "photos"
-PICTURES = 200
+IMAGES = 200
 PRODUCTS = 60
 
 
@@ -49,12 +49,12 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
 
 
 @pytest.mark.timeout(400)  # 25 s of two cores when nobody else uses them
-async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
+async def test_200_images_end_in_their_slots_and_one_webhook_says_so(
     stack: Stack, origin: OriginServer, listener: WebhookListener
 ) -> None:
     photos = photographs()
     bodies: dict[str, bytes] = {}
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         name, data = photos[number % len(photos)]
         bodies[origin.serve(f"/{number}/{name}", data)] = data
     urls, bad = list(bodies), bad_urls(origin)
@@ -71,10 +71,10 @@ async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
     batch = await stack.finished(batch_id, within=300)
 
     assert batch["status"] == "completed_with_errors"
-    assert batch["counts"]["urls"] == sum(map(len, slots)) == PICTURES + len(bad) + 2
+    assert batch["counts"]["urls"] == sum(map(len, slots)) == IMAGES + len(bad) + 2
     assert batch["counts"]["assets"] == {
-        "total": PICTURES + len(bad), "pending": 0, "processing": 0,
-        "succeeded": PICTURES, "failed": len(bad), "cancelled": 0,
+        "total": IMAGES + len(bad), "pending": 0, "processing": 0,
+        "succeeded": IMAGES, "failed": len(bad), "cancelled": 0,
     }  # fmt: skip
     assert sum(batch["errors_by_code"].values()) == len(bad)
 
@@ -87,7 +87,7 @@ async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
         assert [not output for output in outputs] == [url in bad for url in inputs]
         for url, output in zip(inputs, outputs, strict=True):
             assert output_of.setdefault(url, output) == output
-    await _assert_each_slot_shows_its_own_picture(stack, output_of, bodies)
+    await _assert_each_slot_shows_its_own_image(stack, output_of, bodies)
 
     page = (await stack.client.get(f"/v1/batches/{batch_id}/products", params={"limit": 1000})).json()
     errors = {a["input_url"]: a["error"]["code"] for p in page["data"] for a in p["assets"] if a["error"]}
@@ -103,15 +103,15 @@ async def test_200_pictures_end_in_their_slots_and_one_webhook_says_so(
     async def told_in_metrics() -> bool:
         metrics = (await stack.client.get("/metrics")).text
         done = re.findall(r'^imgsvc_images_total{.*outcome="succeeded".*} (.*)$', metrics, re.MULTILINE)
-        return sum(map(float, done)) == PICTURES
+        return sum(map(float, done)) == IMAGES
 
     await until(told_in_metrics)  # with the workers' next heartbeat
 
 
-async def _assert_each_slot_shows_its_own_picture(
+async def _assert_each_slot_shows_its_own_image(
     stack: Stack, output_of: dict[str, str], bodies: dict[str, bytes]
 ) -> None:
-    """Every rendition has the size of the picture behind its URL, upright, and is never larger in bytes."""
+    """Every rendition has the size of the image behind its URL, upright, and is never larger in bytes."""
     for url, body in bodies.items():
         rendition = (await stack.client.get(output_of[url])).content
         assert sorted(decoded(rendition).size) == sorted(decoded(body).size), url

@@ -11,7 +11,7 @@ from PIL import Image
 
 from support.frame_bombs import gif_bomb
 from support.images import RED, animation, encoded, wide_gamut_profile
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.stack import Stack, running_stack
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,7 @@ async def test_bombs_and_long_animations_of_one_stop_nobody_else(tmp_path: Path,
         *(origin.serve(f"/profile{number}.jpg", profile) for number, profile in enumerate(profiles)),
         *(origin.serve(f"/long{number}.gif", animation(count=150, size=(400, 300))) for number in range(2)),
     ]
-    small = [origin.serve(f"/{number}.jpg", picture(40 + number, 30)) for number in range(20)]
+    small = [origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30)) for number in range(20)]
     async with running_stack(tmp_path) as stack:
         before = [worker.pid for worker in stack.workers()]
         first = await stack.upload(manifest(hostile), format="webp")

@@ -1,4 +1,4 @@
-"""Pictures that bring down whoever decodes them, or never come to an end: their neighbours do not notice."""
+"""Images that bring down whoever decodes them, or never come to an end: their neighbours do not notice."""
 
 import asyncio
 import csv
@@ -14,25 +14,25 @@ import pytest
 from PIL import Image
 
 from support.images import encoded
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.stack import QUICK, Stack, command_of, running_stack, status_of, until
 
 pytestmark = pytest.mark.slow
 
 NEIGHBOURS = 30
-# Time enough for a slow picture to be caught at work before its lane hands it back.
+# Time enough for a slow image to be caught at work before its lane hands it back.
 UNHURRIED = QUICK | {"IMGSVC_LEASE": "12", "IMGSVC_LANE_LIFETIME": "6", "IMGSVC_JOB_TIMEOUT": "12"}
 
 
-def slow_picture(width: int, height: int) -> bytes:
+def slow_image(width: int, height: int) -> bytes:
     """Noise: as AVIF it costs 0.6 s of the processor for each megapixel; above 4.5 it keeps no thread at all."""
     noise = random.Random(1).randbytes(width * height * 3)
     return encoded(Image.frombytes("RGB", (width, height), noise), "JPEG", quality=30)
 
 
 def manifest_of(origin: OriginServer, poison: bytes, *, turn: Callable[[], Awaitable[object]] | None = None) -> str:
-    """A product for each picture; the poison is in the middle, and comes when it is its turn."""
-    urls = [origin.serve(f"/{number}.jpg", picture(40 + number, 30)) for number in range(NEIGHBOURS)]
+    """A product for each image; the poison is in the middle, and comes when it is its turn."""
+    urls = [origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30)) for number in range(NEIGHBOURS)]
     urls.insert(NEIGHBOURS // 2, origin.serve("/poison.jpg", poison, turn=turn))
     lines = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
     return "\n".join(["S. No.,Product Name,Input Image Urls", *lines])
@@ -61,14 +61,14 @@ def in_quarantine(worker: psutil.Process) -> list[tuple[psutil.Process, float]]:
         return []
 
 
-async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_alone(
+async def test_a_image_that_kills_who_decodes_it_kills_one_worker_and_fails_alone(
     tmp_path: Path, origin: OriginServer
 ) -> None:
-    """No such picture is known: what it would do to the process at work on it is done by hand."""
+    """No such image is known: what it would do to the process at work on it is done by hand."""
     async with running_stack(tmp_path, **UNHURRIED) as stack:
         [first] = stack.workers()
         may_come = asyncio.Event()
-        manifest = manifest_of(origin, slow_picture(5_000, 4_000), turn=may_come.wait)
+        manifest = manifest_of(origin, slow_image(5_000, 4_000), turn=may_come.wait)
         batch_id = await stack.upload(manifest, format="avif")
 
         async def taken() -> bool:
@@ -90,12 +90,12 @@ async def test_a_picture_that_kills_who_decodes_it_kills_one_worker_and_fails_al
         assert second.pid != first.pid
 
 
-async def test_a_picture_without_end_costs_one_worker_its_life_and_fails_alone(
+async def test_a_image_without_end_costs_one_worker_its_life_and_fails_alone(
     tmp_path: Path, origin: OriginServer
 ) -> None:
     async with running_stack(tmp_path, **UNHURRIED, IMGSVC_CODEC_TIMEOUT="0.5") as stack:
         [first] = stack.workers()
-        batch_id = await stack.upload(manifest_of(origin, slow_picture(2_200, 2_000)), format="avif")
+        batch_id = await stack.upload(manifest_of(origin, slow_image(2_200, 2_000)), format="avif")
 
         async def replaced() -> bool:
             return not first.is_running() or bool(status_of(first) == psutil.STATUS_ZOMBIE)

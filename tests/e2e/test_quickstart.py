@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.paths import DOCS
 from support.stack import Stack
 
@@ -27,8 +27,8 @@ async def run(folder: Path, url: str) -> tuple[int | None, str]:
 
 
 async def test_the_program_uploads_follows_lists_and_saves(tmp_path: Path, stack: Stack, origin: OriginServer) -> None:
-    origin.serve("/id/29/1200/800.jpg", picture(1200, 800))
-    origin.serve("/id/30/1200/800.jpg", picture(1200, 800))
+    origin.serve("/id/29/1200/800.jpg", image_bytes(1200, 800))
+    origin.serve("/id/30/1200/800.jpg", image_bytes(1200, 800))
     catalog = tmp_path / "catalog.csv"
     catalog.write_text(MANIFEST.replace("https://picsum.photos", origin.url("")), encoding="utf-8")
     code, said = await run(tmp_path, str(stack.client.base_url))

@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from support.command import named
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
 from support.stack import SECRET, free_port, until
 
@@ -109,7 +109,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def reader(project: Path, origin: OriginServer) -> Reader:
     for path in IMAGES:
-        origin.serve(path, picture(600, 400))
+        origin.serve(path, image_bytes(600, 400))
     port, listening = free_port(), free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
@@ -252,14 +252,14 @@ async def let_in(reader: Reader) -> None:
 
 async def change_of_heart(reader: Reader, origin: OriginServer) -> None:
     """A batch is cancelled while an image hangs; one whose image was missing is retried, and deleted."""
-    origin.serve(IMAGES[0], picture(600, 400), delay=60)
+    origin.serve(IMAGES[0], image_bytes(600, 400), delay=60)
     reader.environment["BATCH"] = id_in(await reader.type("curl -F file=@catalog.csv http"))
     assert '"status":"cancelled"' in await reader.type("curl", "/cancel")
 
     origin.serve(IMAGES[0], b"", status=404)
     batch_id = id_in(await reader.type("curl -F file=@catalog.csv http"))
     assert await ended(reader, batch_id) == "completed_with_errors"
-    origin.serve(IMAGES[0], picture(600, 400))
+    origin.serve(IMAGES[0], image_bytes(600, 400))
     assert '"status":"pending"' in await reader.type("curl", "/retry")
     assert await ended(reader, batch_id) == "completed"
     await reader.type("curl -X DELETE")

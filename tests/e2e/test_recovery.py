@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import QUICK, UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
     """A product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     for number in range(IMAGES):
-        origin.serve(f"/{number}.jpg", picture(40 + number, 30), turn=turns.acquire)
+        origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30), turn=turns.acquire)
         lines.append(f"{number},Product {number},{origin.url(f'/{number}.jpg')}")
     return "\n".join(lines)
 

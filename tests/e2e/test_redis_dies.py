@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from chaos.parts import Valkey
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.stack import UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ async def upload(stack: Stack, origin: OriginServer, name: str) -> str:
     """A batch of images that take a moment, so that it can be caught in the middle."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     for number in range(IMAGES):
-        url = origin.serve(f"/{name}/{number}.jpg", picture(40 + number, 30), delay=1)
+        url = origin.serve(f"/{name}/{number}.jpg", image_bytes(40 + number, 30), delay=1)
         lines.append(f"{number},Product {number},{url}")
     return await stack.upload("\n".join(lines))
 

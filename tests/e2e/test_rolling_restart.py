@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.stack import UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ async def replaced(stack: Stack, process: psutil.Process, word: str, count: int)
 
 @pytest.mark.timeout(180)
 async def test_a_rolling_restart_under_load_loses_no_request_and_no_image(tmp_path: Path, origin: OriginServer) -> None:
-    urls = [origin.serve(f"/{number}.jpg", picture(), delay=0.2) for number in range(IMAGES)]
+    urls = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.2) for number in range(IMAGES)]
     rows = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
     manifest = "\n".join(["S. No.,Product Name,Input Image Urls", *rows])
     settings = UNHURRIED | {"IMGSVC_UPLOADS_PER_MINUTE": "1000000"}

@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import running_stack, until
 
 CSV = "S. No.,Product Name,Input Image Urls\n1,Shoe,{}\n2,Hat,{}\n"
@@ -39,7 +39,7 @@ async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None
         created = await imgsvc(tmp_path, "keys", "create", "the shop")
         token, key_id = (re.search(pattern, created)[0] for pattern in (r"isk_\w+", r"key_\w+"))  # type: ignore[index]
         secret = re.search(r"whsec_\S+", await imgsvc(tmp_path, "keys", "secret", key_id))[0]  # type: ignore[index]
-        signed = origin.serve("/a.jpg?X-Amz-Signature=presigned0", picture(300, 200))
+        signed = origin.serve("/a.jpg?X-Amz-Signature=presigned0", image_bytes(300, 200))
         missing = origin.url("/b.jpg?X-Amz-Signature=presigned1")
         fields = {"webhook_url": listener.url("/hook?token=of-the-listener")}
         stack.client.headers["Authorization"] = f"Bearer {token}"

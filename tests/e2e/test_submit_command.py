@@ -16,7 +16,7 @@ from aiohttp import web
 
 from support.catalogues import HEADER, catalogue
 from support.command import imgsvc
-from support.origin_server import OriginServer, Server, picture
+from support.origin_server import OriginServer, Server, image_bytes
 from support.stack import Stack, free_port, until
 
 
@@ -39,7 +39,7 @@ class Saying(Server):
 
 
 async def test_a_catalogue_goes_in_and_its_csv_comes_out(stack: Stack, origin: OriginServer, tmp_path: Path) -> None:
-    urls = [origin.serve(f"/{number}.jpg", picture(600, 400)) for number in range(3)]
+    urls = [origin.serve(f"/{number}.jpg", image_bytes(600, 400)) for number in range(3)]
     done = await imgsvc(
         *("submit", catalogue(tmp_path, *urls), "--wait", "--output", "out.csv", "--max-width", "100"), cwd=tmp_path,
         IMGSVC_URL=str(stack.client.base_url),
@@ -51,13 +51,13 @@ async def test_a_catalogue_goes_in_and_its_csv_comes_out(stack: Stack, origin: O
     assert [bool(row["Output Image Urls"]) for row in rows] == [True] * 3
     assert not list(tmp_path.glob(".*.part"))
     rendition = (await stack.client.get(rows[0]["Output Image Urls"])).content
-    assert len(rendition) < len(picture(600, 400))
+    assert len(rendition) < len(image_bytes(600, 400))
 
 
 async def test_failed_images_are_counted_and_make_the_exit_code_3(
     stack: Stack, origin: OriginServer, tmp_path: Path
 ) -> None:
-    good, bad = origin.serve("/a.jpg", picture(600, 400)), origin.url("/status/404")
+    good, bad = origin.serve("/a.jpg", image_bytes(600, 400)), origin.url("/status/404")
     done = await imgsvc(
         "submit", catalogue(tmp_path, good, bad), "--wait", cwd=tmp_path, IMGSVC_DATA_DIR=str(stack.folder)
     )  # finds the one running here
@@ -72,7 +72,7 @@ async def test_without_wait_the_id_is_all_and_status_tells_the_rest(
 ) -> None:
     done = await imgsvc(
         "submit",
-        catalogue(tmp_path, origin.serve("/a.jpg", picture(600, 400))),
+        catalogue(tmp_path, origin.serve("/a.jpg", image_bytes(600, 400))),
         cwd=tmp_path,
         IMGSVC_DATA_DIR=str(stack.folder),
     )
@@ -198,7 +198,7 @@ async def test_a_wait_that_is_broken_off_says_that_the_batch_goes_on(
     stack: Stack, origin: OriginServer, tmp_path: Path
 ) -> None:
     may_come = asyncio.Event()
-    url = origin.serve("/slow.jpg", picture(), turn=may_come.wait)
+    url = origin.serve("/slow.jpg", image_bytes(), turn=may_come.wait)
 
     async def polls() -> float:
         text = (await stack.client.get("/metrics")).text

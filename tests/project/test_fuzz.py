@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 FUZZ = ROOT / "benchmarks" / "fuzz.py"
 
 
-@pytest.mark.parametrize(("surface", "inputs"), [("manifest", 150), ("addresses", 3_000), ("pictures", 150)])
+@pytest.mark.parametrize(("surface", "inputs"), [("manifest", 150), ("addresses", 3_000), ("images", 150)])
 def test_nothing_comes_up_that_is_not_declared(surface: str, inputs: int) -> None:
     command = (sys.executable, FUZZ, surface, "--inputs", str(inputs), "--processes", "1", "--corpora", CORPORA)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from imgsvc.domain.webhooks import event_body, signed_headers
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.paths import DOCS
 from support.stack import SECRET, free_port, running_stack, until
 
@@ -122,7 +122,7 @@ async def test_the_receiver_does_a_thing_once_however_often_it_is_told(tmp_path:
 async def test_an_endpoint_that_was_down_gets_what_was_given_up_and_nothing_twice(
     tmp_path: Path, origin: OriginServer, listener: WebhookListener
 ) -> None:
-    origin.serve("/a.jpg", picture())
+    origin.serve("/a.jpg", image_bytes())
     listener.statuses = [500]
     manifest = f"No,Name,Images\n1,Shoe,{origin.url('/a.jpg')}\n"
     async with running_stack(tmp_path, IMGSVC_WEBHOOK_SCHEDULE="0") as stack:

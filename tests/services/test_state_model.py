@@ -172,7 +172,7 @@ def test_the_services_do_what_the_model_does(migrated_database: Path, number: in
 async def test_what_is_just_being_removed_cannot_come_into_use_again_in_a_new_round(
     migrated_database: Path, tmp_path: Path
 ) -> None:
-    """Too rare for chance: a retry, at work on the same picture, between the look at what is named and the removal."""
+    """Too rare for chance: a retry, at work on the same image, between the look at what is named and the removal."""
     play = Play(Path(shutil.copy(migrated_database, tmp_path)))
     batch = await play.submit(1, 0, hooked=True)
     await play.flush(batch, "A", claim=1)

@@ -8,7 +8,7 @@ async def nothing(play: Play, *_: object) -> None:
 
 
 async def retried_and_done(play: Play, batch: str, *_: object) -> None:
-    """A new round stores the same picture again."""
+    """A new round stores the same image again."""
     play.clock.forward(1)
     await play.retry(batch)
     await play.compare()

@@ -100,14 +100,14 @@ class Runs:
         """It never flushes again; nobody is told."""
         del self.runs[name, who]
 
-    def store(self, name: str, run: Run, at: int, picture: str) -> str:
+    def store(self, name: str, run: Run, at: int, image: str) -> str:
         """Put a rendition on the shelf, as services/processing/process_asset.py does before the flush."""
         key = rendition_key(
             batch_id=name,
             position=at,
             slug=run.held[at].slug,
             name="main",
-            digest=digest(picture.encode(), run.round),
+            digest=digest(image.encode(), run.round),
             extension="jpg",
         )
         self.reader.put(key)
@@ -116,12 +116,12 @@ class Runs:
     def _ending(self, name: str, run: Run, at: int, how: str) -> Ending | None:
         """None: it goes on with this one."""
         match how.split():
-            case ["store" | "succeed" as verb, picture]:
-                key = self.store(name, run, at, picture)
+            case ["store" | "succeed" as verb, image]:
+                key = self.store(name, run, at, image)
                 return Ending("succeeded", key=key) if verb == "succeed" else None
             case ["fail", code, *stored]:  # the second of two renditions, say
-                for picture in stored:
-                    self.store(name, run, at, picture)
+                for image in stored:
+                    self.store(name, run, at, image)
                 return Ending("failed", code=code)
             case ["postpone", seconds]:
                 return Ending("postponed", wait=timedelta(seconds=int(seconds)))

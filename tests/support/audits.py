@@ -16,7 +16,7 @@ from support.api_calls import write
 from support.batches import HandClock, NotedQueue, deliveries_of, submitted
 from support.deliveries import deliver
 from support.lanes import work
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 
 HOUR = 3_600
 SPECS = (Spec(), Spec(name="thumb", max_width=20))
@@ -24,7 +24,7 @@ SPECS = (Spec(), Spec(name="thumb", max_width=20))
 
 @dataclass
 class Shop:
-    """A batch of two pictures in two renditions each and one that is gone; ended, announced and tidied."""
+    """A batch of two images in two renditions each and one that is gone; ended, announced and tidied."""
 
     parts: Resources
     batch_id: str
@@ -72,7 +72,11 @@ class Shop:
 async def opened(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
 ) -> Shop:
-    urls = [origin.serve("/shoe.jpg", picture(64, 40)), origin.serve("/hat.jpg", picture(48, 48)), origin.url("/gone")]
+    urls = [
+        origin.serve("/shoe.jpg", image_bytes(64, 40)),
+        origin.serve("/hat.jpg", image_bytes(48, 48)),
+        origin.url("/gone"),
+    ]
     hook = listener.url("/hook")
     batch = await submitted(parts, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
     await work(batch.id, parts, processor)

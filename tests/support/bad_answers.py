@@ -17,9 +17,9 @@ from support.bad_origins import (
     then_stays,
 )
 from support.images import huge_png
-from support.origin_server import picture
+from support.origin_server import image_bytes
 
-HALF = picture()[: len(picture()) // 2]
+HALF = image_bytes()[: len(image_bytes()) // 2]
 OK = b"HTTP/1.1 200 OK\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CHUNKED = head(b"Transfer-Encoding: chunked")
@@ -36,13 +36,18 @@ HEADERS = (
     Bad("endless-header", "a header line without end", "connect_error", then_floods(OK + b"X: ", b"x")),
     Bad("endless-name", "the name of a header without end", "connect_error", then_floods(OK, b"x")),
     Bad("endless-headers", "headers without end", "connect_error", then_floods(OK, b"X-Y: z\r\n")),
-    Bad("many-headers", "5,000 headers", "connect_error", says(answer(picture(), *[b"X-Y: z"] * 5000))),
-    Bad("many-cookies", "5,000 cookies", "connect_error", says(answer(picture(), *[b"Set-Cookie: a=b"] * 5000))),
-    Bad("large-header", "a header of 1 MB", "connect_error", says(answer(picture(), b"X: " + b"x" * 10**6))),
-    Bad("large-cookie", "a cookie of 1 MB", "connect_error", says(answer(picture(), b"Set-Cookie: a=" + b"x" * 10**6))),
-    Bad("nul-in-header", "a NUL in a header", "connect_error", says(answer(picture(), b'ETag: "a\x00b"'))),
-    Bad("no-colon", "a header without a colon", "connect_error", says(answer(picture(), b"X-Y z"))),
-    Bad("space-in-name", "a space before the colon", "connect_error", says(answer(picture(), b"X-Y : z"))),
+    Bad("many-headers", "5,000 headers", "connect_error", says(answer(image_bytes(), *[b"X-Y: z"] * 5000))),
+    Bad("many-cookies", "5,000 cookies", "connect_error", says(answer(image_bytes(), *[b"Set-Cookie: a=b"] * 5000))),
+    Bad("large-header", "a header of 1 MB", "connect_error", says(answer(image_bytes(), b"X: " + b"x" * 10**6))),
+    Bad(
+        "large-cookie",
+        "a cookie of 1 MB",
+        "connect_error",
+        says(answer(image_bytes(), b"Set-Cookie: a=" + b"x" * 10**6)),
+    ),
+    Bad("nul-in-header", "a NUL in a header", "connect_error", says(answer(image_bytes(), b'ETag: "a\x00b"'))),
+    Bad("no-colon", "a header without a colon", "connect_error", says(answer(image_bytes(), b"X-Y z"))),
+    Bad("space-in-name", "a space before the colon", "connect_error", says(answer(image_bytes(), b"X-Y : z"))),
     Bad("half-headers", "half of the headers, then silence", "read_timeout", then_stays(OK + b"X-Y: z\r\n")),
 )
 
@@ -94,11 +99,11 @@ BODIES = (
     Bad("endless-chunks", "chunks without end", "body_too_large", then_floods(CHUNKED, b"3e8\r\n%01000d\r\n" % 0)),
     Bad("drip", "a byte every 20 ms", "total_timeout", then_drips(head(), b"x")),
     Bad("drip-chunks", "a chunk every 20 ms", "total_timeout", then_drips(CHUNKED, b"1\r\nx\r\n")),
-    Bad("stall", "half of a picture, then silence", "read_timeout", then_stays(head(b"Content-Length: 9999") + HALF)),
+    Bad("stall", "half of an image, then silence", "read_timeout", then_stays(head(b"Content-Length: 9999") + HALF)),
     Bad("stall-at-once", "headers, then silence", "read_timeout", then_stays(head(b"Content-Length: 9999"))),
-    Bad("half-open", "half of a picture, writing shut", "connect_error",
+    Bad("half-open", "half of an image, writing shut", "connect_error",
         then_half_closes(head(b"Content-Length: 9999") + HALF)),
-    Bad("reset-in-body", "half of a picture, then RST", "connect_error",
+    Bad("reset-in-body", "half of an image, then RST", "connect_error",
         then_resets(head(b"Content-Length: 9999") + HALF)),
     Bad("cut-headers", "gone after the headers", "connect_error", then_leaves(head(b"Content-Length: 9999"))),
 )  # fmt: skip
@@ -118,7 +123,7 @@ CONNECTIONS = (
     Bad("leaves-in-status", "gone in the status line", "connect_error", then_leaves(b"HTTP/1.1 2")),
     Bad("garbage", "no HTTP", "connect_error", then_stays(b"\x00\xffSSH-2.0 this is no HTTP\r\n\r\n")),
     Bad("greeting", "another protocol's greeting", "connect_error", then_stays(b"220 mail.test\r\n"), at_once=True),
-    Bad("http-0-9", "HTTP/0.9: the body alone", "connect_error", then_leaves(picture())),
+    Bad("http-0-9", "HTTP/0.9: the body alone", "connect_error", then_leaves(image_bytes())),
     Bad("http-2", "HTTP/2: a preface and SETTINGS", "connect_error",
         then_stays(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))),
     Bad("http-9-9", "a version from the future", "connect_error", then_stays(answer(HALF, status=b"HTTP/9.9 200 OK"))),
@@ -203,11 +208,11 @@ REDIRECTS = (
         then_floods(head(b"Location: /", status=b"HTTP/1.1 302 Found"), b"x")),
 )  # fmt: skip
 
-PICTURES = (
+IMAGES = (
     Bad("html", "a page", "not_an_image", says(answer(b"<!doctype html><h1>Welcome</h1>")), True, True),
     Bad("empty", "nothing", "not_an_image", says(answer(b"")), True, True),
-    Bad("half", "half of a picture", "decode_error", says(answer(HALF)), True, True),
-    Bad("half-without-length", "half of a picture, then gone", "decode_error", then_leaves(head() + HALF), True),
+    Bad("half", "half of an image", "decode_error", says(answer(HALF)), True, True),
+    Bad("half-without-length", "half of an image, then gone", "decode_error", then_leaves(head() + HALF), True),
     Bad("huge", "20,000 × 20,000 pixels", "too_many_pixels", says(answer(huge_png())), True, True),
     Bad("svg", "a drawing with a script", "unsupported_format", says(answer(SVG)), True, True),
     Bad("bomb", "20 MB in 20 kB", "not_an_image", says(answer(BOMB, b"Content-Encoding: gzip")), True, True),
@@ -217,4 +222,4 @@ PICTURES = (
         says(answer(b"\x0b\x02\x80brotli\x03", b"Content-Encoding: br")), True, True),
 )  # fmt: skip
 
-MISBEHAVIOURS = (*HEADERS, *LENGTHS, *CHUNKS, *BODIES, *CONNECTIONS, *STATUSES, *REDIRECTS, *PICTURES)
+MISBEHAVIOURS = (*HEADERS, *LENGTHS, *CHUNKS, *BODIES, *CONNECTIONS, *STATUSES, *REDIRECTS, *IMAGES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Self
 
-from support.origin_server import picture
+from support.origin_server import image_bytes
 
 PIECE = 2**16  # bytes of a flood that are written at a time
 DRIP = 0.02  # seconds between two bytes
@@ -91,7 +91,7 @@ class Bad:
 
 
 class BadOrigin:
-    """`async with BadOrigin(bad) as origin: origin.url`; once it is `cured`, requests are answered with a picture."""
+    """`async with BadOrigin(bad) as origin: origin.url`; once it is `cured`, requests are answered with an image."""
 
     def __init__(self, bad: Bad) -> None:
         self.bad = bad
@@ -127,15 +127,15 @@ class BadOrigin:
             if self.bad.at_once and not self.cured:
                 await self.bad.act(wire)
             while await wire.sent():
-                await (send_picture if self.cured else self.bad.act)(wire)
+                await (send_image if self.cured else self.bad.act)(wire)
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
         wire.gone.set()
 
 
-async def send_picture(wire: Wire) -> None:
-    await wire.send(answer(picture()))
+async def send_image(wire: Wire) -> None:
+    await wire.send(answer(image_bytes()))
 
 
 def head(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:

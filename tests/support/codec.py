@@ -14,16 +14,16 @@ from imgsvc.services.ports import Quarantine
 
 @dataclass
 class NotedQuarantine:
-    """The port Quarantine, in this very process: `error` refuses every picture, `closed` has them wait."""
+    """The port Quarantine, in this very process: `error` refuses every image, `closed` has them wait."""
 
     error: Exception | None = None
-    pictures: list[bytes] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)
     closed: asyncio.Event | None = None
     inside: int = 0
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
-        self.pictures.append(data)
+        self.images.append(data)
         self.pixels.append(max_pixels_now)
         self.inside += 1
         try:
@@ -37,7 +37,7 @@ class NotedQuarantine:
 
 
 class Holding(Watchdog):
-    """Keeps each picture that a codec thread begins, but for the next `free`, until it is let go on."""
+    """Keeps each image that a codec thread begins, but for the next `free`, until it is let go on."""
 
     def __init__(self, seconds: float = 60, *, free: int = 0) -> None:
         super().__init__(seconds)
@@ -81,7 +81,7 @@ def codec_pool(
     watchdog: Watchdog | None = None,
     on_overrun: Callable[[], None] = lambda: None,
 ) -> CodecPool:
-    """As many pixels as the largest picture allowed has; a watchdog that is not given never barks."""
+    """As many pixels as the largest image allowed has; a watchdog that is not given never barks."""
     return CodecPool(
         threads=threads,
         pixels=1,

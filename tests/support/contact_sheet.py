@@ -1,4 +1,4 @@
-"""The codec's contact sheet: pictures before and after on one page, to be looked at one by one.
+"""The codec's contact sheet: images before and after on one page, to be looked at one by one.
 
     make contact-sheet [ARGS="--images DIR --format webp --quality 50 --max-width 600 --background '#ffcc00'"]
 
@@ -66,7 +66,7 @@ def found(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def card(name: str, data: bytes, spec: Spec) -> Pair | Failure:
-    """The picture written beside the page, before and after; or why there is no after."""
+    """The image written beside the page, before and after; or why there is no after."""
     before = FOLDER / "before" / name
     before.write_bytes(data)
     try:
@@ -92,7 +92,7 @@ def main() -> None:
     spec = Spec.model_validate(options)
     cards = [card(name, data, spec) for name, data in (found(folder) if folder else made())]
     causes = Counter(card.code for card in cards if isinstance(card, Failure))
-    summary = f"{len(cards)} pictures, {spec.format}, quality {spec.quality}; no rendition: {dict(causes) or 'none'}"
+    summary = f"{len(cards)} images, {spec.format}, quality {spec.quality}; no rendition: {dict(causes) or 'none'}"
     write_sheet(FOLDER / "contact-sheet.html", cards, summary=summary)
     print(f"{summary}\n{FOLDER / 'contact-sheet.html'}")  # noqa: T201  # a command that people run
 

@@ -359,7 +359,7 @@ def with_frames(webp: bytes, kind: bytes, content: bytes) -> bytes:
 
 
 def drawn(colour: int, ground: int = 0) -> Image.Image:
-    """A picture of the secret."""
+    """An image of the secret."""
     image = Image.new("L", (640, 480), ground)
     ImageDraw.Draw(image).text((10, 10), SECRET.decode(), fill=colour)
     return image

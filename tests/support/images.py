@@ -1,4 +1,4 @@
-"""Pictures for tests, made on the spot: the same bytes at every run, photo-like where that matters."""
+"""Images for tests, made on the spot: the same bytes at every run, photo-like where that matters."""
 
 import csv
 import random
@@ -13,12 +13,12 @@ from PIL import Image, ImageCms, ImageDraw
 
 from support.paths import CORPORA
 
-# Real pictures that nobody on this project made; the folder may be absent.
+# Real images that nobody on this project made; the folder may be absent.
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 200, 0), (0, 0, 255), (255, 255, 0)
 ORIENTATION, COPYRIGHT, ARTIST, MAKE, GPS = 0x0112, 0x8298, 0x013B, 0x010F, 0x8825
 
-# How a camera must have stored an upright picture so that its orientation tag turns it back.
+# How a camera must have stored an upright image so that its orientation tag turns it back.
 STORED_AS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -62,7 +62,7 @@ def photograph(width: int = 640, height: int = 480, *, colourful: float = 0.3) -
 
 
 def quarters(width: int = 60, height: int = 40) -> Image.Image:
-    """Red and green above, blue and yellow below: tells how a picture was turned."""
+    """Red and green above, blue and yellow below: tells how an image was turned."""
     image = Image.new("RGB", (width, height), RED)
     image.paste(GREEN, (width // 2, 0, width, height // 2))
     image.paste(BLUE, (0, height // 2, width // 2, height))
@@ -126,7 +126,7 @@ def cut_out(width: int = 120, height: int = 80) -> Image.Image:
 
 
 def palette_png(width: int = 120, height: int = 80) -> bytes:
-    """A palette picture: a quarter of it is transparent through the palette."""
+    """A palette image: a quarter of it is transparent through the palette."""
     image = quarters(width, height).quantize(4)
     return encoded(image, "PNG", transparency=image.getpixel((0, 0)))
 

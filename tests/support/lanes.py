@@ -19,7 +19,7 @@ from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
-from support.origin_server import picture
+from support.origin_server import image_bytes
 
 LEASE = 60.0
 
@@ -90,7 +90,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @dataclass
 class HeldOrigin:
-    """It has one picture under every URL, and answers when it is let."""
+    """It has one image under every URL, and answers when it is let."""
 
     waiting: list[asyncio.Event] = field(default_factory=list)
 
@@ -100,7 +100,7 @@ class HeldOrigin:
         await let.wait()
         if known:
             raise Unchanged
-        return Fetched(picture(), etag='"1"', last_modified=None, final_url_hash="")
+        return Fetched(image_bytes(), etag='"1"', last_modified=None, final_url_hash="")
 
     def answer(self) -> None:
         waiting, self.waiting = self.waiting, []

@@ -1,4 +1,4 @@
-"""Metadata for test pictures, and a short way to what a policy makes of it."""
+"""Metadata for test images, and a short way to what a policy makes of it."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def rendition(data: bytes, policy: str, **options: Any) -> Rendition:
 
 
 def xmp(properties: str = OWN) -> bytes:
-    """A packet that turns its picture and says where it was taken, with `properties` beside that."""
+    """A packet that turns its image and says where it was taken, with `properties` beside that."""
     return f"""<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?>
 <x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>
 <rdf:Description xmlns:dc='http://purl.org/dc/elements/1.1/' xmlns:tiff='http://ns.adobe.com/tiff/1.0/'

@@ -20,8 +20,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @cache
-def picture(width: int = 64, height: int = 48, kind: str = "JPEG") -> bytes:
-    """A small colourful picture in a format of Pillow's."""
+def image_bytes(width: int = 64, height: int = 48, kind: str = "JPEG") -> bytes:
+    """A small colourful image in a format of Pillow's."""
     file = BytesIO()
     Image.radial_gradient("L").resize((width, height)).convert("RGB").save(file, kind)
     return file.getvalue()
@@ -155,7 +155,7 @@ class OriginServer(Server):
     async def _serve(self, request: web.Request) -> web.Response:
         served = self._served.get(request.raw_path)
         if served is None:
-            raise web.HTTPNotFound(text="no such picture")
+            raise web.HTTPNotFound(text="no such image")
         await asyncio.sleep(served.delay)
         if served.turn:
             await served.turn()
@@ -168,7 +168,7 @@ class OriginServer(Server):
         return web.Response(status=served.status, body=served.body, headers=served.headers)
 
     async def _status(self, request: web.Request) -> web.Response:
-        return web.Response(status=int(request.match_info["status"]), body=picture(), content_type="image/jpeg")
+        return web.Response(status=int(request.match_info["status"]), body=image_bytes(), content_type="image/jpeg")
 
     async def _retry_after(self, request: web.Request) -> web.Response:
         headers = {"Retry-After": request.match_info["value"]}
@@ -179,12 +179,12 @@ class OriginServer(Server):
         self._failures[request.raw_path] += 1
         if self._failures[request.raw_path] <= int(request.match_info["failures"]):
             raise web.HTTPServiceUnavailable
-        return web.Response(body=picture(), content_type="image/jpeg")
+        return web.Response(body=image_bytes(), content_type="image/jpeg")
 
     async def _redirect(self, request: web.Request) -> web.Response:
         hops = int(request.match_info["hops"])
         if hops == 0:
-            return web.Response(body=picture(), content_type="image/jpeg")
+            return web.Response(body=image_bytes(), content_type="image/jpeg")
         return web.Response(status=302, headers={"Location": f"/redirect/{hops - 1}"})
 
     async def _redirect_to(self, request: web.Request) -> web.Response:
@@ -206,10 +206,10 @@ class OriginServer(Server):
         return await _stream(request, b"\xff", pause=0.02)
 
     async def _stall(self, request: web.Request) -> web.StreamResponse:
-        """Half of a picture, then silence."""
-        response = web.StreamResponse(headers={"Content-Length": str(len(picture()))})
+        """Half of an image, then silence."""
+        response = web.StreamResponse(headers={"Content-Length": str(len(image_bytes()))})
         await response.prepare(request)
-        await response.write(picture()[: len(picture()) // 2])
+        await response.write(image_bytes()[: len(image_bytes()) // 2])
         return await self._never(request)
 
     async def _endless(self, request: web.Request) -> web.StreamResponse:
@@ -226,8 +226,8 @@ class OriginServer(Server):
     async def _lying_length(self, request: web.Request) -> web.StreamResponse:
         """`larger` announces more bytes than come before the connection ends, `smaller` fewer."""
         lie = {"larger": 1000, "smaller": -10}[request.match_info["kind"]]
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture()) + lie}\r\n\r\n"
-        return _raw(request, head.encode() + picture())
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image_bytes()) + lie}\r\n\r\n"
+        return _raw(request, head.encode() + image_bytes())
 
     async def _disconnect(self, request: web.Request) -> web.StreamResponse:
         return _raw(request, b"")

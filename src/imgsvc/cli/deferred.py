@@ -26,7 +26,7 @@ COMMANDS = (
         "demo",
         "imgsvc.cli.demo",
         "Use it",
-        "Show everything on a sample catalogue: upload, progress, webhook, pictures before and after.",
+        "Show everything on a sample catalogue: upload, progress, webhook, images before and after.",
     ),
     Deferred(
         "up", "imgsvc.cli.serving", "Run it", "Run everything on this machine: API, workers, database, queue, files."

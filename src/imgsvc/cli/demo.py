@@ -21,7 +21,7 @@ Folder = Annotated[
 
 @app.command()
 def demo(folder: Folder = None) -> None:
-    """Show everything on a sample catalogue: upload, progress, webhook, pictures before and after.
+    """Show everything on a sample catalogue: upload, progress, webhook, images before and after.
 
     Starts an imgsvc of its own beside whatever runs already, and stops it at the end. It needs no internet.
     """

@@ -19,7 +19,7 @@ from imgsvc.process.listen_socket import listen
 from imgsvc.process.supervisor import Child, Supervisor, stop_on_signals
 from imgsvc.settings.server import Settings
 
-# glibc gives the memory of every picture back to the kernel and asks for it again for the next: a JPEG of 1 MP took
+# glibc gives the memory of every image back to the kernel and asks for it again for the next: a JPEG of 1 MP took
 # 12.4 ms of CPU instead of 6.7. It may keep this much instead (docs/performance.md); other C libraries ignore it.
 WORKER_MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),

@@ -4,7 +4,7 @@ from imgsvc.client.problems import Wire
 
 
 class Rendition(Wire):
-    """One picture made of an image; `action` is `compressed`, `kept_original` or `reused`."""
+    """One image made of an image; `action` is `compressed`, `kept_original` or `reused`."""
 
     name: str
     url: str
@@ -16,7 +16,7 @@ class Rendition(Wire):
 
 
 class AssetError(Wire):
-    """Why there is no picture: a stable `code`, and a sentence."""
+    """Why there is no image: a stable `code`, and a sentence."""
 
     code: str
     detail: str

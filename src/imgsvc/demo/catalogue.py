@@ -1,4 +1,4 @@
-"""The demo's catalogue: its products, and what the origin answers for each of their pictures, also the broken ones.
+"""The demo's catalogue: its products, and what the origin answers for each of their images, also the broken ones.
 
 A path begins with a slash and gets the origin's base URL in front; anything else stands in the CSV as it is.
 """
@@ -18,11 +18,11 @@ HEADER = ("S. No.", "Product Name", "Input Image Urls")
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One row; `pictures` are paths on the origin, or whole URLs, in order."""
+    """One row; `images` are paths on the origin, or whole URLs, in order."""
 
     serial_number: str
     name: str
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ PRODUCTS = (
 def stock() -> Mapping[str, tuple[Answer, ...]]:
     """What the origin answers, by path: each answer once and in this order, the last one from then on.
 
-    Draws all pictures: about 3 s of CPU.
+    Draws all images: about 3 s of CPU.
     """
-    pictures = {f"/{photo.name}": Answer(200, photo.data, photo.media_type) for photo in photos()}
-    return {path: (answer,) for path, answer in pictures.items()} | _detours(pictures) | _failures(pictures)
+    images = {f"/{photo.name}": Answer(200, photo.data, photo.media_type) for photo in photos()}
+    return {path: (answer,) for path, answer in images.items()} | _detours(images) | _failures(images)
 
 
 def manifest(base_url: str) -> str:
@@ -75,27 +75,27 @@ def manifest(base_url: str) -> str:
     writer = csv.writer(text)
     writer.writerow(HEADER)
     for product in PRODUCTS:
-        urls = [base_url + picture if picture.startswith("/") else picture for picture in product.pictures]
+        urls = [base_url + image if image.startswith("/") else image for image in product.images]
         writer.writerow((product.serial_number, product.name, ",".join(urls)))
     return text.getvalue()
 
 
-def _detours(pictures: Mapping[str, Answer]) -> dict[str, tuple[Answer, ...]]:
-    """What is had only in the end: a busy server, and a picture that has moved (once fetched, it is there itself)."""
+def _detours(images: Mapping[str, Answer]) -> dict[str, tuple[Answer, ...]]:
+    """What is had only in the end: a busy server, and an image that has moved (once fetched, it is there itself)."""
     busy = Answer(503, b"Please try again in a moment.")
     moved = Answer(302, location="/bottle-teal.jpg")
     return {
-        "/lamp-front.jpg": (busy, pictures["/lamp-front.jpg"]),
-        "/bottle-latest.jpg": (moved, pictures["/bottle-teal.jpg"]),
+        "/lamp-front.jpg": (busy, images["/lamp-front.jpg"]),
+        "/bottle-latest.jpg": (moved, images["/bottle-teal.jpg"]),
     }
 
 
-def _failures(pictures: Mapping[str, Answer]) -> dict[str, tuple[Answer, ...]]:
+def _failures(images: Mapping[str, Answer]) -> dict[str, tuple[Answer, ...]]:
     """What goes wrong in real catalogues; nothing of it can become a rendition."""
-    login = b"<!doctype html><title>Sign in</title><h1>Please sign in to see this picture</h1>"
-    whole = pictures["/book-cover.jpg"].body
+    login = b"<!doctype html><title>Sign in</title><h1>Please sign in to see this image</h1>"
+    whole = images["/book-cover.jpg"].body
     return {
-        "/candle-lid.jpg": (Answer(404, b"There is no such picture."),),
+        "/candle-lid.jpg": (Answer(404, b"There is no such image."),),
         "/clock-back.jpg": (Answer(200, login, "text/html; charset=utf-8"),),
         "/book-spine.jpg": (Answer(200, whole[: len(whole) * 2 // 5], "image/jpeg"),),
         "/poster-for-print.png": (Answer(200, _vast_png(20_000), "image/png"),),

@@ -1,4 +1,4 @@
-"""The demo's other side: a web server on loopback that serves the catalogue's pictures and receives the webhook."""
+"""The demo's other side: a web server on loopback that serves the catalogue's images and receives the webhook."""
 
 import sys
 from collections import deque
@@ -12,7 +12,7 @@ from threading import Thread
 from imgsvc.demo.catalogue import Answer
 
 WEBHOOK = "/webhook"
-_NOT_FOUND = Answer(404, b"There is no such picture.", "text/plain")
+_NOT_FOUND = Answer(404, b"There is no such image.", "text/plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Origin(ThreadingHTTPServer):
         self.events: Queue[Event] = Queue()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that breaks off has its reasons: imgsvc does so when a picture is refused before its end."""
+        """A client that breaks off has its reasons: imgsvc does so when an image is refused before its end."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # both are only printed
 

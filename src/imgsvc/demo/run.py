@@ -42,9 +42,9 @@ def run_demo(console: Console, folder: Path) -> None:
     secret = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
     with running_stack(folder.resolve() / "data", secret=secret, log=folder / "imgsvc.log") as stack:
         console.print("Drawing a catalogue, and starting imgsvc: API, worker, database, queue …")
-        pictures = stock()
+        served = stock()
         stack.wait_until_ready()
-        with serving(pictures) as origin, Client(stack.url) as client:
+        with serving(served) as origin, Client(stack.url) as client:
             csv = folder / "catalog.csv"
             csv.write_text(manifest(origin.url), encoding="utf-8", newline="")
             batch = client.submit(csv, webhook_url=f"{origin.url}{WEBHOOK}")
@@ -120,7 +120,7 @@ def _reasons(products: Iterable[Product]) -> Table:
 
 
 def _cards(products: Iterable[Product], folder: Path) -> Iterator[Pair | Failure]:
-    """Each picture before and after, written to two folders; a repeated URL once."""
+    """Each image before and after, written to two folders; a repeated URL once."""
     seen = set()
     with httpx.Client(trust_env=False, follow_redirects=True) as http:
         for product, asset in _slots(products):
@@ -149,10 +149,10 @@ def _write(path: Path, data: bytes) -> None:
 def _tell_where(console: Console, folder: Path) -> None:
     console.print("\nLook at what came out:", style="bold")
     for name, what in (
-        ("contact-sheet.html", "every picture before and after; open it in a browser"),
+        ("contact-sheet.html", "every image before and after; open it in a browser"),
         ("output.csv", "the catalogue with its new column"),
-        ("before", "the pictures as they were"),
-        ("after", "the pictures as they are now"),
+        ("before", "the images as they were"),
+        ("after", "the images as they are now"),
     ):
         console.print(Text.assemble(f"  {folder / name}  ", (what, "dim")), soft_wrap=True)
     console.print("\nNow with your own: [bold]make up[/bold]", highlight=False)

@@ -1,4 +1,4 @@
-"""The contact sheet: one HTML page with every picture before and after, in the order of the catalogue."""
+"""The contact sheet: one HTML page with every image before and after, in the order of the catalogue."""
 
 from base64 import b64encode
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ _FAILED = Template('<article class="failed"><h2>$name</h2><p>$url</p><p><strong>
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture before and after, as files beside the page."""
+    """An image before and after, as files beside the page."""
 
     name: str
     before: Path
@@ -68,7 +68,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture that could not be had, and why."""
+    """An image that could not be had, and why."""
 
     name: str
     url: str
@@ -109,9 +109,9 @@ def _failure(failure: Failure) -> str:
 
 
 def _preview(path: Path) -> str:
-    """A picture that browsers do not show (TIFF), as a small PNG inside the page."""
+    """An image that browsers do not show (TIFF), as a small PNG inside the page."""
     file = BytesIO()
-    with Image.open(path) as picture:
-        picture.thumbnail((600, 600))
-        picture.convert("RGB").save(file, "PNG")
+    with Image.open(path) as image:
+        image.thumbnail((600, 600))
+        image.convert("RGB").save(file, "PNG")
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"

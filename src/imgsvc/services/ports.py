@@ -149,16 +149,16 @@ class Inventory(Protocol):
 
 
 class Quarantine(Protocol):
-    """Where pictures are compressed that may bring down whoever does it."""
+    """Where images are compressed that may bring down whoever does it."""
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
         """`domain.images.compress`, in a place where nobody else works.
 
         Raises:
             CodecError, MorePixels: as `domain.images.compress` does.
-            WorkerCrash: the picture brought the place down, took too long, or too much memory.
+            WorkerCrash: the image brought the place down, took too long, or too much memory.
             KilledInQuarantine: the place was brought down from outside; the same call may succeed.
-            QuarantineUnavailable: no such place is to be had; nothing is wrong with the picture.
+            QuarantineUnavailable: no such place is to be had; nothing is wrong with the image.
             DecodeAbandoned: the caller was cancelled or the sandbox closed after the work had begun.
         """
 

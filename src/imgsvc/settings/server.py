@@ -102,7 +102,7 @@ class Settings(SharedSettings):
         250_000_000, ge=1, le=2_000_000_000, description="Pixels of an animation, all frames together"
     )
     codec_threads: int = Field(
-        os.cpu_count() or 1, ge=1, le=256, description="Pictures compressed at one time in one worker process"
+        os.cpu_count() or 1, ge=1, le=256, description="Images compressed at one time in one worker process"
     )
     codec_pixels: int = Field(
         64_000_000,
@@ -116,7 +116,7 @@ class Settings(SharedSettings):
     codec_timeout: Seconds = Field(
         40,
         description=(
-            "Seconds of the processor that one picture may take. The slowest allowed, 49 megapixels of noise as AVIF, "
+            "Seconds of the processor that one image may take. The slowest allowed, 49 megapixels of noise as AVIF, "
             "took 30; photographs of that size take up to 8"
         ),
     )
@@ -124,8 +124,8 @@ class Settings(SharedSettings):
         2_048 * MIB,
         ge=512 * MIB,
         description=(
-            "Memory of a process of its own for one picture, which may bring down a worker or keep others waiting, in "
-            "bytes. Pictures of 50 megapixels took up to 1,854 MiB"
+            "Memory of a process of its own for one image, which may bring down a worker or keep others waiting, in "
+            "bytes. Images of 50 megapixels took up to 1,854 MiB"
         ),
     )
 

@@ -133,7 +133,7 @@ def worker_id() -> str:
 async def serve(settings: Settings, stopping: asyncio.Event) -> int:
     """Work until `stopping` is set, then drain: whatever happens to Redis or the database meanwhile is waited out.
 
-    Returns the process's exit code: 1 when it had to stop because a codec thread was stuck in a picture.
+    Returns the process's exit code: 1 when it had to stop because a codec thread was stuck in an image.
     """
     async with (
         open_resources(settings) as resources,
@@ -185,4 +185,4 @@ def main() -> None:
         except StorageError as error:  # it was there when our supervisor began, who starts us again until it is back
             log.error("cannot_start", error=str(error))  # noqa: TRY400  # its words say everything
             code = 1
-    os._exit(code)  # everything is closed; a usual end would wait for the threads that still work on pictures
+    os._exit(code)  # everything is closed; a usual end would wait for the threads that still work on images

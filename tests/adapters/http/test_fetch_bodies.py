@@ -11,7 +11,7 @@ from imgsvc import errors
 from imgsvc.adapters.http.body import FIRST_ROOM
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets
-from support.origin_server import OriginServer, Server, picture
+from support.origin_server import OriginServer, Server, image_bytes
 from support.polling import PATIENT
 from support.stack import until
 
@@ -95,8 +95,8 @@ async def test_a_body_longer_than_announced_never_arrives_longer(
         body = (await make_outbound().fetch(origin.url("/lying-length/smaller"), rooms)).body
     except errors.ConnectError:  # when the surplus comes in the same packet
         body = b""
-    assert len(body) <= len(picture()) - 10
-    assert rooms.asked in ([], [len(picture()) - 10])
+    assert len(body) <= len(image_bytes()) - 10
+    assert rooms.asked in ([], [len(image_bytes()) - 10])
 
 
 @pytest.mark.parametrize(("path", "start"), [("/empty", b""), ("/html", b"<!doctype html>")])
@@ -147,7 +147,7 @@ async def test_a_connection_with_half_an_answer_is_not_used_again(
     fetcher = make_outbound(limits=QUICK)
     with pytest.raises(errors.FetchError):
         await fetcher.fetch(origin.url(path), Budgets())
-    url = origin.serve("/a.jpg", picture())
+    url = origin.serve("/a.jpg", image_bytes())
 
     async def whole() -> bytes | None:
         try:
@@ -155,7 +155,7 @@ async def test_a_connection_with_half_an_answer_is_not_used_again(
         except (errors.ReadTimeout, errors.TotalTimeout):  # of little patience on a busy machine
             return None
 
-    assert await until(whole) == picture()
+    assert await until(whole) == image_bytes()
     cut_off, *later = (request.peer for request in origin.requests)
     assert cut_off not in later
 

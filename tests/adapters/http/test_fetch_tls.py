@@ -18,7 +18,7 @@ from imgsvc import errors
 from imgsvc.adapters.http.egress import authorities
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets, Names
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
 MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
@@ -88,10 +88,10 @@ async def test_a_trusted_certificate_of_the_right_name_is_accepted(
     secure: tuple[OriginServer, ssl.SSLContext], make_outbound: MakeOutbound
 ) -> None:
     origin, trusting = secure
-    origin.serve("/a.jpg", picture())
+    origin.serve("/a.jpg", image_bytes())
     fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting)
     for _ in range(2):
-        assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == picture()
+        assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == image_bytes()
     assert origin.connections == 1
 
 
@@ -121,12 +121,12 @@ async def test_a_redirect_from_https_to_http_is_followed_only_where_that_is_want
     downgrade: bool, secure: tuple[OriginServer, ssl.SSLContext], origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     protected, trusting = secure
-    plain = origin.serve("/a.jpg", picture())
+    plain = origin.serve("/a.jpg", image_bytes())
     hop = protected.serve("/hop", b"", status=302, headers={"Location": plain})
     start = origin.serve("/start", b"", status=302, headers={"Location": hop.replace("127.0.0.1", "shop.test")})
     fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting, downgrade=downgrade)
     if downgrade:
-        assert (await fetcher.fetch(start, Budgets())).body == picture()
+        assert (await fetcher.fetch(start, Budgets())).body == image_bytes()
         return
     with pytest.raises(errors.TlsError, match="http"):
         await fetcher.fetch(start, Budgets())

@@ -9,7 +9,7 @@ from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
@@ -93,7 +93,7 @@ async def test_a_redirect_is_followed_wherever_its_location_is_relative_to(
 async def test_as_many_redirects_as_the_limit_says_are_followed(
     origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
-    assert (await make_outbound().fetch(origin.url("/redirect/5"), Budgets())).body == picture()
+    assert (await make_outbound().fetch(origin.url("/redirect/5"), Budgets())).body == image_bytes()
 
 
 @pytest.mark.parametrize("status", [200, 201, 300, 304, 404])

@@ -15,7 +15,7 @@ from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
 from imgsvc.adapters.http.fetcher import Fetcher, FetchLimits
 from support.fetchers import Budgets
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
 MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
@@ -26,10 +26,10 @@ NO_END = replace(PATIENT, total_timeout=0.5)
 LITTLE = replace(PATIENT, max_body_bytes=2**20)
 
 
-async def test_a_picture_arrives_with_its_validators(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_a_image_arrives_with_its_validators(origin: OriginServer, make_outbound: MakeOutbound) -> None:
     headers = {"ETag": '"v1"', "Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
-    fetched = await make_outbound().fetch(origin.serve("/a.jpg", picture(), headers=headers), Budgets())
-    assert fetched.body == picture()
+    fetched = await make_outbound().fetch(origin.serve("/a.jpg", image_bytes(), headers=headers), Budgets())
+    assert fetched.body == image_bytes()
     assert (fetched.etag, fetched.last_modified) == ('"v1"', "Wed, 01 Jul 2026 10:00:00 GMT")
 
 
@@ -137,7 +137,7 @@ async def test_a_status_other_than_success_is_named_by_its_number(
 
 
 @pytest.mark.parametrize("part", ["bytes 0-9/20", "bytes 10-19/20", "bytes 0-9/*", "bytes */20", ""])
-async def test_a_part_that_nobody_asked_for_is_no_picture(
+async def test_a_part_that_nobody_asked_for_is_no_image(
     part: str, origin: OriginServer, make_outbound: MakeOutbound
 ) -> None:
     """Of an animation, what is whole would be taken for all of it."""
@@ -146,7 +146,7 @@ async def test_a_part_that_nobody_asked_for_is_no_picture(
         await make_outbound().fetch(url, Budgets())
 
 
-async def test_a_part_that_is_all_of_it_is_a_picture(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_a_part_that_is_all_of_it_is_a_image(origin: OriginServer, make_outbound: MakeOutbound) -> None:
     url = origin.serve("/a.jpg", b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
     assert (await make_outbound().fetch(url, Budgets())).body == b"x" * 10
 

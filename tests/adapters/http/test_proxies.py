@@ -7,7 +7,7 @@ import pytest
 from imgsvc import errors
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets, Names
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
 
@@ -19,7 +19,7 @@ async def test_the_environment_sends_nothing_through_a_proxy(
     async with OriginServer() as proxy:
         monkeypatch.setenv(name, proxy.url(""))
         fetcher = make_outbound()
-        assert (await fetcher.fetch(origin.serve("/a.jpg", picture()), Budgets())).body == picture()
+        assert (await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), Budgets())).body == image_bytes()
         await fetcher.post(origin.url("/hook"), headers={}, body=b"{}")
         assert proxy.accepted == 0
     assert len(origin.requests) == 2
@@ -28,9 +28,9 @@ async def test_the_environment_sends_nothing_through_a_proxy(
 async def test_a_proxy_that_is_set_is_asked_for_everything(origin: OriginServer, make_outbound: MakeOutbound) -> None:
     """It may be where nothing else may be called; names are its business, and none is looked up here."""
     url = "http://shop.test/a.jpg"
-    origin.serve(url, picture())
+    origin.serve(url, image_bytes())
     fetcher = make_outbound(allowed=(), proxy=origin.url(""), resolver=Names({}))
-    assert (await fetcher.fetch(url, Budgets())).body == picture()
+    assert (await fetcher.fetch(url, Budgets())).body == image_bytes()
     assert (await fetcher.post("http://shop.test/hook", headers={}, body=b"{}")).status == 404
     assert [request.path for request in origin.requests] == [url, "http://shop.test/hook"]
 

@@ -70,7 +70,7 @@ async def made(quarantine: SandboxPool, data: bytes = PHOTO, specs: list[Spec] =
 
 
 async def in_flight(quarantine: SandboxPool) -> "tuple[asyncio.Task[Compressed], psutil.Process]":
-    """A picture that takes a minute, and the process that has begun with it."""
+    """An image that takes a minute, and the process that has begun with it."""
     await made(quarantine)
     [pid] = quarantine.pids
     process = psutil.Process(pid)
@@ -87,7 +87,7 @@ async def in_flight(quarantine: SandboxPool) -> "tuple[asyncio.Task[Compressed],
 # -- as anywhere else -------------------------------------------------------------------------------------------------
 
 
-async def test_a_picture_comes_out_as_from_a_thread(make_quarantine: MakeQuarantine) -> None:
+async def test_a_image_comes_out_as_from_a_thread(make_quarantine: MakeQuarantine) -> None:
     assert await made(make_quarantine()) == compress(PHOTO, SPECS, LIMITS)
 
 
@@ -106,7 +106,7 @@ async def test_an_original_that_is_smallest_comes_back_as_it_was(make_quarantine
         (truncated(PHOTO), DecodeError),
     ],
 )
-async def test_a_picture_that_cannot_be_compressed_says_why_as_in_a_thread(
+async def test_a_image_that_cannot_be_compressed_says_why_as_in_a_thread(
     make_quarantine: MakeQuarantine, data: bytes, error: type[CodecError]
 ) -> None:
     quarantine = make_quarantine()
@@ -118,7 +118,7 @@ async def test_a_picture_that_cannot_be_compressed_says_why_as_in_a_thread(
     assert len(quarantine.pids) == 1  # nothing happened to it
 
 
-async def test_a_picture_that_needs_more_pixels_than_it_may_have_now_says_how_many(
+async def test_a_image_that_needs_more_pixels_than_it_may_have_now_says_how_many(
     make_quarantine: MakeQuarantine,
 ) -> None:
     with pytest.raises(MorePixels) as more:
@@ -129,7 +129,7 @@ async def test_a_picture_that_needs_more_pixels_than_it_may_have_now_says_how_ma
 # -- processes --------------------------------------------------------------------------------------------------------
 
 
-async def test_one_process_serves_one_picture_after_the_other(make_quarantine: MakeQuarantine) -> None:
+async def test_one_process_serves_one_image_after_the_other(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine()
     seen: list[int] = []
     for _ in range(20):
@@ -138,7 +138,7 @@ async def test_one_process_serves_one_picture_after_the_other(make_quarantine: M
     assert len(set(seen)) == 1
 
 
-async def test_pictures_at_the_same_time_have_a_process_each(make_quarantine: MakeQuarantine) -> None:
+async def test_images_at_the_same_time_have_a_process_each(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine()
     await asyncio.gather(made(quarantine), made(quarantine))
     assert len(set(quarantine.pids)) == 2
@@ -155,7 +155,7 @@ async def test_a_process_that_nobody_needs_any_more_ends(make_quarantine: MakeQu
     await made(quarantine)
 
 
-async def test_closing_ends_every_process_also_one_in_the_middle_of_a_picture(make_quarantine: MakeQuarantine) -> None:
+async def test_closing_ends_every_process_also_one_in_the_middle_of_a_image(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine()
     task, process = await in_flight(quarantine)
     await quarantine.aclose()
@@ -173,17 +173,17 @@ from imgsvc.services.codec.watchdog import Watchdog
 
 async def main():
     quarantine = SandboxPool(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))
-    picture = sys.stdin.buffer.read()
-    await quarantine.compress(picture, [Spec(max_width=8)], max_pixels_now=10**8)
+    image = sys.stdin.buffer.read()
+    await quarantine.compress(image, [Spec(max_width=8)], max_pixels_now=10**8)
     print(*quarantine.pids, flush=True)
     for_minutes = [Spec(name=f"r{number}", format=Format.avif) for number in range(1_000)]
-    await quarantine.compress(picture, for_minutes, max_pixels_now=10**8)
+    await quarantine.compress(image, for_minutes, max_pixels_now=10**8)
 
 asyncio.run(main())
 """
 
 
-async def test_a_process_ends_with_the_worker_that_started_it_also_in_the_middle_of_a_picture() -> None:
+async def test_a_process_ends_with_the_worker_that_started_it_also_in_the_middle_of_a_image() -> None:
     worker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", WORKER), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -210,7 +210,7 @@ async def test_a_process_ends_with_the_worker_that_started_it_also_in_the_middle
 # -- what goes wrong --------------------------------------------------------------------------------------------------
 
 
-async def test_a_process_that_is_killed_in_the_middle_of_a_picture_gives_that_picture_the_blame(
+async def test_a_process_that_is_killed_in_the_middle_of_a_image_gives_that_image_the_blame(
     make_quarantine: MakeQuarantine,
 ) -> None:
     quarantine = make_quarantine()
@@ -243,7 +243,7 @@ async def test_an_image_is_blamed_for_a_crash_and_not_for_a_signal_from_outside(
 
 @pytest.fixture
 def babbling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python, when it is started, says that it begins with a picture, and then nonsense."""
+    """Python, when it is started, says that it begins with an image, and then nonsense."""
     said = frame({"begun": True}) + frame({"nonsense": 1})
     (tmp_path / "sitecustomize.py").write_text(
         f"import os, sys\nif 'quarantine' in ' '.join(sys.orig_argv):\n    os.write(1, {said!r})\n", encoding="utf-8"
@@ -288,12 +288,12 @@ async def test_a_neighbour_does_not_notice_that_a_process_is_killed(make_quarant
         await task
 
 
-async def test_a_picture_that_takes_too_much_of_the_processor_is_given_up(make_quarantine: MakeQuarantine) -> None:
+async def test_a_image_that_takes_too_much_of_the_processor_is_given_up(make_quarantine: MakeQuarantine) -> None:
     with pytest.raises(WorkerCrash, match="too long"):
         await made(make_quarantine(watchdog=Watchdog(0.2)), LARGE, SLOW)
 
 
-async def test_time_is_counted_for_each_picture_by_itself(make_quarantine: MakeQuarantine) -> None:
+async def test_time_is_counted_for_each_image_by_itself(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine(watchdog=Watchdog(2.0))
     for _ in range(8):
         await made(quarantine, LARGE, SLOW[:1])  # about half a second each
@@ -312,7 +312,7 @@ async def test_a_process_that_sleeps_is_not_waited_for_for_ever(
         await task
 
 
-async def test_a_picture_that_needs_too_much_memory_is_given_up(make_quarantine: MakeQuarantine) -> None:
+async def test_a_image_that_needs_too_much_memory_is_given_up(make_quarantine: MakeQuarantine) -> None:
     quarantine = make_quarantine(memory=200 * 2**20, limits=CodecLimits())
     with pytest.raises(WorkerCrash, match="too much memory"):
         await quarantine.compress(photo_jpeg(7_000, 6_000, quality=20), SPECS, max_pixels_now=10**9)
@@ -336,7 +336,7 @@ def never_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def starting(quarantine: SandboxPool) -> "tuple[asyncio.Task[Compressed], int]":
-    """A picture that waits for its process to come up, and the process."""
+    """An image that waits for its process to come up, and the process."""
     task = asyncio.create_task(made(quarantine))
 
     async def started() -> list[int]:
@@ -346,7 +346,7 @@ async def starting(quarantine: SandboxPool) -> "tuple[asyncio.Task[Compressed], 
     return task, pid
 
 
-async def test_who_is_cancelled_before_the_picture_was_looked_at_has_left_nothing(
+async def test_who_is_cancelled_before_the_image_was_looked_at_has_left_nothing(
     make_quarantine: MakeQuarantine, never_up: None
 ) -> None:
     quarantine = make_quarantine()
@@ -357,7 +357,7 @@ async def test_who_is_cancelled_before_the_picture_was_looked_at_has_left_nothin
     assert not quarantine.pids
 
 
-async def test_when_no_process_comes_up_the_picture_is_not_to_blame(
+async def test_when_no_process_comes_up_the_image_is_not_to_blame(
     make_quarantine: MakeQuarantine, never_up: None
 ) -> None:
     task, pid = await starting(make_quarantine())
@@ -367,7 +367,7 @@ async def test_when_no_process_comes_up_the_picture_is_not_to_blame(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_process_that_died_while_idle_is_no_pictures_fault(
+async def test_a_process_that_died_while_idle_is_no_images_fault(
     make_quarantine: MakeQuarantine, number: signal.Signals
 ) -> None:
     quarantine = make_quarantine()

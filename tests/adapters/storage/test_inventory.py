@@ -185,7 +185,7 @@ async def google(keys: set[str]) -> AsyncIterator[str]:
         return web.Response(status=204)
 
     app = web.Application()
-    app.add_routes([web.delete("/pictures/{key:.*}", delete)])
+    app.add_routes([web.delete("/images/{key:.*}", delete)])
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -200,5 +200,5 @@ async def test_a_store_that_refuses_what_is_not_there_still_removes_the_rest(mon
         nobody = '"client_email": "", "private_key": "", "private_key_id": ""'
         account = f'{{"gcs_base_url": "{url}", "disable_oauth": true, {nobody}}}'
         monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", account)
-        await ObjectStorage("gs://pictures").remove([SHOE, "bat_1/gone.jpg", *[f"bat_3/{n}" for n in range(80)], HAT])
+        await ObjectStorage("gs://images").remove([SHOE, "bat_1/gone.jpg", *[f"bat_3/{n}" for n in range(80)], HAT])
     assert keys == {BOOT}

@@ -9,7 +9,7 @@ from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.errors import NotStored, StorageError
 
 KEY = "bat_0/7-shoe-0a1b2c3d.jpg"
-BODY = b"\xff\xd8 not really a picture"
+BODY = b"\xff\xd8 not really an image"
 
 
 async def read(place: Path | str | None) -> bytes:

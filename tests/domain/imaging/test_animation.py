@@ -204,7 +204,7 @@ def test_what_breaks_off_ends_there_in_every_rendition(image_format: str) -> Non
     assert rendition(truncated(whole, 0.7)).action == "compressed", "a file with a damage is not handed on"
 
 
-def test_a_gif_with_one_whole_frame_is_a_picture() -> None:
+def test_a_gif_with_one_whole_frame_is_a_image() -> None:
     frames = [image for image, _ in moving(2)]
     whole = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
     cut = whole[: whole.rindex(b"!\xf9") + 21]

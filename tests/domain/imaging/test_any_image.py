@@ -1,4 +1,4 @@
-"""Any picture that Pillow can make goes through every target: the right size, the right frames, no surprise."""
+"""Any image that Pillow can make goes through every target: the right size, the right frames, no surprise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ def check(made: Made, specs: Sequence[Spec]) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(made=pictures())
-def test_every_picture_goes_to_every_target(made: Made) -> None:
+def test_every_image_goes_to_every_target(made: Made) -> None:
     check(made, ALL_TARGETS)
 
 

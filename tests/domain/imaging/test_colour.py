@@ -44,7 +44,7 @@ def test_printing_colours_are_seen_as_they_print(inks: tuple[int, int, int, int]
     assert distance(pixel(picture, (9, 9)), seen) < 40
 
 
-def test_a_picture_for_print_is_never_kept_as_it_was() -> None:
+def test_a_image_for_print_is_never_kept_as_it_was() -> None:
     image = Image.new("CMYK", (640, 480), (0, 255, 255, 0))
     result = compress(encoded(image, "JPEG", quality=1), [Spec(quality=95)], CodecLimits()).renditions[0]
     assert result.action == "compressed"
@@ -183,7 +183,7 @@ def test_a_transparent_shade_of_deep_grey_stays_transparent() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"])
-def test_every_mode_of_a_tiff_becomes_a_picture(mode: str) -> None:
+def test_every_mode_of_a_tiff_becomes_a_image(mode: str) -> None:
     image = Image.new(mode, (40, 30)) if mode in {"LAB", "I;16"} else quarters(40, 30).convert("L").convert(mode)
     if mode not in {"I", "F", "I;16", "LAB", "1", "L", "LA"}:
         image = quarters(40, 30).convert("RGBA" if mode == "PA" else "RGB").convert(mode)
@@ -233,7 +233,7 @@ def test_a_conversion_larger_than_all_that_is_kept_is_made_each_time() -> None:
     assert cache.bytes == 0
 
 
-def test_the_pictures_of_a_catalogue_leave_little_behind() -> None:
+def test_the_images_of_a_catalogue_leave_little_behind() -> None:
     for _ in range(12):
         profile = padded(wide_gamut_profile(), 2 * 2**20)
         written(encoded(Image.new("RGB", (8, 8), RED), "JPEG", icc_profile=profile))

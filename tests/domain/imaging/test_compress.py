@@ -73,12 +73,12 @@ def test_original_keeps_the_formats_of_the_web_and_turns_the_rest_into_jpeg_or_p
 @pytest.mark.parametrize(
     "data", [photo_jpeg(64, 48), alpha_png(), palette_png(), grey16_png(), cmyk_jpeg(), animation()]
 )
-def test_every_picture_can_be_written_in_every_format(data: bytes, wanted: str) -> None:
+def test_every_image_can_be_written_in_every_format(data: bytes, wanted: str) -> None:
     result = rendition(data, Spec(format=Format(wanted)))
-    picture = decoded(result.data)
+    image = decoded(result.data)
     assert result.format == wanted
-    assert (picture.format or "").lower() == wanted
-    assert picture.size == (result.width, result.height) == decoded(data).size
+    assert (image.format or "").lower() == wanted
+    assert image.size == (result.width, result.height) == decoded(data).size
 
 
 def test_a_higher_quality_weighs_more_and_looks_better() -> None:
@@ -116,12 +116,12 @@ def test_a_thumbnail_is_as_sharp_as_one_made_from_all_pixels() -> None:
     assert error(full.resize((160, 120), Image.Resampling.LANCZOS), small) / (160 * 120 * 3) < 4
 
 
-def test_a_small_picture_is_never_enlarged() -> None:
+def test_a_small_image_is_never_enlarged() -> None:
     result = rendition(photo_jpeg(64, 48), Spec(max_width=500, max_height=500))
     assert decoded(result.data).size == (64, 48)
 
 
-def test_limits_apply_to_the_picture_as_it_is_seen() -> None:
+def test_limits_apply_to_the_image_as_it_is_seen() -> None:
     result = rendition(oriented(6), Spec(max_width=30))
     assert (result.width, result.height) == decoded(result.data).size == (30, 20)
 
@@ -131,15 +131,15 @@ def test_limits_apply_to_the_picture_as_it_is_seen() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_picture_stands_upright_however_the_camera_was_held(image_format: str, orientation: int) -> None:
+def test_a_image_stands_upright_however_the_camera_was_held(image_format: str, orientation: int) -> None:
     result = compress(oriented(orientation, image_format), [Spec(keep_metadata="all")], LIMITS)
-    picture = decoded(result.renditions[0].data)
-    assert corners(picture) == ["red", "green", "blue", "yellow"]
-    assert picture.size == (result.width, result.height) == (60, 40)
-    assert 0x0112 not in picture.getexif()
+    image = decoded(result.renditions[0].data)
+    assert corners(image) == ["red", "green", "blue", "yellow"]
+    assert image.size == (result.width, result.height) == (60, 40)
+    assert 0x0112 not in image.getexif()
 
 
-def test_a_turned_picture_is_never_kept_as_it_was() -> None:
+def test_a_turned_image_is_never_kept_as_it_was() -> None:
     data = oriented(6, quality=5)
     result = rendition(data, Spec(quality=95, keep_metadata="all"))
     assert len(result.data) > len(data)
@@ -151,24 +151,24 @@ def test_a_turned_picture_is_never_kept_as_it_was() -> None:
 
 @pytest.mark.parametrize("wanted", ["png", "webp", "avif"])
 def test_transparency_stays_where_the_format_has_it(wanted: str) -> None:
-    picture = decoded(rendition(alpha_png(), Spec(format=Format(wanted))).data).convert("RGBA")
-    assert pixel(picture, (0, 0))[3] == 0
-    assert pixel(picture, (60, 40))[3] == 255
-    soft = set(picture.getchannel("A").tobytes()) - {0, 255}
+    image = decoded(rendition(alpha_png(), Spec(format=Format(wanted))).data).convert("RGBA")
+    assert pixel(image, (0, 0))[3] == 0
+    assert pixel(image, (60, 40))[3] == 255
+    soft = set(image.getchannel("A").tobytes()) - {0, 255}
     assert len(soft) > 4, "the edge of the cut-out is hard"
 
 
 @pytest.mark.parametrize(("background", "seen"), [("#ffffff", (255, 255, 255)), ("#ff8000", (255, 128, 0))])
 @pytest.mark.parametrize("data", [alpha_png(), palette_png(), encoded(cut_out().convert("LA"), "PNG")])
 def test_jpeg_shows_the_background_through_and_never_black(data: bytes, background: str, seen: tuple[int, ...]) -> None:
-    picture = decoded(rendition(data, Spec(format=Format.jpeg, quality=90, background=background)).data)
-    assert distance(pixel(picture, (4, 4)), seen) < 8
+    image = decoded(rendition(data, Spec(format=Format.jpeg, quality=90, background=background)).data)
+    assert distance(pixel(image, (4, 4)), seen) < 8
 
 
 def test_a_palette_with_a_transparent_colour_keeps_it() -> None:
-    picture = decoded(rendition(palette_png(), Spec(max_width=60)).data).convert("RGBA")
-    assert pixel(picture, (5, 5))[3] == 0
-    assert pixel(picture, (55, 5)) == (0, 200, 0, 255)
+    image = decoded(rendition(palette_png(), Spec(max_width=60)).data).convert("RGBA")
+    assert pixel(image, (5, 5))[3] == 0
+    assert pixel(image, (55, 5)) == (0, 200, 0, 255)
 
 
 # -- never larger -----------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_the_original_bytes_are_not_kept_when_something_else_was_asked_for(spec:
     assert result.action == "compressed"
 
 
-# -- real pictures ----------------------------------------------------------------------------------------------------
+# -- real images ----------------------------------------------------------------------------------------------------
 
 # Pillow raises a SyntaxError here, others elsewhere.
 PNG_WITH_A_BROKEN_CHUNK = b"\0\1\2\3".join(encoded(scene(), "PNG").rsplit(b"IDAT", 1))
@@ -240,7 +240,7 @@ CODES = {
         *(pytest.param(path, "OK", True, id=path.name) for path, _ in corpus("photos")[::4]),
     ],
 )
-def test_every_picture_comes_out_or_says_why_not(source: Path | bytes, verdict: str, accepted: bool) -> None:
+def test_every_image_comes_out_or_says_why_not(source: Path | bytes, verdict: str, accepted: bool) -> None:
     data = source if isinstance(source, bytes) else source.read_bytes()
     outcome = try_compress(data, SPECS)
     if isinstance(outcome, str):
@@ -248,9 +248,9 @@ def test_every_picture_comes_out_or_says_why_not(source: Path | bytes, verdict: 
         return
     assert verdict.startswith("OK")
     for result in outcome.renditions:
-        picture = decoded(result.data)
-        assert picture.size == (result.width, result.height)
-        assert (picture.format or "").lower() == result.format
+        image = decoded(result.data)
+        assert image.size == (result.width, result.height)
+        assert (image.format or "").lower() == result.format
 
 
 def try_compress(data: bytes, specs: Sequence[Spec]) -> Compressed | str:

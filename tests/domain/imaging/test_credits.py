@@ -1,4 +1,4 @@
-"""Whose picture it is stays, wherever its file says so."""
+"""Whose image it is stays, wherever its file says so."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_damaged_xmp_costs_nothing_but_itself(packet: bytes) -> None:
 
 
 def made_of(creator: str) -> str:
-    """A picture that this one was made from, as Photoshop notes it."""
+    """An image that this one was made from, as Photoshop notes it."""
     return f"<xmpMM:Pantry><rdf:Bag><rdf:li rdf:parseType='Resource'>{creator}</rdf:li></rdf:Bag></xmpMM:Pantry>"
 
 

@@ -47,7 +47,7 @@ def reason(data: bytes, limits: CodecLimits = LIMITS, spec: Spec | None = None) 
         b"\x1f\x8b\x08",
     ],
 )
-def test_what_is_no_picture_is_called_so(data: bytes) -> None:
+def test_what_is_no_image_is_called_so(data: bytes) -> None:
     assert type(reason(data)) is NotAnImage
 
 
@@ -66,7 +66,7 @@ def test_what_is_no_picture_is_called_so(data: bytes) -> None:
         (encoded(quarters(), "DDS"), "DDS"),
     ],
 )
-def test_a_picture_in_a_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
+def test_a_image_in_a_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
     error = reason(data)
     assert type(error) is UnsupportedFormat
     assert name in error.detail
@@ -84,11 +84,11 @@ def test_formats_can_be_taken_off_the_list() -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "GIF"])
 @pytest.mark.parametrize("share", [0.2, 0.7])
-def test_an_incomplete_picture_is_damaged_and_not_delivered_half_grey(image_format: str, share: float) -> None:
+def test_an_incomplete_image_is_damaged_and_not_delivered_half_grey(image_format: str, share: float) -> None:
     assert type(reason(truncated(encoded(scene(200, 150), image_format), share))) is DecodeError
 
 
-def test_a_picture_with_a_broken_header_is_damaged_and_not_something_else() -> None:
+def test_a_image_with_a_broken_header_is_damaged_and_not_something_else() -> None:
     assert type(reason(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)) is DecodeError
     assert type(reason(b"\xff\xd8\xff\xe0\0")) is DecodeError
 
@@ -153,7 +153,7 @@ def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str
 
 
 def weight_of(data: bytes, *specs: Spec) -> float:
-    """Of a picture with 8,000 pixels."""
+    """Of an image with 8,000 pixels."""
     with pytest.raises(MorePixels) as caught:
         compress(data, specs, LIMITS, max_pixels_now=1)
     return caught.value.pixels / 8_000
@@ -186,7 +186,7 @@ def test_more_pixels_than_allowed_are_not_worth_reserving() -> None:
 
 
 @pytest.mark.parametrize("junk", [b"Exif\0\0", b"Exif\0\0junk" * 9, b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12" * 60])
-def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(junk: bytes) -> None:
+def test_a_broken_exif_block_is_no_reason_to_refuse_a_image(junk: bytes) -> None:
     result = compress(encoded(quarters(), "JPEG", exif=junk), [Spec(keep_metadata="all", quality=95)], LIMITS)
     assert decoded(result.renditions[0].data).size == (60, 40)
 
@@ -243,20 +243,20 @@ def keyed_png(depth: int, colour_type: int, row: bytes, key: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("depth", "row"), [(1, b"\x30"), (2, b"\x0f"), (4, b"\x00\xff"), (8, b"\0\0\xff\xff")])
-def test_the_key_of_grey_has_the_depth_of_its_picture(depth: int, row: bytes) -> None:
+def test_the_key_of_grey_has_the_depth_of_its_image(depth: int, row: bytes) -> None:
     data = keyed_png(depth, 0, row, struct.pack(">H", 2**depth - 1))
     [rendition] = compress(data, [Spec(format=Format.webp, quality=95)], LIMITS).renditions
     assert [pixel(decoded(rendition.data), (x, 0))[3] for x in range(4)] == [255, 255, 0, 0]
 
 
-def test_the_key_of_a_deep_colour_picture_has_its_depth() -> None:
+def test_the_key_of_a_deep_colour_image_has_its_depth() -> None:
     row = struct.pack(">12H", *[0x1234] * 3, *[0xFFFF] * 3, *[0x8000] * 3, *[0] * 3)
     data = keyed_png(16, 2, row, struct.pack(">3H", *[0x1234] * 3))
     [rendition] = compress(data, [Spec(format=Format.png)], LIMITS).renditions
     assert [pixel(decoded(rendition.data), (x, 0))[3] for x in range(4)] == [0, 255, 255, 255]
 
 
-def test_a_palette_picture_without_a_palette_is_damaged() -> None:
+def test_a_palette_image_without_a_palette_is_damaged() -> None:
     whole = encoded(quarters(8, 8).quantize(4), "PNG")
     start = whole.index(b"PLTE") - 4
     without = whole[:start] + whole[start + 12 + int.from_bytes(whole[start : start + 4], "big") :]

@@ -21,7 +21,7 @@ def rendition(data: bytes, spec: Spec) -> Rendition:
 
 
 class Watched(Image.Image):
-    """A picture that notes what it is written into."""
+    """An image that notes what it is written into."""
 
     target: Any = None
 
@@ -30,7 +30,7 @@ class Watched(Image.Image):
         super().save(fp, format, **params)
 
 
-def test_pictures_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhile() -> None:
+def test_images_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhile() -> None:
     picture = Watched()
     picture.im, picture._mode, picture._size = scene(64, 48).im, "RGB", (64, 48)
     data = encode(picture, "jpeg", quality=50, exif=b"")

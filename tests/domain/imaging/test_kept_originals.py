@@ -1,4 +1,4 @@
-"""A picture that is left as it is gives nothing away: neither what was read of it, nor what nobody has read."""
+"""An image that is left as it is gives nothing away: neither what was read of it, nor what nobody has read."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,13 +22,13 @@ SECRET = b"where I live"
 def test_a_place_is_not_given_away_to_save_bytes(policy: str, hidden: dict[str, Any]) -> None:
     data = photo_jpeg(quality=5, **hidden)
     result = rendition(data, policy, quality=95)
-    assert len(result.data) > len(data), "the test wants a picture that grows"
+    assert len(result.data) > len(data), "the test wants an image that grows"
     assert result.action == "compressed"
     assert not decoded(result.data).getexif().get_ifd(GPS)
     assert b"48 N" not in result.data
 
 
-def test_credits_alone_do_not_keep_a_picture_from_staying_as_it_is() -> None:
+def test_credits_alone_do_not_keep_a_image_from_staying_as_it_is() -> None:
     data = photo_jpeg(quality=5, exif=exif(copyright="Shop Ltd"))
     assert rendition(data, "copyright", quality=95).action == "kept_original"
     assert rendition(data, "none", quality=95).action == "compressed"
@@ -100,12 +100,12 @@ HIDDEN = {
     "JPEG, JUMBF": JPEG[:2] + segment(0xEB, b"JP" + SECRET) + JPEG[2:],
     "JPEG, a second EXIF": photo_jpeg(quality=5, exif=exif(copyright="Shop"), extra=segment(0xE1, PRIVATE)),
     "JPEG, extended XMP": JPEG[:2] + segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + SECRET) + JPEG[2:],
-    "JPEG, several pictures": JPEG[:2] + segment(0xE2, b"MPF\0" + SECRET) + JPEG[2:],
+    "JPEG, several images": JPEG[:2] + segment(0xE2, b"MPF\0" + SECRET) + JPEG[2:],
     "JPEG, behind its end": JPEG + SECRET,
     "PNG, text": encoded(GREY, "PNG", optimize=True, pnginfo=text("exif:GPSLatitude", SECRET.decode())),
     "PNG, compressed text": encoded(GREY, "PNG", optimize=True, pnginfo=text("Comment", SECRET.decode() * 9, zip=True)),
     "PNG, a chunk of its own": before_the_end(PNG, chunk(b"prVt", SECRET)),
-    "PNG, EXIF behind the picture": before_the_end(PNG, chunk(b"eXIf", PRIVATE[6:])),
+    "PNG, EXIF behind the image": before_the_end(PNG, chunk(b"eXIf", PRIVATE[6:])),
     "PNG, behind its end": PNG + SECRET,
     "APNG, EXIF behind the frames": before_the_end(TINY["APNG"], chunk(b"eXIf", PRIVATE[6:])),
     "WebP, a chunk of its own": with_riff_chunk(WEBP, b"PRIV", SECRET),
@@ -118,14 +118,14 @@ HIDDEN = {
 
 @pytest.mark.parametrize("policy", ["none", "copyright"])
 @pytest.mark.parametrize("data", HIDDEN.values(), ids=HIDDEN)
-def test_nothing_hidden_in_a_picture_is_handed_on(data: bytes, policy: str) -> None:
+def test_nothing_hidden_in_a_image_is_handed_on(data: bytes, policy: str) -> None:
     result = rendition(data, policy, **LARGE)
     assert result.action == "compressed"
     assert SECRET not in result.data
 
 
 @pytest.mark.parametrize("data", HIDDEN.values(), ids=HIDDEN)
-def test_who_keeps_all_keeps_the_picture_too(data: bytes) -> None:
+def test_who_keeps_all_keeps_the_image_too(data: bytes) -> None:
     assert rendition(data, "all", **LARGE).action == "kept_original"
 
 

@@ -18,8 +18,8 @@ def test_credits_stay_and_the_place_goes(image_format: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
 def test_nothing_stays_when_nothing_is_wanted(image_format: str) -> None:
-    picture = decoded(rendition(encoded(scene(96, 64), image_format, exif=TAGS), "none").data)
-    assert not picture.getexif()
+    image = decoded(rendition(encoded(scene(96, 64), image_format, exif=TAGS), "none").data)
+    assert not image.getexif()
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF"])
@@ -51,8 +51,8 @@ def test_a_block_too_long_for_the_format_shrinks_to_the_credits() -> None:
 
 @pytest.mark.parametrize("target", ["jpeg", "png", "webp", "avif"])
 def test_the_whole_packet_stays_upright_when_all_is_wanted(target: str) -> None:
-    picture = decoded(rendition(photo_jpeg(xmp=xmp()), "all", format=target).data)
-    packet = picture.info["xmp"]
+    image = decoded(rendition(photo_jpeg(xmp=xmp()), "all", format=target).data)
+    packet = image.info["xmp"]
     packet = packet if isinstance(packet, bytes) else packet.encode()
     assert packet.strip() == xmp().replace(b"tiff:Orientation='6'", b"tiff:Orientation='1'")
 

@@ -1,4 +1,4 @@
-"""Few colours for PNG: which pictures get them, and that nothing is seen of it."""
+"""Few colours for PNG: which images get them, and that nothing is seen of it."""
 
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -77,7 +77,7 @@ def test_something_small_on_a_large_plain_ground_has_its_colours_too(ground: tup
     assert few.getpixel((0, 0)) == ground
 
 
-def test_few_colours_on_a_very_long_picture() -> None:
+def test_few_colours_on_a_very_long_image() -> None:
     line = Image.linear_gradient("L").resize((1, 60_000), Image.Resampling.NEAREST)
     few = quantise(line.convert("RGB"), 50)
     assert few.mode == "P"

@@ -74,7 +74,7 @@ def test_the_extended_cells_have_one_entry_per_url_too() -> None:
     ]
 
 
-def test_a_picture_of_no_bytes_is_zero_and_not_blank() -> None:
+def test_a_image_of_no_bytes_is_zero_and_not_blank() -> None:
     assert output_cells([Slot(("u",), "succeeded", None, 0, 0)], extended=True)[-2:] == ["0", "0"]
 
 

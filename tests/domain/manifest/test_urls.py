@@ -39,7 +39,7 @@ def test_white_space_behind_a_separator_splits_whatever_follows() -> None:
 
 
 def test_a_single_blank_inside_an_address_does_not_split_it() -> None:
-    assert split_cell("https://a/my picture.jpg") == ["https://a/my picture.jpg"]
+    assert split_cell("https://a/my image.jpg") == ["https://a/my image.jpg"]
 
 
 @pytest.mark.parametrize("cell", [f"{A},", f"{A}, , ;", f" {A} ", f",{A}", f"\ufeff{A}\u200b", f"{A}\n\n"])

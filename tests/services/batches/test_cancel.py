@@ -13,7 +13,7 @@ from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.lanes import LEASE, flush, until, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.verbs import HOOK, OTHER_KEY, cancel, ended, outcome, succeeded, sweep
 
 URLS = [f"http://shop.example/{number}.jpg" for number in range(6)]
@@ -115,8 +115,8 @@ async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Res
 async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
-    slow = [origin.serve(f"/slow/{number}.jpg", picture(), delay=600) for number in range(8)]
-    quick = [origin.serve(f"/{number}.jpg", picture(), delay=0.05) for number in range(60)]
+    slow = [origin.serve(f"/slow/{number}.jpg", image_bytes(), delay=600) for number in range(8)]
+    quick = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.05) for number in range(60)]
     batch = await submitted(parts, [*slow, *quick], webhook_url=HOOK)
     lanes = [
         asyncio.create_task(work(batch.id, parts, processor, queue=queue, assets=6, look_up_after=0.2))

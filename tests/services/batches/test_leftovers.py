@@ -10,7 +10,7 @@ from imgsvc.errors import HttpStatusError, NotAnImage, StorageError
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, batch_of, exact, submitted
 from support.lanes import work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.storage import EventfulInventory, media, put, stored
 from support.verbs import cancel, clean_up, end_round, ended, rendition_key, retry, sweep
 
@@ -124,14 +124,14 @@ async def test_what_an_earlier_round_left_is_never_what_a_later_one_stores(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     """Otherwise a tidying process that was frozen between looking and removing would take it away."""
-    batch = await submitted(parts, [origin.serve("/a.jpg", picture())])
+    batch = await submitted(parts, [origin.serve("/a.jpg", image_bytes())])
     await work(batch.id, parts, processor)
     [left] = stored(parts)
     gone = origin.url("/b.jpg")
     batch = await submitted(parts, [gone])
     await work(batch.id, parts, processor)
     await retry(parts, batch.id)
-    origin.serve("/b.jpg", picture())
+    origin.serve("/b.jpg", image_bytes())
     await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     [rendition] = asset.renditions or []

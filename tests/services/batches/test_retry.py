@@ -14,7 +14,7 @@ from imgsvc.services.processing.outcomes import Failed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.lanes import LEASE, flush, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.verbs import HOOK, OTHER_KEY, cancel, end_round, ended, retry, succeeded, sweep
 
 ENDS = (None, HttpStatusError(404), ReadTimeout(), HttpStatusError(404))
@@ -183,12 +183,12 @@ async def test_a_lane_of_the_round_before_moves_nothing_in_the_new_one(parts: Re
 async def test_a_real_lane_finishes_the_new_round(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    good = origin.serve("/good.jpg", picture())
+    good = origin.serve("/good.jpg", image_bytes())
     origin.serve("/late.jpg", b"", status=404)
     batch = await submitted(parts, [good, origin.url("/late.jpg")])
     await work(batch.id, parts, processor)
     assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
-    origin.serve("/late.jpg", picture())
+    origin.serve("/late.jpg", image_bytes())
     await retry(parts, batch.id)
     await work(batch.id, parts, processor)
     assert (await exact(parts.sessions, batch.id)).status == "completed"

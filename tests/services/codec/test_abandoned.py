@@ -68,7 +68,7 @@ async def test_what_was_left_in_quarantine_is_joined_as_often_as_it_is_asked_for
     both = asyncio.gather(suspect(pool), suspect(pool))
     opened(quarantine)
     assert [made.width for made in await both] == [64, 64]
-    assert quarantine.pictures == [SMALL]
+    assert quarantine.images == [SMALL]
     assert pool._semaphore.idle
 
 
@@ -81,7 +81,7 @@ async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
     opened(quarantine)
     await until(lambda: quarantine.inside == 0 and not pool._isolation._tasks)
     assert (await suspect(pool)).width == 64
-    assert quarantine.pictures == [SMALL]
+    assert quarantine.images == [SMALL]
 
 
 @pytest.mark.parametrize(("verdict", "asked"), [(WorkerCrash(), 1), (DecodeError(), 1), (KilledInQuarantine(), 2)])
@@ -96,7 +96,7 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     await until(lambda: not pool._isolation._tasks)
     with pytest.raises(type(verdict)):
         await suspect(pool)
-    assert len(quarantine.pictures) == asked
+    assert len(quarantine.images) == asked
 
 
 @pytest.mark.parametrize("error", [QuarantineUnavailable(), DecodeAbandoned(), Overran()])
@@ -115,7 +115,7 @@ async def test_another_image_and_another_spec_are_not_mixed_up(pool: CodecPool, 
     opened(quarantine)
     others = [suspect(pool, OTHER), suspect(pool, SMALL, [Spec(quality=20)])]
     assert [made.width for made in await asyncio.gather(*others)] == [66, 64]
-    assert quarantine.pictures == [SMALL, OTHER, SMALL]
+    assert quarantine.images == [SMALL, OTHER, SMALL]
 
 
 async def test_what_waits_for_its_turn_has_not_begun_and_leaves_nothing(
@@ -131,7 +131,7 @@ async def test_what_waits_for_its_turn_has_not_begun_and_leaves_nothing(
     await until(lambda: len(pool._isolation._tasks) == 1)
     opened(quarantine)
     await first
-    assert quarantine.pictures == [SMALL]
+    assert quarantine.images == [SMALL]
 
 
 async def test_an_image_that_had_shown_only_its_header_in_a_thread_is_begun_again() -> None:

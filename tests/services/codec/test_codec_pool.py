@@ -36,14 +36,14 @@ async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
 MakePool = Callable[..., CodecPool]
 
 
-async def test_a_picture_comes_out_compressed(make_pool: MakePool) -> None:
+async def test_a_image_comes_out_compressed(make_pool: MakePool) -> None:
     compressed = await make_pool().compress(LARGE, SPECS, key="batch")
     assert (compressed.input_format, compressed.width, compressed.height) == ("jpeg", 1_000, 600)
     assert decoded(compressed.renditions[0].data).size == (1_000, 600)
     assert len(compressed.renditions[0].data) < len(LARGE)
 
 
-async def test_a_picture_above_its_share_waits_for_pixels_and_comes_out(make_pool: MakePool) -> None:
+async def test_a_image_above_its_share_waits_for_pixels_and_comes_out(make_pool: MakePool) -> None:
     pool = make_pool()
     holder = await pool._semaphore.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch"))
@@ -54,20 +54,20 @@ async def test_a_picture_above_its_share_waits_for_pixels_and_comes_out(make_poo
     await until(lambda: pool._semaphore.idle)
 
 
-async def test_pictures_that_together_exceed_the_pixels_come_out_one_after_the_other(make_pool: MakePool) -> None:
+async def test_images_that_together_exceed_the_pixels_come_out_one_after_the_other(make_pool: MakePool) -> None:
     pool = make_pool(threads=4)
     done = await asyncio.gather(*[pool.compress(LARGE, SPECS, key=f"batch {number % 3}") for number in range(12)])
-    assert [picture.width for picture in done] == [1_000] * 12
+    assert [image.width for image in done] == [1_000] * 12
     await until(lambda: pool._semaphore.idle)
 
 
-async def test_the_largest_picture_allowed_always_fits(make_pool: MakePool) -> None:
+async def test_the_largest_image_allowed_always_fits(make_pool: MakePool) -> None:
     pool = make_pool(threads=4, limits=CodecLimits(max_pixels=600_000))
     others = [pool.compress(SMALL, SPECS, key="small") for _ in range(20)]
     assert (await asyncio.gather(pool.compress(LARGE, SPECS, key="large"), *others))[0].width == 1_000
 
 
-async def test_a_picture_that_cannot_be_compressed_says_why_and_gives_its_pixels_back(make_pool: MakePool) -> None:
+async def test_a_image_that_cannot_be_compressed_says_why_and_gives_its_pixels_back(make_pool: MakePool) -> None:
     pool = make_pool(limits=CodecLimits(max_pixels=599_999))
     with pytest.raises(NotAnImage):
         await pool.compress(b"<!doctype html>", SPECS, key="batch")
@@ -90,7 +90,7 @@ async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_an
     await until(lambda: pool._semaphore.idle)
 
 
-async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun(make_pool: MakePool) -> None:
+async def test_a_image_that_was_not_begun_when_it_was_cancelled_is_never_begun(make_pool: MakePool) -> None:
     holding = Holding()
     pool = make_pool(watchdog=holding)
     running = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
@@ -107,7 +107,7 @@ async def test_a_picture_that_was_not_begun_when_it_was_cancelled_is_never_begun
     assert holding.held == 1
 
 
-async def test_three_pictures_of_a_small_batch_do_not_wait_behind_a_large_one(make_pool: MakePool) -> None:
+async def test_three_images_of_a_small_batch_do_not_wait_behind_a_large_one(make_pool: MakePool) -> None:
     pool = make_pool()
     finished: list[str] = []
 
@@ -129,40 +129,40 @@ async def test_only_suspects_are_sent_to_quarantine(make_pool: MakePool) -> None
     compressed = await asyncio.gather(
         pool.compress(LARGE, SPECS, key="batch", suspect=True), pool.compress(SMALL, SPECS, key="batch")
     )
-    assert [picture.width for picture in compressed] == [1_000, 64]
-    assert set(quarantine.pictures) == {LARGE}
+    assert [image.width for image in compressed] == [1_000, 64]
+    assert set(quarantine.images) == {LARGE}
     await until(lambda: pool._semaphore.idle)
 
 
-async def test_a_picture_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere(make_pool: MakePool) -> None:
+async def test_a_image_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
-    picture = encoded(scene(64, 48), "JPEG2000")
-    assert (await make_pool(quarantine=quarantine).compress(picture, SPECS, key="batch")).input_format == "jpeg2000"
-    assert quarantine.pictures == [picture]
+    image = encoded(scene(64, 48), "JPEG2000")
+    assert (await make_pool(quarantine=quarantine).compress(image, SPECS, key="batch")).input_format == "jpeg2000"
+    assert quarantine.images == [image]
 
 
-async def test_a_picture_that_weighs_more_than_all_threads_may_have_is_compressed_elsewhere(
+async def test_a_image_that_weighs_more_than_all_threads_may_have_is_compressed_elsewhere(
     make_pool: MakePool,
 ) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)
     [small], [large] = [
-        (await pool.compress(picture, [Spec(format=Format.avif)], key="batch")).renditions for picture in (SMALL, LARGE)
+        (await pool.compress(image, [Spec(format=Format.avif)], key="batch")).renditions for image in (SMALL, LARGE)
     ]
     assert (small.format, large.format, large.width) == ("avif", "avif", 1_000)
-    assert quarantine.pictures == [LARGE]
+    assert quarantine.images == [LARGE]
     assert quarantine.pixels == [4 * 600_000]
     await until(lambda: pool._semaphore.idle)
 
 
-async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: MakePool) -> None:
+async def test_small_images_wait_for_none_that_takes_all_pixels(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine(closed=asyncio.Event())
     pool = make_pool(quarantine=quarantine)
     large = [Spec(format=Format.avif)]
     larges = [asyncio.create_task(pool.compress(LARGE, large, key="large")) for _ in range(3)]
     await until(lambda: quarantine.inside == 1)
     smalls = [pool.compress(SMALL, SPECS, key="small") for _ in range(20)]
-    assert [picture.width for picture in await asyncio.gather(*smalls)] == [64] * 20
+    assert [image.width for image in await asyncio.gather(*smalls)] == [64] * 20
     assert quarantine.inside == 1, "one of that weight at a time"
     assert quarantine.closed is not None
     quarantine.closed.set()
@@ -170,7 +170,7 @@ async def test_small_pictures_wait_for_none_that_takes_all_pixels(make_pool: Mak
     await until(lambda: pool._semaphore.idle and pool._isolation._semaphore.idle)
 
 
-async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePool) -> None:
+async def test_a_image_that_may_take_seconds_keeps_no_thread(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine(closed=asyncio.Event())
     pool = make_pool(quarantine=quarantine)
     film = animation("GIF", count=200, size=(300, 250))
@@ -179,7 +179,7 @@ async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePo
     short = animation("GIF", count=3, size=(300, 250))
     assert (await pool.compress(short, SPECS, key="small")).input_format == "gif"
     assert (await pool.compress(SMALL, SPECS, key="small")).width == 64
-    assert (quarantine.pictures, quarantine.inside) == ([film], 1)
+    assert (quarantine.images, quarantine.inside) == ([film], 1)
     for each in films:
         each.cancel()
     await asyncio.gather(*films, return_exceptions=True)
@@ -188,11 +188,9 @@ async def test_a_picture_that_may_take_seconds_keeps_no_thread(make_pool: MakePo
 async def test_many_renditions_take_long_together(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     specs = [Spec(name=f"r{number}", format=Format.webp) for number in range(30)]
-    picture = photo_jpeg(800, 700)
-    await make_pool(quarantine=quarantine, limits=CodecLimits(max_pixels=5_000_000)).compress(
-        picture, specs, key="batch"
-    )
-    assert quarantine.pictures == [picture]
+    image = photo_jpeg(800, 700)
+    await make_pool(quarantine=quarantine, limits=CodecLimits(max_pixels=5_000_000)).compress(image, specs, key="batch")
+    assert quarantine.images == [image]
 
 
 async def test_a_suspect_that_turns_out_to_weigh_the_most_is_one_at_a_time_too(make_pool: MakePool) -> None:
@@ -203,12 +201,12 @@ async def test_a_suspect_that_turns_out_to_weigh_the_most_is_one_at_a_time_too(m
     suspects = [asyncio.create_task(pool.compress(LARGE, avif, key="bad", suspect=True)) for _ in range(3)]
     await until(lambda: len(pool._isolation._place_of_the_heaviest._queues.get("bad", ())) == 3)
     alone.release()
-    assert {picture.width for picture in await asyncio.gather(*suspects)} == {1_000}
+    assert {image.width for image in await asyncio.gather(*suspects)} == {1_000}
     assert quarantine.pixels == [150_000] * 3 + [4 * 600_000] * 3
     assert pool._isolation._semaphore.idle
 
 
-async def test_in_quarantine_too_a_picture_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
+async def test_in_quarantine_too_a_image_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)
     holder = await pool._isolation._semaphore.acquire("other", 400_000)
@@ -235,10 +233,10 @@ async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: Make
     assert pool._semaphore.idle
 
 
-# -- pictures that take too long --------------------------------------------------------------------------------------
+# -- images that take too long --------------------------------------------------------------------------------------
 
 
-async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to_end(make_pool: MakePool) -> None:
+async def test_a_image_that_takes_too_long_is_left_and_the_process_is_asked_to_end(make_pool: MakePool) -> None:
     watchdog, calls = Holding(10), []
     pool = make_pool(threads=2, watchdog=watchdog, on_overrun=lambda: calls.append("overrun"))
     stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
@@ -255,7 +253,7 @@ async def test_a_picture_that_takes_too_long_is_left_and_the_process_is_asked_to
     assert calls == ["overrun"]
 
 
-async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wait_for_a_thread(
+async def test_images_that_take_their_time_are_not_confused_with_those_that_wait_for_a_thread(
     make_pool: MakePool,
 ) -> None:
     watchdog, calls = Holding(10), []
@@ -264,7 +262,7 @@ async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wa
     await until(lambda: watchdog.held == 1)
     second = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
     await until(lambda: len(watchdog._watches) == 2)
-    for _ in range(15):  # of the 40 seconds that a picture may wait for the processor
+    for _ in range(15):  # of the 40 seconds that an image may wait for the processor
         watchdog.tick(2.0)
     watchdog.let()
     await first
@@ -278,7 +276,7 @@ async def test_pictures_that_take_their_time_are_not_confused_with_those_that_wa
 
 
 async def overrun(pool: CodecPool, watchdog: Holding, key: str) -> None:
-    """A picture of the batch `key` takes a thread too long."""
+    """An image of the batch `key` takes a thread too long."""
     stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key=key))
     await until(lambda: watchdog.held == 1)
     while not pool.overran:
@@ -287,18 +285,18 @@ async def overrun(pool: CodecPool, watchdog: Holding, key: str) -> None:
         await stuck
 
 
-async def test_after_an_overrun_the_other_pictures_of_that_batch_are_suspects(make_pool: MakePool) -> None:
+async def test_after_an_overrun_the_other_images_of_that_batch_are_suspects(make_pool: MakePool) -> None:
     watchdog, quarantine = Holding(10), NotedQuarantine()
     pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
     await overrun(pool, watchdog, "bad")
     watchdog.free = 9
     other = photo_jpeg(60, 40)
     await asyncio.gather(pool.compress(SMALL, SPECS, key="good"), pool.compress(other, SPECS, key="bad"))
-    assert quarantine.pictures == [other]
+    assert quarantine.images == [other]
     watchdog.let()
 
 
-async def test_a_picture_that_waited_for_pixels_when_its_batch_overran_is_a_suspect(make_pool: MakePool) -> None:
+async def test_a_image_that_waited_for_pixels_when_its_batch_overran_is_a_suspect(make_pool: MakePool) -> None:
     watchdog, quarantine = Holding(10), NotedQuarantine()
     pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
     holder = await pool._semaphore.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
@@ -311,7 +309,7 @@ async def test_a_picture_that_waited_for_pixels_when_its_batch_overran_is_a_susp
     await asyncio.gather(stuck, return_exceptions=True)
     holder.release()
     assert (await late).width == 60
-    assert (quarantine.pictures, watchdog.held) == ([waiting], 1)
+    assert (quarantine.images, watchdog.held) == ([waiting], 1)
     watchdog.let()
 
 
@@ -321,10 +319,10 @@ async def test_a_batch_that_overran_elsewhere_is_kept_apart_as_long_as_that_is_s
     pool.keep_apart("batch", apart=True)
     await pool.compress(SMALL, SPECS, key="batch")
     await pool.compress(LARGE, SPECS, key="other")
-    assert quarantine.pictures == [SMALL]
+    assert quarantine.images == [SMALL]
     pool.keep_apart("batch", apart=False)
     await pool.compress(SMALL, SPECS, key="batch")
-    assert quarantine.pictures == [SMALL]
+    assert quarantine.images == [SMALL]
 
 
 # -- what is left behind ----------------------------------------------------------------------------------------------
@@ -350,18 +348,18 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("picture", "spec"),
     [
-        pytest.param(b"<!doctype html>", Spec(), id="no picture"),
+        pytest.param(b"<!doctype html>", Spec(), id="no image"),
         pytest.param(photo_jpeg(800, 700), Spec(), id="more pixels"),
         pytest.param(photo_jpeg(800, 700), Spec(format=Format.avif), id="elsewhere"),
         pytest.param(SMALL, Spec(), id="done"),
     ],
 )
-async def test_of_a_picture_that_is_done_with_nothing_stays(
-    make_pool: MakePool, uncollected: None, picture: bytes, spec: Spec
+async def test_of_a_image_that_is_done_with_nothing_stays(
+    make_pool: MakePool, uncollected: None, image: bytes, spec: Spec
 ) -> None:
     quarantine = NotedQuarantine()
     pool, before = make_pool(quarantine=quarantine), Body.ended
     with suppress(NotAnImage):
-        await pool.compress(Body(picture), [spec], key="batch")
-    quarantine.pictures.clear()
+        await pool.compress(Body(image), [spec], key="batch")
+    quarantine.images.clear()
     await until(lambda: pool._semaphore.idle and Body.ended > before)

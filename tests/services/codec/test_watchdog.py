@@ -1,4 +1,4 @@
-"""The watchdog counts what a picture costs the processor, and not what happens to the process meanwhile."""
+"""The watchdog counts what an image costs the processor, and not what happens to the process meanwhile."""
 
 import subprocess
 import sys

@@ -12,14 +12,14 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.sweep import sweep
 from support.batches import exact
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
 
 
 async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next_sweep(
     resources: Resources, origin: OriginServer, work_off: Callable[[], Awaitable[None]]
 ) -> None:
-    url = origin.serve("/1.jpg", picture())
+    url = origin.serve("/1.jpg", image_bytes())
     command = (sys.executable, "-m", "support.dying_upload", resources.settings.database, url)
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT / "tests")
     assert await asyncio.wait_for(process.wait(), 60) == -signal.SIGKILL

@@ -15,7 +15,7 @@ from support.batches import HandClock, NotedQueue, batch_of, submitted
 from support.databases import ONLY_SQLITE
 from support.deliveries import announced, deliver
 from support.lanes import flush, work
-from support.origin_server import OriginServer, WebhookListener, picture
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ async def test_every_kind_of_batch_is_found_well(
     shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: NotedQueue
 ) -> None:
     parts, hook = shop.parts, listener.url("/hook")
-    good, gone, invalid = origin.serve("/a.jpg", picture()), origin.url("/gone"), "ftp://shop.example/1"
+    good, gone, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
     await submitted(parts, [good], webhook_url=hook)  # pending
     in_flight = await submitted(parts, [good, gone])
     await flush(in_flight.id, parts, token="somebody", claim=1)

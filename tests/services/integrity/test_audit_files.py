@@ -11,7 +11,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from support.audits import HOUR, Shop, wrong
 from support.batches import NotedQueue, submitted
 from support.lanes import work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +143,7 @@ async def test_what_is_stored_meanwhile_is_no_leftover(
     shop: Shop, processor: AssetProcessor, origin: OriginServer, before: bool
 ) -> None:
     """Neither of a batch that was there before, nor of one that came since; with no time to spare."""
-    url = origin.serve("/late.jpg", picture(32, 32))
+    url = origin.serve("/late.jpg", image_bytes(32, 32))
     earlier = await submitted(shop.parts, [url])
 
     async def worked_off() -> None:

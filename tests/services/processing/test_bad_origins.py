@@ -18,11 +18,11 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.settings.server import Settings
 from support.bad_answers import MISBEHAVIOURS
-from support.bad_origins import Act, Bad, BadOrigin, Wire, answer, redirects, says, send_picture
+from support.bad_origins import Act, Bad, BadOrigin, Wire, answer, redirects, says, send_image
 from support.batches import HandClock, assets_of, exact, submitted
 from support.fetchers import Budgets
 from support.lanes import fetching_with, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
 pytestmark = pytest.mark.slow
@@ -36,7 +36,7 @@ SHORT = {
 """By its code: the one time-out that a misbehaviour runs into, however late anything else comes."""
 ATTEMPTS = 2
 OUT_OF_TIME = ("connect_timeout", "read_timeout", "total_timeout")
-POLITE = Bad("polite", "nothing wrong so far", "", send_picture)
+POLITE = Bad("polite", "nothing wrong so far", "", send_image)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ async def test_it_ends_in_time_with_its_code_and_leaves_nothing_behind(bad: Bad,
                 await origin.left()
         origin.cured = True
         fetched = await fetcher.fetch(origin.url.replace("https:", "http:"), Budgets())
-        assert fetched.body == picture()
+        assert fetched.body == image_bytes()
 
 
 @pytest.mark.parametrize(("host", "called"), [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]"), ("127.0.0.1", "0.0.0.0")])
@@ -94,32 +94,32 @@ async def test_a_redirect_to_a_refused_address_reaches_nobody(host: str, called:
 
 
 async def test_an_answer_sent_behind_the_first_answers_nothing(fetcher: Fetcher) -> None:
-    async with BadOrigin(replace(POLITE, act=says(answer(picture()) + answer(b"poison")))) as origin:
-        assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
-        assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
+    async with BadOrigin(replace(POLITE, act=says(answer(image_bytes()) + answer(b"poison")))) as origin:
+        assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         assert len(origin.wires) == 2
 
 
 async def test_an_answer_sent_while_nobody_asks_answers_nothing(fetcher: Fetcher, origin: OriginServer) -> None:
     async with BadOrigin(POLITE) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         await pushing.wires[0].send(answer(b"poison"))
-        await fetcher.fetch(origin.serve("/a.jpg", picture()), Budgets())  # by then the poison has been looked at
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
+        await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), Budgets())  # by then the poison has been looked at
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         assert len(pushing.wires) == 2
 
 
 async def test_an_answer_that_nobody_has_seen_yet_answers_nothing_either(fetcher: Fetcher) -> None:
     async with BadOrigin(POLITE) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         await pushing.wires[0].send(answer(b"poison"))
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         assert len(pushing.wires) == 2
 
 
 async def test_what_comes_while_nobody_asks_ends_the_connection_and_is_not_kept(fetcher: Fetcher) -> None:
     async with BadOrigin(POLITE) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == picture()
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         await pushing.wires[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1_000)
         async with asyncio.timeout(60):
             await pushing.left()
@@ -129,25 +129,25 @@ async def test_few_connections_are_kept_however_many_servers_there_are(fetcher: 
     async with AsyncExitStack() as stack:
         origins = [await stack.enter_async_context(BadOrigin(POLITE)) for _ in range(MAX_IDLE + 20)]
         for origin in origins:
-            assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
+            assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         async with asyncio.timeout(60):
             for origin in origins[MAX_IDLE:]:
                 await origin.left()
 
 
 async def hangs_up_on_the_second(wire: Wire) -> None:
-    await (wire.hang_up() if next(wire.hops) == 1 else send_picture(wire))
+    await (wire.hang_up() if next(wire.hops) == 1 else send_image(wire))
 
 
 async def resets_on_the_second(wire: Wire) -> None:
-    await (wire.reset() if next(wire.hops) == 1 else send_picture(wire))
+    await (wire.reset() if next(wire.hops) == 1 else send_image(wire))
 
 
 @pytest.mark.parametrize("act", [hangs_up_on_the_second, resets_on_the_second], ids=["FIN", "RST"])
 async def test_a_kept_connection_that_ends_when_it_is_asked_again_costs_no_fetch(act: Act, fetcher: Fetcher) -> None:
     async with BadOrigin(replace(POLITE, act=act)) as origin:
         for _ in range(3):
-            assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
+            assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         assert len(origin.wires) == 2
 
 
@@ -158,7 +158,7 @@ async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
     async with BadOrigin(POLITE) as origin:
         await fetcher.fetch(origin.url, Budgets())
         await leave(origin.wires[0])
-        assert (await fetcher.fetch(origin.url, Budgets())).body == picture()
+        assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         assert len(origin.wires) == 2
 
 
@@ -190,7 +190,7 @@ def database_kind() -> str:
 async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
-    good = [origin.serve(f"/{number}.jpg", picture(64, 40 + number % 7)) for number in range(60)]
+    good = [origin.serve(f"/{number}.jpg", image_bytes(64, 40 + number % 7)) for number in range(60)]
     processor = replace(processor, retries=replace(processor.retries, max_attempts=ATTEMPTS))
     async with AsyncExitStack() as stack:
         bad = {

@@ -21,7 +21,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import assets_of, exact, submitted
 from support.databases import ONLY_SQLITE, Postgres
 from support.lanes import flush, until, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ COUNT = 24
 
 
 async def new_batch(parts: Resources, origin: OriginServer) -> Batch:
-    return await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=0.1) for n in range(COUNT)])
+    return await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=0.1) for n in range(COUNT)])
 
 
 def begun(batch: Batch, parts: Resources, processor: AssetProcessor) -> "asyncio.Task[bool]":

@@ -18,7 +18,7 @@ from imgsvc.services.throttling.host_rate import FIRST
 from imgsvc.settings.server import Settings
 from support.batches import exact, submitted
 from support.lanes import fetching_with, work
-from support.origin_server import OriginServer, Server, picture
+from support.origin_server import OriginServer, Server, image_bytes
 
 DEFAULTS = Settings()
 LANES = 4
@@ -44,13 +44,13 @@ class SlowOrigin(Server):
         response.enable_chunked_encoding()
         if self.sends_a_part:
             await response.prepare(request)
-            await response.write(picture()[:100])
+            await response.write(image_bytes()[:100])
         await self.all_there.wait()
         if self.sends_a_part:
-            await response.write(picture()[100:])
+            await response.write(image_bytes()[100:])
         else:
             await response.prepare(request)
-            await response.write(picture())
+            await response.write(image_bytes())
         return response
 
 
@@ -92,7 +92,7 @@ async def test_a_host_of_larger_bodies_gets_their_room_at_first(
     """Otherwise each of them would be fetched again, once it outgrew its share of a memory that is full."""
     memory, hosts = FairSemaphore(8 * 2**20), HostLimiter(maximum=64)
     bench = fetching_with(processor, memory=memory, fetches=FairSemaphore(64), hosts=hosts)
-    large = picture(600, 400, "BMP")
+    large = image_bytes(600, 400, "BMP")
     urls = [origin.serve(f"/{number}.bmp", large) for number in range(40)]
     for expected in (0, len(large)):
         assert hosts.body_size(f"127.0.0.1:{origin.port}") == expected

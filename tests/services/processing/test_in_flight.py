@@ -10,7 +10,7 @@ from support.lanes import HeldOrigin, fetching_with, work
 PLACES = 8
 
 
-async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_pictures(
+async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_images(
     parts: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()

@@ -16,11 +16,11 @@ from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.images import decoded
 from support.lanes import fetching_with, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 
 def serve_all(origin: OriginServer, count: int, *, delay: float = 0.0) -> list[str]:
-    return [origin.serve(f"/{number}.jpg", picture(64, 40 + number % 7), delay=delay) for number in range(count)]
+    return [origin.serve(f"/{number}.jpg", image_bytes(64, 40 + number % 7), delay=delay) for number in range(count)]
 
 
 async def test_a_batch_is_worked_off_in_the_order_of_its_positions(
@@ -40,14 +40,14 @@ async def test_a_batch_is_worked_off_in_the_order_of_its_positions(
 async def test_a_rendition_lies_in_the_storage_under_the_key_that_the_asset_names(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(320, 200), headers={"ETag": '"one"', "Last-Modified": "yesterday"})
+    url = origin.serve("/a.jpg", image_bytes(320, 200), headers={"ETag": '"one"', "Last-Modified": "yesterday"})
     batch = await submitted(parts, [url])
     await work(batch.id, parts, processor)
 
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost, asset.claim) == ("succeeded", 1, 0, None)
     assert (asset.input_format, asset.width, asset.height) == ("jpeg", 320, 200)
-    assert (asset.input_bytes, asset.etag, asset.last_modified) == (len(picture(320, 200)), '"one"', "yesterday")
+    assert (asset.input_bytes, asset.etag, asset.last_modified) == (len(image_bytes(320, 200)), '"one"', "yesterday")
     [rendition] = asset.renditions or []
     path = await parts.storage.locate(rendition["key"])
     assert isinstance(path, Path)
@@ -104,7 +104,7 @@ async def test_a_long_retry_after_is_spent_in_the_database_and_the_batch_complet
     assert asset.due_at.timestamp() == pytest.approx(clock().timestamp() + 30, abs=0.01)
     assert (await exact(parts.sessions, batch.id)).status == "processing"
 
-    origin.serve("/busy.jpg", picture())
+    origin.serve("/busy.jpg", image_bytes())
     clock.forward(29)
     await work(batch.id, parts, processor)
     assert origin.hits("/busy.jpg") == 1
@@ -120,7 +120,7 @@ async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
 ) -> None:
     busy = origin.serve("/busy.jpg", b"", status=429, headers={"Retry-After": "30"})
     elsewhere = serve_all(origin, 2)[0].replace("127.0.0.1", "127.0.0.2")  # nobody listens there
-    batch = await submitted(parts, [busy, origin.serve("/other.jpg", picture()), elsewhere])
+    batch = await submitted(parts, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
     await work(batch.id, parts, processor, assets=1)
     statuses = [(asset.status, asset.attempts) for asset in await assets_of(parts.sessions, batch.id)]
     assert statuses == [("pending", 1), ("pending", 0), ("failed", 3)]
@@ -133,7 +133,7 @@ async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
 async def test_bodies_larger_than_the_memory_that_is_free_still_arrive(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    large = picture(800, 600, "BMP")
+    large = image_bytes(800, 600, "BMP")
     assert len(large) > 2**20
     urls = [origin.serve(f"/{number}.bmp", large, delay=0.05) for number in range(6)]
     memory = FairSemaphore(2 * 2**20)

@@ -20,7 +20,7 @@ from imgsvc.services.processing.retry_policy import RetryPolicy
 from support.batches import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
 from support.codec import Holding, NotedQuarantine, codec_pool
 from support.lanes import LEASE, HeldOrigin, fetching_with, flush, plan, until, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.storage import media
 from support.verbs import succeeded
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
     """Its origin never answers until `serve` is called again."""
-    return await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=600) for n in range(count)])
+    return await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
 
 
 # -- dead runs --------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) 
 async def test_the_assets_of_a_dead_run_are_taken_over_when_their_lease_ends(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(3)])
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
     await flush(batch.id, parts, token="dead", claim=2)
     await work(batch.id, parts, processor)
     assert [asset.status for asset in await assets_of(parts.sessions, batch.id)] == [
@@ -62,7 +62,7 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
     status: str,
     code: str,
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/bomb.jpg", picture())])
+    batch = await submitted(parts, [origin.serve("/bomb.jpg", image_bytes())])
     for number in range(deaths):
         await flush(batch.id, parts, token=f"dead {number}", claim=1)
         clock.forward(LEASE)
@@ -73,10 +73,10 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
     await exact(parts.sessions, batch.id)
 
 
-async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
+async def test_a_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/slow.jpg", picture())])
+    batch = await submitted(parts, [origin.serve("/slow.jpg", image_bytes())])
     stopping = asyncio.Event()
     watchdog = Holding(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
@@ -97,14 +97,14 @@ async def test_a_picture_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
 async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_that_thread_for_the_next_lane(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/slow.jpg", picture())])
+    batch = await submitted(parts, [origin.serve("/slow.jpg", image_bytes())])
     watchdog, quarantine = Holding(), NotedQuarantine()
     pool = codec_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
     slow = replace(processor, codec=pool)
 
     def compressing(fetches: int) -> bool:
         """Whether the last fetch has ended: its body is all that lies in memory."""
-        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory._used == len(picture())
+        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory._used == len(image_bytes())
         return watchdog.held == 1 and fetched
 
     for number in range(1, 13):
@@ -118,15 +118,15 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
     watchdog.let()
     await work(batch.id, parts, slow)
     assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert (watchdog.held, quarantine.pictures) == (1, [])
+    assert (watchdog.held, quarantine.images) == (1, [])
     await pool.aclose()
 
 
 @pytest.mark.parametrize(("round_number", "apart"), [(1, 4), (2, 1)])
-async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_in_every_worker(
+async def test_where_one_image_overran_all_others_of_that_round_are_suspects_in_every_worker(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, round_number: int, apart: int
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture()) for n in range(4)])
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
     [slow] = await flush(batch.id, parts, token="elsewhere", claim=1)
     await flush(
         batch.id, parts, token="elsewhere", outcomes=[Postponed(slow._replace(suspicion="overran"), 0, parts.clock())]
@@ -137,7 +137,7 @@ async def test_where_one_picture_overran_all_others_of_that_round_are_suspects_i
     pool = codec_pool(quarantine=quarantine)
     await work(batch.id, parts, replace(processor, codec=pool))
     assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert len(quarantine.pictures) == apart
+    assert len(quarantine.images) == apart
     await pool.aclose()
 
 
@@ -180,7 +180,7 @@ async def test_a_batch_that_ended_meanwhile_is_not_changed_by_a_late_flush(
 async def test_a_lane_that_outlives_its_own_leases_does_not_take_over_from_itself(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
-    urls = [origin.serve(f"/{n}.jpg", picture(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
+    urls = [origin.serve(f"/{n}.jpg", image_bytes(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
     batch = await submitted(parts, urls)
     lane = asyncio.create_task(work(batch.id, parts, processor, assets=2, flush_assets=1))
     await until(lambda: len(origin.requests) == 2)
@@ -218,7 +218,7 @@ async def test_a_stopping_process_hands_back_and_counts_no_attempt(
 async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", picture(), delay=1) for n in range(4)])
+    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
     stopping = asyncio.Event()
     lane = asyncio.create_task(work(batch.id, parts, processor, stopping=stopping, assets=2, drain=10))
     await until(lambda: len(origin.requests) == 2)
@@ -244,7 +244,7 @@ async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await slow_batch(parts, origin)
-    origin.serve("/1.jpg", picture())
+    origin.serve("/1.jpg", image_bytes())
     while batch.succeeded == 0:  # a machine that stands still may make it hand back this one too
         assert await work(batch.id, parts, processor, lifetime=0.1, hand_back_after=0.3) is True
         batch = await exact(parts.sessions, batch.id)
@@ -294,7 +294,7 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
 async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/1.jpg", picture())])
+    batch = await submitted(parts, [origin.serve("/1.jpg", image_bytes())])
     hour = timedelta(hours=1)
     patient = replace(processor, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
     media(parts).rename(media(parts).with_name("away"))

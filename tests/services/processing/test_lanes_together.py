@@ -9,7 +9,7 @@ from imgsvc.bootstrap import Resources, open_asset_processor, open_resources
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import NotedQueue, assets_of, deliveries_of, exact, submitted
 from support.lanes import until, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ COUNT = 60
 
 
 def urls(origin: OriginServer, *, delay: float = 0.0, count: int = COUNT) -> list[str]:
-    return [origin.serve(f"/{number}.jpg", picture(), delay=delay) for number in range(count)]
+    return [origin.serve(f"/{number}.jpg", image_bytes(), delay=delay) for number in range(count)]
 
 
 async def test_lanes_of_one_worker_do_every_asset_once_and_announce_the_end_once(
@@ -63,7 +63,7 @@ async def test_counters_are_exact_at_every_moment(
 async def test_a_slow_asset_does_not_hold_up_the_others(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    slow = origin.serve("/slow.jpg", picture(), delay=600)
+    slow = origin.serve("/slow.jpg", image_bytes(), delay=600)
     batch = await submitted(parts, [slow, *urls(origin)])
     lane = asyncio.create_task(work(batch.id, parts, processor, assets=8))
     await until(lambda: len(origin.requests) == COUNT + 1)

@@ -9,7 +9,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from support.batches import assets_of, exact, submitted
 from support.lanes import until, work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 IMAGES = 8
 
@@ -17,9 +17,9 @@ IMAGES = 8
 async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go_on(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    steady = [origin.serve(f"/{number}.jpg", picture(), delay=0.3) for number in range(IMAGES)]
+    steady = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.3) for number in range(IMAGES)]
     async with OriginServer() as mortal:
-        doomed = [mortal.serve(f"/{number}.jpg", picture(), delay=600) for number in range(IMAGES)]
+        doomed = [mortal.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
         batch = await submitted(parts, [*doomed, *steady])
         lane = asyncio.create_task(work(batch.id, parts, processor))
         await until(lambda: len(mortal.requests) == IMAGES)
@@ -41,13 +41,13 @@ async def test_an_origin_that_comes_back_before_the_last_attempt_loses_nothing(
 ) -> None:
     patient = replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=20), factor=1, max_attempts=1_000))
     async with OriginServer() as mortal:
-        urls = [mortal.serve(f"/{number}.jpg", picture(), delay=600) for number in range(IMAGES)]
+        urls = [mortal.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
         batch = await submitted(parts, urls)
         lane = asyncio.create_task(work(batch.id, parts, patient))
         await until(lambda: len(mortal.requests) == IMAGES)
         port = mortal.port
     async with OriginServer(port=port) as reborn:
         for number in range(IMAGES):
-            reborn.serve(f"/{number}.jpg", picture())
+            reborn.serve(f"/{number}.jpg", image_bytes())
         await lane
         assert (await exact(parts.sessions, batch.id)).status == "completed"

@@ -19,7 +19,7 @@ from support.audits import wrong
 from support.batches import HandClock, assets_of, exact, submitted
 from support.images import decoded
 from support.lanes import work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 from support.verbs import add_key, cancel, clean_up, delete, retry
 
 TAGGED = {"ETag": '"v1"'}
@@ -64,7 +64,7 @@ def conditions(origin: OriginServer) -> list[str | None]:
 async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(320, 200), headers=TAGGED | DATED)
+    url = origin.serve("/a.jpg", image_bytes(320, 200), headers=TAGGED | DATED)
     first, second = await done(parts, processor, url), await done(parts, processor, url)
     assert (action(first), action(second)) == ("compressed", "reused")
     assert conditions(origin) == [None, '"v1"']
@@ -80,7 +80,7 @@ async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
 async def test_the_third_time_follows_from_the_second(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     first, second = await done(parts, processor, url), await done(parts, processor, url)
     await delete(parts, first.batch_id)
     third = await done(parts, processor, url)
@@ -91,7 +91,7 @@ async def test_the_third_time_follows_from_the_second(
 async def test_a_date_alone_is_asked_about_too(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=DATED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=DATED)
     await done(parts, processor, url)
     assert action(await done(parts, processor, url)) == "compressed"  # this origin does not look at dates
     assert conditions(origin) == [None, DATED["Last-Modified"]]
@@ -100,9 +100,9 @@ async def test_a_date_alone_is_asked_about_too(
 async def test_what_changed_is_compressed_anew_from_the_same_answer(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     await done(parts, processor, url)
-    origin.serve("/a.jpg", picture(160, 120), headers={"ETag": '"v2"'})
+    origin.serve("/a.jpg", image_bytes(160, 120), headers={"ETag": '"v2"'})
     asset = await done(parts, processor, url)
     assert (action(asset), asset.etag, decoded(await stored(parts, asset)).size) == ("compressed", '"v2"', (160, 120))
     assert conditions(origin) == [None, '"v1"']
@@ -113,7 +113,7 @@ async def test_what_changed_is_compressed_anew_from_the_same_answer(
 async def test_without_validators_there_is_nothing_to_ask(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture())
+    url = origin.serve("/a.jpg", image_bytes())
     assert (await done(parts, processor, url)).reuse_hash is None
     assert action(await done(parts, processor, url)) == "compressed"
     assert conditions(origin) == [None, None]
@@ -125,7 +125,7 @@ async def test_without_validators_there_is_nothing_to_ask(
 async def test_refresh_asks_for_everything_anew_and_what_it_made_is_taken_over_later(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     await done(parts, processor, url)
     assert action(await done(parts, processor, url, refresh=True)) == "compressed"
     assert action(await done(parts, processor, url)) == "reused"
@@ -133,10 +133,10 @@ async def test_refresh_asks_for_everything_anew_and_what_it_made_is_taken_over_l
 
 
 @pytest.mark.parametrize("spec", [Spec(quality=51), Spec(format=Format.webp), Spec(max_width=32), Spec(name="thumb")])
-async def test_another_wish_is_another_picture(
+async def test_another_wish_is_another_image(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, spec: Spec
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     await done(parts, processor, url)
     assert action(await done(parts, processor, url, specs=(spec,))) == "compressed"
     assert conditions(origin) == [None, None]
@@ -145,7 +145,7 @@ async def test_another_wish_is_another_picture(
 async def test_what_another_key_had_made_is_never_looked_at(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     theirs = await done(parts, processor, url)
     other = await add_key(parts)
     batch = await submitted(parts, [url])
@@ -161,7 +161,7 @@ async def test_what_another_key_had_made_is_never_looked_at(
 async def test_what_an_older_compressor_made_is_not_taken_over(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     await done(parts, processor, url)
     monkeypatch.setattr(rendition_plan, "RECIPE", compress.RECIPE + 1)
     assert action(await done(parts, processor, url)) == "compressed"
@@ -180,7 +180,7 @@ async def test_an_origin_that_claims_not_modified_unasked_has_failed(
 async def test_where_the_earlier_rendition_is_gone_the_image_is_fetched_after_all(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     first = await done(parts, processor, url)
     [rendition] = first.renditions or []
     await parts.storage.remove([rendition["key"]])
@@ -192,7 +192,7 @@ async def test_where_the_earlier_rendition_is_gone_the_image_is_fetched_after_al
 async def test_a_rendition_that_was_taken_over_outlives_the_batch_it_came_from(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
-    url = origin.serve("/a.jpg", picture(), headers=TAGGED)
+    url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     first, second = await done(parts, processor, url), await done(parts, processor, url)
     await delete(parts, first.batch_id)
     clock.forward(100_000)
@@ -207,7 +207,7 @@ async def test_a_retry_takes_over_what_another_batch_has_made_since(
 ) -> None:
     path, url = "/a.jpg", origin.url("/a.jpg")
     failed = await done(parts, processor, url)
-    origin.serve(path, picture(), headers=TAGGED)
+    origin.serve(path, image_bytes(), headers=TAGGED)
     await done(parts, processor, url)
     await retry(parts, failed.batch_id)
     await work(failed.batch_id, parts, processor)
@@ -219,7 +219,7 @@ async def test_a_retry_takes_over_what_another_batch_has_made_since(
 async def test_what_succeeded_before_a_cancel_is_good_for_later(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    urls = [origin.serve(f"/{number}.jpg", picture(), headers=TAGGED) for number in range(2)]
+    urls = [origin.serve(f"/{number}.jpg", image_bytes(), headers=TAGGED) for number in range(2)]
     batch = await submitted(parts, urls)
     await work(batch.id, parts, processor, assets=1, lifetime=0)
     await cancel(parts, batch.id)

@@ -12,10 +12,10 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, assets_of, submitted
 from support.images import decoded
 from support.lanes import work
-from support.origin_server import OriginServer, picture
+from support.origin_server import OriginServer, image_bytes
 
 TAGGED = {"ETag": '"v1"'}
-OLD, NEW = picture(64, 48), picture(160, 120)
+OLD, NEW = image_bytes(64, 48), image_bytes(160, 120)
 
 
 @pytest.fixture

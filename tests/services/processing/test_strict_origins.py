@@ -16,7 +16,7 @@ from imgsvc.services.throttling.host_rate import DECREASE, LEAST, PLATEAU, Cubic
 from support.batches import assets_of, submitted
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
-from support.origin_server import picture
+from support.origin_server import image_bytes
 
 
 @dataclass
@@ -39,7 +39,7 @@ class StrictOrigin:
         await asyncio.sleep(self.latency)
         if not allowed:
             raise HttpStatusError(429, retry_after=self.retry_after)
-        return Fetched(picture(), etag=None, last_modified=None, final_url_hash="")
+        return Fetched(image_bytes(), etag=None, last_modified=None, final_url_hash="")
 
 
 @pytest.mark.slow

@@ -37,12 +37,12 @@ from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.batches import HandClock
 from support.codec import NotedQuarantine, codec_pool
 from support.lanes import plan
-from support.origin_server import picture
+from support.origin_server import image_bytes
 
 
 @dataclass
 class OnePicture:
-    """An origin that answers every address with the same picture, but fails where `failing` says so, fetch by fetch."""
+    """An origin that answers every address with the same image, but fails where `failing` says so, fetch by fetch."""
 
     failing: list[bool] = field(default_factory=list)
     unchanged: bool = False
@@ -54,7 +54,7 @@ class OnePicture:
             raise ConnectError
         if self.unchanged:
             raise Unchanged
-        return Fetched(picture(), None, None, "")
+        return Fetched(image_bytes(), None, None, "")
 
 
 @dataclass
@@ -141,7 +141,7 @@ async def test_an_asset_that_a_run_died_with_is_made_in_quarantine(
     quarantine = NotedQuarantine()
     outcome = await made(make_processor(quarantine=quarantine), claimed(lost=lost))
     assert isinstance(outcome, Succeeded)
-    assert len(quarantine.pictures) == apart
+    assert len(quarantine.images) == apart
 
 
 @pytest.mark.parametrize("error", [WorkerCrash(), DecodeError()])
@@ -203,7 +203,7 @@ async def test_an_asset_of_which_a_thread_may_still_have_the_image_is_made_in_qu
 ) -> None:
     quarantine = NotedQuarantine()
     assert isinstance(await made(make_processor(quarantine=quarantine), claimed(suspicion=suspicion)), Succeeded)
-    assert len(quarantine.pictures) == 1
+    assert len(quarantine.images) == 1
 
 
 # -- patience ---------------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ async def test_a_process_killed_from_outside_is_tried_again_before_the_image_is_
     outcome = await made(processor, claimed(suspicion="abandoned"))
     assert isinstance(outcome, Failed)
     assert (outcome.error.code, outcome.attempts) == ("worker_crash", 1)
-    assert (len(quarantine.pictures), origin.fetches) == (6, 1)
+    assert (len(quarantine.images), origin.fetches) == (6, 1)
 
 
 async def test_a_hand_back_while_storage_is_waited_for_loses_nothing_and_counts_no_attempt(

@@ -232,7 +232,7 @@ async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> 
     assert left[-1] - left[0] >= 2 / rate.at(left[-1])
 
 
-async def test_questions_answered_with_pictures_count_as_fetches_until_one_is_not() -> None:
+async def test_questions_answered_with_images_count_as_fetches_until_one_is_not() -> None:
     limiter = HostLimiter(maximum=4)
     await succeed(limiter)
     for changes, at_one_time in ((True, 4), (False, 16)):

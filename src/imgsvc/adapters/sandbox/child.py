@@ -1,6 +1,6 @@
-"""The process in quarantine: compresses one picture after the other for the worker that started it.
+"""The process in quarantine: compresses one image after the other for the worker that started it.
 
-It says that it begins before it looks at a picture: if it dies after that, the picture is to blame. It does not try to
+It says that it begins before it looks at an image: if it dies after that, the image is to blame. It does not try to
 survive: whatever goes wrong ends it, and its worker starts another.
 """
 
@@ -21,7 +21,7 @@ from imgsvc.errors import CodecError
 from imgsvc.process.child_process import end_with_parent
 
 OUT_OF_MEMORY = 3
-"""Its exit code when a picture needs more memory than it has."""
+"""Its exit code when an image needs more memory than it has."""
 CRASHES = frozenset(
     -number
     for number in (
@@ -35,7 +35,7 @@ group, by the kernel when the machine is out of memory, by an operator."""
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What a process in quarantine may take: bytes of address space, and seconds of the processor for a picture."""
+    """What a process in quarantine may take: bytes of address space, and seconds of the processor for an image."""
 
     memory: int
     seconds: float
@@ -59,7 +59,7 @@ def main() -> None:
     os.dup2(2, 1)
     prepare_pillow(terms.limits)
     _limit(resource.RLIMIT_AS, terms.memory)
-    _limit(resource.RLIMIT_CORE, 0)  # a gigabyte of somebody's picture
+    _limit(resource.RLIMIT_CORE, 0)  # a gigabyte of somebody's image
     with suppress(EOFError):  # the worker has gone, or needs us no more
         while True:
             _serve_one(sys.stdin.buffer, answers, terms)

@@ -1,4 +1,4 @@
-"""Quarantine: pictures that a worker died with are decoded in processes that nobody else works in."""
+"""Quarantine: images that a worker died with are decoded in processes that nobody else works in."""
 
 import asyncio
 import os
@@ -22,17 +22,17 @@ from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
 log = get_logger(__name__)
 
 LINGER = 5.0
-"""Seconds that a process waits for its next picture: starting one takes a third of a second of the processor."""
+"""Seconds that a process waits for its next image: starting one takes a third of a second of the processor."""
 _CODEC_ERRORS = {error.code: error for error in CodecError.__subclasses__()}
 _AT_ONCE = 2**20
 """Bytes read ahead from a process."""
 
 Answer = Compressed | MorePixels | CodecError
-"""What a process made of a picture, or what is to be raised as if it had happened here."""
+"""What a process made of an image, or what is to be raised as if it had happened here."""
 
 
 class _NotBegun(Exception):
-    """The process ended before it looked at the picture, which is not to blame."""
+    """The process ended before it looked at the image, which is not to blame."""
 
 
 @dataclass(eq=False, slots=True)
@@ -60,9 +60,9 @@ class _Child:
 
 
 class SandboxPool:
-    """The port `Quarantine`. A process serves one picture at a time, waits a little for the next, and then ends.
+    """The port `Quarantine`. A process serves one image at a time, waits a little for the next, and then ends.
 
-    It has `memory` bytes of address space. `watchdog` says how long a picture may take: the process is told, and ends
+    It has `memory` bytes of address space. `watchdog` says how long an image may take: the process is told, and ends
     itself by the processor's time; one that sleeps is ended here. An image is blamed for what its process did, not for
     what was done to it: a process that was killed is none of its fault.
     """
@@ -90,14 +90,14 @@ class SandboxPool:
             except _NotBegun as exc:
                 log.warning("sandbox_lost", pid=child.process.pid, exit_code=child.process.returncode)
                 if fresh:  # the next would not come up either; one that died while idle is another matter
-                    raise QuarantineUnavailable("The process for pictures in quarantine does not come up.") from exc
+                    raise QuarantineUnavailable("The process for images in quarantine does not come up.") from exc
                 continue
             try:
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
             finally:
-                del answer  # raised, it would hold this frame, which holds it and the picture
+                del answer  # raised, it would hold this frame, which holds it and the image
 
     async def _start(self) -> _Child:
         self._children = {child for child in self._children if child.alive}
@@ -179,9 +179,9 @@ def _why_it_ended(child: _Child) -> WorkerCrash:
     code = child.process.returncode
     log.warning("sandbox_crashed", pid=child.process.pid, exit_code=code, overran=child.overran)
     if child.overran or code == -signal.SIGXCPU:
-        return WorkerCrash("Processing this picture took too long, so it was given up.")
+        return WorkerCrash("Processing this image took too long, so it was given up.")
     if code == OUT_OF_MEMORY:
-        return WorkerCrash("Processing this picture took too much memory, so it was given up.")
+        return WorkerCrash("Processing this image took too much memory, so it was given up.")
     return WorkerCrash() if code is None or code >= 0 or code in CRASHES else KilledInQuarantine()
 
 

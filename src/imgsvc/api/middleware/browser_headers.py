@@ -11,7 +11,7 @@ INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 ALWAYS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 ANSWER = {
     **ALWAYS,
-    # Nothing in it is ever run; the style is the one with which browsers show a bare picture.
+    # Nothing in it is ever run; the style is the one with which browsers show a bare image.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox",
 }
 """Of what is no page."""

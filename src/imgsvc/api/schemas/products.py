@@ -29,7 +29,7 @@ Action = Annotated[
 
 
 class RenditionOut(BaseModel):
-    """One picture made of an image, as the spec of the same name asks."""
+    """One image made of an image, as the spec of the same name asks."""
 
     name: str = Field(examples=["main"])
     url: str

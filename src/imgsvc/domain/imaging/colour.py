@@ -86,7 +86,7 @@ def _grey_by(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image
 
 
 def changes_colour(mode: str, icc: bytes | None) -> bool:
-    """Whether `to_srgb` makes other pixels of a picture that was read in `mode`."""
+    """Whether `to_srgb` makes other pixels of an image that was read in `mode`."""
     if mode in FOREIGN_MODES:
         return True
     return bool(icc) and _transforms.get(icc or b"", "L" if mode in GREY_MODES else "RGB") is not None

@@ -76,7 +76,7 @@ def compress(
         TooManyFrames, TooManyPixels: over a limit, known from the header and the layout of the file alone.
         MorePixels: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
         TakesLong: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
-        DecodeError, EncodeError: the picture is damaged; the wanted format cannot hold it.
+        DecodeError, EncodeError: the image is damaged; the wanted format cannot hold it.
     """
     undamaged = None
     while True:

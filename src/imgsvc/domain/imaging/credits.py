@@ -1,4 +1,4 @@
-"""Who made a picture and whose it is, wherever its file says so."""
+"""Who made an image and whose it is, wherever its file says so."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,11 +24,11 @@ MAX_PACKET_BYTES = 65_000
 
 
 def credits_of(image: ImageFile, exif: Image.Exif) -> dict[int, str | bytes]:
-    """Artist and copyright of an opened picture: by EXIF, else by XMP, IPTC or the text of a PNG."""
+    """Artist and copyright of an opened image: by EXIF, else by XMP, IPTC or the text of a PNG."""
     found: dict[int, str | bytes] = {}
     for source in (_by_exif(exif), _by_xmp(image), _by_iptc(image), _by_text(image)):
         if len(found) < len((ARTIST, COPYRIGHT)):
-            with suppress(*READING_FAILURES):  # damaged credits are no reason to refuse a good picture
+            with suppress(*READING_FAILURES):  # damaged credits are no reason to refuse a good image
                 for tag, value in source:
                     found.setdefault(tag, value)
     return found
@@ -54,7 +54,7 @@ def _by_xmp(image: ImageFile) -> Iterator[Credit]:
 
 
 def _own_properties(root: Element, name: str) -> Iterator[Element]:
-    """Of the picture itself, not of what it was made from."""
+    """Of the image itself, not of what it was made from."""
     for rdf in (root, *root):
         for description in rdf.findall(f"{_RDF}Description"):
             yield from description.findall(name)

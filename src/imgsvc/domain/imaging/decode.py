@@ -73,7 +73,7 @@ def prepare_pillow(limits: CodecLimits) -> None:
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # a quarter of that would be a reason to refuse the image
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of codec threads is as large as it should be
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # pictures with faults that do not show; one line each per host
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # images with faults that do not show; one line each per host
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def _why_it_did_not_open(data: bytes, limits: CodecLimits) -> CodecError:
         return NotAnImage()
     if name in limits.formats:
         return DecodeError()
-    return UnsupportedFormat(f"{name} pictures are not accepted.")
+    return UnsupportedFormat(f"{name} images are not accepted.")
 
 
 def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: CodecLimits) -> None:
@@ -167,7 +167,7 @@ def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: 
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
-    """The EXIF block, empty where it cannot be read: a damaged one is no reason to refuse a good picture.
+    """The EXIF block, empty where it cannot be read: a damaged one is no reason to refuse a good image.
 
     Pillow takes an orientation from XMP where EXIF has none; browsers do not, and what they show is what is meant.
     """

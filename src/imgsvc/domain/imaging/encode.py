@@ -98,7 +98,7 @@ def effort_for(target: str, megapixels: float) -> dict[str, object]:
 
 
 def _weighs_less(few: Image.Image, whole: Image.Image) -> bool:
-    """By an eighth of the picture, from its middle: to write all of it in both ways would take three times as long."""
+    """By an eighth of the image, from its middle: to write all of it in both ways would take three times as long."""
     if few is whole:
         return False
     top = whole.height * 7 // 16
@@ -109,11 +109,11 @@ def _weighs_less(few: Image.Image, whole: Image.Image) -> bool:
 def _check_sides(image: Image.Image, target: str) -> None:
     longest = MAX_SIDE.get(target)
     if longest is not None and max(image.size) > longest:
-        raise EncodeError(f"{target.upper()} holds at most {longest:,} pixels a side; this picture is larger.")
+        raise EncodeError(f"{target.upper()} holds at most {longest:,} pixels a side; this image is larger.")
 
 
 def options_of(target: str, quality: int) -> dict[str, object]:
-    """Pillow's options for a still picture; why these, docs/compression.md says."""
+    """Pillow's options for a still image; why these, docs/compression.md says."""
     if target == "jpeg":
         return {"quality": quality, "subsampling": "4:2:0" if quality <= 90 else "4:4:4"}
     if target == "webp":
@@ -177,9 +177,9 @@ class _Scratch:
 
 
 class _Mine(threading.local):
-    """Each thread's own, empty between two pictures, and closed with the thread.
+    """Each thread's own, empty between two images, and closed with the thread.
 
-    To open and close one for every picture takes a dozen system calls, after each of which a thread queues for the GIL.
+    To open and close one for every image takes a dozen system calls, after each of which a thread queues for the GIL.
     """
 
     def __init__(self) -> None:

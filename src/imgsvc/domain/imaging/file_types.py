@@ -36,7 +36,7 @@ _SIGNED = 4_096
 
 
 def format_by_signature(data: bytes) -> str | None:
-    """By Pillow's name where it has one; None for what is no picture."""
+    """By Pillow's name where it has one; None for what is no image."""
     return next((name for name, signature in _SIGNATURES if signature.match(data, 0, _SIGNED)), None)
 
 

@@ -39,7 +39,7 @@ SECONDS_A_SCAN = 0.01
 SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 """How one begins (ITU-T T.81, B.2.3): with the number of its channels, which its length has to fit."""
 USUAL_SCANS = 8
-"""Of a JPEG that is not progressive: three, and those of the smaller pictures in its metadata."""
+"""Of a JPEG that is not progressive: three, and those of the smaller images in its metadata."""
 SECONDS_A_PIECE = 8e-6
 """A chunk of a PNG or a segment of a JPEG in Pillow; what other formats have of them takes less."""
 LONG = 3.0
@@ -47,7 +47,7 @@ LONG = 3.0
 
 
 def decoding(image: ImageFile.ImageFile) -> float:
-    """Of an opened picture, for each of its pixels."""
+    """Of an opened image, for each of its pixels."""
     if image.info.get("progressive"):
         return PROGRESSIVE
     return DECODING.get(image.format or "", 1.0)

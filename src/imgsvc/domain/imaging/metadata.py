@@ -1,4 +1,4 @@
-"""What a rendition says about its picture: which EXIF and XMP stays, and what the original bytes would give away."""
+"""What a rendition says about its image: which EXIF and XMP stays, and what the original bytes would give away."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ LAYOUT = frozenset(
     {0x0111, 0x0112, 0x011C, 0x02BC, 0x83BB, 0x8649, 0x8773}
     | {*range(0x00FE, 0x010E), *range(0x0115, 0x011A), *range(0x013D, 0x015C), *range(0x0200, 0x0215)}
 )
-# Pillow's names for the blocks beside EXIF that may say where and by whom a picture was taken.
+# Pillow's names for the blocks beside EXIF that may say where and by whom an image was taken.
 OTHER_BLOCKS = (
     "xmp",
     "XML:com.adobe.xmp",
@@ -92,7 +92,7 @@ def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: 
 
 
 def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:
-    """Whether the picture was read with metadata that `policy` drops."""
+    """Whether the image was read with metadata that `policy` drops."""
     if policy == "all":
         return False
     if any(block in info for block in OTHER_BLOCKS):

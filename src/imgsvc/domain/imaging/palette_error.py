@@ -1,4 +1,4 @@
-"""How far a picture is from another one for an eye that sees no single pixels, so that dither does not count."""
+"""How far an image is from another one for an eye that sees no single pixels, so that dither does not count."""
 
 from PIL import Image, ImageChops
 
@@ -17,7 +17,7 @@ def block_error(one: Image.Image, other: Image.Image) -> int:
     """Of 255: what all but the worst hundredth of the blocks differ by at most, on white and on black alike.
 
     Both are of one size and of any mode with or without alpha. Blocks of the plain ground of `one` do not count into
-    the hundredth: a ring on a large white ground is looked at as closely as one that fills the picture.
+    the hundredth: a ring on a large white ground is looked at as closely as one that fills the image.
     """
     small = [_reduced(image) for image in (one, other)]
     return max(_block_error(*(_on(ground, image) for image in small)) for ground in GROUNDS)

@@ -20,16 +20,16 @@ SAMPLE = (128, 128)
 TOLERANCE, STRICTEST = 250, 4
 """How far (see `off_by`) a palette may be off: as a JPEG of its quality is, which is this divided by the quality."""
 FLAT = 0.02
-"""A colour with this share of a picture is a surface, such as the white around a product, and stays exactly that."""
+"""A colour with this share of an image is a surface, such as the white around a product, and stays exactly that."""
 NEAR = 12
 """How far, of 255 and in each channel, a palette's entry may be from a surface's colour to be replaced by it."""
 BAND = 4_096  # pixels
 LEVELS, TINTS = 16, 16
-"""Of alpha, and of colour, where a picture is translucent; together as many as an index has values."""
+"""Of alpha, and of colour, where an image is translucent; together as many as an index has values."""
 
 
 def quantise(image: Image.Image, quality: int) -> Image.Image:
-    """A palette picture of `image` (L, LA, RGB, RGBA): exact if it has 256 colours or fewer, else dithered.
+    """A palette image of `image` (L, LA, RGB, RGBA): exact if it has 256 colours or fewer, else dithered.
 
     Grey without alpha stays grey unless 16 values are all it has, which take half a byte in a palette. Where even 256
     colours are too far off for `quality`, it is `image` itself.
@@ -92,7 +92,7 @@ def _common_colours(rgb: Image.Image, subject: Box, most: int, method: Quantize)
 
 
 def _surfaces(sample: Image.Image) -> list[Colour]:
-    """The colours that cover a picture's flat parts, the largest first."""
+    """The colours that cover an image's flat parts, the largest first."""
     pixels = sample.width * sample.height
     counted = sorted(sample.getcolors(pixels) or [], reverse=True)
     return [colour for count, colour in counted if count >= pixels * FLAT and isinstance(colour, tuple)]

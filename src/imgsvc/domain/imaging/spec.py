@@ -52,7 +52,7 @@ class Compression(BaseModel):
     background: Annotated[str, AfterValidator(_opaque_colour)] = Field(
         "#ffffff",
         max_length=64,
-        description="What shows through where JPEG replaces a transparent picture: `#rrggbb` or a CSS colour name.",
+        description="What shows through where JPEG replaces a transparent image: `#rrggbb` or a CSS colour name.",
     )
     keep_metadata: Literal["none", "copyright", "all"] = Field(
         "copyright",
@@ -63,7 +63,7 @@ class Compression(BaseModel):
     )
 
     def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size that an upright picture of `size` gets: within both limits, same proportions, never larger."""
+        """The size that an upright image of `size` gets: within both limits, same proportions, never larger."""
         width, height = size
         scale = min(1.0, (self.max_width or width) / width, (self.max_height or height) / height)
         return max(1, round(width * scale)), max(1, round(height * scale))

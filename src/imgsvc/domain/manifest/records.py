@@ -25,9 +25,9 @@ _OTHER_FILES = {
     b"\xd0\xcf\x11\xe0": "This is an old Excel workbook; save it as CSV.",
     b"\x1f\x8b": "This is a compressed file; unpack it first.",
     b"%PDF": "This is a PDF document, not a CSV file.",
-    b"\x89PNG": "This is a picture, not a CSV file.",
-    b"\xff\xd8\xff": "This is a picture, not a CSV file.",
-    b"GIF8": "This is a picture, not a CSV file.",
+    b"\x89PNG": "This is an image, not a CSV file.",
+    b"\xff\xd8\xff": "This is an image, not a CSV file.",
+    b"GIF8": "This is an image, not a CSV file.",
     b"<!doctype": "This is a web page, not a CSV file.",
     b"<html": "This is a web page, not a CSV file.",
 }

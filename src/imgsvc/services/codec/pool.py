@@ -1,4 +1,4 @@
-"""Where pictures are decoded and encoded: the one place where CPU work leaves the event loop."""
+"""Where images are decoded and encoded: the one place where CPU work leaves the event loop."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -120,7 +120,7 @@ class CodecPool:
             answer.cancel()
             raise
         finally:
-            del work, answer  # they hold what is raised here, which would hold them and the picture
+            del work, answer  # they hold what is raised here, which would hold them and the image
 
     def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
         watch.begin(processor_clock())
@@ -152,7 +152,7 @@ class CodecPool:
         self._on_overrun()
 
     async def aclose(self) -> None:
-        """Drop the pictures not begun, and wait a moment for the others in threads; those in quarantine are ended."""
+        """Drop the images not begun, and wait a moment for the others in threads; those in quarantine are ended."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._isolation.aclose()
         with suppress(TimeoutError):

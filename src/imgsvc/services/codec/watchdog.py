@@ -1,4 +1,4 @@
-"""Notices pictures that take too long, by the time the processor spent on them rather than by the clock on the wall.
+"""Notices images that take too long, by the time the processor spent on them rather than by the clock on the wall.
 
 A busy machine makes no image overrun: only work that sleeps, and gets nothing of the processor, runs out of time.
 """
@@ -42,7 +42,7 @@ class Watch:
     def end(self) -> None:
         self._watchdog.forget(self)
         self.on_overrun = (
-            _nothing  # it knows whoever waits for the work, whose error knows the work: a ring with a picture
+            _nothing  # it knows whoever waits for the work, whose error knows the work: a ring with an image
         )
 
     def is_over(self, seconds: float) -> bool:

@@ -11,7 +11,7 @@ from imgsvc.services.processing.outcomes import Outcome
 
 KNOWN_SHARE = 1 / 4
 """The part of a place that an asset takes whose origin is only asked whether it has changed: the answer is a line, and
-no picture is decoded. With a place for each, an unchanged catalogue would go at the pace of its origin's latency."""
+no image is decoded. With a place for each, an unchanged catalogue would go at the pace of its origin's latency."""
 
 Work = asyncio.Task[Outcome]
 

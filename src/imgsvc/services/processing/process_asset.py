@@ -26,7 +26,7 @@ from imgsvc.services.throttling.host_limiter import HostPaused
 log = get_logger(__name__)
 
 MAX_LOST = 10
-"""Runs that may die with an asset before it is given up. From the first on it is a suspect, whose picture is
+"""Runs that may die with an asset before it is given up. From the first on it is a suspect, whose image is
 compressed in quarantine: this is for whatever kills workers from there too, and innocents must not come near it."""
 
 

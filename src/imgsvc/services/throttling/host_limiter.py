@@ -78,7 +78,7 @@ class HostLimiter:
                 self._rank_last(host)
 
     def note_changes(self, host: str, *, changes: bool) -> None:
-        """Whether `host` answered a conditional fetch with a picture: then the next ones count as whole fetches."""
+        """Whether `host` answered a conditional fetch with an image: then the next ones count as whole fetches."""
         if state := self._hosts.get(host):
             state.changes = changes
 

@@ -73,7 +73,7 @@ class HostState:
     refusals: int = 0
     """Times that it was slowed down since its last answer."""
     changes: bool = False
-    """Whether the last answer to a conditional fetch was a whole picture."""
+    """Whether the last answer to a conditional fetch was a whole image."""
     body_size: int = 0
     """Bytes that its bodies had lately, nearer to the largest of them; 0 while none has come."""
     paused_until: float = 0.0

@@ -1,6 +1,6 @@
-"""Draws demo.svg, the README's picture of a terminal: the demo runs and its own words are written down.
+"""Draws demo.svg, the README's image of a terminal: the demo runs and its own words are written down.
 
-.venv/bin/python docs/demo_picture.py
+.venv/bin/python docs/demo_image.py
 """
 
 import re

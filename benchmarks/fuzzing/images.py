@@ -1,4 +1,4 @@
-"""Pictures with something wrong inside, compressed in every way."""
+"""Images with something wrong inside, compressed in every way."""
 
 import struct
 import zlib
@@ -35,7 +35,7 @@ PIECES = (
 )
 
 
-class Pictures:
+class Images:
     def __init__(self, corpora: Path) -> None:
         prepare_pillow(LIMITS)
         folder = corpora / "images"
