@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from support.databases import Postgres
-from support.origin_server import OriginServer, WebhookListener
+from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import UNHURRIED, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
