@@ -12,7 +12,7 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.sweep import sweep
+from imgsvc.services.sweep import wake_due_work
 from support.batches import HandClock, NotedQueue, deliveries_of, submitted
 from support.lanes import LEASE, flush
 
@@ -37,7 +37,7 @@ async def queued(parts: Resources) -> dict[bytes, float]:
 
 
 async def run_sweep(parts: Resources, queue: JobQueue | None = None) -> None:
-    await sweep(sessions=parts.sessions, queue=queue or parts.queue, clock=parts.clock)
+    await wake_due_work(sessions=parts.sessions, queue=queue or parts.queue, clock=parts.clock)
 
 
 async def announced(parts: Resources) -> str:

@@ -16,7 +16,7 @@ from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.finish import Retention
-from imgsvc.services.batches.read import read
+from imgsvc.services.batches.read import read_batch
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
 from states.doubles import ObjectReader, Receiver
@@ -163,7 +163,7 @@ class Runs:
 
     async def is_gone(self, name: str) -> None:
         with pytest.raises(NotFound):
-            await read(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
+            await read_batch(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
 
     def is_held_once(self, name: str) -> None:
         """No two runs whose flushes would be heard have a lease on the same asset at the same time."""

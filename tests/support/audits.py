@@ -6,9 +6,8 @@ from datetime import timedelta
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.services.batches import delete as cleaning_up
-from imgsvc.services.integrity import audit as auditing
-from imgsvc.services.integrity.audit import Audit
+from imgsvc.services.batches.delete import clean_up_batch, delete_batch
+from imgsvc.services.integrity.audit import Audit, run_audit
 from imgsvc.services.integrity.rules import Part
 from imgsvc.services.ports import Inventory
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -31,7 +30,7 @@ class Shop:
     clock: HandClock
 
     async def audit(self, *, grace: float = HOUR, inventory: Inventory | None = None) -> Audit:
-        return await auditing.audit(
+        return await run_audit(
             sessions=self.parts.sessions,
             inventory=inventory or self.parts.storage,
             clock=self.clock,
@@ -49,7 +48,7 @@ class Shop:
         await self.parts.storage.put(key, data, media_type="image/jpeg")
 
     async def clean_up(self, batch_id: str = "") -> None:
-        await cleaning_up.clean_up(
+        await clean_up_batch(
             batch_id or self.batch_id,
             sessions=self.parts.sessions,
             inventory=self.parts.storage,
@@ -58,7 +57,7 @@ class Shop:
         )
 
     async def delete(self, batch_id: str = "") -> None:
-        await cleaning_up.delete(
+        await delete_batch(
             batch_id or self.batch_id,
             api_key_id=LOCAL_KEY,
             sessions=self.parts.sessions,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Delivery
 from imgsvc.services.ports import Endpoint, EndpointResponse
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.deliver import attempt_delivery
 from support.batches import NotedQueue, deliveries_of, submitted
 
 
@@ -44,7 +44,7 @@ async def attempt(
     secrets: Sequence[str] | None = None,
 ) -> None:
     """One run of the job."""
-    await deliveries.deliver(
+    await attempt_delivery(
         delivery_id,
         sessions=parts.sessions,
         sender=replace(

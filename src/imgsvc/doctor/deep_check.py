@@ -7,7 +7,7 @@ from imgsvc.db.engine import open_sessions
 from imgsvc.doctor.check import Finding, examine
 from imgsvc.errors import ImgsvcError
 from imgsvc.services.clock import utc_now
-from imgsvc.services.integrity.audit import EXAMPLES, Audit, audit
+from imgsvc.services.integrity.audit import EXAMPLES, Audit, run_audit
 from imgsvc.services.integrity.rules import Part
 from imgsvc.settings.server import Settings
 from imgsvc.terminal.formatting import size
@@ -36,7 +36,7 @@ async def examine_deeply(settings: Settings, *, grace: float | None = None) -> l
     sessions = open_sessions(settings.database)
     try:
         storage = ObjectStorage(settings.storage)
-        done = await audit(sessions=sessions, inventory=storage, clock=utc_now, grace=kept)
+        done = await run_audit(sessions=sessions, inventory=storage, clock=utc_now, grace=kept)
     except ImgsvcError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         return [*findings, Finding("Deep", False, f"Broken off: {reason}", "Try it again when nothing is in the way.")]

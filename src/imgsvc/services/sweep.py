@@ -9,7 +9,7 @@ from imgsvc.services.ports import JobQueue
 log = get_logger(__name__)
 
 
-async def sweep(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
+async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
     """Wake the lanes of every batch with due assets, every delivery and every removal that is due; what runs already is
     left alone.
 
@@ -29,7 +29,7 @@ async def sweep(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
         await queue.wake_clean_up(batch_id)
 
 
-async def expire(*, sessions: Sessions, clock: Clock) -> None:
+async def expire_batches(*, sessions: Sessions, clock: Clock) -> None:
     """Delete the batches whose retention is over, and forget idempotency keys that are too old to count.
 
     Raises:

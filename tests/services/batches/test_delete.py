@@ -7,10 +7,9 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import BatchNotFinished, NotAnImage, NotFound, StorageError
-from imgsvc.services.batches import read as batches
-from imgsvc.services.batches.read import PAGE
+from imgsvc.services.batches.read import PAGE, find_rendition, list_products, read_batch
 from imgsvc.services.results.report import ReportOptions, output_csv
-from imgsvc.services.webhooks.deliver import log_of, redeliver
+from imgsvc.services.webhooks.deliver import list_deliveries, request_redelivery
 from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, exact, manifest, submitted
 from support.deliveries import Meanwhile, attempt, deliver
 from support.origin_server import WebhookListener
@@ -22,13 +21,13 @@ TIDY_AFTER = 3_600
 
 async def assert_invisible(parts: Resources, batch_id: str) -> None:
     with pytest.raises(NotFound):
-        await batches.read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read_batch(batch_id, api_key_id="key_local", sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await batches.products(batch_id, after=-1, limit=10, sessions=parts.sessions)
+        await list_products(batch_id, after=-1, limit=10, sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await log_of(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await list_deliveries(batch_id, api_key_id="key_local", sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await batches.rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
+        await find_rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
 
 
 async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
@@ -183,7 +182,9 @@ async def test_a_webhook_that_still_waits_is_not_sent_any_more(
     await sweep(parts, queue)
     assert (listener.requests, queue.deliveries) == ([], [])
     with pytest.raises(NotFound):
-        await redeliver(delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock)
+        await request_redelivery(
+            delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock
+        )
 
 
 @pytest.mark.parametrize("storage_away", [False, True])

@@ -9,7 +9,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import deletions
 from imgsvc.db.tables import IdempotencyKey
 from imgsvc.errors import HttpStatusError, NotFound
-from imgsvc.services.batches.read import read
+from imgsvc.services.batches.read import read_batch
 from imgsvc.settings.server import Settings
 from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, submitted
 from support.deliveries import deliver
@@ -29,7 +29,7 @@ def settings(settings: Settings) -> Settings:
 
 async def is_visible(parts: Resources, batch_id: str) -> bool:
     try:
-        await read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read_batch(batch_id, api_key_id="key_local", sessions=parts.sessions)
     except NotFound:
         return False
     return True

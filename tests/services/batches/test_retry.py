@@ -9,7 +9,7 @@ from sqlmodel import col, update
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset
 from imgsvc.errors import BatchNotFinished, HttpStatusError, NotAnImage, NotFound, NothingToRetry, ReadTimeout
-from imgsvc.services.batches.read import read
+from imgsvc.services.batches.read import read_batch
 from imgsvc.services.processing.outcomes import Failed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
@@ -136,7 +136,7 @@ async def test_each_round_is_announced_under_an_id_of_its_own(
     [first] = await deliveries_of(parts.sessions, batch.id)
     clock.forward(60)
     await retry(parts, batch.id, queue=queue)
-    _, shown = await read(batch.id, api_key_id="key_local", sessions=parts.sessions)
+    _, shown = await read_batch(batch.id, api_key_id="key_local", sessions=parts.sessions)
     assert shown is None  # this round has not ended
 
     await end_round(parts, batch.id, [None, None, None], round_number=2)

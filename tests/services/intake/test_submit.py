@@ -13,7 +13,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import DatabaseUnavailable, InvalidManifest
-from imgsvc.services.batches.read import products
+from imgsvc.services.batches.read import list_products
 from support.batches import NotedQueue, assets_of, batch_of, deliveries_of, exact, submitted
 from support.databases import ONLY_SQLITE
 
@@ -71,7 +71,7 @@ async def test_a_url_that_stands_in_several_rows_is_one_asset(parts: Resources) 
     assets = await assets_of(parts.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == URLS
     assert [asset.slug for asset in assets] == ["left-shoe", "left-shoe", "right-shoe"]
-    views = await products(batch.id, after=-1, limit=10, sessions=parts.sessions)
+    views = await list_products(batch.id, after=-1, limit=10, sessions=parts.sessions)
     assert [[asset.position for asset in view.assets] for view in views] == [[0, 1, 0], [1, 2], [], [0]]
 
 

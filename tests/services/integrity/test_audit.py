@@ -4,12 +4,12 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.services.batches.cancel import cancel
-from imgsvc.services.batches.retry import retry
+from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.integrity.audit import EXAMPLES, TOGETHER
 from imgsvc.services.integrity.rules import Part
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.webhooks.deliver import redeliver
+from imgsvc.services.webhooks.deliver import request_redelivery
 from support.audits import HOUR, Shop, wrong
 from support.batches import HandClock, NotedQueue, batch_of, submitted
 from support.databases import ONLY_SQLITE
@@ -40,14 +40,14 @@ async def test_every_kind_of_batch_is_found_well(
     await flush(in_flight.id, parts, token="somebody", claim=1)
     await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # and about to be written down
     stopped = await submitted(parts, [good], webhook_url=hook)
-    await cancel(
+    await cancel_batch(
         stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
         clock=shop.clock,
     )  # fmt: skip
     again = await submitted(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
         await work(again.id, parts, processor)
-        await retry(
+        await retry_batch(
             again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
             clock=shop.clock,
         )  # fmt: skip
@@ -59,7 +59,7 @@ async def test_every_kind_of_batch_is_found_well(
     assert (await deliver(parts, exhausted, queue=queue)).status == "exhausted"
     anew = await announced(parts, listener.url("/hook"))
     assert (await deliver(parts, anew, queue=queue)).status == "delivered"
-    await redeliver(anew.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock)
+    await request_redelivery(anew.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock)
     waiting = await announced(parts, listener.url("/hook"))
     assert (await deliver(parts, waiting, queue=queue)).status == "pending"
     deleted = await submitted(parts, [invalid], on_invalid="skip", idempotency_key="order 2")

@@ -12,7 +12,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.services.integrity.audit import audit
+from imgsvc.services.integrity.audit import run_audit
 from imgsvc.services.processing import rendition_plan
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.audits import wrong
@@ -52,7 +52,9 @@ async def stored(parts: Resources, asset: Asset) -> bytes:
 async def faults(parts: Resources) -> object:
     """What the deep check finds, of files that are in the making too."""
     return wrong(
-        await audit(sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60))
+        await run_audit(
+            sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60)
+        )
     )
 
 

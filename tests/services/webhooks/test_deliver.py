@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import webhook_secret
 from imgsvc.services.ports import EndpointResponse
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.deliver import LEASE, attempt_delivery
 from support.batches import HandClock, NotedQueue, attempts_of
 from support.deliveries import announced, deliver
 from support.origin_server import WebhookListener
@@ -91,7 +91,7 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
         await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts))
     await deliver(parts, delivery, queue=queue)
     assert len(listener.requests) == 1  # it may still be on its way
-    clock.forward(deliveries.LEASE.total_seconds())
+    clock.forward(LEASE.total_seconds())
     delivery = await deliver(parts, delivery, queue=queue)
 
     assert (delivery.status, delivery.attempts) == ("delivered", 1)
@@ -114,7 +114,7 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
 
     class Frozen(EventfulEndpoint):
         async def happens(self) -> None:
-            clock.forward(deliveries.LEASE.total_seconds())
+            clock.forward(LEASE.total_seconds())
             await deliver(parts, delivery, queue=queue)
 
     after = await deliver(parts, delivery, queue=queue, endpoint=Frozen(parts))
@@ -126,5 +126,5 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
 
 
 async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: NotedQueue) -> None:
-    await deliveries.deliver("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
+    await attempt_delivery("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
     assert queue.deliveries == []

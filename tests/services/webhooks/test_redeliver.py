@@ -13,7 +13,7 @@ from imgsvc.db.queries.deliveries import Logged
 from imgsvc.db.tables import Delivery
 from imgsvc.errors import EndpointBusy, NotFound
 from imgsvc.services.ports import EndpointResponse
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.deliver import request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from support.batches import HandClock, NotedQueue, attempts_of, batch_row, delivery_row, store
 from support.deliveries import Meanwhile, announced, attempt, deliver, now
@@ -25,7 +25,7 @@ LAST = 10
 
 
 async def redeliver(parts: Resources, delivery: Delivery, queue: NotedQueue, *, api_key_id: str = LOCAL_KEY) -> Logged:
-    return await deliveries.redeliver(
+    return await request_redelivery(
         delivery.id, api_key_id=api_key_id, sessions=parts.sessions, queue=queue, clock=parts.clock
     )
 

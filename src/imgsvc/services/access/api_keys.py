@@ -33,7 +33,7 @@ class ApiKeySummary:
     former_until: datetime | None
 
 
-async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
+async def create_key(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
     """Make a key: its id and its token, which is nowhere kept and cannot be shown again."""
     now = clock()
     key_id = new_id("key", now)
@@ -46,14 +46,14 @@ async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, s
     return key_id, token
 
 
-async def listed(*, sessions: Sessions) -> list[ApiKeySummary]:
+async def list_keys(*, sessions: Sessions) -> list[ApiKeySummary]:
     """Every key that was made, revoked ones too, the oldest first."""
     async with sessions.read() as session:
         rows = await queries.made(session)
     return [ApiKeySummary(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
 
 
-async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+async def rotate_key(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
     """A new token for a key; the present one works on until `grace` is over, the one before it no longer.
 
     Raises:
@@ -84,7 +84,7 @@ async def rotate_webhook_secret(key_id: str, *, grace: timedelta, sessions: Sess
         return str(row.webhook_secrets[0]["secret"])
 
 
-async def revoke(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
+async def revoke_key(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
     """Refuse a key from now on; its batches go on, and their webhooks are still signed with its secret.
 
     Raises:

@@ -21,7 +21,7 @@ log = get_logger(__name__)
 AT_ONCE = 5.0
 
 
-async def delete(
+async def delete_batch(
     batch_id: str,
     *,
     api_key_id: str,
@@ -50,13 +50,15 @@ async def delete(
     log.info("batch_deleted", batch_id=batch_id)
     try:
         async with asyncio.timeout(patience):
-            await clean_up(batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after)
+            await clean_up_batch(
+                batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after
+            )
     except (TimeoutError, StorageError, DatabaseUnavailable) as error:
         log.warning("removal_deferred", batch_id=batch_id, error=str(error) or type(error).__name__)
         await wake_clean_up(batch_id, queue=queue)
 
 
-async def clean_up(
+async def clean_up_batch(
     batch_id: str, *, sessions: Sessions, inventory: Inventory, clock: Clock, clean_up_after: timedelta
 ) -> None:
     """Remove what a deleted batch left behind, or what lies in the storage of a finished one without being named.

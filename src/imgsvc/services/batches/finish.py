@@ -49,7 +49,7 @@ class Ended:
     delivery_id: str | None
 
 
-async def finish(
+async def finish_batch(
     session: AsyncSession, batch_id: str, counters: Counters, *, retention: Retention, now: datetime
 ) -> Ended | None:
     """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""

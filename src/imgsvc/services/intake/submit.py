@@ -19,7 +19,7 @@ from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manif
 from imgsvc.domain.manifest.read_json import read_products
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import Ended, Retention, announce, finish
+from imgsvc.services.batches.finish import Ended, Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
@@ -157,7 +157,7 @@ async def _store(
     if len(manifest.invalid) < len(manifest.assets):
         return None
     counters = await queries.lock(session, batch.id)
-    return await finish(session, batch.id, counters, retention=retention, now=now) if counters else None
+    return await finish_batch(session, batch.id, counters, retention=retention, now=now) if counters else None
 
 
 def examine(manifest: Manifest) -> Validation:

@@ -69,7 +69,7 @@ class _Then:
     awaits_clean_up: bool
 
 
-async def audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
+async def run_audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
     """Look at every row and every file once; nothing is changed.
 
     Safe beside a running service: a batch and its rows are read as they are at one moment, and a file is compared with

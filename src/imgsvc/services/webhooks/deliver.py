@@ -25,7 +25,7 @@ LEASE = timedelta(seconds=60)
 """How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
 
 
-async def deliver(
+async def attempt_delivery(
     delivery_id: str, *, sessions: Sessions, sender: WebhookSender, queue: JobQueue, clock: Clock
 ) -> None:
     """Make one attempt at a delivery that is due, and schedule the next if it fails.
@@ -53,7 +53,9 @@ async def deliver(
     await _record(delivery, result, sender=sender, sessions=sessions, queue=queue, clock=clock)
 
 
-async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock) -> Logged:
+async def request_redelivery(
+    delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock
+) -> Logged:
     """Post a delivery again at once, under the same id, whatever became of it; its schedule begins anew.
 
     Raises:
@@ -69,7 +71,7 @@ async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, qu
     return logged
 
 
-async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[Logged]:
+async def list_deliveries(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[Logged]:
     """Every delivery of a batch, the newest first, each with its attempts in order.
 
     Raises:
