@@ -17,7 +17,7 @@ from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.services.batches.read import read_progress
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
-from support.batches import submitted
+from support.batches import submit_batch
 from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
@@ -44,7 +44,7 @@ async def told(answer: httpx.Response) -> AsyncIterator[Event]:
 
 async def figures_of(parts: Resources) -> BatchProgress:
     """Of a batch that nobody works on."""
-    batch = await submitted(parts, ["https://shop.example/a.jpg"])
+    batch = await submit_batch(parts, ["https://shop.example/a.jpg"])
     return await read_progress(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)
 
 

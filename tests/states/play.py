@@ -22,7 +22,7 @@ from states.model import Batch
 from states.pieces import LEASE, RETENTION, SCHEDULE, TIDY_AFTER, Asset, Delivery
 from states.runs import AFTERCARE, Runs
 from states.seen import look
-from support.batches import NotedQueue, manifest
+from support.batches import RecordingQueue, manifest
 from support.stack import SECRET
 
 HOOK = "http://shop.example/hook"
@@ -49,7 +49,7 @@ class Play(Runs):
             Upload(manifest(urls), on_invalid="skip", webhook_url=HOOK if hooked else None),
             api_key_id=LOCAL_KEY,
             sessions=self.sessions,
-            queue=NotedQueue(),
+            queue=RecordingQueue(),
             retention=AFTERCARE,
             clock=self.clock,
             limits=DEFAULT_LIMITS,
@@ -69,7 +69,7 @@ class Play(Runs):
                 name,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 retention=AFTERCARE,
                 clock=self.clock,
             )
@@ -87,7 +87,7 @@ class Play(Runs):
                 codes=codes,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 retention=AFTERCARE,
                 clock=self.clock,
             )
@@ -103,7 +103,7 @@ class Play(Runs):
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
                 inventory=self.reader,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 clock=self.clock,
                 clean_up_after=TIDY_AFTER,
                 patience=FOREVER,
@@ -117,7 +117,7 @@ class Play(Runs):
 
     async def sweep(self) -> None:
         """It wakes exactly what is due."""
-        queue, now = NotedQueue(), self.clock()
+        queue, now = RecordingQueue(), self.clock()
         await wake_due_work(sessions=self.sessions, queue=queue, clock=self.clock)
         due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
         assert sorted(queue.lanes) == sorted(self.model.with_due_assets(now))
@@ -157,7 +157,7 @@ class Play(Runs):
                 self.events[name, number],
                 sessions=self.sessions,
                 sender=WebhookSender(self.receiver, PerHostLimit(), SCHEDULE, (SECRET,)),
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 clock=self.clock,
             )
         self.receiver.meanwhile = None
@@ -186,7 +186,7 @@ class Play(Runs):
                 self.events[name, number],
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 clock=self.clock,
             )
         if delivery:

@@ -23,7 +23,7 @@ from states.doubles import ObjectReader, Receiver
 from states.model import Batch, Model
 from states.pieces import LEASE, RETENTION, TIDY_AFTER, Ending, input_bytes, output_bytes
 from states.seen import Seen, consistent, followed, look
-from support.batches import HandClock
+from support.batches import ManualClock
 
 AFTERCARE = Retention(Links("http://imgsvc.example"), RETENTION, TIDY_AFTER)
 
@@ -44,7 +44,7 @@ class Runs:
     def __init__(self, database: Path) -> None:
         self.sessions = open_sessions(f"sqlite+aiosqlite:///{database}")
         self.engine = sa.create_engine(f"sqlite:///{database}", poolclass=sa.StaticPool)
-        self.clock = HandClock(datetime(2026, 11, 22, tzinfo=UTC))
+        self.clock = ManualClock(datetime(2026, 11, 22, tzinfo=UTC))
         self.reader, self.receiver = ObjectReader(self.clock), Receiver()
         self.model = Model()
         self.names: list[str] = []

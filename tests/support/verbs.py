@@ -13,7 +13,7 @@ from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.ports import Inventory, JobQueue
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.sweep import expire_batches, wake_due_work
-from support.batches import batch_of, submitted
+from support.batches import batch_of, submit_batch
 from support.lanes import flush
 
 OTHER_KEY = "key_other"
@@ -136,9 +136,9 @@ async def end_round(
     await flush(batch_id, parts, token="ends it", outcomes=outcomes, round_number=round_number)
 
 
-async def ended(parts: Resources, *errors: AssetError | None, webhook_url: str | None = HOOK) -> Batch:
+async def ended_batch(parts: Resources, *errors: AssetError | None, webhook_url: str | None = HOOK) -> Batch:
     """A batch of an asset for each of `errors`, which has ended with them."""
     urls = [f"http://shop.example/{number}.jpg" for number in range(len(errors))]
-    batch = await submitted(parts, urls, webhook_url=webhook_url)
+    batch = await submit_batch(parts, urls, webhook_url=webhook_url)
     await end_round(parts, batch.id, errors)
     return await batch_of(parts.sessions, batch.id)

@@ -20,7 +20,7 @@ from imgsvc.services.access.api_keys import (
     rotate_webhook_secret,
     webhook_secret,
 )
-from support.batches import NotedQueue
+from support.batches import RecordingQueue
 from support.deliveries import announced, deliver
 from support.origin_server import WebhookListener
 
@@ -138,7 +138,7 @@ async def test_each_key_signs_with_a_secret_of_its_own(parts: Resources) -> None
 
 
 async def test_while_a_secret_is_rotated_both_sign(
-    parts: Resources, queue: NotedQueue, listener: WebhookListener
+    parts: Resources, queue: RecordingQueue, listener: WebhookListener
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     former = await webhook_secret(sessions=parts.sessions)

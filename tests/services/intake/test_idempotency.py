@@ -12,10 +12,10 @@ from imgsvc.db.tables import Asset, Batch, IdempotencyKey
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import Columns
 from imgsvc.errors import IdempotencyKeyReused, InvalidManifest
-from imgsvc.services.intake.idempotency import RequestKey, take
+from imgsvc.services.intake.idempotency import UploadKey, reserve
 from imgsvc.services.intake.submit import Submitted, submit
 from imgsvc.services.intake.upload import Upload
-from support.batches import HandClock, NotedQueue, manifest
+from support.batches import ManualClock, RecordingQueue, manifest
 from support.verbs import HOOK, add_key, delete, end_round
 
 DAY = 24 * 3_600
@@ -46,7 +46,9 @@ async def rows(parts: Resources) -> list[int]:
         ]
 
 
-async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(parts: Resources, queue: NotedQueue) -> None:
+async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(
+    parts: Resources, queue: RecordingQueue
+) -> None:
     first = await submit_once(parts, queue=queue, filename="shop.csv")
     again = await submit_once(parts, queue=queue, filename="shop (1).csv")
     assert (first.replayed, again.replayed) == (False, True)
@@ -102,7 +104,7 @@ async def test_keys_of_different_callers_know_nothing_of_each_other(parts: Resou
     assert (await submit_once(parts, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
 
 
-async def test_a_key_counts_for_24_hours(parts: Resources, clock: HandClock) -> None:
+async def test_a_key_counts_for_24_hours(parts: Resources, clock: ManualClock) -> None:
     first = await submit_once(parts)
     clock.forward(DAY - 1)
     assert (await submit_once(parts)).batch.id == first.batch.id
@@ -127,7 +129,7 @@ async def test_a_key_goes_with_its_batch(parts: Resources) -> None:
 
 @pytest.mark.parametrize("outdated", [False, True])
 async def test_repeats_at_the_same_time_make_one_batch(
-    parts: Resources, queue: NotedQueue, clock: HandClock, outdated: bool
+    parts: Resources, queue: RecordingQueue, clock: ManualClock, outdated: bool
 ) -> None:
     if outdated:
         await submit_once(parts)
@@ -148,14 +150,14 @@ async def test_of_two_uploads_under_one_key_at_the_same_time_one_is_refused(part
 
 
 async def test_a_repeat_waits_for_its_forerunner_and_makes_the_batch_when_that_fails(
-    parts: Resources, queue: NotedQueue
+    parts: Resources, queue: RecordingQueue
 ) -> None:
     taken, break_off = asyncio.Event(), asyncio.Event()
 
     async def forerunner() -> None:
         async with parts.sessions.write() as session:
-            name = RequestKey(LOCAL_KEY, "monday", "of another upload")
-            assert await take(session, name, "bat_none", parts.clock())
+            name = UploadKey(LOCAL_KEY, "monday", "of another upload")
+            assert await reserve(session, name, "bat_none", parts.clock())
             taken.set()
             await break_off.wait()
             raise ConnectionResetError

@@ -11,7 +11,7 @@ from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.sweep import wake_due_work
-from support.batches import exact
+from support.batches import consistent_batch
 from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
 
@@ -33,4 +33,4 @@ async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next
 
     await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
     await work_off()
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"

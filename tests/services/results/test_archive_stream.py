@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.results.archive import stream_archive
-from support.verbs import ended
+from support.verbs import ended_batch
 
 MIB = 2**20
 
@@ -28,7 +28,7 @@ class Endless:
 
 
 async def batch_of_three(parts: Resources) -> Batch:
-    return await ended(parts, None, None, None)
+    return await ended_batch(parts, None, None, None)
 
 
 async def test_it_reads_no_more_than_is_taken(resources: Resources) -> None:

@@ -71,7 +71,7 @@ async def clean_up_batch(
         StorageError, DatabaseUnavailable: the sweep has it done again.
     """
     async with sessions.read() as session:
-        batch = await queries.to_clean_up(session, batch_id)
+        batch = await queries.get_for_clean_up(session, batch_id)
     now = clock()
     if batch is None or batch.tidy_at is None or batch.tidy_at > now:
         return
@@ -89,7 +89,7 @@ async def clean_up_batch(
         if batch.deleted_at and next_at and next_at <= now:
             await queries.remove_batch(session, batch_id)
         else:
-            await queries.cleaned_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
+            await queries.schedule_clean_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
 
 
 async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory) -> None:
@@ -101,7 +101,7 @@ async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory
             async with sessions.write() as session:
                 removed = await queries.remove_rows(session, table, batch_id)
     async with sessions.write() as session:
-        await queries.remove_messages(session, batch_id)
+        await queries.remove_deliveries(session, batch_id)
 
 
 async def _remove_unnamed(batch_id: str, *, until: datetime, sessions: Sessions, inventory: Inventory) -> bool:

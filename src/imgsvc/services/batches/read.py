@@ -42,7 +42,7 @@ async def read_batch(batch_id: str, *, api_key_id: str, sessions: Sessions) -> t
         batch = await queries.get(session, batch_id, api_key_id=api_key_id)
         if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
+        return batch, await delivery_queries.get_for_round(session, batch_id, round_number=batch.round)
 
 
 async def read_progress(batch_id: str, *, api_key_id: str, sessions: Sessions) -> BatchProgress:
@@ -64,7 +64,7 @@ async def list_batches(
     """The batches of a key, the newest first, behind the one with the id `after`; only of `statuses`, if any."""
     async with sessions.read() as session:
         page = await queries.page(session, api_key_id, statuses=statuses, before=after, limit=limit)
-        deliveries = await delivery_queries.of_batches(session, page) if page else {}
+        deliveries = await delivery_queries.get_for_batches(session, page) if page else {}
     return [(batch, deliveries.get(batch.id)) for batch in page]
 
 

@@ -17,7 +17,7 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.services.batches.finish import Ended, Retention, finish_batch
+from imgsvc.services.batches.finish import EndedBatch, Retention, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.processing.rendition_plan import ReuseHashes
@@ -31,7 +31,7 @@ class Flushed:
     known: Mapping[int, PreviousResult]
     """What was made of a claimed asset before, by its position."""
     more_due: bool
-    ended: Ended | None
+    ended: EndedBatch | None
     apart: bool
     """Whether an image of this round overran a codec thread, here or elsewhere."""
 
@@ -133,7 +133,7 @@ async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) ->
     if run.reuse is None:
         return {}
     hashes = {asset.position: run.reuse.of(asset.origin_url) for asset in claimed}
-    known = await reuse_queries.known(session, set(hashes.values()))
+    known = await reuse_queries.previous_results(session, set(hashes.values()))
     return {position: known[name] for position, name in hashes.items() if name in known}
 
 
