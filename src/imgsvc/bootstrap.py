@@ -19,7 +19,7 @@ from imgsvc.errors import CannotStart, DatabaseUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.process.loopback import is_loopback
 from imgsvc.process.private_files import make_private
-from imgsvc.services.access.api_keys import listed
+from imgsvc.services.access.api_keys import list_keys
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock, utc_now
@@ -176,7 +176,7 @@ async def check_access(settings: Settings) -> None:
         return
     sessions = open_database(settings)
     try:
-        if await listed(sessions=sessions):
+        if await list_keys(sessions=sessions):
             return
     except DatabaseUnavailable as error:
         log.warning("database_unavailable", error=str(error))

@@ -14,10 +14,10 @@ from imgsvc.api.live.event_stream import event_stream
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.batches import BatchProgress
-from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import read_progress
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
-from support.batches import submitted
+from support.batches import submit_batch
 from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
@@ -44,8 +44,8 @@ async def told(answer: httpx.Response) -> AsyncIterator[Event]:
 
 async def figures_of(parts: Resources) -> BatchProgress:
     """Of a batch that nobody works on."""
-    batch = await submitted(parts, ["https://shop.example/a.jpg"])
-    return await batches.figures(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)
+    batch = await submit_batch(parts, ["https://shop.example/a.jpg"])
+    return await read_progress(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from imgsvc import __version__
 from imgsvc.cli import app
 from imgsvc.cli.deferred import COMMANDS
-from imgsvc.domain.api_keys import key_of
+from imgsvc.domain.api_keys import key_id_of
 from imgsvc.settings.server import Settings
 from support.stack import SECRET, free_port
 
@@ -134,11 +134,11 @@ def test_a_key_is_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     made = imgsvc("keys", "create", "the shop", data_dir=folder)  # in a folder that is empty
     [token] = re.findall(r"^isk_\w+$", made.stdout, re.MULTILINE)
     [key_id] = re.findall(r"key_\w{26}", made.stdout)
-    assert key_of(token) == key_id
+    assert key_id_of(token) == key_id
     listed = imgsvc("keys", "list", data_dir=folder).stdout
     assert re.search(rf"{key_id} +\d{{4}}-\d\d-\d\d +active +the shop", listed)
     rotated = imgsvc("keys", "rotate", key_id, data_dir=folder).stdout.strip()
-    assert key_of(rotated) == key_id
+    assert key_id_of(rotated) == key_id
     assert rotated != token
     assert "its former token works until" in imgsvc("keys", "list", data_dir=folder).stdout
     assert imgsvc("keys", "revoke", key_id, data_dir=folder).exit_code == 0

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from imgsvc.demo.catalogue import HEADER, METADATA_SERVER, PRODUCTS, Answer, manifest, stock
 from imgsvc.demo.shop.pictures import Photo, photos
-from imgsvc.domain.addresses import is_allowed, literal
+from imgsvc.domain.addresses import is_allowed, parse_literal
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import read_manifest
@@ -158,7 +158,7 @@ def test_two_addresses_lead_to_each_other_for_ever(served: Stock) -> None:
 
 def test_the_metadata_server_of_a_cloud_stands_in_the_csv_and_may_not_be_called() -> None:
     assert METADATA_SERVER in manifest(BASE)
-    address = literal(METADATA_SERVER.split("/")[2])
+    address = parse_literal(METADATA_SERVER.split("/")[2])
     assert address
     assert not is_allowed(address)
 

@@ -8,16 +8,16 @@ import pytest
 from imgsvc.bootstrap import Resources
 from imgsvc.doctor.check import Finding
 from imgsvc.doctor.deep_check import examine_deeply
-from imgsvc.services.integrity.rules import Part
+from imgsvc.services.integrity.rules import Category
 from imgsvc.settings.server import Settings
 from support.api_calls import write
-from support.batches import submitted
+from support.batches import submit_batch
 from support.command import Done, imgsvc
 from support.origin_server import OriginServer, image_bytes
 from support.stack import Stack, running_stack
 
 HOUR = 3_600
-PARTS = [str(part) for part in Part]
+PARTS = [str(part) for part in Category]
 
 
 async def found(settings: Settings, **options: float) -> dict[str, Finding]:
@@ -27,7 +27,7 @@ async def found(settings: Settings, **options: float) -> dict[str, Finding]:
 @pytest.fixture
 async def shop(resources: Resources) -> AsyncIterator[Settings]:
     """Settings of a service that has had a batch."""
-    await submitted(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url="http://shop.example/hook")
+    await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url="http://shop.example/hook")
     yield resources.settings
 
 
@@ -42,7 +42,7 @@ async def test_each_part_says_what_was_looked_at(shop: Settings) -> None:
 
 async def test_what_is_wrong_is_told_in_a_few_lines_with_advice(resources: Resources) -> None:
     for _ in range(7):
-        await submitted(resources, ["ftp://shop.example/1"], on_invalid="skip")
+        await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip")
     await write(resources.settings, "UPDATE batch SET url_count = 9")
     counters = (await found(resources.settings))["Counters"]
     assert not counters.ok

@@ -10,8 +10,8 @@ from imgsvc.bootstrap import Resources, open_asset_processor
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.settings.server import Settings
-from support.audits import Shop, opened
-from support.batches import HandClock, NotedQueue
+from support.audits import Shop, open_shop
+from support.batches import ManualClock, RecordingQueue
 from support.origin_server import OriginServer, WebhookListener
 from support.polling import SLOWLY
 
@@ -27,17 +27,17 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def queue() -> NotedQueue:
-    return NotedQueue()
+def queue() -> RecordingQueue:
+    return RecordingQueue()
 
 
 @pytest.fixture
-def parts(resources: Resources, clock: HandClock) -> Resources:
+def parts(resources: Resources, clock: ManualClock) -> Resources:
     """The resources, on a clock that tests move."""
     return replace(resources, clock=clock)
 
@@ -51,6 +51,6 @@ async def processor(parts: Resources) -> AsyncIterator[AssetProcessor]:
 
 @pytest.fixture
 async def shop(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
 ) -> Shop:
-    return await opened(parts, processor, origin, listener, clock)
+    return await open_shop(parts, processor, origin, listener, clock)

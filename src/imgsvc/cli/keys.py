@@ -14,7 +14,15 @@ from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.errors import CannotStart, DatabaseUnavailable
-from imgsvc.services.access import api_keys as service
+from imgsvc.services.access.api_keys import (
+    ApiKeySummary,
+    create_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+    rotate_webhook_secret,
+    webhook_secret,
+)
 from imgsvc.services.clock import utc_now
 from imgsvc.settings.server import Settings
 
@@ -31,7 +39,7 @@ def create(name: Annotated[str, typer.Argument(help="Whose it is; for you to rea
     """Make an API key and print its token, once; from the first key on the API refuses whoever has none."""
     settings = settings_of_a_service()
     run(upgrade_database(settings))
-    key_id, token = _with_database(settings, lambda sessions: service.create(name, sessions=sessions, clock=utc_now))
+    key_id, token = _with_database(settings, lambda sessions: create_key(name, sessions=sessions, clock=utc_now))
     say(f"Made {key_id} for {name}. This is its token; nobody can show it again:")
     say(token)
     if settings.auth == "none":
@@ -40,9 +48,9 @@ def create(name: Annotated[str, typer.Argument(help="Whose it is; for you to rea
 
 
 @app.command("list")
-def list_keys() -> None:
+def show_keys() -> None:
     """List the API keys, revoked ones too."""
-    rows = _with_database(settings_of_a_service(), lambda sessions: service.listed(sessions=sessions))
+    rows = _with_database(settings_of_a_service(), lambda sessions: list_keys(sessions=sessions))
     if not rows:
         say("There are no API keys: whoever reaches the API on this machine may use it.")
         return
@@ -62,7 +70,7 @@ def rotate(
 
     With --webhook-secret webhooks carry two signatures meanwhile. `key_local` is what is made without API keys.
     """
-    change = service.rotate_webhook_secret if webhook_secret else service.rotate
+    change = rotate_webhook_secret if webhook_secret else rotate_key
     settings, wait = settings_of_a_service(), timedelta(seconds=grace)
     say(_with_database(settings, lambda sessions: change(key_id, grace=wait, sessions=sessions, clock=utc_now)))
 
@@ -71,7 +79,7 @@ def rotate(
 def revoke(key_id: KeyId) -> None:
     """Refuse a key from now on; its batches end all the same."""
     settings = settings_of_a_service()
-    _with_database(settings, lambda sessions: service.revoke(key_id, sessions=sessions, clock=utc_now))
+    _with_database(settings, lambda sessions: revoke_key(key_id, sessions=sessions, clock=utc_now))
     say(f"{key_id} is revoked.")
 
 
@@ -85,10 +93,10 @@ def secret(
     if given:
         say(given.get_secret_value())
     else:
-        say(_with_database(settings, lambda sessions: service.webhook_secret(sessions=sessions, key_id=key_id)))
+        say(_with_database(settings, lambda sessions: webhook_secret(sessions=sessions, key_id=key_id)))
 
 
-def _state(row: service.ApiKeySummary) -> str:
+def _state(row: ApiKeySummary) -> str:
     if row.revoked_at:
         return f"revoked {row.revoked_at:%Y-%m-%d}"
     if row.former_until and row.former_until > utc_now():

@@ -14,7 +14,7 @@ from imgsvc.domain.status import AssetStatus, BatchStatus, DeliveryStatus
 OPEN_ASSETS = "status IN ('pending', 'processing')"
 OPEN_BATCHES = "status IN ('pending', 'processing')"
 OPEN_DELIVERIES = "status = 'pending'"
-KNOWN_ASSETS = "reuse_hash IS NOT NULL"
+REUSABLE_ASSETS = "reuse_hash IS NOT NULL"
 UNTIDY_BATCHES = "tidy_at IS NOT NULL"
 EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
@@ -139,8 +139,8 @@ class Asset(SQLModel, table=True):
             "ix_asset_reuse",
             "reuse_hash",
             "batch_id",
-            sqlite_where=text(KNOWN_ASSETS),
-            postgresql_where=text(KNOWN_ASSETS),
+            sqlite_where=text(REUSABLE_ASSETS),
+            postgresql_where=text(REUSABLE_ASSETS),
         ),
     )
 

@@ -142,9 +142,9 @@ def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
         yield IPv4Address(number & 0xFFFFFFFF)
 
 
-def may_be_asked_for(host: str, allowed_networks: Sequence[Network]) -> bool:
+def is_allowed_via_proxy(host: str, allowed_networks: Sequence[Network]) -> bool:
     """Whether a proxy may be asked for `host`, which it looks up itself: only what stands in the name can be told."""
-    address = literal(host)
+    address = parse_literal(host)
     if address is not None:
         return is_allowed(address, allowed_networks)
     name = host.rstrip(".").lower()
@@ -158,7 +158,7 @@ def is_metadata_name(host: str) -> bool:
     return host.rstrip(".").lower() in METADATA_NAMES
 
 
-def literal(host: str) -> Address | None:
+def parse_literal(host: str) -> Address | None:
     """The address that `host` spells, in any notation that getaddrinfo takes for one without asking a resolver.
 
     `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` all spell 127.0.0.1 (inet_aton(3)), and so do digits and dots of

@@ -23,20 +23,20 @@ def new_token(key_id: str) -> str:
     return f"isk_{key_id.removeprefix('key_')}_{secrets.token_hex(32)}"
 
 
-def key_of(token: str) -> str | None:
+def key_id_of(token: str) -> str | None:
     """The id of the key that `token` claims to be; None when it has not the shape of one."""
     match = _TOKEN.fullmatch(token)
     return f"key_{match[1]}" if match else None
 
 
-def hashed(token: str) -> str:
+def hash_token(token: str) -> str:
     """Plain SHA-256: nobody guesses 256 random bits, so nothing has to be slow."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def fits(token: str, hashes: KeyHashes, now: datetime) -> bool:
+def token_matches(token: str, hashes: KeyHashes, now: datetime) -> bool:
     """Whether `token` is the key; takes the same time whichever digit is wrong."""
-    presented = hashed(token)
+    presented = hash_token(token)
     is_current = hmac.compare_digest(presented, hashes.current)
     is_former = hmac.compare_digest(presented, hashes.former or "")
     in_grace = hashes.former_until is not None and now < hashes.former_until

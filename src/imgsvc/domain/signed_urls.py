@@ -17,7 +17,7 @@ def signed_query(path: str, *, secret: str, until: datetime) -> str:
     return urlencode({"expires": expires, "signature": _signature(path, expires, secret)})
 
 
-def opens(path: str, *, expires: int, signature: str, secrets: Iterable[str], now: datetime) -> bool:
+def is_valid_link(path: str, *, expires: int, signature: str, secrets: Iterable[str], now: datetime) -> bool:
     """Whether the query of a link was signed with one of `secrets` for this path, and is still good."""
     signatures = [_signature(path, expires, secret) for secret in secrets]
     is_ours = [hmac.compare_digest(signature.encode(), ours.encode()) for ours in signatures]

@@ -14,12 +14,12 @@ from arq.typing import WorkerCoroutine
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
-from imgsvc.services import sweep as sweeping
-from imgsvc.services.batches import delete as cleaning_up
+from imgsvc.services.batches.delete import clean_up_batch
 from imgsvc.services.processing import lane as lanes
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.webhooks.deliver import attempt_delivery
 
 log = get_logger(__name__)
 P = ParamSpec("P")
@@ -81,7 +81,7 @@ async def work(parts: WorkerContext, batch_id: str, lane: int) -> None:  # noqa:
 @job
 async def deliver(parts: WorkerContext, delivery_id: str) -> None:
     resources = parts.resources
-    await deliveries.deliver(
+    await attempt_delivery(
         delivery_id,
         sessions=resources.sessions,
         sender=resources.sender,
@@ -93,7 +93,7 @@ async def deliver(parts: WorkerContext, delivery_id: str) -> None:
 @job
 async def clean_up(parts: WorkerContext, batch_id: str) -> None:
     resources = parts.resources
-    await cleaning_up.clean_up(
+    await clean_up_batch(
         batch_id,
         sessions=resources.sessions,
         inventory=resources.storage,
@@ -105,5 +105,5 @@ async def clean_up(parts: WorkerContext, batch_id: str) -> None:
 @job
 async def sweep(parts: WorkerContext) -> None:
     resources = parts.resources
-    await sweeping.sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
-    await sweeping.expire(sessions=resources.sessions, clock=resources.clock)  # it writes, so it may have to wait
+    await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await expire_batches(sessions=resources.sessions, clock=resources.clock)  # it writes, so it may have to wait

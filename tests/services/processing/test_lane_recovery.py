@@ -17,7 +17,7 @@ from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from support.batches import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
+from support.batches import ManualClock, assets_of, batch_of, consistent_batch, deliveries_of, submit_batch
 from support.codec import Holding, NotedQuarantine, codec_pool
 from support.lanes import LEASE, HeldOrigin, fetching_with, flush, plan, until, work
 from support.origin_server import OriginServer, image_bytes
@@ -29,26 +29,26 @@ pytestmark = pytest.mark.slow
 
 async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
     """Its origin never answers until `serve` is called again."""
-    return await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
+    return await submit_batch(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
 
 
 # -- dead runs --------------------------------------------------------------------------------------------------------
 
 
 async def test_the_assets_of_a_dead_run_are_taken_over_when_their_lease_ends(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
+    batch = await submit_batch(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
     await flush(batch.id, parts, token="dead", claim=2)
     await work(batch.id, parts, processor)
     assert [asset.status for asset in await assets_of(parts.sessions, batch.id)] == [
         "processing", "processing", "succeeded",
     ]  # fmt: skip
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(parts.sessions, batch.id)
 
     clock.forward(LEASE)
     await work(batch.id, parts, processor)
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "completed"
     assert [asset.lost for asset in await assets_of(parts.sessions, batch.id)] == [1, 1, 0]
 
 
@@ -57,12 +57,12 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
     parts: Resources,
     processor: AssetProcessor,
     origin: OriginServer,
-    clock: HandClock,
+    clock: ManualClock,
     deaths: int,
     status: str,
     code: str,
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/bomb.jpg", image_bytes())])
+    batch = await submit_batch(parts, [origin.serve("/bomb.jpg", image_bytes())])
     for number in range(deaths):
         await flush(batch.id, parts, token=f"dead {number}", claim=1)
         clock.forward(LEASE)
@@ -70,13 +70,13 @@ async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touche
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.lost) == (status, code, deaths)
     assert origin.hits("/bomb.jpg") == (0 if code else 1)
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(parts.sessions, batch.id)
 
 
 async def test_a_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/slow.jpg", image_bytes())])
+    batch = await submit_batch(parts, [origin.serve("/slow.jpg", image_bytes())])
     stopping = asyncio.Event()
     watchdog = Holding(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
@@ -97,7 +97,7 @@ async def test_a_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
 async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_that_thread_for_the_next_lane(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/slow.jpg", image_bytes())])
+    batch = await submit_batch(parts, [origin.serve("/slow.jpg", image_bytes())])
     watchdog, quarantine = Holding(), NotedQuarantine()
     pool = codec_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
     slow = replace(processor, codec=pool)
@@ -117,7 +117,7 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
         assert asset.suspicion == "abandoned"
     watchdog.let()
     await work(batch.id, parts, slow)
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "completed"
     assert (watchdog.held, quarantine.images) == (1, [])
     await pool.aclose()
 
@@ -126,7 +126,7 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
 async def test_where_one_image_overran_all_others_of_that_round_are_suspects_in_every_worker(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, round_number: int, apart: int
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
+    batch = await submit_batch(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
     [slow] = await flush(batch.id, parts, token="elsewhere", claim=1)
     await flush(
         batch.id, parts, token="elsewhere", outcomes=[Postponed(slow._replace(suspicion="overran"), 0, parts.clock())]
@@ -136,7 +136,7 @@ async def test_where_one_image_overran_all_others_of_that_round_are_suspects_in_
     quarantine = NotedQuarantine()
     pool = codec_pool(quarantine=quarantine)
     await work(batch.id, parts, replace(processor, codec=pool))
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "completed"
     assert len(quarantine.images) == apart
     await pool.aclose()
 
@@ -145,9 +145,9 @@ async def test_where_one_image_overran_all_others_of_that_round_are_suspects_in_
 
 
 async def test_a_frozen_run_whose_assets_were_taken_over_moves_nothing_when_it_wakes_up(
-    parts: Resources, processor: AssetProcessor, clock: HandClock
+    parts: Resources, processor: AssetProcessor, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    batch = await submit_batch(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     first, second = await flush(batch.id, parts, token="frozen", claim=2)
     clock.forward(LEASE)
     await flush(batch.id, parts, token="other", claim=1)
@@ -156,38 +156,38 @@ async def test_a_frozen_run_whose_assets_were_taken_over_moves_nothing_when_it_w
     await flush(batch.id, parts, token="frozen", outcomes=awake)
     rows = await assets_of(parts.sessions, batch.id)
     assert [(row.status, row.claim) for row in rows] == [("processing", "other"), ("pending", None)]
-    assert (await exact(parts.sessions, batch.id)).failed == 0
+    assert (await consistent_batch(parts.sessions, batch.id)).failed == 0
 
     await flush(batch.id, parts, token="other", outcomes=[Failed(first, 1, NotAnImage())])
     await flush(batch.id, parts, token="frozen", outcomes=awake)
-    assert (await exact(parts.sessions, batch.id)).errors == {"not_an_image": 1}
+    assert (await consistent_batch(parts.sessions, batch.id)).errors == {"not_an_image": 1}
 
 
 async def test_a_batch_that_ended_meanwhile_is_not_changed_by_a_late_flush(
-    parts: Resources, processor: AssetProcessor, clock: HandClock
+    parts: Resources, processor: AssetProcessor, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
+    batch = await submit_batch(parts, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
     [asset] = await flush(batch.id, parts, token="frozen", claim=1)
     ending = [Failed(asset, 1, NotAnImage())]
     await flush(batch.id, parts, token="frozen", outcomes=ending)
-    ended = await exact(parts.sessions, batch.id)
+    ended = await consistent_batch(parts.sessions, batch.id)
     clock.forward(LEASE)
     assert await flush(batch.id, parts, token="frozen", outcomes=ending, claim=1) == []
-    assert (await exact(parts.sessions, batch.id)).version == ended.version
+    assert (await consistent_batch(parts.sessions, batch.id)).version == ended.version
     assert len(await deliveries_of(parts.sessions, batch.id)) == 1
 
 
 async def test_a_lane_that_outlives_its_own_leases_does_not_take_over_from_itself(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     urls = [origin.serve(f"/{n}.jpg", image_bytes(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
-    batch = await submitted(parts, urls)
+    batch = await submit_batch(parts, urls)
     lane = asyncio.create_task(work(batch.id, parts, processor, assets=2, flush_assets=1))
     await until(lambda: len(origin.requests) == 2)
     clock.forward(LEASE + 1)
     await lane
     assert [origin.hits(f"/{n}.jpg") for n in range(5)] == [1] * 5
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "completed"
     assert {asset.lost for asset in await assets_of(parts.sessions, batch.id)} == {0}
 
 
@@ -196,7 +196,7 @@ async def test_a_lane_that_outlives_its_own_leases_does_not_take_over_from_itsel
 
 async def handed_back(parts: Resources, batch_id: str) -> bool:
     rows = await assets_of(parts.sessions, batch_id)
-    await exact(parts.sessions, batch_id)
+    await consistent_batch(parts.sessions, batch_id)
     return {(row.status, row.claim, row.attempts, row.lost, row.due_at) for row in rows} == {
         ("pending", None, 0, 0, parts.clock())
     }
@@ -218,14 +218,14 @@ async def test_a_stopping_process_hands_back_and_counts_no_attempt(
 async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
+    batch = await submit_batch(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
     stopping = asyncio.Event()
     lane = asyncio.create_task(work(batch.id, parts, processor, stopping=stopping, assets=2, drain=10))
     await until(lambda: len(origin.requests) == 2)
     stopping.set()
     assert await lane is True
     assert len(origin.requests) == 2
-    assert (await exact(parts.sessions, batch.id)).succeeded == 2
+    assert (await consistent_batch(parts.sessions, batch.id)).succeeded == 2
 
 
 async def test_a_lane_whose_task_is_cancelled_hands_back(
@@ -247,7 +247,7 @@ async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
     origin.serve("/1.jpg", image_bytes())
     while batch.succeeded == 0:  # a machine that stands still may make it hand back this one too
         assert await work(batch.id, parts, processor, lifetime=0.1, hand_back_after=0.3) is True
-        batch = await exact(parts.sessions, batch.id)
+        batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.processing) == ("processing", 0)
 
 
@@ -269,7 +269,7 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
     parts: Resources, processor: AssetProcessor
 ) -> None:
     """It never hears what it has claimed, and yet nobody has to wait for it, or take it for dead."""
-    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    batch = await submit_batch(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=HeldOrigin())))
     commits: list[str] = []
 
@@ -284,7 +284,7 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
     assert len(commits) == 2
     rows = await assets_of(parts.sessions, batch.id)
     assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(parts.sessions, batch.id)
     assert not in_flight()
 
 
@@ -292,9 +292,9 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
 
 
 async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/1.jpg", image_bytes())])
+    batch = await submit_batch(parts, [origin.serve("/1.jpg", image_bytes())])
     hour = timedelta(hours=1)
     patient = replace(processor, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
     media(parts).rename(media(parts).with_name("away"))
@@ -324,7 +324,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     parts: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    batch = await submit_batch(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
@@ -339,7 +339,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     origin.waiting[0].set()
     assert await lane is False
     assert not in_flight()
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.version) == ("cancelled", 3, version)
     assert processor.fetching.memory.idle
 
@@ -348,7 +348,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
     parts: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    batch = await submit_batch(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with parts.sessions.write() as session:
@@ -363,7 +363,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
 async def test_attempts_that_failed_before_a_hand_back_still_count(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.url("/status/500")])
+    batch = await submit_batch(parts, [origin.url("/status/500")])
     [asset] = await flush(batch.id, parts, token="mine", claim=1)
     retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
     making = asyncio.create_task(replace(processor, retries=retries).process(asset, plan(batch.id)))
@@ -375,9 +375,9 @@ async def test_attempts_that_failed_before_a_hand_back_still_count(
 
 
 async def test_a_run_never_takes_what_it_has_at_work_although_another_had_it_and_handed_it_back(
-    parts: Resources, origin: OriginServer, clock: HandClock
+    parts: Resources, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [origin.url("/1.jpg"), origin.url("/2.jpg")])
+    batch = await submit_batch(parts, [origin.url("/1.jpg"), origin.url("/2.jpg")])
     [old] = await flush(batch.id, parts, token="mine", claim=1)
     clock.forward(LEASE)
     taken = await flush(batch.id, parts, token="another", claim=2)
@@ -385,4 +385,4 @@ async def test_a_run_never_takes_what_it_has_at_work_although_another_had_it_and
     await flush(batch.id, parts, token="another", outcomes=given_back)
     assert await flush(batch.id, parts, token="mine", claim=2, in_flight=[old.position]) == []
     await flush(batch.id, parts, token="mine", outcomes=[succeeded(batch.id, old)])
-    assert (await exact(parts.sessions, batch.id)).status == "processing"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "processing"

@@ -17,7 +17,7 @@ from imgsvc.services.processing.lane import Lane
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import assets_of, exact, submitted
+from support.batches import assets_of, consistent_batch, submit_batch
 from support.lanes import HeldOrigin, fetching_with, flush, plan, until
 
 
@@ -64,7 +64,7 @@ def lane_of(batch: Batch, parts: Resources, processor: AssetProcessor, **policy:
 
 
 async def test_a_run_gets_what_it_claimed_without_knowing_and_settles_nothing_twice(impatient: Resources) -> None:
-    batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
+    batch = await submit_batch(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     [first, second] = await flush(batch.id, impatient, token="mine", claim=2)
     done: list[Outcome] = [Failed(first, 1, NotAnImage())]
     await flush(batch.id, impatient, token="mine", outcomes=done, claim=2)  # commits; the run never hears of it
@@ -77,7 +77,7 @@ async def test_a_run_gets_what_it_claimed_without_knowing_and_settles_nothing_tw
     claimed = await again
 
     assert [asset.position for asset in claimed] == [2, 3, 4]
-    batch = await exact(impatient.sessions, batch.id)
+    batch = await consistent_batch(impatient.sessions, batch.id)
     assert (batch.failed, batch.processing) == (1, 4)
     assert {asset.lost for asset in await assets_of(impatient.sessions, batch.id)} == {0}
 
@@ -85,7 +85,7 @@ async def test_a_run_gets_what_it_claimed_without_knowing_and_settles_nothing_tw
 async def test_a_lane_that_ends_starts_nothing_and_hands_back_what_it_claimed_without_knowing(
     impatient: Resources, processor: AssetProcessor
 ) -> None:
-    batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
+    batch = await submit_batch(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     origin = HeldOrigin()
     lane = lane_of(batch, impatient, fetching_with(processor, origin=origin), assets=2)
     running = asyncio.create_task(lane.run())
@@ -100,4 +100,4 @@ async def test_a_lane_that_ends_starts_nothing_and_hands_back_what_it_claimed_wi
     assert not lane.in_flight
     rows = await assets_of(impatient.sessions, batch.id)
     assert {(row.status, row.claim, row.lost, row.attempts) for row in rows} == {("pending", None, 0, 0)}
-    await exact(impatient.sessions, batch.id)
+    await consistent_batch(impatient.sessions, batch.id)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from imgsvc.bootstrap import Resources
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from support.batches import assets_of, exact, submitted
+from support.batches import assets_of, consistent_batch, submit_batch
 from support.lanes import until, work
 from support.origin_server import OriginServer, image_bytes
 
@@ -20,12 +20,12 @@ async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go
     steady = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.3) for number in range(IMAGES)]
     async with OriginServer() as mortal:
         doomed = [mortal.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
-        batch = await submitted(parts, [*doomed, *steady])
+        batch = await submit_batch(parts, [*doomed, *steady])
         lane = asyncio.create_task(work(batch.id, parts, processor))
         await until(lambda: len(mortal.requests) == IMAGES)
     assert await lane is False
 
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.errors) == (
         "completed_with_errors", IMAGES, {"connect_error": IMAGES},
     )  # fmt: skip
@@ -42,7 +42,7 @@ async def test_an_origin_that_comes_back_before_the_last_attempt_loses_nothing(
     patient = replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=20), factor=1, max_attempts=1_000))
     async with OriginServer() as mortal:
         urls = [mortal.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
-        batch = await submitted(parts, urls)
+        batch = await submit_batch(parts, urls)
         lane = asyncio.create_task(work(batch.id, parts, patient))
         await until(lambda: len(mortal.requests) == IMAGES)
         port = mortal.port
@@ -50,4 +50,4 @@ async def test_an_origin_that_comes_back_before_the_last_attempt_loses_nothing(
         for number in range(IMAGES):
             reborn.serve(f"/{number}.jpg", image_bytes())
         await lane
-        assert (await exact(parts.sessions, batch.id)).status == "completed"
+        assert (await consistent_batch(parts.sessions, batch.id)).status == "completed"

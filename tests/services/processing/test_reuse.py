@@ -12,11 +12,11 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.services.integrity.audit import audit
+from imgsvc.services.integrity.audit import run_audit
 from imgsvc.services.processing import rendition_plan
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.audits import wrong
-from support.batches import HandClock, assets_of, exact, submitted
+from support.audits import violations
+from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
@@ -28,11 +28,11 @@ DATED = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
 
 async def done(parts: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
     """The only asset of a batch of this URL, at its end."""
-    assert isinstance(parts.clock, HandClock)
+    assert isinstance(parts.clock, ManualClock)
     parts.clock.forward(1)
-    batch = await submitted(parts, [url], **fields)
+    batch = await submit_batch(parts, [url], **fields)
     await work(batch.id, parts, processor)
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(parts.sessions, batch.id)
     [asset] = await assets_of(parts.sessions, batch.id)
     return asset
 
@@ -51,8 +51,10 @@ async def stored(parts: Resources, asset: Asset) -> bytes:
 
 async def faults(parts: Resources) -> object:
     """What the deep check finds, of files that are in the making too."""
-    return wrong(
-        await audit(sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60))
+    return violations(
+        await run_audit(
+            sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60)
+        )
     )
 
 
@@ -148,7 +150,7 @@ async def test_what_another_key_had_made_is_never_looked_at(
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     theirs = await done(parts, processor, url)
     other = await add_key(parts)
-    batch = await submitted(parts, [url])
+    batch = await submit_batch(parts, [url])
     async with parts.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(api_key_id=other))
     await work(batch.id, parts, processor)
@@ -190,7 +192,7 @@ async def test_where_the_earlier_rendition_is_gone_the_image_is_fetched_after_al
 
 
 async def test_a_rendition_that_was_taken_over_outlives_the_batch_it_came_from(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     first, second = await done(parts, processor, url), await done(parts, processor, url)
@@ -220,7 +222,7 @@ async def test_what_succeeded_before_a_cancel_is_good_for_later(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = [origin.serve(f"/{number}.jpg", image_bytes(), headers=TAGGED) for number in range(2)]
-    batch = await submitted(parts, urls)
+    batch = await submit_batch(parts, urls)
     await work(batch.id, parts, processor, assets=1, lifetime=0)
     await cancel(parts, batch.id)
     kept = [asset for asset in await assets_of(parts.sessions, batch.id) if asset.status == "succeeded"]

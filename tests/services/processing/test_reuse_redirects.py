@@ -9,7 +9,7 @@ from sqlmodel import col, update
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, assets_of, submitted
+from support.batches import ManualClock, assets_of, submit_batch
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
@@ -30,9 +30,9 @@ def redirect(origin: OriginServer, path: str, to: str, *, status: int = 302) -> 
 
 async def done(parts: Resources, processor: AssetProcessor, url: str) -> Asset:
     """The only asset of a batch of this URL, at its end."""
-    assert isinstance(parts.clock, HandClock)
+    assert isinstance(parts.clock, ManualClock)
     parts.clock.forward(1)
-    batch = await submitted(parts, [url])
+    batch = await submit_batch(parts, [url])
     await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     return asset

@@ -34,7 +34,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from support.batches import HandClock
+from support.batches import ManualClock
 from support.codec import NotedQuarantine, codec_pool
 from support.lanes import plan
 from support.origin_server import image_bytes
@@ -105,7 +105,7 @@ async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
                 origin or OnePicture(), HostLimiter(maximum=8), FairSemaphore(8), memory or FairSemaphore(2**22)
             )
             defaults: dict[str, Any] = {
-                "fetching": fetching, "storage": ObjectReader(), "codec": pool, "clock": HandClock(),
+                "fetching": fetching, "storage": ObjectReader(), "codec": pool, "clock": ManualClock(),
                 "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta(), own_patience=timedelta()),
             }  # fmt: skip
             return AssetProcessor(**defaults | parts)
@@ -165,7 +165,7 @@ async def test_a_suspect_waits_while_there_is_no_quarantine(make_processor: Make
 async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ours(
     make_processor: MakeProcessor,
 ) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     processor = make_processor(quarantine=NotedQuarantine(QuarantineUnavailable()), clock=clock)
     outcome, took = await runs_of(processor, clock, claimed(lost=1))
     assert isinstance(outcome, Failed)
@@ -212,7 +212,7 @@ AT_ONCE = RetryPolicy(base=timedelta(), ours=(timedelta(),) * 5)
 
 
 async def runs_of(
-    processor: AssetProcessor, clock: HandClock, asset: Claimed | None = None
+    processor: AssetProcessor, clock: ManualClock, asset: Claimed | None = None
 ) -> tuple[Outcome, timedelta]:
     """How an asset ends that is taken again as soon as it is due, and how long that took."""
     began, asset = clock(), asset or claimed()
@@ -223,7 +223,7 @@ async def runs_of(
 
 
 async def test_a_storage_that_is_away_for_two_minutes_costs_no_image(make_processor: MakeProcessor) -> None:
-    clock, reader = HandClock(), ObjectReader(refusals=5)
+    clock, reader = ManualClock(), ObjectReader(refusals=5)
     outcome, took = await runs_of(make_processor(storage=reader, clock=clock), clock)
     assert isinstance(outcome, Succeeded)
     assert outcome.attempts == 1
@@ -232,7 +232,7 @@ async def test_a_storage_that_is_away_for_two_minutes_costs_no_image(make_proces
 
 
 async def test_a_storage_that_stays_away_is_told(make_processor: MakeProcessor) -> None:
-    clock, reader = HandClock(), ObjectReader(refusals=99)
+    clock, reader = ManualClock(), ObjectReader(refusals=99)
     outcome, _ = await runs_of(make_processor(storage=reader, clock=clock), clock)
     assert isinstance(outcome, Failed)
     assert (outcome.attempts, outcome.error.code) == (1, "storage_error")
@@ -276,7 +276,7 @@ async def test_a_storage_that_fails_leaves_the_origin_its_attempts(
     make_processor: MakeProcessor, patience: timedelta
 ) -> None:
     """Two of them fail, and the third brings the image."""
-    clock, reader = HandClock(), ObjectReader(refusals=4)
+    clock, reader = ManualClock(), ObjectReader(refusals=4)
     origin = OnePicture(failing=[False, True, False, True, False, False, False])
     retries = RetryPolicy(base=timedelta(), ours=(timedelta(milliseconds=1),) * 5, own_patience=patience)
     processor = make_processor(origin=origin, storage=reader, clock=clock, retries=retries)
@@ -288,7 +288,7 @@ async def test_a_storage_that_fails_leaves_the_origin_its_attempts(
 async def test_an_origin_that_fails_three_times_ends_an_image_whatever_failed_in_between(
     make_processor: MakeProcessor, trouble: dict[str, int]
 ) -> None:
-    clock, origin = HandClock(), OnePicture(failing=[True, False, True, False, True])
+    clock, origin = ManualClock(), OnePicture(failing=[True, False, True, False, True])
     quarantine = NotedQuarantine(QuarantineUnavailable() if "quarantine" in trouble else None)
     processor = make_processor(origin=origin, storage=ObjectReader(refusals=99), quarantine=quarantine, clock=clock)
     outcome, _ = await runs_of(processor, clock, claimed(suspicion="abandoned"))
@@ -297,7 +297,7 @@ async def test_an_origin_that_fails_three_times_ends_an_image_whatever_failed_in
 
 
 async def test_storage_and_quarantine_have_tries_of_their_own(make_processor: MakeProcessor) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     asset = claimed(suspicion="abandoned", storage_failures=5)
     away = make_processor(
         quarantine=NotedQuarantine(QuarantineUnavailable()), storage=ObjectReader(refusals=99), clock=clock

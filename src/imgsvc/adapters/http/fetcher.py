@@ -14,7 +14,7 @@ from imgsvc.adapters.http.body import excerpt, read_body
 from imgsvc.adapters.http.connector import SafeConnector
 from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_part, parse_url, retry_after
 from imgsvc.adapters.http.validators import conditions_of, contradicts, url_hash, validator
-from imgsvc.domain.addresses import Network, is_metadata_name, may_be_asked_for
+from imgsvc.domain.addresses import Network, is_allowed_via_proxy, is_metadata_name
 from imgsvc.errors import (
     BlockedAddress,
     HttpStatusError,
@@ -143,7 +143,7 @@ class Fetcher:
 
     def _check_host(self, url: httpx.URL) -> None:
         host = url.raw_host.decode("ascii")  # `url.host` raises where xn-- is not to its taste
-        if is_metadata_name(host) or (self._ways.proxy and not may_be_asked_for(host, self._ways.allowed_networks)):
+        if is_metadata_name(host) or (self._ways.proxy and not is_allowed_via_proxy(host, self._ways.allowed_networks)):
             raise BlockedAddress
 
     async def _received(self, response: httpx.Response, url: httpx.URL, budget: MemoryBudget) -> Fetched:

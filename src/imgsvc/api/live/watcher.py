@@ -93,7 +93,7 @@ class Watcher:
     async def _look(self) -> None:
         asked = list(self._watched)
         async with self._sessions.read() as session:
-            seen = await batches.figures(session, asked)
+            seen = await batches.progress(session, asked)
         async with self._looked:
             # Somebody may have left meanwhile, and come back after another round has begun: what was seen is old then.
             self._seen = {batch_id: row for batch_id, row in seen.items() if batch_id in self._watched}

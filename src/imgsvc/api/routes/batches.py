@@ -18,8 +18,8 @@ from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.services.batches.progress import time_left
-from imgsvc.services.batches.read import read
-from imgsvc.services.intake.quotas import admit
+from imgsvc.services.batches.read import read_batch
+from imgsvc.services.intake.quotas import admit_upload
 from imgsvc.services.intake.submit import submit, validate
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
@@ -96,7 +96,7 @@ async def create_batch(
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
     spellings of the headers are understood; other columns are kept and returned.
     """
-    rate = await admit(caller, limits=resources.key_limits, rates=resources.rates)
+    rate = await admit_upload(caller, limits=resources.key_limits, rates=resources.rates)
     response.headers.update(rate.headers if rate else {})
     networks = resources.settings.allowed_networks
     async with read_upload(
@@ -149,11 +149,11 @@ async def get_batch(
     With `wait` the answer comes when the batch has ended or the time is over; with `wait` and `If-None-Match` also as
     soon as anything has changed. While the batch runs, `Retry-After` says when it is expected to end.
     """
-    batch, delivery = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, delivery = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     known = batch.version if is_known(etag(batch, delivery), if_none_match) else None
     if wait and batch.status in OPEN_BATCH and (known or if_none_match is None):
         await watcher.wait(batch_id, known=known, timeout=wait)
-        batch, delivery = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+        batch, delivery = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     headers = {"ETag": etag(batch, delivery), "Cache-Control": "no-cache"}
     if batch.status in OPEN_BATCH:
         left = time_left(batch, resources.clock())

@@ -10,7 +10,7 @@ from imgsvc.api.live.event_stream import event_stream
 from imgsvc.api.openapi.text_examples import EVENTS
 from imgsvc.api.problems.documented import documented
 from imgsvc.domain.status import OPEN_BATCH
-from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import read_progress
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -59,7 +59,7 @@ async def stream_events(
     five minutes, or because the service was restarted), ask again with `Last-Event-ID`; an `EventSource` does so by
     itself, and stops asking when the batch has ended. (A browser's own sends no API key; `fetch` can.)
     """
-    figures = await batches.figures(batch_id, api_key_id=caller, sessions=resources.sessions)
+    figures = await read_progress(batch_id, api_key_id=caller, sessions=resources.sessions)
     known = last_event_id == str(figures.version)
     if known and figures.status not in OPEN_BATCH:
         return Response(status_code=204)

@@ -10,10 +10,10 @@ from imgsvc.api.openapi.examples import CANCELLED, RETRIED, example
 from imgsvc.api.problems.documented import documented, refused_parameter, refused_state
 from imgsvc.api.schemas.batches import BatchOut, batch_out
 from imgsvc.bootstrap import Resources
-from imgsvc.services.batches.cancel import cancel
-from imgsvc.services.batches.delete import delete
-from imgsvc.services.batches.read import read
-from imgsvc.services.batches.retry import retry
+from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.delete import delete_batch
+from imgsvc.services.batches.read import read_batch
+from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.intake.quotas import check_quota
 
 router = APIRouter(prefix="/v1/batches", tags=["Changes"])
@@ -47,9 +47,9 @@ class RetryWish(BaseModel):
         **refused_state("batch-finished", "The batch has ended", "has ended: it is completed."),
     },
 )
-async def cancel_batch(caller: Caller, batch_id: BatchId, resources: Open) -> BatchOut:
+async def post_cancel(caller: Caller, batch_id: BatchId, resources: Open) -> BatchOut:
     """Give up what has not ended yet. Images that are done stay, and stand in the CSV; a webhook tells of the end."""
-    await cancel(
+    await cancel_batch(
         batch_id,
         api_key_id=caller,
         sessions=resources.sessions,
@@ -73,7 +73,7 @@ async def cancel_batch(caller: Caller, batch_id: BatchId, resources: Open) -> Ba
         **refused_parameter("codes", "http_404", "list_type", "Input should be a valid list"),
     },
 )
-async def retry_batch(
+async def post_retry(
     caller: Caller, batch_id: BatchId, resources: Open, wish: Annotated[RetryWish | None, Body()] = None
 ) -> BatchOut:
     """Fetch the images that failed once more: all of them, or those that failed with one of `codes`.
@@ -83,7 +83,7 @@ async def retry_batch(
     """
     async with resources.sessions.read() as session:
         await check_quota(session, caller, limits=resources.key_limits)
-    await retry(
+    await retry_batch(
         batch_id,
         codes=wish.codes if wish else (),
         api_key_id=caller,
@@ -107,12 +107,12 @@ async def retry_batch(
         **refused_state("batch-not-finished", "The batch is not finished", "is still processing; cancel it first."),
     },
 )
-async def delete_batch(caller: Caller, batch_id: BatchId, resources: Open) -> None:
+async def delete(caller: Caller, batch_id: BatchId, resources: Open) -> None:
     """Remove a batch that has ended, with its images and its webhook's log; a webhook that still waits is not sent.
 
     From this moment every link to it is a 404.
     """
-    await delete(
+    await delete_batch(
         batch_id,
         api_key_id=caller,
         sessions=resources.sessions,
@@ -124,5 +124,5 @@ async def delete_batch(caller: Caller, batch_id: BatchId, resources: Open) -> No
 
 
 async def _shown(batch_id: str, caller: str, resources: Resources) -> BatchOut:
-    batch, delivery = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, delivery = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     return batch_out(batch, delivery, resources.links)

@@ -10,7 +10,7 @@ from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.schemas.batches import BatchPage, batch_out
 from imgsvc.api.schemas.products import ProductPage, product_out
 from imgsvc.domain.status import AssetStatus, BatchStatus
-from imgsvc.services.batches.read import listed, products, products_with, read
+from imgsvc.services.batches.read import list_batches, list_products, list_products_with_status, read_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -28,7 +28,7 @@ _MAX_POSITION = 2**31 - 1
         **refused_parameter("limit", "500", "less_than_equal", "Input should be less than or equal to 100"),
     },
 )
-async def list_batches(
+async def get_batches(
     caller: Caller,
     resources: Open,
     status: Annotated[
@@ -38,7 +38,7 @@ async def list_batches(
     after: Annotated[str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the page before.")] = None,
 ) -> BatchPage:
     """The batches of your API key, the newest first; those that were deleted are gone."""
-    rows = await listed(caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions)
+    rows = await list_batches(caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions)
     data = [batch_out(batch, delivery, resources.links) for batch, delivery in rows[:limit]]
     has_more = len(rows) > limit
     return BatchPage(data=data, has_more=has_more, next=data[-1].id if has_more else None)
@@ -55,7 +55,7 @@ async def list_batches(
         **refused_parameter("limit", "5000", "less_than_equal", "Input should be less than or equal to 1000"),
     },
 )
-async def list_products(
+async def get_products(
     caller: Caller,
     batch_id: BatchId,
     resources: Open,
@@ -71,12 +71,14 @@ async def list_products(
     A page may have fewer than `limit` although more follow, where products have many images; with `status` even none:
     go on with `next`.
     """
-    batch, _ = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     if status:
-        some, go_on = await products_with(batch.id, status, after=after, limit=limit, sessions=resources.sessions)
+        some, go_on = await list_products_with_status(
+            batch.id, status, after=after, limit=limit, sessions=resources.sessions
+        )
         data = [product_out(view, resources.links) for view in some]
         return ProductPage(data=data, has_more=go_on is not None, next=go_on)
-    page = await products(batch.id, after=after, limit=limit, sessions=resources.sessions)
+    page = await list_products(batch.id, after=after, limit=limit, sessions=resources.sessions)
     has_more = bool(page) and page[-1].product.position < batch.product_count - 1
     return ProductPage(
         data=[product_out(view, resources.links) for view in page],

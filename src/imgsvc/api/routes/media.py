@@ -15,7 +15,7 @@ from imgsvc.api.file_response import OpenFileResponse
 from imgsvc.api.problems.documented import documented
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.errors import NotFound, StorageError
-from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import find_rendition
 from imgsvc.services.ports import Storage
 
 router = APIRouter(prefix="/media", tags=["Images"])
@@ -52,7 +52,7 @@ async def get_media(
     if named is None:
         raise NotFound("There is no such image.")
     batch_id, position = named
-    rendition = await batches.rendition(key, batch_id=batch_id, position=position, sessions=resources.sessions)
+    rendition = await find_rendition(key, batch_id=batch_id, position=position, sessions=resources.sessions)
     place = await _place(key, resources.storage, method=request.method)
     if isinstance(place, str):
         return RedirectResponse(place, 307, headers={"Cache-Control": "private, max-age=300"})

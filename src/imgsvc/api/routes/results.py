@@ -13,8 +13,8 @@ from imgsvc.api.openapi.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.batches.read import read, require_finished
-from imgsvc.services.results.archive import archive
+from imgsvc.services.batches.read import read_batch, require_finished
+from imgsvc.services.results.archive import stream_archive
 from imgsvc.services.results.report import ReportOptions, failures_csv, output_csv
 
 router = APIRouter(prefix="/v1/batches", tags=["Results"])
@@ -107,7 +107,7 @@ async def get_archive(
     that has been lost from the storage stands in `MISSING.txt`.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    content = await _begun(archive(batch, sessions=resources.sessions, reader=resources.storage))
+    content = await _begun(stream_archive(batch, sessions=resources.sessions, reader=resources.storage))
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
     return StreamingResponse(content, media_type="application/zip", headers=headers)
 
@@ -126,7 +126,7 @@ async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
 
 
 async def _finished(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
-    batch, _ = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     if not partial:
         require_finished(batch)
     return batch

@@ -12,8 +12,8 @@ from imgsvc.api.problems.responses import from_pydantic
 from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest, delivery_out, trial_out
 from imgsvc.api.uploads.fields import WebhookUrl
 from imgsvc.errors import EndpointBusy, InvalidUpload, TooMany
-from imgsvc.services.intake.quotas import LOOK_AGAIN, admit_post
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.intake.quotas import RETRY_AFTER, admit_webhook
+from imgsvc.services.webhooks.deliver import list_deliveries, request_redelivery, send_test
 
 router = APIRouter(prefix="/v1", tags=["Webhooks"])
 
@@ -37,12 +37,12 @@ class _CheckedWish(BaseModel):
     response_description="The announcements of the batch's ends, with every attempt",
     responses={200: example(DELIVERIES), **documented(404, 503)},
 )
-async def list_deliveries(caller: Caller, batch_id: BatchId, resources: Open) -> DeliveryList:
+async def get_deliveries(caller: Caller, batch_id: BatchId, resources: Open) -> DeliveryList:
     """Each end of the batch is announced once: to its `webhook_url`, again and again until that answers with a 2xx.
 
     There is one announcement for each round: the upload is the first, every retry begins another.
     """
-    logged = await deliveries.log_of(batch_id, api_key_id=caller, sessions=resources.sessions)
+    logged = await list_deliveries(batch_id, api_key_id=caller, sessions=resources.sessions)
     return DeliveryList(data=[delivery_out(entry) for entry in logged])
 
 
@@ -59,8 +59,8 @@ async def redeliver(caller: Caller, delivery_id: DeliveryId, resources: Open) ->
 
     If that fails, the schedule begins anew.
     """
-    await admit_post(caller, rates=resources.rates)
-    logged = await deliveries.redeliver(
+    await admit_webhook(caller, rates=resources.rates)
+    logged = await request_redelivery(
         delivery_id,
         api_key_id=caller,
         sessions=resources.sessions,
@@ -89,9 +89,9 @@ async def try_webhook(caller: Caller, resources: Open, wish: Annotated[TrialWish
     except ValidationError as error:
         problems = from_pydantic(error.errors(include_url=False, include_context=False))
         raise InvalidUpload(problems[0].detail, tuple(problems)) from error
-    await admit_post(caller, rates=resources.rates)
+    await admit_webhook(caller, rates=resources.rates)
     try:
-        event, result = await deliveries.send_test(
+        event, result = await send_test(
             checked.url,
             api_key_id=caller,
             sessions=resources.sessions,
@@ -99,5 +99,5 @@ async def try_webhook(caller: Caller, resources: Open, wish: Annotated[TrialWish
             clock=resources.clock,
         )
     except EndpointBusy as busy:
-        raise TooMany(f"{busy}; try again in a moment.", retry_after=LOOK_AGAIN, headers={}) from busy
+        raise TooMany(f"{busy}; try again in a moment.", retry_after=RETRY_AFTER, headers={}) from busy
     return trial_out(event.id, result)

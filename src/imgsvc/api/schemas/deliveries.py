@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import DeliveryAttempt
 from imgsvc.domain.status import DeliveryStatus
 from imgsvc.services.webhooks.send import AttemptResult
@@ -53,7 +53,7 @@ class WebhookTest(BaseModel):
     answer: str | None
 
 
-def delivery_out(logged: Logged) -> DeliveryOut:
+def delivery_out(logged: DeliveryLog) -> DeliveryOut:
     """The delivery as the API shows it."""
     delivery = logged.delivery
     status = DeliveryStatus(delivery.status)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, Json, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from imgsvc.domain.addresses import Network, is_allowed, literal
+from imgsvc.domain.addresses import Network, is_allowed, parse_literal
 from imgsvc.domain.imaging.spec import Compression, Spec
 from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
 from imgsvc.domain.manifest.urls import why_invalid
@@ -35,7 +35,7 @@ def check_webhook_url(url: str, info: ValidationInfo) -> str:
     if why := why_invalid(url):
         raise PydanticCustomError(InvalidUrl.code, "{why}", {"why": why})
     networks: Sequence[Network] = (info.context or {}).get("allowed_networks", ())
-    address = literal(urlsplit(url).hostname or "")
+    address = parse_literal(urlsplit(url).hostname or "")
     if address is not None and not is_allowed(address, networks):
         raise PydanticCustomError(BlockedAddress.code, BlockedAddress.sentence)
     return url

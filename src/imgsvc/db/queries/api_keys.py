@@ -27,7 +27,7 @@ async def owner_of(session: AsyncSession, batch_id: str) -> ApiKey:
     return (await session.exec(statement)).one()
 
 
-async def made(session: AsyncSession) -> Sequence[ApiKey]:
+async def list_created(session: AsyncSession) -> Sequence[ApiKey]:
     """Every key but the local one, revoked ones too, the oldest first."""
     statement = select(ApiKey).where(col(ApiKey.secret_hash).is_not(None)).order_by(col(ApiKey.id))
     return (await session.exec(statement)).all()

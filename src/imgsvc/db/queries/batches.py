@@ -160,7 +160,7 @@ class BatchProgress(NamedTuple):
 _PROGRESS_COLUMNS = tuple(col(getattr(Batch, name)) for name in BatchProgress._fields)
 
 
-async def figures(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, BatchProgress]:
+async def progress(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, BatchProgress]:
     """How far each of these batches is that still exists."""
     connection = await session.connection()
     statement = sa.select(*_PROGRESS_COLUMNS).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None))

@@ -54,19 +54,19 @@ async def soft_delete(session: AsyncSession, batch_ids: Sequence[str], now: date
     return int(result.rowcount)
 
 
-async def not_cleaned_up(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
+async def due_for_clean_up(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
     """Batches whose storage is to be looked at now."""
     statement = select(Batch.id).where(literal_column(UNTIDY_BATCHES), col(Batch.tidy_at) <= now)
     return (await session.exec(statement.order_by(col(Batch.tidy_at)).limit(limit))).all()
 
 
-async def to_clean_up(session: AsyncSession, batch_id: str) -> Batch | None:
+async def get_for_clean_up(session: AsyncSession, batch_id: str) -> Batch | None:
     """The batch, deleted or not, if it is to be tidied at some time."""
     statement = select(Batch).where(Batch.id == batch_id, col(Batch.tidy_at).is_not(None))
     return (await session.exec(statement)).one_or_none()
 
 
-async def cleaned_up(session: AsyncSession, batch_id: str, *, seen: datetime, next_at: datetime | None) -> None:
+async def schedule_clean_up(session: AsyncSession, batch_id: str, *, seen: datetime, next_at: datetime | None) -> None:
     """Say when it is to be tidied next, unless something changed that since it was `seen` to be due."""
     await session.exec(
         update(Batch).where(col(Batch.id) == batch_id, col(Batch.tidy_at) == seen).values(tidy_at=next_at)
@@ -84,7 +84,7 @@ async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch
     return int((await session.exec(delete(table).where(key.in_(some)))).rowcount)
 
 
-async def remove_messages(session: AsyncSession, batch_id: str) -> None:
+async def remove_deliveries(session: AsyncSession, batch_id: str) -> None:
     """Remove the deliveries of a deleted batch and their log."""
     # An attempt that is just being recorded comes first, and is seen by what follows.
     await session.exec(select(Delivery.id).where(Delivery.batch_id == batch_id).with_for_update())

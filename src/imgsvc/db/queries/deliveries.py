@@ -15,7 +15,7 @@ from imgsvc.domain.status import DELIVERY_MOVES, DeliveryStatus
 SHOWN_ATTEMPTS = 50
 
 
-class Logged(NamedTuple):
+class DeliveryLog(NamedTuple):
     """A delivery and the attempts at it, in order."""
 
     delivery: Delivery
@@ -31,26 +31,26 @@ async def lock(session: AsyncSession, delivery_id: str) -> Delivery | None:
     return await session.get(Delivery, delivery_id, with_for_update=True)
 
 
-async def of_batch(session: AsyncSession, batch_id: str) -> list[Logged]:
+async def logs_of_batch(session: AsyncSession, batch_id: str) -> list[DeliveryLog]:
     """Every delivery of a batch, the newest first."""
     statement = select(Delivery.id).where(Delivery.batch_id == batch_id).order_by(col(Delivery.round).desc())
-    return [await logged(session, delivery_id) for delivery_id in await session.exec(statement)]
+    return [await get_log(session, delivery_id) for delivery_id in await session.exec(statement)]
 
 
-async def logged(session: AsyncSession, delivery_id: str) -> Logged:
+async def get_log(session: AsyncSession, delivery_id: str) -> DeliveryLog:
     """A delivery that is there, with its attempts in order."""
     statement = select(Delivery).where(Delivery.id == delivery_id)
     delivery = (await session.exec(statement, execution_options={"populate_existing": True})).one()
-    return Logged(delivery, await attempts(session, delivery_id))
+    return DeliveryLog(delivery, await attempts(session, delivery_id))
 
 
-async def of_round(session: AsyncSession, batch_id: str, *, round_number: int) -> Delivery | None:
+async def get_for_round(session: AsyncSession, batch_id: str, *, round_number: int) -> Delivery | None:
     """The delivery that announces the end of this round of the batch, once it has ended."""
     statement = select(Delivery).where(Delivery.batch_id == batch_id, Delivery.round == round_number)
     return (await session.exec(statement)).one_or_none()
 
 
-async def of_batches(session: AsyncSession, batches: Collection[Batch]) -> dict[str, Delivery]:
+async def get_for_batches(session: AsyncSession, batches: Collection[Batch]) -> dict[str, Delivery]:
     """The deliveries that announced the ends of the batches' present rounds, by batch id."""
     rounds = {batch.id: batch.round for batch in batches}
     found = await session.exec(select(Delivery).where(col(Delivery.batch_id).in_(rounds)))

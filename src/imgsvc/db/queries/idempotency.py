@@ -22,7 +22,7 @@ class StoredKey(NamedTuple):
     batch_id: str
 
 
-async def known(session: AsyncSession, api_key_id: str, key: str, *, since: datetime) -> StoredKey | None:
+async def find(session: AsyncSession, api_key_id: str, key: str, *, since: datetime) -> StoredKey | None:
     """What `key` was used for since then."""
     connection = await session.connection()
     statement = sa.select(col(IdempotencyKey.fingerprint), col(IdempotencyKey.batch_id)).where(
@@ -32,7 +32,7 @@ async def known(session: AsyncSession, api_key_id: str, key: str, *, since: date
     return StoredKey(*row) if row else None
 
 
-async def take(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -> bool:
+async def reserve(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -> bool:
     """Write down the key unless it was used since then; on Postgres this waits for whoever is just writing it."""
     await session.exec(
         delete(IdempotencyKey).where(*_named(row.api_key_id, row.key), col(IdempotencyKey.created_at) <= since)
@@ -43,13 +43,13 @@ async def take(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -
     return bool((await connection.execute(statement)).rowcount)
 
 
-async def any_until(session: AsyncSession, until: datetime) -> bool:
+async def any_created_by(session: AsyncSession, until: datetime) -> bool:
     """Whether there are keys that are older than that."""
     statement = select(IdempotencyKey.key).where(col(IdempotencyKey.created_at) <= until)
     return (await session.exec(statement.limit(1))).first() is not None
 
 
-async def forget(session: AsyncSession, until: datetime) -> None:
+async def delete_created_by(session: AsyncSession, until: datetime) -> None:
     """Remove the keys that are older than that."""
     await session.exec(delete(IdempotencyKey).where(col(IdempotencyKey.created_at) <= until))
 

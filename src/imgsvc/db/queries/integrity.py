@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt, IdempotencyKey, Product
 from imgsvc.domain.status import AssetStatus
 
@@ -41,7 +41,7 @@ class AssetGroup(NamedTuple):
     last_change: datetime
 
 
-class Oddity(NamedTuple):
+class Contradiction(NamedTuple):
     """Assets of a batch whose columns contradict each other: in what, how many, and one of them."""
 
     batch_id: str
@@ -50,10 +50,10 @@ class Oddity(NamedTuple):
     position: int
 
 
-R = TypeVar("R", AssetGroup, Oddity)
+R = TypeVar("R", AssetGroup, Contradiction)
 
 
-async def sizes(session: AsyncSession, *, after: str) -> list[tuple[str, int]]:
+async def batch_sizes(session: AsyncSession, *, after: str) -> list[tuple[str, int]]:
     """(id, assets) of some batches behind `after`, in order; deleted ones too while their row is there."""
     statement = sa.select(col(Batch.id), col(Batch.asset_count)).where(col(Batch.id) > after)
     connection = await session.connection()
@@ -115,7 +115,7 @@ _ODD: sa.ColumnElement[str | None] = sa.case(
 )
 
 
-async def oddities(session: AsyncSession, span: Span) -> dict[str, list[Oddity]]:
+async def contradictions(session: AsyncSession, span: Span) -> dict[str, list[Contradiction]]:
     """What is odd about single assets, for each batch; of several oddities of one asset the first."""
     # A subquery: Postgres does not see that an expression with parameters is the one that it is to group by.
     odd = (
@@ -127,7 +127,7 @@ async def oddities(session: AsyncSession, span: Span) -> dict[str, list[Oddity]]
     statement = sa.select(*kind, sa.func.count(), sa.func.min(odd.c.position)).where(odd.c.what.is_not(None))
     connection = await session.connection()
     rows = await connection.execute(statement.group_by(*kind).order_by(*kind))
-    return _by_batch(Oddity(*row) for row in rows)
+    return _by_batch(Contradiction(*row) for row in rows)
 
 
 async def slots(session: AsyncSession, span: Span) -> AsyncIterator[tuple[str, list[int]]]:
@@ -158,7 +158,7 @@ async def _each(
             after = (row[0], row[1])
 
 
-async def deliveries(session: AsyncSession, span: Span) -> dict[str, list[Logged]]:
+async def deliveries(session: AsyncSession, span: Span) -> dict[str, list[DeliveryLog]]:
     """Every delivery with its log, for each batch."""
     attempts = defaultdict(list)
     log = select(DeliveryAttempt).join(Delivery).where(col(Delivery.batch_id).between(*span))
@@ -167,7 +167,7 @@ async def deliveries(session: AsyncSession, span: Span) -> dict[str, list[Logged
     found = defaultdict(list)
     statement = select(Delivery).where(col(Delivery.batch_id).between(*span)).order_by(col(Delivery.round))
     for delivery in await session.exec(statement):
-        found[delivery.batch_id].append(Logged(delivery, attempts[delivery.id]))
+        found[delivery.batch_id].append(DeliveryLog(delivery, attempts[delivery.id]))
     return found
 
 

@@ -27,7 +27,7 @@ class PreviousResult(NamedTuple):
 _COLUMNS = tuple(col(getattr(Asset, name)) for name in PreviousResult._fields)
 
 
-async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
+async def previous_results(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
     """The newest asset for each of `hashes` that has one, by hash.
 
     Those of deleted batches do not count, nor do those written before `final_url_hash` was: their validators may be

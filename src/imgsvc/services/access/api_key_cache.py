@@ -7,7 +7,7 @@ from time import monotonic
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.domain.api_keys import KeyHashes, fits, key_of
+from imgsvc.domain.api_keys import KeyHashes, key_id_of, token_matches
 from imgsvc.errors import Unauthorized
 from imgsvc.services.clock import Clock
 
@@ -43,9 +43,9 @@ class ApiKeyCache:
         if token is None:
             made = "" if self._any_made else " None has been made yet: `imgsvc keys create NAME` makes one."
             raise Unauthorized(f"Send an API key as `Authorization: Bearer isk_…`.{made}")
-        key_id = key_of(token)
+        key_id = key_id_of(token)
         hashes = self._hashes.get(key_id) if key_id else None
-        if key_id is None or hashes is None or not fits(token, hashes, self._clock()):
+        if key_id is None or hashes is None or not token_matches(token, hashes, self._clock()):
             raise Unauthorized("This API key is not known, or it has been revoked.")
         return key_id
 
@@ -54,7 +54,7 @@ class ApiKeyCache:
             if self._timer() - self._read_at < CACHE_TTL:
                 return
             async with self._sessions.read() as session:
-                rows = await queries.made(session)
+                rows = await queries.list_created(session)
             self._any_made = bool(rows)
             self._hashes = {
                 row.id: KeyHashes(row.secret_hash, row.former_hash, row.former_until)

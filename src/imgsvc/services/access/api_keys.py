@@ -13,9 +13,9 @@ from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries import batches
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey
-from imgsvc.domain.api_keys import hashed, new_token
+from imgsvc.domain.api_keys import hash_token, new_token
 from imgsvc.domain.ids import new_id
-from imgsvc.domain.signed_urls import opens
+from imgsvc.domain.signed_urls import is_valid_link
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
 from imgsvc.services.access.links import Report, report_path
@@ -33,27 +33,27 @@ class ApiKeySummary:
     former_until: datetime | None
 
 
-async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
+async def create_key(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
     """Make a key: its id and its token, which is nowhere kept and cannot be shown again."""
     now = clock()
     key_id = new_id("key", now)
     token = new_token(key_id)
     row = ApiKey(
-        id=key_id, name=name, secret_hash=hashed(token), webhook_secrets=_with_new_secret([], now), created_at=now
+        id=key_id, name=name, secret_hash=hash_token(token), webhook_secrets=_with_new_secret([], now), created_at=now
     )
     async with sessions.write() as session:
         session.add(row)
     return key_id, token
 
 
-async def listed(*, sessions: Sessions) -> list[ApiKeySummary]:
+async def list_keys(*, sessions: Sessions) -> list[ApiKeySummary]:
     """Every key that was made, revoked ones too, the oldest first."""
     async with sessions.read() as session:
-        rows = await queries.made(session)
+        rows = await queries.list_created(session)
     return [ApiKeySummary(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
 
 
-async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+async def rotate_key(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
     """A new token for a key; the present one works on until `grace` is over, the one before it no longer.
 
     Raises:
@@ -65,7 +65,7 @@ async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Cl
         if row.secret_hash is None:
             raise NotFound(f"{key_id} stands for what is made without API keys: it has no token.")
         row.former_hash, row.former_until = row.secret_hash, now + grace
-        row.secret_hash = hashed(token)
+        row.secret_hash = hash_token(token)
         session.add(row)
     return token
 
@@ -84,7 +84,7 @@ async def rotate_webhook_secret(key_id: str, *, grace: timedelta, sessions: Sess
         return str(row.webhook_secrets[0]["secret"])
 
 
-async def revoke(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
+async def revoke_key(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
     """Refuse a key from now on; its batches go on, and their webhooks are still signed with its secret.
 
     Raises:
@@ -141,7 +141,7 @@ async def owner_by_link(
     stored = owner.webhook_secrets if owner and owner.revoked_at is None else []
     secrets_now = valid_secrets(stored, now, kind="link_secret")
     path = report_path(batch_id, name)
-    if batch is None or not opens(path, expires=expires, signature=signature, secrets=secrets_now, now=now):
+    if batch is None or not is_valid_link(path, expires=expires, signature=signature, secrets=secrets_now, now=now):
         raise Unauthorized("This link is no longer valid, or was changed. An API key opens the CSV at any time.")
     return batch.api_key_id
 

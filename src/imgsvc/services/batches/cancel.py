@@ -4,12 +4,12 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, batches
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import BatchFinished, Cancelled, NotFound
-from imgsvc.services.batches.finish import Retention, announce, finish
+from imgsvc.services.batches.finish import Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import JobQueue
 
 
-async def cancel(
+async def cancel_batch(
     batch_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, retention: Retention, clock: Clock
 ) -> None:
     """Cancel every open asset and end the batch, in one transaction; what has succeeded stays.
@@ -31,6 +31,6 @@ async def cancel(
         counters.cancelled += cancelled
         counters.processing = 0
         await batches.save_counters(session, batch_id, counters)
-        ended = await finish(session, batch_id, counters, retention=retention, now=now)
+        ended = await finish_batch(session, batch_id, counters, retention=retention, now=now)
     if ended:
         await announce(ended, queue=queue)

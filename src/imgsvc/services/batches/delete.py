@@ -21,7 +21,7 @@ log = get_logger(__name__)
 AT_ONCE = 5.0
 
 
-async def delete(
+async def delete_batch(
     batch_id: str,
     *,
     api_key_id: str,
@@ -50,13 +50,15 @@ async def delete(
     log.info("batch_deleted", batch_id=batch_id)
     try:
         async with asyncio.timeout(patience):
-            await clean_up(batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after)
+            await clean_up_batch(
+                batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after
+            )
     except (TimeoutError, StorageError, DatabaseUnavailable) as error:
         log.warning("removal_deferred", batch_id=batch_id, error=str(error) or type(error).__name__)
         await wake_clean_up(batch_id, queue=queue)
 
 
-async def clean_up(
+async def clean_up_batch(
     batch_id: str, *, sessions: Sessions, inventory: Inventory, clock: Clock, clean_up_after: timedelta
 ) -> None:
     """Remove what a deleted batch left behind, or what lies in the storage of a finished one without being named.
@@ -69,7 +71,7 @@ async def clean_up(
         StorageError, DatabaseUnavailable: the sweep has it done again.
     """
     async with sessions.read() as session:
-        batch = await queries.to_clean_up(session, batch_id)
+        batch = await queries.get_for_clean_up(session, batch_id)
     now = clock()
     if batch is None or batch.tidy_at is None or batch.tidy_at > now:
         return
@@ -87,7 +89,7 @@ async def clean_up(
         if batch.deleted_at and next_at and next_at <= now:
             await queries.remove_batch(session, batch_id)
         else:
-            await queries.cleaned_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
+            await queries.schedule_clean_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
 
 
 async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory) -> None:
@@ -99,7 +101,7 @@ async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory
             async with sessions.write() as session:
                 removed = await queries.remove_rows(session, table, batch_id)
     async with sessions.write() as session:
-        await queries.remove_messages(session, batch_id)
+        await queries.remove_deliveries(session, batch_id)
 
 
 async def _remove_unnamed(batch_id: str, *, until: datetime, sessions: Sessions, inventory: Inventory) -> bool:

@@ -39,7 +39,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedBatch:
     """A batch that has just ended, and the delivery that announces it, if it has a webhook."""
 
     batch_id: str
@@ -49,9 +49,9 @@ class Ended:
     delivery_id: str | None
 
 
-async def finish(
+async def finish_batch(
     session: AsyncSession, batch_id: str, counters: Counters, *, retention: Retention, now: datetime
-) -> Ended | None:
+) -> EndedBatch | None:
     """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
     dates = {"finished_at": now, "expires_at": retention.expiry(now), "tidy_at": now + retention.clean_up_after}
@@ -66,10 +66,10 @@ async def finish(
         delivery = announcement(batch, links=retention.links, secret=secret, now=now)
         session.add(delivery)
     seconds = (now - batch.created_at).total_seconds()
-    return Ended(batch_id, status, counters, seconds, delivery.id if delivery else None)
+    return EndedBatch(batch_id, status, counters, seconds, delivery.id if delivery else None)
 
 
-async def announce(ended: Ended, *, queue: JobQueue) -> None:
+async def announce(ended: EndedBatch, *, queue: JobQueue) -> None:
     """After the commit: log the end and wake the delivery."""
     log.info(
         "batch_ended",

@@ -32,7 +32,7 @@ class ProductView:
     assets: Sequence[SlotAsset]
 
 
-async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[Batch, Delivery | None]:
+async def read_batch(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[Batch, Delivery | None]:
     """The batch, and the delivery that announced its end.
 
     Raises:
@@ -42,10 +42,10 @@ async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[B
         batch = await queries.get(session, batch_id, api_key_id=api_key_id)
         if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
+        return batch, await delivery_queries.get_for_round(session, batch_id, round_number=batch.round)
 
 
-async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> BatchProgress:
+async def read_progress(batch_id: str, *, api_key_id: str, sessions: Sessions) -> BatchProgress:
     """How far the batch is.
 
     Raises:
@@ -58,17 +58,17 @@ async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> Batc
     return BatchProgress(*(getattr(batch, name) for name in BatchProgress._fields))
 
 
-async def listed(
+async def list_batches(
     api_key_id: str, *, statuses: Collection[str] = (), after: str | None = None, limit: int, sessions: Sessions
 ) -> list[tuple[Batch, Delivery | None]]:
     """The batches of a key, the newest first, behind the one with the id `after`; only of `statuses`, if any."""
     async with sessions.read() as session:
         page = await queries.page(session, api_key_id, statuses=statuses, before=after, limit=limit)
-        deliveries = await delivery_queries.of_batches(session, page) if page else {}
+        deliveries = await delivery_queries.get_for_batches(session, page) if page else {}
     return [(batch, deliveries.get(batch.id)) for batch in page]
 
 
-async def products_with(
+async def list_products_with_status(
     batch_id: str, statuses: Collection[str], *, after: int, limit: int, sessions: Sessions
 ) -> tuple[list[ProductView], int | None]:
     """Products behind position `after` with an image in one of `statuses`, and where to go on (None: no more).
@@ -77,7 +77,7 @@ async def products_with(
     """
     found: list[ProductView] = []
     for _ in range(PAGES_AT_ONCE):
-        views = await products(batch_id, after=after, limit=PAGE, sessions=sessions)
+        views = await list_products(batch_id, after=after, limit=PAGE, sessions=sessions)
         for view in views:
             after = view.product.position
             if any(asset.status in statuses for asset in view.assets):
@@ -89,7 +89,7 @@ async def products_with(
     return found, after
 
 
-async def products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
+async def list_products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
     """The products behind position `after` (-1: from the first), each with its assets; fewer where they have many.
 
     Raises:
@@ -109,14 +109,14 @@ def _up_to_slots(rows: list[ProductRow]) -> list[ProductRow]:
     return rows[: max(1, sum(so_far <= SLOTS for so_far in sums))]
 
 
-async def all_products(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:
+async def product_pages(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:
     """Every product, a page at a time.
 
     Raises:
         NotFound: the batch was deleted in the meantime.
     """
     after = -1
-    while page := await products(batch_id, after=after, limit=PAGE, sessions=sessions):
+    while page := await list_products(batch_id, after=after, limit=PAGE, sessions=sessions):
         yield page
         after = page[-1].product.position
 
@@ -129,7 +129,7 @@ def require_finished(batch: Batch) -> None:
         )
 
 
-async def rendition(key: str, *, batch_id: str, position: int, sessions: Sessions) -> dict[str, Any]:
+async def find_rendition(key: str, *, batch_id: str, position: int, sessions: Sessions) -> dict[str, Any]:
     """The rendition stored under `key`, if it stands in a succeeded asset of a batch that is not deleted.
 
     Raises:

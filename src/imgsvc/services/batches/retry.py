@@ -16,7 +16,7 @@ NEVER = (InvalidUrl.code,)
 """Codes that no retry changes."""
 
 
-async def retry(
+async def retry_batch(
     batch_id: str,
     *,
     codes: Collection[str],

@@ -14,7 +14,7 @@ from imgsvc.services.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class RequestKey:
+class UploadKey:
     """What a client calls an upload; `fingerprint` tells whether it is still the same one."""
 
     api_key_id: str
@@ -22,16 +22,16 @@ class RequestKey:
     fingerprint: str
 
 
-async def find_earlier(name: RequestKey, *, sessions: Sessions, clock: Clock) -> tuple[Batch, Delivery | None] | None:
+async def find_replayed(name: UploadKey, *, sessions: Sessions, clock: Clock) -> tuple[Batch, Delivery | None] | None:
     """The batch that was made under this name in the last 24 hours, and the delivery that announced its end.
 
     Raises:
         IdempotencyKeyReused: of another upload.
     """
     async with sessions.read() as session:
-        known = await queries.known(session, name.api_key_id, name.key, since=clock() - queries.KEY_TTL)
+        known = await queries.find(session, name.api_key_id, name.key, since=clock() - queries.KEY_TTL)
         batch = await batches.get(session, known.batch_id) if known else None
-        delivery = await deliveries.of_round(session, batch.id, round_number=batch.round) if batch else None
+        delivery = await deliveries.get_for_round(session, batch.id, round_number=batch.round) if batch else None
     if known and known.fingerprint != name.fingerprint:
         raise IdempotencyKeyReused(
             "This Idempotency-Key was used for another file or other fields in the last 24 hours; take a new one."
@@ -39,9 +39,9 @@ async def find_earlier(name: RequestKey, *, sessions: Sessions, clock: Clock) ->
     return (batch, delivery) if batch else None
 
 
-async def take(session: AsyncSession, name: RequestKey, batch_id: str, now: datetime) -> bool:
+async def reserve(session: AsyncSession, name: UploadKey, batch_id: str, now: datetime) -> bool:
     """Write the name down for a batch that is about to be stored; False when another was first."""
     row = IdempotencyKey(
         api_key_id=name.api_key_id, key=name.key, fingerprint=name.fingerprint, batch_id=batch_id, created_at=now
     )
-    return await queries.take(session, row, since=now - queries.KEY_TTL)
+    return await queries.reserve(session, row, since=now - queries.KEY_TTL)

@@ -11,7 +11,7 @@ from imgsvc.services.ports import RateLimiter
 
 POSTS_PER_MINUTE = 30
 """Test events and redeliveries of one API key: what they are for is done with a few."""
-LOOK_AGAIN = 10
+RETRY_AFTER = 10
 """Seconds after which a key that has too much open may ask again."""
 
 
@@ -24,7 +24,7 @@ class KeyLimits:
     open_images: int
 
 
-async def admit(api_key_id: str, *, limits: KeyLimits, rates: RateLimiter) -> RateLimit | None:
+async def admit_upload(api_key_id: str, *, limits: KeyLimits, rates: RateLimiter) -> RateLimit | None:
     """Count an upload; None while nothing counts them.
 
     Raises:
@@ -40,7 +40,7 @@ async def admit(api_key_id: str, *, limits: KeyLimits, rates: RateLimiter) -> Ra
     return rate
 
 
-async def admit_post(api_key_id: str, *, rates: RateLimiter) -> None:
+async def admit_webhook(api_key_id: str, *, rates: RateLimiter) -> None:
     """Count a webhook that a key wants posted now; raises TooMany."""
     rate = await rates.take("webhooks", api_key_id, per_minute=POSTS_PER_MINUTE)
     if rate and not rate.granted:
@@ -58,12 +58,12 @@ async def check_quota(session: AsyncSession, api_key_id: str, *, limits: KeyLimi
     if batches >= limits.open_batches:
         raise TooMany(
             f"{batches:,} batches are not done yet (setting IMGSVC_MAX_OPEN_BATCHES).",
-            retry_after=LOOK_AGAIN,
+            retry_after=RETRY_AFTER,
             headers={},
         )
     if images >= limits.open_images:
         raise TooMany(
             f"{images:,} images are not done yet (setting IMGSVC_MAX_OPEN_IMAGES).",
-            retry_after=LOOK_AGAIN,
+            retry_after=RETRY_AFTER,
             headers={},
         )

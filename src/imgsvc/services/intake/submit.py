@@ -19,7 +19,7 @@ from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manif
 from imgsvc.domain.manifest.read_json import read_products
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import Ended, Retention, announce, finish
+from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
@@ -74,7 +74,7 @@ async def submit(
             upload with its idempotency key is right in either case.
     """
     name = await _named(upload, api_key_id)
-    if name and (earlier := await idempotency.find_earlier(name, sessions=sessions, clock=clock)):
+    if name and (earlier := await idempotency.find_replayed(name, sessions=sessions, clock=clock)):
         batch, delivery = earlier
         return Submitted(batch, delivery, replayed=True)
     with _no_collection():
@@ -85,11 +85,11 @@ async def submit(
         async with sessions.write() as session:
             if quota:  # others may have come in while this one was on its way
                 await check_quota(session, api_key_id, limits=quota)
-            repeated = name is not None and not await idempotency.take(session, name, batch.id, now)
+            repeated = name is not None and not await idempotency.reserve(session, name, batch.id, now)
             ended = None if repeated else await _store(session, batch, manifest, retention=retention, now=now)
             stored = await queries.get(session, batch.id) or batch
     if name and repeated:  # by one that came a moment earlier: now it is there, or deleted already
-        if earlier := await idempotency.find_earlier(name, sessions=sessions, clock=clock):
+        if earlier := await idempotency.find_replayed(name, sessions=sessions, clock=clock):
             batch, delivery = earlier
             return Submitted(batch, delivery, replayed=True)
         raise DatabaseUnavailable(f"the batch of the idempotency key {name.key!r} came and went")
@@ -105,10 +105,10 @@ async def submit(
     return Submitted(stored)
 
 
-async def _named(upload: Upload, api_key_id: str) -> idempotency.RequestKey | None:
+async def _named(upload: Upload, api_key_id: str) -> idempotency.UploadKey | None:
     if upload.idempotency_key is None:
         return None
-    return idempotency.RequestKey(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
+    return idempotency.UploadKey(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
 
 
 async def validate(upload: Upload, *, limits: ManifestLimits) -> Validation:
@@ -148,7 +148,7 @@ def _no_collection() -> Iterator[None]:
 
 async def _store(
     session: AsyncSession, batch: Batch, manifest: Manifest, *, retention: Retention, now: datetime
-) -> Ended | None:
+) -> EndedBatch | None:
     """Insert everything; a batch without a URL to fetch ends at once."""
     session.add(batch)
     await session.flush()
@@ -157,7 +157,7 @@ async def _store(
     if len(manifest.invalid) < len(manifest.assets):
         return None
     counters = await queries.lock(session, batch.id)
-    return await finish(session, batch.id, counters, retention=retention, now=now) if counters else None
+    return await finish_batch(session, batch.id, counters, retention=retention, now=now) if counters else None
 
 
 def examine(manifest: Manifest) -> Validation:

@@ -14,17 +14,17 @@ from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.services.clock import Clock
-from imgsvc.services.integrity.rules import OF_A_DELETED_BATCH, RULES, Part
-from imgsvc.services.integrity.snapshot import Snapshot, take
+from imgsvc.services.integrity.rules import OF_A_DELETED_BATCH, RULES, Category
+from imgsvc.services.integrity.snapshot import BatchSnapshot, take_snapshots
 from imgsvc.services.ports import Inventory, Stored
 
-EXAMPLES = 5
-TOGETHER = 10_000
+MAX_EXAMPLES = 5
+MAX_SPAN_ASSETS = 10_000
 """Assets of small batches that are read in one transaction."""
 
 
 @dataclass(slots=True)
-class Faults:
+class Violations:
     """How much is wrong with one part, and the first few, a line each."""
 
     total: int = 0
@@ -43,15 +43,15 @@ class Audit:
     deliveries: int = 0
     attempts: int = 0
     files: int = 0
-    faults: dict[Part, Faults] = field(default_factory=lambda: {part: Faults() for part in Part})
+    faults: dict[Category, Violations] = field(default_factory=lambda: {part: Violations() for part in Category})
 
-    def note(self, part: Part, fault: str) -> None:
+    def note(self, part: Category, fault: str) -> None:
         faults = self.faults[part]
         faults.total += 1
-        if len(faults.examples) < EXAMPLES:
+        if len(faults.examples) < MAX_EXAMPLES:
             faults.examples.append(fault)
 
-    def add(self, seen: Snapshot) -> None:
+    def add(self, seen: BatchSnapshot) -> None:
         self.batches += 1
         self.products += seen.totals.products
         self.assets += seen.count(*AssetStatus)
@@ -69,7 +69,7 @@ class _Then:
     awaits_clean_up: bool
 
 
-async def audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
+async def run_audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
     """Look at every row and every file once; nothing is changed.
 
     Safe beside a running service: a batch and its rows are read as they are at one moment, and a file is compared with
@@ -84,17 +84,17 @@ async def audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace
     for batch_id, then in known.items():
         if found[batch_id] != then.renditions:  # or it has changed since: a closer look
             for key in await _missing(batch_id, sessions=sessions, inventory=inventory):
-                result.note(Part.RENDITIONS, f"{key} is not in the storage")
+                result.note(Category.RENDITIONS, f"{key} is not in the storage")
     return result
 
 
 async def _rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncIterator[tuple[str, _Then]]:
     async with sessions.read() as session:
         for key, batch_id in await integrity.keys_without_batch(session):
-            result.note(Part.STATES, f"idempotency key {key!r} leads to {batch_id}, which is not there")
+            result.note(Category.STATES, f"idempotency key {key!r} leads to {batch_id}, which is not there")
     async for span in _spans(sessions):
         async with sessions.read() as session:
-            taken = await take(session, span, until=until)
+            taken = await take_snapshots(session, span, until=until)
         for seen in taken:
             result.add(seen)
             for part, rule in OF_A_DELETED_BATCH if seen.batch.deleted_at else RULES:
@@ -108,13 +108,13 @@ async def _spans(sessions: Sessions) -> AsyncIterator[Span]:
     page = [("", 0)]
     while page:
         async with sessions.read() as session:
-            page = await integrity.sizes(session, after=page[-1][0])
+            page = await integrity.batch_sizes(session, after=page[-1][0])
         together: list[str] = []
-        room = TOGETHER
+        room = MAX_SPAN_ASSETS
         for batch_id, size in page:
             if together and size > room:
                 yield Span(together[0], together[-1])
-                together, room = [], TOGETHER
+                together, room = [], MAX_SPAN_ASSETS
             together.append(batch_id)
             room -= size
         if together:
@@ -136,9 +136,11 @@ async def _files(
             if size is not None:
                 found[_folder(stored)] += 1
                 if size != stored.size:
-                    result.note(Part.RENDITIONS, f"{stored.key} has {stored.size:,} bytes instead of {size:,}")
+                    result.note(Category.RENDITIONS, f"{stored.key} has {stored.size:,} bytes instead of {size:,}")
             elif stored.modified < until and _is_left(known.get(_folder(stored)), owners.get(_folder(stored)), until):
-                result.note(Part.LEFTOVERS, f"{stored.key} ({stored.size:,} bytes, {stored.modified:%Y-%m-%d %H:%M})")
+                result.note(
+                    Category.LEFTOVERS, f"{stored.key} ({stored.size:,} bytes, {stored.modified:%Y-%m-%d %H:%M})"
+                )
     return found
 
 

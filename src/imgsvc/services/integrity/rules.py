@@ -6,10 +6,10 @@ from enum import StrEnum
 from imgsvc.db.tables import Delivery
 from imgsvc.domain.status import OPEN_ASSET, AssetStatus, BatchStatus, DeliveryStatus, final_status
 from imgsvc.domain.webhooks import is_delivered
-from imgsvc.services.integrity.snapshot import Snapshot
+from imgsvc.services.integrity.snapshot import BatchSnapshot
 
 
-class Part(StrEnum):
+class Category(StrEnum):
     """What can be wrong, in the order in which it is told."""
 
     COUNTERS = "Counters"
@@ -20,10 +20,10 @@ class Part(StrEnum):
     LEFTOVERS = "Leftovers"
 
 
-Rule = Callable[[Snapshot], Iterator[str]]
+Rule = Callable[[BatchSnapshot], Iterator[str]]
 
 
-def counters(seen: Snapshot) -> Iterator[str]:
+def counters(seen: BatchSnapshot) -> Iterator[str]:
     failed = [group for group in seen.groups if group.status == AssetStatus.FAILED]
     succeeded = [group for group in seen.groups if group.status == AssetStatus.SUCCEEDED]
     counted = {
@@ -43,7 +43,7 @@ def counters(seen: Snapshot) -> Iterator[str]:
             yield f"`{name}` is {getattr(seen.batch, name)}, its rows say {count}"
 
 
-def states(seen: Snapshot) -> Iterator[str]:
+def states(seen: BatchSnapshot) -> Iterator[str]:
     batch, open_assets = seen.batch, seen.count(*OPEN_ASSET)
     if seen.is_open != (open_assets > 0):
         yield f"{batch.status} with {open_assets} open images"
@@ -62,7 +62,7 @@ def states(seen: Snapshot) -> Iterator[str]:
         yield f"{batch.status}, its images make it {ended_as}"
 
 
-def places(seen: Snapshot) -> Iterator[str]:
+def places(seen: BatchSnapshot) -> Iterator[str]:
     """Positions are 0, 1, 2 … and each stands in a slot."""
     assets = seen.count(*AssetStatus)
     first = min((group.first_position for group in seen.groups), default=0)
@@ -77,17 +77,17 @@ def places(seen: Snapshot) -> Iterator[str]:
         yield f"{_some(unseen)} in no product"
 
 
-def odd_assets(seen: Snapshot) -> Iterator[str]:
+def odd_assets(seen: BatchSnapshot) -> Iterator[str]:
     for oddity in seen.oddities:
         yield f"{oddity.assets} images {oddity.what}, such as {oddity.position}"
 
 
-def renditions(seen: Snapshot) -> Iterator[str]:
+def renditions(seen: BatchSnapshot) -> Iterator[str]:
     if seen.totals.misfits:
         yield f"{_some(seen.totals.misfits)} with other renditions than the batch asks for"
 
 
-def announcements(seen: Snapshot) -> Iterator[str]:
+def announcements(seen: BatchSnapshot) -> Iterator[str]:
     """Each round that has ended has one delivery, if the batch has a webhook; there is none without."""
     rounds = range(1, seen.batch.round + (not seen.is_open)) if seen.batch.webhook_url else range(0)
     written = {logged.delivery.round for logged in seen.deliveries}
@@ -100,7 +100,7 @@ def announcements(seen: Snapshot) -> Iterator[str]:
             yield f"{delivery.id} tells {delivery.event_type} of a batch that is {seen.batch.status}"
 
 
-def attempts(seen: Snapshot) -> Iterator[str]:
+def attempts(seen: BatchSnapshot) -> Iterator[str]:
     for delivery, log in seen.deliveries:
         numbers = [attempt.number for attempt in log]
         if numbers != list(range(1, delivery.attempts + 1)):
@@ -118,7 +118,7 @@ def _stands_right(delivery: Delivery, last: int | None) -> bool:
     return delivery.attempts > 0 and is_answered == (delivery.status == DeliveryStatus.DELIVERED)
 
 
-def standstill(seen: Snapshot) -> Iterator[str]:
+def standstill(seen: BatchSnapshot) -> Iterator[str]:
     """An image may wait long behind others of its batch, but then these make progress."""
     waiting = [group for group in seen.groups if group.status in OPEN_ASSET and group.first_due < seen.until]
     if waiting and max(group.last_change for group in seen.groups) < seen.until:
@@ -126,13 +126,13 @@ def standstill(seen: Snapshot) -> Iterator[str]:
         yield f"{seen.batch.status}: nobody works on images that are due since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def unsent(seen: Snapshot) -> Iterator[str]:
+def unsent(seen: BatchSnapshot) -> Iterator[str]:
     for delivery, _ in seen.deliveries:
         if delivery.status == DeliveryStatus.PENDING and delivery.due_at < seen.until:
             yield f"nobody posts {delivery.id}, due since {delivery.due_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def unexpired(seen: Snapshot) -> Iterator[str]:
+def unexpired(seen: BatchSnapshot) -> Iterator[str]:
     """A batch whose webhook still waits is kept until then."""
     expires_at = seen.batch.expires_at
     is_kept = seen.is_open or any(logged.delivery.status == DeliveryStatus.PENDING for logged in seen.deliveries)
@@ -140,7 +140,7 @@ def unexpired(seen: Snapshot) -> Iterator[str]:
         yield f"to be removed since {expires_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def not_cleaned_up(seen: Snapshot) -> Iterator[str]:
+def not_cleaned_up(seen: BatchSnapshot) -> Iterator[str]:
     batch = seen.batch
     if batch.deleted_at and not batch.tidy_at:
         yield "deleted, and nobody will remove what is left of it"
@@ -149,20 +149,20 @@ def not_cleaned_up(seen: Snapshot) -> Iterator[str]:
         yield f"{was}, its storage to be tidied since {batch.tidy_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-RULES: tuple[tuple[Part, Rule], ...] = (
-    (Part.COUNTERS, counters),
-    (Part.STATES, states),
-    (Part.STATES, places),
-    (Part.STATES, odd_assets),
-    (Part.RENDITIONS, renditions),
-    (Part.WEBHOOKS, announcements),
-    (Part.WEBHOOKS, attempts),
-    (Part.OVERDUE, standstill),
-    (Part.OVERDUE, unsent),
-    (Part.OVERDUE, unexpired),
-    (Part.OVERDUE, not_cleaned_up),
+RULES: tuple[tuple[Category, Rule], ...] = (
+    (Category.COUNTERS, counters),
+    (Category.STATES, states),
+    (Category.STATES, places),
+    (Category.STATES, odd_assets),
+    (Category.RENDITIONS, renditions),
+    (Category.WEBHOOKS, announcements),
+    (Category.WEBHOOKS, attempts),
+    (Category.OVERDUE, standstill),
+    (Category.OVERDUE, unsent),
+    (Category.OVERDUE, unexpired),
+    (Category.OVERDUE, not_cleaned_up),
 )
-OF_A_DELETED_BATCH: tuple[tuple[Part, Rule], ...] = ((Part.OVERDUE, not_cleaned_up),)
+OF_A_DELETED_BATCH: tuple[tuple[Category, Rule], ...] = ((Category.OVERDUE, not_cleaned_up),)
 """The rows of one that is being removed need not fit any more."""
 
 

@@ -9,15 +9,15 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import integrity
-from imgsvc.db.queries.deliveries import Logged
-from imgsvc.db.queries.integrity import AssetGroup, Oddity, Span
+from imgsvc.db.queries.deliveries import DeliveryLog
+from imgsvc.db.queries.integrity import AssetGroup, Contradiction, Span
 from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 
 
 @dataclass(slots=True)
-class RowTotals:
+class BatchTotals:
     """What stands in lists of the rows, added up: URLs of the products, renditions of the succeeded assets.
 
     `shown` are the positions that slots name; `misfits` those of assets whose renditions are not what the specs ask
@@ -33,7 +33,7 @@ class RowTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class BatchSnapshot:
     """A batch and its rows as they are at one moment; of a deleted one nothing but itself.
 
     What was to be done before `until` and is not is overdue.
@@ -42,9 +42,9 @@ class Snapshot:
     batch: Batch
     until: datetime
     groups: Sequence[AssetGroup] = ()
-    oddities: Sequence[Oddity] = ()
-    deliveries: Sequence[Logged] = ()
-    totals: RowTotals = field(default_factory=RowTotals)
+    oddities: Sequence[Contradiction] = ()
+    deliveries: Sequence[DeliveryLog] = ()
+    totals: BatchTotals = field(default_factory=BatchTotals)
 
     def count(self, *statuses: AssetStatus) -> int:
         return sum(group.assets for group in self.groups if group.status in statuses)
@@ -54,19 +54,19 @@ class Snapshot:
         return self.batch.status in OPEN_BATCH
 
 
-async def take(session: AsyncSession, span: Span, *, until: datetime) -> list[Snapshot]:
+async def take_snapshots(session: AsyncSession, span: Span, *, until: datetime) -> list[BatchSnapshot]:
     """The batches of `span` as this reading session sees them."""
     batches = await integrity.batches(session, span)
     groups = await integrity.asset_groups(session, span)
-    oddities = await integrity.oddities(session, span)
+    oddities = await integrity.contradictions(session, span)
     deliveries = await integrity.deliveries(session, span)
     worker_stats = await _row_totals(
         session, span, {batch.id: [spec["name"] for spec in batch.specs] for batch in batches}
     )
     return [
-        Snapshot(batch, until)
+        BatchSnapshot(batch, until)
         if batch.deleted_at
-        else Snapshot(
+        else BatchSnapshot(
             batch, until, groups.get(batch.id, ()), oddities.get(batch.id, ()), deliveries.get(batch.id, ()),
             worker_stats[batch.id],
         )
@@ -74,8 +74,8 @@ async def take(session: AsyncSession, span: Span, *, until: datetime) -> list[Sn
     ]  # fmt: skip
 
 
-async def _row_totals(session: AsyncSession, span: Span, names: Mapping[str, list[str]]) -> dict[str, RowTotals]:
-    worker_stats: defaultdict[str, RowTotals] = defaultdict(RowTotals)
+async def _row_totals(session: AsyncSession, span: Span, names: Mapping[str, list[str]]) -> dict[str, BatchTotals]:
+    worker_stats: defaultdict[str, BatchTotals] = defaultdict(BatchTotals)
     async for batch_id, slots in integrity.slots(session, span):
         totals = worker_stats[batch_id]
         totals.products += 1

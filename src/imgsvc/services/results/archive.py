@@ -19,7 +19,7 @@ PAGE = 1_000
 MISSING = "MISSING.txt"
 
 
-async def archive(batch: Batch, *, sessions: Sessions, reader: ObjectReader) -> AsyncGenerator[bytes, None]:
+async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectReader) -> AsyncGenerator[bytes, None]:
     """A ZIP of all renditions there are, each named as in its link; what is lost stands in `MISSING.txt`.
 
     Raises:

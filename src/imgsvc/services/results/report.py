@@ -9,7 +9,7 @@ from imgsvc.db.tables import Batch
 from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.read import all_products
+from imgsvc.services.batches.read import product_pages
 
 WITHOUT_IMAGE = frozenset({AssetStatus.FAILED, AssetStatus.CANCELLED})
 
@@ -32,7 +32,7 @@ async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions
     names = [str(spec["name"]) for spec in batch.specs]
     layout = output_layout(batch.header, renditions=names, extended=options.extended)
     yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
-    async for page in all_products(batch.id, sessions=sessions):
+    async for page in product_pages(batch.id, sessions=sessions):
         rows = (
             layout.row(
                 view.product.cells,
@@ -51,7 +51,7 @@ async def failures_csv(batch: Batch, options: ReportOptions, *, sessions: Sessio
     """The rows with images that failed or were cancelled, with those alone and why: to be mended and uploaded again."""
     layout = failures_layout(batch.header)
     yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
-    async for page in all_products(batch.id, sessions=sessions):
+    async for page in product_pages(batch.id, sessions=sessions):
         failed = ((view, [asset for asset in view.assets if asset.status in WITHOUT_IMAGE]) for view in page)
         rows = (
             failure_row(

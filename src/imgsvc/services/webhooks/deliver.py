@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import api_keys, batches
 from imgsvc.db.queries import deliveries as queries
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import Delivery, DeliveryAttempt
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus
@@ -25,7 +25,7 @@ LEASE = timedelta(seconds=60)
 """How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
 
 
-async def deliver(
+async def attempt_delivery(
     delivery_id: str, *, sessions: Sessions, sender: WebhookSender, queue: JobQueue, clock: Clock
 ) -> None:
     """Make one attempt at a delivery that is due, and schedule the next if it fails.
@@ -53,7 +53,9 @@ async def deliver(
     await _record(delivery, result, sender=sender, sessions=sessions, queue=queue, clock=clock)
 
 
-async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock) -> Logged:
+async def request_redelivery(
+    delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock
+) -> DeliveryLog:
     """Post a delivery again at once, under the same id, whatever became of it; its schedule begins anew.
 
     Raises:
@@ -64,12 +66,12 @@ async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, qu
         if delivery is None or not await batches.lock(session, delivery.batch_id, api_key_id=api_key_id):
             raise NotFound(f"There is no delivery {delivery_id}.")
         await queries.redeliver(session, delivery_id, clock())
-        logged = await queries.logged(session, delivery_id)
+        logged = await queries.get_log(session, delivery_id)
     await wake_delivery(delivery_id, attempts=logged.delivery.attempts, queue=queue)
     return logged
 
 
-async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[Logged]:
+async def list_deliveries(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[DeliveryLog]:
     """Every delivery of a batch, the newest first, each with its attempts in order.
 
     Raises:
@@ -78,7 +80,7 @@ async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[
     async with sessions.read() as session:
         if await batches.get(session, batch_id, api_key_id=api_key_id) is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        return await queries.of_batch(session, batch_id)
+        return await queries.logs_of_batch(session, batch_id)
 
 
 async def send_test(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from imgsvc.domain.addresses import literal
+from imgsvc.domain.addresses import parse_literal
 from imgsvc.errors import EndpointBusy
 
 
@@ -14,7 +14,7 @@ def host_of(url: str) -> str:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     port = parts.port or {"https": 443}.get(parts.scheme.lower(), 80)
-    return f"{literal(host) or host}:{port}"
+    return f"{parse_literal(host) or host}:{port}"
 
 
 class PerHostLimit:
