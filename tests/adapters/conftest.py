@@ -24,11 +24,11 @@ async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
         def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Fetcher:
             nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             networks = [ip_network(network) for network in allowed]
-            ways = EgressPolicy(
+            egress = EgressPolicy(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
             defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": nobody}
-            fetcher = Fetcher(ways=ways, **{**defaults, **options})
+            fetcher = Fetcher(egress=egress, **{**defaults, **options})
             stack.push_async_callback(fetcher.aclose)
             return fetcher
 
