@@ -10,7 +10,7 @@ from imgsvc.adapters.http.fetcher import Fetcher
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.redis.rate_limits import RedisRateLimiter
 from imgsvc.adapters.sandbox.pool import SandboxPool
-from imgsvc.adapters.storage.object_store import ObjectStorage
+from imgsvc.adapters.storage.open_storage import StorageBackend, open_storage
 from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
 from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
@@ -45,7 +45,7 @@ class Resources:
 
     settings: Settings
     sessions: Sessions
-    storage: ObjectStorage
+    storage: StorageBackend
     queue: ArqQueue
     fetcher: Fetcher
     rates: RedisRateLimiter
@@ -81,7 +81,7 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         stack.push_async_callback(queue.aclose)
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
-        storage = ObjectStorage(settings.storage)
+        storage = open_storage(settings.storage)
         links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
         yield Resources(settings, sessions, storage, queue, fetcher, rates, links, sender, clock)
 
@@ -147,7 +147,7 @@ def open_database(settings: Settings, *, statement_timeout: float | None = STATE
 def check_storage(settings: Settings) -> None:
     """Raises StorageError when the storage cannot even be opened: better before a process starts than in its log."""
     _protect_data(settings)
-    ObjectStorage(settings.storage)
+    open_storage(settings.storage)
 
 
 def _protect_data(settings: Settings) -> None:

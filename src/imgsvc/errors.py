@@ -20,7 +20,7 @@
     │   ├── StorageError          our own side
     │   ├── Cancelled             the batch was cancelled before
     │   ├── WorkerCrash           the workers that tried it died
-    │   │   └── KilledInQuarantine  perhaps not because of it
+    │   │   └── SandboxKilled     perhaps not because of it
     │   └── InternalError         a fault of ours that nobody foresaw
     ├── NotStored                 what was stored is gone
     ├── BudgetExhausted                    the memory budget is used up for the moment; nothing is wrong with the asset
@@ -31,7 +31,7 @@
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
     │   ├── EndpointBusy          enough webhooks are being posted to that host
-    │   └── QuarantineUnavailable no process for images that a worker died with
+    │   └── SandboxUnavailable    no process for images that a worker died with
     └── CannotStart               a process of ours cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
@@ -298,7 +298,7 @@ class WorkerCrash(AssetError):
     sentence = "Processing this image crashed or was not finished in time again and again, so it was given up."
 
 
-class KilledInQuarantine(WorkerCrash):
+class SandboxKilled(WorkerCrash):
     """The process at work on the image was killed from outside, perhaps for a reason other than the image."""
 
     retryable = True
@@ -365,7 +365,7 @@ class EndpointBusy(Unavailable):
     code = "endpoint_busy"
 
 
-class QuarantineUnavailable(Unavailable):
+class SandboxUnavailable(Unavailable):
     code = "quarantine_unavailable"
 
 

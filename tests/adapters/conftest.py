@@ -1,19 +1,16 @@
 """Fixtures for the adapters' contract tests."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
-from imgsvc.adapters.storage.object_store import ObjectStorage
 from support.origin_server import OriginServer
 from support.polling import PATIENT
-from support.s3 import new_bucket, s3_server
 
 
 @pytest.fixture
@@ -27,11 +24,11 @@ async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
         def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Fetcher:
             nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             networks = [ip_network(network) for network in allowed]
-            ways = EgressPolicy(
+            egress = EgressPolicy(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
             defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": nobody}
-            fetcher = Fetcher(ways=ways, **{**defaults, **options})
+            fetcher = Fetcher(egress=egress, **{**defaults, **options})
             stack.push_async_callback(fetcher.aclose)
             return fetcher
 
@@ -42,31 +39,3 @@ async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
 async def origin() -> AsyncIterator[OriginServer]:
     async with OriginServer() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    return new_bucket(s3_endpoint, monkeypatch)
-
-
-@pytest.fixture
-def s3(bucket: str) -> ObjectStorage:
-    return ObjectStorage(bucket)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStorage:
-    return ObjectStorage((tmp_path / "with space").as_uri())
-
-
-@pytest.fixture(params=["folder", "s3"])
-def storage(request: pytest.FixtureRequest) -> ObjectStorage:
-    """Whatever holds for one must hold for both."""
-    chosen: ObjectStorage = request.getfixturevalue(request.param)
-    return chosen

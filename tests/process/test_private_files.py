@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from imgsvc.adapters.storage.object_store import ObjectStorage
+from imgsvc.adapters.storage.open_storage import open_storage
 from imgsvc.bootstrap import check_storage, open_database, open_resources
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
@@ -104,5 +104,5 @@ def test_a_storage_folder_that_was_made_for_others_keeps_its_mode_and_a_new_one_
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o750)
     for name in ("shared", "new/media"):
-        ObjectStorage((tmp_path / name).as_uri())
+        open_storage((tmp_path / name).as_uri())
     assert (mode(tmp_path / "shared"), mode(tmp_path / "new" / "media")) == (0o750, 0o700)

@@ -9,12 +9,12 @@ from imgsvc.domain.imaging.compress import CodecLimits, Compressed, compress
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watch, Watchdog
-from imgsvc.services.ports import Quarantine
+from imgsvc.services.ports import Sandbox
 
 
 @dataclass
 class NotedQuarantine:
-    """The port Quarantine, in this very process: `error` refuses every image, `closed` has them wait."""
+    """The port Sandbox, in this very process: `error` refuses every image, `closed` has them wait."""
 
     error: Exception | None = None
     images: list[bytes] = field(default_factory=list)
@@ -77,7 +77,7 @@ def codec_pool(
     *,
     threads: int = 1,
     limits: CodecLimits = CodecLimits(max_pixels=900_000),  # noqa: B008  # frozen
-    quarantine: Quarantine | None = None,
+    quarantine: Sandbox | None = None,
     watchdog: Watchdog | None = None,
     on_overrun: Callable[[], None] = lambda: None,
 ) -> CodecPool:

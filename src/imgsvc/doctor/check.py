@@ -12,7 +12,7 @@ import httpx
 from sqlalchemy import make_url
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORKER_TIMEOUT, ArqQueue, open_redis
-from imgsvc.adapters.storage.object_store import ObjectStorage
+from imgsvc.adapters.storage.open_storage import open_storage
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.errors import ImgsvcError
@@ -130,7 +130,7 @@ async def _storage(settings: Settings) -> list[Finding]:
     else:
         name = _shown(url)
     try:
-        await ObjectStorage(url).check()
+        await open_storage(url).check()
     except ImgsvcError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         return [Finding("Storage", False, f"{name}: {reason}", "May this user write there? Is there room?")]

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from imgsvc.adapters.storage.object_store import ObjectStorage
+from imgsvc.adapters.storage.open_storage import open_storage
 from imgsvc.db.engine import open_sessions
 from imgsvc.doctor.check import Finding, examine
 from imgsvc.errors import ImgsvcError
@@ -35,7 +35,7 @@ async def examine_deeply(settings: Settings, *, grace: float | None = None) -> l
     kept = timedelta(seconds=settings.tidy_after if grace is None else grace)
     sessions = open_sessions(settings.database)
     try:
-        storage = ObjectStorage(settings.storage)
+        storage = open_storage(settings.storage)
         done = await run_audit(sessions=sessions, inventory=storage, clock=utc_now, grace=kept)
     except ImgsvcError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]

@@ -148,7 +148,7 @@ class Inventory(Protocol):
         """
 
 
-class Quarantine(Protocol):
+class Sandbox(Protocol):
     """Where images are compressed that may bring down whoever does it."""
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
@@ -157,8 +157,8 @@ class Quarantine(Protocol):
         Raises:
             CodecError, MorePixels: as `domain.images.compress` does.
             WorkerCrash: the image brought the place down, took too long, or too much memory.
-            KilledInQuarantine: the place was brought down from outside; the same call may succeed.
-            QuarantineUnavailable: no such place is to be had; nothing is wrong with the image.
+            SandboxKilled: the place was brought down from outside; the same call may succeed.
+            SandboxUnavailable: no such place is to be had; nothing is wrong with the image.
             DecodeAbandoned: the caller was cancelled or the sandbox closed after the work had begun.
         """
 

@@ -196,7 +196,7 @@ async def test_names_are_looked_up_for_both_families(make_outbound: MakeOutbound
 
 async def test_the_resolver_is_closed_with_the_client() -> None:
     names = Names({})
-    await Fetcher(limits=FetchLimits(), ways=EgressPolicy(), user_agent="", resolver=names).aclose()
+    await Fetcher(limits=FetchLimits(), egress=EgressPolicy(), user_agent="", resolver=names).aclose()
     assert names.closed
 
 

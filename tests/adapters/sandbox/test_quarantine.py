@@ -21,9 +21,9 @@ from imgsvc.errors import (
     CodecError,
     DecodeAbandoned,
     DecodeError,
-    KilledInQuarantine,
     NotAnImage,
-    QuarantineUnavailable,
+    SandboxKilled,
+    SandboxUnavailable,
     TooManyPixels,
     UnsupportedFormat,
     WorkerCrash,
@@ -236,7 +236,7 @@ async def test_an_image_is_blamed_for_a_crash_and_not_for_a_signal_from_outside(
     process.send_signal(number)
     with pytest.raises(WorkerCrash) as crash:
         await task
-    assert isinstance(crash.value, KilledInQuarantine) == (number in SENT)
+    assert isinstance(crash.value, SandboxKilled) == (number in SENT)
     assert crash.value.code == "worker_crash"
     assert (await made(quarantine)).width == 320
 
@@ -255,7 +255,7 @@ async def test_a_process_out_of_its_mind_is_the_images_fault(make_quarantine: Ma
     """It is killed by us, which is not to be taken for a signal that somebody sent."""
     with pytest.raises(WorkerCrash) as crash:
         await made(make_quarantine())
-    assert not isinstance(crash.value, KilledInQuarantine)
+    assert not isinstance(crash.value, SandboxKilled)
 
 
 async def test_an_image_that_gets_little_of_the_processor_is_not_given_up(
@@ -362,7 +362,7 @@ async def test_when_no_process_comes_up_the_image_is_not_to_blame(
 ) -> None:
     task, pid = await starting(make_quarantine())
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(QuarantineUnavailable):
+    with pytest.raises(SandboxUnavailable):
         await task
 
 

@@ -10,9 +10,9 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
     DecodeAbandoned,
     DecodeError,
-    KilledInQuarantine,
     Overran,
-    QuarantineUnavailable,
+    SandboxKilled,
+    SandboxUnavailable,
     WorkerCrash,
 )  # fmt: skip
 from imgsvc.services.codec.pool import CodecPool
@@ -84,7 +84,7 @@ async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
     assert quarantine.images == [SMALL]
 
 
-@pytest.mark.parametrize(("verdict", "asked"), [(WorkerCrash(), 1), (DecodeError(), 1), (KilledInQuarantine(), 2)])
+@pytest.mark.parametrize(("verdict", "asked"), [(WorkerCrash(), 1), (DecodeError(), 1), (SandboxKilled(), 2)])
 async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     pool: CodecPool, quarantine: NotedQuarantine, verdict: Exception, asked: int
 ) -> None:
@@ -99,7 +99,7 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     assert len(quarantine.images) == asked
 
 
-@pytest.mark.parametrize("error", [QuarantineUnavailable(), DecodeAbandoned(), Overran()])
+@pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), Overran()])
 async def test_the_same_image_is_begun_again_when_it_could_not_be_finished(error: Exception) -> None:
     unfinished = AbandonedDecodes()
     answer: asyncio.Future[Compressed] = asyncio.get_running_loop().create_future()

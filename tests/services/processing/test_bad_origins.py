@@ -46,8 +46,10 @@ def bad() -> Bad:
 
 @pytest.fixture
 async def fetcher(bad: Bad) -> AsyncIterator[Fetcher]:
-    limits, ways = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
-    fetcher = Fetcher(limits=limits, ways=ways, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    limits, egress = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
+    fetcher = Fetcher(
+        limits=limits, egress=egress, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
     yield fetcher
     await fetcher.aclose()
 

@@ -20,9 +20,9 @@ from imgsvc.errors import (
     DecodeAbandoned,
     DecodeError,
     HttpStatusError,
-    KilledInQuarantine,
     Overran,
-    QuarantineUnavailable,
+    SandboxKilled,
+    SandboxUnavailable,
     StorageError,
     Unchanged,
     WorkerCrash,
@@ -155,7 +155,7 @@ async def test_what_happens_to_a_suspect_in_quarantine_is_final(
 
 
 async def test_a_suspect_waits_while_there_is_no_quarantine(make_processor: MakeProcessor) -> None:
-    processor = make_processor(quarantine=NotedQuarantine(QuarantineUnavailable()))
+    processor = make_processor(quarantine=NotedQuarantine(SandboxUnavailable()))
     outcome = await made(processor, claimed(lost=1))
     assert isinstance(outcome, Postponed)
     assert (outcome.asset.lost, outcome.attempts) == (1, 0)
@@ -166,7 +166,7 @@ async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ou
     make_processor: MakeProcessor,
 ) -> None:
     clock = ManualClock()
-    processor = make_processor(quarantine=NotedQuarantine(QuarantineUnavailable()), clock=clock)
+    processor = make_processor(quarantine=NotedQuarantine(SandboxUnavailable()), clock=clock)
     outcome, took = await runs_of(processor, clock, claimed(lost=1))
     assert isinstance(outcome, Failed)
     assert outcome.error.code == "internal_error"
@@ -289,7 +289,7 @@ async def test_an_origin_that_fails_three_times_ends_an_image_whatever_failed_in
     make_processor: MakeProcessor, trouble: dict[str, int]
 ) -> None:
     clock, origin = ManualClock(), OnePicture(failing=[True, False, True, False, True])
-    quarantine = NotedQuarantine(QuarantineUnavailable() if "quarantine" in trouble else None)
+    quarantine = NotedQuarantine(SandboxUnavailable() if "quarantine" in trouble else None)
     processor = make_processor(origin=origin, storage=ObjectReader(refusals=99), quarantine=quarantine, clock=clock)
     outcome, _ = await runs_of(processor, clock, claimed(suspicion="abandoned"))
     assert isinstance(outcome, Failed)
@@ -300,7 +300,7 @@ async def test_storage_and_quarantine_have_tries_of_their_own(make_processor: Ma
     clock = ManualClock()
     asset = claimed(suspicion="abandoned", storage_failures=5)
     away = make_processor(
-        quarantine=NotedQuarantine(QuarantineUnavailable()), storage=ObjectReader(refusals=99), clock=clock
+        quarantine=NotedQuarantine(SandboxUnavailable()), storage=ObjectReader(refusals=99), clock=clock
     )
     outcome = await made(away, asset)
     assert isinstance(outcome, Postponed)
@@ -313,7 +313,7 @@ async def test_storage_and_quarantine_have_tries_of_their_own(make_processor: Ma
 async def test_a_process_killed_from_outside_is_tried_again_before_the_image_is_blamed(
     make_processor: MakeProcessor,
 ) -> None:
-    quarantine, origin = NotedQuarantine(KilledInQuarantine()), OnePicture()
+    quarantine, origin = NotedQuarantine(SandboxKilled()), OnePicture()
     processor = make_processor(quarantine=quarantine, origin=origin, retries=AT_ONCE)
     outcome = await made(processor, claimed(suspicion="abandoned"))
     assert isinstance(outcome, Failed)

@@ -22,7 +22,7 @@ async def waiting_for(seconds: float) -> AsyncIterator[Fetcher]:
     """An endpoint that waits so long for an answer."""
     fetcher = Fetcher(
         limits=replace(PATIENT, webhook_timeout=seconds),
-        ways=EgressPolicy([ip_network("127.0.0.0/8")]),
+        egress=EgressPolicy([ip_network("127.0.0.0/8")]),
         user_agent="imgsvc-test",
     )
     yield fetcher

@@ -18,7 +18,7 @@ def open_fetcher(settings: Settings) -> Fetcher:
     """Call it inside the running event loop. Raises CannotStart when there are no certificates in `ca_file`."""
     return Fetcher(
         limits=fetch_limits(settings),
-        ways=egress_policy(settings),
+        egress=egress_policy(settings),
         user_agent=settings.user_agent,
         tls=authorities(settings.ca_file),
     )

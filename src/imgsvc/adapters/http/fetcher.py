@@ -67,17 +67,17 @@ class Fetcher:
         self,
         *,
         limits: FetchLimits,
-        ways: EgressPolicy,
+        egress: EgressPolicy,
         user_agent: str,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`resolver` is closed with this object; `tls` says which authorities to trust, by default those of httpx."""
         self._limits = limits
-        self._ways = ways
+        self._egress = egress
         self._user_agent = user_agent
         self._gate = (
-            None if ways.proxy else AddressGuard(ways.allowed_networks, ways.own_ports)
+            None if egress.proxy else AddressGuard(egress.allowed_networks, egress.own_ports)
         )  # a proxy may be anywhere
         self._resolver = resolver or ThreadedResolver(timeout=limits.dns_timeout)
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
@@ -98,7 +98,7 @@ class Fetcher:
             auto_decompress=False,
             trust_env=False,
         )
-        return VerbatimTransport(session, self._tls, proxy=self._ways.proxy)
+        return VerbatimTransport(session, self._tls, proxy=self._egress.proxy)
 
     async def aclose(self) -> None:
         await self._images.aclose()
@@ -137,13 +137,15 @@ class Fetcher:
 
     def _next(self, url: httpx.URL, location: str) -> httpx.URL:
         following = parse_url(location, base=url)
-        if (url.scheme, following.scheme) == ("https", "http") and not self._ways.downgrade:
+        if (url.scheme, following.scheme) == ("https", "http") and not self._egress.downgrade:
             raise TlsError("The address leads from a protected connection (https) to one that is not (http).")
         return following
 
     def _check_host(self, url: httpx.URL) -> None:
         host = url.raw_host.decode("ascii")  # `url.host` raises where xn-- is not to its taste
-        if is_metadata_name(host) or (self._ways.proxy and not is_allowed_via_proxy(host, self._ways.allowed_networks)):
+        if is_metadata_name(host) or (
+            self._egress.proxy and not is_allowed_via_proxy(host, self._egress.allowed_networks)
+        ):
             raise BlockedAddress
 
     async def _received(self, response: httpx.Response, url: httpx.URL, budget: MemoryBudget) -> Fetched:

@@ -14,7 +14,7 @@ from imgsvc.adapters.sandbox.framing import frame, receive_frame
 from imgsvc.adapters.sandbox.subprocess import PipedProcess
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, Rendition
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import CodecError, DecodeAbandoned, KilledInQuarantine, QuarantineUnavailable, WorkerCrash
+from imgsvc.errors import CodecError, DecodeAbandoned, SandboxKilled, SandboxUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.process.child_process import OURSELVES
 from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
@@ -60,7 +60,7 @@ class _Child:
 
 
 class SandboxPool:
-    """The port `Quarantine`. A process serves one image at a time, waits a little for the next, and then ends.
+    """The port `Sandbox`. A process serves one image at a time, waits a little for the next, and then ends.
 
     It has `memory` bytes of address space. `watchdog` says how long an image may take: the process is told, and ends
     itself by the processor's time; one that sleeps is ended here. An image is blamed for what its process did, not for
@@ -90,7 +90,7 @@ class SandboxPool:
             except _NotBegun as exc:
                 log.warning("sandbox_lost", pid=child.process.pid, exit_code=child.process.returncode)
                 if fresh:  # the next would not come up either; one that died while idle is another matter
-                    raise QuarantineUnavailable("The process for images in quarantine does not come up.") from exc
+                    raise SandboxUnavailable("The process for images in quarantine does not come up.") from exc
                 continue
             try:
                 if isinstance(answer, Exception):
@@ -105,7 +105,7 @@ class SandboxPool:
         try:
             process = await PipedProcess.start(command, read_ahead=_AT_ONCE)
         except OSError as exc:  # no memory or no process to be had right now
-            raise QuarantineUnavailable(f"No process could be started: {exc}.") from exc
+            raise SandboxUnavailable(f"No process could be started: {exc}.") from exc
         child = _Child(process)
         self._children.add(child)
         return child
@@ -182,7 +182,7 @@ def _why_it_ended(child: _Child) -> WorkerCrash:
         return WorkerCrash("Processing this image took too long, so it was given up.")
     if code == OUT_OF_MEMORY:
         return WorkerCrash("Processing this image took too much memory, so it was given up.")
-    return WorkerCrash() if code is None or code >= 0 or code in CRASHES else KilledInQuarantine()
+    return WorkerCrash() if code is None or code >= 0 or code in CRASHES else SandboxKilled()
 
 
 def _understood(head: dict[str, Any], body: bytes) -> Answer:

@@ -8,7 +8,7 @@ from imgsvc.domain.imaging.compress import Compressed, MorePixels
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DecodeAbandoned
 from imgsvc.services.codec.unfinished import AbandonedDecodes
-from imgsvc.services.ports import Quarantine
+from imgsvc.services.ports import Sandbox
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 Work = Callable[[int, Reservation], Awaitable[Compressed]]
@@ -40,7 +40,7 @@ class Isolation:
     goes on when its caller is cancelled, and `unfinished` keeps it for the next call.
     """
 
-    def __init__(self, quarantine: Quarantine, *, places: int, pixels: int, unfinished: AbandonedDecodes) -> None:
+    def __init__(self, quarantine: Sandbox, *, places: int, pixels: int, unfinished: AbandonedDecodes) -> None:
         self._quarantine = quarantine
         self._semaphore = FairSemaphore(pixels)
         self._places = FairSemaphore(places)
@@ -49,7 +49,7 @@ class Isolation:
         self._tasks: set[asyncio.Task[Compressed]] = set()
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str, pixels: int) -> Compressed:
-        """`Quarantine.compress` on behalf of the batch `key`, as soon as there is a place with `pixels` pixels."""
+        """`Sandbox.compress` on behalf of the batch `key`, as soon as there is a place with `pixels` pixels."""
         begun = asyncio.Event()
         task = asyncio.create_task(self._in_a_place(data, specs, key, pixels, begun))
         self._tasks.add(task)

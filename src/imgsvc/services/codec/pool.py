@@ -14,7 +14,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services.codec.isolation import Isolation, with_pixels
 from imgsvc.services.codec.unfinished import AbandonedDecodes
 from imgsvc.services.codec.watchdog import Watch, Watchdog, processor_clock
-from imgsvc.services.ports import Quarantine
+from imgsvc.services.ports import Sandbox
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 log = get_logger(__name__)
@@ -44,7 +44,7 @@ class CodecPool:
         threads: int,
         pixels: int,
         limits: CodecLimits,
-        quarantine: Quarantine,
+        quarantine: Sandbox,
         watchdog: Watchdog,
         on_overrun: Callable[[], None],
     ) -> None:
@@ -71,8 +71,8 @@ class CodecPool:
         Raises:
             CodecError: the image cannot become a rendition.
             WorkerCrash: it brought down its process in quarantine.
-            KilledInQuarantine: its process there was killed from outside.
-            QuarantineUnavailable: there is no quarantine right now.
+            SandboxKilled: its process there was killed from outside.
+            SandboxUnavailable: there is no quarantine right now.
             DecodeAbandoned: it was being worked on when the caller was cancelled.
             Overran: it takes too long for a thread.
         """

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import CodecError, KilledInQuarantine, WorkerCrash
+from imgsvc.errors import CodecError, SandboxKilled, WorkerCrash
 
 Compression = asyncio.Future[Compressed]
 
@@ -76,7 +76,7 @@ def _is_worth_keeping(answer: Compression) -> bool:
     if answer.cancelled():
         return False
     error = answer.exception()
-    return error is None or (isinstance(error, CodecError | WorkerCrash) and not isinstance(error, KilledInQuarantine))
+    return error is None or (isinstance(error, CodecError | WorkerCrash) and not isinstance(error, SandboxKilled))
 
 
 def _size(answer: Compression) -> int:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, InternalError, KilledInQuarantine, QuarantineUnavailable, StorageError
+from imgsvc.errors import AssetError, InternalError, SandboxKilled, SandboxUnavailable, StorageError
 from imgsvc.services.processing.outcomes import Failed, Postponed
 from imgsvc.services.processing.retry_policy import RetryPolicy
 
@@ -63,16 +63,16 @@ class Attempts:
 
         Raises:
             TryLater: the next try is to be made later, by another run.
-            QuarantineUnavailable, KilledInQuarantine: it was the last try.
+            SandboxUnavailable, SandboxKilled: it was the last try.
         """
         while True:
             try:
                 return await call()
-            except (QuarantineUnavailable, KilledInQuarantine) as error:
+            except (SandboxUnavailable, SandboxKilled) as error:
                 self._quarantine += 1
                 await self._wait(self._quarantine, error)
 
-    async def _wait(self, failures: int, error: AssetError | QuarantineUnavailable) -> None:
+    async def _wait(self, failures: int, error: AssetError | SandboxUnavailable) -> None:
         wait = self._retries.wait(failures, error)
         if wait is None:
             raise error

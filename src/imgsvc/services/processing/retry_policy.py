@@ -4,9 +4,9 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from imgsvc.errors import AssetError, KilledInQuarantine, QuarantineUnavailable, StorageError
+from imgsvc.errors import AssetError, SandboxKilled, SandboxUnavailable, StorageError
 
-OWN_TROUBLE = (StorageError, QuarantineUnavailable, KilledInQuarantine)
+OWN_TROUBLE = (StorageError, SandboxUnavailable, SandboxKilled)
 """Errors that are our own parts', whatever the origin does."""
 _MAX_EXPONENT = 32
 """Far beyond `longest`, and far from a number that Python cannot hold."""
@@ -27,7 +27,7 @@ class RetryPolicy:
     ours: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
     """Waits for what is our own, storage and quarantine: when they are away for two minutes, that costs no image."""
 
-    def wait(self, failures: int, error: AssetError | QuarantineUnavailable) -> timedelta | None:
+    def wait(self, failures: int, error: AssetError | SandboxUnavailable) -> timedelta | None:
         """Return how long to wait after the `failures`-th failure of the same part, `error`; None: it was the last.
 
         Never less than the origin asked for.
