@@ -346,7 +346,7 @@ def uncollected() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("picture", "spec"),
+    ("image", "spec"),
     [
         pytest.param(b"<!doctype html>", Spec(), id="no image"),
         pytest.param(photo_jpeg(800, 700), Spec(), id="more pixels"),

@@ -316,8 +316,9 @@ async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
 
 
 def in_flight() -> list[asyncio.Task[object]]:
-    """The tasks that still work on an asset."""
-    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "make"]
+    """Return the tasks that are still processing an asset."""
+    name = AssetProcessor.process.__qualname__
+    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == name]
 
 
 async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
@@ -327,6 +328,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
+    assert len(in_flight()) == 3
     async with parts.sessions.write() as session:
         counters = await batch_queries.lock(session, batch.id)
         assert counters is not None
