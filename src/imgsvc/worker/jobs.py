@@ -17,7 +17,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services import sweep as sweeping
 from imgsvc.services.batches import delete as cleaning_up
 from imgsvc.services.processing import lane as lanes
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.lane import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.webhooks import deliver as deliveries
 
