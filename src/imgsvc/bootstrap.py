@@ -27,7 +27,7 @@ from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watchdog
 from imgsvc.services.intake.quotas import KeyLimits
 from imgsvc.services.processing.fetch import Fetching
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.lane import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
@@ -112,13 +112,13 @@ async def open_asset_processor(
     prepare_pillow(limits)
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog(settings.codec_timeout))
-        quarantine = SandboxPool(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
-        stack.push_async_callback(quarantine.aclose)
+        sandbox = SandboxPool(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
+        stack.push_async_callback(sandbox.aclose)
         codec = CodecPool(
             threads=settings.codec_threads,
             pixels=settings.codec_pixels,
             limits=limits,
-            quarantine=quarantine,
+            sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
         )

@@ -55,7 +55,7 @@ class Holding(Watchdog):
 
     def watch(self, on_overrun: Callable[[], None]) -> Watch:
         watch = _HeldWatch(self, on_overrun)
-        self._watches.add(watch)
+        self.watches.add(watch)
         return watch
 
 
@@ -86,7 +86,7 @@ def codec_pool(
         threads=threads,
         pixels=1,
         limits=limits,
-        quarantine=quarantine or NotedQuarantine(),
+        sandbox=quarantine or NotedQuarantine(),
         watchdog=watchdog or Watchdog(60),
         on_overrun=on_overrun,
     )

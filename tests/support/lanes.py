@@ -15,7 +15,6 @@ from imgsvc.errors import Unchanged
 from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing import lane as lanes
-from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
@@ -46,7 +45,7 @@ async def work(
         processor=processor,
         retention=parts.retention,
         clock=parts.clock,
-        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
+        policy=lanes.LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
 

@@ -16,7 +16,7 @@ from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.delete import clean_up_batch
 from imgsvc.services.processing import lane as lanes
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.lane import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.sweep import expire_batches, wake_due_work
 from imgsvc.services.webhooks.deliver import attempt_delivery

@@ -119,7 +119,7 @@ async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
     quick = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.05) for number in range(60)]
     batch = await submit_batch(parts, [*slow, *quick], webhook_url=HOOK)
     lanes = [
-        asyncio.create_task(work(batch.id, parts, processor, queue=queue, assets=6, look_up_after=0.2))
+        asyncio.create_task(work(batch.id, parts, processor, queue=queue, assets=6, idle_flush_interval=0.2))
         for _ in range(2)
     ]
     await until(lambda: len(origin.requests) > 20)

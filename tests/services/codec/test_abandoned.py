@@ -15,8 +15,8 @@ from imgsvc.errors import (
     SandboxUnavailable,
     WorkerCrash,
 )  # fmt: skip
+from imgsvc.services.codec.abandoned import MAX_KEPT_BYTES, AbandonedDecodes
 from imgsvc.services.codec.pool import CodecPool
-from imgsvc.services.codec.unfinished import MAX_KEPT_BYTES, AbandonedDecodes
 from support.codec import Holding, NotedQuarantine, codec_pool
 from support.images import photo_jpeg
 from support.lanes import until
@@ -69,7 +69,7 @@ async def test_what_was_left_in_quarantine_is_joined_as_often_as_it_is_asked_for
     opened(quarantine)
     assert [made.width for made in await both] == [64, 64]
     assert quarantine.images == [SMALL]
-    assert pool._semaphore.idle
+    assert pool.pixels.idle
 
 
 async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
@@ -79,7 +79,7 @@ async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
     await until(lambda: quarantine.inside == 1)
     await left(work)
     opened(quarantine)
-    await until(lambda: quarantine.inside == 0 and not pool._isolation._tasks)
+    await until(lambda: quarantine.inside == 0 and not pool.sandbox.pending)
     assert (await suspect(pool)).width == 64
     assert quarantine.images == [SMALL]
 
@@ -93,7 +93,7 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     await until(lambda: quarantine.inside == 1)
     await left(work)
     opened(quarantine)
-    await until(lambda: not pool._isolation._tasks)
+    await until(lambda: not pool.sandbox.pending)
     with pytest.raises(type(verdict)):
         await suspect(pool)
     assert len(quarantine.images) == asked
@@ -101,11 +101,11 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
 
 @pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), Overran()])
 async def test_the_same_image_is_begun_again_when_it_could_not_be_finished(error: Exception) -> None:
-    unfinished = AbandonedDecodes()
+    abandoned = AbandonedDecodes()
     answer: asyncio.Future[Compressed] = asyncio.get_running_loop().create_future()
-    unfinished.keep(SMALL, SPECS, answer)
+    abandoned.keep(SMALL, SPECS, answer)
     answer.set_exception(error)
-    await until(lambda: unfinished.find(SMALL, SPECS) is None)
+    await until(lambda: abandoned.find(SMALL, SPECS) is None)
 
 
 async def test_another_image_and_another_spec_are_not_mixed_up(pool: CodecPool, quarantine: NotedQuarantine) -> None:
@@ -124,11 +124,11 @@ async def test_what_waits_for_its_turn_has_not_begun_and_leaves_nothing(
     first = suspect(pool)
     await until(lambda: quarantine.inside == 1)
     waiting = suspect(pool, OTHER)
-    await until(lambda: bool(pool._isolation._places._queues))
+    await until(lambda: pool.sandbox.slots.waiting() == 1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await until(lambda: len(pool._isolation._tasks) == 1)
+    await until(lambda: pool.sandbox.pending == 1)
     opened(quarantine)
     await first
     assert quarantine.images == [SMALL]
@@ -156,17 +156,17 @@ async def test_closing_ends_what_nobody_waits_for(quarantine: NotedQuarantine) -
     await left(work)
     await pool.aclose()
     assert quarantine.inside == 0
-    assert pool._semaphore.idle
+    assert pool.pixels.idle
 
 
 async def test_only_so_many_bytes_are_kept() -> None:
-    unfinished = AbandonedDecodes()
+    abandoned = AbandonedDecodes()
     loop = asyncio.get_running_loop()
     images = [bytes([number]) * 10 for number in range(5)]
     for image in images:
         answer: asyncio.Future[Compressed] = loop.create_future()
-        unfinished.keep(image, SPECS, answer)
+        abandoned.keep(image, SPECS, answer)
         rendition = Rendition(bytes(MAX_KEPT_BYTES // 3 + 1), "jpeg", 1, 1, "compressed")
         answer.set_result(Compressed("jpeg", 1, 1, (rendition,)))
         await asyncio.sleep(0)
-    assert [unfinished.find(image, SPECS) is not None for image in images] == [False, False, False, True, True]
+    assert [abandoned.find(image, SPECS) is not None for image in images] == [False, False, False, True, True]

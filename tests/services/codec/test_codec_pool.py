@@ -45,20 +45,20 @@ async def test_a_image_comes_out_compressed(make_pool: MakePool) -> None:
 
 async def test_a_image_above_its_share_waits_for_pixels_and_comes_out(make_pool: MakePool) -> None:
     pool = make_pool()
-    holder = await pool._semaphore.acquire("other", 400_000)
+    holder = await pool.pixels.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch"))
-    await until(lambda: bool(pool._semaphore._queues))
+    await until(lambda: pool.pixels.waiting() > 0)
     assert not task.done()
     holder.release()
     assert (await task).width == 1_000
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
 
 
 async def test_images_that_together_exceed_the_pixels_come_out_one_after_the_other(make_pool: MakePool) -> None:
     pool = make_pool(threads=4)
     done = await asyncio.gather(*[pool.compress(LARGE, SPECS, key=f"batch {number % 3}") for number in range(12)])
     assert [image.width for image in done] == [1_000] * 12
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
 
 
 async def test_the_largest_image_allowed_always_fits(make_pool: MakePool) -> None:
@@ -73,7 +73,7 @@ async def test_a_image_that_cannot_be_compressed_says_why_and_gives_its_pixels_b
         await pool.compress(b"<!doctype html>", SPECS, key="batch")
     with pytest.raises(TooManyPixels):
         await pool.compress(LARGE, SPECS, key="batch")
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
 
 
 async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_any_more(make_pool: MakePool) -> None:
@@ -81,13 +81,13 @@ async def test_pixels_stay_taken_until_the_thread_ends_even_when_nobody_waits_an
     pool = make_pool(watchdog=holding)
     task = asyncio.create_task(pool.compress(photo_jpeg(800, 750), SPECS, key="batch"))
     await until(lambda: holding.held == 1)
-    assert pool._semaphore._used == 600_000
+    assert pool.pixels.used == 600_000
     task.cancel()
     with pytest.raises(DecodeAbandoned):
         await task
-    assert pool._semaphore._used == 600_000
+    assert pool.pixels.used == 600_000
     holding.let()
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
 
 
 async def test_a_image_that_was_not_begun_when_it_was_cancelled_is_never_begun(make_pool: MakePool) -> None:
@@ -96,11 +96,11 @@ async def test_a_image_that_was_not_begun_when_it_was_cancelled_is_never_begun(m
     running = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
     await until(lambda: holding.held == 1)
     queued = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
-    await until(lambda: pool._threads._work_queue.qsize() == 1)
+    await until(lambda: len(holding.watches) == 2)
     queued.cancel()
     await asyncio.gather(queued, return_exceptions=True)
     assert queued.cancelled()
-    await until(lambda: pool._semaphore._used == LIMITS.max_pixels // 3)
+    await until(lambda: pool.pixels.used == LIMITS.max_pixels // 3)
     assert not running.done()
     holding.let()
     await running
@@ -131,7 +131,7 @@ async def test_only_suspects_are_sent_to_quarantine(make_pool: MakePool) -> None
     )
     assert [image.width for image in compressed] == [1_000, 64]
     assert set(quarantine.images) == {LARGE}
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
 
 
 async def test_a_image_whose_decoder_lets_nobody_else_run_is_decoded_elsewhere(make_pool: MakePool) -> None:
@@ -152,7 +152,7 @@ async def test_a_image_that_weighs_more_than_all_threads_may_have_is_compressed_
     assert (small.format, large.format, large.width) == ("avif", "avif", 1_000)
     assert quarantine.images == [LARGE]
     assert quarantine.pixels == [4 * 600_000]
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
 
 
 async def test_small_images_wait_for_none_that_takes_all_pixels(make_pool: MakePool) -> None:
@@ -167,7 +167,7 @@ async def test_small_images_wait_for_none_that_takes_all_pixels(make_pool: MakeP
     assert quarantine.closed is not None
     quarantine.closed.set()
     await asyncio.gather(*larges)
-    await until(lambda: pool._semaphore.idle and pool._isolation._semaphore.idle)
+    await until(lambda: pool.pixels.idle and pool.sandbox.pixels.idle)
 
 
 async def test_a_image_that_may_take_seconds_keeps_no_thread(make_pool: MakePool) -> None:
@@ -196,27 +196,27 @@ async def test_many_renditions_take_long_together(make_pool: MakePool) -> None:
 async def test_a_suspect_that_turns_out_to_weigh_the_most_is_one_at_a_time_too(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(threads=4, quarantine=quarantine)
-    alone = await pool._isolation._place_of_the_heaviest.acquire("other")
+    alone = await pool.sandbox.heavy_slot.acquire("other")
     avif = [Spec(format=Format.avif)]
     suspects = [asyncio.create_task(pool.compress(LARGE, avif, key="bad", suspect=True)) for _ in range(3)]
-    await until(lambda: len(pool._isolation._place_of_the_heaviest._queues.get("bad", ())) == 3)
+    await until(lambda: pool.sandbox.heavy_slot.waiting("bad") == 3)
     alone.release()
     assert {image.width for image in await asyncio.gather(*suspects)} == {1_000}
     assert quarantine.pixels == [150_000] * 3 + [4 * 600_000] * 3
-    assert pool._isolation._semaphore.idle
+    assert pool.sandbox.pixels.idle
 
 
 async def test_in_quarantine_too_a_image_starts_with_its_share_and_waits_for_more(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)
-    holder = await pool._isolation._semaphore.acquire("other", 400_000)
+    holder = await pool.sandbox.pixels.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch", suspect=True))
-    await until(lambda: bool(pool._isolation._semaphore._queues))
+    await until(lambda: pool.sandbox.pixels.waiting() > 0)
     assert (quarantine.pixels, task.done()) == ([300_000], False)
     holder.release()
     await task
     assert quarantine.pixels == [300_000, 600_000]
-    assert pool._isolation._semaphore.idle
+    assert pool.sandbox.pixels.idle
 
 
 async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: MakePool) -> None:
@@ -230,7 +230,7 @@ async def test_suspects_however_many_leave_pixels_to_the_threads(make_pool: Make
     assert quarantine.closed is not None
     quarantine.closed.set()
     await asyncio.gather(*suspects)
-    assert pool._semaphore.idle
+    assert pool.pixels.idle
 
 
 # -- images that take too long --------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ async def test_a_image_that_takes_too_long_is_left_and_the_process_is_asked_to_e
     watchdog.free = 1
     assert (await pool.compress(SMALL, SPECS, key="batch")).width == 64  # the other thread goes on
     watchdog.let()
-    await until(lambda: pool._semaphore.idle)
+    await until(lambda: pool.pixels.idle)
     assert calls == ["overrun"]
 
 
@@ -261,7 +261,7 @@ async def test_images_that_take_their_time_are_not_confused_with_those_that_wait
     first = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
     await until(lambda: watchdog.held == 1)
     second = asyncio.create_task(pool.compress(SMALL, SPECS, key="batch"))
-    await until(lambda: len(watchdog._watches) == 2)
+    await until(lambda: len(watchdog.watches) == 2)
     for _ in range(15):  # of the 40 seconds that an image may wait for the processor
         watchdog.tick(2.0)
     watchdog.let()
@@ -272,7 +272,7 @@ async def test_images_that_take_their_time_are_not_confused_with_those_that_wait
     watchdog.let()
     assert (await second).width == 64
     assert calls == []
-    assert not watchdog._watches
+    assert not watchdog.watches
 
 
 async def overrun(pool: CodecPool, watchdog: Holding, key: str) -> None:
@@ -299,11 +299,11 @@ async def test_after_an_overrun_the_other_images_of_that_batch_are_suspects(make
 async def test_a_image_that_waited_for_pixels_when_its_batch_overran_is_a_suspect(make_pool: MakePool) -> None:
     watchdog, quarantine = Holding(10), NotedQuarantine()
     pool = make_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
-    holder = await pool._semaphore.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
+    holder = await pool.pixels.acquire("other", LIMITS.max_pixels - LIMITS.max_pixels // 4)
     waiting = photo_jpeg(60, 40)
     stuck = asyncio.create_task(pool.compress(SMALL, SPECS, key="bad"))
     late = asyncio.create_task(pool.compress(waiting, SPECS, key="bad"))
-    await until(lambda: watchdog.held == 1 and bool(pool._semaphore._queues))
+    await until(lambda: watchdog.held == 1 and pool.pixels.waiting() > 0)
     while not pool.overran:
         watchdog.tick(2.0)
     await asyncio.gather(stuck, return_exceptions=True)
@@ -316,11 +316,11 @@ async def test_a_image_that_waited_for_pixels_when_its_batch_overran_is_a_suspec
 async def test_a_batch_that_overran_elsewhere_is_kept_apart_as_long_as_that_is_said(make_pool: MakePool) -> None:
     quarantine = NotedQuarantine()
     pool = make_pool(quarantine=quarantine)
-    pool.keep_apart("batch", apart=True)
+    pool.quarantine("batch", quarantined=True)
     await pool.compress(SMALL, SPECS, key="batch")
     await pool.compress(LARGE, SPECS, key="other")
     assert quarantine.images == [SMALL]
-    pool.keep_apart("batch", apart=False)
+    pool.quarantine("batch", quarantined=False)
     await pool.compress(SMALL, SPECS, key="batch")
     assert quarantine.images == [SMALL]
 
@@ -346,7 +346,7 @@ def uncollected() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("picture", "spec"),
+    ("image", "spec"),
     [
         pytest.param(b"<!doctype html>", Spec(), id="no image"),
         pytest.param(photo_jpeg(800, 700), Spec(), id="more pixels"),
@@ -362,4 +362,4 @@ async def test_of_a_image_that_is_done_with_nothing_stays(
     with suppress(NotAnImage):
         await pool.compress(Body(image), [spec], key="batch")
     quarantine.images.clear()
-    await until(lambda: pool._semaphore.idle and Body.ended > before)
+    await until(lambda: pool.pixels.idle and Body.ended > before)

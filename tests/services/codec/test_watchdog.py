@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, STALL_TIMEOUT, Watchdog, process_clock, processor_clock
+from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, STALL_TIMEOUT, Watchdog, process_clock, thread_clock
 from support.lanes import until
 
 LIMIT = 10.0
@@ -99,11 +99,11 @@ def test_the_processors_time_for_a_thread_can_be_read_from_another() -> None:
     clocks: list[Callable[[], float]] = []
 
     def sleep() -> None:
-        clocks.append(processor_clock())
+        clocks.append(thread_clock())
         idle_may_end.wait()
 
     def spin() -> None:
-        clocks.append(processor_clock())
+        clocks.append(thread_clock())
         while not busy_may_end.is_set():
             pass
 

@@ -39,7 +39,7 @@ async def test_who_waits_for_memory_keeps_no_place_at_the_host() -> None:
     fetches = fetching(origin, memory)
     held = await memory.acquire("hog", 3 * MIB)
     waiting = [asyncio.create_task(fetches.fetch(f"http://shop.example/{n}", "hog", None)) for n in range(3)]
-    await until(lambda: len(memory._queues.get("hog", ())) == 3)
+    await until(lambda: memory.waiting("hog") == 3)
     fetched, lease = await fetches.fetch("http://shop.example/small", "other", None)
     assert fetched is not None
     assert origin.asked == ["http://shop.example/small"]
@@ -55,13 +55,13 @@ async def test_a_body_larger_than_thought_is_fetched_when_there_is_room() -> Non
     fetches = fetching(origin, memory)
     held = await memory.acquire("other", 2 * MIB)
     large = asyncio.create_task(fetches.fetch("http://shop.example/large", "batch", None))
-    await until(lambda: "batch" in memory._queues)
+    await until(lambda: memory.waiting("batch") == 1)
     held.release()
     fetched, lease = await large
     assert fetched is not None
     assert len(fetched.body) == 3 * MIB
     assert origin.asked == ["http://shop.example/large"] * 2
-    assert memory._used == 3 * MIB
+    assert memory.used == 3 * MIB
     lease.release()
     assert memory.idle
 
@@ -78,7 +78,7 @@ async def test_whatever_ends_a_fetch_gives_the_memory_back() -> None:
     assert memory.idle
     held = await memory.acquire("batch", 4 * MIB - 1)
     waiting = asyncio.create_task(fetching(SizedOrigin(), memory).fetch("http://shop.example/1", "batch", None))
-    await until(lambda: "batch" in memory._queues)
+    await until(lambda: memory.waiting("batch") == 1)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     held.release()

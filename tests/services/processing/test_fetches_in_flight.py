@@ -9,12 +9,12 @@ import pytest
 from aiohttp import web
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.processing.fetch import LARGEST, UNCHANGED, first_reservation
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.fetch import CONDITIONAL_RESERVATION, MAX_FIRST_RESERVATION, first_reservation
+from imgsvc.services.processing.lane import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_rate import FIRST
+from imgsvc.services.throttling.host_rate import INITIAL_LIMIT
 from imgsvc.settings.server import Settings
 from support.batches import consistent_batch, submit_batch
 from support.lanes import fetching_with, work
@@ -61,7 +61,7 @@ async def slow_origins(request: pytest.FixtureRequest) -> AsyncIterator[list[Slo
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(SlowOrigin(all_there=barrier, sends_a_part=request.param))
-            for _ in range(DEFAULTS.max_fetches // FIRST)
+            for _ in range(DEFAULTS.max_fetches // INITIAL_LIMIT)
         ]
 
 
@@ -77,7 +77,7 @@ async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_
         )
     )
     assert LANES * LanePolicy().assets == DEFAULTS.max_fetches
-    urls = [origin.url(f"/{number}.jpg") for origin in slow_origins for number in range(FIRST)]
+    urls = [origin.url(f"/{number}.jpg") for origin in slow_origins for number in range(INITIAL_LIMIT)]
     batch = await submit_batch(parts, urls)
     async with asyncio.timeout(50):  # with one fetch fewer in flight nobody would be answered
         await asyncio.gather(*(work(batch.id, parts, processor) for _ in range(LANES)))
@@ -109,9 +109,9 @@ async def test_a_host_of_larger_bodies_gets_their_room_at_first(
         (512 * 1024, 0, False, 512 * 1024),
         (512 * 1024, 700_000, False, 700_000),
         (512 * 1024, 40_000, False, 512 * 1024),
-        (512 * 1024, 2**25, False, LARGEST),
-        (2**25, 0, False, LARGEST),
-        (512 * 1024, 700_000, True, UNCHANGED),
+        (512 * 1024, 2**25, False, MAX_FIRST_RESERVATION),
+        (2**25, 0, False, MAX_FIRST_RESERVATION),
+        (512 * 1024, 700_000, True, CONDITIONAL_RESERVATION),
         (1_000, 0, True, 1_000),
         (0, 0, False, 1),
     ],

@@ -29,7 +29,7 @@ MOVES: dict[str, Callable[[Play, str], Awaitable[None]]] = {
 }
 LONGEST = 6
 TABLES = [table.name for table in SQLModel.metadata.sorted_tables if table.name != "api_key"]
-KNOWN = ("clock", "shelf", "model", "runs", "events")
+KNOWN = ("clock", "reader", "model", "runs", "events")
 
 
 @dataclass

@@ -176,7 +176,7 @@ async def test_a_storage_that_is_full_is_tried_again_and_then_named(
 ) -> None:
     batch = await submit_batch(parts, serve_all(origin, 1))
     (parts.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
-    hasty = RetryPolicy(ours=(timedelta(milliseconds=1),) * 5)
+    hasty = RetryPolicy(own_waits=(timedelta(milliseconds=1),) * 5)
     await work(batch.id, parts, replace(processor, retries=hasty))
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.status, asset.error_code) == ("failed", "storage_error")

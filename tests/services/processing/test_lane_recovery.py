@@ -104,7 +104,7 @@ async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_tha
 
     def compressing(fetches: int) -> bool:
         """Whether the last fetch has ended: its body is all that lies in memory."""
-        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory._used == len(image_bytes())
+        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory.used == len(image_bytes())
         return watchdog.held == 1 and fetched
 
     for number in range(1, 13):
@@ -296,7 +296,7 @@ async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
 ) -> None:
     batch = await submit_batch(parts, [origin.serve("/1.jpg", image_bytes())])
     hour = timedelta(hours=1)
-    patient = replace(processor, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
+    patient = replace(processor, retries=RetryPolicy(own_waits=(timedelta(), timedelta(), hour, hour, hour)))
     media(parts).rename(media(parts).with_name("away"))
     media(parts).write_text("a file stands where the folder was", encoding="utf-8")
     await work(batch.id, parts, patient)
@@ -316,8 +316,9 @@ async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
 
 
 def in_flight() -> list[asyncio.Task[object]]:
-    """The tasks that still work on an asset."""
-    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "make"]
+    """Return the tasks that are still processing an asset."""
+    name = AssetProcessor.process.__qualname__
+    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == name]
 
 
 async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
@@ -327,6 +328,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     batch = await submit_batch(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
+    assert len(in_flight()) == 3
     async with parts.sessions.write() as session:
         counters = await batch_queries.lock(session, batch.id)
         assert counters is not None

@@ -13,8 +13,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
-from imgsvc.services.processing.lane import Lane
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.lane import Lane, LanePolicy
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import assets_of, consistent_batch, submit_batch

@@ -12,7 +12,7 @@ from imgsvc.errors import HttpStatusError
 from imgsvc.services.ports import Fetched, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_rate import DECREASE, LEAST, PLATEAU, CubicRate
+from imgsvc.services.throttling.host_rate import DECREASE, MIN_RATE, PLATEAU, CubicRate
 from support.batches import assets_of, submit_batch
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
@@ -79,4 +79,4 @@ def test_half_of_the_way_is_done_in_a_fifth_of_the_time_and_the_rest_spent_near_
 
 
 def test_some_of_the_rate_always_remains() -> None:
-    assert CubicRate(refused=0.01, since=0).at(0) == LEAST
+    assert CubicRate(refused=0.01, since=0).at(0) == MIN_RATE

@@ -208,7 +208,7 @@ async def test_an_asset_of_which_a_thread_may_still_have_the_image_is_made_in_qu
 
 # -- patience ---------------------------------------------------------------------------------------------------------
 
-AT_ONCE = RetryPolicy(base=timedelta(), ours=(timedelta(),) * 5)
+AT_ONCE = RetryPolicy(base=timedelta(), own_waits=(timedelta(),) * 5)
 
 
 async def runs_of(
@@ -278,7 +278,7 @@ async def test_a_storage_that_fails_leaves_the_origin_its_attempts(
     """Two of them fail, and the third brings the image."""
     clock, reader = ManualClock(), ObjectReader(refusals=4)
     origin = OnePicture(failing=[False, True, False, True, False, False, False])
-    retries = RetryPolicy(base=timedelta(), ours=(timedelta(milliseconds=1),) * 5, own_patience=patience)
+    retries = RetryPolicy(base=timedelta(), own_waits=(timedelta(milliseconds=1),) * 5, own_patience=patience)
     processor = make_processor(origin=origin, storage=reader, clock=clock, retries=retries)
     outcome, _ = await runs_of(processor, clock)
     assert isinstance(outcome, Succeeded)
@@ -326,7 +326,7 @@ async def test_a_hand_back_while_storage_is_waited_for_loses_nothing_and_counts_
 ) -> None:
     refused, memory = asyncio.Event(), FairSemaphore(2**22)
     reader = ObjectReader(refusals=1, on_call=refused.set)
-    retries = RetryPolicy(ours=(timedelta(hours=1),) * 5, own_patience=timedelta(hours=2))
+    retries = RetryPolicy(own_waits=(timedelta(hours=1),) * 5, own_patience=timedelta(hours=2))
     processor = make_processor(storage=reader, memory=memory, retries=retries)
     making = asyncio.create_task(made(processor, claimed(attempts=1)))
     await refused.wait()
@@ -356,7 +356,7 @@ def test_an_origin_that_says_when_to_come_back_is_not_asked_before() -> None:
 
 @pytest.mark.parametrize("error", [ConnectError(), StorageError()])
 def test_no_number_of_failures_is_too_large_to_wait_after(error: AssetError) -> None:
-    policy = RetryPolicy(max_attempts=100_000, ours=(timedelta(seconds=60),) * 100_000)
+    policy = RetryPolicy(max_attempts=100_000, own_waits=(timedelta(seconds=60),) * 100_000)
     waits = [policy.wait(failures, error) for failures in range(1, 5_000)]
     assert all(wait and timedelta() < wait <= 1.5 * policy.longest for wait in waits)
 

@@ -10,7 +10,7 @@ import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
 from imgsvc.services.throttling.host_limiter import Clock, HostLimiter, HostPaused
-from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, FIRST, SHORTEST_WINDOW
+from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, INITIAL_LIMIT, MIN_WINDOW
 
 HOST = "shop.example"
 
@@ -103,7 +103,7 @@ async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
     for _ in range(8):
         await succeed(limiter)
     seconds = monotonic() - began
-    rate = limiter._hosts[HOST].rate
+    rate = limiter.hosts[HOST].rate
     assert rate is not None
     assert 7 / rate.at(monotonic()) <= seconds < 8
 
@@ -136,15 +136,16 @@ async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
 
 
 async def test_a_host_that_refuses_everything_is_not_waited_for_as_one_that_is_strict() -> None:
-    limiter = HostLimiter(maximum=64, clock=hardly_any_time())
+    clock = hardly_any_time()
+    limiter = HostLimiter(maximum=64, clock=clock)
     paces = []
     for _ in range(DOWN_AFTER + 2):
         await fail(limiter, HttpStatusError(503))
-        paces.append(limiter._hosts[HOST].pace(limiter._clock()))
+        paces.append(limiter.hosts[HOST].current_rate(clock()))
     assert paces[: DOWN_AFTER - 1] == sorted(paces[: DOWN_AFTER - 1], reverse=True)
     assert paces[DOWN_AFTER - 2] < 5 < DOWN_RATE == paces[-1]
     await succeed(limiter)
-    assert limiter._hosts[HOST].pace(limiter._clock()) < DOWN_RATE
+    assert limiter.hosts[HOST].current_rate(clock()) < DOWN_RATE
 
 
 # -- Retry-After ------------------------------------------------------------------------------------------------------
@@ -200,19 +201,19 @@ async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out
 
 
 async def test_what_a_host_can_take_is_known_to_the_next_batch() -> None:
-    limiter = HostLimiter(maximum=FIRST + 1)
+    limiter = HostLimiter(maximum=INITIAL_LIMIT + 1)
     await succeed(limiter)
-    assert await limit_of(limiter) == FIRST + 1
+    assert await limit_of(limiter) == INITIAL_LIMIT + 1
 
 
 async def test_a_rate_does_not_grow_while_nobody_asks() -> None:
     now = 1_000.0
     limiter = HostLimiter(maximum=8, clock=lambda: now)
     await fail(limiter, HttpStatusError(429))
-    before = limiter._hosts[HOST].pace(now)
+    before = limiter.hosts[HOST].current_rate(now)
     now += 3_600
     await succeed(limiter)
-    assert limiter._hosts[HOST].pace(now) == pytest.approx(before)
+    assert limiter.hosts[HOST].current_rate(now) == pytest.approx(before)
 
 
 async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> None:
@@ -227,7 +228,7 @@ async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> 
             left.append(monotonic())
 
     await asyncio.gather(*[fetch() for _ in range(4)])
-    rate = limiter._hosts[HOST].rate
+    rate = limiter.hosts[HOST].rate
     assert rate is not None
     assert left[-1] - left[0] >= 2 / rate.at(left[-1])
 
@@ -247,7 +248,7 @@ async def test_a_host_that_is_gone_is_given_up_many_at_a_time() -> None:
         await fail(limiter, ConnectTimeout())
     assert await limit_of(limiter) == 1
     await fail(limiter, ConnectTimeout())
-    assert await limit_of(limiter) == FIRST
+    assert await limit_of(limiter) == INITIAL_LIMIT
 
 
 async def test_an_image_that_is_not_there_is_an_answer() -> None:
@@ -259,20 +260,20 @@ async def test_an_image_that_is_not_there_is_an_answer() -> None:
 
 
 async def test_the_hosts_that_are_idle_for_longest_are_forgotten() -> None:
-    limiter = HostLimiter(maximum=4, most_hosts=3)
+    limiter = HostLimiter(maximum=4, max_hosts=3)
     for host in ("a.example", "b.example", "c.example", "a.example", "d.example"):
         await succeed(limiter, host)
-    assert list(limiter._hosts) == ["c.example", "a.example", "d.example"]
+    assert list(limiter.hosts) == ["c.example", "a.example", "d.example"]
 
 
 async def test_a_host_at_work_is_never_forgotten() -> None:
-    limiter = HostLimiter(maximum=1, most_hosts=1)
+    limiter = HostLimiter(maximum=1, max_hosts=1)
     async with limiter.slot("busy.example", "batch"):
         await succeed(limiter, "other.example")
-        assert list(limiter._hosts) == ["busy.example"]
+        assert list(limiter.hosts) == ["busy.example"]
         assert await limit_of(limiter, "busy.example") == 0
     await succeed(limiter, "other.example")
-    assert list(limiter._hosts) == ["other.example"]
+    assert list(limiter.hosts) == ["other.example"]
 
 
 async def test_batches_take_turns_at_a_host() -> None:
@@ -290,7 +291,7 @@ async def test_batches_take_turns_at_a_host() -> None:
 
 @pytest.mark.parametrize(
     ("error", "rate"),
-    [(HttpStatusError(503), 8 / 2 / SHORTEST_WINDOW), (ConnectTimeout(), None)],
+    [(HttpStatusError(503), 8 / 2 / MIN_WINDOW), (ConnectTimeout(), None)],
     ids=["it refuses", "it does not answer"],
 )
 async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: float | None) -> None:
@@ -309,6 +310,6 @@ async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: fl
                 raise error
 
     await asyncio.gather(*(refused() for _ in range(8)))
-    host = limiter._hosts[HOST]
+    host = limiter.hosts[HOST]
     assert host.limit == 4
     assert (host.rate and host.rate.refused) == rate

@@ -1,4 +1,4 @@
-"""What a batch wants of its images, and where the results lie."""
+"""The renditions that a batch asks for: their specs, their storage keys, and the hashes that allow their reuse."""
 
 import hashlib
 import json
@@ -12,26 +12,26 @@ from imgsvc.domain.imaging.spec import Spec
 
 
 class ReuseHashes:
-    """Names for "this URL, for this API key, compressed to these specs by this version of the compressor"."""
+    """Hashes of "this URL, for this API key, compressed to these specs by this version of the compressor"."""
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec]) -> None:
-        plan = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
-        self._wish = hashlib.sha256(json.dumps(plan, sort_keys=True).encode() + b"\0")
+        settings = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        self._prefix = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\0")
 
-    def of(self, url: str) -> str:
-        """64 hex digits; nobody can make two that meet, so that no key is ever given what is another's."""
-        whole = self._wish.copy()
+    def for_url(self, url: str) -> str:
+        """Return 64 hex digits. They resist collisions, so that no API key can get the renditions of another."""
+        whole = self._prefix.copy()
         whole.update(url.encode())
         return whole.hexdigest()
 
 
 EXTENSIONS = {"jpeg": "jpg"}
-"""File names' endings where they differ from the format's name."""
+"""File name extensions that differ from the name of the format."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenditionPlan:
-    """What a round of a batch wants of its assets."""
+    """The renditions that one round of a batch makes of each of its assets."""
 
     batch_id: str
     round: int
@@ -39,7 +39,7 @@ class RenditionPlan:
     hashes: ReuseHashes
 
     def key(self, asset: Claimed, *, name: str, data: bytes, kind: str) -> str:
-        """Where the rendition `name` of an asset lies; `data` says which bytes it is, and no others."""
+        """Return the storage key of the rendition `name`, which contains a digest of `data`: one key, one content."""
         return rendition_key(
             batch_id=self.batch_id,
             position=asset.position,
