@@ -80,7 +80,7 @@ class Supervisor:
             if code in STOPPED or monotonic() - born > STEADY:
                 backoff = FIRST_BACKOFF
             log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
-            await self._pause(backoff)
+            await pause(backoff, self._stopping)
             backoff = min(2 * backoff, MAX_BACKOFF)
 
     async def _run_once(self, child: Child) -> int | None:
@@ -104,7 +104,7 @@ class Supervisor:
                 raise CannotStart(
                     f"The {child.name} process did not come up within {child.ready_within:g} s. {child.hint}".rstrip()
                 )
-            await self._pause(_READY_POLL)
+            await pause(_READY_POLL, self._stopping)
 
     async def _stop(self) -> None:
         """All together, but what the others need only after them."""
@@ -123,10 +123,6 @@ class Supervisor:
             log.warning("process_killed", process=name)
             _signal(process, signal.SIGKILL)
             await process.wait()
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
 async def _start(child: Child) -> Process:
@@ -151,3 +147,9 @@ def stop_on_signals(stopping: asyncio.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
+async def pause(seconds: float, stopping: asyncio.Event) -> None:
+    """Sleep for `seconds`, or until `stopping` is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
