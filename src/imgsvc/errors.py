@@ -22,17 +22,17 @@
     │   ├── WorkerCrash           the workers that tried it died
     │   │   └── KilledInQuarantine  perhaps not because of it
     │   └── InternalError         a fault of ours that nobody foresaw
-    ├── NotStored                 what was stored is gone
+    ├── ObjectNotFound                 what was stored is gone
     ├── BudgetExhausted                    the memory budget is used up for the moment; nothing is wrong with the asset
-    ├── Unchanged                 the origin still has the image that was asked about
+    ├── NotModified                 the origin still has the image that was asked about
     ├── DecodeAbandoned                the image is still being worked on, and nobody waits for it any more
-    │   └── Overran               it takes more of the processor than an image may
+    │   └── CpuTimeExceeded               it takes more of the processor than an image may
     ├── Unavailable               a part of ours is away for now
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
     │   ├── EndpointBusy          enough webhooks are being posted to that host
     │   └── QuarantineUnavailable no process for images that a worker died with
-    └── CannotStart               a process of ours cannot start; the message says why and what to do
+    └── StartupError               a process of ours cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
 """
@@ -309,7 +309,7 @@ class InternalError(AssetError):
     sentence = "Something went wrong on our side; the log has the details."
 
 
-class NotStored(ImgsvcError):
+class ObjectNotFound(ImgsvcError):
     """Nothing lies under the key."""
 
 
@@ -324,7 +324,7 @@ class BudgetExhausted(ImgsvcError):
         self.size = size
 
 
-class Unchanged(ImgsvcError):
+class NotModified(ImgsvcError):
     """Not an error: the origin says that its image is still the one that was asked about."""
 
     code = "unchanged"
@@ -337,7 +337,7 @@ class DecodeAbandoned(ImgsvcError):
     retryable = True
 
 
-class Overran(DecodeAbandoned):
+class CpuTimeExceeded(DecodeAbandoned):
     """The image has taken more of the processor than an image may, in a thread that cannot be stopped."""
 
     code = "overran"
@@ -369,7 +369,7 @@ class QuarantineUnavailable(Unavailable):
     code = "quarantine_unavailable"
 
 
-class CannotStart(ImgsvcError):
+class StartupError(ImgsvcError):
     """Something is in the way of a process of ours; the message says what, and what to do."""
 
     code = "cannot_start"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.process.data_folder import Running, locked, running_in
 from imgsvc.process.listen_socket import inherited, listen
 from support.stack import speaks_ipv6
@@ -26,10 +26,10 @@ def test_who_has_the_folder_can_be_read_as_long_as_it_has_it(tmp_path: Path) -> 
 
 def test_a_second_one_is_told_who_has_the_folder(tmp_path: Path) -> None:
     with locked(tmp_path) as tell:
-        with pytest.raises(CannotStart, match="just starting"), locked(tmp_path):
+        with pytest.raises(StartupError, match="just starting"), locked(tmp_path):
             pass
         tell(RUNNING)
-        with pytest.raises(CannotStart, match=r"process 4711, http://127.0.0.1:8000") as refused, locked(tmp_path):
+        with pytest.raises(StartupError, match=r"process 4711, http://127.0.0.1:8000") as refused, locked(tmp_path):
             pass
     assert "--data-dir" in str(refused.value)
 
@@ -46,7 +46,7 @@ def test_what_another_version_wrote_is_no_obstacle(tmp_path: Path, written: str)
     with locked(tmp_path):
         (tmp_path / ".lock").write_text(written)
         assert running_in(tmp_path) is None
-        with pytest.raises(CannotStart, match="Another imgsvc"), locked(tmp_path):
+        with pytest.raises(StartupError, match="Another imgsvc"), locked(tmp_path):
             pass
 
 
@@ -64,7 +64,7 @@ def test_somebody_who_only_looks_keeps_nobody_from_starting(tmp_path: Path) -> N
 
 def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
-    with pytest.raises(CannotStart, match="Cannot use the data folder"), locked(tmp_path / "data"):
+    with pytest.raises(StartupError, match="Cannot use the data folder"), locked(tmp_path / "data"):
         pass
 
 
@@ -87,15 +87,15 @@ def test_a_connection_of_a_machine_that_is_gone_does_not_stay_for_ever() -> None
 def test_a_port_that_is_taken_is_told_with_another_to_choose() -> None:
     with listen("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(CannotStart, match=rf"Port {port} of 127.0.0.1 is taken .* IMGSVC_PORT={port + 1}"):
+        with pytest.raises(StartupError, match=rf"Port {port} of 127.0.0.1 is taken .* IMGSVC_PORT={port + 1}"):
             listen("127.0.0.1", port)
 
 
 def test_an_address_of_another_machine_is_refused_in_words() -> None:
-    with pytest.raises(CannotStart, match=r"Cannot listen on 192.0.2.1, port 8000: Cannot assign"):
+    with pytest.raises(StartupError, match=r"Cannot listen on 192.0.2.1, port 8000: Cannot assign"):
         listen("192.0.2.1", 8000)
 
 
 def test_a_descriptor_that_is_no_socket_is_refused_in_words(tmp_path: Path) -> None:
-    with (tmp_path / "file").open("w") as file, pytest.raises(CannotStart, match="no socket to listen on"):
+    with (tmp_path / "file").open("w") as file, pytest.raises(StartupError, match="no socket to listen on"):
         inherited(file.fileno())

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.process.child_process import ending_with_us
 from imgsvc.process.supervisor import Child, Supervisor
 from support.stack import status_of, until
@@ -173,7 +173,7 @@ async def test_a_process_that_does_not_come_up_is_named_with_where_to_look() -> 
         return False
 
     child = Child("lame", [sys.executable, "-c", ""], ready=never, ready_within=0.1, hint="Look there.")
-    with pytest.raises(CannotStart, match=r"The lame process did not come up within 0.1 s. Look there."):
+    with pytest.raises(StartupError, match=r"The lame process did not come up within 0.1 s. Look there."):
         await Supervisor([child], stopping=asyncio.Event(), drain=5).run()
 
 

@@ -12,7 +12,7 @@ import httpx
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.db import migrations
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 from imgsvc.process.child_process import OURSELVES
 from imgsvc.process.data_folder import Running, locked
 from imgsvc.process.listen_socket import listen
@@ -41,7 +41,7 @@ async def up(
     The API listens where the settings say; a `listener` that is given must be of that port.
 
     Raises:
-        CannotStart: the data folder is in use or cannot be written to, the port is taken, a process did not come up.
+        StartupError: the data folder is in use or cannot be written to, the port is taken, a process did not come up.
         StorageError: the storage cannot be opened.
     """
     stopping = asyncio.Event()
@@ -80,14 +80,14 @@ async def upgrade_database(settings: Settings) -> None:
     """Bring the settings' database to the newest schema.
 
     Raises:
-        CannotStart: it is away, full, damaged, or a newer imgsvc's.
+        StartupError: it is away, full, damaged, or a newer imgsvc's.
     """
     sessions = open_database(settings, statement_timeout=None)
     try:
         await migrations.upgrade(sessions)
     except DatabaseUnavailable as error:
         name = sessions.engine.url.render_as_string()
-        raise CannotStart(f"The database {name} cannot be brought to the newest schema: {error}.") from error
+        raise StartupError(f"The database {name} cannot be brought to the newest schema: {error}.") from error
     finally:
         await sessions.aclose()
 

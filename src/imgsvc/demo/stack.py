@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 import httpx
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.process.child_process import OURSELVES, ending_with_us
 from imgsvc.process.listen_socket import listen
 from imgsvc.settings.client import PREFIX
@@ -32,13 +32,13 @@ class Stack:
         """Return when uploads are accepted and a worker is there.
 
         Raises:
-            CannotStart: it ended, or did not come up in time.
+            StartupError: it ended, or did not come up in time.
         """
         deadline = monotonic() + START_WITHIN
         while not _is_ready(self.url):
             if self.process.poll() is not None or monotonic() > deadline:
                 last = self.log.read_text(errors="replace").strip().rpartition("\n")[2]
-                raise CannotStart(f"imgsvc did not come up: {last} (all of it: {self.log})")
+                raise StartupError(f"imgsvc did not come up: {last} (all of it: {self.log})")
             sleep(_POLL)
 
 

@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from time import monotonic, sleep
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.process.private_files import make_private
 
 if sys.platform != "win32":  # where no `up` runs, and its users are at home all the same
@@ -35,18 +35,18 @@ def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
     The lock ends with the process, however it ends.
 
     Raises:
-        CannotStart: another `up` has the folder, or it cannot be written to.
+        StartupError: another `up` has the folder, or it cannot be written to.
     """
     try:
         make_private(folder)
         file = (folder / _LOCK).open("ab+", buffering=0)
     except OSError as exc:
-        raise CannotStart(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc
+        raise StartupError(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc
     with file:
         if not _take_patiently(file):
             owner = _read(file)
             who = f"process {owner.pid}, {owner.url}" if owner else "just starting"
-            raise CannotStart(
+            raise StartupError(
                 f"Another imgsvc ({who}) is using the data folder {folder}. Stop it, or choose another folder with "
                 "--data-dir or IMGSVC_DATA_DIR."
             )
@@ -96,4 +96,4 @@ def _write(file: FileIO, running: Running) -> None:
     try:
         file.write(json.dumps(asdict(running)).encode())  # one write: nobody reads half of it
     except OSError as exc:
-        raise CannotStart(f"Cannot write to the data folder: {exc.strerror}.") from exc
+        raise StartupError(f"Cannot write to the data folder: {exc.strerror}.") from exc

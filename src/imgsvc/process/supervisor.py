@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.logs import get_logger
 from imgsvc.process.child_process import ending_with_us
 
@@ -56,7 +56,7 @@ class Supervisor:
         """Start all, call `on_ready`, and return when all are stopped again.
 
         Raises:
-            CannotStart: a child did not come up; the others are stopped.
+            StartupError: a child did not come up; the others are stopped.
         """
         try:
             for base in (True, False):
@@ -101,7 +101,7 @@ class Supervisor:
         deadline = monotonic() + child.ready_within
         while child.ready is not None and not self._stopping.is_set() and not await child.ready():
             if monotonic() > deadline:
-                raise CannotStart(
+                raise StartupError(
                     f"The {child.name} process did not come up within {child.ready_within:g} s. {child.hint}".rstrip()
                 )
             await pause(_READY_POLL, self._stopping)

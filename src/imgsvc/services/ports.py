@@ -46,7 +46,7 @@ class Origin(Protocol):
         Raises:
             FetchError: one type for each error code of the fetching side.
             BudgetExhausted: `room` could not grow to the size of the body.
-            Unchanged: `url` still leads there, and the body is still the `known` one, which was not sent.
+            NotModified: `url` still leads there, and the body is still the `known` one, which was not sent.
         """
 
 
@@ -114,7 +114,7 @@ class ObjectReader(Protocol):
         """What lies under `key`, a piece at a time.
 
         Raises:
-            NotStored: nothing lies there.
+            ObjectNotFound: nothing lies there.
             StorageError: the store does not answer.
         """
 

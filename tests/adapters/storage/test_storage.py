@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from imgsvc.adapters.storage.object_store import ObjectStorage
-from imgsvc.errors import NotStored, StorageError
+from imgsvc.errors import ObjectNotFound, StorageError
 
 KEY = "bat_0/7-shoe-0a1b2c3d.jpg"
 BODY = b"\xff\xd8 not really an image"
@@ -37,7 +37,7 @@ async def test_what_is_put_can_be_read_in_pieces(storage: ObjectStorage) -> None
 
 
 async def test_what_was_never_put_cannot_be_read(storage: ObjectStorage) -> None:
-    with pytest.raises(NotStored):
+    with pytest.raises(ObjectNotFound):
         await anext(storage.read(KEY))
 
 

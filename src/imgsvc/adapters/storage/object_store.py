@@ -14,7 +14,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from imgsvc.adapters.storage import local_disk
-from imgsvc.errors import NotStored, StorageError
+from imgsvc.errors import ObjectNotFound, StorageError
 from imgsvc.process.private_files import make_folder
 from imgsvc.services.ports import Stored
 
@@ -87,7 +87,7 @@ class ObjectStorage:
             try:
                 found = await obstore.get_async(self._store, key)
             except FileNotFoundError as exc:
-                raise NotStored(key) from exc
+                raise ObjectNotFound(key) from exc
         pieces = found.stream(min_chunk_size=_PIECE)
         while True:
             async with self._answering():

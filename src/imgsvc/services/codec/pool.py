@@ -9,7 +9,7 @@ from functools import partial
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
 from imgsvc.domain.imaging.file_types import holds_the_interpreter
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import DecodeAbandoned, Overran
+from imgsvc.errors import CpuTimeExceeded, DecodeAbandoned
 from imgsvc.logs import get_logger
 from imgsvc.services.codec.isolation import Isolation, with_pixels
 from imgsvc.services.codec.unfinished import AbandonedDecodes
@@ -74,7 +74,7 @@ class CodecPool:
             KilledInQuarantine: its process there was killed from outside.
             QuarantineUnavailable: there is no quarantine right now.
             DecodeAbandoned: it was being worked on when the caller was cancelled.
-            Overran: it takes too long for a thread.
+            CpuTimeExceeded: it takes too long for a thread.
         """
         if begun := self._unfinished.find(data, specs):
             with suppress(MorePixels, TakesLong):  # it had only looked at the header
@@ -148,7 +148,7 @@ class CodecPool:
         self.overran = True
         self._overran_with.add(key)
         if not answer.done():
-            answer.set_exception(Overran())
+            answer.set_exception(CpuTimeExceeded())
         self._on_overrun()
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.imaging.compress import Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, DecodeAbandoned, Overran, QuarantineUnavailable, WorkerCrash
+from imgsvc.errors import AssetError, CpuTimeExceeded, DecodeAbandoned, QuarantineUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec.pool import CodecPool
@@ -72,7 +72,7 @@ class AssetProcessor:
         except (HostPaused, TryLater) as pause:
             return tries.postponed(self.clock() + timedelta(seconds=pause.seconds))
         except DecodeAbandoned as left:  # nothing died, but a thread may still be at it, which cannot be stopped
-            suspicion = Suspicion.OVERRAN if isinstance(left, Overran) else Suspicion.ABANDONED
+            suspicion = Suspicion.OVERRAN if isinstance(left, CpuTimeExceeded) else Suspicion.ABANDONED
             return tries.postponed(self.clock(), suspicion)
         except (AssetError, QuarantineUnavailable) as error:
             wait = None if isinstance(error, OWN_TROUBLE) else self.retries.wait(tries.origin + 1, error)
