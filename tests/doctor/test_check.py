@@ -9,8 +9,8 @@ from aiohttp import web
 from pydantic import AnyHttpUrl
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.doctor.check import Finding, examine
-from imgsvc.process.data_folder import Running, locked
+from imgsvc.doctor.check import Finding, run_checks
+from imgsvc.process.data_folder import Running, lock_folder
 from imgsvc.settings.server import Settings
 from support.command import imgsvc
 from support.origin_server import Server
@@ -40,7 +40,7 @@ async def whole(settings: Settings) -> AsyncIterator[Settings]:
 
 
 async def found(settings: Settings, **changes: object) -> dict[str, Finding]:
-    return {finding.part: finding for finding in await examine(settings.model_copy(update=changes))}
+    return {finding.part: finding for finding in await run_checks(settings.model_copy(update=changes))}
 
 
 async def unwell(settings: Settings, **changes: object) -> dict[str, Finding]:
@@ -110,13 +110,13 @@ async def test_a_public_url_that_leads_elsewhere_is_found_out(whole: Settings, t
     async with Neighbour() as other:
         public = AnyHttpUrl(other.url(""))
         assert "IMGSVC_PUBLIC_URL" in (await unwell(whole, public_url=public))["Links"].advice
-        with locked(tmp_path) as tell:  # also beside an `up` that is well itself
+        with lock_folder(tmp_path) as tell:  # also beside an `up` that is well itself
             tell(Running(1, whole.local_base))
             assert set(await unwell(whole, public_url=public)) == {"Links"}
 
 
 async def test_the_api_of_an_up_that_is_stuck_is_looked_for_in_its_terminal(whole: Settings, tmp_path: Path) -> None:
-    with locked(tmp_path) as tell:
+    with lock_folder(tmp_path) as tell:
         tell(Running(4711, f"http://127.0.0.1:{free_port()}"))
         findings = await unwell(whole)
     assert set(findings) == {"API"}
@@ -129,7 +129,7 @@ async def test_a_part_that_never_answers_does_not_hold_up_the_rest(whole: Settin
 
         async def the_rest_is_well() -> bool:
             """In a bad moment others may be too slow as well."""
-            findings = await examine(whole.model_copy(update={"database_url": url}), patience=0.3)
+            findings = await run_checks(whole.model_copy(update={"database_url": url}), patience=0.3)
             told = {finding.part: finding.says for finding in findings if not finding.ok}
             assert told["Database"] == "No answer within 0.3 s."
             return set(told) == {"Database"}
@@ -138,7 +138,7 @@ async def test_a_part_that_never_answers_does_not_hold_up_the_rest(whole: Settin
 
 
 async def test_a_disk_that_is_nearly_full_is_told_before_it_is(whole: Settings) -> None:
-    findings = [finding for finding in await examine(whole, least_free=2**60) if not finding.ok]
+    findings = [finding for finding in await run_checks(whole, least_free=2**60) if not finding.ok]
     assert [finding.part for finding in findings] == ["Disk"]
     assert "Make room" in findings[0].advice
 
@@ -153,7 +153,7 @@ async def test_no_password_is_shown(whole: Settings) -> None:
     """Neither one before the @ nor one in the query."""
     port = free_port()
     for url in (f"redis://:hush@127.0.0.1:{port}", f"redis://127.0.0.1:{port}/0?password=hush"):
-        assert "hush" not in str(await examine(whole.model_copy(update={"redis_url": url})))
+        assert "hush" not in str(await run_checks(whole.model_copy(update={"redis_url": url})))
 
 
 class Neighbour(Server):

@@ -7,7 +7,7 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.doctor.check import Finding
-from imgsvc.doctor.deep_check import examine_deeply
+from imgsvc.doctor.deep_check import run_deep_checks
 from imgsvc.services.integrity.rules import Part
 from imgsvc.settings.server import Settings
 from support.api_calls import write
@@ -21,7 +21,7 @@ PARTS = [str(part) for part in Part]
 
 
 async def found(settings: Settings, **options: float) -> dict[str, Finding]:
-    return {finding.part: finding for finding in await examine_deeply(settings, **options)}
+    return {finding.part: finding for finding in await run_deep_checks(settings, **options)}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.errors import StartupError
-from imgsvc.process.data_folder import Running, locked, running_in
+from imgsvc.process.data_folder import Running, find_running, lock_folder
 from imgsvc.process.listen_socket import inherited, listen
 from support.stack import speaks_ipv6
 
@@ -17,54 +17,57 @@ RUNNING = Running(4711, "http://127.0.0.1:8000", "unix:///tmp/valkey.sock")
 
 
 def test_who_has_the_folder_can_be_read_as_long_as_it_has_it(tmp_path: Path) -> None:
-    with locked(tmp_path / "data") as tell:
-        assert running_in(tmp_path / "data") is None
+    with lock_folder(tmp_path / "data") as tell:
+        assert find_running(tmp_path / "data") is None
         tell(RUNNING)
-        assert running_in(tmp_path / "data") == RUNNING
-    assert running_in(tmp_path / "data") is None
+        assert find_running(tmp_path / "data") == RUNNING
+    assert find_running(tmp_path / "data") is None
 
 
 def test_a_second_one_is_told_who_has_the_folder(tmp_path: Path) -> None:
-    with locked(tmp_path) as tell:
-        with pytest.raises(StartupError, match="just starting"), locked(tmp_path):
+    with lock_folder(tmp_path) as tell:
+        with pytest.raises(StartupError, match="just starting"), lock_folder(tmp_path):
             pass
         tell(RUNNING)
-        with pytest.raises(StartupError, match=r"process 4711, http://127.0.0.1:8000") as refused, locked(tmp_path):
+        with (
+            pytest.raises(StartupError, match=r"process 4711, http://127.0.0.1:8000") as refused,
+            lock_folder(tmp_path),
+        ):
             pass
     assert "--data-dir" in str(refused.value)
 
 
 def test_what_the_one_before_left_is_not_believed(tmp_path: Path) -> None:
-    with locked(tmp_path) as tell:
+    with lock_folder(tmp_path) as tell:
         tell(RUNNING)
-    with locked(tmp_path):
-        assert running_in(tmp_path) is None
+    with lock_folder(tmp_path):
+        assert find_running(tmp_path) is None
 
 
 @pytest.mark.parametrize("written", ["4711", "{}", '{"pid": 1, "url": "", "mood": 1}', "not JSON"])
 def test_what_another_version_wrote_is_no_obstacle(tmp_path: Path, written: str) -> None:
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         (tmp_path / ".lock").write_text(written)
-        assert running_in(tmp_path) is None
-        with pytest.raises(StartupError, match="Another imgsvc"), locked(tmp_path):
+        assert find_running(tmp_path) is None
+        with pytest.raises(StartupError, match="Another imgsvc"), lock_folder(tmp_path):
             pass
 
 
 def test_somebody_who_only_looks_keeps_nobody_from_starting(tmp_path: Path) -> None:
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
     looking = (tmp_path / ".lock").open()
-    fcntl.flock(looking, fcntl.LOCK_SH)  # as `running_in` does
+    fcntl.flock(looking, fcntl.LOCK_SH)  # as `find_running` does
     leaving = threading.Timer(0.05, looking.close)
     leaving.start()
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         assert looking.closed
     leaving.join()
 
 
 def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
-    with pytest.raises(StartupError, match="Cannot use the data folder"), locked(tmp_path / "data"):
+    with pytest.raises(StartupError, match="Cannot use the data folder"), lock_folder(tmp_path / "data"):
         pass
 
 

@@ -13,7 +13,7 @@ from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.bootstrap import check_storage, open_database, open_resources
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
-from imgsvc.process.data_folder import locked
+from imgsvc.process.data_folder import lock_folder
 from imgsvc.process.private_files import make_private
 from imgsvc.settings.server import Settings
 
@@ -74,7 +74,7 @@ async def test_the_data_folder_is_its_owners_alone_for_every_process(tmp_path: P
         check_storage(settings)
 
     async def up(settings: Settings) -> None:
-        with locked(settings.data_dir):
+        with lock_folder(settings.data_dir):
             pass
 
     for start in (api, upgrade, worker, up):

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from imgsvc.errors import StartupError
-from imgsvc.process.child_process import ending_with_us
+from imgsvc.process.child_process import bound_to_parent
 from imgsvc.process.supervisor import Child, Supervisor
 from support.stack import status_of, until
 from support.threads import thread_at_work
@@ -94,7 +94,7 @@ async def test_the_processes_of_a_supervisor_that_is_killed_end_too() -> None:
 
 
 def test_a_process_whose_parent_was_killed_before_it_could_ask_does_not_begin(tmp_path: Path) -> None:
-    command = ending_with_us(["touch", str(tmp_path / "begun")])
+    command = bound_to_parent(["touch", str(tmp_path / "begun")])
     command[command.index(str(os.getpid()))] = str(os.getppid())
     done = subprocess.run(command, check=False)
     assert done.returncode == 128 + signal.SIGTERM
@@ -103,7 +103,7 @@ def test_a_process_whose_parent_was_killed_before_it_could_ask_does_not_begin(tm
 
 def test_a_command_that_cannot_be_run_says_so_in_a_line(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    done = subprocess.run(ending_with_us([missing]), check=False, capture_output=True, text=True)
+    done = subprocess.run(bound_to_parent([missing]), check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (127, f"{missing} cannot be run: No such file or directory\n")
 
 

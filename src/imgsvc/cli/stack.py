@@ -13,8 +13,8 @@ from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.db import migrations
 from imgsvc.errors import DatabaseUnavailable, StartupError
-from imgsvc.process.child_process import OURSELVES
-from imgsvc.process.data_folder import Running, locked
+from imgsvc.process.child_process import RUN_MODULE
+from imgsvc.process.data_folder import Running, lock_folder
 from imgsvc.process.listen_socket import listen
 from imgsvc.process.supervisor import Child, Supervisor, stop_on_signals
 from imgsvc.settings.server import Settings
@@ -47,7 +47,7 @@ async def up(
     stopping = asyncio.Event()
     stop_on_signals(stopping)
     folder = settings.data_dir.resolve()
-    with locked(folder) as tell, _short_folder() as temporary:
+    with lock_folder(folder) as tell, _short_folder() as temporary:
         check_storage(settings)
         await upgrade_database(settings)
         await check_access(settings)
@@ -106,7 +106,7 @@ def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> 
     if "codec_threads" not in settings.model_fields_set:
         env = {**env, "IMGSVC_CODEC_THREADS": str(max(1, settings.codec_threads // processes))}
     for number in range(1, processes + 1):
-        yield Child(f"worker-{number}", [*OURSELVES, "imgsvc.worker"], {**WORKER_MALLOC, **env})
+        yield Child(f"worker-{number}", [*RUN_MODULE, "imgsvc.worker"], {**WORKER_MALLOC, **env})
 
 
 def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
@@ -117,7 +117,7 @@ def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
 
 def _api(url: str, listener: socket.socket, env: dict[str, str]) -> Child:
     """It inherits the socket: while it is started again, clients wait a moment instead of being refused."""
-    command = [*OURSELVES, "imgsvc", "api", "--fd", str(listener.fileno())]
+    command = [*RUN_MODULE, "imgsvc", "api", "--fd", str(listener.fileno())]
     hint = "`imgsvc check`, in another terminal, says which part does not work."
     return Child("api", command, env, ready=lambda: _responds(url), sockets=(listener.fileno(),), hint=hint)
 

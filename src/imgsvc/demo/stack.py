@@ -11,7 +11,7 @@ from time import monotonic, sleep
 import httpx
 
 from imgsvc.errors import StartupError
-from imgsvc.process.child_process import OURSELVES, ending_with_us
+from imgsvc.process.child_process import RUN_MODULE, bound_to_parent
 from imgsvc.process.listen_socket import listen
 from imgsvc.settings.client import PREFIX
 
@@ -54,7 +54,7 @@ def running_stack(folder: Path, *, secret: str, log: Path) -> Iterator[Stack]:
     with listen("127.0.0.1", 0) as listener, log.open("wb") as output:
         descriptor = listener.fileno()
         process = subprocess.Popen(  # noqa: S603  # ourselves
-            ending_with_us([*OURSELVES, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)]),
+            bound_to_parent([*RUN_MODULE, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)]),
             env=environment,
             cwd=folder,  # no .env of the user's either
             stdin=subprocess.DEVNULL,

@@ -16,8 +16,8 @@ from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.errors import ImgsvcError
-from imgsvc.process.data_folder import Running, running_in
-from imgsvc.settings.server import Settings, mistaken_names
+from imgsvc.process.data_folder import Running, find_running
+from imgsvc.settings.server import Settings, unknown_settings
 
 CHECK_TIMEOUT = 10.0
 """Seconds that one part may take to answer."""
@@ -35,11 +35,11 @@ class Finding:
     advice: str = ""
 
 
-async def examine(
+async def run_checks(
     settings: Settings, *, patience: float = CHECK_TIMEOUT, least_free: int = MIN_FREE_BYTES
 ) -> list[Finding]:
     """Look at every part at the same time; nothing is changed but a probe that is stored and removed again."""
-    running = running_in(settings.data_dir)
+    running = find_running(settings.data_dir)
     looks = [_database(settings), _queue(settings, running), _storage(settings), _api(settings, running)]
     parts = ["Database", "Redis", "Storage", "API"]
     found = await asyncio.gather(*(_in_time(part, look, patience) for part, look in zip(parts, looks, strict=True)))
@@ -60,7 +60,7 @@ def _settings(settings: Settings, running: Running | None) -> Finding:
     says = f"{names} set, the rest by default." if names else "All by default."
     if running:
         says += f" `imgsvc up` (process {running.pid}) is using {settings.data_dir.resolve()}."
-    if mistaken := mistaken_names():
+    if mistaken := unknown_settings():
         return Finding("Settings", False, f"{says} {', '.join(mistaken)}: no such setting.", "Correct or remove it.")
     return Finding("Settings", True, says)
 

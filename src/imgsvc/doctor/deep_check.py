@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from imgsvc.adapters.storage.object_store import ObjectStorage
 from imgsvc.db.engine import open_sessions
-from imgsvc.doctor.check import Finding, examine
+from imgsvc.doctor.check import Finding, run_checks
 from imgsvc.errors import ImgsvcError
 from imgsvc.services.clock import utc_now
 from imgsvc.services.integrity.audit import EXAMPLES, Audit, audit
@@ -24,12 +24,12 @@ ADVICE = {
 }
 
 
-async def examine_deeply(settings: Settings, *, grace: float | None = None) -> list[Finding]:
+async def run_deep_checks(settings: Settings, *, grace: float | None = None) -> list[Finding]:
     """Look at every part, then at all that is stored; `grace` is in seconds (None: `clean_up_after`).
 
     Takes as long as it takes: about 10 s for 100,000 images on a local disk.
     """
-    findings = await examine(settings)
+    findings = await run_checks(settings)
     if not all(finding.ok for finding in findings if finding.part in NEEDED):
         return [*findings, Finding("Deep", False, "Not looked at: it needs the database and the storage.")]
     kept = timedelta(seconds=settings.tidy_after if grace is None else grace)

@@ -10,14 +10,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
-OURSELVES = (sys.executable, "-P", "-m")
+RUN_MODULE = (sys.executable, "-P", "-m")
 """Begins a command that runs a module of ours. -P: a file queue.py in the user's folder is not the library's."""
 _PR_SET_PDEATHSIG = 1
 _NOT_FOUND, _NOT_RUN = 127, 126
 """Exit codes, as a shell's."""
 
 
-def ending_with_us(command: Sequence[str | os.PathLike[str]]) -> list[str]:
+def bound_to_parent(command: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Return a command that becomes `command`, and ends with SIGTERM when the calling thread's process is killed.
 
     Give it to whatever starts processes, with no `preexec_fn`. It takes 20 ms and the standard library alone (-I, -S).

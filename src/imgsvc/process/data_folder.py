@@ -29,7 +29,7 @@ class Running:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
+def lock_folder(folder: Path) -> Iterator[Callable[[Running], None]]:
     """Keep a second `up` away from `folder`, which is made if need be; call what is yielded to say what runs there.
 
     The lock ends with the process, however it ends.
@@ -54,7 +54,7 @@ def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
         yield lambda running: _write(file, running)
 
 
-def running_in(folder: Path) -> Running | None:
+def find_running(folder: Path) -> Running | None:
     """The `up` that is using `folder` at this moment."""
     if sys.platform == "win32":
         return None
@@ -66,7 +66,7 @@ def running_in(folder: Path) -> Running | None:
 
 
 def _take_patiently(file: FileIO) -> bool:
-    """Whoever looks by `running_in` has the lock for a moment too, and is no reason to give up."""
+    """Whoever looks by `find_running` has the lock for a moment too, and is no reason to give up."""
     deadline = monotonic() + LOCK_TIMEOUT
     while not _take(file, fcntl.LOCK_EX):
         if monotonic() > deadline:

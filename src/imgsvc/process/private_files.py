@@ -4,8 +4,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
-BESIDE = ("", "-wal", "-shm", "-journal")
+GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """The files of a SQLite database."""
 
 
@@ -37,12 +37,12 @@ def protect_database(path: Path) -> None:
     """
     with suppress(OSError):  # it exists, or SQLite says better why it cannot be made
         path.touch(mode=stat.S_IRUSR | stat.S_IWUSR, exist_ok=False)
-    for end in BESIDE:
+    for end in DATABASE_SUFFIXES:
         _take_from_others(path.with_name(path.name + end))
 
 
 def _take_from_others(path: Path) -> None:
     with suppress(OSError):  # not there, not ours to change, or on a file system without modes
         mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & OTHERS:
-            path.chmod(mode & ~OTHERS)
+        if mode & GROUP_AND_OTHERS:
+            path.chmod(mode & ~GROUP_AND_OTHERS)

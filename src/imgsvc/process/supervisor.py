@@ -11,7 +11,7 @@ from time import monotonic
 
 from imgsvc.errors import StartupError
 from imgsvc.logs import get_logger
-from imgsvc.process.child_process import ending_with_us
+from imgsvc.process.child_process import bound_to_parent
 
 log = get_logger(__name__)
 
@@ -128,7 +128,7 @@ class Supervisor:
 async def _start(child: Child) -> Process:
     # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
     return await create_subprocess_exec(
-        *ending_with_us(child.command),
+        *bound_to_parent(child.command),
         env={**os.environ, **child.env},
         stdin=DEVNULL,
         pass_fds=child.sockets,

@@ -211,7 +211,7 @@ class Settings(SharedSettings):
         return self.storage_url or (self.data_dir.resolve() / "media").as_uri()
 
 
-def mistaken_names() -> list[str]:
+def unknown_settings() -> list[str]:
     """What looks like a setting, in the environment or `.env`, and is none: it would have no effect."""
     known = {f"{PREFIX}{name.upper()}" for name in (*Settings.model_fields, *ClientSettings.model_fields)}
     file = Settings.model_config.get("env_file")
