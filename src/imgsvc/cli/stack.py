@@ -41,7 +41,7 @@ async def up(
     The API listens where the settings say; a `listener` that is given must be of that port.
 
     Raises:
-        StartupError: the data folder is in use or cannot be written to, the port is taken, a process did not come up.
+        StartupError: the data folder is in use or cannot be written to, the port is taken, a process did not start.
         StorageError: the storage cannot be opened.
     """
     stopping = asyncio.Event()
