@@ -50,7 +50,7 @@ def check(data_dir: DataDir = None, deep: Deep = False, grace: Grace = None) -> 
         table.add_column(overflow="fold")  # a path that is cut short says nothing
     for finding in findings:
         mark = "[green]ok[/green]" if finding.ok else "[bold red]no[/bold red]"
-        table.add_row(mark, finding.part, Text(printable(finding.says)))
+        table.add_row(mark, finding.part, Text(printable(finding.message)))
         if finding.advice:
             table.add_row("", "", Text(f"→ {finding.advice}", style="bold"))
     console.print(table, highlight=False)

@@ -1,4 +1,4 @@
-"""`imgsvc check --deep`: the parts of a checkup, then every row and every file, and what to do about what is wrong."""
+"""`imgsvc check --deep`: the usual checks, then every row and every file, with advice on what is wrong."""
 
 from datetime import timedelta
 
@@ -13,54 +13,54 @@ from imgsvc.settings.server import Settings
 from imgsvc.terminal.formatting import size
 
 NEEDED = ("Database", "Storage")
-OURS = "This is a fault of imgsvc: please report it, with what the log says of that batch."
+OUR_FAULT = "This is a fault of imgsvc: please report it, with the log lines about that batch."
 ADVICE = {
-    Part.COUNTERS: OURS,
-    Part.STATES: OURS,
-    Part.WEBHOOKS: OURS,
-    Part.OVERDUE: "Do workers run, and reach Redis, the database and the storage? Their log says what they met.",
-    Part.RENDITIONS: "Was something removed, or database and storage restored from different days? Upload it again.",
-    Part.LEFTOVERS: "Nothing leads there. If this storage is only for imgsvc, and this its database, remove them.",
+    Part.COUNTERS: OUR_FAULT,
+    Part.STATES: OUR_FAULT,
+    Part.WEBHOOKS: OUR_FAULT,
+    Part.OVERDUE: "Are workers running, and do they reach Redis, database and storage? See the errors in their log.",
+    Part.RENDITIONS: "Were files removed, or database and storage restored from different backups? Upload them again.",
+    Part.LEFTOVERS: "No image refers to them. If only imgsvc uses this storage, and with this database, remove them.",
 }
 
 
 async def run_deep_checks(settings: Settings, *, grace: float | None = None) -> list[Finding]:
-    """Look at every part, then at all that is stored; `grace` is in seconds (None: `clean_up_after`).
+    """Run the usual checks, then check all stored data; `grace` is in seconds (None: the setting `tidy_after`).
 
-    Takes as long as it takes: about 10 s for 100,000 images on a local disk.
+    Takes about 10 s for 100,000 images on a local disk.
     """
     findings = await run_checks(settings)
     if not all(finding.ok for finding in findings if finding.part in NEEDED):
-        return [*findings, Finding("Deep", False, "Not looked at: it needs the database and the storage.")]
-    kept = timedelta(seconds=settings.tidy_after if grace is None else grace)
+        return [*findings, Finding("Deep", False, "Skipped: it needs the database and the storage.")]
+    grace_time = timedelta(seconds=settings.tidy_after if grace is None else grace)
     sessions = open_sessions(settings.database)
     try:
         storage = ObjectStorage(settings.storage)
-        done = await audit(sessions=sessions, inventory=storage, clock=utc_now, grace=kept)
+        done = await audit(sessions=sessions, inventory=storage, clock=utc_now, grace=grace_time)
     except ImgsvcError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
-        return [*findings, Finding("Deep", False, f"Broken off: {reason}", "Try it again when nothing is in the way.")]
+        return [*findings, Finding("Deep", False, f"Interrupted: {reason}", "Fix the cause and try again.")]
     finally:
         await sessions.aclose()
-    return [*findings, *(_finding(part, done, kept) for part in Part)]
+    return [*findings, *(_finding(part, done, grace_time) for part in Part)]
 
 
 def _finding(part: Part, done: Audit, grace: timedelta) -> Finding:
     faults = done.faults[part]
     if not faults.total:
-        return Finding(part, True, _well(part, done, f"{grace.total_seconds():g} s"))
+        return Finding(part, True, _passed(part, done, f"{grace.total_seconds():g} s"))
     more = [f"and {faults.total - EXAMPLES:,} more"] if faults.total > EXAMPLES else []
     return Finding(part, False, "\n".join([*faults.examples, *more]), ADVICE[part])
 
 
-def _well(part: Part, done: Audit, grace: str) -> str:
+def _passed(part: Part, done: Audit, grace: str) -> str:
     counted = f"{done.batches:,} batches, {done.products:,} products, {done.assets:,} images"
     sentences = {
-        Part.COUNTERS: f"{counted}: as many as there are rows.",
-        Part.STATES: "The status of every batch is that of its images.",
-        Part.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one for each end of a round.",
-        Part.OVERDUE: f"Nothing has been due for more than {grace}.",
-        Part.RENDITIONS: f"{done.renditions:,} of {size(done.rendition_bytes)}: all there, in the recorded size.",
-        Part.LEFTOVERS: f"{done.files:,} files, none older than {grace} and without an image.",
+        Part.COUNTERS: f"{counted}: the counters match the rows.",
+        Part.STATES: "The status of every batch matches its images.",
+        Part.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one delivery per finished round.",
+        Part.OVERDUE: f"Nothing is overdue by more than {grace}.",
+        Part.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present with the recorded size.",
+        Part.LEFTOVERS: f"{done.files:,} files; all of those older than {grace} belong to an image.",
     }
     return sentences[part]
