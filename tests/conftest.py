@@ -23,8 +23,8 @@ from imgsvc.db.engine import open_sessions
 from imgsvc.logs import configure_logging
 from imgsvc.settings.client import ClientSettings
 from imgsvc.settings.server import Settings
+from imgsvc.worker.arq_worker import build_worker
 from imgsvc.worker.jobs import WorkerContext
-from imgsvc.worker.main import build_worker
 from support.databases import Postgres, place_for_postgres
 from support.origin_server import OriginServer, WebhookListener
 from support.stack import SECRET

@@ -15,7 +15,7 @@ from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
 from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest.read_csv import ManifestLimits
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 from imgsvc.logs import get_logger
 from imgsvc.process.loopback import is_loopback
 from imgsvc.process.private_files import make_private
@@ -171,7 +171,7 @@ async def check_schema(settings: Settings) -> None:
 
 
 async def check_access(settings: Settings) -> None:
-    """Raises CannotStart when other machines reach the API and no API key has been made, as far as can be known now."""
+    """Raise StartupError if other machines can reach the API but no API key exists, as far as is known now."""
     if settings.auth == "none" or is_loopback(settings.host):
         return
     sessions = open_database(settings)
@@ -183,7 +183,7 @@ async def check_access(settings: Settings) -> None:
         return
     finally:
         await sessions.aclose()
-    raise CannotStart(
+    raise StartupError(
         f"Refusing to listen on {settings.host}: no API key has been made, so whoever reaches it could use it. "
         "Make one (`imgsvc keys create NAME`), listen on 127.0.0.1, or say IMGSVC_AUTH=none."
     )

@@ -34,7 +34,7 @@ async def test_a_port_that_is_taken_is_named(stack: Stack, tmp_path: Path) -> No
     port = stack.client.base_url.port
     code, said = await refusal("--data-dir", str(tmp_path / "other"), "--port", str(port))
     assert code == 1
-    assert f"Port {port} of 127.0.0.1 is taken by another program" in said
+    assert f"Port {port} of 127.0.0.1 is in use by another program" in said
 
 
 async def test_a_disk_that_takes_no_more_is_said_in_words(tmp_path: Path) -> None:

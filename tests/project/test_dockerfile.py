@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from imgsvc.bootstrap import check_access
 from imgsvc.cli.stack import upgrade_database
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.settings.server import Settings
 from support.compose import OURS, assert_is_a_command
 from support.paths import ROOT
@@ -131,7 +131,7 @@ def test_a_container_by_itself_refuses_to_be_open_to_everybody(monkeypatch: pyte
     monkeypatch.setenv("IMGSVC_DATA_DIR", str(tmp_path))
     settings = Settings()
     asyncio.run(upgrade_database(settings))
-    with pytest.raises(CannotStart, match="IMGSVC_AUTH=none"):
+    with pytest.raises(StartupError, match="IMGSVC_AUTH=none"):
         asyncio.run(check_access(settings))
 
 

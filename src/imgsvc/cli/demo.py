@@ -10,7 +10,7 @@ import typer
 
 from imgsvc.cli.console import console, in_words
 from imgsvc.demo.run import run_demo
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -35,7 +35,7 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise CannotStart(f"{folder} is there already; the demo wants a folder of its own.") from None
+        raise StartupError(f"{folder} is there already; the demo wants a folder of its own.") from None
     return folder
 
 

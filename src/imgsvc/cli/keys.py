@@ -13,7 +13,7 @@ from imgsvc.cli.stack import upgrade_database
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 from imgsvc.services.access.api_keys import (
     ApiKeySummary,
     create_key,
@@ -114,7 +114,7 @@ def _with_database(settings: Settings, work: Callable[[Sessions], Awaitable[T]])
             raise
         except DatabaseUnavailable as error:
             name = sessions.engine.url.render_as_string()
-            raise CannotStart(f"The database {name} cannot be used: {error}.") from error
+            raise StartupError(f"The database {name} cannot be used: {error}.") from error
         finally:
             await sessions.aclose()
 

@@ -9,8 +9,8 @@ from rich.text import Text
 from imgsvc.cli.console import FAILED, console, read, say
 from imgsvc.cli.service import DataDir, run, settings_of_a_service
 from imgsvc.cli.stack import upgrade_database
-from imgsvc.doctor.check import examine
-from imgsvc.doctor.deep_check import examine_deeply
+from imgsvc.doctor.check import run_checks
+from imgsvc.doctor.deep_check import run_deep_checks
 from imgsvc.settings.server import Settings
 from imgsvc.terminal.formatting import printable
 
@@ -44,13 +44,13 @@ def check(data_dir: DataDir = None, deep: Deep = False, grace: Grace = None) -> 
     Ends with 0 when all is well, with 1 when something is not.
     """
     settings = read(Settings, data_dir=data_dir)
-    findings = run(examine_deeply(settings, grace=grace) if deep else examine(settings))
+    findings = run(run_deep_checks(settings, grace=grace) if deep else run_checks(settings))
     table = Table(box=None, show_header=False, pad_edge=False)
     for _ in range(3):
         table.add_column(overflow="fold")  # a path that is cut short says nothing
     for finding in findings:
         mark = "[green]ok[/green]" if finding.ok else "[bold red]no[/bold red]"
-        table.add_row(mark, finding.part, Text(printable(finding.says)))
+        table.add_row(mark, finding.part, Text(printable(finding.message)))
         if finding.advice:
             table.add_row("", "", Text(f"→ {finding.advice}", style="bold"))
     console.print(table, highlight=False)

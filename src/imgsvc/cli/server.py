@@ -11,7 +11,7 @@ import typer
 from imgsvc.cli.console import FAILED, complain, in_words, notes, read, say, say_json
 from imgsvc.client import Client, ClientError, ConnectionRefused, Refused
 from imgsvc.client.files import is_device
-from imgsvc.process.data_folder import running_in
+from imgsvc.process.data_folder import find_running
 from imgsvc.settings.client import ClientSettings
 
 RETRY_TIMEOUT = 60.0
@@ -73,7 +73,7 @@ def server(
 
 def _nearest(settings: ClientSettings) -> str:
     """The `up` in this folder, or what the settings say."""
-    running = running_in(settings.data_dir)
+    running = find_running(settings.data_dir)
     return running.url if running else settings.public_base
 
 

@@ -12,9 +12,9 @@ import httpx
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.db import migrations
-from imgsvc.errors import CannotStart, DatabaseUnavailable
-from imgsvc.process.child_process import OURSELVES
-from imgsvc.process.data_folder import Running, locked
+from imgsvc.errors import DatabaseUnavailable, StartupError
+from imgsvc.process.child_process import RUN_MODULE
+from imgsvc.process.data_folder import Running, lock_folder
 from imgsvc.process.listen_socket import listen
 from imgsvc.process.supervisor import Child, Supervisor, stop_on_signals
 from imgsvc.settings.server import Settings
@@ -41,13 +41,13 @@ async def up(
     The API listens where the settings say; a `listener` that is given must be of that port.
 
     Raises:
-        CannotStart: the data folder is in use or cannot be written to, the port is taken, a process did not come up.
+        StartupError: the data folder is in use or cannot be written to, the port is taken, a process did not start.
         StorageError: the storage cannot be opened.
     """
     stopping = asyncio.Event()
     stop_on_signals(stopping)
     folder = settings.data_dir.resolve()
-    with locked(folder) as tell, _short_folder() as temporary:
+    with lock_folder(folder) as tell, _short_folder() as temporary:
         check_storage(settings)
         await upgrade_database(settings)
         await check_access(settings)
@@ -80,14 +80,14 @@ async def upgrade_database(settings: Settings) -> None:
     """Bring the settings' database to the newest schema.
 
     Raises:
-        CannotStart: it is away, full, damaged, or a newer imgsvc's.
+        StartupError: it is away, full, damaged, or a newer imgsvc's.
     """
     sessions = open_database(settings, statement_timeout=None)
     try:
         await migrations.upgrade(sessions)
     except DatabaseUnavailable as error:
         name = sessions.engine.url.render_as_string()
-        raise CannotStart(f"The database {name} cannot be brought to the newest schema: {error}.") from error
+        raise StartupError(f"The database {name} cannot be brought to the newest schema: {error}.") from error
     finally:
         await sessions.aclose()
 
@@ -106,7 +106,7 @@ def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> 
     if "codec_threads" not in settings.model_fields_set:
         env = {**env, "IMGSVC_CODEC_THREADS": str(max(1, settings.codec_threads // processes))}
     for number in range(1, processes + 1):
-        yield Child(f"worker-{number}", [*OURSELVES, "imgsvc.worker"], {**WORKER_MALLOC, **env})
+        yield Child(f"worker-{number}", [*RUN_MODULE, "imgsvc.worker"], {**WORKER_MALLOC, **env})
 
 
 def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
@@ -117,7 +117,7 @@ def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
 
 def _api(url: str, listener: socket.socket, env: dict[str, str]) -> Child:
     """It inherits the socket: while it is started again, clients wait a moment instead of being refused."""
-    command = [*OURSELVES, "imgsvc", "api", "--fd", str(listener.fileno())]
+    command = [*RUN_MODULE, "imgsvc", "api", "--fd", str(listener.fileno())]
     hint = "`imgsvc check`, in another terminal, says which part does not work."
     return Child("api", command, env, ready=lambda: _responds(url), sockets=(listener.fileno(),), hint=hint)
 

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
 from imgsvc.db.engine import Sessions
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 
 UPGRADING = 0x696D67737663
 """The advisory lock of an upgrade on Postgres: "imgsvc" in ASCII, so that no other program takes it by chance."""
@@ -32,7 +32,7 @@ async def upgrade(sessions: Sessions) -> None:
     """Run the missing migrations; repeating it does nothing, and one that starts beside another waits for it.
 
     Raises:
-        CannotStart: a newer imgsvc made the schema.
+        StartupError: a newer imgsvc made the schema.
         DatabaseUnavailable: the database is away, or locked for longer than a writer waits.
     """
     async with sessions.write() as session:
@@ -46,7 +46,7 @@ def _upgrade_alone(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is not None and revision not in _known():
-        raise CannotStart(f"The database was made by a newer imgsvc (its schema is {revision}): update this one.")
+        raise StartupError(f"The database was made by a newer imgsvc (its schema is {revision}): update this one.")
     command.upgrade(_config(connection), "head")
 
 

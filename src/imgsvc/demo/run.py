@@ -35,7 +35,7 @@ def run_demo(console: Console, folder: Path) -> None:
     """Show everything on `console`; what comes out lies in the empty `folder`. Nothing is left running.
 
     Raises:
-        CannotStart: a part did not come up.
+        StartupError: a part did not come up.
         DemoFailed: no webhook came, or one with a wrong signature.
         ClientError: the service did not do what it should.
     """

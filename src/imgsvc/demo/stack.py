@@ -10,8 +10,8 @@ from time import monotonic, sleep
 
 import httpx
 
-from imgsvc.errors import CannotStart
-from imgsvc.process.child_process import OURSELVES, ending_with_us
+from imgsvc.errors import StartupError
+from imgsvc.process.child_process import RUN_MODULE, bound_to_parent
 from imgsvc.process.listen_socket import listen
 from imgsvc.settings.client import PREFIX
 
@@ -32,13 +32,13 @@ class Stack:
         """Return when uploads are accepted and a worker is there.
 
         Raises:
-            CannotStart: it ended, or did not come up in time.
+            StartupError: it ended, or did not come up in time.
         """
         deadline = monotonic() + START_WITHIN
         while not _is_ready(self.url):
             if self.process.poll() is not None or monotonic() > deadline:
                 last = self.log.read_text(errors="replace").strip().rpartition("\n")[2]
-                raise CannotStart(f"imgsvc did not come up: {last} (all of it: {self.log})")
+                raise StartupError(f"imgsvc did not come up: {last} (all of it: {self.log})")
             sleep(_POLL)
 
 
@@ -54,7 +54,7 @@ def running_stack(folder: Path, *, secret: str, log: Path) -> Iterator[Stack]:
     with listen("127.0.0.1", 0) as listener, log.open("wb") as output:
         descriptor = listener.fileno()
         process = subprocess.Popen(  # noqa: S603  # ourselves
-            ending_with_us([*OURSELVES, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)]),
+            bound_to_parent([*RUN_MODULE, "imgsvc", "up", "--data-dir", str(folder), "--fd", str(descriptor)]),
             env=environment,
             cwd=folder,  # no .env of the user's either
             stdin=subprocess.DEVNULL,

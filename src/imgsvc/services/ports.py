@@ -46,7 +46,7 @@ class Origin(Protocol):
         Raises:
             FetchError: the fetch failed; there is one type for each error code.
             BudgetExhausted: `budget` could not grow to the size of the body.
-            Unchanged: `url` still leads to that URL, and its body, which was not sent, is still the same.
+            NotModified: `url` still leads to that URL, and its body, which was not sent, is still the same.
         """
 
 
@@ -114,7 +114,7 @@ class ObjectReader(Protocol):
         """Yield the object `key` in chunks.
 
         Raises:
-            NotStored: the key does not exist.
+            ObjectNotFound: the key does not exist.
             StorageError: the store does not respond.
         """
 

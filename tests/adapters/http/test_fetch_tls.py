@@ -144,7 +144,7 @@ async def test_an_authority_of_the_settings_is_trusted_beside_the_usual_ones(aut
 def test_an_authority_that_cannot_be_read_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "junk.pem").write_text("junk", encoding="ascii")
     for name in ("junk.pem", "none.pem"):
-        with pytest.raises(errors.CannotStart, match="IMGSVC_CA_FILE"):
+        with pytest.raises(errors.StartupError, match="IMGSVC_CA_FILE"):
             authorities(tmp_path / name)
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from imgsvc.adapters.storage.open_storage import StorageBackend
-from imgsvc.errors import NotStored
+from imgsvc.errors import ObjectNotFound
 from imgsvc.services.ports import Stored
 
 KEY = "bat_0/7-shoe-0a1b2c3d.jpg"
@@ -61,7 +61,7 @@ async def test_a_stored_file_can_be_read_in_chunks(storage: StorageBackend) -> N
 
 
 async def test_a_missing_key_cannot_be_read(storage: StorageBackend) -> None:
-    with pytest.raises(NotStored):
+    with pytest.raises(ObjectNotFound):
         await anext(storage.read(KEY))
 
 

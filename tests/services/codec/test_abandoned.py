@@ -8,9 +8,8 @@ import pytest
 from imgsvc.domain.imaging.compress import Compressed, Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
+    CpuTimeExceeded,
     DecodeAbandoned,
-    DecodeError,
-    Overran,
     SandboxKilled,
     SandboxUnavailable,
     WorkerCrash,
@@ -99,7 +98,7 @@ async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
     assert len(quarantine.images) == asked
 
 
-@pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), Overran()])
+@pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), CpuTimeExceeded()])
 async def test_the_same_image_is_begun_again_when_it_could_not_be_finished(error: Exception) -> None:
     abandoned = AbandonedDecodes()
     answer: asyncio.Future[Compressed] = asyncio.get_running_loop().create_future()

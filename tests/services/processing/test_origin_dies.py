@@ -31,7 +31,7 @@ async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go
     )  # fmt: skip
     failed = [asset for asset in await assets_of(parts.sessions, batch.id) if asset.status == "failed"]
     assert {(asset.attempts, asset.error_detail) for asset in failed} == {
-        (3, "The connection to the server could not be made or broke off.")
+        (3, "The connection to the server failed or was interrupted.")
     }
     assert {asset.origin_url for asset in failed} == set(doomed)
 

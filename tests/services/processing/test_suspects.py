@@ -17,14 +17,13 @@ from imgsvc.domain.status import Suspicion
 from imgsvc.errors import (
     AssetError,
     ConnectError,
+    CpuTimeExceeded,
     DecodeAbandoned,
     DecodeError,
     HttpStatusError,
-    Overran,
     SandboxKilled,
     SandboxUnavailable,
     StorageError,
-    Unchanged,
     WorkerCrash,
 )  # fmt: skip
 from imgsvc.services.ports import Fetched, MemoryBudget, Origin, Validators
@@ -53,7 +52,7 @@ class OnePicture:
         if self.failing and self.failing.pop(0):
             raise ConnectError
         if self.unchanged:
-            raise Unchanged
+            raise NotModified
         return Fetched(image_bytes(), None, None, "")
 
 
@@ -175,7 +174,11 @@ async def test_where_there_never_is_a_quarantine_a_suspect_ends_as_a_fault_of_ou
 
 @pytest.mark.parametrize(
     ("before", "left", "after"),
-    [(None, DecodeAbandoned(), "abandoned"), (None, Overran(), "overran"), ("overran", DecodeAbandoned(), "overran")],
+    [
+        (None, DecodeAbandoned(), "abandoned"),
+        (None, CpuTimeExceeded(), "overran"),
+        ("overran", DecodeAbandoned(), "overran"),
+    ],
 )
 async def test_what_was_left_at_work_comes_back_at_once_as_a_suspect_and_no_death_is_counted(
     make_processor: MakeProcessor, before: str | None, left: DecodeAbandoned, after: str

@@ -8,14 +8,14 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher, FetchLimits
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.settings.server import Settings
 
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "postgresql+asyncpg": 5432}
 
 
 def open_fetcher(settings: Settings) -> Fetcher:
-    """Call it inside the running event loop. Raises CannotStart when there are no certificates in `ca_file`."""
+    """Call it inside the running event loop. Raises StartupError when there are no certificates in `ca_file`."""
     return Fetcher(
         limits=fetch_limits(settings),
         egress=egress_policy(settings),
@@ -63,5 +63,7 @@ def authorities(ca_file: Path | None) -> ssl.SSLContext:
         try:
             tls.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as exc:
-            raise CannotStart(f"IMGSVC_CA_FILE: {ca_file} cannot be read as certificates in PEM form ({exc}).") from exc
+            raise StartupError(
+                f"IMGSVC_CA_FILE: {ca_file} cannot be read as certificates in PEM form ({exc})."
+            ) from exc
     return tls

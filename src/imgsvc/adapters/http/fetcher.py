@@ -18,10 +18,10 @@ from imgsvc.domain.addresses import Network, is_allowed_via_proxy, is_metadata_n
 from imgsvc.errors import (
     BlockedAddress,
     HttpStatusError,
+    NotModified,
     TlsError,
     TooManyRedirects,
     TotalTimeout,
-    Unchanged,
 )
 from imgsvc.services.ports import EndpointResponse, Fetched, MemoryBudget, Validators
 
@@ -132,7 +132,7 @@ class Fetcher:
             if not (known and conditions and response.status_code == NOT_MODIFIED):
                 return await self._received(response, url, budget)
             if not contradicts(response, known):
-                raise Unchanged
+                raise NotModified
         return await self._ask(url, budget, None)
 
     def _next(self, url: httpx.URL, location: str) -> httpx.URL:

@@ -48,6 +48,11 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return job
 
 
+def in_progress_key(job_id: str) -> str:
+    """Return the key that arq sets while a worker runs the job."""
+    return in_progress_key_prefix + job_id
+
+
 class _FlatRetry(Retry):
     """Retries of a command, without those that redis-py makes inside of each to connect: 81 tries took 200 s in a hang.
 
@@ -124,7 +129,7 @@ class ArqQueue:
             due = names(await reply(self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_QUEUE_READ)))
             if not due:
                 return 0
-            marks = [in_progress_key_prefix + job_id for job_id in due]
+            marks = [in_progress_key(job_id) for job_id in due]
             return len(due) - integer(await reply(self._redis.exists(*marks)))
 
     async def live_workers(self) -> int:

@@ -16,7 +16,7 @@ from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, 
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, DecodeAbandoned, SandboxKilled, SandboxUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
-from imgsvc.process.child_process import OURSELVES
+from imgsvc.process.child_process import RUN_MODULE
 from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
 
 log = get_logger(__name__)
@@ -101,7 +101,7 @@ class SandboxPool:
 
     async def _start(self) -> _Child:
         self._children = {child for child in self._children if child.alive}
-        command = (*OURSELVES, "imgsvc.adapters.sandbox.child", self._terms.dump())
+        command = (*RUN_MODULE, "imgsvc.adapters.sandbox.child", self._terms.dump())
         try:
             process = await PipedProcess.start(command, read_ahead=_AT_ONCE)
         except OSError as exc:  # no memory or no process to be had right now

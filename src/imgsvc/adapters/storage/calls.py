@@ -9,7 +9,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore as Store
 
-from imgsvc.errors import NotStored, StorageError
+from imgsvc.errors import ObjectNotFound, StorageError
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds."""
@@ -52,14 +52,14 @@ async def read_chunks(store: Store, key: str, *, seconds: float) -> AsyncGenerat
     """Yield the bytes of `key` in chunks; each chunk may take `seconds`.
 
     Raises:
-        NotStored: there is no such key.
+        ObjectNotFound: there is no such key.
         StorageError: the store failed or took too long.
     """
     async with storage_call(seconds):
         try:
             found = await obstore.get_async(store, key)
         except FileNotFoundError as exc:
-            raise NotStored(key) from exc
+            raise ObjectNotFound(key) from exc
     chunks = found.stream(min_chunk_size=_CHUNK)
     while True:
         async with storage_call(seconds):

@@ -9,7 +9,7 @@ from functools import partial
 from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
 from imgsvc.domain.imaging.file_types import holds_the_interpreter
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import DecodeAbandoned, Overran
+from imgsvc.errors import CpuTimeExceeded, DecodeAbandoned
 from imgsvc.logs import get_logger
 from imgsvc.services.codec.abandoned import AbandonedDecodes
 from imgsvc.services.codec.sandbox_queue import SandboxQueue, with_pixels
@@ -73,7 +73,7 @@ class CodecPool:
             SandboxKilled: its sandbox process was killed from outside.
             SandboxUnavailable: no sandbox process can be started now.
             DecodeAbandoned: the caller was cancelled while the image was being compressed.
-            Overran: the image takes too long for a thread.
+            CpuTimeExceeded: the image takes too long for a thread.
         """
         if running := self._abandoned.find(data, specs):
             with suppress(MorePixels, TakesLong):  # the thread had only read the header
@@ -147,7 +147,7 @@ class CodecPool:
         self.overran = True
         self._overran_batches.add(key)
         if not result.done():
-            result.set_exception(Overran())
+            result.set_exception(CpuTimeExceeded())
         self._on_overrun()
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.imaging.compress import Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, DecodeAbandoned, Overran, SandboxUnavailable, WorkerCrash
+from imgsvc.errors import AssetError, CpuTimeExceeded, DecodeAbandoned, SandboxUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec.pool import CodecPool
@@ -74,7 +74,7 @@ class AssetProcessor:
         except (HostPaused, RetryLater) as pause:
             return attempts.postponed(self.clock() + timedelta(seconds=pause.seconds))
         except DecodeAbandoned as abandoned:  # nothing crashed, but a thread may still be running: it cannot be stopped
-            suspicion = Suspicion.OVERRAN if isinstance(abandoned, Overran) else Suspicion.ABANDONED
+            suspicion = Suspicion.OVERRAN if isinstance(abandoned, CpuTimeExceeded) else Suspicion.ABANDONED
             return attempts.postponed(self.clock(), suspicion)
         except (AssetError, SandboxUnavailable) as error:
             wait = None if isinstance(error, OWN_ERRORS) else self.retries.wait(attempts.origin + 1, error)

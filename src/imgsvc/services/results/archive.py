@@ -7,7 +7,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Batch
-from imgsvc.errors import NotFound, NotStored
+from imgsvc.errors import NotFound, ObjectNotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.ports import ObjectReader
 from imgsvc.services.results.zip_stream import ZipStream
@@ -34,7 +34,7 @@ async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectRead
         async with aclosing(reader.read(key)) as pieces:  # also when whoever takes the archive goes away
             try:
                 piece = await anext(pieces, b"")
-            except NotStored:
+            except ObjectNotFound:
                 log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # there is nothing to trace
                 missing.append(name)
                 continue
