@@ -58,9 +58,9 @@ def _passed(part: Category, done: Audit, grace: str) -> str:
     sentences = {
         Category.COUNTERS: f"{counted}: the counters match the rows.",
         Category.STATES: "The status of every batch matches its images.",
-        Category.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one delivery per finished round.",
+        Category.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one for each finished round.",
         Category.OVERDUE: f"Nothing is overdue by more than {grace}.",
-        Category.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present with the recorded size.",
+        Category.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present, with their recorded size.",
         Category.LEFTOVERS: f"{done.files:,} files; all of those older than {grace} belong to an image.",
     }
     return sentences[part]

@@ -92,7 +92,7 @@ def job_functions() -> dict[str, list[Function]]:
     return {
         WORK_QUEUE: [func(jobs.run_lane, name=WORK)],
         CONTROL_QUEUE: [func(jobs.deliver_webhook, name=DELIVER)],
-        CLEAN_UP_QUEUE: [func(jobs.clean_up_batch, name=CLEAN_UP)],
+        CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP)],
         SWEEP_QUEUE: [],  # enqueued by arq's cron
     }
 

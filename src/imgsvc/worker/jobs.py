@@ -91,7 +91,7 @@ async def deliver_webhook(context: WorkerContext, delivery_id: str) -> None:
 
 
 @job
-async def clean_up_batch(context: WorkerContext, batch_id: str) -> None:
+async def run_clean_up(context: WorkerContext, batch_id: str) -> None:
     resources = context.resources
     await clean_up_batch(
         batch_id,
@@ -106,6 +106,4 @@ async def clean_up_batch(context: WorkerContext, batch_id: str) -> None:
 async def run_sweep(context: WorkerContext) -> None:
     resources = context.resources
     await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
-    await expire_batches(
-        sessions=resources.sessions, clock=resources.clock
-    )  # after the sweep: it may wait for the write lock
+    await expire_batches(sessions=resources.sessions, clock=resources.clock)  # last: it may wait for the write lock

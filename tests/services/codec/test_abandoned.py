@@ -10,6 +10,7 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
     CpuTimeExceeded,
     DecodeAbandoned,
+    DecodeError,
     SandboxKilled,
     SandboxUnavailable,
     WorkerCrash,

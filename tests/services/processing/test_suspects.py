@@ -21,6 +21,7 @@ from imgsvc.errors import (
     DecodeAbandoned,
     DecodeError,
     HttpStatusError,
+    NotModified,
     SandboxKilled,
     SandboxUnavailable,
     StorageError,
