@@ -8,6 +8,7 @@ from functools import partial
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.imaging.compress import Rendition
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
 from imgsvc.errors import AssetError, DecodeAbandoned, Overran, QuarantineUnavailable, WorkerCrash
@@ -140,7 +141,7 @@ class AssetProcessor:
 
     async def _store(self, rendition: Rendition, spec: Spec, tries: Attempts, plan: RenditionPlan) -> dict[str, object]:
         key = plan.key(tries.asset, name=spec.name, data=rendition.data, kind=rendition.format)
-        put = partial(self.storage.put, key, rendition.data, media_type=f"image/{rendition.format}")
+        put = partial(self.storage.put, key, rendition.data, media_type=OUTPUT_FORMATS[rendition.format].media_type)
         await tries.at_storage(put)
         return {
             "name": spec.name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.domain.imaging.compress import RECIPE
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 
 
@@ -23,10 +24,6 @@ class ReuseHashes:
         whole = self._wish.copy()
         whole.update(url.encode())
         return whole.hexdigest()
-
-
-EXTENSIONS = {"jpeg": "jpg"}
-"""File names' endings where they differ from the format's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +43,5 @@ class RenditionPlan:
             slug=asset.slug,
             name=name,
             digest=digest(data, self.round),
-            extension=EXTENSIONS.get(kind, kind),
+            extension=OUTPUT_FORMATS[kind].extension,
         )
