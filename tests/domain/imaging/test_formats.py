@@ -11,6 +11,7 @@ from PIL import Image
 from imgsvc.client import uploads
 from imgsvc.domain.ids import parse_rendition_key, rendition_key
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
+from imgsvc.domain.imaging.credits import COPYRIGHT
 from imgsvc.domain.imaging.formats import GIF, JPEG, KEPT_FORMATS, OUTPUT_FORMATS, PNG, Format, OutputFormat, in_prose
 from imgsvc.domain.imaging.spec import Spec
 from support.images import BLUE, RED, animation, decoded, distance, encoded, pixel, scene
@@ -71,6 +72,14 @@ def test_transparency_is_kept_or_laid_on_the_background(row: OutputFormat) -> No
 def test_animations_stay_animated_where_the_row_promises_it(row: OutputFormat) -> None:
     image = Image.open(io.BytesIO(rendition(animation("GIF", count=3, size=(48, 40)), row).data))
     assert getattr(image, "n_frames", 1) == (3 if row.animated else 1)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_the_copyright_is_kept(name: str) -> None:
+    block = Image.Exif()
+    block[COPYRIGHT] = "Anna"
+    data = encoded(scene(48, 40), "PNG", exif=block)
+    assert decoded(rendition(data, OUTPUT_FORMATS[name]).data).getexif()[COPYRIGHT] == "Anna"
 
 
 def test_the_api_offers_every_format_but_gif() -> None:
