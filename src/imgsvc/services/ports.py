@@ -155,7 +155,7 @@ class Quarantine(Protocol):
         """`domain.images.compress`, in a place where nobody else works.
 
         Raises:
-            CodecError, MorePixels: as `domain.images.compress` does.
+            CodecError, ReservationTooSmall: as `domain.images.compress` does.
             WorkerCrash: the image brought the place down, took too long, or too much memory.
             KilledInQuarantine: the place was brought down from outside; the same call may succeed.
             QuarantineUnavailable: no such place is to be had; nothing is wrong with the image.

@@ -11,8 +11,8 @@ from imgsvc.domain.imaging.animation import BrokeOff, count_frames
 from imgsvc.domain.imaging.decode import (
     MOVING_FORMATS,
     CodecLimits,
-    MorePixels,
-    TakesLong,
+    ReservationTooSmall,
+    TooSlowForThread,
     check_size,
     open_image,
     prepare_pillow,
@@ -27,9 +27,18 @@ from imgsvc.domain.imaging.normalise import Source, decode
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.imaging.steps import Job, done
 
-__all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "TakesLong", "compress", "prepare_pillow"]
+__all__ = [
+    "COMPRESSOR_VERSION",
+    "CodecLimits",
+    "Compressed",
+    "Rendition",
+    "ReservationTooSmall",
+    "TooSlowForThread",
+    "compress",
+    "prepare_pillow",
+]
 
-RECIPE = 4
+COMPRESSOR_VERSION = 4
 """Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
 
 Action = Literal["compressed", "kept_original"]
@@ -72,8 +81,8 @@ def compress(
     Raises:
         NotAnImage, UnsupportedFormat: what `data` is instead.
         TooManyFrames, TooManyPixels: over a limit, known from the header and the layout of the file alone.
-        MorePixels: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
-        TakesLong: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
+        ReservationTooSmall: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
+        TooSlowForThread: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
         DecodeError, EncodeError: the image is damaged; the wanted format cannot hold it.
     """
     undamaged = None
@@ -98,7 +107,7 @@ def _read(
     """A function of its own, so that what was decoded is gone from memory once it has been set right."""
     layout = layout_of(data, limits.max_frames)
     if not may_take_long and layout.pieces * SECONDS_A_PIECE > LONG:  # already to open it
-        raise TakesLong(max_pixels_now or 0)
+        raise TooSlowForThread(max_pixels_now or 0)
     opened = partial(open_image, data, limits, layout)
     image = opened()
     frames = count_frames(image, layout) if any(_may_move(image.format, spec) for spec in specs) else 1
@@ -107,9 +116,9 @@ def _read(
     made = [(_likely_target(image, spec), spec.fitted(image.size)) for spec in specs]
     pixels = film_weight(image, made, frames, len(data)) if frames > 1 else weight(image, made)
     if not may_take_long and seconds(image, data, made, frames=frames, pieces=layout.pieces) > LONG:
-        raise TakesLong(pixels)
+        raise TooSlowForThread(pixels)
     if max_pixels_now is not None and pixels > max_pixels_now:
-        raise MorePixels(pixels)
+        raise ReservationTooSmall(pixels)
     source = decode(opened if frames > 1 else lambda: image, frames, specs)
     return replace(source, altered=True) if undamaged else source
 

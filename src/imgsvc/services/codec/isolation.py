@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from imgsvc.domain.imaging.compress import Compressed, MorePixels
+from imgsvc.domain.imaging.compress import Compressed, ReservationTooSmall
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DecodeAbandoned
 from imgsvc.services.codec.unfinished import AbandonedDecodes
@@ -20,14 +20,14 @@ async def with_pixels(
     """Do `work` with a lease on `pixels`, or on as many as it asks for; it releases the lease.
 
     Raises:
-        MorePixels: than `most`.
+        ReservationTooSmall: than `most`.
     """
     while True:
         # The heaviest leave half of the pixels to others: their memory is bounded by the process that they are in.
         lease = await semaphore.acquire(key, pixels if pixels <= semaphore.capacity else semaphore.capacity // 2)
         try:
             return await work(pixels, lease)
-        except MorePixels as more:
+        except ReservationTooSmall as more:
             if most is not None and more.pixels > most:
                 raise
             pixels = more.pixels
@@ -74,7 +74,7 @@ class Isolation:
                 with await places.acquire(key):
                     work = partial(self._in_quarantine, data, specs, begun)
                     return await with_pixels(self._semaphore, key, pixels, work, most=most)
-            except MorePixels as more:
+            except ReservationTooSmall as more:
                 pixels = more.pixels
 
     async def _in_quarantine(

@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
-from imgsvc.domain.imaging.file_types import holds_the_interpreter
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, ReservationTooSmall, TooSlowForThread, compress
+from imgsvc.domain.imaging.file_types import decoder_holds_gil
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DecodeAbandoned, Overran
 from imgsvc.logs import get_logger
@@ -77,14 +77,14 @@ class CodecPool:
             Overran: it takes too long for a thread.
         """
         if begun := self._unfinished.find(data, specs):
-            with suppress(MorePixels, TakesLong):  # it had only looked at the header
+            with suppress(ReservationTooSmall, TooSlowForThread):  # it had only looked at the header
                 return await asyncio.shield(begun)
         pixels = self._share
-        if not suspect and not self._is_apart(key) and not holds_the_interpreter(data):
+        if not suspect and not self._is_apart(key) and not decoder_holds_gil(data):
             try:
                 work = partial(self._in_thread, data, specs, key)
                 return await with_pixels(self._semaphore, key, pixels, work, most=self._semaphore.capacity)
-            except (MorePixels, TakesLong) as more:
+            except (ReservationTooSmall, TooSlowForThread) as more:
                 pixels = more.pixels
         return await self._isolation.compress(data, specs, key=key, pixels=pixels)
 
@@ -103,7 +103,7 @@ class CodecPool:
     ) -> Compressed:
         if self._is_apart(key):  # since it began to wait for its pixels
             lease.release()
-            raise TakesLong(pixels)
+            raise TooSlowForThread(pixels)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Compressed] = loop.create_future()
         watch = self._watchdog.watch(partial(self._overrun, key, answer))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
-from imgsvc.domain.imaging.compress import RECIPE
+from imgsvc.domain.imaging.compress import COMPRESSOR_VERSION
 from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 
@@ -16,7 +16,7 @@ class ReuseHashes:
     """Names for "this URL, for this API key, compressed to these specs by this version of the compressor"."""
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec]) -> None:
-        plan = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        plan = [COMPRESSOR_VERSION, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
         self._wish = hashlib.sha256(json.dumps(plan, sort_keys=True).encode() + b"\0")
 
     def of(self, url: str) -> str:
