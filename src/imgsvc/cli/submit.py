@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
 from imgsvc.cli.console import complain, console, notes, say, say_json
 from imgsvc.cli.server import ApiKey, AsJson, Url, Waiting, server, writable
 from imgsvc.client import Batch, ClientError, Fields, Validation
+from imgsvc.client.uploads import Format
 from imgsvc.terminal.progress import follow_on, summary
 
 NOT_ALL_SUCCEEDED = 3
@@ -45,7 +46,7 @@ def submit(  # noqa: PLR0913  # each is an option
     validate: Annotated[bool, typer.Option("--validate", help="Only check the CSV; nothing is stored.")] = False,
     quality: Annotated[str | None, typer.Option(metavar="1-95", help="[default: 50]")] = None,
     format: Annotated[  # noqa: A002  # the option's name
-        str | None, typer.Option(metavar="original|jpeg|png|webp|avif", help="[default: original]")
+        str | None, typer.Option(metavar="|".join(get_args(Format)), help="[default: original]")
     ] = None,
     max_width: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink what is wider.")] = None,
     max_height: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink what is higher.")] = None,

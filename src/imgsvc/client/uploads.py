@@ -15,6 +15,9 @@ Row: TypeAlias = Mapping[str, Any] | tuple[str | int | None, str, str | Iterable
 Csv: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 Source: TypeAlias = Csv | Iterable[Row]
 
+Format: TypeAlias = Literal["original", "jpeg", "png", "webp", "avif"]
+"""A copy of the server's list: the client does without the server's packages."""
+
 UNNAMED = "upload.csv"
 
 
@@ -27,7 +30,7 @@ class Fields(TypedDict, total=False):
     """
 
     quality: int | None
-    format: Literal["original", "jpeg", "png", "webp", "avif"] | None
+    format: Format | None
     max_width: int | None
     max_height: int | None
     background: str | None

@@ -18,9 +18,9 @@ ADVICE = {
     Category.COUNTERS: OUR_FAULT,
     Category.STATES: OUR_FAULT,
     Category.WEBHOOKS: OUR_FAULT,
-    Category.OVERDUE: "Are workers running, and do they reach Redis, database and storage? See the errors in their log.",
+    Category.OVERDUE: "Are workers running, and do they reach Redis, database and storage? See their log.",
     Category.RENDITIONS: "Were files removed, or database and storage restored from different backups? Upload again.",
-    Category.LEFTOVERS: "No image refers to them. If only imgsvc uses this storage, and with this database, remove them.",
+    Category.LEFTOVERS: "No image refers to them. If only this imgsvc uses the storage, remove them.",
 }
 
 
@@ -60,7 +60,7 @@ def _passed(part: Category, done: Audit, grace: str) -> str:
         Category.STATES: "The status of every batch matches its images.",
         Category.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one for each finished round.",
         Category.OVERDUE: f"Nothing is overdue by more than {grace}.",
-        Category.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present, with their recorded size.",
+        Category.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present, sizes as recorded.",
         Category.LEFTOVERS: f"{done.files:,} files; all of those older than {grace} belong to an image.",
     }
     return sentences[part]

@@ -45,5 +45,5 @@ def digest(data: bytes, round_number: int) -> str:
 
 def parse_rendition_key(key: str) -> tuple[str, int] | None:
     """The batch id and asset position that `key` names, or None when no rendition can have it."""
-    match = re.fullmatch(r"(bat_[0-9a-z]{26})/(\d{1,9})-[0-9a-z_-]+\.[a-z]{2,5}", key)
+    match = re.fullmatch(r"(bat_[0-9a-z]{26})/(\d{1,9})-[0-9a-z_-]+\.[a-z0-9]{2,5}", key)
     return (match[1], int(match[2])) if match else None

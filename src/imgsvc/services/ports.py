@@ -156,7 +156,7 @@ class Sandbox(Protocol):
         """Call `domain.imaging.compress` in a process of its own.
 
         Raises:
-            CodecError, MorePixels: as `domain.imaging.compress` does.
+            CodecError, ReservationTooSmall: as `domain.imaging.compress` does.
             WorkerCrash: the image crashed the process, took too long, or took too much memory.
             SandboxKilled: the process was killed from outside; the same call may succeed.
             SandboxUnavailable: no process can be started; nothing is wrong with the image.

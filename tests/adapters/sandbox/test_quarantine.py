@@ -15,7 +15,7 @@ import pytest
 
 from imgsvc.adapters.sandbox.framing import frame
 from imgsvc.adapters.sandbox.pool import SandboxPool
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, ReservationTooSmall, compress
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import (
     CodecError,
@@ -121,7 +121,7 @@ async def test_a_image_that_cannot_be_compressed_says_why_as_in_a_thread(
 async def test_a_image_that_needs_more_pixels_than_it_may_have_now_says_how_many(
     make_quarantine: MakeQuarantine,
 ) -> None:
-    with pytest.raises(MorePixels) as more:
+    with pytest.raises(ReservationTooSmall) as more:
         await make_quarantine().compress(PHOTO, SPECS, max_pixels_now=1_000)
     assert more.value.pixels == 320 * 240 + 100 * 75  # a WebP of 100 px is made as well
 

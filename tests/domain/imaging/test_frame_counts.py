@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, TakesLong, compress
+from imgsvc.domain.imaging.compress import CodecLimits, ReservationTooSmall, TooSlowForThread, compress
 from imgsvc.domain.imaging.decode import MOVING_FORMATS
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
 from imgsvc.domain.imaging.spec import Format, Spec
@@ -127,9 +127,9 @@ def test_boxes_within_boxes_without_end_are_not_followed() -> None:
 def takes_long(data: bytes, *specs: Spec) -> bool:
     try:
         compress(data, specs or [Spec()], LIMITS, max_pixels_now=1, may_take_long=False)
-    except TakesLong:
+    except TooSlowForThread:
         return True
-    except MorePixels:
+    except ReservationTooSmall:
         return False
     raise AssertionError("one pixel is not enough for any")
 

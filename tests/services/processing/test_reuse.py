@@ -165,7 +165,7 @@ async def test_what_an_older_compressor_made_is_not_taken_over(
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     await done(parts, processor, url)
-    monkeypatch.setattr(rendition_plan, "RECIPE", compress.RECIPE + 1)
+    monkeypatch.setattr(rendition_plan, "COMPRESSOR_VERSION", compress.COMPRESSOR_VERSION + 1)
     assert action(await done(parts, processor, url)) == "compressed"
 
 

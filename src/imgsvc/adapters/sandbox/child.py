@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from imgsvc.adapters.sandbox.framing import frame, read_frame
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress, prepare_pillow
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, ReservationTooSmall, compress, prepare_pillow
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError
 from imgsvc.process.child_process import end_with_parent
@@ -73,7 +73,7 @@ def _serve_one(requests: BinaryIO, answers: BinaryIO, terms: SandboxLimits) -> N
     try:
         specs = [Spec.model_validate(spec) for spec in request["specs"]]
         compressed = compress(data, specs, terms.limits, max_pixels_now=request["max_pixels_now"])
-    except MorePixels as more:
+    except ReservationTooSmall as more:
         _send(answers, {"more_pixels": more.pixels})
     except CodecError as error:
         if isinstance(error.__cause__, MemoryError):

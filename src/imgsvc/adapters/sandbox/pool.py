@@ -12,7 +12,7 @@ from typing import Any
 from imgsvc.adapters.sandbox.child import CRASHES, OUT_OF_MEMORY, SandboxLimits
 from imgsvc.adapters.sandbox.framing import frame, receive_frame
 from imgsvc.adapters.sandbox.subprocess import PipedProcess
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, Rendition
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, Rendition, ReservationTooSmall
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, DecodeAbandoned, SandboxKilled, SandboxUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
@@ -27,7 +27,7 @@ _CODEC_ERRORS = {error.code: error for error in CodecError.__subclasses__()}
 _AT_ONCE = 2**20
 """Bytes read ahead from a process."""
 
-Answer = Compressed | MorePixels | CodecError
+Answer = Compressed | ReservationTooSmall | CodecError
 """What a process made of an image, or what is to be raised as if it had happened here."""
 
 
@@ -188,7 +188,7 @@ def _why_it_ended(child: _Child) -> WorkerCrash:
 def _understood(head: dict[str, Any], body: bytes) -> Answer:
     """Raises LookupError or TypeError when it makes no sense."""
     if "more_pixels" in head:
-        return MorePixels(head["more_pixels"])
+        return ReservationTooSmall(head["more_pixels"])
     if "error" in head:
         return _CODEC_ERRORS[head["error"]](head["detail"])
     renditions, start = [], 0

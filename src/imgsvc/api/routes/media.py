@@ -14,6 +14,7 @@ from imgsvc.api.etags import is_known
 from imgsvc.api.file_response import OpenFileResponse
 from imgsvc.api.problems.documented import documented
 from imgsvc.domain.ids import parse_rendition_key
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.errors import NotFound, StorageError
 from imgsvc.services.batches.read import find_rendition
 from imgsvc.services.ports import Storage
@@ -68,7 +69,7 @@ async def get_media(
         if is_known(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         until_sent.pop_all()
-        return OpenFileResponse(file, media_type=f"image/{rendition['format']}", headers=headers)
+        return OpenFileResponse(file, media_type=OUTPUT_FORMATS[rendition["format"]].media_type, headers=headers)
 
 
 async def _place(key: str, storage: Storage, *, method: str) -> BinaryIO | str:

@@ -11,28 +11,35 @@ from imgsvc.domain.imaging.animation import BrokeOff, count_frames
 from imgsvc.domain.imaging.decode import (
     MOVING_FORMATS,
     CodecLimits,
-    MorePixels,
-    TakesLong,
+    ReservationTooSmall,
+    TooSlowForThread,
     check_size,
     open_image,
     prepare_pillow,
     reading,
 )
-from imgsvc.domain.imaging.encode import MAX_BYTES, MOVING_TARGETS, Oversized, encode, encode_film, writing
+from imgsvc.domain.imaging.encode import MAX_BYTES, Oversized, encode, encode_film, writing
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
+from imgsvc.domain.imaging.formats import GIF, JPEG, KEPT_FORMATS, OUTPUT_FORMATS, PNG, Format, OutputFormat
 from imgsvc.domain.imaging.memory_cost import LONG, SECONDS_A_PIECE, film_weight, seconds, weight
 from imgsvc.domain.imaging.metadata import bytes_to_keep, exif_to_keep, leaks_metadata, xmp_to_keep
 from imgsvc.domain.imaging.normalise import Source, decode
-from imgsvc.domain.imaging.spec import Format, Spec
+from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.imaging.steps import Job, done
 
-__all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "TakesLong", "compress", "prepare_pillow"]
+__all__ = [
+    "COMPRESSOR_VERSION",
+    "CodecLimits",
+    "Compressed",
+    "Rendition",
+    "ReservationTooSmall",
+    "TooSlowForThread",
+    "compress",
+    "prepare_pillow",
+]
 
-RECIPE = 4
+COMPRESSOR_VERSION = 4
 """Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
-
-# Input formats that `original` keeps; the rest becomes JPEG, or PNG where it is transparent.
-KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
 
 Action = Literal["compressed", "kept_original"]
 
@@ -74,8 +81,8 @@ def compress(
     Raises:
         NotAnImage, UnsupportedFormat: what `data` is instead.
         TooManyFrames, TooManyPixels: over a limit, known from the header and the layout of the file alone.
-        MorePixels: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
-        TakesLong: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
+        ReservationTooSmall: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
+        TooSlowForThread: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
         DecodeError, EncodeError: the image is damaged; the wanted format cannot hold it.
     """
     undamaged = None
@@ -100,7 +107,7 @@ def _read(
     """A function of its own, so that what was decoded is gone from memory once it has been set right."""
     layout = layout_of(data, limits.max_frames)
     if not may_take_long and layout.pieces * SECONDS_A_PIECE > LONG:  # already to open it
-        raise TakesLong(max_pixels_now or 0)
+        raise TooSlowForThread(max_pixels_now or 0)
     opened = partial(open_image, data, limits, layout)
     image = opened()
     frames = count_frames(image, layout) if any(_may_move(image.format, spec) for spec in specs) else 1
@@ -109,9 +116,9 @@ def _read(
     made = [(_likely_target(image, spec), spec.fitted(image.size)) for spec in specs]
     pixels = film_weight(image, made, frames, len(data)) if frames > 1 else weight(image, made)
     if not may_take_long and seconds(image, data, made, frames=frames, pieces=layout.pieces) > LONG:
-        raise TakesLong(pixels)
+        raise TooSlowForThread(pixels)
     if max_pixels_now is not None and pixels > max_pixels_now:
-        raise MorePixels(pixels)
+        raise ReservationTooSmall(pixels)
     source = decode(opened if frames > 1 else lambda: image, frames, specs)
     return replace(source, altered=True) if undamaged else source
 
@@ -119,26 +126,28 @@ def _read(
 def _may_move(input_format: str | None, spec: Spec) -> bool:
     if spec.format is Format.original:
         return input_format in MOVING_FORMATS
-    return spec.format.value in MOVING_TARGETS
+    return OUTPUT_FORMATS[spec.format.value].animated
 
 
-def _likely_target(image: Image.Image, spec: Spec) -> str:
-    """Before anything is decoded; what may turn out transparent becomes a PNG, which takes more."""
-    return spec.format.value if spec.format is not Format.original else KEPT.get(image.format or "", "png")
+def _likely_target(image: Image.Image, spec: Spec) -> OutputFormat:
+    """Guess the target before anything is decoded: PNG for what may become PNG or JPEG, because PNG takes more."""
+    if spec.format is not Format.original:
+        return OUTPUT_FORMATS[spec.format.value]
+    return KEPT_FORMATS.get(image.format or "", PNG)
 
 
 def _render(source: Source, spec: Spec, data: bytes, limits: CodecLimits) -> Rendition:
     job = Job(spec, _target(source, spec), spec.fitted(source.size))
     with reading(limits), writing():
         if not _keepable(source, job):
-            return Rendition(_encoded(source, job), job.target, *job.size, "compressed")
+            return Rendition(_encoded(source, job), job.target.name, *job.size, "compressed")
         result = _smaller(source, job, len(data))
         if result is None or len(result) >= len(data):
             original = bytes_to_keep(data, source.format, source.credits, spec.keep_metadata)
             if original is not None:
                 action: Action = "kept_original" if original == data else "compressed"
                 return Rendition(original, source.format.lower(), *source.size, action)
-        return Rendition(result or _encoded(source, job), job.target, *job.size, "compressed")
+        return Rendition(result or _encoded(source, job), job.target.name, *job.size, "compressed")
 
 
 def _smaller(source: Source, job: Job, size: int) -> bytes | None:
@@ -156,22 +165,22 @@ def _encoded(source: Source, job: Job, *, most: int = MAX_BYTES) -> bytes:
         "exif": exif_to_keep(source.exif, source.credits, job.spec.keep_metadata, job.target),
         "xmp": xmp_to_keep(source.info, job.spec.keep_metadata, job.target),
     }
-    if source.film and job.target in MOVING_TARGETS:
+    if source.film and job.target.animated:
         return encode_film(source.film.through(partial(done, job=job)), job.target, **facts, most=most)
     return encode(done(source.first, job), job.target, **facts)
 
 
-def _target(source: Source, spec: Spec) -> str:
+def _target(source: Source, spec: Spec) -> OutputFormat:
     if spec.format is not Format.original:
-        return spec.format.value
+        return OUTPUT_FORMATS[spec.format.value]
     if source.format == "GIF" and source.film:
-        return "gif"
+        return GIF
     transparent = source.first.mode in {"LA", "RGBA"}
-    return KEPT.get(source.format) or ("png" if transparent else "jpeg")
+    return KEPT_FORMATS.get(source.format) or (PNG if transparent else JPEG)
 
 
 def _keepable(source: Source, job: Job) -> bool:
     """Whether the input may stand for the rendition: same format (a GIF will do), and nothing had to change."""
-    same = source.format.lower() == job.target or (source.format == "GIF" and job.spec.format is Format.original)
+    same = source.format.lower() == job.target.name or (source.format == "GIF" and job.spec.format is Format.original)
     unchanged = job.size == source.size and not source.altered
     return same and unchanged and not leaks_metadata(source.info, source.exif, job.spec.keep_metadata)

@@ -34,7 +34,7 @@ READING_FAILURES = (
 )  # fmt: skip
 
 
-class Asks(Exception):
+class NotDecoded(Exception):
     """The image asks for `pixels` to be reserved, weighted by the memory that its formats take (weights.py)."""
 
     def __init__(self, pixels: int) -> None:
@@ -42,11 +42,11 @@ class Asks(Exception):
         self.pixels = pixels
 
 
-class TakesLong(Asks):
+class TooSlowForThread(NotDecoded):
     """The image would keep a thread for long: compress it in a process of its own."""
 
 
-class MorePixels(Asks):
+class ReservationTooSmall(NotDecoded):
     """They are more than the caller has reserved: reserve them, then call again."""
 
 

@@ -40,6 +40,6 @@ def format_by_signature(data: bytes) -> str | None:
     return next((name for name, signature in _SIGNATURES if signature.match(data, 0, _SIGNED)), None)
 
 
-def holds_the_interpreter(data: bytes) -> bool:
+def decoder_holds_gil(data: bytes) -> bool:
     """Whether decoding `data` keeps every other thread from running: 3 s for a JPEG 2000 of 50 megapixels."""
     return format_by_signature(data) == "JPEG2000"

@@ -12,15 +12,15 @@ from math import prod
 
 from PIL import ImageFile
 
-Made = tuple[str, tuple[int, int]]
+from imgsvc.domain.imaging.formats import OutputFormat
+
+Made = tuple[OutputFormat, tuple[int, int]]
 """The target and the size of a rendition."""
 
 DECODING = {"WEBP": 2.0, "AVIF": 2.0, "JPEG2000": 3.0}
 """All others: 1."""
 PROGRESSIVE = 2.0
 """A JPEG that keeps all of its coefficients until the last scan."""
-ENCODING = {"webp": 1.0, "png": 1.5, "gif": 1.0, "avif": 3.0}
-"""On top of that; JPEG is written line by line."""
 FLATTENING = 1.0
 """To lay transparency on a background."""
 
@@ -34,7 +34,6 @@ WRITTEN = 3 / 8
 # Seconds of the processor for a megapixel, at worst: of noise.
 SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}
 """All others: 0.02, shrinking and setting right included."""
-SECONDS_TO_ENCODE = {"jpeg": 0.02, "webp": 0.2, "avif": 0.65, "png": 0.3, "gif": 0.2}
 SECONDS_A_SCAN = 0.01
 SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 """How one begins (ITU-T T.81, B.2.3): with the number of its channels, which its length has to fit."""
@@ -53,11 +52,10 @@ def decoding(image: ImageFile.ImageFile) -> float:
     return DECODING.get(image.format or "", 1.0)
 
 
-def encoding(image: ImageFile.ImageFile, target: str) -> float:
-    """Of what is made of it, for each pixel of that."""
-    if target == "jpeg":
-        return FLATTENING if image.has_transparency_data else 0.0
-    return ENCODING[target]
+def encoding(image: ImageFile.ImageFile, target: OutputFormat) -> float:
+    """Return the weight of the rendition of an opened image, per pixel of the rendition."""
+    flattened = target.alpha == "none" and image.has_transparency_data
+    return target.encoding_weight + (FLATTENING if flattened else 0.0)
 
 
 def weight(image: ImageFile.ImageFile, made: Iterable[Made]) -> int:
@@ -77,5 +75,5 @@ def seconds(image: ImageFile.ImageFile, data: bytes, made: Sequence[Made], *, fr
         scans = max(0, scans - USUAL_SCANS)
     decode = SECONDS_TO_DECODE.get(image.format or "", 0.02) + SECONDS_A_SCAN * scans
     passes = frames * len(made) if frames > 1 else 1
-    encode = sum(SECONDS_TO_ENCODE[target] * prod(size) for target, size in made) * frames
+    encode = sum(target.seconds_per_megapixel * prod(size) for target, size in made) * frames
     return (decode * prod(image.size) * passes + encode) / 1e6 + pieces * SECONDS_A_PIECE

@@ -10,6 +10,7 @@ from PIL import ExifTags, Image, TiffTags
 from imgsvc.domain.imaging.credits import ARTIST, COPYRIGHT
 from imgsvc.domain.imaging.decode import READING_FAILURES
 from imgsvc.domain.imaging.file_structure.known_bytes import is_damaged, known_bytes
+from imgsvc.domain.imaging.formats import OutputFormat
 
 POINTERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # Tags that describe how a TIFF lays out its own pixels, and the orientation that has been applied.
@@ -26,8 +27,6 @@ OTHER_BLOCKS = (
     "Raw profile type iptc",
     "Raw profile type APP1",
 )
-MAX_SEGMENT_BYTES = 65_000  # bytes; a segment of JPEG holds 65,533
-MAX_BLOCK_BYTES = 2**20  # of the other formats: no rendition is to consist of its metadata
 MAKER_NOTE = 0x927C
 PREFIX = b"Exif\0\0"
 TURN_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
@@ -39,7 +38,7 @@ def orientation_of(exif: Image.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], policy: str, target: str) -> bytes:
+def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], policy: str, target: OutputFormat) -> bytes:
     """The EXIF block to write under `policy` (none, copyright, all); empty where there is nothing to keep.
 
     What is too long for the target goes without the camera maker's own notes, or else with the credits alone.
@@ -52,13 +51,9 @@ def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], polic
     for tags in ways:
         with suppress(*READING_FAILURES):
             block = _block(tags())
-            if len(block) <= _longest(target):
+            if len(block) <= target.max_metadata_bytes:
                 return block
     return b""
-
-
-def _longest(target: str) -> int:
-    return MAX_SEGMENT_BYTES if target == "jpeg" else MAX_BLOCK_BYTES
 
 
 def _all_of(exif: Image.Exif, *without: int) -> dict[int, Any]:
@@ -84,11 +79,13 @@ def _block(tags: Mapping[int, Any], order: str = "<") -> bytes:
     return kept.tobytes() if kept else b""
 
 
-def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: str) -> bytes:
+def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: OutputFormat) -> bytes:
     """The XMP packet to write under `policy`, upright; empty where there is nothing to keep."""
     packet = info.get("xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else packet
-    return TURN_IN_XMP.sub(rb"\g<1>1", packet) if policy == "all" and len(packet) <= _longest(target) else b""
+    if policy != "all" or len(packet) > target.max_metadata_bytes:
+        return b""
+    return TURN_IN_XMP.sub(rb"\g<1>1", packet)
 
 
 def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:

@@ -1,20 +1,15 @@
 """What a rendition must be: the validated wish that every image of a batch is compressed to."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS, Format, in_prose
 
-class Format(StrEnum):
-    """The format to write; `original` keeps the input's own one where the web can show it."""
+__all__ = ["Compression", "Format", "Spec"]
 
-    original = "original"
-    jpeg = "jpeg"
-    png = "png"
-    webp = "webp"
-    avif = "avif"
+_ROWS = OUTPUT_FORMATS.values()
 
 
 def _opaque_colour(value: str) -> str:
@@ -43,8 +38,9 @@ class Compression(BaseModel):
     format: Format = Field(
         Format.original,
         description=(
-            "Format to write. `original` keeps JPEG, PNG, WebP and AVIF; anything else becomes JPEG, "
-            "or PNG where it is transparent. Animations stay animated except as JPEG."
+            f"Format to write. `original` keeps {in_prose([row for row in _ROWS if row.kept_from])}; anything else "
+            "becomes JPEG, or PNG where it is transparent. "
+            f"Animations stay animated except as {in_prose([row for row in _ROWS if not row.animated])}."
         ),
     )
     max_width: Side | None = Field(None, description="Shrink to at most this many pixels; never enlarged.")

@@ -6,6 +6,7 @@ from functools import reduce
 
 from PIL import Image, ImageColor
 
+from imgsvc.domain.imaging.formats import OutputFormat
 from imgsvc.domain.imaging.spec import Spec
 
 
@@ -14,7 +15,7 @@ class Job:
     """What the steps of one spec need to know."""
 
     spec: Spec
-    target: str
+    target: OutputFormat
     size: tuple[int, int]
 
 
@@ -26,7 +27,7 @@ def shrink(image: Image.Image, job: Job) -> Image.Image:
 
 def flatten(image: Image.Image, job: Job) -> Image.Image:
     """Lay alpha on the background where the target has none: what is transparent is black underneath."""
-    if job.target != "jpeg" or image.mode not in {"LA", "RGBA"}:
+    if job.target.alpha != "none" or image.mode not in {"LA", "RGBA"}:
         return image
     flat = Image.new("RGB", image.size, ImageColor.getcolor(job.spec.background, "RGB"))
     flat.paste(image.convert("RGB"), mask=image.getchannel("A"))
@@ -35,7 +36,7 @@ def flatten(image: Image.Image, job: Job) -> Image.Image:
 
 def cut_out(image: Image.Image, job: Job) -> Image.Image:
     """GIF knows no half: what shines through more than it covers is gone, or there would be rings around everything."""
-    if job.target != "gif" or image.mode not in {"LA", "RGBA"}:
+    if job.target.alpha != "binary" or image.mode not in {"LA", "RGBA"}:
         return image
     cut = image.copy()  # other specs have the same frame
     cut.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))

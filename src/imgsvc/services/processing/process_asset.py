@@ -8,6 +8,7 @@ from functools import partial
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.imaging.compress import Rendition
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
 from imgsvc.errors import AssetError, CpuTimeExceeded, DecodeAbandoned, SandboxUnavailable, WorkerCrash
@@ -144,7 +145,7 @@ class AssetProcessor:
         self, rendition: Rendition, spec: Spec, attempts: Attempts, plan: RenditionPlan
     ) -> dict[str, object]:
         key = plan.key(attempts.asset, name=spec.name, data=rendition.data, kind=rendition.format)
-        put = partial(self.storage.put, key, rendition.data, media_type=f"image/{rendition.format}")
+        put = partial(self.storage.put, key, rendition.data, media_type=OUTPUT_FORMATS[rendition.format].media_type)
         await attempts.at_storage(put)
         return {
             "name": spec.name,
