@@ -23,12 +23,12 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def call(kind: str, server: Scripted) -> AsyncIterator[Caller]:
-    async with either(kind, server.url("/"), patience=PATIENCE) as call:
+    async with either(kind, server.url("/"), retry_timeout=PATIENCE) as call:
         yield call
 
 
 @pytest.fixture
 async def hasty(kind: str, server: Scripted) -> AsyncIterator[Caller]:
     """Gives up at once."""
-    async with either(kind, server.url("/"), patience=0) as call:
+    async with either(kind, server.url("/"), retry_timeout=0) as call:
         yield call

@@ -24,10 +24,10 @@ from imgsvc.client import (
     ConnectionRefused,
     InvalidUpload,
     NotFound,
-    Overloaded,
-    Refused,
-    TooMany,
-    UnexpectedAnswer,
+    RequestRefused,
+    ServerUnavailable,
+    TooManyRequests,
+    UnexpectedResponse,
 )
 from support.scripted import Answer, Caller, Scripted
 from support.stack import free_port
@@ -101,7 +101,7 @@ async def test_what_ends_a_batch_or_begins_it_again(
 @pytest.mark.parametrize("name", ["retry", "cancel", "delete"])
 async def test_what_may_have_happened_is_not_sent_again(server: Scripted, call: Caller, name: str) -> None:
     server.script(Answer(503))
-    with pytest.raises(Overloaded):
+    with pytest.raises(ServerUnavailable):
         await call(name, EXAMPLE_ID)
     assert len(server.requests) == 1
 
@@ -112,15 +112,15 @@ async def test_what_may_have_happened_is_not_sent_again(server: Scripted, call: 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (Answer(200, {"id": 1}), UnexpectedAnswer),
-        (Answer(302, {}, {"Location": "/login"}), UnexpectedAnswer),
+        (Answer(200, {"id": 1}), UnexpectedResponse),
+        (Answer(302, {}, {"Location": "/login"}), UnexpectedResponse),
         *((Answer(status, {}), InvalidUpload) for status in (400, 413, 415, 422)),
         *((Answer(status, {}), AuthenticationError) for status in (401, 403)),
         (Answer(404, {}), NotFound),
         (Answer(409, {}), Conflict),
-        (Answer(429, {}), TooMany),
-        (Answer(500, {}), Refused),
-        *((Answer(status, "<h1>away</h1>"), Overloaded) for status in (502, 503, 504)),
+        (Answer(429, {}), TooManyRequests),
+        (Answer(500, {}), RequestRefused),
+        *((Answer(status, "<h1>away</h1>"), ServerUnavailable) for status in (502, 503, 504)),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
 )
@@ -148,7 +148,7 @@ async def test_a_refusal_carries_the_problem(server: Scripted, call: Caller) -> 
 @pytest.mark.parametrize("body", ["{", "[]", '{"errors": null}', '{"errors": ["no"]}', '{"detail": {"a": 1}}'])
 async def test_a_problem_that_is_none_is_a_refusal_all_the_same(server: Scripted, call: Caller, body: str) -> None:
     server.script(Answer(422, body, {"Content-Type": "application/problem+json"}))
-    with pytest.raises(Refused, match="HTTP 422"):
+    with pytest.raises(RequestRefused, match="HTTP 422"):
         await call("batch", EXAMPLE_ID)
 
 
@@ -179,7 +179,7 @@ def test_an_address_without_a_scheme_is_not_tried_again() -> None:
 
 def test_where_nobody_listens_is_an_error_of_its_own() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with Client(url, patience=0) as client, pytest.raises(ConnectionRefused, match=f"No imgsvc answers at {url}"):
+    with Client(url, retry_timeout=0) as client, pytest.raises(ConnectionRefused, match=f"No imgsvc answers at {url}"):
         client.batch(EXAMPLE_ID)
 
 
@@ -189,5 +189,5 @@ async def test_the_proxy_of_the_environment_is_not_asked_for_this_machine(
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     server.script(Answer(200, ACCEPTED))
-    with Client(server.url("/"), patience=0) as client:
+    with Client(server.url("/"), retry_timeout=0) as client:
         assert (await Caller(client)("batch", EXAMPLE_ID)).id == EXAMPLE_ID

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.api.openapi.examples import EXAMPLE_ID
-from imgsvc.client import Conflict, ConnectionLost, UnexpectedAnswer
+from imgsvc.client import Conflict, ConnectionLost, UnexpectedResponse
 from support.scripted import BROKEN, Answer, Caller, Scripted
 
 CSV = {"Content-Type": "text/csv; charset=utf-8"}
@@ -61,7 +61,7 @@ async def test_what_is_not_there_yet_leaves_nothing_behind(server: Scripted, cal
 async def test_a_login_page_is_not_taken_for_the_report(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(302, {}, {"Location": "/login"}), Answer(200, {"page": "Please sign in"}))
     for _ in range(2):  # the redirect, then the page itself
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             await call("download_output", EXAMPLE_ID, tmp_path / "out.csv")
     assert not list(tmp_path.iterdir())
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, EXAMPLE_ID
-from imgsvc.client import ConnectionLost, Overloaded, StillRunning, UnexpectedAnswer
+from imgsvc.client import ConnectionLost, ServerUnavailable, StillRunning, UnexpectedResponse
 from imgsvc.client.events import EventReader
 from support.scripted import BROKEN, Answer, Caller, Scripted
 
@@ -100,11 +100,11 @@ async def test_an_end_that_is_known_brings_no_event(server: Scripted, call: Call
 
 async def test_a_page_is_not_taken_for_events(server: Scripted, call: Caller) -> None:
     server.script(Answer(200, "<h1>It works!</h1>", {"Content-Type": "text/html"}))
-    with pytest.raises(UnexpectedAnswer):
+    with pytest.raises(UnexpectedResponse):
         await call("events", EXAMPLE_ID)
 
 
 async def test_events_of_a_server_that_stays_away_end_with_the_patience(server: Scripted, hasty: Caller) -> None:
     server.script(Answer(BROKEN, "retry: 10\n\n", STREAM), Answer(502))
-    with pytest.raises((ConnectionLost, Overloaded)):
+    with pytest.raises((ConnectionLost, ServerUnavailable)):
         await hasty("events", EXAMPLE_ID)

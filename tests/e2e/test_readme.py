@@ -176,7 +176,7 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
     reader.save(listener, "listen.py")
 
     shown = await reader.type("make demo")
-    assert "its signature holds" in shown
+    assert "its signature is valid" in shown
     reader.environment["IMGSVC_ALLOWED_NETWORKS"] = "127.0.0.1/32"
     async with reader.typing("make up"):
         await until(ready(reader))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from imgsvc.cli.console import FAILED, complain, in_words, notes, read, say, say_json
-from imgsvc.client import Client, ClientError, ConnectionRefused, Refused
+from imgsvc.client import Client, ClientError, ConnectionRefused, RequestRefused
 from imgsvc.client.files import is_device
 from imgsvc.process.data_folder import find_running
 from imgsvc.settings.client import ClientSettings
@@ -58,11 +58,12 @@ def server(
     """
     settings = read(ClientSettings, url=url, api_key=api_key)
     key = settings.api_key.get_secret_value() if settings.api_key else None
-    patience = RETRY_TIMEOUT if waiting else 0
-    with in_words(), Client(settings.url or _nearest(settings), api_key=key, patience=patience, on_wait=waiting) as it:
+    retry_timeout = RETRY_TIMEOUT if waiting else 0
+    url = settings.url or _nearest(settings)
+    with in_words(), Client(url, api_key=key, retry_timeout=retry_timeout, on_wait=waiting) as it:
         try:
             yield it
-        except Refused as refusal:
+        except RequestRefused as refusal:
             complain(str(refusal))
             for line in _problems(refusal):
                 complain(line)
@@ -77,7 +78,7 @@ def _nearest(settings: ClientSettings) -> str:
     return running.url if running else settings.public_base
 
 
-def _problems(refusal: Refused) -> Iterator[str]:
+def _problems(refusal: RequestRefused) -> Iterator[str]:
     """What is wrong with an upload when it is more than the one thing that the sentence above says."""
     problem = refusal.problem
     if problem.errors_total < 2:

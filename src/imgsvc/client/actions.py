@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import httpx
 
-from imgsvc.client.errors import ClientError, ConnectionLost, Overloaded, TooMany
+from imgsvc.client.errors import ClientError, ConnectionLost, ServerUnavailable, TooManyRequests
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class RetryBudget:
         for attempt in count():
             try:
                 return (yield from call())
-            except (ConnectionLost, TooMany, Overloaded) as error:
+            except (ConnectionLost, TooManyRequests, ServerUnavailable) as error:
                 backoff = min(_MAX_PAUSE, _MIN_PAUSE * 2 ** min(attempt, _MAX_DOUBLINGS)) * random.uniform(0.5, 1)  # noqa: S311  # jitter
                 pause = max(backoff, error.retry_after or 0)
                 deadline = deadline or monotonic() + self.seconds

@@ -29,13 +29,13 @@ class AsyncClient:
         *,
         api_key: str | None = None,
         timeout: float = 30,
-        patience: float = 60,
+        retry_timeout: float = 60,
         on_wait: OnWait | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         with http_options(self.url, api_key, timeout) as options:
             self._http = httpx.AsyncClient(**options)
-        self._patience = RetryBudget(patience, on_wait)
+        self._patience = RetryBudget(retry_timeout, on_wait)
         self._shell = AsyncDriver(self._http, self.url)
         self._calls = Calls(self.url, self._patience)
 

@@ -20,12 +20,13 @@ Target = str | os.PathLike[str]
 
 
 class Client:
-    """Talks to the imgsvc at `url`; `timeout` is in seconds for each step of a request.
+    """Calls the imgsvc at `url`.
 
-    For `patience` seconds a call that is safe to repeat is made again while nobody answers, the connection breaks, or
-    the server says 429, 502, 503 or 504; its `Retry-After` is honoured. That is every call but `retry`, `cancel` and
-    `delete`. Before each pause `on_wait` is told the error and the seconds; what it raises ends the call.
-    A batch is named by its id or by itself. Every call raises `ClientError` (see `imgsvc.client.errors`).
+    Calls that are safe to repeat are retried for `retry_timeout` seconds when the server cannot be reached, the
+    connection breaks, or the server answers 429, 502, 503 or 504; `Retry-After` is honoured. Those are all calls except
+    `retry`, `cancel` and `delete`. `on_wait(error, seconds)` is called before each pause; an exception from it ends the
+    call. `timeout` is the limit in seconds for each step of a request. A batch is passed as a `Batch` or by its id.
+    Every call raises `ClientError` (see `imgsvc.client.errors`).
 
     Raises:
         ConfigurationError: the URL, the key, or a proxy that the environment names cannot be used.
@@ -37,13 +38,13 @@ class Client:
         *,
         api_key: str | None = None,
         timeout: float = 30,
-        patience: float = 60,
+        retry_timeout: float = 60,
         on_wait: OnWait | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         with http_options(self.url, api_key, timeout) as options:
             self._http = httpx.Client(**options)
-        self._patience = RetryBudget(patience, on_wait)
+        self._patience = RetryBudget(retry_timeout, on_wait)
         self._shell = BlockingDriver(self._http, self.url)
         self._calls = Calls(self.url, self._patience)
 
@@ -66,7 +67,7 @@ class Client:
 
         Raises:
             InvalidUpload: with everything wrong in `problem.errors`; nothing was stored.
-            TooMany: there is no room for longer than the client's patience.
+            TooManyRequests: there is no room for longer than the client's patience.
             OSError: the file cannot be read.
             TypeError, ValueError: rows that are none.
         """

@@ -5,14 +5,14 @@ ClientError
 ├── ConnectionLost        the connection broke off, or no answer came in time
 │   └── ConnectionRefused   nobody listens under the URL
 ├── StillRunning      the batch had not ended when the time to wait for it was over
-├── Refused           the server says no, and why: `problem`, `status`
+├── RequestRefused           the server says no, and why: `problem`, `status`
 │   ├── InvalidUpload 400, 413, 415, 422: what was sent cannot be accepted; `problem.errors` lists everything wrong
 │   ├── AuthenticationError    401, 403: it wants an API key, or not this one
 │   ├── NotFound      404: there is no such batch, or it belongs to another key
 │   ├── Conflict      409: not in the state that the batch is in (still running, ended, nothing to retry)
-│   ├── TooMany       429: `retry_after` seconds from now there is room again
-│   └── Overloaded    502, 503, 504: a part of it is away for now
-└── UnexpectedAnswer  what answers is no imgsvc
+│   ├── TooManyRequests       429: `retry_after` seconds from now there is room again
+│   └── ServerUnavailable    502, 503, 504: a part of it is away for now
+└── UnexpectedResponse  what answers is no imgsvc
 """
 
 from imgsvc.client.problems import Problem
@@ -41,7 +41,7 @@ class StillRunning(ClientError):
     """The time to wait is over; the batch goes on."""
 
 
-class Refused(ClientError):
+class RequestRefused(ClientError):
     """The server says no; `problem` is why, `status` the HTTP status."""
 
     def __init__(self, status: int, problem: Problem, *, retry_after: float | None = None) -> None:
@@ -51,47 +51,47 @@ class Refused(ClientError):
         self.retry_after = retry_after
 
 
-class InvalidUpload(Refused):
+class InvalidUpload(RequestRefused):
     """The CSV, the rows, a field or a parameter cannot be accepted; nothing was stored."""
 
 
-class AuthenticationError(Refused):
+class AuthenticationError(RequestRefused):
     """The server wants an API key, or does not accept this one."""
 
     def __str__(self) -> str:
         return f"The server refuses the API key (IMGSVC_API_KEY): {super().__str__()}"
 
 
-class NotFound(Refused):
+class NotFound(RequestRefused):
     """There is no such batch, or it belongs to another API key."""
 
 
-class Conflict(Refused):
+class Conflict(RequestRefused):
     """The batch is in another state than the call needs."""
 
 
-class TooMany(Refused):
+class TooManyRequests(RequestRefused):
     """The API key has used up what it may have at one time; after `retry_after` seconds there is room again."""
 
 
-class Overloaded(Refused):
+class ServerUnavailable(RequestRefused):
     """A part of the server, or of what stands before it, is away for now."""
 
 
-class UnexpectedAnswer(ClientError):
+class UnexpectedResponse(ClientError):
     """What answers under the URL is no imgsvc."""
 
 
-def kind_of_refusal(status: int) -> type[Refused]:
+def kind_of_refusal(status: int) -> type[RequestRefused]:
     """The type for an HTTP status from 400 on."""
-    return _KINDS.get(status, Refused)
+    return _KINDS.get(status, RequestRefused)
 
 
-_KINDS: dict[int, type[Refused]] = {
+_KINDS: dict[int, type[RequestRefused]] = {
     **dict.fromkeys((400, 413, 415, 422), InvalidUpload),
     **dict.fromkeys((401, 403), AuthenticationError),
     404: NotFound,
     409: Conflict,
-    429: TooMany,
-    **dict.fromkeys((502, 503, 504), Overloaded),
+    429: TooManyRequests,
+    **dict.fromkeys((502, 503, 504), ServerUnavailable),
 }

@@ -14,7 +14,7 @@ from imgsvc.client.errors import (
     ConfigurationError,
     ConnectionLost,
     ConnectionRefused,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     kind_of_refusal,
 )
 from imgsvc.client.problems import Problem, Wire
@@ -52,8 +52,8 @@ def require(answer: httpx.Response, url: str, media_type: str = "") -> httpx.Res
     """The answer, if it is one that was asked for.
 
     Raises:
-        Refused: the server says no.
-        UnexpectedAnswer: a redirect (to a login page, say), or another media type than the one asked for.
+        RequestRefused: the server says no.
+        UnexpectedResponse: a redirect (to a login page, say), or another media type than the one asked for.
     """
     if answer.is_error:
         try:
@@ -63,7 +63,7 @@ def require(answer: httpx.Response, url: str, media_type: str = "") -> httpx.Res
         refusal = kind_of_refusal(answer.status_code)
         raise refusal(answer.status_code, problem, retry_after=_retry_after(answer))
     if answer.has_redirect_location:
-        raise UnexpectedAnswer(f"What answers at {url} is no imgsvc: it leads to {answer.headers['Location']}.")
+        raise UnexpectedResponse(f"What answers at {url} is no imgsvc: it leads to {answer.headers['Location']}.")
     is_empty = answer.status_code in {httpx.codes.NOT_MODIFIED, httpx.codes.NO_CONTENT}
     if not is_empty and not (answer.is_success and answer.headers.get("Content-Type", "").startswith(media_type)):
         raise unexpected(url)
@@ -74,7 +74,7 @@ def read(model: type[W], content: bytes | str, url: str) -> W:
     """A model from JSON that the server sent.
 
     Raises:
-        UnexpectedAnswer: it is something else.
+        UnexpectedResponse: it is something else.
     """
     try:
         return model.model_validate_json(content)
@@ -83,7 +83,7 @@ def read(model: type[W], content: bytes | str, url: str) -> W:
 
 
 def unexpected(url: str) -> ClientError:
-    return UnexpectedAnswer(f"What answers at {url} is no imgsvc.")
+    return UnexpectedResponse(f"What answers at {url} is no imgsvc.")
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

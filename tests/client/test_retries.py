@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 
 from imgsvc.api.openapi.examples import BATCH, EXAMPLE_ID
-from imgsvc.client import ClientError, ConnectionLost, NotFound, Overloaded, TooMany
+from imgsvc.client import ClientError, ConnectionLost, NotFound, ServerUnavailable, TooManyRequests
 from imgsvc.client.actions import Call, Pause, RetryBudget
 from support.scripted import Answer, Caller, Scripted, either
 from support.stack import free_port
@@ -16,8 +16,8 @@ from support.stack import free_port
 
 async def test_patience_ends(server: Scripted, kind: str) -> None:
     server.script(Answer(503))
-    async with either(kind, server.url("/"), patience=0.5) as call:
-        with pytest.raises(Overloaded, match="HTTP 503"):
+    async with either(kind, server.url("/"), retry_timeout=0.5) as call:
+        with pytest.raises(ServerUnavailable, match="HTTP 503"):
             await call("batch", EXAMPLE_ID)
     assert len(server.requests) > 1
 
@@ -71,7 +71,7 @@ async def test_a_pause_longer_than_the_patience_is_left_to_the_caller(
     said = format_datetime(datetime.now(UTC) + timedelta(seconds=101), usegmt=True) if is_date else "100"
     server.script(Answer(429, {}, {"Retry-After": said}))
     began = monotonic()
-    with pytest.raises(TooMany) as raised:
+    with pytest.raises(TooManyRequests) as raised:
         await call("batch", EXAMPLE_ID)
     assert raised.value.retry_after is not None
     assert 99 - (monotonic() - began) <= raised.value.retry_after <= 101
