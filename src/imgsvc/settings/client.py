@@ -23,7 +23,9 @@ class SharedSettings(BaseSettings):
         frozen=True,
     )
 
+    # Storage
     data_dir: Path = Field(Path("data"), description="Folder for the database and the renditions when no URL is set")
+    # Network
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on")
     port: int = Field(8000, ge=1, le=65_535, description="Port that the API listens on")
     public_url: AnyHttpUrl | None = Field(
@@ -45,5 +47,8 @@ class SharedSettings(BaseSettings):
 class ClientSettings(SharedSettings):
     """What the commands that use a server need to know: where it is, and who they are."""
 
-    url: str | None = None
-    api_key: SecretStr | None = None
+    # Commands that use a server
+    url: str | None = Field(
+        None, description="URL of the server; unset: the `imgsvc up` that uses the data folder, else `public_url`"
+    )
+    api_key: SecretStr | None = Field(None, description="API key that the commands send")
