@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test test-all check bench chaos fuzz audit browser contact-sheet openapi lock revision
+.PHONY: help install up demo test test-all check bench chaos fuzz audit browser contact-sheet openapi settings drawing lock revision
 
 # The first one that is there and new enough; to use another: make PYTHON=/path/to/python up
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -60,6 +60,12 @@ browser: .venv/.browser ## a newcomer on the docs page in chromium (apt install 
 
 openapi: .venv/.dev ## docs/openapi.json and docs/api.md anew; a change that breaks programs needs ARGS=--break
 	@PYTHONPATH=tests $(BIN)/python -m support.openapi_files $(ARGS)
+
+settings: .venv/.dev ## docs/settings.md from the settings' own descriptions
+	@PYTHONPATH=tests $(BIN)/python -m support.settings_page
+
+drawing: .venv/.dev ## docs/images/packages.svg and the imports in docs/architecture.md from the code
+	@PYTHONPATH=tests $(BIN)/python -m support.package_drawing
 
 lock: ## the lock files anew, from pyproject.toml (needs uv)
 	$(COMPILE) --extra server --extra embedded --extra build --extra dev -o requirements-dev.lock

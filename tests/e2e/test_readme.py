@@ -1,4 +1,4 @@
-"""Every command of the README is run as it stands there, by a shell, in a copy of the project.
+"""Every command of the README and of docs/http.md is run as it is written, by a shell, in a copy of the project.
 
 Only the outside differs: the port, the origin of the example's images (which is on this machine, so that the first
 `make up` has to allow that as well), and that `make` finds everything installed.
@@ -21,10 +21,10 @@ import pytest
 
 from support.command import named
 from support.origin_server import OriginServer, image_bytes
-from support.paths import ROOT
+from support.paths import DOCS, ROOT
 from support.stack import SECRET, free_port, until
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "README.md", DOCS / "http.md"))
 IMAGES = ("/id/29/1200/800.jpg", "/id/29/800/1200.jpg", "/id/30/1200/800.jpg")
 
 
@@ -33,12 +33,12 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Each command of the README, a line that ends with a backslash joined with the next."""
+    """Each command of the pages; a line that ends with a backslash is joined with the next."""
     return [line for block in blocks("sh") for line in block.replace("\\\n", "").splitlines() if line]
 
 
 class Reader:
-    """Someone who follows the README in a copy of the project."""
+    """A reader who follows the pages in a copy of the project."""
 
     def __init__(self, folder: Path, environment: dict[str, str], replaced: dict[str, str]) -> None:
         self.folder = folder
@@ -47,13 +47,13 @@ class Reader:
         self.typed: list[str] = []
 
     def find(self, *words: str) -> str:
-        """The command of the README that is `words`, or else has all of them: there is exactly one."""
+        """Return the only command that is `words`, or that contains all of them."""
         alike = [command for command in commands() if command == " ".join(words)]
         [command] = alike or [command for command in commands() if all(word in command for word in words)]
         return command
 
     async def type(self, *words: str) -> str:
-        """Run that command to its end, which must be a good one; what it printed."""
+        """Run that command to its end, which must be a good one, and return what it printed."""
         command = self.find(*words)
         process = await self._start(command)
         out, err = await asyncio.wait_for(process.communicate(), 110)
@@ -62,7 +62,7 @@ class Reader:
 
     @asynccontextmanager
     async def typing(self, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run that command, which goes on by itself; ended as Ctrl-C does."""
+        """Run that command in the background, and end it as Ctrl-C does."""
         process = await self._start(self.find(*words))
         try:
             yield process
@@ -151,7 +151,7 @@ def refused_as(reader: Reader, status: int, **headers: str) -> Callable[[], Awai
 
 
 async def ended(reader: Reader, batch_id: str) -> str:
-    """Its status at the end, by the README's own line."""
+    """Wait for the end with the command of the README, and return the status."""
     reader.environment["BATCH"] = batch_id
 
     async def at_its_end() -> str:
@@ -295,7 +295,7 @@ def test_the_readme_s_test_commands_are_what_ci_runs_and_they_leave_out_no_test(
 
 
 def test_commands_inside_the_text_exist() -> None:
-    """Also those that are only named: `imgsvc …` in the text, and `make …`."""
+    """This includes commands that the text only names, such as `imgsvc …` and `make …`."""
     words = re.findall(r"`(?:IMGSVC_\w+=\S+ )?(?:\.venv/bin/)?((?:imgsvc|make) [a-z-]+(?: [a-z]+)?)[^`]*`", README)
     assert {"make check", "imgsvc up"} <= set(words)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

@@ -23,9 +23,11 @@ class SharedSettings(BaseSettings):
         frozen=True,
     )
 
+    # Storage
     data_dir: Path = Field(
         Path("data"), description="Folder for the database and the renditions unless their URLs are set"
     )
+    # Network
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on")
     port: int = Field(8000, ge=1, le=65_535, description="Port that the API listens on")
     public_url: AnyHttpUrl | None = Field(
@@ -47,5 +49,8 @@ class SharedSettings(BaseSettings):
 class ClientSettings(SharedSettings):
     """Settings of the client commands: the server's URL and the API key."""
 
-    url: str | None = None
-    api_key: SecretStr | None = None
+    # Commands that use a server
+    url: str | None = Field(
+        None, description="URL of the server; unset: the `imgsvc up` that uses the data folder, else `public_url`"
+    )
+    api_key: SecretStr | None = Field(None, description="API key that the commands send")

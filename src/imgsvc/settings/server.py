@@ -21,10 +21,21 @@ MIB = 2**20
 WEBHOOK_SCHEDULE = (0, 5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 
 
-class Settings(SharedSettings):
-    """The whole configuration; invalid values are refused at start, all at once."""
+ADVANCED = frozenset({
+    "codec_pixels", "codec_timeout", "dns_timeout", "fetch_buffer_bytes", "flush_assets", "flush_interval",
+    "job_timeout", "lane_assets", "lane_lifetime", "lease", "quarantine_bytes", "redis_timeout", "sweep_interval",
+    "tidy_after",
+})  # fmt: skip
+"""Settings that should not need a change; `docs/settings.md` marks them."""
 
-    # Locations and access
+
+class Settings(SharedSettings):
+    """The whole configuration; invalid values are refused at start, all at once.
+
+    Each comment above a group of settings is a heading of `docs/settings.md`.
+    """
+
+    # Storage
     database_url: str = Field(
         "",
         pattern=r"^$|^(sqlite\+aiosqlite:///|postgresql\+asyncpg://).",
@@ -37,10 +48,12 @@ class Settings(SharedSettings):
     )
     redis_timeout: Seconds = Field(2, description="Seconds until a Redis command times out")
     storage_url: str = Field("", description="file://, s3://, gs:// or az:// URL; empty: `media` in the data folder")
+    # Authentication
     auth: Literal["keys", "none"] = Field(
         "keys",
         description="`none` turns authentication off; `keys` requires an API key, except from this machine",
     )
+    # Webhooks
     webhook_secret: SecretStr | None = Field(
         None,
         description=(
@@ -48,12 +61,13 @@ class Settings(SharedSettings):
             "the database, as for each API key"
         ),
     )
+    # Metrics and logging
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for `/metrics`; unset: `/metrics` answers only on this machine"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Lowest level that is logged")
 
-    # Uploads
+    # Upload limits
     max_upload_bytes: int = Field(64 * MIB, ge=1024, le=1024 * MIB, description="Size of an upload, in bytes")
     max_rows: int = Field(200_000, ge=1, description="Data rows of a manifest")
     max_assets: int = Field(250_000, ge=1, description="Distinct URLs of a manifest")
@@ -65,7 +79,7 @@ class Settings(SharedSettings):
         1_000_000, ge=1, description="Unfinished images per API key; beyond this, uploads get 429"
     )
 
-    # Fetching
+    # Outgoing network
     allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         (), description="Private or reserved networks that may be accessed, as comma-separated CIDRs"
     )
@@ -82,6 +96,7 @@ class Settings(SharedSettings):
     )
     follow_to_http: bool = Field(False, description="Follow redirects from https to http")
     user_agent: str = Field(f"imgsvc/{__version__}", min_length=1, description="User-Agent header sent to origins")
+    # Fetching
     connect_timeout: Seconds = Field(5, description="Seconds that opening a connection may take")
     dns_timeout: Seconds = Field(5, description="Seconds that a DNS lookup may take")
     read_timeout: Seconds = Field(15, description="Seconds that an origin may be silent")
@@ -93,7 +108,7 @@ class Settings(SharedSettings):
     max_fetches_per_host: int = Field(64, ge=1, description="Concurrent fetches per host and worker process")
     fetch_buffer_bytes: int = Field(128 * MIB, ge=MIB, description="Bytes of images in memory per worker process")
 
-    # Compressing
+    # Compression
     max_pixels: int = Field(
         50_000_000, ge=1, le=500_000_000, description="Pixels of an image, and of each frame of an animation"
     )
@@ -129,7 +144,7 @@ class Settings(SharedSettings):
         ),
     )
 
-    # Jobs
+    # Workers
     lane_assets: int = Field(
         64,
         ge=1,
@@ -142,6 +157,7 @@ class Settings(SharedSettings):
     job_timeout: Seconds = Field(60, description="Seconds after which a job is cancelled; more than 5/6 of the lease")
     sweep_interval: int = Field(15, ge=1, le=60, description="Seconds between two sweeps")
     drain_timeout: Seconds = Field(20, description="Seconds that a process may take to stop")
+    # Webhooks
     webhook_timeout: Seconds = Field(15, le=45, description="Seconds that one webhook attempt may take")
     webhook_schedule: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode] = Field(
         WEBHOOK_SCHEDULE,

@@ -161,7 +161,7 @@ def _smaller(source: Source, job: Job, size: int) -> bytes | None:
 def _encoded(source: Source, job: Job, *, most: int = MAX_BYTES) -> bytes:
     """Encode the image, or an animation of at most `most` bytes."""
     facts: dict[str, Any] = {
-        "quality": job.spec.quality,
+        **job.spec.encoder_options(),
         "exif": exif_to_keep(source.exif, source.credits, job.spec.keep_metadata, job.target),
         "xmp": xmp_to_keep(source.info, job.spec.keep_metadata, job.target),
     }

@@ -1,6 +1,6 @@
 """What a rendition must be: the validated wish that every image of a batch is compressed to."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -57,6 +57,10 @@ class Compression(BaseModel):
             "`all` keeps EXIF and XMP, `none` nothing."
         ),
     )
+
+    def encoder_options(self) -> dict[str, Any]:
+        """Return the keyword arguments that `encode` and `encode_film` take from the upload."""
+        return {"quality": self.quality}
 
     def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size that an upright image of `size` gets: within both limits, same proportions, never larger."""
