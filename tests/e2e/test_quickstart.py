@@ -42,5 +42,5 @@ async def test_the_program_uploads_follows_lists_and_saves(tmp_path: Path, stack
     catalog.write_text(MANIFEST.replace("https://", "htp:/"), encoding="utf-8")
     code, said = await run(tmp_path, str(stack.client.base_url))
     assert code == 1
-    assert "line 2: A web address begins with http:// or https://. (htp:/picsum.photos" in said
+    assert "line 2: The URL must begin with http:// or https://. (htp:/picsum.photos" in said
     assert "Traceback" not in said

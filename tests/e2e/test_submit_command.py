@@ -94,7 +94,7 @@ async def test_what_is_refused_is_told_in_lines(stack: Stack, tmp_path: Path) ->
         return done.err.splitlines()
 
     first, *others = await told("submit", catalogue(tmp_path, "ftp://x/a.jpg", "http:///b.jpg"))
-    assert first.startswith("The catalogue cannot be accepted")
+    assert first.startswith("The catalogue was rejected")
     assert [line.split(":")[0].strip() for line in others] == ["line 2", "line 3"]
 
     [line] = await told("submit", catalogue(tmp_path, "ftp://x/a.jpg"))
