@@ -168,7 +168,7 @@ async def test_thousands_that_wait_for_one_host_hide_no_other(sessions: Sessions
         await store(sessions, delivery_row(f"evt_{number}", f"bat_{number}", due_at, url=url, host="down.example"))
     await store(sessions, delivery_row("evt_well", "bat_5", NOW, url="http://well.example/", host="well.example"))
     async with sessions.read() as session:
-        due = await deliveries.due(session, NOW, limit=3, each=2)
+        due = await deliveries.due(session, NOW, limit=3, per_host=2)
     assert [delivery_id for delivery_id, _ in due] == ["evt_0", "evt_1", "evt_well"]
 
 

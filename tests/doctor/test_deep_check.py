@@ -48,7 +48,7 @@ async def test_faults_are_reported_in_a_few_lines_with_advice(resources: Resourc
     assert not counters.ok
     lines = counters.message.splitlines()
     assert len(lines) == 6
-    assert all("`url_count` is 9, its rows say 1" in line for line in lines[:5])
+    assert all("`url_count` is 9, but the rows add up to 1" in line for line in lines[:5])
     assert lines[5] == "and 2 more"
     assert "report it" in counters.advice
 

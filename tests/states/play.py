@@ -106,7 +106,7 @@ class Play(Runs):
                 queue=RecordingQueue(),
                 clock=self.clock,
                 clean_up_after=TIDY_AFTER,
-                patience=FOREVER,
+                removal_timeout=FOREVER,
             )
         if batch and not refusal:
             batch.delete(now)

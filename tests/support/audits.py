@@ -88,5 +88,6 @@ async def open_shop(
     return shop
 
 
-def violations(done: Audit) -> dict[Category, list[str]]:
-    return {part: faults.examples for part, faults in done.faults.items() if faults.total}
+def violations(audit: Audit) -> dict[Category, list[str]]:
+    """Return the examples of each category that has violations."""
+    return {category: found.examples for category, found in audit.violations.items() if found.total}

@@ -64,7 +64,7 @@ async def delete(
         queue=queue or parts.queue,
         clock=parts.clock,
         clean_up_after=parts.retention.clean_up_after,
-        patience=patience,
+        removal_timeout=patience,
     )
 
 

@@ -46,11 +46,11 @@ async def run_deep_checks(settings: Settings, *, grace: float | None = None) -> 
 
 
 def _finding(part: Category, done: Audit, grace: timedelta) -> Finding:
-    faults = done.faults[part]
-    if not faults.total:
+    violations = done.violations[part]
+    if not violations.total:
         return Finding(part, True, _passed(part, done, f"{grace.total_seconds():g} s"))
-    more = [f"and {faults.total - MAX_EXAMPLES:,} more"] if faults.total > MAX_EXAMPLES else []
-    return Finding(part, False, "\n".join([*faults.examples, *more]), ADVICE[part])
+    more = [f"and {violations.total - MAX_EXAMPLES:,} more"] if violations.total > MAX_EXAMPLES else []
+    return Finding(part, False, "\n".join([*violations.examples, *more]), ADVICE[part])
 
 
 def _passed(part: Category, done: Audit, grace: str) -> str:

@@ -195,8 +195,8 @@ async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources
 async def test_a_run_that_dies_gives_back_its_turn() -> None:
     turns = PerHostLimit(1)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt), turns.take("http://Slow.example/a"):
-            with pytest.raises(EndpointBusy), turns.take("http://slow.example/b"):
+        with pytest.raises(KeyboardInterrupt), turns.slot("http://Slow.example/a"):
+            with pytest.raises(EndpointBusy), turns.slot("http://slow.example/b"):
                 pass
             raise KeyboardInterrupt
 

@@ -41,4 +41,4 @@ class RedisRateLimiter:
             log.warning("rate_limit_not_counted", what=what, error=str(exc))
             return None
         seconds = max(0.0, stats.reset_time - time())
-        return RateLimit(what, granted=granted, most=per_minute, remaining=stats.remaining, reset=seconds)
+        return RateLimit(what, granted=granted, limit=per_minute, remaining=stats.remaining, reset=seconds)
