@@ -85,7 +85,7 @@ async def test_a_stream_that_ends_or_breaks_is_resumed(server: Scripted, call: C
 
 
 def test_an_incomplete_event_changes_nothing() -> None:
-    """The connection may break anywhere; with the id of an end already taken, that end would never be sent again."""
+    """If the id of an incomplete end were accepted, the server would never send that end again."""
     whole = b'event: end\ndata: {"status": "completed"}\nid: 7\n\n'  # in the server's order
     for cut in range(len(whole)):
         reader = EventReader(id="6")
