@@ -133,7 +133,7 @@ async def test_a_server_of_something_else_is_one_line(tmp_path: Path) -> None:
     async with Saying(body="<h1>It works!</h1>") as server:
         done = await imgsvc("status", "bat_x", "--url", server.url(""), cwd=tmp_path)
     assert done.code == 1
-    assert done.err.splitlines() == [f"What answers at {server.url('')} is no imgsvc."]
+    assert done.err.splitlines() == [f"The server at {server.url('')} is not an imgsvc."]
 
 
 async def test_an_error_page_of_a_proxy_is_one_line(tmp_path: Path) -> None:

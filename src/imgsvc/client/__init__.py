@@ -1,4 +1,9 @@
-"""The Python client: upload a CSV, follow it, read what became of its images, take the CSV back."""
+"""The Python client: upload a CSV, follow the batch, read its results and download the CSV.
+
+with Client("http://127.0.0.1:8000") as imgsvc:
+    batch = imgsvc.wait(imgsvc.submit("catalog.csv"))
+    imgsvc.download_output(batch, "output.csv")
+"""
 
 from imgsvc.client.async_client import AsyncClient
 from imgsvc.client.batches import Batch, Progress, Spec, Validation
