@@ -23,14 +23,14 @@ from support.origin_server import image_bytes
 LEASE = 60.0
 
 
-def fetching_with(processor: AssetProcessor, **parts: Any) -> AssetProcessor:
-    """The same workshop with other `parts` of its `Fetching`."""
-    return replace(processor, fetching=replace(processor.fetching, **parts))
+def fetching_with(processor: AssetProcessor, **changes: Any) -> AssetProcessor:
+    """The same workshop with other `changes` of its `Fetching`."""
+    return replace(processor, fetching=replace(processor.fetching, **changes))
 
 
 async def work(
     batch_id: str,
-    parts: Resources,
+    resources: Resources,
     processor: AssetProcessor,
     *,
     queue: LaneQueue | None = None,
@@ -40,11 +40,11 @@ async def work(
     """`lanes.work`; `policy` changes the policy of a lane that flushes quickly and makes no place for others."""
     return await lanes.work(
         batch_id,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
         processor=processor,
-        retention=parts.retention,
-        clock=parts.clock,
+        retention=resources.retention,
+        clock=resources.clock,
         policy=lanes.LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
@@ -58,7 +58,7 @@ def plan(batch_id: str) -> RenditionPlan:
 
 async def flush(
     batch_id: str,
-    parts: Resources,
+    resources: Resources,
     *,
     token: str,
     outcomes: Sequence[Outcome] = (),
@@ -72,9 +72,9 @@ async def flush(
         outcomes,
         claim=claim,
         in_flight=in_flight,
-        sessions=parts.sessions,
-        retention=parts.retention,
-        clock=parts.clock,
+        sessions=resources.sessions,
+        retention=resources.retention,
+        clock=resources.clock,
     )
     return flushed.claimed if flushed else []
 

@@ -25,8 +25,8 @@ SPECS = [Spec()]
 async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
     async with AsyncExitStack() as stack:
 
-        def make(*, limits: CodecLimits = LIMITS, **parts: Any) -> CodecPool:
-            pool = codec_pool(limits=limits, **parts)
+        def make(*, limits: CodecLimits = LIMITS, **options: Any) -> CodecPool:
+            pool = codec_pool(limits=limits, **options)
             stack.push_async_callback(pool.aclose)
             return pool
 

@@ -188,7 +188,7 @@ def database_kind() -> str:
 
 @pytest.mark.slow
 async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     good = [origin.serve(f"/{number}.jpg", image_bytes(64, 40 + number % 7)) for number in range(60)]
     processor = replace(processor, retries=replace(processor.retries, max_attempts=ATTEMPTS))
@@ -198,14 +198,14 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
             for server in [await stack.enter_async_context(BadOrigin(bad)) for bad in MISBEHAVIOURS]
         }
         mixed = sorted([*good, *bad], key=lambda url: url[-8:])
-        batch = await submitted(parts, mixed)
+        batch = await submitted(resources, mixed)
         for _ in range(ATTEMPTS):
-            while await work(batch.id, parts, fetching_with(processor, hosts=HostLimiter(maximum=64))):
+            while await work(batch.id, resources, fetching_with(processor, hosts=HostLimiter(maximum=64))):
                 pass
             clock.forward(MAX_RETRY_AFTER + 1)  # those that asked for years are tried again in an hour
         endings = {
             asset.origin_url: (asset.status, asset.error_code, asset.attempts)
-            for asset in await assets_of(parts.sessions, batch.id)
+            for asset in await assets_of(resources.sessions, batch.id)
         }
     for url in good:
         assert endings.pop(url)[:2] == ("succeeded", None)
@@ -214,6 +214,6 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
         assert (status, code) in {("failed", code) for code in (each.code, *OUT_OF_TIME)}, each
         assert attempts <= ATTEMPTS
     assert not endings
-    assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
+    assert (await exact(resources.sessions, batch.id)).status == "completed_with_errors"
     assert processor.fetching.memory.idle
     assert processor.fetching.fetches.idle

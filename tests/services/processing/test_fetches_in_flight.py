@@ -66,7 +66,7 @@ async def slow_origins(request: pytest.FixtureRequest) -> AsyncIterator[list[Slo
 
 
 async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_time(
-    parts: Resources, processor: AssetProcessor, slow_origins: list[SlowOrigin]
+    resources: Resources, processor: AssetProcessor, slow_origins: list[SlowOrigin]
 ) -> None:
     assert (
         (processor.fetching.fetches.capacity, processor.fetching.memory.capacity)
@@ -78,16 +78,16 @@ async def test_as_many_slow_origins_as_the_setting_says_are_fetched_from_at_one_
     )
     assert LANES * LanePolicy().assets == DEFAULTS.max_fetches
     urls = [origin.url(f"/{number}.jpg") for origin in slow_origins for number in range(INITIAL_LIMIT)]
-    batch = await submitted(parts, urls)
+    batch = await submitted(resources, urls)
     async with asyncio.timeout(50):  # with one fetch fewer in flight nobody would be answered
-        await asyncio.gather(*(work(batch.id, parts, processor) for _ in range(LANES)))
-    assert (await exact(parts.sessions, batch.id)).succeeded == DEFAULTS.max_fetches
+        await asyncio.gather(*(work(batch.id, resources, processor) for _ in range(LANES)))
+    assert (await exact(resources.sessions, batch.id)).succeeded == DEFAULTS.max_fetches
     assert sum(len(origin.requests) for origin in slow_origins) == DEFAULTS.max_fetches
     assert processor.fetching.memory.idle
 
 
 async def test_a_host_of_larger_bodies_gets_their_room_at_first(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     """Otherwise each of them would be fetched again, once it outgrew its share of a memory that is full."""
     memory, hosts = FairSemaphore(8 * 2**20), HostLimiter(maximum=64)
@@ -96,10 +96,10 @@ async def test_a_host_of_larger_bodies_gets_their_room_at_first(
     urls = [origin.serve(f"/{number}.bmp", large) for number in range(40)]
     for expected in (0, len(large)):
         assert hosts.body_size(f"127.0.0.1:{origin.port}") == expected
-        batch = await submitted(parts, urls[:1] if expected == 0 else urls)
-        while await work(batch.id, parts, bench):
+        batch = await submitted(resources, urls[:1] if expected == 0 else urls)
+        while await work(batch.id, resources, bench):
             pass
-    assert (await exact(parts.sessions, batch.id)).succeeded == len(urls)
+    assert (await exact(resources.sessions, batch.id)).succeeded == len(urls)
     assert len(origin.requests) == 1 + len(urls)
 
 

@@ -11,24 +11,24 @@ PLACES = 8
 
 
 async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_images(
-    parts: Resources, processor: AssetProcessor
+    resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
     bench = fetching_with(processor, origin=origin)
     urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * PLACES)]
-    assert isinstance(parts.clock, HandClock)
+    assert isinstance(resources.clock, HandClock)
 
-    batch = await submitted(parts, urls)
-    lane = asyncio.create_task(work(batch.id, parts, bench, assets=PLACES))
+    batch = await submitted(resources, urls)
+    lane = asyncio.create_task(work(batch.id, resources, bench, assets=PLACES))
     for _ in range(5):
         await origin.answer_to(PLACES)
     await lane
-    await exact(parts.sessions, batch.id)
+    await exact(resources.sessions, batch.id)
 
-    parts.clock.forward(1)
-    batch = await submitted(parts, urls)
-    lane = asyncio.create_task(work(batch.id, parts, bench, assets=PLACES))
+    resources.clock.forward(1)
+    batch = await submitted(resources, urls)
+    lane = asyncio.create_task(work(batch.id, resources, bench, assets=PLACES))
     await origin.answer_to(PLACES)
     await origin.answer_to(4 * PLACES)
     await lane
-    await exact(parts.sessions, batch.id)
+    await exact(resources.sessions, batch.id)

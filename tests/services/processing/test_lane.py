@@ -24,32 +24,32 @@ def serve_all(origin: OriginServer, count: int, *, delay: float = 0.0) -> list[s
 
 
 async def test_a_batch_is_worked_off_in_the_order_of_its_positions(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
-    batch = await submitted(parts, serve_all(origin, 40), webhook_url="http://shop.example/hook")
-    assert await work(batch.id, parts, processor, queue=queue, assets=1) is False
+    batch = await submitted(resources, serve_all(origin, 40), webhook_url="http://shop.example/hook")
+    assert await work(batch.id, resources, processor, queue=queue, assets=1) is False
 
     assert [request.path for request in origin.requests] == [f"/{number}.jpg" for number in range(40)]
-    batch = await exact(parts.sessions, batch.id)
+    batch = await exact(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.processing) == ("completed", 40, 0)
-    assert batch.finished_at == parts.clock()
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    assert batch.finished_at == resources.clock()
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     assert queue.deliveries == [(delivery.id, 1, None)]
 
 
 async def test_a_rendition_lies_in_the_storage_under_the_key_that_the_asset_names(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(320, 200), headers={"ETag": '"one"', "Last-Modified": "yesterday"})
-    batch = await submitted(parts, [url])
-    await work(batch.id, parts, processor)
+    batch = await submitted(resources, [url])
+    await work(batch.id, resources, processor)
 
-    [asset] = await assets_of(parts.sessions, batch.id)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost, asset.claim) == ("succeeded", 1, 0, None)
     assert (asset.input_format, asset.width, asset.height) == ("jpeg", 320, 200)
     assert (asset.input_bytes, asset.etag, asset.last_modified) == (len(image_bytes(320, 200)), '"one"', "yesterday")
     [rendition] = asset.renditions or []
-    path = await parts.storage.locate(rendition["key"])
+    path = await resources.storage.locate(rendition["key"])
     assert isinstance(path, Path)
     data = await asyncio.to_thread(path.read_bytes)
     assert len(data) == rendition["bytes"]
@@ -60,69 +60,69 @@ async def test_a_rendition_lies_in_the_storage_under_the_key_that_the_asset_name
 
 
 async def test_an_origin_that_fails_for_a_moment_is_tried_again_in_place(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.url("/flaky/2")])
-    await work(batch.id, parts, processor)
-    [asset] = await assets_of(parts.sessions, batch.id)
+    batch = await submitted(resources, [origin.url("/flaky/2")])
+    await work(batch.id, resources, processor)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost) == ("succeeded", 3, 0)
     assert origin.hits("/flaky/2") == 3
 
 
 async def test_an_origin_that_never_copes_is_given_up_after_three_attempts(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.url("/flaky/99"), *serve_all(origin, 3)])
-    await work(batch.id, parts, processor)
-    [asset, *_] = await assets_of(parts.sessions, batch.id)
+    batch = await submitted(resources, [origin.url("/flaky/99"), *serve_all(origin, 3)])
+    await work(batch.id, resources, processor)
+    [asset, *_] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.http_status, asset.attempts) == ("failed", "http_503", 503, 3)
     assert origin.hits("/flaky/99") == 3
-    batch = await exact(parts.sessions, batch.id)
+    batch = await exact(resources.sessions, batch.id)
     assert (batch.status, batch.errors) == ("completed_with_errors", {"http_503": 1})
 
 
 @pytest.mark.parametrize(("path", "code"), [("/status/404", "http_404"), ("/html", "not_an_image")])
 async def test_what_cannot_get_better_is_tried_once(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, path: str, code: str
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, path: str, code: str
 ) -> None:
-    batch = await submitted(parts, [origin.url(path)])
-    await work(batch.id, parts, processor)
-    batch = await exact(parts.sessions, batch.id)
+    batch = await submitted(resources, [origin.url(path)])
+    await work(batch.id, resources, processor)
+    batch = await exact(resources.sessions, batch.id)
     assert (batch.status, batch.errors) == ("failed", {code: 1})
     assert origin.hits(path) == 1
 
 
 async def test_a_long_retry_after_is_spent_in_the_database_and_the_batch_completes_later(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     url = origin.serve("/busy.jpg", b"", status=503, headers={"Retry-After": "30"})
-    batch = await submitted(parts, [url])
-    assert await work(batch.id, parts, processor) is False
+    batch = await submitted(resources, [url])
+    assert await work(batch.id, resources, processor) is False
 
-    [asset] = await assets_of(parts.sessions, batch.id)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.claim) == ("pending", 1, None)
     assert asset.due_at.timestamp() == pytest.approx(clock().timestamp() + 30, abs=0.01)
-    assert (await exact(parts.sessions, batch.id)).status == "processing"
+    assert (await exact(resources.sessions, batch.id)).status == "processing"
 
     origin.serve("/busy.jpg", image_bytes())
     clock.forward(29)
-    await work(batch.id, parts, processor)
+    await work(batch.id, resources, processor)
     assert origin.hits("/busy.jpg") == 1
     clock.forward(2)
-    await work(batch.id, parts, fetching_with(processor, hosts=HostLimiter(maximum=64)))
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    [asset] = await assets_of(parts.sessions, batch.id)
+    await work(batch.id, resources, fetching_with(processor, hosts=HostLimiter(maximum=64)))
+    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert asset.attempts == 2
 
 
 async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     busy = origin.serve("/busy.jpg", b"", status=429, headers={"Retry-After": "30"})
     elsewhere = serve_all(origin, 2)[0].replace("127.0.0.1", "127.0.0.2")  # nobody listens there
-    batch = await submitted(parts, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
-    await work(batch.id, parts, processor, assets=1)
-    statuses = [(asset.status, asset.attempts) for asset in await assets_of(parts.sessions, batch.id)]
+    batch = await submitted(resources, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
+    await work(batch.id, resources, processor, assets=1)
+    statuses = [(asset.status, asset.attempts) for asset in await assets_of(resources.sessions, batch.id)]
     assert statuses == [("pending", 1), ("pending", 0), ("failed", 3)]
     assert origin.hits("/other.jpg") == 0
 
@@ -131,19 +131,19 @@ async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
 
 
 async def test_bodies_larger_than_the_memory_that_is_free_still_arrive(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     large = image_bytes(800, 600, "BMP")
     assert len(large) > 2**20
     urls = [origin.serve(f"/{number}.bmp", large, delay=0.05) for number in range(6)]
     memory = FairSemaphore(2 * 2**20)
-    batch = await submitted(parts, urls)
-    await work(batch.id, parts, fetching_with(processor, memory=memory))
+    batch = await submitted(resources, urls)
+    await work(batch.id, resources, fetching_with(processor, memory=memory))
 
-    batch = await exact(parts.sessions, batch.id)
+    batch = await exact(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", 6)
     assert len(origin.requests) > 6  # some were asked for again once there was room
-    assert {asset.attempts for asset in await assets_of(parts.sessions, batch.id)} == {1}
+    assert {asset.attempts for asset in await assets_of(resources.sessions, batch.id)} == {1}
     assert memory.idle
     assert processor.fetching.fetches.idle
 
@@ -151,8 +151,8 @@ async def test_bodies_larger_than_the_memory_that_is_free_still_arrive(
 class StumblingOrigin:
     """The port Origin with a fault of ours in it for one URL."""
 
-    def __init__(self, parts: Resources, url: str) -> None:
-        self._outbound, self._url = parts.fetcher, url
+    def __init__(self, resources: Resources, url: str) -> None:
+        self._outbound, self._url = resources.fetcher, url
 
     async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
         if url == self._url:
@@ -161,27 +161,27 @@ class StumblingOrigin:
 
 
 async def test_a_fault_of_ours_fails_one_asset_and_its_neighbours_finish(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = serve_all(origin, 5)
-    batch = await submitted(parts, urls)
-    await work(batch.id, parts, fetching_with(processor, origin=StumblingOrigin(parts, urls[2])))
-    batch = await exact(parts.sessions, batch.id)
+    batch = await submitted(resources, urls)
+    await work(batch.id, resources, fetching_with(processor, origin=StumblingOrigin(resources, urls[2])))
+    batch = await exact(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.errors) == ("completed_with_errors", 4, {"internal_error": 1})
     assert processor.fetching.memory.idle
 
 
 async def test_a_storage_that_is_full_is_tried_again_and_then_named(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, serve_all(origin, 1))
-    (parts.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
+    batch = await submitted(resources, serve_all(origin, 1))
+    (resources.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
     hasty = RetryPolicy(own_waits=(timedelta(milliseconds=1),) * 5)
-    await work(batch.id, parts, replace(processor, retries=hasty))
-    [asset] = await assets_of(parts.sessions, batch.id)
+    await work(batch.id, resources, replace(processor, retries=hasty))
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.error_code) == ("failed", "storage_error")
     assert (asset.attempts, asset.storage_failures) == (1, 6)
 
 
-async def test_a_batch_that_is_gone_is_nothing_to_do(parts: Resources, processor: AssetProcessor) -> None:
-    assert await asyncio.wait_for(work("bat_none", parts, processor), 5) is False
+async def test_a_batch_that_is_gone_is_nothing_to_do(resources: Resources, processor: AssetProcessor) -> None:
+    assert await asyncio.wait_for(work("bat_none", resources, processor), 5) is False

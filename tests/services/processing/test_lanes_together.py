@@ -21,96 +21,96 @@ def urls(origin: OriginServer, *, delay: float = 0.0, count: int = COUNT) -> lis
 
 
 async def test_lanes_of_one_worker_do_every_asset_once_and_announce_the_end_once(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
-    batch = await submitted(parts, urls(origin), webhook_url="http://shop.example/hook")
-    lanes = [work(batch.id, parts, processor, queue=queue, assets=5, flush_assets=3) for _ in range(6)]
+    batch = await submitted(resources, urls(origin), webhook_url="http://shop.example/hook")
+    lanes = [work(batch.id, resources, processor, queue=queue, assets=5, flush_assets=3) for _ in range(6)]
     assert await asyncio.gather(*lanes) == [False] * 6
 
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
-    batch = await exact(parts.sessions, batch.id)
+    batch = await exact(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", COUNT)
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     assert queue.deliveries == [(delivery.id, 1, None)]
 
 
 async def test_lanes_of_two_processes_do_every_asset_once(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, urls(origin))
-    async with open_resources(parts.settings) as elsewhere, open_asset_processor(elsewhere) as other_workshop:
-        other = replace(elsewhere, clock=parts.clock)
-        here = [work(batch.id, parts, processor, assets=4, flush_assets=2) for _ in range(2)]
+    batch = await submitted(resources, urls(origin))
+    async with open_resources(resources.settings) as elsewhere, open_asset_processor(elsewhere) as other_workshop:
+        other = replace(elsewhere, clock=resources.clock)
+        here = [work(batch.id, resources, processor, assets=4, flush_assets=2) for _ in range(2)]
         there = [work(batch.id, other, other_workshop, assets=4, flush_assets=2) for _ in range(2)]
         await asyncio.gather(*here, *there)
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
-    assert (await exact(parts.sessions, batch.id)).succeeded == COUNT
+    assert (await exact(resources.sessions, batch.id)).succeeded == COUNT
 
 
 async def test_counters_are_exact_at_every_moment(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [*urls(origin, delay=0.02), origin.url("/status/404")])
-    lane = asyncio.create_task(work(batch.id, parts, processor, assets=4, flush_assets=2))
+    batch = await submitted(resources, [*urls(origin, delay=0.02), origin.url("/status/404")])
+    lane = asyncio.create_task(work(batch.id, resources, processor, assets=4, flush_assets=2))
     seen = set()
     while not lane.done():
-        seen.add((await exact(parts.sessions, batch.id)).succeeded)
+        seen.add((await exact(resources.sessions, batch.id)).succeeded)
     assert await lane is False
     assert len(seen) > 3
-    assert (await exact(parts.sessions, batch.id)).succeeded == COUNT
+    assert (await exact(resources.sessions, batch.id)).succeeded == COUNT
 
 
 async def test_a_slow_asset_does_not_hold_up_the_others(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     slow = origin.serve("/slow.jpg", image_bytes(), delay=600)
-    batch = await submitted(parts, [slow, *urls(origin)])
-    lane = asyncio.create_task(work(batch.id, parts, processor, assets=8))
+    batch = await submitted(resources, [slow, *urls(origin)])
+    lane = asyncio.create_task(work(batch.id, resources, processor, assets=8))
     await until(lambda: len(origin.requests) == COUNT + 1)
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
-    assert (await exact(parts.sessions, batch.id)).succeeded >= COUNT - 8
+    assert (await exact(resources.sessions, batch.id)).succeeded >= COUNT - 8
 
 
 # -- making place -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_lane_makes_place_when_others_wait(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     queue.crowd = 1
-    batch = await submitted(parts, urls(origin, delay=0.1))
-    assert await work(batch.id, parts, processor, queue=queue, assets=2, yield_after=0.2) is True
-    assert 0 < (await exact(parts.sessions, batch.id)).succeeded < COUNT
+    batch = await submitted(resources, urls(origin, delay=0.1))
+    assert await work(batch.id, resources, processor, queue=queue, assets=2, yield_after=0.2) is True
+    assert 0 < (await exact(resources.sessions, batch.id)).succeeded < COUNT
 
 
 @pytest.mark.parametrize("away", [True, False])
 async def test_a_lane_goes_on_when_nobody_waits_or_nobody_knows(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue, away: bool
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue, away: bool
 ) -> None:
-    batch = await submitted(parts, urls(origin, delay=0.1, count=20), webhook_url="http://shop.example/hook")
+    batch = await submitted(resources, urls(origin, delay=0.1, count=20), webhook_url="http://shop.example/hook")
     queue.away = away
-    assert await work(batch.id, parts, processor, queue=queue, assets=2, yield_after=0.2) is False
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert len(await deliveries_of(parts.sessions, batch.id)) == 1
+    assert await work(batch.id, resources, processor, queue=queue, assets=2, yield_after=0.2) is False
+    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert len(await deliveries_of(resources.sessions, batch.id)) == 1
 
 
 async def test_a_lane_that_has_lived_long_enough_makes_place_in_any_case(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, urls(origin, delay=0.1))
-    assert await work(batch.id, parts, processor, assets=2, lifetime=0.3) is True
-    assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"pending", "succeeded"}
-    await exact(parts.sessions, batch.id)
+    batch = await submitted(resources, urls(origin, delay=0.1))
+    assert await work(batch.id, resources, processor, assets=2, lifetime=0.3) is True
+    assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"pending", "succeeded"}
+    await exact(resources.sessions, batch.id)
 
 
 async def test_the_next_lane_goes_on_where_the_last_one_stopped(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, urls(origin, delay=0.05))
+    batch = await submitted(resources, urls(origin, delay=0.05))
     runs = 1
-    while await work(batch.id, parts, processor, assets=6, lifetime=0.2):
+    while await work(batch.id, resources, processor, assets=6, lifetime=0.2):
         runs += 1
     assert runs > 1
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (await exact(resources.sessions, batch.id)).status == "completed"
     assert len(origin.requests) == COUNT

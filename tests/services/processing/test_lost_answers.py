@@ -26,37 +26,37 @@ def database_kind() -> str:
 
 
 @pytest.fixture
-async def impatient(parts: Resources) -> AsyncIterator[Resources]:
+async def impatient(resources: Resources) -> AsyncIterator[Resources]:
     """On a database that is away as soon as somebody else writes."""
-    sessions = open_sessions(parts.settings.database, busy_timeout=0.02)
-    yield replace(parts, sessions=sessions)
+    sessions = open_sessions(resources.settings.database, busy_timeout=0.02)
+    yield replace(resources, sessions=sessions)
     await sessions.aclose()
 
 
 @asynccontextmanager
-async def locked(parts: Resources) -> AsyncIterator[None]:
+async def locked(resources: Resources) -> AsyncIterator[None]:
     """Another program holds SQLite's write lock."""
-    with closing(sqlite3.connect(make_url(parts.settings.database).database or "", isolation_level=None)) as other:
+    with closing(sqlite3.connect(make_url(resources.settings.database).database or "", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
 
 
-async def failed_to_write(parts: Resources) -> None:
+async def failed_to_write(resources: Resources) -> None:
     """Return when a write has been tried, and given up because of the lock."""
-    await until(lambda: parts.sessions.engine.pool.checkedout() > 0)  # type: ignore[attr-defined]
-    await until(lambda: parts.sessions.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
+    await until(lambda: resources.sessions.engine.pool.checkedout() > 0)  # type: ignore[attr-defined]
+    await until(lambda: resources.sessions.engine.pool.checkedout() == 0)  # type: ignore[attr-defined]
 
 
-def lane_of(batch: Batch, parts: Resources, processor: AssetProcessor, **policy: int) -> Lane:
+def lane_of(batch: Batch, resources: Resources, processor: AssetProcessor, **policy: int) -> Lane:
     return Lane(
         plan(batch.id),
         reuse=False,
-        sessions=parts.sessions,
-        queue=parts.queue,
+        sessions=resources.sessions,
+        queue=resources.queue,
         processor=processor,
-        retention=parts.retention,
-        clock=parts.clock,
+        retention=resources.retention,
+        clock=resources.clock,
         policy=LanePolicy(flush_interval=0.02, yield_after=60, **policy),
         stopping=asyncio.Event(),
     )

@@ -50,14 +50,14 @@ class StrictOrigin:
     ids=["at once", "after 150 ms", "and asks for a rest"],
 )
 async def test_an_origin_that_refuses_above_a_rate_gives_every_image(
-    parts: Resources, processor: AssetProcessor, latency: float, retry_after: float | None
+    resources: Resources, processor: AssetProcessor, latency: float, retry_after: float | None
 ) -> None:
     origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
     bench = fetching_with(processor, origin=origin, hosts=HostLimiter(maximum=64))
-    batch = await submitted(parts, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
-    while await work(batch.id, parts, bench):
+    batch = await submitted(resources, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
+    while await work(batch.id, resources, bench):
         pass
-    assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"succeeded"}
+    assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"succeeded"}
     assert origin.seen["sent"] == 150
     assert 0 < origin.seen["refused"] < 45
 

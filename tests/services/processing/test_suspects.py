@@ -97,7 +97,7 @@ async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
             origin: Origin | None = None,
             memory: FairSemaphore | None = None,
             quarantine: NotedQuarantine | None = None,
-            **parts: Any,
+            **options: Any,
         ) -> AssetProcessor:
             pool = codec_pool(quarantine=quarantine)
             stack.push_async_callback(pool.aclose)
@@ -108,7 +108,7 @@ async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
                 "fetching": fetching, "storage": ObjectReader(), "codec": pool, "clock": HandClock(),
                 "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta(), own_patience=timedelta()),
             }  # fmt: skip
-            return AssetProcessor(**defaults | parts)
+            return AssetProcessor(**defaults | options)
 
         yield make
 
