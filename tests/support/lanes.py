@@ -1,4 +1,4 @@
-"""A lane as a worker runs it, and a run that dies with what it claimed."""
+"""Lanes as a worker runs them, and runs that crash with the assets they claimed."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ LEASE = 60.0
 
 
 def fetching_with(processor: AssetProcessor, **changes: Any) -> AssetProcessor:
-    """The same workshop with other `changes` of its `Fetching`."""
+    """Return the same processor with these `changes` of its `Fetching`."""
     return replace(processor, fetching=replace(processor.fetching, **changes))
 
 
@@ -37,7 +37,7 @@ async def work(
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
-    """`lanes.work`; `policy` changes the policy of a lane that flushes quickly and makes no place for others."""
+    """Call `lane.work`; `policy` changes the policy of a lane that flushes quickly and does not yield to others."""
     return await lanes.work(
         batch_id,
         sessions=resources.sessions,
@@ -51,7 +51,7 @@ async def work(
 
 
 def plan(batch_id: str) -> RenditionPlan:
-    """The plainest."""
+    """Return the plan of a batch with default options."""
     specs = [Spec()]
     return RenditionPlan(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
@@ -66,7 +66,7 @@ async def flush(
     in_flight: Sequence[int] = (),
     round_number: int = 1,
 ) -> Sequence[Claimed]:
-    """One flush of the run `token`: what it claimed. A run that never flushes again is one that died."""
+    """Flush once as the run `token` and return what it claimed. A run that never flushes again has crashed."""
     flushed = await flushing.flush(
         flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
         outcomes,
@@ -80,34 +80,34 @@ async def flush(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Poll; a test that hangs says so after 20 s."""
+    """Poll until `condition` holds; fail after 20 s."""
     deadline = monotonic() + 20
     while not condition():
-        assert monotonic() < deadline, "it never came"
+        assert monotonic() < deadline, "the condition never held"
         await asyncio.sleep(0.002)
 
 
 @dataclass
 class HeldOrigin:
-    """It has one image under every URL, and answers when it is let."""
+    """An origin with the same image at every URL, which responds only when a test lets it."""
 
     waiting: list[asyncio.Event] = field(default_factory=list)
 
-    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
-        let = asyncio.Event()
-        self.waiting.append(let)
-        await let.wait()
-        if known:
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+        released = asyncio.Event()
+        self.waiting.append(released)
+        await released.wait()
+        if validators:
             raise Unchanged
         return Fetched(image_bytes(), etag='"1"', last_modified=None, final_url_hash="")
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         waiting, self.waiting = self.waiting, []
-        for let in waiting:
-            let.set()
+        for released in waiting:
+            released.set()
 
-    async def answer_to(self, count: int) -> None:
-        """To exactly so many, of which a lane with nothing else to do must ask all at one time."""
+    async def respond_to(self, count: int) -> None:
+        """Respond to exactly `count` requests, which a lane with nothing else to do must make at the same time."""
         await until(lambda: len(self.waiting) >= count)
         assert len(self.waiting) == count
-        self.answer()
+        self.respond()

@@ -1,4 +1,4 @@
-"""How much a lane takes on at one time."""
+"""The number of assets that a lane processes at one time."""
 
 import asyncio
 
@@ -7,28 +7,28 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import HandClock, exact, submitted
 from support.lanes import HeldOrigin, fetching_with, work
 
-PLACES = 8
+SLOTS = 8
 
 
-async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_images(
+async def test_a_lane_makes_four_conditional_fetches_for_each_image_it_could_fetch(
     resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    bench = fetching_with(processor, origin=origin)
-    urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * PLACES)]
+    held = fetching_with(processor, origin=origin)
+    urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * SLOTS)]
     assert isinstance(resources.clock, HandClock)
 
     batch = await submitted(resources, urls)
-    lane = asyncio.create_task(work(batch.id, resources, bench, assets=PLACES))
+    lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
     for _ in range(5):
-        await origin.answer_to(PLACES)
+        await origin.respond_to(SLOTS)
     await lane
     await exact(resources.sessions, batch.id)
 
     resources.clock.forward(1)
     batch = await submitted(resources, urls)
-    lane = asyncio.create_task(work(batch.id, resources, bench, assets=PLACES))
-    await origin.answer_to(PLACES)
-    await origin.answer_to(4 * PLACES)
+    lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
+    await origin.respond_to(SLOTS)
+    await origin.respond_to(4 * SLOTS)
     await lane
     await exact(resources.sessions, batch.id)

@@ -1,4 +1,4 @@
-"""Several lanes at once: every asset is done exactly once, and lanes make place for others."""
+"""Several lanes at once: every asset is done exactly once, and lanes yield to others."""
 
 import asyncio
 from dataclasses import replace
@@ -20,7 +20,7 @@ def urls(origin: OriginServer, *, delay: float = 0.0, count: int = COUNT) -> lis
     return [origin.serve(f"/{number}.jpg", image_bytes(), delay=delay) for number in range(count)]
 
 
-async def test_lanes_of_one_worker_do_every_asset_once_and_announce_the_end_once(
+async def test_lanes_of_one_worker_process_every_asset_once_and_announce_once(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     batch = await submitted(resources, urls(origin), webhook_url="http://shop.example/hook")
@@ -34,14 +34,14 @@ async def test_lanes_of_one_worker_do_every_asset_once_and_announce_the_end_once
     assert queue.deliveries == [(delivery.id, 1, None)]
 
 
-async def test_lanes_of_two_processes_do_every_asset_once(
+async def test_lanes_of_two_processes_process_every_asset_once(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(resources, urls(origin))
-    async with open_resources(resources.settings) as elsewhere, open_asset_processor(elsewhere) as other_workshop:
-        other = replace(elsewhere, clock=resources.clock)
+    async with open_resources(resources.settings) as elsewhere, open_asset_processor(elsewhere) as other_processor:
+        other_resources = replace(elsewhere, clock=resources.clock)
         here = [work(batch.id, resources, processor, assets=4, flush_assets=2) for _ in range(2)]
-        there = [work(batch.id, other, other_workshop, assets=4, flush_assets=2) for _ in range(2)]
+        there = [work(batch.id, other_resources, other_processor, assets=4, flush_assets=2) for _ in range(2)]
         await asyncio.gather(*here, *there)
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
     assert (await exact(resources.sessions, batch.id)).succeeded == COUNT
@@ -72,10 +72,10 @@ async def test_a_slow_asset_does_not_hold_up_the_others(
     assert (await exact(resources.sessions, batch.id)).succeeded >= COUNT - 8
 
 
-# -- making place -----------------------------------------------------------------------------------------------------
+# -- yielding ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lane_makes_place_when_others_wait(
+async def test_a_lane_ends_early_when_others_wait(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
 ) -> None:
     queue.crowd = 1
@@ -84,18 +84,18 @@ async def test_a_lane_makes_place_when_others_wait(
     assert 0 < (await exact(resources.sessions, batch.id)).succeeded < COUNT
 
 
-@pytest.mark.parametrize("away", [True, False])
-async def test_a_lane_goes_on_when_nobody_waits_or_nobody_knows(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue, away: bool
+@pytest.mark.parametrize("unavailable", [True, False])
+async def test_a_lane_continues_when_no_other_waits_or_redis_is_unavailable(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue, unavailable: bool
 ) -> None:
     batch = await submitted(resources, urls(origin, delay=0.1, count=20), webhook_url="http://shop.example/hook")
-    queue.away = away
+    queue.away = unavailable
     assert await work(batch.id, resources, processor, queue=queue, assets=2, yield_after=0.2) is False
     assert (await exact(resources.sessions, batch.id)).status == "completed"
     assert len(await deliveries_of(resources.sessions, batch.id)) == 1
 
 
-async def test_a_lane_that_has_lived_long_enough_makes_place_in_any_case(
+async def test_a_lane_ends_after_its_lifetime_in_any_case(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(resources, urls(origin, delay=0.1))
@@ -104,7 +104,7 @@ async def test_a_lane_that_has_lived_long_enough_makes_place_in_any_case(
     await exact(resources.sessions, batch.id)
 
 
-async def test_the_next_lane_goes_on_where_the_last_one_stopped(
+async def test_the_next_lane_continues_where_the_last_one_stopped(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submitted(resources, urls(origin, delay=0.05))

@@ -1,4 +1,4 @@
-"""An origin goes away in the middle of a batch: it is tried again, then named; the others are not held up."""
+"""An origin fails in the middle of a batch: it is tried again, then reported; other origins are not delayed."""
 
 import asyncio
 from dataclasses import replace
@@ -14,15 +14,15 @@ from support.origin_server import OriginServer, image_bytes
 IMAGES = 8
 
 
-async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go_on(
+async def test_an_origin_that_fails_mid_batch_is_reported_and_the_others_continue(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     steady = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.3) for number in range(IMAGES)]
-    async with OriginServer() as mortal:
-        doomed = [mortal.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
-        batch = await submitted(resources, [*doomed, *steady])
+    async with OriginServer() as failing:
+        lost = [failing.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
+        batch = await submitted(resources, [*lost, *steady])
         lane = asyncio.create_task(work(batch.id, resources, processor))
-        await until(lambda: len(mortal.requests) == IMAGES)
+        await until(lambda: len(failing.requests) == IMAGES)
     assert await lane is False
 
     batch = await exact(resources.sessions, batch.id)
@@ -33,21 +33,21 @@ async def test_an_origin_that_goes_away_in_the_middle_is_named_and_the_others_go
     assert {(asset.attempts, asset.error_detail) for asset in failed} == {
         (3, "The connection to the server could not be made or broke off.")
     }
-    assert {asset.origin_url for asset in failed} == set(doomed)
+    assert {asset.origin_url for asset in failed} == set(lost)
 
 
-async def test_an_origin_that_comes_back_before_the_last_attempt_loses_nothing(
+async def test_an_origin_that_recovers_before_the_last_attempt_costs_no_image(
     resources: Resources, processor: AssetProcessor
 ) -> None:
     patient = replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=20), factor=1, max_attempts=1_000))
-    async with OriginServer() as mortal:
-        urls = [mortal.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
+    async with OriginServer() as failing:
+        urls = [failing.serve(f"/{number}.jpg", image_bytes(), delay=600) for number in range(IMAGES)]
         batch = await submitted(resources, urls)
         lane = asyncio.create_task(work(batch.id, resources, patient))
-        await until(lambda: len(mortal.requests) == IMAGES)
-        port = mortal.port
-    async with OriginServer(port=port) as reborn:
+        await until(lambda: len(failing.requests) == IMAGES)
+        port = failing.port
+    async with OriginServer(port=port) as restarted:
         for number in range(IMAGES):
-            reborn.serve(f"/{number}.jpg", image_bytes())
+            restarted.serve(f"/{number}.jpg", image_bytes())
         await lane
         assert (await exact(resources.sessions, batch.id)).status == "completed"

@@ -1,4 +1,4 @@
-"""An unchanged catalogue the second time: what was made before is taken over, and only where that is right."""
+"""An unchanged catalogue processed again: earlier renditions are reused, but only where that is right."""
 
 import asyncio
 from datetime import timedelta
@@ -26,8 +26,8 @@ TAGGED = {"ETag": '"v1"'}
 DATED = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
 
 
-async def done(resources: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
-    """The only asset of a batch of this URL, at its end."""
+async def processed(resources: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
+    """Process a batch of this URL and return its only asset."""
     assert isinstance(resources.clock, HandClock)
     resources.clock.forward(1)
     batch = await submitted(resources, [url], **fields)
@@ -50,7 +50,7 @@ async def stored(resources: Resources, asset: Asset) -> bytes:
 
 
 async def faults(resources: Resources) -> object:
-    """What the deep check finds, of files that are in the making too."""
+    """Return the findings of the deep check, which here includes files that are being written."""
     return wrong(
         await audit(
             sessions=resources.sessions,
@@ -62,15 +62,15 @@ async def faults(resources: Resources) -> object:
 
 
 def conditions(origin: OriginServer) -> list[str | None]:
-    """What each request asked, by its entity tag or date."""
+    """Return the entity tag or date that each request sent."""
     return [r.headers.get("If-None-Match", r.headers.get("If-Modified-Since")) for r in origin.requests]
 
 
-async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
+async def test_an_unchanged_image_is_reused_under_a_key_of_its_own(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(320, 200), headers=TAGGED | DATED)
-    first, second = await done(resources, processor, url), await done(resources, processor, url)
+    first, second = await processed(resources, processor, url), await processed(resources, processor, url)
     assert (action(first), action(second)) == ("compressed", "reused")
     assert conditions(origin) == [None, '"v1"']
     assert await stored(resources, first) == await stored(resources, second)
@@ -82,80 +82,80 @@ async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
     assert await faults(resources) == {}
 
 
-async def test_the_third_time_follows_from_the_second(
+async def test_a_reused_rendition_can_be_reused_again(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    first, second = await done(resources, processor, url), await done(resources, processor, url)
+    first, second = await processed(resources, processor, url), await processed(resources, processor, url)
     await delete(resources, first.batch_id)
-    third = await done(resources, processor, url)
+    third = await processed(resources, processor, url)
     assert [action(asset) for asset in (second, third)] == ["reused", "reused"]
     assert await stored(resources, third) == await stored(resources, second)
 
 
-async def test_a_date_alone_is_asked_about_too(
+async def test_a_date_alone_makes_a_conditional_fetch(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=DATED)
-    await done(resources, processor, url)
-    assert action(await done(resources, processor, url)) == "compressed"  # this origin does not look at dates
+    await processed(resources, processor, url)
+    assert action(await processed(resources, processor, url)) == "compressed"  # this origin ignores dates
     assert conditions(origin) == [None, DATED["Last-Modified"]]
 
 
-async def test_what_changed_is_compressed_anew_from_the_same_answer(
+async def test_a_changed_image_is_compressed_from_the_same_response(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(resources, processor, url)
+    await processed(resources, processor, url)
     origin.serve("/a.jpg", image_bytes(160, 120), headers={"ETag": '"v2"'})
-    asset = await done(resources, processor, url)
+    asset = await processed(resources, processor, url)
     assert (action(asset), asset.etag, decoded(await stored(resources, asset)).size) == (
         "compressed",
         '"v2"',
         (160, 120),
     )
     assert conditions(origin) == [None, '"v1"']
-    assert action(await done(resources, processor, url)) == "reused"
+    assert action(await processed(resources, processor, url)) == "reused"
     assert conditions(origin) == [None, '"v1"', '"v2"']
 
 
-async def test_without_validators_there_is_nothing_to_ask(
+async def test_without_validators_the_fetch_is_unconditional(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes())
-    assert (await done(resources, processor, url)).reuse_hash is None
-    assert action(await done(resources, processor, url)) == "compressed"
+    assert (await processed(resources, processor, url)).reuse_hash is None
+    assert action(await processed(resources, processor, url)) == "compressed"
     assert conditions(origin) == [None, None]
 
 
-# -- only where that is right -----------------------------------------------------------------------------------------
+# -- limits of reuse ---------------------------------------------------------------------------------------------------
 
 
-async def test_refresh_asks_for_everything_anew_and_what_it_made_is_taken_over_later(
+async def test_refresh_fetches_everything_again_and_its_results_are_reused_later(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(resources, processor, url)
-    assert action(await done(resources, processor, url, refresh=True)) == "compressed"
-    assert action(await done(resources, processor, url)) == "reused"
+    await processed(resources, processor, url)
+    assert action(await processed(resources, processor, url, refresh=True)) == "compressed"
+    assert action(await processed(resources, processor, url)) == "reused"
     assert conditions(origin) == [None, None, '"v1"']
 
 
 @pytest.mark.parametrize("spec", [Spec(quality=51), Spec(format=Format.webp), Spec(max_width=32), Spec(name="thumb")])
-async def test_another_wish_is_another_image(
+async def test_another_spec_prevents_reuse(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, spec: Spec
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(resources, processor, url)
-    assert action(await done(resources, processor, url, specs=(spec,))) == "compressed"
+    await processed(resources, processor, url)
+    assert action(await processed(resources, processor, url, specs=(spec,))) == "compressed"
     assert conditions(origin) == [None, None]
 
 
-async def test_what_another_key_had_made_is_never_looked_at(
+async def test_renditions_of_another_api_key_are_never_reused(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    theirs = await done(resources, processor, url)
+    theirs = await processed(resources, processor, url)
     other = await add_key(resources)
     batch = await submitted(resources, [url])
     async with resources.sessions.write() as session:
@@ -167,42 +167,42 @@ async def test_what_another_key_had_made_is_never_looked_at(
     assert conditions(origin) == [None, None]
 
 
-async def test_what_an_older_compressor_made_is_not_taken_over(
+async def test_renditions_of_an_older_compressor_are_not_reused(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(resources, processor, url)
+    await processed(resources, processor, url)
     monkeypatch.setattr(rendition_plan, "RECIPE", compress.RECIPE + 1)
-    assert action(await done(resources, processor, url)) == "compressed"
+    assert action(await processed(resources, processor, url)) == "compressed"
 
 
-async def test_an_origin_that_claims_not_modified_unasked_has_failed(
+async def test_an_unrequested_304_is_a_failure(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    asset = await done(resources, processor, origin.url("/status/304"))
+    asset = await processed(resources, processor, origin.url("/status/304"))
     assert (asset.status, asset.error_code) == ("failed", "http_304")
 
 
-# -- what goes meanwhile ----------------------------------------------------------------------------------------------
+# -- deletions and retries --------------------------------------------------------------------------------------------
 
 
-async def test_where_the_earlier_rendition_is_gone_the_image_is_fetched_after_all(
+async def test_an_image_whose_earlier_rendition_is_gone_is_fetched_again(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    first = await done(resources, processor, url)
+    first = await processed(resources, processor, url)
     [rendition] = first.renditions or []
     await resources.storage.remove([rendition["key"]])
-    second = await done(resources, processor, url)
+    second = await processed(resources, processor, url)
     assert (action(second), second.attempts) == ("compressed", 1)
     assert conditions(origin) == [None, '"v1"', None]
 
 
-async def test_a_rendition_that_was_taken_over_outlives_the_batch_it_came_from(
+async def test_a_reused_rendition_outlives_the_batch_that_it_came_from(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    first, second = await done(resources, processor, url), await done(resources, processor, url)
+    first, second = await processed(resources, processor, url), await processed(resources, processor, url)
     await delete(resources, first.batch_id)
     clock.forward(100_000)
     await clean_up(resources, first.batch_id)
@@ -211,13 +211,13 @@ async def test_a_rendition_that_was_taken_over_outlives_the_batch_it_came_from(
     assert await faults(resources) == {}
 
 
-async def test_a_retry_takes_over_what_another_batch_has_made_since(
+async def test_a_retry_reuses_what_another_batch_has_made_since(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     path, url = "/a.jpg", origin.url("/a.jpg")
-    failed = await done(resources, processor, url)
+    failed = await processed(resources, processor, url)
     origin.serve(path, image_bytes(), headers=TAGGED)
-    await done(resources, processor, url)
+    await processed(resources, processor, url)
     await retry(resources, failed.batch_id)
     await work(failed.batch_id, resources, processor)
     [asset] = await assets_of(resources.sessions, failed.batch_id)
@@ -225,7 +225,7 @@ async def test_a_retry_takes_over_what_another_batch_has_made_since(
     assert await faults(resources) == {}
 
 
-async def test_what_succeeded_before_a_cancel_is_good_for_later(
+async def test_what_succeeded_before_a_cancellation_can_be_reused(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = [origin.serve(f"/{number}.jpg", image_bytes(), headers=TAGGED) for number in range(2)]
@@ -233,4 +233,4 @@ async def test_what_succeeded_before_a_cancel_is_good_for_later(
     await work(batch.id, resources, processor, assets=1, lifetime=0)
     await cancel(resources, batch.id)
     kept = [asset for asset in await assets_of(resources.sessions, batch.id) if asset.status == "succeeded"]
-    assert all([action(await done(resources, processor, asset.origin_url)) == "reused" for asset in kept])
+    assert all([action(await processed(resources, processor, asset.origin_url)) == "reused" for asset in kept])
