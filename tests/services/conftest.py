@@ -1,4 +1,4 @@
-"""What the verbs are given in their tests."""
+"""Fixtures for the tests of services: resources on a clock that tests set, and what a worker processes assets with."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -37,20 +37,26 @@ def queue() -> RecordingQueue:
 
 
 @pytest.fixture
-def parts(resources: Resources, clock: ManualClock) -> Resources:
-    """The resources, on a clock that tests move."""
+def resources(resources: Resources, clock: ManualClock) -> Resources:
+    """The resources, on a clock that tests set."""
     return replace(resources, clock=clock)
 
 
 @pytest.fixture
-async def processor(parts: Resources) -> AsyncIterator[AssetProcessor]:
-    """A worker's, that waits little between attempts."""
-    async with open_asset_processor(parts) as processor:
+def parts(resources: Resources) -> Resources:
+    """The former name of `resources`."""
+    return resources
+
+
+@pytest.fixture
+async def processor(resources: Resources) -> AsyncIterator[AssetProcessor]:
+    """The asset processor of a worker, with short waits between attempts."""
+    async with open_asset_processor(resources) as processor:
         yield replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=5)))
 
 
 @pytest.fixture
 async def shop(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
 ) -> Shop:
-    return await open_shop(parts, processor, origin, listener, clock)
+    return await open_shop(resources, processor, origin, listener, clock)

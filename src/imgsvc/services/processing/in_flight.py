@@ -34,7 +34,7 @@ class InFlight:
 
     @property
     def to_claim(self) -> int:
-        """How many assets to claim, assuming the last claim's share of conditional fetches. May overshoot."""
+        """The number of assets to claim, assuming the last claim's share of conditional fetches. May overshoot."""
         saved = 1 - CONDITIONAL_COST
         conditional = sum(entry.conditional for entry in self._entries.values())
         free = self.slots - (len(self._entries) - saved * conditional)

@@ -30,7 +30,7 @@ FINAL_FLUSH_TIMEOUT = 5.0  # seconds, for a lane that is being cancelled
 
 @dataclass(frozen=True, slots=True)
 class LanePolicy:
-    """How long a lane lives and how much it carries; all times in seconds."""
+    """The limits on how long a lane lives and how much it carries; all times in seconds."""
 
     assets: int = 64  # slots for assets in flight; a conditional fetch takes a quarter of one
     flush_assets: int = 32
