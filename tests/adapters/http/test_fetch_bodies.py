@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from imgsvc import errors
-from imgsvc.adapters.http.body import FIRST_ROOM
+from imgsvc.adapters.http.body import FIRST_RESERVATION
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets
 from support.origin_server import OriginServer, Server, image_bytes
@@ -27,7 +27,7 @@ QUICK = replace(LITTLE, read_timeout=0.3, total_timeout=1.0)
 
 def grows_with_what_comes(asked: list[int]) -> bool:
     """From little to all of 3 MiB; in steps of twice as much, or of as many bytes as came at one time."""
-    return asked[0] == FIRST_ROOM and asked[-1] == 3 * MIB and asked == sorted(set(asked)) and 2 < len(asked) < 8
+    return asked[0] == FIRST_RESERVATION and asked[-1] == 3 * MIB and asked == sorted(set(asked)) and 2 < len(asked) < 8
 
 
 async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
@@ -75,7 +75,7 @@ async def test_bytes_are_counted_when_no_length_is_announced(
     [
         ("/a", 999, 1000, 1000),
         (f"/chunked/{3 * MIB}", 2 * MIB, 2 * MIB + 1, 4 * MIB),
-        ("/chunked/9", 0, FIRST_ROOM, FIRST_ROOM),
+        ("/chunked/9", 0, FIRST_RESERVATION, FIRST_RESERVATION),
     ],
 )
 async def test_a_body_without_room_is_handed_back(

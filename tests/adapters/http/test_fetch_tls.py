@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from imgsvc import errors
-from imgsvc.adapters.http.egress import authorities
+from imgsvc.adapters.http.egress import tls_context
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets, Names
 from support.origin_server import OriginServer, image_bytes
@@ -135,8 +135,8 @@ async def test_a_redirect_from_https_to_http_is_followed_only_where_that_is_want
 
 async def test_an_authority_of_the_settings_is_trusted_beside_the_usual_ones(authority: Authority) -> None:
     alone = ssl.create_default_context()
-    both = authorities(authority.file)
-    assert both.cert_store_stats()["x509_ca"] == len(authorities(None).get_ca_certs()) + 1
+    both = tls_context(authority.file)
+    assert both.cert_store_stats()["x509_ca"] == len(tls_context(None).get_ca_certs()) + 1
     assert both.verify_mode == alone.verify_mode == ssl.CERT_REQUIRED
     assert both.check_hostname
 
@@ -145,7 +145,7 @@ def test_an_authority_that_cannot_be_read_is_refused_in_words(tmp_path: Path) ->
     (tmp_path / "junk.pem").write_text("junk", encoding="ascii")
     for name in ("junk.pem", "none.pem"):
         with pytest.raises(errors.CannotStart, match="IMGSVC_CA_FILE"):
-            authorities(tmp_path / name)
+            tls_context(tmp_path / name)
 
 
 async def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: OriginServer, make_outbound: MakeOutbound) -> None:
