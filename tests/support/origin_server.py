@@ -44,7 +44,7 @@ class Served:
     headers: dict[str, str]
     status: int
     delay: float
-    turn: Callable[[], Awaitable[object]] | None
+    wait: Callable[[], Awaitable[object]] | None
     not_modified_for: str | None
 
 
@@ -115,16 +115,16 @@ class OriginServer(Server):
         headers: Mapping[str, str] | None = None,
         status: int = 200,
         delay: float = 0.0,
-        turn: Callable[[], Awaitable[object]] | None = None,
+        wait: Callable[[], Awaitable[object]] | None = None,
         not_modified_for: str | None = None,
     ) -> str:
-        """Answer `path` (with its query, not decoded) like this after `delay` seconds, or after `turn`; gives the URL.
+        """Serve this response at `path` (with its query, not decoded) after `delay` seconds and `wait`; return its URL.
 
-        With an ETag among the headers, a matching If-None-Match is answered with 304; `not_modified_for` is a tag that
-        is too, although it is another, or the date in an If-Modified-Since that is.
+        If the headers contain an ETag, a matching If-None-Match gets a 304. `not_modified_for` is another tag, or the
+        date in an If-Modified-Since, that gets one too.
         """
         answer = {"Content-Type": content_type, **(headers or {})}
-        self._served[path] = Served(body, answer, status, delay, turn, not_modified_for)
+        self._served[path] = Served(body, answer, status, delay, wait, not_modified_for)
         return self.url(path)
 
     def hits(self, path: str) -> int:
@@ -157,8 +157,8 @@ class OriginServer(Server):
         if served is None:
             raise web.HTTPNotFound(text="no such image")
         await asyncio.sleep(served.delay)
-        if served.turn:
-            await served.turn()
+        if served.wait:
+            await served.wait()
         etag = served.headers.get("ETag")
         if etag and request.headers.get("If-None-Match") in {etag, served.not_modified_for or etag}:
             return web.Response(status=304, headers={"ETag": etag})
