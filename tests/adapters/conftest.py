@@ -14,7 +14,7 @@ from support.polling import PATIENT
 
 
 @pytest.fixture
-async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
+async def make_fetcher() -> AsyncIterator[Callable[..., Fetcher]]:
     """Makes one that calls only 127.0.0.1 unless told otherwise, and closes it at the end of the test.
 
     It trusts no authority either: reading the usual ones takes longer than most tests; `tls=None` does it.

@@ -15,7 +15,7 @@ from support.origin_server import OriginServer, Server, image_bytes
 from support.polling import PATIENT
 from support.stack import until
 
-MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
+MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
 MIB = 2**20
 LITTLE = replace(PATIENT, max_body_bytes=MIB)
@@ -31,38 +31,38 @@ def grows_with_what_comes(asked: list[int]) -> bool:
 
 
 async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
-    origin: OriginServer, make_outbound: MakeOutbound
+    origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    rooms = Budgets()
-    await make_outbound().fetch(origin.serve("/a", bytes(3 * MIB)), rooms)
-    assert grows_with_what_comes(rooms.asked)
+    budget = Budgets()
+    await make_fetcher().fetch(origin.serve("/a", bytes(3 * MIB)), budget)
+    assert grows_with_what_comes(budget.asked)
 
 
 async def test_without_a_length_the_room_doubles_while_the_body_grows(
-    origin: OriginServer, make_outbound: MakeOutbound
+    origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    rooms = Budgets()
-    fetched = await make_outbound(limits=replace(PATIENT, max_body_bytes=3 * MIB)).fetch(
-        origin.url(f"/chunked/{3 * MIB}"), rooms
+    budget = Budgets()
+    fetched = await make_fetcher(limits=replace(PATIENT, max_body_bytes=3 * MIB)).fetch(
+        origin.url(f"/chunked/{3 * MIB}"), budget
     )
     assert len(fetched.body) == 3 * MIB
-    assert grows_with_what_comes(rooms.asked)
+    assert grows_with_what_comes(budget.asked)
 
 
 async def test_an_announced_length_over_the_limit_is_refused_before_any_room_is_taken(
-    origin: OriginServer, make_outbound: MakeOutbound
+    origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    rooms = Budgets()
+    budget = Budgets()
     with pytest.raises(errors.BodyTooLarge):
-        await make_outbound(limits=LITTLE).fetch(origin.serve("/a", bytes(MIB + 1)), rooms)
-    assert rooms.asked == []
+        await make_fetcher(limits=LITTLE).fetch(origin.serve("/a", bytes(MIB + 1)), budget)
+    assert budget.asked == []
 
 
 @pytest.mark.parametrize(("size", "too_large"), [(MIB, False), (MIB + 1, True)])
 async def test_bytes_are_counted_when_no_length_is_announced(
-    size: int, too_large: bool, origin: OriginServer, make_outbound: MakeOutbound
+    size: int, too_large: bool, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    fetch = make_outbound(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Budgets())
+    fetch = make_fetcher(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Budgets())
     if too_large:
         with pytest.raises(errors.BodyTooLarge):
             await fetch
@@ -79,38 +79,38 @@ async def test_bytes_are_counted_when_no_length_is_announced(
     ],
 )
 async def test_a_body_without_room_is_handed_back(
-    path: str, most: int, least_wanted: int, most_wanted: int, origin: OriginServer, make_outbound: MakeOutbound
+    path: str, most: int, least_wanted: int, most_wanted: int, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     origin.serve("/a", bytes(1000))
     with pytest.raises(errors.BudgetExhausted) as caught:
-        await make_outbound().fetch(origin.url(path), Budgets(most=most))
+        await make_fetcher().fetch(origin.url(path), Budgets(most=most))
     assert least_wanted <= caught.value.size <= most_wanted
 
 
 async def test_a_body_longer_than_announced_never_arrives_longer(
-    origin: OriginServer, make_outbound: MakeOutbound
+    origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    rooms = Budgets()
+    budget = Budgets()
     try:
-        body = (await make_outbound().fetch(origin.url("/lying-length/smaller"), rooms)).body
+        body = (await make_fetcher().fetch(origin.url("/wrong-length/smaller"), budget)).body
     except errors.ConnectError:  # when the surplus comes in the same packet
         body = b""
     assert len(body) <= len(image_bytes()) - 10
-    assert rooms.asked in ([], [len(image_bytes()) - 10])
+    assert budget.asked in ([], [len(image_bytes()) - 10])
 
 
 @pytest.mark.parametrize(("path", "start"), [("/empty", b""), ("/html", b"<!doctype html>")])
 async def test_what_a_body_is_does_not_matter_here(
-    path: str, start: bytes, origin: OriginServer, make_outbound: MakeOutbound
+    path: str, start: bytes, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    assert (await make_outbound().fetch(origin.url(path), Budgets())).body.startswith(start)
+    assert (await make_fetcher().fetch(origin.url(path), Budgets())).body.startswith(start)
 
 
 # -- connections ------------------------------------------------------------------------------------------------------
 
 
-async def test_sequential_fetches_share_one_connection(origin: OriginServer, make_outbound: MakeOutbound) -> None:
-    fetcher, url = make_outbound(), origin.serve("/a.jpg", bytes(300_000))
+async def test_sequential_fetches_share_one_connection(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+    fetcher, url = make_fetcher(), origin.serve("/a.jpg", bytes(300_000))
     for _ in range(20):
         await fetcher.fetch(url, Budgets())
     assert (len(origin.requests), origin.connections) == (20, 1)
@@ -133,8 +133,8 @@ class Gathering(Server):
         return web.Response(body=b"x", content_type="image/jpeg")
 
 
-async def test_many_fetches_wait_for_the_same_host_at_once(make_outbound: MakeOutbound) -> None:
-    fetcher = make_outbound()
+async def test_many_fetches_wait_for_the_same_host_at_once(make_fetcher: MakeFetcher) -> None:
+    fetcher = make_fetcher()
     async with Gathering() as origin:
         await asyncio.gather(*(fetcher.fetch(origin.url("/a.jpg"), Budgets()) for _ in range(origin.count)))
         assert origin.connections == origin.count
@@ -142,9 +142,9 @@ async def test_many_fetches_wait_for_the_same_host_at_once(make_outbound: MakeOu
 
 @pytest.mark.parametrize("path", ["/endless", "/stall", "/drip"])
 async def test_a_connection_with_half_an_answer_is_not_used_again(
-    path: str, origin: OriginServer, make_outbound: MakeOutbound
+    path: str, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    fetcher = make_outbound(limits=QUICK)
+    fetcher = make_fetcher(limits=QUICK)
     with pytest.raises(errors.FetchError):
         await fetcher.fetch(origin.url(path), Budgets())
     url = origin.serve("/a.jpg", image_bytes())
@@ -160,7 +160,7 @@ async def test_a_connection_with_half_an_answer_is_not_used_again(
     assert cut_off not in later
 
 
-async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     async def hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
@@ -169,7 +169,7 @@ async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, mak
         writer.close()
 
     asked, closed = asyncio.Future[None](), asyncio.Future[bytes]()
-    fetcher = make_outbound()
+    fetcher = make_fetcher()
     async with await asyncio.start_server(hung_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         fetch = asyncio.create_task(fetcher.fetch(f"http://127.0.0.1:{port}/", Budgets()))

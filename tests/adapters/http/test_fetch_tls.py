@@ -17,11 +17,11 @@ from cryptography.x509.oid import NameOID
 from imgsvc import errors
 from imgsvc.adapters.http.egress import tls_context
 from imgsvc.adapters.http.fetcher import Fetcher
-from support.fetchers import Budgets, Names
+from support.fetchers import Budgets, FakeResolver
 from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
-MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
+MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
 NAMES = {"shop.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]]}
 
@@ -85,11 +85,11 @@ async def secure(authority: Authority) -> AsyncIterator[tuple[OriginServer, ssl.
 
 
 async def test_a_trusted_certificate_of_the_right_name_is_accepted(
-    secure: tuple[OriginServer, ssl.SSLContext], make_outbound: MakeOutbound
+    secure: tuple[OriginServer, ssl.SSLContext], make_fetcher: MakeFetcher
 ) -> None:
     origin, trusting = secure
     origin.serve("/a.jpg", image_bytes())
-    fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting)
+    fetcher = make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting)
     for _ in range(2):
         assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == image_bytes()
     assert origin.connections == 1
@@ -97,20 +97,20 @@ async def test_a_trusted_certificate_of_the_right_name_is_accepted(
 
 @pytest.mark.parametrize(("host", "trusted"), [("shop.test", False), ("other.test", True), ("127.0.0.1", True)])
 async def test_an_unknown_authority_or_a_wrong_name_is_a_tls_error(
-    host: str, trusted: bool, secure: tuple[OriginServer, ssl.SSLContext], make_outbound: MakeOutbound
+    host: str, trusted: bool, secure: tuple[OriginServer, ssl.SSLContext], make_fetcher: MakeFetcher
 ) -> None:
     origin, trusting = secure
-    fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting if trusted else None)
+    fetcher = make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting if trusted else None)
     with pytest.raises(errors.TlsError):
         await fetcher.fetch(origin.url("/a.jpg", host=host), Budgets())
     assert origin.requests == []
 
 
-async def test_a_certificate_that_has_expired_is_a_tls_error(authority: Authority, make_outbound: MakeOutbound) -> None:
+async def test_a_certificate_that_has_expired_is_a_tls_error(authority: Authority, make_fetcher: MakeFetcher) -> None:
     trusting = ssl.create_default_context(cafile=authority.file)
     async with OriginServer(tls=authority.serving("shop.test", days=-1)) as origin:
         with pytest.raises(errors.TlsError):
-            await make_outbound(resolver=Names(dict(NAMES)), tls=trusting).fetch(
+            await make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting).fetch(
                 origin.url("/a.jpg", host="shop.test"), Budgets()
             )
         assert origin.requests == []
@@ -118,13 +118,13 @@ async def test_a_certificate_that_has_expired_is_a_tls_error(authority: Authorit
 
 @pytest.mark.parametrize("downgrade", [False, True])
 async def test_a_redirect_from_https_to_http_is_followed_only_where_that_is_wanted(
-    downgrade: bool, secure: tuple[OriginServer, ssl.SSLContext], origin: OriginServer, make_outbound: MakeOutbound
+    downgrade: bool, secure: tuple[OriginServer, ssl.SSLContext], origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     protected, trusting = secure
     plain = origin.serve("/a.jpg", image_bytes())
     hop = protected.serve("/hop", b"", status=302, headers={"Location": plain})
     start = origin.serve("/start", b"", status=302, headers={"Location": hop.replace("127.0.0.1", "shop.test")})
-    fetcher = make_outbound(resolver=Names(dict(NAMES)), tls=trusting, downgrade=downgrade)
+    fetcher = make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting, downgrade=downgrade)
     if downgrade:
         assert (await fetcher.fetch(start, Budgets())).body == image_bytes()
         return
@@ -148,16 +148,16 @@ def test_an_authority_that_cannot_be_read_is_refused_in_words(tmp_path: Path) ->
             tls_context(tmp_path / name)
 
 
-async def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_a_server_that_speaks_no_tls_is_a_tls_error(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     with pytest.raises(errors.TlsError):
-        await make_outbound().fetch(f"https://127.0.0.1:{origin.port}/", Budgets())
+        await make_fetcher().fetch(f"https://127.0.0.1:{origin.port}/", Budgets())
 
 
 @pytest.mark.parametrize(
     ("hangs_up", "patience", "error"), [(True, 60.0, errors.ConnectError), (False, 0.3, errors.ConnectTimeout)]
 )
 async def test_a_handshake_that_ends_or_stalls_is_worth_another_try(
-    hangs_up: bool, patience: float, error: type[errors.FetchError], make_outbound: MakeOutbound
+    hangs_up: bool, patience: float, error: type[errors.FetchError], make_fetcher: MakeFetcher
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -168,7 +168,7 @@ async def test_a_handshake_that_ends_or_stalls_is_worth_another_try(
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(error) as caught:
-            await make_outbound(limits=replace(PATIENT, connect_timeout=patience)).fetch(
+            await make_fetcher(limits=replace(PATIENT, connect_timeout=patience)).fetch(
                 f"https://127.0.0.1:{port}/", Budgets()
             )
     assert caught.value.retryable
