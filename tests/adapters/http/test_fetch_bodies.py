@@ -1,4 +1,4 @@
-"""Bodies within their limits and their room, and what becomes of the connection."""
+"""Bodies within their limits and memory budgets, and the reuse of connections."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -22,23 +22,23 @@ LITTLE = replace(PATIENT, max_body_bytes=MIB)
 QUICK = replace(LITTLE, read_timeout=0.3, total_timeout=1.0)
 
 
-# -- bodies and room --------------------------------------------------------------------------------------------------
+# -- bodies and budgets -----------------------------------------------------------------------------------------------
 
 
-def grows_with_what_comes(asked: list[int]) -> bool:
-    """From little to all of 3 MiB; in steps of twice as much, or of as many bytes as came at one time."""
+def grows_as_bytes_arrive(asked: list[int]) -> bool:
+    """Return whether reservations grew up to 3 MiB: doubled each time, or by the bytes that arrived at once."""
     return asked[0] == FIRST_RESERVATION and asked[-1] == 3 * MIB and asked == sorted(set(asked)) and 2 < len(asked) < 8
 
 
-async def test_room_is_asked_for_as_bytes_come_up_to_the_announced_length(
+async def test_memory_is_reserved_as_bytes_arrive_up_to_the_declared_length(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     budget = Budgets()
     await make_fetcher().fetch(origin.serve("/a", bytes(3 * MIB)), budget)
-    assert grows_with_what_comes(budget.asked)
+    assert grows_as_bytes_arrive(budget.asked)
 
 
-async def test_without_a_length_the_room_doubles_while_the_body_grows(
+async def test_without_a_length_the_reservation_doubles_while_the_body_grows(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     budget = Budgets()
@@ -46,10 +46,10 @@ async def test_without_a_length_the_room_doubles_while_the_body_grows(
         origin.url(f"/chunked/{3 * MIB}"), budget
     )
     assert len(fetched.body) == 3 * MIB
-    assert grows_with_what_comes(budget.asked)
+    assert grows_as_bytes_arrive(budget.asked)
 
 
-async def test_an_announced_length_over_the_limit_is_refused_before_any_room_is_taken(
+async def test_a_declared_length_over_the_limit_is_refused_before_any_reservation(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     budget = Budgets()
@@ -59,7 +59,7 @@ async def test_an_announced_length_over_the_limit_is_refused_before_any_room_is_
 
 
 @pytest.mark.parametrize(("size", "too_large"), [(MIB, False), (MIB + 1, True)])
-async def test_bytes_are_counted_when_no_length_is_announced(
+async def test_bytes_are_counted_when_no_length_is_declared(
     size: int, too_large: bool, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     fetch = make_fetcher(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Budgets())
@@ -71,25 +71,23 @@ async def test_bytes_are_counted_when_no_length_is_announced(
 
 
 @pytest.mark.parametrize(
-    ("path", "most", "least_wanted", "most_wanted"),
+    ("path", "most", "least", "highest"),
     [
         ("/a", 999, 1000, 1000),
         (f"/chunked/{3 * MIB}", 2 * MIB, 2 * MIB + 1, 4 * MIB),
         ("/chunked/9", 0, FIRST_RESERVATION, FIRST_RESERVATION),
     ],
 )
-async def test_a_body_without_room_is_handed_back(
-    path: str, most: int, least_wanted: int, most_wanted: int, origin: OriginServer, make_fetcher: MakeFetcher
+async def test_a_body_that_exceeds_the_budget_is_given_up(
+    path: str, most: int, least: int, highest: int, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     origin.serve("/a", bytes(1000))
     with pytest.raises(errors.BudgetExhausted) as caught:
         await make_fetcher().fetch(origin.url(path), Budgets(most=most))
-    assert least_wanted <= caught.value.size <= most_wanted
+    assert least <= caught.value.size <= highest
 
 
-async def test_a_body_longer_than_announced_never_arrives_longer(
-    origin: OriginServer, make_fetcher: MakeFetcher
-) -> None:
+async def test_a_body_is_cut_at_its_declared_length(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     budget = Budgets()
     try:
         body = (await make_fetcher().fetch(origin.url("/wrong-length/smaller"), budget)).body
@@ -100,7 +98,7 @@ async def test_a_body_longer_than_announced_never_arrives_longer(
 
 
 @pytest.mark.parametrize(("path", "start"), [("/empty", b""), ("/html", b"<!doctype html>")])
-async def test_what_a_body_is_does_not_matter_here(
+async def test_the_content_of_a_body_is_not_checked(
     path: str, start: bytes, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     assert (await make_fetcher().fetch(origin.url(path), Budgets())).body.startswith(start)
@@ -118,22 +116,22 @@ async def test_sequential_fetches_share_one_connection(origin: OriginServer, mak
 
 @dataclass
 class Gathering(Server):
-    """Answers nobody before as many wait."""
+    """A server that responds only when `count` requests are waiting."""
 
     count: int = 128
 
     def __post_init__(self) -> None:
-        self._all_there = asyncio.Barrier(self.count)
+        self._all_waiting = asyncio.Barrier(self.count)
 
     def routes(self) -> Iterable[web.RouteDef]:
         return [web.get("/a.jpg", self._answer)]
 
     async def _answer(self, request: web.Request) -> web.Response:
-        await self._all_there.wait()
+        await self._all_waiting.wait()
         return web.Response(body=b"x", content_type="image/jpeg")
 
 
-async def test_many_fetches_wait_for_the_same_host_at_once(make_fetcher: MakeFetcher) -> None:
+async def test_many_fetches_from_one_host_run_at_the_same_time(make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher()
     async with Gathering() as origin:
         await asyncio.gather(*(fetcher.fetch(origin.url("/a.jpg"), Budgets()) for _ in range(origin.count)))
@@ -141,7 +139,7 @@ async def test_many_fetches_wait_for_the_same_host_at_once(make_fetcher: MakeFet
 
 
 @pytest.mark.parametrize("path", ["/endless", "/stall", "/drip"])
-async def test_a_connection_with_half_an_answer_is_not_used_again(
+async def test_a_connection_with_half_a_response_is_not_reused(
     path: str, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     fetcher = make_fetcher(limits=QUICK)
@@ -152,7 +150,7 @@ async def test_a_connection_with_half_an_answer_is_not_used_again(
     async def whole() -> bytes | None:
         try:
             return (await fetcher.fetch(url, Budgets())).body
-        except (errors.ReadTimeout, errors.TotalTimeout):  # of little patience on a busy machine
+        except (errors.ReadTimeout, errors.TotalTimeout):  # the time-outs are short for a busy machine
             return None
 
     assert await until(whole) == image_bytes()
@@ -161,19 +159,19 @@ async def test_a_connection_with_half_an_answer_is_not_used_again(
 
 
 async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
-    async def hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
-        asked.set_result(None)
+        requested.set_result(None)
         closed.set_result(await reader.read())
         writer.close()
 
-    asked, closed = asyncio.Future[None](), asyncio.Future[bytes]()
+    requested, closed = asyncio.Future[None](), asyncio.Future[bytes]()
     fetcher = make_fetcher()
-    async with await asyncio.start_server(hung_up, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(send_half, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         fetch = asyncio.create_task(fetcher.fetch(f"http://127.0.0.1:{port}/", Budgets()))
-        await asked
+        await requested
         fetch.cancel()
         async with asyncio.timeout(60):
             assert await closed == b""

@@ -1,4 +1,4 @@
-"""Fetching from an origin with every bad habit, over real sockets."""
+"""Fetching over real sockets from an origin that misbehaves in many ways."""
 
 import socket
 import threading
@@ -20,13 +20,13 @@ from support.polling import PATIENT
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
-NO_CONNECTION = replace(PATIENT, connect_timeout=0.3)
-NO_ANSWER = replace(PATIENT, read_timeout=0.5)
-NO_END = replace(PATIENT, total_timeout=0.5)
-LITTLE = replace(PATIENT, max_body_bytes=2**20)
+SHORT_CONNECT = replace(PATIENT, connect_timeout=0.3)
+SHORT_READ = replace(PATIENT, read_timeout=0.5)
+SHORT_TOTAL = replace(PATIENT, total_timeout=0.5)
+SMALL = replace(PATIENT, max_body_bytes=2**20)
 
 
-async def test_a_image_arrives_with_its_validators(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+async def test_an_image_arrives_with_its_validators(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     headers = {"ETag": '"v1"', "Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
     fetched = await make_fetcher().fetch(origin.serve("/a.jpg", image_bytes(), headers=headers), Budgets())
     assert fetched.body == image_bytes()
@@ -41,10 +41,10 @@ async def test_a_validator_that_could_not_be_sent_back_is_dropped(
     assert (await make_fetcher().fetch(origin.serve("/a.jpg", b"x", headers=headers), Budgets())).etag is None
 
 
-async def test_the_request_says_who_calls_and_carries_no_secrets(
+async def test_the_request_identifies_the_client_and_carries_no_secrets(
     origin: OriginServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # and goes through no proxy of the environment
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # a proxy of the environment is ignored
     fetcher = make_fetcher()
     url = origin.serve("/a.jpg", b"x", headers={"Set-Cookie": "session=1"})
     await fetcher.fetch(url, Budgets())
@@ -54,16 +54,16 @@ async def test_the_request_says_who_calls_and_carries_no_secrets(
     assert sent == {"User-Agent": "imgsvc-test", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-# -- one error for each way to fail -----------------------------------------------------------------------------------
+# -- one error for each failure ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("path", "error", "limits"),
     [
-        ("/slow-headers", errors.ReadTimeout, NO_ANSWER),
-        ("/stall", errors.ReadTimeout, NO_ANSWER),
-        ("/drip", errors.TotalTimeout, NO_END),
-        ("/endless", errors.BodyTooLarge, LITTLE),
+        ("/slow-headers", errors.ReadTimeout, SHORT_READ),
+        ("/stall", errors.ReadTimeout, SHORT_READ),
+        ("/drip", errors.TotalTimeout, SHORT_TOTAL),
+        ("/endless", errors.BodyTooLarge, SMALL),
         ("/wrong-length/larger", errors.ConnectError, PATIENT),
         ("/disconnect", errors.ConnectError, PATIENT),
         ("/garbage", errors.ConnectError, PATIENT),
@@ -75,7 +75,7 @@ async def test_the_request_says_who_calls_and_carries_no_secrets(
         ("/redirect-to?url=http://10.0.0.1/", errors.BlockedAddress, PATIENT),
     ],
 )
-async def test_every_bad_habit_has_its_own_error(
+async def test_every_failure_has_its_own_error(
     path: str, error: type[errors.FetchError], limits: FetchLimits, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(error) as caught:
@@ -83,7 +83,7 @@ async def test_every_bad_habit_has_its_own_error(
     assert type(caught.value) is error
 
 
-async def test_a_port_where_nobody_listens_is_a_connect_error(make_fetcher: MakeFetcher) -> None:
+async def test_a_closed_port_is_a_connect_error(make_fetcher: MakeFetcher) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(errors.ConnectError):
@@ -92,7 +92,7 @@ async def test_a_port_where_nobody_listens_is_a_connect_error(make_fetcher: Make
 
 @contextmanager
 def crowded_port() -> Iterator[int]:
-    """A port whose queue of connections is full, so that the kernel drops the next one."""
+    """Yield a port whose accept queue is full, so that the kernel drops the next connection."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -104,20 +104,20 @@ def crowded_port() -> Iterator[int]:
 
 async def test_a_server_that_does_not_accept_is_a_connect_timeout(make_fetcher: MakeFetcher) -> None:
     with crowded_port() as port, pytest.raises(errors.ConnectTimeout):
-        await make_fetcher(limits=NO_CONNECTION).fetch(f"http://127.0.0.1:{port}/", Budgets())
+        await make_fetcher(limits=SHORT_CONNECT).fetch(f"http://127.0.0.1:{port}/", Budgets())
 
 
-async def test_a_name_server_that_hangs_is_a_dns_error_in_time(make_fetcher: MakeFetcher) -> None:
-    answered = threading.Event()
+async def test_a_hanging_name_server_is_a_dns_error_in_time(make_fetcher: MakeFetcher) -> None:
+    released = threading.Event()
 
     def hang(*_: Any, **__: Any) -> list[Any]:
-        answered.wait(60)
+        released.wait(60)
         return []
 
     fetcher = make_fetcher(resolver=ThreadedResolver(timeout=0.2, lookup=hang))
     with pytest.raises(errors.DnsError):
         await fetcher.fetch("http://name.test/", Budgets())
-    answered.set()
+    released.set()
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".test"])
@@ -127,7 +127,7 @@ async def test_a_name_that_cannot_exist_is_a_dns_error(host: str, make_fetcher: 
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(304, False), (404, False), (410, False), (425, True), (503, True)])
-async def test_a_status_other_than_success_is_named_by_its_number(
+async def test_a_status_other_than_success_is_an_error_with_its_number(
     status: int, retryable: bool, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
@@ -137,21 +137,21 @@ async def test_a_status_other_than_success_is_named_by_its_number(
 
 
 @pytest.mark.parametrize("part", ["bytes 0-9/20", "bytes 10-19/20", "bytes 0-9/*", "bytes */20", ""])
-async def test_a_part_that_nobody_asked_for_is_no_image(
-    part: str, origin: OriginServer, make_fetcher: MakeFetcher
-) -> None:
-    """Of an animation, what is whole would be taken for all of it."""
+async def test_an_unrequested_part_is_no_image(part: str, origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+    """The complete frames in a part of an animation would pass for the whole animation."""
     url = origin.serve("/a.gif", b"x" * 10, status=206, headers={"Content-Range": part} if part else {})
     with pytest.raises(errors.HttpStatusError, match="HTTP 206"):
         await make_fetcher().fetch(url, Budgets())
 
 
-async def test_a_part_that_is_all_of_it_is_a_image(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+async def test_a_partial_response_with_the_whole_body_is_an_image(
+    origin: OriginServer, make_fetcher: MakeFetcher
+) -> None:
     url = origin.serve("/a.jpg", b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
     assert (await make_fetcher().fetch(url, Budgets())).body == b"x" * 10
 
 
-async def test_a_redirect_that_leads_nowhere_is_named_by_its_status(
+async def test_a_redirect_without_location_is_an_error_with_its_status(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError, match="HTTP 302"):
@@ -185,5 +185,5 @@ async def test_retry_after_is_read_as_a_date(
 async def test_the_total_timeout_covers_all_redirects(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     for hop in range(4):
         origin.serve(f"/{hop}", b"", status=302, headers={"Location": f"/{hop + 1}"}, delay=0.2)
-    with pytest.raises(errors.TotalTimeout):  # though no single hop takes as long
-        await make_fetcher(limits=NO_END).fetch(origin.url("/0"), Budgets())
+    with pytest.raises(errors.TotalTimeout):  # although no single hop takes that long
+        await make_fetcher(limits=SHORT_TOTAL).fetch(origin.url("/0"), Budgets())

@@ -1,4 +1,4 @@
-"""Proxies: those of the environment are ignored, and one that is set on purpose opens nothing."""
+"""Proxies: the environment's are ignored, and a configured one gives no access to internal addresses."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-async def test_the_environment_sends_nothing_through_a_proxy(
+async def test_a_proxy_of_the_environment_is_ignored(
     name: str, origin: OriginServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with OriginServer() as proxy:
@@ -25,8 +25,8 @@ async def test_the_environment_sends_nothing_through_a_proxy(
     assert len(origin.requests) == 2
 
 
-async def test_a_proxy_that_is_set_is_asked_for_everything(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
-    """It may be where nothing else may be called; names are its business, and none is looked up here."""
+async def test_a_configured_proxy_gets_every_request(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+    """The proxy may have a forbidden address; it resolves all names, and none is looked up here."""
     url = "http://shop.test/a.jpg"
     origin.serve(url, image_bytes())
     fetcher = make_fetcher(allowed=(), proxy=origin.url(""), resolver=FakeResolver({}))
@@ -50,7 +50,7 @@ async def test_a_proxy_that_is_set_is_asked_for_everything(origin: OriginServer,
         "0x100000001",
     ],
 )
-async def test_no_proxy_is_asked_for_an_internal_address(
+async def test_the_proxy_gets_no_request_for_an_internal_address(
     host: str, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     fetcher = make_fetcher(allowed=(), proxy=origin.url(""), resolver=FakeResolver({}))
@@ -62,7 +62,7 @@ async def test_no_proxy_is_asked_for_an_internal_address(
     assert [request.path for request in origin.requests] == [hop]
 
 
-async def test_a_proxy_that_is_away_is_a_connect_error(make_fetcher: MakeFetcher) -> None:
+async def test_an_unavailable_proxy_is_a_connect_error(make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher(proxy="http://127.0.0.1:9", resolver=FakeResolver({}))
     with pytest.raises(errors.ConnectError):
         await fetcher.fetch("http://shop.test/a.jpg", Budgets())

@@ -1,4 +1,4 @@
-"""WebhookSender a webhook: once, without redirects, and any status is an answer."""
+"""Posting a webhook: once, without redirects, and any status is a response."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -29,7 +29,7 @@ async def test_a_post_arrives_byte_for_byte_with_its_headers(
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 308, 400, 410, 429, 500, 503])
-async def test_any_status_is_an_answer_and_no_redirect_is_followed(
+async def test_any_status_is_a_response_and_no_redirect_is_followed(
     status: int, listener: WebhookListener, make_fetcher: MakeFetcher
 ) -> None:
     listener.statuses, listener.headers = [status], {"Location": "/elsewhere", "Retry-After": "12"}
@@ -44,7 +44,7 @@ async def test_the_excerpt_is_the_first_two_kilobytes(listener: WebhookListener,
 
 
 @pytest.mark.parametrize(("path", "start"), [("/drip", b"\xff"), ("/endless", b"\x00" * 2048), ("/stall", b"\xff\xd8")])
-async def test_an_answer_whose_body_does_not_end_still_counts(
+async def test_a_response_whose_body_does_not_end_still_counts(
     path: str, start: bytes, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     answer = await make_fetcher().post(origin.url(path), headers={}, body=b"{}")
@@ -52,7 +52,7 @@ async def test_an_answer_whose_body_does_not_end_still_counts(
     assert answer.excerpt.startswith(start)
 
 
-async def test_an_endpoint_that_does_not_answer_is_given_up(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+async def test_a_post_without_a_response_times_out(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     with pytest.raises(errors.TotalTimeout):
         await make_fetcher(limits=FetchLimits(webhook_timeout=0.3)).post(
             origin.url("/slow-headers"), headers={}, body=b"{}"
@@ -67,7 +67,7 @@ async def test_a_post_whose_connection_breaks_is_not_sent_twice(
     assert origin.hits("/disconnect") == 1
 
 
-async def test_every_post_makes_a_connection_of_its_own(listener: WebhookListener, make_fetcher: MakeFetcher) -> None:
+async def test_every_post_uses_a_new_connection(listener: WebhookListener, make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher()
     for _ in range(3):
         await fetcher.post(listener.url("/"), headers={}, body=b"{}")
@@ -83,6 +83,6 @@ async def test_a_header_that_would_inject_another_is_not_sent(
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http://u:p@127.0.0.1/", "http:///", "http://127.0.0.1/a b"])
-async def test_what_is_no_web_address_is_not_posted_to(url: str, make_fetcher: MakeFetcher) -> None:
+async def test_a_post_to_an_invalid_url_is_refused(url: str, make_fetcher: MakeFetcher) -> None:
     with pytest.raises(errors.InvalidUrl):
         await make_fetcher().post(url, headers={}, body=b"{}")

@@ -104,6 +104,11 @@ class Fetcher:
         await self._webhooks.aclose()
         await self._resolver.close()
 
+    def clear_dns_cache(self) -> None:
+        """Resolve every name again at its next use."""
+        self._images.clear_dns_cache()
+        self._webhooks.clear_dns_cache()
+
     async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
         """GET `url`, see `services.ports.Origin`. Redirects are followed here, so that each hop is checked."""
         try:

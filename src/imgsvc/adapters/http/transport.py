@@ -85,6 +85,11 @@ class VerbatimTransport(AiohttpTransport):
         self._session = session
         self._proxy = proxy
 
+    def clear_dns_cache(self) -> None:
+        """Forget the resolved names, which aiohttp keeps for ten seconds."""
+        if isinstance(self._session.connector, aiohttp.TCPConnector):
+            self._session.connector.clear_dns_cache()
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         with map_aiohttp_exceptions():
             response = await self._session.request(
