@@ -1,4 +1,4 @@
-"""The sandbox with real processes that are killed, stopped and starved: which failures count as caused by the image."""
+"""The sandbox with real processes that are killed, stopped and starved: which failures are blamed on the image."""
 
 import asyncio
 import os
@@ -160,7 +160,7 @@ async def test_closing_ends_every_process_even_one_that_works_on_an_image(make_s
     task, process = await in_flight(sandbox)
     await sandbox.aclose()
     assert not process.is_running()
-    with pytest.raises(DecodeAbandoned):  # the image is not the cause
+    with pytest.raises(DecodeAbandoned):  # the image is not to blame
         await task
 
 
@@ -210,7 +210,7 @@ async def test_a_process_ends_with_its_worker_even_while_it_works_on_an_image() 
 # -- failures ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_image_whose_process_crashes_is_the_cause(
+async def test_an_image_is_blamed_when_its_process_crashes(
     make_sandbox: MakeSandbox,
 ) -> None:
     sandbox = make_sandbox()
@@ -252,7 +252,7 @@ def sending_nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
-async def test_an_image_whose_process_sends_nonsense_is_the_cause(
+async def test_an_image_is_blamed_when_its_process_sends_nonsense(
     make_sandbox: MakeSandbox, sending_nonsense: None
 ) -> None:
     """We kill the child, which must not count as a signal from outside."""
@@ -358,9 +358,7 @@ async def test_a_call_cancelled_before_its_image_was_started_leaves_nothing(
     assert not sandbox.pids
 
 
-async def test_an_image_is_not_the_cause_when_no_process_starts(
-    make_sandbox: MakeSandbox, never_starting: None
-) -> None:
+async def test_an_image_is_not_blamed_when_no_process_starts(make_sandbox: MakeSandbox, never_starting: None) -> None:
     task, pid = await starting(make_sandbox())
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(SandboxUnavailable):
@@ -368,9 +366,7 @@ async def test_an_image_is_not_the_cause_when_no_process_starts(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_no_image_is_the_cause_when_an_idle_process_died(
-    make_sandbox: MakeSandbox, number: signal.Signals
-) -> None:
+async def test_no_image_is_blamed_when_an_idle_process_dies(make_sandbox: MakeSandbox, number: signal.Signals) -> None:
     sandbox = make_sandbox()
     await compressed(sandbox)
     [pid] = sandbox.pids
