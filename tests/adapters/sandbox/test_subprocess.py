@@ -18,7 +18,7 @@ async def echoed() -> tuple[bytes, int]:
     process = await PipedProcess.start(ECHO, read_ahead=2**16)
     assert process.returncode is None
     process.stdin.write(b"hello")
-    exit_code = process.leave()
+    exit_code = process.finish()
     output = await process.stdout.read()
     return output, await exit_code
 

@@ -32,14 +32,14 @@ Result = Compressed | MorePixels | CodecError
 
 
 class _NotStarted(Exception):
-    """The child ended before it looked at the image, which is therefore not the cause."""
+    """The child ended before it looked at the image, which is therefore not to blame."""
 
 
 @dataclass(eq=False, slots=True)
 class _Child:
     process: PipedProcess
     retirement: asyncio.TimerHandle | None = None
-    leaving: "asyncio.Task[int] | None" = None
+    finishing: "asyncio.Task[int] | None" = None
     overran: bool = False
 
     @property
@@ -56,15 +56,15 @@ class _Child:
                 os.kill(self.process.pid, signal.SIGKILL)
 
     def retire(self) -> None:
-        self.leaving = self.process.leave()
+        self.finishing = self.process.finish()
 
 
 class SandboxPool:
     """The port `Sandbox`. A child serves one image at a time, waits for the next one, and ends after `linger` seconds.
 
     A child has `memory` bytes of address space. `watchdog` sets how long an image may take: the child limits its own
-    CPU time, and one that sleeps is killed from here. An image is the cause of what its child did, such as a crash, but
-    not of what was done to the child, such as a signal from outside.
+    CPU time, and one that sleeps is killed from here. An image is blamed for what its child did, such as a crash, but
+    not for what was done to the child, such as a signal from outside.
     """
 
     def __init__(self, *, limits: CodecLimits, memory: int, watchdog: Watchdog, linger: float = LINGER) -> None:
@@ -186,11 +186,7 @@ def _crash_error(child: _Child) -> WorkerCrash:
 
 
 def _parse_result(head: dict[str, Any], body: bytes) -> Result:
-    """Return the result in a message.
-
-    Raises:
-        LookupError, TypeError, ValueError: the message is invalid.
-    """
+    """Return the result in a message; raise LookupError, TypeError or ValueError if it is invalid."""
     if "more_pixels" in head:
         return MorePixels(head["more_pixels"])
     if "error" in head:

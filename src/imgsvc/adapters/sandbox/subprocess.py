@@ -60,7 +60,7 @@ class PipedProcess:
         self._stdout_transport.close()
         return code
 
-    def leave(self) -> "asyncio.Task[int]":
+    def finish(self) -> "asyncio.Task[int]":
         """Close its input, so that the process ends by itself."""
         self.stdin.close()
         return asyncio.create_task(self.wait())
