@@ -58,7 +58,7 @@ def integer(found: object) -> int:
     """Return the reply as an integer.
 
     Raises:
-        QueueUnavailable: it is none.
+        QueueUnavailable: it is not one.
     """
     if not isinstance(found, int):
         raise _wrong_type(found)
@@ -69,7 +69,7 @@ def names(found: object) -> list[str]:
     """Return the reply as a list of texts.
 
     Raises:
-        QueueUnavailable: it is none.
+        QueueUnavailable: it is not one.
     """
     if not isinstance(found, list):
         raise _wrong_type(found)
