@@ -1,4 +1,4 @@
-"""Builds every adapter once and closes them in reverse: what a process needs, from the settings."""
+"""Builds the resources of a process from the settings, and closes them in reverse order."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -41,7 +41,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What every process has open."""
+    """The resources that every process opens."""
 
     settings: Settings
     sessions: Sessions
@@ -70,14 +70,14 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Resources]:
-    """Open everything; nothing is connected until it is used, so that a part that is away does not stop the others."""
+    """Open all resources. None connects before its first use, so an unavailable one does not stop the others."""
     async with AsyncExitStack() as stack:
         sessions = open_database(settings)
         stack.push_async_callback(sessions.aclose)
-        patience = settings.redis_timeout
-        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=patience)
-        # A limit that is not counted for a while does less harm than uploads that wait for it.
-        queue, rates = ArqQueue(redis, timeout=patience), RedisRateLimiter(redis, timeout=patience / 4)
+        timeout = settings.redis_timeout
+        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=timeout)
+        # Uploads that wait for Redis would do more harm than a rate limit that is not counted for a while.
+        queue, rates = ArqQueue(redis, timeout=timeout), RedisRateLimiter(redis, timeout=timeout / 4)
         stack.push_async_callback(queue.aclose)
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
@@ -87,7 +87,7 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
 
 
 def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
-    """The secret of the settings wins over that of the database, for what is made without API keys."""
+    """Build the sender. For batches made without an API key, the secret in the settings overrides the database's."""
     secret = settings.webhook_secret
     secrets = (secret.get_secret_value(),) if secret else ()
     return WebhookSender(
@@ -99,7 +99,7 @@ def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
 async def open_asset_processor(
     resources: Resources, *, on_overrun: Callable[[], None] = lambda: None
 ) -> AsyncIterator[AssetProcessor]:
-    """What a worker process works with: codec threads, and the gates that bound what is in flight.
+    """Open what a worker needs beyond `resources`: codec threads, the sandbox, and the limits on work in flight.
 
     `on_overrun` is called when a codec thread is stuck.
     """
@@ -139,26 +139,26 @@ async def open_asset_processor(
 
 
 def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:
-    """The settings' database; nothing is connected yet."""
+    """Open the database of the settings, without connecting yet."""
     _protect_data(settings)
     return open_sessions(settings.database, statement_timeout=statement_timeout)
 
 
 def check_storage(settings: Settings) -> None:
-    """Raises StorageError when the storage cannot even be opened: better before a process starts than in its log."""
+    """Raise StorageError if the storage cannot be opened, so that a process fails at its start."""
     _protect_data(settings)
     open_storage(settings.storage)
 
 
 def _protect_data(settings: Settings) -> None:
-    """Keep the data folder from other users, if anything is kept there."""
+    """Close the data folder to other users, if anything is stored there."""
     if not (settings.database_url and settings.storage_url):
-        with suppress(OSError):  # what cannot be made is reported by those who need it
+        with suppress(OSError):  # those who need the folder report it
             make_private(settings.data_dir)
 
 
 async def check_schema(settings: Settings) -> None:
-    """Raises SchemaBehind when migrations are missing; a database that is away may come back and is none of this."""
+    """Raise SchemaBehind if migrations are missing. An unavailable database is only logged: it may come back."""
     sessions = open_database(settings)
     try:
         await migrations.check(sessions)
@@ -171,7 +171,7 @@ async def check_schema(settings: Settings) -> None:
 
 
 async def check_access(settings: Settings) -> None:
-    """Raise StartupError if other machines can reach the API but no API key exists, as far as is known now."""
+    """Raise StartupError if other machines can reach the API but there is no API key; skipped without a database."""
     if settings.auth == "none" or is_loopback(settings.host):
         return
     sessions = open_database(settings)
@@ -184,8 +184,8 @@ async def check_access(settings: Settings) -> None:
     finally:
         await sessions.aclose()
     raise StartupError(
-        f"Refusing to listen on {settings.host}: no API key has been made, so whoever reaches it could use it. "
-        "Make one (`imgsvc keys create NAME`), listen on 127.0.0.1, or say IMGSVC_AUTH=none."
+        f"Refusing to listen on {settings.host}: no API key has been made, so anyone who can reach it could use it. "
+        "Create one (`imgsvc keys create NAME`), listen on 127.0.0.1, or set IMGSVC_AUTH=none."
     )
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for the adapters' contract tests."""
+"""Fixtures for the tests of the adapters."""
 
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -14,20 +14,21 @@ from support.polling import PATIENT
 
 
 @pytest.fixture
-async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
-    """Makes one that calls only 127.0.0.1 unless told otherwise, and closes it at the end of the test.
+async def make_fetcher() -> AsyncIterator[Callable[..., Fetcher]]:
+    """A factory of fetchers that call only 127.0.0.1 by default; they are closed at the end of the test.
 
-    It trusts no authority either: reading the usual ones takes longer than most tests; `tls=None` does it.
+    They trust no certificate authority, because loading the public ones takes longer than most tests; `tls=None` loads
+    them.
     """
     async with AsyncExitStack() as stack:
 
         def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Fetcher:
-            nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            no_authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             networks = [ip_network(network) for network in allowed]
             egress = EgressPolicy(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
-            defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": nobody}
+            defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": no_authorities}
             fetcher = Fetcher(egress=egress, **{**defaults, **options})
             stack.push_async_callback(fetcher.aclose)
             return fetcher

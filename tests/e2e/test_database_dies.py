@@ -34,7 +34,7 @@ def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
     """A product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     lines += [
-        f"{number},Product {number},{origin.serve(f'/{number}.jpg', image_bytes(40 + number, 30), turn=turns.acquire)}"
+        f"{number},Product {number},{origin.serve(f'/{number}.jpg', image_bytes(40 + number, 30), wait=turns.acquire)}"
         for number in range(IMAGES)
     ]
     return "\n".join(lines)

@@ -30,10 +30,10 @@ def slow_image(width: int, height: int) -> bytes:
     return encoded(Image.frombytes("RGB", (width, height), noise), "JPEG", quality=30)
 
 
-def manifest_of(origin: OriginServer, poison: bytes, *, turn: Callable[[], Awaitable[object]] | None = None) -> str:
+def manifest_of(origin: OriginServer, poison: bytes, *, wait: Callable[[], Awaitable[object]] | None = None) -> str:
     """A product for each image; the poison is in the middle, and comes when it is its turn."""
     urls = [origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30)) for number in range(NEIGHBOURS)]
-    urls.insert(NEIGHBOURS // 2, origin.serve("/poison.jpg", poison, turn=turn))
+    urls.insert(NEIGHBOURS // 2, origin.serve("/poison.jpg", poison, wait=wait))
     lines = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
     return "\n".join(["S. No.,Product Name,Input Image Urls", *lines])
 
@@ -68,7 +68,7 @@ async def test_a_image_that_kills_who_decodes_it_kills_one_worker_and_fails_alon
     async with running_stack(tmp_path, **UNHURRIED) as stack:
         [first] = stack.workers()
         may_come = asyncio.Event()
-        manifest = manifest_of(origin, slow_image(5_000, 4_000), turn=may_come.wait)
+        manifest = manifest_of(origin, slow_image(5_000, 4_000), wait=may_come.wait)
         batch_id = await stack.upload(manifest, format="avif")
 
         async def taken() -> bool:

@@ -31,7 +31,7 @@ def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
     """A product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     for number in range(IMAGES):
-        origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30), turn=turns.acquire)
+        origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30), wait=turns.acquire)
         lines.append(f"{number},Product {number},{origin.url(f'/{number}.jpg')}")
     return "\n".join(lines)
 

@@ -198,7 +198,7 @@ async def test_a_wait_that_is_broken_off_says_that_the_batch_goes_on(
     stack: Stack, origin: OriginServer, tmp_path: Path
 ) -> None:
     may_come = asyncio.Event()
-    url = origin.serve("/slow.jpg", image_bytes(), turn=may_come.wait)
+    url = origin.serve("/slow.jpg", image_bytes(), wait=may_come.wait)
 
     async def polls() -> float:
         text = (await stack.client.get("/metrics")).text

@@ -45,7 +45,7 @@ async def test_whatever_is_killed_meanwhile_it_is_one_batch_with_every_image(
 ) -> None:
     """The API before its answer has arrived, then all of imgsvc while the batch runs."""
     may_come = asyncio.Event()
-    urls = [origin.serve(f"/{number}.jpg", image_bytes(), turn=may_come.wait) for number in range(IMAGES)]
+    urls = [origin.serve(f"/{number}.jpg", image_bytes(), wait=may_come.wait) for number in range(IMAGES)]
     async with running_stack(tmp_path, **ONE_BY_ONE) as first, FaultProxy(place_of(first)) as proxy:
         await proxy.misbehave(Cut(down=1), times=1)  # the answer is lost on its way
         words = ("submit", catalogue(tmp_path, *urls), "--wait", "--output", "out.csv", "--url", proxy.url)
