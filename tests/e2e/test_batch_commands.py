@@ -159,7 +159,7 @@ async def test_a_csv_can_be_checked_only(server: Scripted, there: dict[str, Any]
     assert (done.code, done.out.splitlines()) == (
         0,
         [
-            "2 products, 3 image URLs, 3 different images.",
+            "2 products, 3 image URLs, 3 distinct images.",
             "1 server: picsum.photos (3)",
             "1 invalid URLs would be skipped.",
             "  line 3: More cells.",

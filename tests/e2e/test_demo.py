@@ -88,7 +88,7 @@ async def test_a_demo_that_is_broken_off_leaves_nothing_running(tmp_path: Path, 
 
 async def test_a_folder_that_is_there_already_is_refused_in_words(tmp_path: Path) -> None:
     done = await imgsvc("demo", "--folder", str(tmp_path), cwd=tmp_path)
-    assert (done.code, done.err.strip()) == (1, f"{tmp_path} is there already; the demo wants a folder of its own.")
+    assert (done.code, done.err.strip()) == (1, f"{tmp_path} already exists; the demo needs a new folder.")
 
 
 @pytest.mark.slow

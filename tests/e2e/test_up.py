@@ -41,7 +41,7 @@ async def test_a_disk_that_takes_no_more_is_said_in_words(tmp_path: Path) -> Non
     """As when it is full, only that the reason then is another."""
     code, said = await refusal("--data-dir", str(tmp_path), "--port", str(free_port()), limits="ulimit -f 8;")
     assert (code, "Traceback" in said) == (1, False)
-    assert f"The database sqlite+aiosqlite:///{tmp_path}/imgsvc.db cannot be brought to the newest schema" in said
+    assert f"The database sqlite+aiosqlite:///{tmp_path}/imgsvc.db cannot be upgraded to the newest schema" in said
 
 
 @pytest.mark.slow
