@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from support.origin_server import OriginServer, image_bytes
-from support.served import SMALL
+from support.served import SMALL_BUFFER
 from support.stack import Stack, until
 
 pytestmark = pytest.mark.slow
@@ -97,7 +97,7 @@ async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and
     await own_stack.finished(batch_id)
     path = f"/v1/batches/{batch_id}/output.csv"
     killed = api_of(own_stack)
-    small = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
+    small = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)])
     async with httpx.AsyncClient(base_url=own_stack.client.base_url, transport=small, timeout=100) as client:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             async with client.stream("GET", path) as answer:

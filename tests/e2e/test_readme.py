@@ -19,7 +19,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from support.command import named
+from support.command import find_command
 from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
 from support.stack import SECRET, free_port, until
@@ -303,7 +303,7 @@ def test_commands_inside_the_text_exist() -> None:
         if program == "make":
             assert word in targets, word
         else:
-            assert named([word, *rest])[1] == []
+            assert find_command([word, *rest])[1] == []
 
 
 def test_every_secret_in_the_readme_is_made_by_the_reader() -> None:
