@@ -1,4 +1,4 @@
-"""`imgsvc demo`: what it shows, and that it leaves nothing running however it ends."""
+"""`imgsvc demo`: its output, and that it leaves no process running however it ends."""
 
 import asyncio
 import csv
@@ -23,7 +23,7 @@ CODES = {"http_404", "too_many_pixels", "decode_error", "not_an_image", "too_man
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Those that work in `folder`."""
+    """Return the processes that work in `folder`."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -35,9 +35,9 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)  # twice 6 s of two cores when nobody else uses them
-async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("IMGSVC_DATABASE_URL=postgresql+asyncpg://prod/imgsvc\n")  # not the demo's business
+@pytest.mark.timeout(240)  # twice 6 s on two idle cores
+async def test_two_concurrent_demos_each_complete(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("IMGSVC_DATABASE_URL=postgresql+asyncpg://prod/imgsvc\n")  # the demo must ignore it
     real = {"IMGSVC_REDIS_URL": "redis://prod:1", "imgsvc_database_url": f"sqlite+aiosqlite:///{tmp_path}/real.db"}
     both: list[Done] = await asyncio.gather(
         *(imgsvc("demo", cwd=tmp_path, within=200, COLUMNS="120", **real) for _ in range(2))
@@ -48,15 +48,15 @@ async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -
         assert "Webhook batch.completed_with_errors received; its signature holds." in done.out
         assert {code for code in CODES if code in done.out} == CODES
         assert re.search(r"completed_with_errors: \d+ of \d+ images compressed, .* saved", done.out)
-    told = {re.search(r"(demo/\d)/contact-sheet.html", done.out).group(1) for done in both}  # type: ignore[union-attr]
-    assert told == {"demo/1", "demo/2"}
-    for folder in told:
-        assert_shown(tmp_path / folder)
+    folders = {re.search(r"(demo/\d)/contact-sheet.html", done.out).group(1) for done in both}  # type: ignore[union-attr]
+    assert folders == {"demo/1", "demo/2"}
+    for folder in folders:
+        assert_complete(tmp_path / folder)
     assert processes_of(tmp_path) == []
 
 
-def assert_shown(folder: Path) -> None:
-    """The CSV has its slots, and every image that the page links to is there."""
+def assert_complete(folder: Path) -> None:
+    """Assert that the CSV has all slots and that every image linked on the page exists."""
     rows = list(csv.DictReader((folder / "output.csv").read_text(encoding="utf-8").splitlines()))
     slots = [slot for row in rows for slot in row["Output Image Urls"].split(",")]
     assert slots.count("") == len(CODES)
@@ -69,24 +69,24 @@ def assert_shown(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
-async def test_a_demo_that_is_broken_off_leaves_nothing_running(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+async def test_an_interrupted_demo_leaves_no_process_running(tmp_path: Path, number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", "demo"), cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL
     )
 
-    async def has_started_others() -> bool:
+    async def has_started_children() -> bool:
         return len(processes_of(tmp_path)) > 3
 
-    await until(has_started_others)
+    await until(has_started_children)
     started = processes_of(tmp_path)
-    process.send_signal(how)
+    process.send_signal(number)
     await asyncio.wait_for(process.wait(), 50)
     _, alive = await asyncio.to_thread(psutil.wait_procs, started, 50)
     assert alive == []
 
 
-async def test_a_folder_that_is_there_already_is_refused_in_words(tmp_path: Path) -> None:
+async def test_an_existing_folder_is_refused_with_a_message(tmp_path: Path) -> None:
     done = await imgsvc("demo", "--folder", str(tmp_path), cwd=tmp_path)
     assert (done.code, done.err.strip()) == (1, f"{tmp_path} already exists; the demo needs a new folder.")
 
@@ -99,7 +99,7 @@ async def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
     assert f"{folder}/contact-sheet.html" in done.out
 
 
-def test_a_webhook_with_a_wrong_signature_is_not_believed() -> None:
+def test_a_webhook_with_a_wrong_signature_is_rejected() -> None:
     secret, other = (f"whsec_{b64encode(bytes([number] * 32)).decode()}" for number in (1, 2))
     now = datetime.now(UTC)
     body = '{"type": "batch.completed"}'
