@@ -37,7 +37,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)  # twice 6 s on two idle cores
-async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -> None:
+async def test_two_concurrent_demos_each_complete(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("IMGSVC_DATABASE_URL=postgresql+asyncpg://prod/imgsvc\n")  # the demo must ignore it
     real = {"IMGSVC_REDIS_URL": "redis://prod:1", "imgsvc_database_url": f"sqlite+aiosqlite:///{tmp_path}/real.db"}
     both: list[Done] = await asyncio.gather(
@@ -52,11 +52,11 @@ async def test_two_demos_at_the_same_time_each_show_everything(tmp_path: Path) -
     folders = {re.search(r"(demo/\d)/contact-sheet.html", done.out).group(1) for done in both}  # type: ignore[union-attr]
     assert folders == {"demo/1", "demo/2"}
     for folder in folders:
-        assert_shown(tmp_path / folder)
+        assert_complete(tmp_path / folder)
     assert processes_of(tmp_path) == []
 
 
-def assert_shown(folder: Path) -> None:
+def assert_complete(folder: Path) -> None:
     """Assert that the CSV has all its slots and that every image linked on the page exists."""
     rows = list(csv.DictReader((folder / "output.csv").read_text(encoding="utf-8").splitlines()))
     slots = [slot for row in rows for slot in row["Output Image Urls"].split(",")]
@@ -72,18 +72,18 @@ def assert_shown(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
-async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", "demo"), cwd=tmp_path, stdout=asyncio.subprocess.DEVNULL
     )
 
-    async def has_started_others() -> bool:
+    async def has_started_children() -> bool:
         return len(processes_of(tmp_path)) > 3
 
-    await until(has_started_others)
+    await until(has_started_children)
     started = processes_of(tmp_path)
-    process.send_signal(how)
+    process.send_signal(number)
     await asyncio.wait_for(process.wait(), 50)
     _, alive = await asyncio.to_thread(psutil.wait_procs, started, 50)
     assert alive == []
@@ -91,7 +91,7 @@ async def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, how: s
 
 async def test_an_existing_folder_is_refused_with_a_message(tmp_path: Path) -> None:
     done = await imgsvc("demo", "--folder", str(tmp_path), cwd=tmp_path)
-    assert (done.code, done.err.strip()) == (1, f"{tmp_path} is there already; the demo wants a folder of its own.")
+    assert (done.code, done.err.strip()) == (1, f"{tmp_path} already exists; the demo needs a new folder.")
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ class Scripted(Server):
 
 
 class Caller:
-    """One of the two clients; calls are awaited, and iterators are returned as lists."""
+    """One of the two clients calls are awaited, and iterators are returned as lists."""
 
     def __init__(self, client: Client | AsyncClient) -> None:
         self.client = client
@@ -63,7 +63,7 @@ class Caller:
         if isinstance(self.client, Client):
             return await asyncio.to_thread(self._block, name, arguments, named)
         result = getattr(self.client, name)(*arguments, **named)
-        return await result if isawaitable(result) else [each async for each in result]
+        return await result if isawaitable(result) else [item async for item in result]
 
     def _block(self, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         result = getattr(self.client, name)(*arguments, **named)

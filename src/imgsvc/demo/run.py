@@ -20,7 +20,7 @@ from imgsvc.demo.sheet import Failure, Pair, write_sheet
 from imgsvc.demo.stack import running_stack
 from imgsvc.errors import ImgsvcError
 from imgsvc.terminal.formatting import saved, size
-from imgsvc.terminal.progress import follow_on, summary
+from imgsvc.terminal.progress import show_progress, summary
 
 WEBHOOK_TIMEOUT = 30.0
 """Seconds from the end of the batch until the webhook must have arrived."""
@@ -49,7 +49,7 @@ def run_demo(console: Console, folder: Path) -> None:
             csv.write_text(manifest(origin.url), encoding="utf-8", newline="")
             batch = client.submit(csv, webhook_url=f"{origin.url}{WEBHOOK}")
             _print_upload(console, batch, origin)
-            batch = follow_on(console, client, batch)
+            batch = show_progress(console, client, batch)
             console.print(summary(batch), highlight=False)
             _print_webhook(console, origin, secret)
             products = list(client.products(batch))

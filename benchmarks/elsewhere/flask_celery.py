@@ -1,6 +1,6 @@
-"""The brief as it is usually built: Flask takes the CSV, a Celery task works it off with requests and Pillow.
+"""The usual implementation: Flask accepts the CSV, and a Celery task processes it with requests and Pillow.
 
-It runs in a virtual environment of its own (environments.py); BRIEF_FOLDER and BRIEF_BROKER say where.
+It runs in a separate virtual environment (environments.py); PEER_FOLDER and PEER_BROKER set its folder and broker.
 """
 
 import csv
@@ -15,14 +15,14 @@ from celery import Celery
 from flask import Flask, jsonify, request
 from PIL import Image
 
-FOLDER = Path(os.environ["BRIEF_FOLDER"])
-celery = Celery("brief", broker=os.environ["BRIEF_BROKER"])
+FOLDER = Path(os.environ["PEER_FOLDER"])
+celery = Celery("flask_celery", broker=os.environ["PEER_BROKER"])
 celery.conf.broker_connection_retry_on_startup = True
 app = Flask(__name__)
 
 
 def database() -> sqlite3.Connection:
-    connection = sqlite3.connect(FOLDER / "brief.db", timeout=30)
+    connection = sqlite3.connect(FOLDER / "batches.db", timeout=30)
     connection.executescript(
         """
         CREATE TABLE IF NOT EXISTS request (id TEXT PRIMARY KEY, status TEXT, webhook_url TEXT);
@@ -57,9 +57,9 @@ def process_images(request_id):
     for product_id, input_urls in products:
         output_urls = []
         for url in input_urls.split(","):
-            answer = requests.get(url.strip(), timeout=30)
-            answer.raise_for_status()
-            image = Image.open(io.BytesIO(answer.content)).convert("RGB")
+            response = requests.get(url.strip(), timeout=30)
+            response.raise_for_status()
+            image = Image.open(io.BytesIO(response.content)).convert("RGB")
             compressed = io.BytesIO()
             image.save(compressed, "JPEG", quality=50)
             name = f"{uuid.uuid4()}.jpg"
