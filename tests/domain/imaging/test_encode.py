@@ -9,7 +9,7 @@ from PIL import Image
 
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
 from imgsvc.domain.imaging.encode import encode, writing
-from imgsvc.domain.imaging.formats import JPEG
+from imgsvc.domain.imaging.formats import JPEG, OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import EncodeError
 from support.images import BLUE, GREEN, RED, animation, decoded, distance, encoded, pixel, quarters, scene
@@ -41,7 +41,7 @@ def test_images_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhile
 
 @pytest.mark.parametrize(("size", "wanted"), [((65_501, 1), "jpeg"), ((1, 16_384), "webp"), ((32_769, 1), "avif")])
 def test_a_side_too_long_for_the_format_is_said_in_words(size: tuple[int, int], wanted: str) -> None:
-    with pytest.raises(EncodeError, match=f"{wanted.upper()} holds at most"):
+    with pytest.raises(EncodeError, match=f"{OUTPUT_FORMATS[wanted].title} holds at most"):
         rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format(wanted)))
     assert rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format.png)).width == size[0]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imgsvc.domain.imaging.compress import CodecLimits, ReservationTooSmall, TooSlowForThread, compress
-from imgsvc.domain.imaging.decode import MOVING_FORMATS
+from imgsvc.domain.imaging.decode import ANIMATED_FORMATS
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError, TooManyFrames, TooManyPixels
@@ -36,7 +36,7 @@ def test_as_many_frames_are_counted_as_pillow_counts() -> None:
     found = [path.read_bytes() for path, row in corpus("images") if row["verdict"].startswith("OK")]
     for data in [*found, alpha_png(), animation("PNG", default_image=True), photo_jpeg()]:
         image = Image.open(BytesIO(data))
-        if image.format in MOVING_FORMATS:
+        if image.format in ANIMATED_FORMATS:
             frames = getattr(image, "n_frames", 1) - bool(image.info.get("default_image"))
             assert layout_of(data, 2_000).frames == frames
 

@@ -13,7 +13,7 @@ Options = dict[str, Any]
 
 
 class Format(StrEnum):
-    """The format to write; `original` keeps the input's own one where the web can show it."""
+    """The format to write; `original` keeps the format of the input if browsers show it."""
 
     original = "original"
     jpeg = "jpeg"
