@@ -86,7 +86,10 @@ class Client:
         return self._driver.each(self._calls.batches(status))
 
     def products(self, batch: Batch | str, *, status: Statuses = None) -> Generator[Product]:
-        """Yield the products in CSV order, fetched page by page; `status` limits them to those with an image in it."""
+        """Yield the products in CSV order, fetched page by page.
+
+        With `status`, only products with an image of that status, or of one of several, are yielded.
+        """
         return self._driver.each(self._calls.products(batch, status))
 
     def follow(self, batch: Batch | str, *, timeout: float | None = None) -> Generator[Batch]:
