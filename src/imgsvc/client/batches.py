@@ -105,7 +105,7 @@ class State(ApiModel):
 
 
 class Batch(State):
-    """An accepted CSV with its status and progress; `expires_at` is None if it is never removed."""
+    """An accepted CSV with its status and progress; `expires_at` is when it is removed, or None."""
 
     specs: list[Spec]
     manifest: Manifest

@@ -20,7 +20,7 @@ Target = str | os.PathLike[str]
 
 
 class Client:
-    """Calls the imgsvc at `url`.
+    """A blocking client of the imgsvc at `url`.
 
     Calls that are safe to repeat are retried for `retry_timeout` seconds when the server cannot be reached, the
     connection breaks, or the server answers 429, 502, 503 or 504; `Retry-After` is honoured. Those are all calls except
@@ -86,7 +86,10 @@ class Client:
         return self._driver.each(self._calls.batches(status))
 
     def products(self, batch: Batch | str, *, status: Statuses = None) -> Generator[Product]:
-        """Yield the products in CSV order, fetched page by page; `status` limits them to those with such an image."""
+        """Yield the products in CSV order, fetched page by page.
+
+        With `status`, only products with an image of that status, or of one of several, are yielded.
+        """
         return self._driver.each(self._calls.products(batch, status))
 
     def follow(self, batch: Batch | str, *, timeout: float | None = None) -> Generator[Batch]:

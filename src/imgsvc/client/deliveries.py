@@ -17,7 +17,10 @@ class Attempt(ApiModel):
 
 
 class Delivery(ApiModel):
-    """A webhook message about the end of one round; `status` is `pending`, `delivered` or `exhausted`."""
+    """A webhook message about the end of one round, with all attempts in `log`.
+
+    `status` is `pending`, `delivered` or `exhausted`.
+    """
 
     id: str
     batch_id: str
