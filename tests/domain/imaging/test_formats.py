@@ -28,7 +28,6 @@ MAY_NAME_FORMATS = {
     "api/schemas/products.py",  # an example
     "client/uploads.py",  # the client does without the server's packages
     "demo/catalogue.py",  # input images
-    "demo/shop/encodings.py",  # input images
     "domain/imaging/formats.py",
 }
 
