@@ -17,7 +17,7 @@ from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from chaos.parts import Valkey
+from chaos.servers import Valkey
 from imgsvc.adapters.redis.queue import deserialize, open_redis, serialize
 from imgsvc.worker.main import ConsiderateWorker
 from imgsvc.worker.running import keep_running
