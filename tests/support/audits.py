@@ -1,4 +1,4 @@
-"""A service with something in it to be looked at, and the deep check of it."""
+"""A service with data, and the integrity audit of it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,7 @@ SPECS = (Spec(), Spec(name="thumb", max_width=20))
 
 @dataclass
 class Shop:
-    """A batch of two images in two renditions each and one that is gone; ended, announced and tidied."""
+    """A service with one batch: two images with two renditions each, one failed; ended, announced and cleaned up."""
 
     parts: Resources
     batch_id: str

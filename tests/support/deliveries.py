@@ -1,4 +1,4 @@
-"""A delivery to test with, and one run of the job that makes an attempt at it."""
+"""Deliveries for tests, and runs of the delivery job."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,14 +11,14 @@ from support.batches import RecordingQueue, deliveries_of, submit_batch
 
 
 async def announced(parts: Resources, url: str) -> Delivery:
-    """The pending delivery of a batch that is finished."""
+    """Create a finished batch with a webhook, and return its pending delivery."""
     batch = await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     return delivery
 
 
 async def now(parts: Resources, delivery: Delivery) -> Delivery:
-    """The delivery as it stands now."""
+    """Return the current state of the delivery."""
     return (await deliveries_of(parts.sessions, delivery.batch_id))[0]
 
 
@@ -30,7 +30,7 @@ async def deliver(
     endpoint: Endpoint | None = None,
     secrets: Sequence[str] | None = None,
 ) -> Delivery:
-    """One run of the job; the delivery as it stands afterwards."""
+    """Run the job once, and return the delivery's state afterwards."""
     await attempt(parts, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
     return await now(parts, delivery)
 
@@ -43,7 +43,7 @@ async def attempt(
     endpoint: Endpoint | None = None,
     secrets: Sequence[str] | None = None,
 ) -> None:
-    """One run of the job."""
+    """Run the job once."""
     await attempt_delivery(
         delivery_id,
         sessions=parts.sessions,
@@ -58,12 +58,12 @@ async def attempt(
 
 
 class Meanwhile:
-    """The port Endpoint; something happens after the POST and before its answer is known."""
+    """An Endpoint that runs `event` after the POST and before it returns the answer."""
 
-    def __init__(self, parts: Resources, happens: Callable[[], Awaitable[object]]) -> None:
-        self._endpoint, self._happens = parts.fetcher, happens
+    def __init__(self, parts: Resources, event: Callable[[], Awaitable[object]]) -> None:
+        self._endpoint, self._event = parts.fetcher, event
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         answer = await self._endpoint.post(url, headers=headers, body=body)
-        await self._happens()
+        await self._event()
         return answer

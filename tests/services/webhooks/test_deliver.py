@@ -1,4 +1,4 @@
-"""Webhook deliveries: at least once, each attempt in the log once."""
+"""Webhook deliveries: at least once, with each attempt recorded once."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
     listener.statuses = [204]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook?shop=1")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("delivered", 1)
-    assert queue.deliveries == []  # nothing to come
+    assert queue.deliveries == []  # no further attempt
 
     [post] = listener.requests
     assert post.path == "/hook?shop=1"
@@ -52,10 +52,10 @@ async def test_the_log_keeps_the_first_2_kb_of_any_answer(
     assert len(attempt.answer.encode("utf-8")) <= 2_048 + 4  # a replacement character is larger than its byte
 
 
-# -- runs that come too early, twice, or die --------------------------------------------------------------------------
+# -- runs that are early, repeated or interrupted ---------------------------------------------------------------------
 
 
-async def test_what_is_not_due_or_has_ended_is_not_posted(
+async def test_a_delivery_that_is_not_due_or_has_ended_is_not_posted(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
@@ -69,17 +69,17 @@ async def test_what_is_not_due_or_has_ended_is_not_posted(
 
 
 class EventfulEndpoint:
-    """The port Endpoint; something happens after the POST and before its answer is known."""
+    """An Endpoint that runs `event` after the POST and before it returns the answer."""
 
     def __init__(self, parts: Resources) -> None:
         self._parts = parts
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         answer = await self._parts.fetcher.post(url, headers=headers, body=body)
-        await self.happens()
+        await self.event()
         return answer
 
-    async def happens(self) -> None:
+    async def event(self) -> None:
         raise KeyboardInterrupt
 
 
@@ -90,7 +90,7 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
     with pytest.raises(KeyboardInterrupt):
         await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts))
     await deliver(parts, delivery, queue=queue)
-    assert len(listener.requests) == 1  # it may still be on its way
+    assert len(listener.requests) == 1  # the first attempt may still be in progress
     clock.forward(LEASE.total_seconds())
     delivery = await deliver(parts, delivery, queue=queue)
 
@@ -100,7 +100,7 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
 
 
 @pytest.mark.parametrize(("late", "early", "status"), [(200, 500, "pending"), (500, 200, "delivered")])
-async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record_it(
+async def test_an_attempt_made_by_two_runs_is_recorded_once(
     parts: Resources,
     listener: WebhookListener,
     queue: RecordingQueue,
@@ -113,7 +113,7 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
     listener.statuses = [late, early]
 
     class Frozen(EventfulEndpoint):
-        async def happens(self) -> None:
+        async def event(self) -> None:
             clock.forward(LEASE.total_seconds())
             await deliver(parts, delivery, queue=queue)
 
@@ -125,6 +125,6 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
     assert queue.deliveries == ([(delivery.id, 2, after.due_at)] if status == "pending" else [])
 
 
-async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_nonexistent_delivery_is_ignored(parts: Resources, queue: RecordingQueue) -> None:
     await attempt_delivery("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
     assert queue.deliveries == []
