@@ -124,7 +124,7 @@ async def test_a_removed_file_is_not_created_again(sessions: Sessions, database_
     assert not database_path.exists()
 
 
-async def test_no_connection_to_the_new_file_opens_beside_an_old_one(
+async def test_the_new_file_gets_no_connection_while_an_old_one_is_open(
     sessions: Sessions, database_path: Path, migrated_database: Path
 ) -> None:
     async with sessions.read() as session:

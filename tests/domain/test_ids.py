@@ -23,7 +23,7 @@ def test_ids_sort_by_the_time_they_were_made() -> None:
     assert ids == sorted(ids)
 
 
-def test_ids_of_one_moment_differ_in_80_bits_and_share_the_ten_characters_of_the_time() -> None:
+def test_ids_of_one_moment_share_ten_characters_and_differ_in_80_bits() -> None:
     ids = {new_id("bat", NOW) for _ in range(1_000)}
     assert len(ids) == 1_000
     assert len({each[:14] for each in ids}) == 1

@@ -23,7 +23,7 @@ from imgsvc.services.ports import JobQueue
 
 @dataclass
 class ManualClock:
-    """A clock that only moves when told to; it starts at the real time, which signatures are checked against."""
+    """A clock that the test advances; it starts at the real time, which signatures are checked against."""
 
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
