@@ -44,7 +44,7 @@ class Shop:
         pages = [page async for page in self.parts.storage.list(self.batch_id)]
         return sorted(stored.key for page in pages for stored in page)
 
-    async def put(self, key: str, data: bytes = b"left") -> None:
+    async def put(self, key: str, data: bytes = b"data") -> None:
         await self.parts.storage.put(key, data, media_type="image/jpeg")
 
     async def clean_up(self, batch_id: str = "") -> None:

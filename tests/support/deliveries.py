@@ -57,7 +57,7 @@ async def attempt(
     )
 
 
-class Meanwhile:
+class EventfulEndpoint:
     """An Endpoint that runs `event` after the POST and before it returns the answer."""
 
     def __init__(self, parts: Resources, event: Callable[[], Awaitable[object]]) -> None:

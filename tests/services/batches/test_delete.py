@@ -19,7 +19,7 @@ from support.batches import (
     manifest,
     submit_batch,
 )
-from support.deliveries import Meanwhile, attempt, deliver
+from support.deliveries import EventfulEndpoint, attempt, deliver
 from support.origin_server import WebhookListener
 from support.storage import NO_ROWS, EventfulInventory, media, put, rows_of, stored
 from support.verbs import OTHER_KEY, cancel, clean_up, delete, end_round, ended_batch, rendition_key, retry, sweep
@@ -200,7 +200,7 @@ async def test_an_attempt_in_progress_is_the_last_one(
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     if storage_away:
         shutil.rmtree(media(parts))
-    endpoint = Meanwhile(parts, lambda: delete(parts, batch.id, queue=queue))
+    endpoint = EventfulEndpoint(parts, lambda: delete(parts, batch.id, queue=queue))
     await attempt(parts, delivery.id, queue=queue, endpoint=endpoint)
     assert len(listener.requests) == 1
     await sweep(parts, queue)

@@ -105,15 +105,15 @@ async def test_a_batch_with_a_pending_webhook_is_kept_until_it_is_delivered(
 
 
 async def test_many_batches_expire_in_several_passes_oldest_first(parts: Resources, clock: ManualClock) -> None:
-    made = []
+    batch_ids = []
     for _ in range(103):
-        made.append((await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
+        batch_ids.append((await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
         clock.forward(1)
     clock.forward(RETENTION)
     await expire(parts)
-    assert [await is_visible(parts, batch_id) for batch_id in made] == [False] * 100 + [True] * 3
+    assert [await is_visible(parts, batch_id) for batch_id in batch_ids] == [False] * 100 + [True] * 3
     await expire(parts)
-    assert not await is_visible(parts, made[-1])
+    assert not await is_visible(parts, batch_ids[-1])
 
 
 # -- idempotency keys -------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ async def test_old_unreferenced_files_are_removed_and_referenced_ones_stay(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch_id = await due_for_clean_up(parts, clock, None, NotAnImage())
-    left = [
+    leftovers = [
         f"{batch_id}/0-shoe-ffffffff.jpg",  # another rendition of an asset that has one
         f"{batch_id}/1-shoe-0123abcd.jpg",  # of a failed asset
         f"{rendition_key(batch_id, 0)}#1",  # an incomplete rendition: its writer was killed
@@ -38,7 +38,7 @@ async def test_old_unreferenced_files_are_removed_and_referenced_ones_stay(
         f"{batch_id}/notes.txt",
     ]
     await put(parts, rendition_key("bat_other", 0), age=2 * TIDY_AFTER)
-    for key in left:
+    for key in leftovers:
         (media(parts) / key).write_bytes(b"left behind")
     await sweep(parts, queue)
     assert queue.clean_ups == [batch_id]
@@ -128,18 +128,17 @@ async def test_later_rounds_never_reuse_the_keys_of_earlier_ones(
     """Check the keys: a clean-up that was frozen between listing and removing must not remove a new file."""
     batch = await submit_batch(parts, [origin.serve("/a.jpg", image_bytes())])
     await work(batch.id, parts, processor)
-    [left] = stored(parts)
-    gone = origin.url("/b.jpg")
-    batch = await submit_batch(parts, [gone])
+    [earlier] = stored(parts)
+    batch = await submit_batch(parts, [origin.url("/b.jpg")])
     await work(batch.id, parts, processor)
     await retry(parts, batch.id)
     origin.serve("/b.jpg", image_bytes())
     await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     [rendition] = asset.renditions or []
-    first, second = left.rpartition("-")[2], rendition["key"].rpartition("-")[2]
+    first, second = earlier.rpartition("-")[2], rendition["key"].rpartition("-")[2]
     assert first != second
-    assert stored(parts) == {left, rendition["key"]}
+    assert stored(parts) == {earlier, rendition["key"]}
 
 
 # -- concurrency ------------------------------------------------------------------------------------------------------

@@ -136,8 +136,8 @@ async def test_each_round_is_announced_under_its_own_id(
     [first] = await deliveries_of(parts.sessions, batch.id)
     clock.forward(60)
     await retry(parts, batch.id, queue=queue)
-    _, shown = await read_batch(batch.id, api_key_id="key_local", sessions=parts.sessions)
-    assert shown is None  # this round has not ended
+    _, delivery = await read_batch(batch.id, api_key_id="key_local", sessions=parts.sessions)
+    assert delivery is None  # this round has not ended
 
     await end_round(parts, batch.id, [None, None, None], round_number=2)
     batch = await consistent_batch(parts.sessions, batch.id)

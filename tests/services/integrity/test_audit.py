@@ -34,25 +34,25 @@ async def test_batches_in_every_status_have_no_violations(
     shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     parts, hook = shop.parts, listener.url("/hook")
-    good, gone, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
+    good, missing, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
     await submit_batch(parts, [good], webhook_url=hook)  # pending
-    in_flight = await submit_batch(parts, [good, gone])
+    in_flight = await submit_batch(parts, [good, missing])
     await flush(in_flight.id, parts, token="a lane", claim=1)
     await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # its row is about to be written
-    stopped = await submit_batch(parts, [good], webhook_url=hook)
+    cancelled = await submit_batch(parts, [good], webhook_url=hook)
     await cancel_batch(
-        stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
+        cancelled.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
         clock=shop.clock,
     )  # fmt: skip
-    again = await submit_batch(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
+    retried = await submit_batch(parts, [missing, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
-        await work(again.id, parts, processor)
+        await work(retried.id, parts, processor)
         await retry_batch(
-            again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
+            retried.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
             clock=shop.clock,
         )  # fmt: skip
-    again = await batch_of(parts.sessions, again.id)
-    assert (again.status, again.round) == ("pending", 3)
+    retried = await batch_of(parts.sessions, retried.id)
+    assert (retried.status, retried.round) == ("pending", 3)
 
     exhausted = await announced(parts, listener.url("/hook"))
     listener.statuses = [410, 200, 503]

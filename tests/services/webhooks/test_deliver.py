@@ -1,16 +1,13 @@
 """Webhook deliveries: at least once, with each attempt recorded once."""
 
-from collections.abc import Mapping
-
 import pytest
 from standardwebhooks import Webhook
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import webhook_secret
-from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks.deliver import LEASE, attempt_delivery
 from support.batches import ManualClock, RecordingQueue, attempts_of
-from support.deliveries import announced, deliver
+from support.deliveries import EventfulEndpoint, announced, deliver
 from support.origin_server import WebhookListener
 
 
@@ -68,19 +65,8 @@ async def test_a_delivery_that_is_not_due_or_has_ended_is_not_posted(
     assert len(listener.requests) == 1
 
 
-class EventfulEndpoint:
-    """An Endpoint that runs `event` after the POST and before it returns the answer."""
-
-    def __init__(self, parts: Resources) -> None:
-        self._parts = parts
-
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
-        answer = await self._parts.fetcher.post(url, headers=headers, body=body)
-        await self.event()
-        return answer
-
-    async def event(self) -> None:
-        raise KeyboardInterrupt
+async def crash() -> None:
+    raise KeyboardInterrupt
 
 
 async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same_id(
@@ -88,7 +74,7 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     with pytest.raises(KeyboardInterrupt):
-        await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts))
+        await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts, crash))
     await deliver(parts, delivery, queue=queue)
     assert len(listener.requests) == 1  # the first attempt may still be in progress
     clock.forward(LEASE.total_seconds())
@@ -112,12 +98,11 @@ async def test_an_attempt_made_by_two_runs_is_recorded_once(
     delivery = await announced(parts, listener.url("/hook"))
     listener.statuses = [late, early]
 
-    class Frozen(EventfulEndpoint):
-        async def event(self) -> None:
-            clock.forward(LEASE.total_seconds())
-            await deliver(parts, delivery, queue=queue)
+    async def second_run() -> None:
+        clock.forward(LEASE.total_seconds())
+        await deliver(parts, delivery, queue=queue)
 
-    after = await deliver(parts, delivery, queue=queue, endpoint=Frozen(parts))
+    after = await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts, second_run))
     assert len(listener.requests) == 2
     assert (after.status, after.attempts) == (status, 1)
     [attempt] = await attempts_of(parts.sessions, delivery.id)

@@ -16,7 +16,7 @@ from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks.deliver import request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from support.batches import ManualClock, RecordingQueue, attempts_of, batch_row, delivery_row, store
-from support.deliveries import Meanwhile, announced, attempt, deliver, now
+from support.deliveries import EventfulEndpoint, announced, attempt, deliver, now
 from support.lanes import until
 from support.origin_server import WebhookListener
 from support.verbs import OTHER_KEY, sweep
@@ -111,7 +111,7 @@ async def test_a_redelivery_requested_during_the_last_attempt_is_not_lost(
         clock.now = max(clock(), delivery.due_at)
         delivery = await deliver(parts, delivery, queue=queue)
     clock.now = delivery.due_at
-    endpoint = Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+    endpoint = EventfulEndpoint(parts, lambda: redeliver(parts, delivery, queue))
     delivery = await deliver(parts, delivery, queue=queue, endpoint=endpoint)
     assert (delivery.status, delivery.attempts) == ("pending", LAST)
     clock.now = delivery.due_at
@@ -229,7 +229,7 @@ async def test_a_redelivery_requested_during_a_successful_attempt_is_made(
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     delivery = await deliver(
-        parts, delivery, queue=queue, endpoint=Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+        parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts, lambda: redeliver(parts, delivery, queue))
     )
     assert (delivery.status, delivery.attempts) == ("pending", 1)
     delivery = await deliver(parts, delivery, queue=queue)
