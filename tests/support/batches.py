@@ -72,17 +72,17 @@ def manifest(urls: Iterable[str]) -> bytes:
 
 
 async def submit_batch(
-    parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
+    resources: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
 ) -> Batch:
     """Submit this CSV, or these URLs with one product each; `fields` are those of `Upload`."""
     accepted = await submit(
         Upload(upload if isinstance(upload, bytes) else manifest(upload), **fields),
         api_key_id=LOCAL_KEY,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
-        retention=parts.retention,
-        clock=parts.clock,
-        limits=manifest_limits(parts.settings),
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
+        limits=manifest_limits(resources.settings),
     )
     return accepted.batch
 

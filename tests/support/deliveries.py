@@ -10,20 +10,20 @@ from imgsvc.services.webhooks.deliver import attempt_delivery
 from support.batches import RecordingQueue, deliveries_of, submit_batch
 
 
-async def announced(parts: Resources, url: str) -> Delivery:
+async def announced(resources: Resources, url: str) -> Delivery:
     """Create a finished batch with a webhook, and return its pending delivery."""
-    batch = await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     return delivery
 
 
-async def now(parts: Resources, delivery: Delivery) -> Delivery:
+async def now(resources: Resources, delivery: Delivery) -> Delivery:
     """Return the current state of the delivery."""
-    return (await deliveries_of(parts.sessions, delivery.batch_id))[0]
+    return (await deliveries_of(resources.sessions, delivery.batch_id))[0]
 
 
 async def deliver(
-    parts: Resources,
+    resources: Resources,
     delivery: Delivery,
     *,
     queue: RecordingQueue,
@@ -31,12 +31,12 @@ async def deliver(
     secrets: Sequence[str] | None = None,
 ) -> Delivery:
     """Run the job once, and return the delivery's state afterwards."""
-    await attempt(parts, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
-    return await now(parts, delivery)
+    await attempt(resources, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
+    return await now(resources, delivery)
 
 
 async def attempt(
-    parts: Resources,
+    resources: Resources,
     delivery_id: str,
     *,
     queue: RecordingQueue,
@@ -46,22 +46,22 @@ async def attempt(
     """Run the job once."""
     await attempt_delivery(
         delivery_id,
-        sessions=parts.sessions,
+        sessions=resources.sessions,
         sender=replace(
-            parts.sender,
-            endpoint=endpoint or parts.fetcher,
-            secrets=parts.sender.secrets if secrets is None else secrets,
+            resources.sender,
+            endpoint=endpoint or resources.fetcher,
+            secrets=resources.sender.secrets if secrets is None else secrets,
         ),
         queue=queue,
-        clock=parts.clock,
+        clock=resources.clock,
     )
 
 
 class EventfulEndpoint:
     """An Endpoint that runs `event` after the POST and before it returns the answer."""
 
-    def __init__(self, parts: Resources, event: Callable[[], Awaitable[object]]) -> None:
-        self._endpoint, self._event = parts.fetcher, event
+    def __init__(self, resources: Resources, event: Callable[[], Awaitable[object]]) -> None:
+        self._endpoint, self._event = resources.fetcher, event
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         answer = await self._endpoint.post(url, headers=headers, body=body)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 async def test_a_missing_rendition_is_reported(shop: Shop) -> None:
     key = (await shop.keys())[1]
-    await shop.parts.storage.remove([key])
+    await shop.resources.storage.remove([key])
     assert violations(await shop.audit()) == {Category.RENDITIONS: [f"{key} is not in the storage"]}
 
 
@@ -43,7 +43,7 @@ async def test_a_rendition_of_another_size_is_reported(shop: Shop) -> None:
 )
 async def test_an_old_unreferenced_file_is_a_leftover(shop: Shop, name: str) -> None:
     key = name.format(batch=shop.batch_id)
-    path = shop.parts.settings.data_dir / "media" / key
+    path = shop.resources.settings.data_dir / "media" / key
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"left")
     assert violations(await shop.audit(grace=4 * HOUR)) == {}
@@ -53,7 +53,7 @@ async def test_an_old_unreferenced_file_is_a_leftover(shop: Shop, name: str) -> 
 
 async def test_a_file_awaiting_its_clean_up_is_no_leftover(shop: Shop, queue: RecordingQueue) -> None:
     """Check old files of a batch that is open, and of one that has just ended or was just deleted."""
-    for batch_id in [(await submit_batch(shop.parts, ["http://127.0.0.1/1.jpg"], queue=queue)).id, shop.batch_id]:
+    for batch_id in [(await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg"], queue=queue)).id, shop.batch_id]:
         await shop.put(f"{batch_id}/0-shoe-00000000.jpg")
     await shop.execute(f"UPDATE batch SET tidy_at = '2090-01-01 00:00:00.000000' WHERE id = '{shop.batch_id}'")
     assert violations(await shop.audit()) == {}
@@ -105,14 +105,14 @@ def before(request: pytest.FixtureRequest) -> bool:
 
 
 async def test_a_batch_deleted_during_the_audit_has_no_missing_files(shop: Shop, before: bool) -> None:
-    inventory = ChangingInventory(shop.parts.storage, shop.delete, before)
+    inventory = ChangingInventory(shop.resources.storage, shop.delete, before)
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert await shop.keys() == []
 
 
 async def test_a_batch_deleted_during_the_second_check_has_no_missing_files(shop: Shop, before: bool) -> None:
-    await shop.parts.storage.remove([(await shop.keys())[0]])  # the reason for a second check
-    inventory = ChangingInventory(shop.parts.storage, shop.delete, before, folder=f"{shop.batch_id}/")
+    await shop.resources.storage.remove([(await shop.keys())[0]])  # the reason for a second check
+    inventory = ChangingInventory(shop.resources.storage, shop.delete, before, folder=f"{shop.batch_id}/")
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert inventory.is_done
 
@@ -123,7 +123,7 @@ async def test_a_batch_removed_during_the_audit_has_no_leftovers(shop: Shop, bef
         shop.clock.forward(2 * HOUR)
         await shop.clean_up()
 
-    inventory = ChangingInventory(shop.parts.storage, remove_all, before)
+    inventory = ChangingInventory(shop.resources.storage, remove_all, before)
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert (await shop.audit()).batches == 0
 
@@ -133,10 +133,10 @@ async def test_a_file_removed_during_the_audit_is_no_leftover(shop: Shop, before
     await shop.execute("UPDATE batch SET tidy_at = '2090-01-01 00:00:00.000000'")
 
     async def clean_up() -> None:
-        await shop.parts.storage.remove([f"{shop.batch_id}/0-shoe-00000000.jpg"])
+        await shop.resources.storage.remove([f"{shop.batch_id}/0-shoe-00000000.jpg"])
         await shop.execute("UPDATE batch SET tidy_at = NULL")
 
-    assert violations(await shop.audit(inventory=ChangingInventory(shop.parts.storage, clean_up, before))) == {}
+    assert violations(await shop.audit(inventory=ChangingInventory(shop.resources.storage, clean_up, before))) == {}
 
 
 async def test_a_file_stored_during_the_audit_is_no_leftover(
@@ -144,12 +144,12 @@ async def test_a_file_stored_during_the_audit_is_no_leftover(
 ) -> None:
     """Check files of an earlier batch and of a new one, without any grace period."""
     url = origin.serve("/late.jpg", image_bytes(32, 32))
-    earlier = await submit_batch(shop.parts, [url])
+    earlier = await submit_batch(shop.resources, [url])
 
     async def process_batches() -> None:
-        await work(earlier.id, shop.parts, processor)
-        await work((await submit_batch(shop.parts, [url])).id, shop.parts, processor)
+        await work(earlier.id, shop.resources, processor)
+        await work((await submit_batch(shop.resources, [url])).id, shop.resources, processor)
 
-    audit = await shop.audit(grace=0, inventory=ChangingInventory(shop.parts.storage, process_batches, before))
+    audit = await shop.audit(grace=0, inventory=ChangingInventory(shop.resources.storage, process_batches, before))
     found = violations(audit).items()
     assert {category: lines for category, lines in found if category != Category.OVERDUE} == {}
