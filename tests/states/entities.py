@@ -30,6 +30,7 @@ class Asset:
     claim: str | None = None
     attempts: int = 0
     lost: int = 0
+    """Crashes: the number of runs that died with it."""
     code: str | None = None
     key: str | None = None
 

@@ -89,7 +89,7 @@ class Batch:
             delivery.status = "exhausted" if delivery.status == "pending" else delivery.status
 
     def leftovers(self, files: Mapping[str, datetime], now: datetime) -> tuple[set[str], bool]:
-        """Return the `files` (keys and storage times) that a clean-up removes now, and whether it leaves none behind."""
+        """Return the `files` (keys and storage times) that a clean-up removes now, and whether it leaves none."""
         if self.deleted:
             return set(files), True
         unnamed = files.keys() - self.named()
