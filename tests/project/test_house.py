@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.adapters.redis import queue
-from imgsvc.worker.main import job_functions, sweep_schedule
+from imgsvc.worker.arq_worker import job_functions, sweep_schedule
 from support.paths import ROOT
 
 SOURCE = ROOT / "src" / "imgsvc"
@@ -23,7 +23,7 @@ OURS = [
 MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 210,
-    "settings/server.py": 220,
+    "settings/server.py": 240,
     "errors.py": 385,
     "db/tables.py": 235,
 }

@@ -10,8 +10,8 @@ from imgsvc.bootstrap import Resources, open_asset_processor
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.settings.server import Settings
-from support.audits import Shop, opened
-from support.batches import HandClock, NotedQueue
+from support.audits import Shop, open_shop
+from support.batches import ManualClock, RecordingQueue
 from support.origin_server import OriginServer, WebhookListener
 from support.polling import SLOWLY
 
@@ -27,17 +27,17 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def queue() -> NotedQueue:
-    return NotedQueue()
+def queue() -> RecordingQueue:
+    return RecordingQueue()
 
 
 @pytest.fixture
-def resources(resources: Resources, clock: HandClock) -> Resources:
+def resources(resources: Resources, clock: ManualClock) -> Resources:
     """The resources, on a clock that tests set."""
     return replace(resources, clock=clock)
 
@@ -57,6 +57,6 @@ async def processor(resources: Resources) -> AsyncIterator[AssetProcessor]:
 
 @pytest.fixture
 async def shop(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
 ) -> Shop:
-    return await opened(resources, processor, origin, listener, clock)
+    return await open_shop(resources, processor, origin, listener, clock)

@@ -11,7 +11,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import Unchanged
+from imgsvc.errors import NotModified
 from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing import lane as lanes
@@ -98,7 +98,7 @@ class HeldOrigin:
         self.waiting.append(released)
         await released.wait()
         if validators:
-            raise Unchanged
+            raise NotModified
         return Fetched(image_bytes(), etag='"1"', last_modified=None, final_url_hash="")
 
     def respond(self) -> None:

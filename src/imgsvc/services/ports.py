@@ -46,7 +46,7 @@ class Origin(Protocol):
         Raises:
             FetchError: the fetch failed; there is one type for each error code.
             BudgetExhausted: `budget` could not grow to the size of the body.
-            Unchanged: `url` still leads to that URL, and its body, which was not sent, is still the same.
+            NotModified: `url` still leads to that URL, and its body, which was not sent, is still the same.
         """
 
 
@@ -114,7 +114,7 @@ class ObjectReader(Protocol):
         """Yield the object `key` in chunks.
 
         Raises:
-            NotStored: the key does not exist.
+            ObjectNotFound: the key does not exist.
             StorageError: the store does not respond.
         """
 
@@ -156,7 +156,7 @@ class Sandbox(Protocol):
         """Call `domain.imaging.compress` in a process of its own.
 
         Raises:
-            CodecError, MorePixels: as `domain.imaging.compress` does.
+            CodecError, ReservationTooSmall: as `domain.imaging.compress` does.
             WorkerCrash: the image crashed the process, took too long, or took too much memory.
             SandboxKilled: the process was killed from outside; the same call may succeed.
             SandboxUnavailable: no process can be started; nothing is wrong with the image.

@@ -8,9 +8,9 @@ import pytest
 from imgsvc.domain.imaging.compress import Compressed, Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
+    CpuTimeExceeded,
     DecodeAbandoned,
     DecodeError,
-    Overran,
     SandboxKilled,
     SandboxUnavailable,
     WorkerCrash,
@@ -99,7 +99,7 @@ async def test_an_error_is_kept_only_if_the_image_is_its_cause(
     assert len(sandbox.images) == asked
 
 
-@pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), Overran()])
+@pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), CpuTimeExceeded()])
 async def test_an_image_that_could_not_be_finished_is_started_again(error: Exception) -> None:
     abandoned = AbandonedDecodes()
     answer: asyncio.Future[Compressed] = asyncio.get_running_loop().create_future()

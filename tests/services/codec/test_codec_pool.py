@@ -10,7 +10,7 @@ import pytest
 
 from imgsvc.domain.imaging.compress import CodecLimits
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.errors import DecodeAbandoned, NotAnImage, Overran, TooManyPixels
+from imgsvc.errors import CpuTimeExceeded, DecodeAbandoned, NotAnImage, TooManyPixels
 from imgsvc.services.codec.pool import CodecPool
 from support.codec import HoldingWatchdog, RecordingSandbox, codec_pool
 from support.images import animation, decoded, encoded, photo_jpeg, scene
@@ -281,7 +281,7 @@ async def overrun(pool: CodecPool, watchdog: HoldingWatchdog, key: str) -> None:
     await until(lambda: watchdog.held == 1)
     while not pool.overran:
         watchdog.tick(2.0)
-    with pytest.raises(Overran):
+    with pytest.raises(CpuTimeExceeded):
         await stuck
 
 

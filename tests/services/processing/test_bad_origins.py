@@ -19,7 +19,7 @@ from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.settings.server import Settings
 from support.bad_answers import MISBEHAVIOURS
 from support.bad_origins import Act, Bad, BadOrigin, Wire, redirects, response, send_image, sends
-from support.batches import HandClock, assets_of, exact, submitted
+from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
 from support.fetchers import Budgets
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, image_bytes
@@ -46,8 +46,10 @@ def bad() -> Bad:
 
 @pytest.fixture
 async def fetcher(bad: Bad) -> AsyncIterator[Fetcher]:
-    limits, ways = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
-    fetcher = Fetcher(limits=limits, ways=ways, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    limits, egress = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
+    fetcher = Fetcher(
+        limits=limits, egress=egress, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
     yield fetcher
     await fetcher.aclose()
 
@@ -188,7 +190,7 @@ def database_kind() -> str:
 
 @pytest.mark.slow
 async def test_a_batch_with_all_bad_origins_ends_and_compresses_every_good_image(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     good = [origin.serve(f"/{number}.jpg", image_bytes(64, 40 + number % 7)) for number in range(60)]
     processor = replace(processor, retries=replace(processor.retries, max_attempts=ATTEMPTS))
@@ -198,7 +200,7 @@ async def test_a_batch_with_all_bad_origins_ends_and_compresses_every_good_image
             for server in [await stack.enter_async_context(BadOrigin(bad)) for bad in MISBEHAVIOURS]
         }
         mixed = sorted([*good, *bad], key=lambda url: url[-8:])
-        batch = await submitted(resources, mixed)
+        batch = await submit_batch(resources, mixed)
         for _ in range(ATTEMPTS):
             while await work(batch.id, resources, fetching_with(processor, hosts=HostLimiter(maximum=64))):
                 pass
@@ -214,6 +216,6 @@ async def test_a_batch_with_all_bad_origins_ends_and_compresses_every_good_image
         assert (status, code) in {("failed", code) for code in (each.code, *TIMEOUT_CODES)}, each
         assert attempts <= ATTEMPTS
     assert not endings
-    assert (await exact(resources.sessions, batch.id)).status == "completed_with_errors"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed_with_errors"
     assert processor.fetching.memory.idle
     assert processor.fetching.fetches.idle

@@ -18,7 +18,7 @@ from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import assets_of, exact, submitted
+from support.batches import assets_of, consistent_batch, submit_batch
 from support.databases import ONLY_SQLITE, Postgres
 from support.lanes import flush, until, work
 from support.origin_server import OriginServer, image_bytes
@@ -30,7 +30,7 @@ COUNT = 24
 
 
 async def new_batch(resources: Resources, origin: OriginServer) -> Batch:
-    return await submitted(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=0.1) for n in range(COUNT)])
+    return await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=0.1) for n in range(COUNT)])
 
 
 def start_lane(batch: Batch, resources: Resources, processor: AssetProcessor) -> "asyncio.Task[bool]":
@@ -44,7 +44,7 @@ async def in_the_middle(lane: "asyncio.Task[bool]", origin: OriginServer) -> Non
 
 
 async def assert_all_done_once(resources: Resources, batch: Batch, origin: OriginServer) -> None:
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", COUNT)
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
     assert {asset.lost for asset in await assets_of(resources.sessions, batch.id)} == {0}
@@ -125,25 +125,25 @@ async def test_a_lane_waits_while_the_disk_is_full_in_the_middle_of_a_batch(
     lane = start_lane(batch, resources, processor)
     with Refusals(resources.sessions) as refusals:
         await until(lambda: refusals.count >= 2)
-    assert (await exact(resources.sessions, batch.id)).status == "processing"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "processing"
     max_pages = 2**30
     assert await lane is False
     await assert_all_done_once(resources, batch, origin)
 
 
 async def test_a_flush_that_fails_half_way_moves_nothing_and_the_next_moves_all(resources: Resources) -> None:
-    batch = await submitted(resources, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     claimed = await flush(batch.id, resources, token="mine", claim=2)
-    before = await exact(resources.sessions, batch.id)
+    before = await consistent_batch(resources.sessions, batch.id)
     outcomes: list[Outcome] = [Failed(asset, 1, NotAnImage()) for asset in claimed]
     await execute(resources, "CREATE UNIQUE INDEX once ON asset (error_code)")  # the second row cannot be written
     with pytest.raises(IntegrityError):
         await flush(batch.id, resources, token="mine", outcomes=outcomes)
-    assert (await exact(resources.sessions, batch.id)).version == before.version
+    assert (await consistent_batch(resources.sessions, batch.id)).version == before.version
 
     await execute(resources, "DROP INDEX once")
     await flush(batch.id, resources, token="mine", outcomes=outcomes)
-    ended = await exact(resources.sessions, batch.id)
+    ended = await consistent_batch(resources.sessions, batch.id)
     assert (ended.status, ended.failed) == ("failed", 2)
 
 

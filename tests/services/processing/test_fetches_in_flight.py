@@ -16,7 +16,7 @@ from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import INITIAL_LIMIT
 from imgsvc.settings.server import Settings
-from support.batches import exact, submitted
+from support.batches import consistent_batch, submit_batch
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, Server, image_bytes
 
@@ -78,10 +78,10 @@ async def test_the_setting_limits_the_fetches_from_slow_origins_at_one_time(
     )
     assert LANES * LanePolicy().assets == DEFAULTS.max_fetches
     urls = [origin.url(f"/{number}.jpg") for origin in slow_origins for number in range(INITIAL_LIMIT)]
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     async with asyncio.timeout(50):  # with one fetch fewer in flight, no fetch would get a response
         await asyncio.gather(*(work(batch.id, resources, processor) for _ in range(LANES)))
-    assert (await exact(resources.sessions, batch.id)).succeeded == DEFAULTS.max_fetches
+    assert (await consistent_batch(resources.sessions, batch.id)).succeeded == DEFAULTS.max_fetches
     assert sum(len(origin.requests) for origin in slow_origins) == DEFAULTS.max_fetches
     assert processor.fetching.memory.idle
 
@@ -96,10 +96,10 @@ async def test_the_first_reservation_follows_the_usual_body_size_of_the_host(
     urls = [origin.serve(f"/{number}.bmp", large) for number in range(40)]
     for expected in (0, len(large)):
         assert hosts.body_size(f"127.0.0.1:{origin.port}") == expected
-        batch = await submitted(resources, urls[:1] if expected == 0 else urls)
+        batch = await submit_batch(resources, urls[:1] if expected == 0 else urls)
         while await work(batch.id, resources, small):
             pass
-    assert (await exact(resources.sessions, batch.id)).succeeded == len(urls)
+    assert (await consistent_batch(resources.sessions, batch.id)).succeeded == len(urls)
     assert len(origin.requests) == 1 + len(urls)
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, exact, submitted
+from support.batches import ManualClock, consistent_batch, submit_batch
 from support.lanes import HeldOrigin, fetching_with, work
 
 SLOTS = 8
@@ -16,19 +16,19 @@ async def test_a_lane_makes_four_conditional_fetches_for_each_image_it_could_fet
     origin = HeldOrigin()
     held = fetching_with(processor, origin=origin)
     urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * SLOTS)]
-    assert isinstance(resources.clock, HandClock)
+    assert isinstance(resources.clock, ManualClock)
 
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
     for _ in range(5):
         await origin.respond_to(SLOTS)
     await lane
-    await exact(resources.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
 
     resources.clock.forward(1)
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
     await origin.respond_to(SLOTS)
     await origin.respond_to(4 * SLOTS)
     await lane
-    await exact(resources.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)

@@ -13,7 +13,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
+from support.batches import ManualClock, RecordingQueue, assets_of, consistent_batch, deliveries_of, submit_batch
 from support.images import decoded
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, image_bytes
@@ -24,13 +24,13 @@ def serve_all(origin: OriginServer, count: int, *, delay: float = 0.0) -> list[s
 
 
 async def test_a_batch_is_processed_in_the_order_of_its_positions(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: RecordingQueue
 ) -> None:
-    batch = await submitted(resources, serve_all(origin, 40), webhook_url="http://shop.example/hook")
+    batch = await submit_batch(resources, serve_all(origin, 40), webhook_url="http://shop.example/hook")
     assert await work(batch.id, resources, processor, queue=queue, assets=1) is False
 
     assert [request.path for request in origin.requests] == [f"/{number}.jpg" for number in range(40)]
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.processing) == ("completed", 40, 0)
     assert batch.finished_at == resources.clock()
     [delivery] = await deliveries_of(resources.sessions, batch.id)
@@ -41,7 +41,7 @@ async def test_a_rendition_is_stored_under_the_key_in_its_asset(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(320, 200), headers={"ETag": '"one"', "Last-Modified": "yesterday"})
-    batch = await submitted(resources, [url])
+    batch = await submit_batch(resources, [url])
     await work(batch.id, resources, processor)
 
     [asset] = await assets_of(resources.sessions, batch.id)
@@ -62,7 +62,7 @@ async def test_a_rendition_is_stored_under_the_key_in_its_asset(
 async def test_an_origin_that_fails_briefly_is_tried_again_at_once(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, [origin.url("/flaky/2")])
+    batch = await submit_batch(resources, [origin.url("/flaky/2")])
     await work(batch.id, resources, processor)
     [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost) == ("succeeded", 3, 0)
@@ -72,12 +72,12 @@ async def test_an_origin_that_fails_briefly_is_tried_again_at_once(
 async def test_an_origin_that_keeps_failing_is_given_up_after_three_attempts(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, [origin.url("/flaky/99"), *serve_all(origin, 3)])
+    batch = await submit_batch(resources, [origin.url("/flaky/99"), *serve_all(origin, 3)])
     await work(batch.id, resources, processor)
     [asset, *_] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.http_status, asset.attempts) == ("failed", "http_503", 503, 3)
     assert origin.hits("/flaky/99") == 3
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.errors) == ("completed_with_errors", {"http_503": 1})
 
 
@@ -85,24 +85,24 @@ async def test_an_origin_that_keeps_failing_is_given_up_after_three_attempts(
 async def test_a_permanent_failure_is_tried_once(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, path: str, code: str
 ) -> None:
-    batch = await submitted(resources, [origin.url(path)])
+    batch = await submit_batch(resources, [origin.url(path)])
     await work(batch.id, resources, processor)
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.errors) == ("failed", {code: 1})
     assert origin.hits(path) == 1
 
 
 async def test_a_long_retry_after_postpones_the_asset_in_the_database(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     url = origin.serve("/busy.jpg", b"", status=503, headers={"Retry-After": "30"})
-    batch = await submitted(resources, [url])
+    batch = await submit_batch(resources, [url])
     assert await work(batch.id, resources, processor) is False
 
     [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.claim) == ("pending", 1, None)
     assert asset.due_at.timestamp() == pytest.approx(clock().timestamp() + 30, abs=0.01)
-    assert (await exact(resources.sessions, batch.id)).status == "processing"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "processing"
 
     origin.serve("/busy.jpg", image_bytes())
     clock.forward(29)
@@ -110,7 +110,7 @@ async def test_a_long_retry_after_postpones_the_asset_in_the_database(
     assert origin.hits("/busy.jpg") == 1
     clock.forward(2)
     await work(batch.id, resources, fetching_with(processor, hosts=HostLimiter(maximum=64)))
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
     [asset] = await assets_of(resources.sessions, batch.id)
     assert asset.attempts == 2
 
@@ -120,7 +120,7 @@ async def test_while_a_host_is_paused_its_other_assets_wait_without_an_attempt(
 ) -> None:
     busy = origin.serve("/busy.jpg", b"", status=429, headers={"Retry-After": "30"})
     elsewhere = serve_all(origin, 2)[0].replace("127.0.0.1", "127.0.0.2")  # no server listens there
-    batch = await submitted(resources, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
+    batch = await submit_batch(resources, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
     await work(batch.id, resources, processor, assets=1)
     statuses = [(asset.status, asset.attempts) for asset in await assets_of(resources.sessions, batch.id)]
     assert statuses == [("pending", 1), ("pending", 0), ("failed", 3)]
@@ -137,10 +137,10 @@ async def test_bodies_larger_than_the_free_memory_are_fetched_in_the_end(
     assert len(large) > 2**20
     urls = [origin.serve(f"/{number}.bmp", large, delay=0.05) for number in range(6)]
     memory = FairSemaphore(2 * 2**20)
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     await work(batch.id, resources, fetching_with(processor, memory=memory))
 
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", 6)
     assert len(origin.requests) > 6  # some were fetched again once memory was free
     assert {asset.attempts for asset in await assets_of(resources.sessions, batch.id)} == {1}
@@ -164,9 +164,9 @@ async def test_a_bug_fails_one_asset_and_the_others_finish(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = serve_all(origin, 5)
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     await work(batch.id, resources, fetching_with(processor, origin=BuggyOrigin(resources, urls[2])))
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.errors) == ("completed_with_errors", 4, {"internal_error": 1})
     assert processor.fetching.memory.idle
 
@@ -174,7 +174,7 @@ async def test_a_bug_fails_one_asset_and_the_others_finish(
 async def test_a_full_storage_is_tried_again_and_then_reported(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, serve_all(origin, 1))
+    batch = await submit_batch(resources, serve_all(origin, 1))
     (resources.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
     short_waits = RetryPolicy(own_waits=(timedelta(milliseconds=1),) * 5)
     await work(batch.id, resources, replace(processor, retries=short_waits))

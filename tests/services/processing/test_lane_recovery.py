@@ -17,7 +17,7 @@ from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from support.batches import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
+from support.batches import ManualClock, assets_of, batch_of, consistent_batch, deliveries_of, submit_batch
 from support.codec import HoldingWatchdog, RecordingSandbox, codec_pool
 from support.lanes import LEASE, HeldOrigin, fetching_with, flush, plan, until, work
 from support.origin_server import OriginServer, image_bytes
@@ -29,26 +29,26 @@ pytestmark = pytest.mark.slow
 
 async def slow_batch(resources: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
     """Return a batch whose origin does not respond until `serve` is called again."""
-    return await submitted(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
+    return await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
 
 
 # -- crashed runs -----------------------------------------------------------------------------------------------------
 
 
 async def test_the_assets_of_a_crashed_run_are_claimed_again_when_their_lease_ends(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(resources, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
+    batch = await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
     await flush(batch.id, resources, token="crashed", claim=2)
     await work(batch.id, resources, processor)
     assert [asset.status for asset in await assets_of(resources.sessions, batch.id)] == [
         "processing", "processing", "succeeded",
     ]  # fmt: skip
-    await exact(resources.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
 
     clock.forward(LEASE)
     await work(batch.id, resources, processor)
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
     assert [asset.lost for asset in await assets_of(resources.sessions, batch.id)] == [1, 1, 0]
 
 
@@ -57,12 +57,12 @@ async def test_an_asset_that_crashed_ten_runs_is_given_up_without_another_fetch(
     resources: Resources,
     processor: AssetProcessor,
     origin: OriginServer,
-    clock: HandClock,
+    clock: ManualClock,
     crashes: int,
     status: str,
     code: str,
 ) -> None:
-    batch = await submitted(resources, [origin.serve("/bomb.jpg", image_bytes())])
+    batch = await submit_batch(resources, [origin.serve("/bomb.jpg", image_bytes())])
     for number in range(crashes):
         await flush(batch.id, resources, token=f"crashed {number}", claim=1)
         clock.forward(LEASE)
@@ -70,13 +70,13 @@ async def test_an_asset_that_crashed_ten_runs_is_given_up_without_another_fetch(
     [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.lost) == (status, code, crashes)
     assert origin.hits("/bomb.jpg") == (0 if code else 1)
-    await exact(resources.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
 
 
 async def test_an_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, [origin.serve("/slow.jpg", image_bytes())])
+    batch = await submit_batch(resources, [origin.serve("/slow.jpg", image_bytes())])
     stopping = asyncio.Event()
     watchdog = HoldingWatchdog(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
@@ -97,7 +97,7 @@ async def test_an_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
 async def test_a_thread_finishes_an_image_for_the_next_lane_when_its_own_lane_ends(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, [origin.serve("/slow.jpg", image_bytes())])
+    batch = await submit_batch(resources, [origin.serve("/slow.jpg", image_bytes())])
     watchdog, sandbox = HoldingWatchdog(), RecordingSandbox()
     pool = codec_pool(threads=2, watchdog=watchdog, sandbox=sandbox)
     slow = replace(processor, codec=pool)
@@ -117,7 +117,7 @@ async def test_a_thread_finishes_an_image_for_the_next_lane_when_its_own_lane_en
         assert asset.suspicion == "abandoned"
     watchdog.release()
     await work(batch.id, resources, slow)
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
     assert (watchdog.held, sandbox.images) == (1, [])
     await pool.aclose()
 
@@ -126,7 +126,7 @@ async def test_a_thread_finishes_an_image_for_the_next_lane_when_its_own_lane_en
 async def test_after_an_overrun_all_images_of_that_round_are_suspects_in_every_worker(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, round_number: int, in_sandbox: int
 ) -> None:
-    batch = await submitted(resources, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
+    batch = await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
     [slow] = await flush(batch.id, resources, token="elsewhere", claim=1)
     await flush(
         batch.id,
@@ -139,7 +139,7 @@ async def test_after_an_overrun_all_images_of_that_round_are_suspects_in_every_w
     sandbox = RecordingSandbox()
     pool = codec_pool(sandbox=sandbox)
     await work(batch.id, resources, replace(processor, codec=pool))
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
     assert len(sandbox.images) == in_sandbox
     await pool.aclose()
 
@@ -148,9 +148,9 @@ async def test_after_an_overrun_all_images_of_that_round_are_suspects_in_every_w
 
 
 async def test_a_frozen_run_whose_assets_were_claimed_by_another_moves_nothing(
-    resources: Resources, processor: AssetProcessor, clock: HandClock
+    resources: Resources, processor: AssetProcessor, clock: ManualClock
 ) -> None:
-    batch = await submitted(resources, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     first, second = await flush(batch.id, resources, token="frozen", claim=2)
     clock.forward(LEASE)
     await flush(batch.id, resources, token="other", claim=1)
@@ -159,38 +159,38 @@ async def test_a_frozen_run_whose_assets_were_claimed_by_another_moves_nothing(
     await flush(batch.id, resources, token="frozen", outcomes=awake)
     rows = await assets_of(resources.sessions, batch.id)
     assert [(row.status, row.claim) for row in rows] == [("processing", "other"), ("pending", None)]
-    assert (await exact(resources.sessions, batch.id)).failed == 0
+    assert (await consistent_batch(resources.sessions, batch.id)).failed == 0
 
     await flush(batch.id, resources, token="other", outcomes=[Failed(first, 1, NotAnImage())])
     await flush(batch.id, resources, token="frozen", outcomes=awake)
-    assert (await exact(resources.sessions, batch.id)).errors == {"not_an_image": 1}
+    assert (await consistent_batch(resources.sessions, batch.id)).errors == {"not_an_image": 1}
 
 
 async def test_a_late_flush_does_not_change_a_batch_that_has_ended(
-    resources: Resources, processor: AssetProcessor, clock: HandClock
+    resources: Resources, processor: AssetProcessor, clock: ManualClock
 ) -> None:
-    batch = await submitted(resources, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
     [asset] = await flush(batch.id, resources, token="frozen", claim=1)
     ending = [Failed(asset, 1, NotAnImage())]
     await flush(batch.id, resources, token="frozen", outcomes=ending)
-    ended = await exact(resources.sessions, batch.id)
+    ended = await consistent_batch(resources.sessions, batch.id)
     clock.forward(LEASE)
     assert await flush(batch.id, resources, token="frozen", outcomes=ending, claim=1) == []
-    assert (await exact(resources.sessions, batch.id)).version == ended.version
+    assert (await consistent_batch(resources.sessions, batch.id)).version == ended.version
     assert len(await deliveries_of(resources.sessions, batch.id)) == 1
 
 
 async def test_a_lane_that_outlives_its_own_leases_does_not_claim_from_itself(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     urls = [origin.serve(f"/{n}.jpg", image_bytes(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     lane = asyncio.create_task(work(batch.id, resources, processor, assets=2, flush_assets=1))
     await until(lambda: len(origin.requests) == 2)
     clock.forward(LEASE + 1)
     await lane
     assert [origin.hits(f"/{n}.jpg") for n in range(5)] == [1] * 5
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
     assert {asset.lost for asset in await assets_of(resources.sessions, batch.id)} == {0}
 
 
@@ -199,7 +199,7 @@ async def test_a_lane_that_outlives_its_own_leases_does_not_claim_from_itself(
 
 async def handed_back(resources: Resources, batch_id: str) -> bool:
     rows = await assets_of(resources.sessions, batch_id)
-    await exact(resources.sessions, batch_id)
+    await consistent_batch(resources.sessions, batch_id)
     return {(row.status, row.claim, row.attempts, row.lost, row.due_at) for row in rows} == {
         ("pending", None, 0, 0, resources.clock())
     }
@@ -221,14 +221,14 @@ async def test_a_stopping_process_hands_back_and_counts_no_attempt(
 async def test_a_stopping_process_finishes_what_is_in_flight_and_claims_nothing(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
+    batch = await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
     stopping = asyncio.Event()
     lane = asyncio.create_task(work(batch.id, resources, processor, stopping=stopping, assets=2, drain=10))
     await until(lambda: len(origin.requests) == 2)
     stopping.set()
     assert await lane is True
     assert len(origin.requests) == 2
-    assert (await exact(resources.sessions, batch.id)).succeeded == 2
+    assert (await consistent_batch(resources.sessions, batch.id)).succeeded == 2
 
 
 async def test_a_lane_whose_task_is_cancelled_hands_back(
@@ -250,7 +250,7 @@ async def test_an_old_lane_hands_back_what_is_still_in_flight(
     origin.serve("/1.jpg", image_bytes())
     while batch.succeeded == 0:  # on a machine that stalls, this one may be handed back as well
         assert await work(batch.id, resources, processor, lifetime=0.1, hand_back_after=0.3) is True
-        batch = await exact(resources.sessions, batch.id)
+        batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.processing) == ("processing", 0)
 
 
@@ -272,7 +272,7 @@ async def test_a_lane_that_is_cancelled_during_its_claim_hands_the_assets_back(
     resources: Resources, processor: AssetProcessor
 ) -> None:
     """The lane never learns what it claimed, yet no lease has to end and no crash is counted."""
-    batch = await submitted(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    batch = await submit_batch(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, resources, fetching_with(processor, origin=HeldOrigin())))
     commits: list[str] = []
 
@@ -287,7 +287,7 @@ async def test_a_lane_that_is_cancelled_during_its_claim_hands_the_assets_back(
     assert len(commits) == 2
     rows = await assets_of(resources.sessions, batch.id)
     assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
-    await exact(resources.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
     assert not in_flight()
 
 
@@ -295,9 +295,9 @@ async def test_a_lane_that_is_cancelled_during_its_claim_hands_the_assets_back(
 
 
 async def test_an_unavailable_storage_costs_an_image_time_but_no_attempt(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(resources, [origin.serve("/1.jpg", image_bytes())])
+    batch = await submit_batch(resources, [origin.serve("/1.jpg", image_bytes())])
     hour = timedelta(hours=1)
     patient = replace(processor, retries=RetryPolicy(own_waits=(timedelta(), timedelta(), hour, hour, hour)))
     media(resources).rename(media(resources).with_name("away"))
@@ -328,7 +328,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    batch = await submitted(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    batch = await submit_batch(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, resources, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     assert len(in_flight()) == 3
@@ -344,7 +344,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     origin.waiting[0].set()
     assert await lane is False
     assert not in_flight()
-    batch = await exact(resources.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.version) == ("cancelled", 3, version)
     assert processor.fetching.memory.idle
 
@@ -353,7 +353,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
     resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    batch = await submitted(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    batch = await submit_batch(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
     lane = asyncio.create_task(work(batch.id, resources, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
     async with resources.sessions.write() as session:
@@ -368,7 +368,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
 async def test_attempts_that_failed_before_a_hand_back_still_count(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(resources, [origin.url("/status/500")])
+    batch = await submit_batch(resources, [origin.url("/status/500")])
     [asset] = await flush(batch.id, resources, token="mine", claim=1)
     retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
     processing = asyncio.create_task(replace(processor, retries=retries).process(asset, plan(batch.id)))
@@ -380,9 +380,9 @@ async def test_attempts_that_failed_before_a_hand_back_still_count(
 
 
 async def test_a_run_never_claims_an_asset_that_it_has_in_flight(
-    resources: Resources, origin: OriginServer, clock: HandClock
+    resources: Resources, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(resources, [origin.url("/1.jpg"), origin.url("/2.jpg")])
+    batch = await submit_batch(resources, [origin.url("/1.jpg"), origin.url("/2.jpg")])
     [old] = await flush(batch.id, resources, token="mine", claim=1)
     clock.forward(LEASE)
     taken = await flush(batch.id, resources, token="another", claim=2)
@@ -390,4 +390,4 @@ async def test_a_run_never_claims_an_asset_that_it_has_in_flight(
     await flush(batch.id, resources, token="another", outcomes=handed_back_again)
     assert await flush(batch.id, resources, token="mine", claim=2, in_flight=[old.position]) == []
     await flush(batch.id, resources, token="mine", outcomes=[succeeded(batch.id, old)])
-    assert (await exact(resources.sessions, batch.id)).status == "processing"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "processing"

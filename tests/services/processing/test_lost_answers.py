@@ -16,7 +16,7 @@ from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.lane import Lane, LanePolicy
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import assets_of, exact, submitted
+from support.batches import assets_of, consistent_batch, submit_batch
 from support.lanes import HeldOrigin, fetching_with, flush, plan, until
 
 
@@ -63,7 +63,7 @@ def make_lane(batch: Batch, resources: Resources, processor: AssetProcessor, **p
 
 
 async def test_a_run_gets_its_unacknowledged_claims_and_writes_nothing_twice(impatient: Resources) -> None:
-    batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
+    batch = await submit_batch(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     [first, second] = await flush(batch.id, impatient, token="mine", claim=2)
     done: list[Outcome] = [Failed(first, 1, NotAnImage())]
     await flush(batch.id, impatient, token="mine", outcomes=done, claim=2)  # commits, but the run never sees the reply
@@ -76,7 +76,7 @@ async def test_a_run_gets_its_unacknowledged_claims_and_writes_nothing_twice(imp
     claimed = await again
 
     assert [asset.position for asset in claimed] == [2, 3, 4]
-    batch = await exact(impatient.sessions, batch.id)
+    batch = await consistent_batch(impatient.sessions, batch.id)
     assert (batch.failed, batch.processing) == (1, 4)
     assert {asset.lost for asset in await assets_of(impatient.sessions, batch.id)} == {0}
 
@@ -84,7 +84,7 @@ async def test_a_run_gets_its_unacknowledged_claims_and_writes_nothing_twice(imp
 async def test_a_lane_that_ends_hands_back_its_unacknowledged_claims(
     impatient: Resources, processor: AssetProcessor
 ) -> None:
-    batch = await submitted(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
+    batch = await submit_batch(impatient, [f"http://shop.example/{number}.jpg" for number in range(6)])
     origin = HeldOrigin()
     lane = make_lane(batch, impatient, fetching_with(processor, origin=origin), assets=2)
     running = asyncio.create_task(lane.run())
@@ -99,4 +99,4 @@ async def test_a_lane_that_ends_hands_back_its_unacknowledged_claims(
     assert not lane.in_flight
     rows = await assets_of(impatient.sessions, batch.id)
     assert {(row.status, row.claim, row.lost, row.attempts) for row in rows} == {("pending", None, 0, 0)}
-    await exact(impatient.sessions, batch.id)
+    await consistent_batch(impatient.sessions, batch.id)

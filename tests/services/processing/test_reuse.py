@@ -12,11 +12,11 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.services.integrity.audit import audit
+from imgsvc.services.integrity.audit import run_audit
 from imgsvc.services.processing import rendition_plan
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.audits import wrong
-from support.batches import HandClock, assets_of, exact, submitted
+from support.audits import violations
+from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
@@ -28,11 +28,11 @@ DATED = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
 
 async def processed(resources: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
     """Process a batch of this URL and return its only asset."""
-    assert isinstance(resources.clock, HandClock)
+    assert isinstance(resources.clock, ManualClock)
     resources.clock.forward(1)
-    batch = await submitted(resources, [url], **fields)
+    batch = await submit_batch(resources, [url], **fields)
     await work(batch.id, resources, processor)
-    await exact(resources.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
     [asset] = await assets_of(resources.sessions, batch.id)
     return asset
 
@@ -51,8 +51,8 @@ async def stored(resources: Resources, asset: Asset) -> bytes:
 
 async def faults(resources: Resources) -> object:
     """Return the findings of the deep check, which here includes files that are being written."""
-    return wrong(
-        await audit(
+    return violations(
+        await run_audit(
             sessions=resources.sessions,
             inventory=resources.storage,
             clock=resources.clock,
@@ -157,7 +157,7 @@ async def test_renditions_of_another_api_key_are_never_reused(
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     theirs = await processed(resources, processor, url)
     other = await add_key(resources)
-    batch = await submitted(resources, [url])
+    batch = await submit_batch(resources, [url])
     async with resources.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(api_key_id=other))
     await work(batch.id, resources, processor)
@@ -172,7 +172,7 @@ async def test_renditions_of_an_older_compressor_are_not_reused(
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     await processed(resources, processor, url)
-    monkeypatch.setattr(rendition_plan, "RECIPE", compress.RECIPE + 1)
+    monkeypatch.setattr(rendition_plan, "COMPRESSOR_VERSION", compress.COMPRESSOR_VERSION + 1)
     assert action(await processed(resources, processor, url)) == "compressed"
 
 
@@ -199,7 +199,7 @@ async def test_an_image_whose_earlier_rendition_is_gone_is_fetched_again(
 
 
 async def test_a_reused_rendition_outlives_the_batch_that_it_came_from(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
     first, second = await processed(resources, processor, url), await processed(resources, processor, url)
@@ -229,7 +229,7 @@ async def test_what_succeeded_before_a_cancellation_can_be_reused(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = [origin.serve(f"/{number}.jpg", image_bytes(), headers=TAGGED) for number in range(2)]
-    batch = await submitted(resources, urls)
+    batch = await submit_batch(resources, urls)
     await work(batch.id, resources, processor, assets=1, lifetime=0)
     await cancel(resources, batch.id)
     kept = [asset for asset in await assets_of(resources.sessions, batch.id) if asset.status == "succeeded"]

@@ -9,7 +9,7 @@ from sqlmodel import col, update
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, assets_of, submitted
+from support.batches import ManualClock, assets_of, submit_batch
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
@@ -30,9 +30,9 @@ def redirect(origin: OriginServer, path: str, to: str, *, status: int = 302) -> 
 
 async def processed(resources: Resources, processor: AssetProcessor, url: str) -> Asset:
     """Process a batch of this URL and return its only asset."""
-    assert isinstance(resources.clock, HandClock)
+    assert isinstance(resources.clock, ManualClock)
     resources.clock.forward(1)
-    batch = await submitted(resources, [url])
+    batch = await submit_batch(resources, [url])
     await work(batch.id, resources, processor)
     [asset] = await assets_of(resources.sessions, batch.id)
     return asset

@@ -13,7 +13,7 @@ from imgsvc.services.ports import Fetched, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import DECREASE, MIN_RATE, PLATEAU, CubicRate
-from support.batches import assets_of, submitted
+from support.batches import assets_of, submit_batch
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
 from support.origin_server import image_bytes
@@ -54,7 +54,7 @@ async def test_every_image_is_fetched_from_an_origin_that_limits_its_rate(
 ) -> None:
     origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
     strict = fetching_with(processor, origin=origin, hosts=HostLimiter(maximum=64))
-    batch = await submitted(resources, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
+    batch = await submit_batch(resources, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
     while await work(batch.id, resources, strict):
         pass
     assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"succeeded"}

@@ -17,14 +17,14 @@ from imgsvc.domain.status import Suspicion
 from imgsvc.errors import (
     AssetError,
     ConnectError,
+    CpuTimeExceeded,
     DecodeAbandoned,
     DecodeError,
     HttpStatusError,
-    Overran,
+    NotModified,
     SandboxKilled,
     SandboxUnavailable,
     StorageError,
-    Unchanged,
     WorkerCrash,
 )  # fmt: skip
 from imgsvc.services.ports import Fetched, MemoryBudget, Origin, Validators
@@ -34,7 +34,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from support.batches import HandClock
+from support.batches import ManualClock
 from support.codec import RecordingSandbox, codec_pool
 from support.lanes import plan
 from support.origin_server import image_bytes
@@ -53,7 +53,7 @@ class OneImageOrigin:
         if self.failing and self.failing.pop(0):
             raise ConnectError
         if self.unchanged:
-            raise Unchanged
+            raise NotModified
         return Fetched(image_bytes(), None, None, "")
 
 
@@ -105,7 +105,7 @@ async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
                 origin or OneImageOrigin(), HostLimiter(maximum=8), FairSemaphore(8), memory or FairSemaphore(2**22)
             )
             defaults: dict[str, Any] = {
-                "fetching": fetching, "storage": FlakyStorage(), "codec": pool, "clock": HandClock(),
+                "fetching": fetching, "storage": FlakyStorage(), "codec": pool, "clock": ManualClock(),
                 "retries": RetryPolicy(base=timedelta(milliseconds=1), patience=timedelta(), own_patience=timedelta()),
             }  # fmt: skip
             return AssetProcessor(**defaults | options)
@@ -163,7 +163,7 @@ async def test_a_suspect_waits_while_the_sandbox_is_unavailable(make_processor: 
 async def test_a_suspect_fails_with_an_internal_error_if_no_sandbox_ever_starts(
     make_processor: MakeProcessor,
 ) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     processor = make_processor(sandbox=RecordingSandbox(SandboxUnavailable()), clock=clock)
     outcome, took = await process_until_done(processor, clock, claimed(lost=1))
     assert isinstance(outcome, Failed)
@@ -173,7 +173,11 @@ async def test_a_suspect_fails_with_an_internal_error_if_no_sandbox_ever_starts(
 
 @pytest.mark.parametrize(
     ("before", "error", "after"),
-    [(None, DecodeAbandoned(), "abandoned"), (None, Overran(), "overran"), ("overran", DecodeAbandoned(), "overran")],
+    [
+        (None, DecodeAbandoned(), "abandoned"),
+        (None, CpuTimeExceeded(), "overran"),
+        ("overran", DecodeAbandoned(), "overran"),
+    ],
 )
 async def test_an_abandoned_image_is_due_at_once_as_a_suspect_and_counts_no_crash(
     make_processor: MakeProcessor, before: str | None, error: DecodeAbandoned, after: str
@@ -208,7 +212,7 @@ NO_WAITS = RetryPolicy(base=timedelta(), own_waits=(timedelta(),) * 5)
 
 
 async def process_until_done(
-    processor: AssetProcessor, clock: HandClock, asset: Claimed | None = None
+    processor: AssetProcessor, clock: ManualClock, asset: Claimed | None = None
 ) -> tuple[Outcome, timedelta]:
     """Process an asset again whenever it is due; return its final outcome and the time that it took."""
     began, asset = clock(), asset or claimed()
@@ -219,7 +223,7 @@ async def process_until_done(
 
 
 async def test_a_storage_outage_of_two_minutes_costs_no_image(make_processor: MakeProcessor) -> None:
-    clock, storage = HandClock(), FlakyStorage(refusals=5)
+    clock, storage = ManualClock(), FlakyStorage(refusals=5)
     outcome, took = await process_until_done(make_processor(storage=storage, clock=clock), clock)
     assert isinstance(outcome, Succeeded)
     assert outcome.attempts == 1
@@ -228,7 +232,7 @@ async def test_a_storage_outage_of_two_minutes_costs_no_image(make_processor: Ma
 
 
 async def test_a_storage_that_stays_unavailable_fails_the_asset(make_processor: MakeProcessor) -> None:
-    clock, storage = HandClock(), FlakyStorage(refusals=99)
+    clock, storage = ManualClock(), FlakyStorage(refusals=99)
     outcome, _ = await process_until_done(make_processor(storage=storage, clock=clock), clock)
     assert isinstance(outcome, Failed)
     assert (outcome.attempts, outcome.error.code) == (1, "storage_error")
@@ -272,7 +276,7 @@ async def test_failures_of_the_storage_do_not_use_up_the_attempts_at_the_origin(
     make_processor: MakeProcessor, patience: timedelta
 ) -> None:
     """Two attempts fail, and the third fetches the image."""
-    clock, storage = HandClock(), FlakyStorage(refusals=4)
+    clock, storage = ManualClock(), FlakyStorage(refusals=4)
     origin = OneImageOrigin(failing=[False, True, False, True, False, False, False])
     retries = RetryPolicy(base=timedelta(), own_waits=(timedelta(milliseconds=1),) * 5, own_patience=patience)
     processor = make_processor(origin=origin, storage=storage, clock=clock, retries=retries)
@@ -284,7 +288,7 @@ async def test_failures_of_the_storage_do_not_use_up_the_attempts_at_the_origin(
 async def test_three_failures_of_the_origin_fail_the_asset_whatever_failed_between(
     make_processor: MakeProcessor, outage: dict[str, int]
 ) -> None:
-    clock, origin = HandClock(), OneImageOrigin(failing=[True, False, True, False, True])
+    clock, origin = ManualClock(), OneImageOrigin(failing=[True, False, True, False, True])
     sandbox = RecordingSandbox(SandboxUnavailable() if "quarantine" in outage else None)
     processor = make_processor(origin=origin, storage=FlakyStorage(refusals=99), sandbox=sandbox, clock=clock)
     outcome, _ = await process_until_done(processor, clock, claimed(suspicion="abandoned"))
@@ -293,7 +297,7 @@ async def test_three_failures_of_the_origin_fail_the_asset_whatever_failed_betwe
 
 
 async def test_storage_and_sandbox_have_attempts_of_their_own(make_processor: MakeProcessor) -> None:
-    clock = HandClock()
+    clock = ManualClock()
     asset = claimed(suspicion="abandoned", storage_failures=5)
     away = make_processor(
         sandbox=RecordingSandbox(SandboxUnavailable()), storage=FlakyStorage(refusals=99), clock=clock

@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
-from imgsvc.domain.imaging.file_types import holds_the_interpreter
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, ReservationTooSmall, TooSlowForThread, compress
+from imgsvc.domain.imaging.file_types import decoder_holds_gil
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import DecodeAbandoned, Overran
+from imgsvc.errors import CpuTimeExceeded, DecodeAbandoned
 from imgsvc.logs import get_logger
 from imgsvc.services.codec.abandoned import AbandonedDecodes
 from imgsvc.services.codec.sandbox_queue import SandboxQueue, with_pixels
@@ -73,17 +73,17 @@ class CodecPool:
             SandboxKilled: its sandbox process was killed from outside.
             SandboxUnavailable: no sandbox process can be started now.
             DecodeAbandoned: the caller was cancelled while the image was being compressed.
-            Overran: the image takes too long for a thread.
+            CpuTimeExceeded: the image takes too long for a thread.
         """
         if running := self._abandoned.find(data, specs):
-            with suppress(MorePixels, TakesLong):  # the thread had only read the header
+            with suppress(ReservationTooSmall, TooSlowForThread):  # the thread had only read the header
                 return await asyncio.shield(running)
         pixels = self._share
-        if not suspect and not self._is_quarantined(key) and not holds_the_interpreter(data):
+        if not suspect and not self._is_quarantined(key) and not decoder_holds_gil(data):
             try:
                 work = partial(self._in_thread, data, specs, key)
                 return await with_pixels(self.pixels, key, pixels, work, max_pixels=self.pixels.capacity)
-            except (MorePixels, TakesLong) as more:
+            except (ReservationTooSmall, TooSlowForThread) as more:
                 pixels = more.pixels
         return await self.sandbox.compress(data, specs, key=key, pixels=pixels)
 
@@ -102,7 +102,7 @@ class CodecPool:
     ) -> Compressed:
         if self._is_quarantined(key):  # since it began to wait for its pixels
             reservation.release()
-            raise TakesLong(pixels)
+            raise TooSlowForThread(pixels)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Compressed] = loop.create_future()
         watch = self._watchdog.watch(partial(self._overrun, key, result))
@@ -147,7 +147,7 @@ class CodecPool:
         self.overran = True
         self._overran_batches.add(key)
         if not result.done():
-            result.set_exception(Overran())
+            result.set_exception(CpuTimeExceeded())
         self._on_overrun()
 
     async def aclose(self) -> None:

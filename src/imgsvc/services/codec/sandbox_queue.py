@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from imgsvc.domain.imaging.compress import Compressed, MorePixels
+from imgsvc.domain.imaging.compress import Compressed, ReservationTooSmall
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DecodeAbandoned
 from imgsvc.services.codec.abandoned import AbandonedDecodes
@@ -20,7 +20,7 @@ async def with_pixels(
     """Run `work` with `pixels` pixels reserved, and again with more if it asks for them; `work` releases them.
 
     Raises:
-        MorePixels: the image needs more than `max_pixels`.
+        ReservationTooSmall: the image needs more than `max_pixels`.
     """
     while True:
         # The heaviest images leave half of the pixels to others: the memory limit of their own process bounds them.
@@ -28,7 +28,7 @@ async def with_pixels(
         reservation = await semaphore.acquire(key, reserved)
         try:
             return await work(pixels, reservation)
-        except MorePixels as more:
+        except ReservationTooSmall as more:
             if max_pixels is not None and more.pixels > max_pixels:
                 raise
             pixels = more.pixels
@@ -80,7 +80,7 @@ class SandboxQueue:
                 with await slots.acquire(key):
                     work = partial(self._in_sandbox, data, specs, started)
                     return await with_pixels(self.pixels, key, pixels, work, max_pixels=max_pixels)
-            except MorePixels as more:
+            except ReservationTooSmall as more:
                 pixels = more.pixels
 
     async def _in_sandbox(

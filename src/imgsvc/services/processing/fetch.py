@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from imgsvc.db.queries.reuse import PreviousResult
-from imgsvc.errors import BudgetExhausted, Unchanged
+from imgsvc.errors import BudgetExhausted, NotModified
 from imgsvc.services.ports import Fetched, Origin, Validators
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 from imgsvc.services.throttling.host_limiter import HostLimiter
@@ -82,7 +82,7 @@ class Fetching:
         validators = Validators(previous.etag, previous.last_modified, previous.final_url_hash) if previous else None
         try:
             fetched = await self.origin.fetch(url, reservation, validators)
-        except Unchanged:
+        except NotModified:
             self.hosts.note_changes(host, changes=False)
             return None
         except BudgetExhausted as more:

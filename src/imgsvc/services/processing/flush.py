@@ -17,7 +17,7 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.services.batches.finish import Ended, Retention, finish
+from imgsvc.services.batches.finish import EndedBatch, Retention, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.processing.rendition_plan import ReuseHashes
@@ -31,7 +31,7 @@ class Flushed:
     previous: Mapping[int, PreviousResult]
     """The earlier results of claimed assets, by position."""
     more_due: bool
-    ended: Ended | None
+    ended: EndedBatch | None
     quarantined: bool
     """True when an image of this round overran a codec thread in some worker."""
 
@@ -122,7 +122,9 @@ async def _flush(
         await batch_queries.save_counters(session, batch_id, counters)
     if claims.assets:
         await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
-    ended = await finish(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
+    ended = (
+        await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
+    )
     more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
     return Flushed(claims.assets, previous, more_due, ended, counters.overran_round == counters.round)
 
@@ -131,7 +133,7 @@ async def _previous_results(session: AsyncSession, run: Run, claimed: Sequence[C
     if run.reuse is None:
         return {}
     hashes = {asset.position: run.reuse.for_url(asset.origin_url) for asset in claimed}
-    previous = await reuse_queries.known(session, set(hashes.values()))
+    previous = await reuse_queries.previous_results(session, set(hashes.values()))
     return {position: previous[each] for position, each in hashes.items() if each in previous}
 
 

@@ -8,9 +8,10 @@ from functools import partial
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.imaging.compress import Rendition
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, DecodeAbandoned, Overran, SandboxUnavailable, WorkerCrash
+from imgsvc.errors import AssetError, CpuTimeExceeded, DecodeAbandoned, SandboxUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec.pool import CodecPool
@@ -74,7 +75,7 @@ class AssetProcessor:
         except (HostPaused, RetryLater) as pause:
             return attempts.postponed(self.clock() + timedelta(seconds=pause.seconds))
         except DecodeAbandoned as abandoned:  # nothing crashed, but a thread may still be running: it cannot be stopped
-            suspicion = Suspicion.OVERRAN if isinstance(abandoned, Overran) else Suspicion.ABANDONED
+            suspicion = Suspicion.OVERRAN if isinstance(abandoned, CpuTimeExceeded) else Suspicion.ABANDONED
             return attempts.postponed(self.clock(), suspicion)
         except (AssetError, SandboxUnavailable) as error:
             wait = None if isinstance(error, OWN_ERRORS) else self.retries.wait(attempts.origin + 1, error)
@@ -144,7 +145,7 @@ class AssetProcessor:
         self, rendition: Rendition, spec: Spec, attempts: Attempts, plan: RenditionPlan
     ) -> dict[str, object]:
         key = plan.key(attempts.asset, name=spec.name, data=rendition.data, kind=rendition.format)
-        put = partial(self.storage.put, key, rendition.data, media_type=f"image/{rendition.format}")
+        put = partial(self.storage.put, key, rendition.data, media_type=OUTPUT_FORMATS[rendition.format].media_type)
         await attempts.at_storage(put)
         return {
             "name": spec.name,

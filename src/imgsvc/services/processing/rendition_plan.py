@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
-from imgsvc.domain.imaging.compress import RECIPE
+from imgsvc.domain.imaging.compress import COMPRESSOR_VERSION
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 
 
@@ -15,7 +16,7 @@ class ReuseHashes:
     """Hashes of "this URL, for this API key, compressed to these specs by this version of the compressor"."""
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec]) -> None:
-        settings = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        settings = [COMPRESSOR_VERSION, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
         self._prefix = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\0")
 
     def for_url(self, url: str) -> str:
@@ -23,10 +24,6 @@ class ReuseHashes:
         whole = self._prefix.copy()
         whole.update(url.encode())
         return whole.hexdigest()
-
-
-EXTENSIONS = {"jpeg": "jpg"}
-"""File name extensions that differ from the name of the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +43,5 @@ class RenditionPlan:
             slug=asset.slug,
             name=name,
             digest=digest(data, self.round),
-            extension=EXTENSIONS.get(kind, kind),
+            extension=OUTPUT_FORMATS[kind].extension,
         )

@@ -1,0 +1,54 @@
+"""The drawing of the packages in docs/architecture.md is that of the code, and the packages keep their order."""
+
+from support.package_drawing import (
+    FLOORS,
+    IMAGE,
+    PAGE,
+    SOURCE,
+    all_imports,
+    cycles,
+    drawing,
+    imports,
+    reduced,
+    with_table,
+)
+
+MAX_ROOMS = 25
+MAX_ARROWS_BETWEEN_SERVICES = 15
+
+
+def test_the_drawing_and_the_table_are_up_to_date() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == with_table(page), "run `make drawing`"
+    assert IMAGE.read_text(encoding="utf-8") == drawing(), "run `make drawing`"
+
+
+def test_every_package_is_drawn() -> None:
+    top = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    inside = {f"{floor}/{path.parent.name}" for floor in FLOORS for path in (SOURCE / floor).glob("*/__init__.py")}
+    assert imports().keys() - set(FLOORS) == (top - set(FLOORS)) | inside
+
+
+def test_no_room_imports_itself_through_others() -> None:
+    assert cycles(all_imports()) == []
+    assert cycles({"a": frozenset({"b"}), "b": frozenset({"c"}), "c": frozenset({"b"})}) == ["b", "c"]
+
+
+def test_there_are_no_more_rooms_than_a_reader_can_learn() -> None:
+    """The files directly in a floor are not a room of their own here."""
+    assert len(imports().keys() - set(FLOORS)) <= MAX_ROOMS
+
+
+def test_the_packages_of_the_services_hardly_know_each_other() -> None:
+    arrows = [
+        (room, target)
+        for room, targets in imports().items()
+        for target in targets
+        if room.startswith("services/") and target.startswith("services/")
+    ]
+    assert len(arrows) <= MAX_ARROWS_BETWEEN_SERVICES
+
+
+def test_only_arrows_that_a_longer_way_implies_are_left_out() -> None:
+    graph = {"a": frozenset({"b", "c"}), "b": frozenset({"c"}), "c": frozenset[str]()}
+    assert reduced(graph) == {"a": frozenset({"b"}), "b": frozenset({"c"}), "c": frozenset()}
