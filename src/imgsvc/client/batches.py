@@ -39,7 +39,7 @@ class Bytes(Wire):
     saved_ratio: float | None = None
 
 
-class Spec(Wire):
+class Spec(Wire, extra="allow"):  # options that a newer server adds are there as well
     """What every image of a batch is compressed to; the first one is `main`."""
 
     name: str
