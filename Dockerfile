@@ -1,14 +1,14 @@
-# Both stages start from the same base, so that the virtual environment finds the Python that it was made with.
+# Both stages use the same base image, so that the virtual environment finds its Python.
 FROM python:3.11-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# The base's own pip fills it, and is not copied along.
+# The base image's pip installs into it, so that the final image needs none.
 RUN python -m venv --without-pip /opt/imgsvc
 WORKDIR /src
-# The packages first: they change less often than the code, and this layer is then kept.
+# Packages first: they change less often than the code, so this layer stays cached.
 COPY requirements.lock ./
 RUN pip --python /opt/imgsvc/bin/python install --require-hashes -r requirements.lock
-# The lock has brought what builds the wheel as well: this step asks no package index.
+# The lock includes the build packages: this step accesses no package index.
 COPY pyproject.toml README.md LICENSE ./
 COPY alembic ./alembic
 COPY src ./src
@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="imgsvc" \
       org.opencontainers.image.description="Product catalogues in, compressed images out." \
       org.opencontainers.image.licenses="MIT"
 
-# Numbers of our own, so that the files in a volume belong to the same user after an update of the base.
+# Fixed ids, so that the files in a volume belong to the same user after an update of the base image.
 RUN groupadd --gid 10001 imgsvc \
     && useradd --uid 10001 --gid imgsvc --no-create-home --home-dir /data --shell /usr/sbin/nologin imgsvc \
     && install --directory --owner=imgsvc --group=imgsvc --mode=0750 /data
@@ -33,7 +33,7 @@ ENV PATH=/opt/imgsvc/bin:$PATH \
     IMGSVC_DATA_DIR=/data \
     IMGSVC_HOST=0.0.0.0
 
-# Declared after the folder was made: a new volume takes its owner.
+# Declared after the folder is created: a new volume inherits its owner.
 VOLUME /data
 WORKDIR /data
 USER 10001:10001

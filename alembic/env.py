@@ -1,4 +1,4 @@
-"""Where alembic runs the migrations: on the connection it is handed, or on the database of the settings."""
+"""Alembic's environment: run the migrations on a given connection, or on the database of the settings."""
 
 import asyncio
 from typing import Literal
@@ -15,7 +15,7 @@ from imgsvc.settings.server import Settings
 
 
 def render_item(kind: str, item: object, _context: object) -> str | Literal[False]:
-    """Write our column types as the plain types they are stored as, so that migrations import nothing of ours."""
+    """Render imgsvc's column types as the types they are stored as, so that migrations import nothing of imgsvc."""
     if kind != "type":
         return False
     if isinstance(item, AutoString):
@@ -43,8 +43,8 @@ async def migrate_settings_database() -> None:
     await sessions.aclose()
 
 
-handed = context.config.attributes.get("connection")
-if handed is None:
+connection = context.config.attributes.get("connection")
+if connection is None:
     asyncio.run(migrate_settings_database())
 else:
-    migrate(handed)
+    migrate(connection)

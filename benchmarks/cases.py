@@ -1,4 +1,4 @@
-"""The cases of the table: each measures one thing once, and gives a figure."""
+"""The cases of the table: each measures one thing once and returns its figures."""
 
 import asyncio
 import secrets
@@ -20,14 +20,14 @@ LATENCY = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the cases share; a rival is None where it cannot be had."""
+    """Shared inputs of the cases; a peer is None where it cannot be installed."""
 
     service: Service
     bodies: list[bytes]
     images: Path | None
     count: int
     img2dataset: Path | None
-    brief: Path | None
+    flask_celery: Path | None
 
     @asynccontextmanager
     async def origin(self, **options: object) -> AsyncIterator[str]:
@@ -35,36 +35,36 @@ class Bench:
             yield url
 
 
-async def turn(bench: Bench) -> Figures:
-    """One measurement of everything, in images a second unless the name says otherwise."""
+async def run_cases(bench: Bench) -> Figures:
+    """Run every case once; figures are in images per second unless their name has another unit."""
     figures: Figures = {}
     for case in CASES:
-        figures |= await (_beside_the_limit(bench, case) if case in SHARES_OF_THE_LIMIT else case(bench))
+        figures |= await (_with_limit(bench, case) if case in COMPARED_WITH_LIMIT else case(bench))
         print("  ".join(f"{name} {value:.3g}" for name, value in figures.items()), flush=True)
     return figures
 
 
-async def _beside_the_limit(bench: Bench, case: "Case") -> Figures:
-    """With the limit as it was before and after it, because the machine's speed drifts within minutes."""
+async def _with_limit(bench: Bench, case: "Case") -> Figures:
+    """Run a case and add the mean of the limit before and after it: the machine's speed drifts within minutes."""
     before = limit.images_per_second(bench.bodies, images=bench.count // 3)
     figures = await case(bench)
     mean = (before + limit.images_per_second(bench.bodies, images=bench.count // 3)) / 2
-    return figures | {f"limit beside {name}": mean for name in figures}
+    return figures | {f"limit for {name}": mean for name in figures}
 
 
-async def at_once(bench: Bench) -> Figures:
-    return await _new_and_again(bench, "no latency", 0.0)
+async def no_latency(bench: Bench) -> Figures:
+    return await _first_and_repeated(bench, "no latency", 0.0)
 
 
-async def after_150_ms(bench: Bench) -> Figures:
-    return await _new_and_again(bench, "150 ms", LATENCY)
+async def latency_150_ms(bench: Bench) -> Figures:
+    return await _first_and_repeated(bench, "150 ms", LATENCY)
 
 
-async def _new_and_again(bench: Bench, name: str, latency: float) -> Figures:
+async def _first_and_repeated(bench: Bench, name: str, latency: float) -> Figures:
     async with bench.origin(latency=latency) as url:
         catalogue = urls(url, bench.count, catalogue=secrets.token_hex(4))
-        new = await bench.service.images_per_second(catalogue)
-        return {name: new, f"{name}, again": await bench.service.images_per_second(catalogue)}
+        first = await bench.service.images_per_second(catalogue)
+        return {name: first, f"{name}, again": await bench.service.images_per_second(catalogue)}
 
 
 async def some_slow(bench: Bench) -> Figures:
@@ -80,7 +80,7 @@ async def small_images(bench: Bench) -> Figures:
 
 
 async def lane_start(bench: Bench) -> Figures:
-    """Milliseconds from the POST of a CSV with one image to the start of its lane, the median of 15."""
+    """Measure milliseconds from the POST of a CSV with one image to the start of its lane: the median of 15."""
     times = []
     async with bench.origin() as url:
         for _ in range(15):
@@ -94,7 +94,7 @@ async def lane_start(bench: Bench) -> Figures:
 
 
 async def large_upload(bench: Bench) -> Figures:
-    """How long 100,000 URLs take to be accepted, status reads meanwhile, and a small batch behind them."""
+    """Measure the acceptance of 100,000 URLs, status reads during it, and a small batch queued after them."""
     client = bench.service.client
     async with bench.origin() as url:
         path = await bench.service.upload(manifest(urls(url, 1, catalogue=secrets.token_hex(4))))
@@ -103,12 +103,12 @@ async def large_upload(bench: Bench) -> Figures:
         started = perf_counter()
         uploading = asyncio.create_task(bench.service.upload(csv))
         while not uploading.done():
-            asked = perf_counter()
+            read_started = perf_counter()
             (await client.get(path)).raise_for_status()
-            reads.append(perf_counter() - asked)
-            await asyncio.sleep(0.02)  # one reader who looks often, not a load test of its own
+            reads.append(perf_counter() - read_started)
+            await asyncio.sleep(0.02)  # one frequent reader, not a load test
         accepted = perf_counter() - started
-        await asyncio.sleep(2)  # by then the lanes of the large batch are all at work
+        await asyncio.sleep(2)  # by then all lanes of the large batch are running
         small = []
         for _ in range(3):
             csv = manifest(urls(url, 10, catalogue=secrets.token_hex(4)))
@@ -125,9 +125,9 @@ async def large_upload(bench: Bench) -> Figures:
 
 
 async def one_and_two_processes(bench: Bench) -> Figures:
-    alone = limit.images_per_second(bench.bodies, images=bench.count // 4, processes=1)
-    everywhere = limit.images_per_second(bench.bodies, images=bench.count // 2)
-    figures = {"limit of one process": alone, "limit of two processes": everywhere}
+    one_process = limit.images_per_second(bench.bodies, images=bench.count // 4, processes=1)
+    all_processes = limit.images_per_second(bench.bodies, images=bench.count // 2)
+    figures = {"limit of one process": one_process, "limit of two processes": all_processes}
     for workers in (1, 2):
         async with service("--workers", str(workers), CODEC_THREADS=1) as started, bench.origin() as url:
             await started.images_per_second(urls(url, 200, catalogue="warm-up"))
@@ -147,12 +147,12 @@ async def img2dataset(bench: Bench) -> Figures:
     return figures
 
 
-async def brief(bench: Bench) -> Figures:
+async def flask_celery(bench: Bench) -> Figures:
     figures: Figures = {}
     for name, latency, count in (("no latency", 0.0, 500), ("150 ms", LATENCY, 60)):
-        if bench.brief:
-            async with bench.origin(latency=latency) as url, peers.brief(bench.brief) as running:
-                await running.ready(url)
+        if bench.flask_celery:
+            async with bench.origin(latency=latency) as url, peers.flask_celery(bench.flask_celery) as running:
+                await running.wait_until_ready(url)
                 catalogues = [urls(url, count, catalogue=name) for name in ("one", "other")]
                 figures[f"Flask and Celery, {name}"] = await running.images_per_second(catalogues[:1])
                 figures[f"Flask and Celery, two CSVs, {name}"] = await running.images_per_second(catalogues)
@@ -161,14 +161,14 @@ async def brief(bench: Bench) -> Figures:
 
 Case = Callable[[Bench], Awaitable[Figures]]
 CASES: tuple[Case, ...] = (
-    at_once,
-    after_150_ms,
+    no_latency,
+    latency_150_ms,
     some_slow,
     small_images,
     lane_start,
     large_upload,
     one_and_two_processes,
     img2dataset,
-    brief,
+    flask_celery,
 )
-SHARES_OF_THE_LIMIT: tuple[Case, ...] = (at_once, after_150_ms, some_slow, img2dataset, brief)
+COMPARED_WITH_LIMIT: tuple[Case, ...] = (no_latency, latency_150_ms, some_slow, img2dataset, flask_celery)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from environments import ENVIRONMENTS, environment
 from imgsvc.domain.imaging.decode import CodecLimits, prepare_pillow
-from imgsvc.domain.imaging.encode import options_of
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.palettes import quantise
 from photos import photo_files
 from plots import draw
@@ -49,7 +49,7 @@ class Way(NamedTuple):
 
     def save(self, image: Image.Image, buffer: BytesIO) -> None:
         few = quantise(image, self.quality) if self.target == "png" and self.quality < LOSSLESS else image
-        few.save(buffer, self.target, **(options_of(self.target, self.quality) | self.changes))
+        few.save(buffer, self.target, **(OUTPUT_FORMATS[self.target].options(self.quality) | self.changes))
 
 
 def ways(quality: int) -> Iterator[Way]:

@@ -1,4 +1,4 @@
-"""Virtual environments under `build/bench` for what is not among imgsvc's own packages, made when first wanted."""
+"""Virtual environments under `build/bench` for packages that imgsvc does not depend on, created on first use."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ ENVIRONMENTS = HERE.parent / "build" / "bench"
 
 
 async def environment(name: str, requirements: Sequence[str]) -> Path | None:
-    """The Python of a virtual environment with these packages; None where they cannot be had."""
+    """Return the Python of a virtual environment with these packages; None if they cannot be installed."""
     folder = ENVIRONMENTS / name
     python, done = folder / "bin" / "python", folder / "done"
     if await asyncio.to_thread(_read, done) != str(requirements):
@@ -23,7 +23,7 @@ async def environment(name: str, requirements: Sequence[str]) -> Path | None:
         ):
             process = await asyncio.create_subprocess_exec(*command, stderr=DEVNULL)
             if await process.wait():
-                print(f"skipped: {', '.join(requirements)} cannot be had here", flush=True)
+                print(f"skipped: {', '.join(requirements)} cannot be installed here", flush=True)
                 return None
         await asyncio.to_thread(done.write_text, str(requirements))
     return python

@@ -1,9 +1,9 @@
-"""Mutated CSVs, addresses and images against what reads them, until the time is up; no packet is sent.
+"""Fuzzing of the readers of CSVs, addresses and images with mutated inputs until a deadline; no packet is sent.
 
     python benchmarks/fuzz.py [--seconds 60] [--seed 1] [--save DIR] [manifest|addresses|images]
 
-An input follows from seed and number alone. Each process has bounds of memory and CPU, so that a crash or a hang is
-seen and belongs to one input. The exit code is 1 when anything came up that is not declared.
+Seed and number determine an input. Each process has limits of memory and CPU time, so that a crash or a hang is
+detected and attributed to one input. The exit code is 1 if there was an undeclared error.
 """
 
 import argparse
@@ -30,15 +30,15 @@ from fuzzing.mutations import Case, Surface
 
 SURFACES: dict[str, Callable[[Path], Surface]] = {"manifest": Manifests, "addresses": Addresses, "images": Images}
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
-MOST_MEMORY = 2 * 2**30  # bytes of addresses
-MOST_SECONDS = 30.0
-"""Of CPU, for one input."""
+MAX_MEMORY = 2 * 2**30  # bytes of address space
+MAX_SECONDS = 30.0
+"""CPU seconds for one input."""
 GRACE = 60.0
-"""Seconds after the end until what waits for nothing is killed."""
+"""Seconds after the deadline until a stuck process is killed."""
 
 
 class Run(NamedTuple):
-    """What the processes are told; `start` and `step` say which numbers are theirs."""
+    """The parameters of a process; `start` and `step` select the numbers of its inputs."""
 
     surface: str
     corpora: Path
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`peak` is that of the process so far, in bytes; `fault` is the traceback of what is not declared."""
+    """The outcome of one input: `peak` is the process's memory in bytes, `fault` an undeclared error with traceback."""
 
     number: int = -1
     what: str = ""
@@ -63,49 +63,49 @@ class Outcome(NamedTuple):
 
 
 def work(run: Run, answers: Connection) -> None:
-    """Try one input after the other; a process of its own."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    """Try one input after another, in a child process."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     surface = SURFACES[run.surface](run.corpora)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff has much to say
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # libtiff prints many warnings
     for number in range(run.start, run.inputs, run.step):
         if monotonic() > run.until:
             break
         case = run.case(surface, number)
-        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)  # nobody handles the signal: it ends the process
-        answers.send(tried(surface, case, number))
+        signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)  # no handler: the signal ends the process
+        answers.send(attempt(surface, case, number))
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def tried(surface: Surface, case: Case, number: int) -> Outcome:
-    began, fault = process_time(), ""
+def attempt(surface: Surface, case: Case, number: int) -> Outcome:
+    begin, fault = process_time(), ""
     try:
         what = surface.attempt(case)
-    except Exception as exc:  # every error that is not declared is a finding, which is told and saved
+    except Exception as exc:  # every undeclared error is a finding; it is reported and saved
         frames = traceback.extract_tb(exc.__traceback__)
-        frame = next(one for one in reversed(frames) if "site-packages" not in one.filename)
+        frame = next(frame for frame in reversed(frames) if "site-packages" not in frame.filename)
         what = f"{type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}"
         fault = traceback.format_exc()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Outcome(number, what, process_time() - began, peak, fault)
+    return Outcome(number, what, process_time() - begin, peak, fault)
 
 
 @dataclass
-class WorkerStats:
-    """What came of all inputs."""
+class FuzzStats:
+    """The outcomes of all inputs."""
 
     count: int = 0
     whats: Counter[str] = field(default_factory=Counter)
     slowest: Outcome = field(default_factory=Outcome)
     heaviest: Outcome = field(default_factory=Outcome)
     firsts: dict[str, Outcome] = field(default_factory=dict)
-    """Of each kind."""
+    """The first outcome of each kind."""
 
     def add(self, outcome: Outcome) -> None:
         self.count += 1
         self.whats[outcome.what] += 1
-        self.slowest = max(self.slowest, outcome, key=lambda one: one.seconds)
-        self.heaviest = max(self.heaviest, outcome, key=lambda one: one.peak)
+        self.slowest = max(self.slowest, outcome, key=lambda each: each.seconds)
+        self.heaviest = max(self.heaviest, outcome, key=lambda each: each.peak)
         self.firsts.setdefault(outcome.what, outcome)
 
     @property
@@ -114,7 +114,7 @@ class WorkerStats:
 
 
 def outcomes(run: Run, processes: int) -> Iterator[Outcome]:
-    """Of a pool; a process that died is replaced, and its last input is the one that it died of."""
+    """Yield the outcomes of a pool of processes; a dead process is replaced, and its last input is the cause."""
     in_flight = dict(_started(run._replace(start=start, step=processes)) for start in range(processes))
     while in_flight:
         ready = wait(list(in_flight), timeout=max(0.0, run.until + GRACE - monotonic()))
@@ -140,18 +140,18 @@ def outcomes(run: Run, processes: int) -> Iterator[Outcome]:
 
 def _started(run: Run) -> tuple[Connection, tuple[BaseProcess, Run]]:
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(run, there), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(run, sender), daemon=True)
     process.start()
-    there.close()
-    return here, (process, run)
+    sender.close()
+    return receiver, (process, run)
 
 
 def _death(exit_code: int) -> str:
     return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
 
 
-def report(run: Run, stats: WorkerStats) -> Iterator[str]:
+def report(run: Run, stats: FuzzStats) -> Iterator[str]:
     accepted = sum(count for what, count in stats.whats.items() if what.startswith("accepted"))
     yield f"{run.surface}, seed {run.seed}: {stats.count:,} inputs, {accepted:,} accepted"
     for what, count in stats.whats.most_common():
@@ -163,8 +163,8 @@ def report(run: Run, stats: WorkerStats) -> Iterator[str]:
         yield f"\ninput {outcome.number}: {outcome.fault}"
 
 
-def save(run: Run, stats: WorkerStats, folder: Path) -> None:
-    """The first input of each fault, and the two that took the most."""
+def save(run: Run, stats: FuzzStats, folder: Path) -> None:
+    """Save the first input of each fault, the slowest input, and the one with the most memory."""
     folder.mkdir(parents=True, exist_ok=True)
     surface = SURFACES[run.surface](run.corpora)
     for outcome in {*stats.faults, stats.slowest, stats.heaviest}:
@@ -175,22 +175,24 @@ def save(run: Run, stats: WorkerStats, folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("surface", nargs="?", choices=list(SURFACES), help="all, unless named")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for each surface")
-    parser.add_argument("--inputs", type=int, default=sys.maxsize, help="at most, for each surface")
+    parser.add_argument("surface", nargs="?", choices=list(SURFACES), help="default: all")
+    parser.add_argument("--seconds", type=float, default=60.0, help="per surface")
+    parser.add_argument("--inputs", type=int, default=sys.maxsize, help="maximum per surface")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--corpora", type=Path, default=CORPORA)
-    parser.add_argument("--save", type=Path, help="folder for the inputs of faults, the slowest and the heaviest")
-    wanted, failed = parser.parse_args(), False
-    for name in [wanted.surface] if wanted.surface else SURFACES:
-        until = monotonic() + wanted.seconds
-        run, stats = Run(name, wanted.corpora, wanted.seed, wanted.inputs, until, 0, 1), WorkerStats()
-        for outcome in outcomes(run, wanted.processes):
+    parser.add_argument(
+        "--save", type=Path, help="folder for the inputs of faults, the slowest input and the one with the most memory"
+    )
+    options, failed = parser.parse_args(), False
+    for name in [options.surface] if options.surface else SURFACES:
+        until = monotonic() + options.seconds
+        run, stats = Run(name, options.corpora, options.seed, options.inputs, until, 0, 1), FuzzStats()
+        for outcome in outcomes(run, options.processes):
             stats.add(outcome)
         print("\n".join(report(run, stats)), flush=True)
-        if wanted.save:
-            save(run, stats, wanted.save)
+        if options.save:
+            save(run, stats, options.save)
         failed |= bool(stats.faults)
     return int(failed)
 

@@ -1,8 +1,8 @@
-"""How cost grows: batches of 100 to 100,000 URLs on 1, 2 and 4 worker processes, time per image and of reads.
+"""Growth of cost: time per image and per read, for batches of 100 to 100,000 URLs on 1, 2 and 4 worker processes.
 
     python benchmarks/growth.py [--largest 100000]
 
-Images of 300 px, so that what surrounds Pillow counts for most. It draws docs/images/growth.svg.
+Images have 300 px, so that the work around Pillow dominates. The script draws docs/images/growth.svg.
 """
 
 import argparse
@@ -16,27 +16,27 @@ from processes import Service, origin, service, urls
 
 SIZES = (100, 1_000, 10_000, 100_000)
 PROCESSES = (1, 2, 4)
-ENOUGH = 5_000
-"""URLs in all, above which a size is measured once."""
+MAX_REPEATED_URLS = 5_000
+"""Total URLs up to which a size is measured repeatedly."""
 FIGURES = ENVIRONMENTS / "growth.json"
 
 
 async def median_speed(started: Service, origin_url: str, size: int) -> tuple[str, float]:
-    """Images a second: the median of up to five batches of this size, and the path of one; large ones run once."""
-    turns = range(max(1, min(5, ENOUGH // size)))
-    runs = [await started.measured(urls(origin_url, size, catalogue=f"{turn}-of-{size}")) for turn in turns]
+    """Return the path and images per second of the median of up to five batches of this size; large ones run once."""
+    repetitions = range(max(1, min(5, MAX_REPEATED_URLS // size)))
+    runs = [await started.measured(urls(origin_url, size, catalogue=f"{number}-of-{size}")) for number in repetitions]
     return sorted(runs, key=lambda run: run[1])[len(runs) // 2]
 
 
 async def reads(started: Service, path: str, middle: int) -> tuple[float, float]:
-    """Milliseconds of a status read and of a page of products from the middle, medians of 15."""
+    """Measure milliseconds of a status read and of a page of products from the middle: medians of 15."""
     medians = []
     for address in (path, f"{path}/products?after={middle}"):
         times = []
         for _ in range(15):
-            began = perf_counter()
+            begin = perf_counter()
             (await started.client.get(address)).raise_for_status()
-            times.append(perf_counter() - began)
+            times.append(perf_counter() - begin)
         medians.append(sorted(times)[7] * 1000)
     return medians[0], medians[1]
 

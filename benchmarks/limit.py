@@ -1,4 +1,4 @@
-"""The limit: what Pillow alone decodes and encodes on all cores, from memory, one process per core."""
+"""The limit: Pillow alone decoding and encoding on all cores, from memory, one process per core."""
 
 import multiprocessing
 import os
@@ -17,8 +17,8 @@ CORES = os.cpu_count() or 1
 
 
 def images_per_second(bodies: list[bytes], *, images: int, processes: int = CORES) -> float:
-    """Decode and encode `images` images in all; every process is warm before the clock starts."""
-    os.environ |= WORKER_MALLOC  # the limit at its best: without, Pillow alone reaches little more than half of it
+    """Measure images per second over `images` images in total; every process warms up before the clock starts."""
+    os.environ |= WORKER_MALLOC  # the best limit: without these, Pillow alone reaches little more than half of it
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes + 1)
     workers = [context.Process(target=_work, args=(bodies, images // processes, barrier)) for _ in range(processes)]

@@ -1,4 +1,4 @@
-"""Memory of the worker processes: over many photos, and with the largest images that are allowed."""
+"""Memory of the worker processes: over many photos, and with the largest allowed images."""
 
 import asyncio
 import tempfile
@@ -15,24 +15,24 @@ from processes import Service, manifest, service, serving, urls
 
 MB = 1e6
 SIDE = 7_000
-"""Pixels: 49 megapixels are allowed, 50 is the limit."""
+"""Pixels: an image has 49 megapixels; the limit is 50."""
 
 
 def resident(processes: Iterable[psutil.Process]) -> list[float]:
-    """Megabytes of each."""
-    found = []
+    """Return the resident megabytes of each process; 0 if it has ended."""
+    sizes = []
     for process in processes:
         try:
-            found.append(process.memory_info().rss / MB)
+            sizes.append(process.memory_info().rss / MB)
         except psutil.Error:
-            found.append(0.0)
-    return found
+            sizes.append(0.0)
+    return sizes
 
 
 @asynccontextmanager
 async def watched(started: Service, every: float = 1.0) -> AsyncIterator[list[tuple[float, float, float]]]:
-    """Seconds, megabytes of the largest worker, megabytes of the largest process of its own for an image."""
-    began, seen, workers = perf_counter(), [], started.workers()
+    """Sample seconds, megabytes of the largest worker and megabytes of the largest sandbox process."""
+    begin, samples, workers = perf_counter(), [], started.workers()
 
     async def watch() -> None:
         nonlocal workers
@@ -40,14 +40,14 @@ async def watched(started: Service, every: float = 1.0) -> AsyncIterator[list[tu
             if not all(worker.is_running() for worker in workers):
                 workers = started.workers()
             children = [child for worker in workers for child in _children(worker)]
-            seen.append(
-                (perf_counter() - began, max(resident(workers), default=0.0), max(resident(children), default=0.0))
+            samples.append(
+                (perf_counter() - begin, max(resident(workers), default=0.0), max(resident(children), default=0.0))
             )
             await asyncio.sleep(every)  # between two samples
 
     watching = asyncio.create_task(watch())
     try:
-        yield seen
+        yield samples
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -61,31 +61,32 @@ def _children(worker: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-async def over_many(origin_url: str, count: int) -> list[tuple[float, float, float]]:
-    """`count` photos in one batch."""
-    async with service() as started, watched(started) as seen:
+async def measure_soak(origin_url: str, count: int) -> list[tuple[float, float, float]]:
+    """Measure memory over `count` photos in one batch."""
+    async with service() as started, watched(started) as samples:
         await started.images_per_second(urls(origin_url, count, catalogue="soak"))
-    return seen
+    return samples
 
 
-async def of_the_worst() -> dict[str, tuple[float, float]]:
-    """Peaks of the worker and of a process of its own, for each kind of image, in megabytes."""
+async def measure_worst_images() -> dict[str, tuple[float, float]]:
+    """Measure the peaks of the worker and of a sandbox process, in megabytes, for each kind of image."""
     peaks = {}
     with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
         await asyncio.to_thread(_make, Path(folder))
         async with serving(web.static("/", folder)) as url:
-            for name, wanted in WORST:
-                async with service("--workers", "1") as started, watched(started, every=0.01) as seen:
-                    path = await started.upload(manifest([f"{url}/{name}"]), format=wanted)
+            for name, output_format in WORST:
+                async with service("--workers", "1") as started, watched(started, every=0.01) as samples:
+                    path = await started.upload(manifest([f"{url}/{name}"]), format=output_format)
                     await started.ended(path)
                     batch = (await started.client.get(path)).json()
                     assert batch["status"] == "completed", batch
-                peaks[f"{name} → {wanted}"] = (max(worker for _, worker, _ in seen), max(own for _, _, own in seen))
+                peak = max(worker for _, worker, _ in samples), max(sandbox for _, _, sandbox in samples)
+                peaks[f"{name} → {output_format}"] = peak
     return peaks
 
 
 WORST = (
-    *(("plain.jpg", wanted) for wanted in ("original", "png", "webp", "avif")),
+    *(("plain.jpg", output_format) for output_format in ("original", "png", "webp", "avif")),
     *((name, "original") for name in ("progressive.jpg", "cmyk.jpg", "flat.png", "soft.png", "wide.webp", "wide.avif")),
     ("wide.jp2", "original"),
     ("soft.png", "jpeg"),

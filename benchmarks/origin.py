@@ -1,8 +1,8 @@
-"""A loopback origin that costs next to nothing: answers are built beforehand, latency is a timer.
+"""A loopback origin with almost no CPU cost: responses are built in advance, and latency is a timer.
 
     python benchmarks/origin.py PORT [--latency 0.15] [--slow-share 0.05] [--rate 100] [--side 300] [--images DIR]
 
-Its images never change: who asks conditionally hears so. `GET /figures` tells what it has seen so far.
+Its images never change, so conditional requests get a 304. `GET /stats` returns the counts of requests so far.
 """
 
 import argparse
@@ -17,90 +17,92 @@ import uvloop
 from photos import SIZE, photo_files
 
 SLOW = 3.0
-"""Seconds that the slow share of the answers takes."""
+"""Seconds that a slow response takes."""
 UNCHANGED = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'
 TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"
 
 
-class Tokens:
-    """So many requests a second, and a fifth of a second's worth at once."""
+class TokenBucket:
+    """A rate limit: `rate` requests per second, with bursts of a fifth of a second's worth."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-        self.most = max(1.0, rate / 5)
-        self.left = self.most
-        self.at = 0.0
+        self.capacity = max(1.0, rate / 5)
+        self.available = self.capacity
+        self.updated = 0.0
 
     def take(self, now: float) -> bool:
-        self.left = min(self.most, self.left + (now - self.at) * self.rate)
-        self.at = now
-        if self.left < 1:
+        self.available = min(self.capacity, self.available + (now - self.updated) * self.rate)
+        self.updated = now
+        if self.available < 1:
             return False
-        self.left -= 1
+        self.available -= 1
         return True
 
 
 class Origin(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive; `/anything/{number}.jpg` answers with image number modulo count.
+    """HTTP/1.1 with keep-alive; `/anything/{number}.jpg` returns the image with that number, modulo their count.
 
-    With a slow share of 0.05 every twentieth number is slow.
+    With a slow share of 0.05, every twentieth number is slow.
     """
 
     def __init__(
-        self, answers: list[bytes], latency: float, slow_share: float, tokens: Tokens | None, seen: Counter[str]
+        self, responses: list[bytes], latency: float, slow_share: float, bucket: TokenBucket | None, stats: Counter[str]
     ) -> None:
-        self.answers = answers
+        self.responses = responses
         self.latency = latency
         self.slow_every = round(1 / slow_share) if slow_share else 0
-        self.tokens = tokens
-        self.seen = seen
+        self.bucket = bucket
+        self.stats = stats
         self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, though not by inheritance
+        self.transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's has the interface, but does not inherit from it
 
     def data_received(self, data: bytes) -> None:
         self.received += data
         while (end := self.received.find(b"\r\n\r\n")) >= 0:
             head, self.received = self.received[:end], self.received[end + 4 :]
             path = head.split(b" ", 2)[1]
-            if path == b"/figures":
-                body = json.dumps(self.seen).encode()
+            if path == b"/stats":
+                body = json.dumps(self.stats).encode()
                 self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
             else:
-                self.answer(int(path.rpartition(b"/")[2].partition(b".")[0]), head)
+                self.respond(int(path.rpartition(b"/")[2].partition(b".")[0]), head)
 
-    def answer(self, number: int, head: bytes) -> None:
+    def respond(self, number: int, head: bytes) -> None:
         loop = asyncio.get_running_loop()
-        if self.tokens and not self.tokens.take(loop.time()):
-            kind, answer = "refused", TOO_MANY
+        if self.bucket and not self.bucket.take(loop.time()):
+            kind, response = "refused", TOO_MANY
         elif b"\r\nif-none-match:" in head.lower():
-            kind, answer = "unchanged", UNCHANGED
+            kind, response = "unchanged", UNCHANGED
         else:
-            kind, answer = "sent", self.answers[number % len(self.answers)]
-        self.seen[kind] += 1
+            kind, response = "sent", self.responses[number % len(self.responses)]
+        self.stats[kind] += 1
         delay = SLOW if self.slow_every and number % self.slow_every == 0 else self.latency
         if delay:
-            loop.call_later(delay, self.transport.write, answer)
+            loop.call_later(delay, self.transport.write, response)
         else:
-            self.transport.write(answer)
+            self.transport.write(response)
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int, help="0: any that is free; it is printed")
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
-    parser.add_argument("--slow-share", type=float, default=0.0, help=f"part of the URLs that take {SLOW:.0f} s")
-    parser.add_argument("--rate", type=float, default=0.0, help="requests a second above which it answers 429")
-    parser.add_argument("--side", type=int, default=SIZE[0], help="width of the made images, in pixels")
-    parser.add_argument("--images", type=Path, help="a folder of JPEGs instead of made ones")
+    parser.add_argument("port", type=int, help="0 chooses a free port; the port is printed")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds before every response")
+    parser.add_argument("--slow-share", type=float, default=0.0, help=f"share of the URLs that take {SLOW:.0f} s")
+    parser.add_argument("--rate", type=float, default=0.0, help="requests per second above which it responds with 429")
+    parser.add_argument("--side", type=int, default=SIZE[0], help="width of the generated images in pixels")
+    parser.add_argument("--images", type=Path, help="a folder of JPEGs to serve instead of generated images")
     options = parser.parse_args()
     head = b'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nETag: "1"\r\nContent-Length: %d\r\n\r\n%b'
-    answers = [head % (len(body), body) for body in photo_files(options.images, options.side)]
-    tokens = Tokens(options.rate) if options.rate else None
-    seen: Counter[str] = Counter()
+    responses = [head % (len(body), body) for body in photo_files(options.images, options.side)]
+    bucket = TokenBucket(options.rate) if options.rate else None
+    stats: Counter[str] = Counter()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Origin(answers, options.latency, options.slow_share, tokens, seen),
+        lambda: Origin(responses, options.latency, options.slow_share, bucket, stats),
         "127.0.0.1",
         options.port,
         backlog=1024,

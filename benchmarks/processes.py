@@ -1,4 +1,4 @@
-"""The service and an origin as processes of their own, for the benchmarks."""
+"""The service and an origin in separate processes, for the benchmarks."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ END_WITHIN = 1_200
 
 @asynccontextmanager
 async def origin(**options: object) -> AsyncIterator[str]:
-    """An origin process with the options of `origin.py`; gives its URL."""
+    """Run an origin process with the options of `origin.py`; yield its URL."""
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(HERE / "origin.py"), "0", *words, stdout=asyncio.subprocess.PIPE
@@ -37,18 +37,18 @@ async def origin(**options: object) -> AsyncIterator[str]:
 
 
 def urls(origin_url: str, count: int, *, catalogue: str) -> list[str]:
-    """The same `catalogue` has the same URLs."""
+    """Return the URLs of a catalogue; the same `catalogue` always has the same URLs."""
     return [f"{origin_url}/{catalogue}/{number}.jpg" for number in range(count)]
 
 
 def manifest(urls: Iterable[str]) -> str:
-    """A CSV of a product for each URL."""
+    """Return a CSV with one product per URL."""
     rows = (f"{number},Product {number},{url}" for number, url in enumerate(urls, start=1))
     return "\n".join(["S. No.,Product Name,Input Image Urls", *rows])
 
 
 class Listener:
-    """Receives webhooks at `url`."""
+    """A receiver of webhooks at `url`."""
 
     url = ""
 
@@ -59,7 +59,7 @@ class Listener:
         self._ended[(await request.json())["data"]["id"]].set()
         return web.Response()
 
-    async def arrived(self, batch_id: str) -> None:
+    async def wait_for(self, batch_id: str) -> None:
         """Wait for the webhook of a batch."""
         await asyncio.wait_for(self._ended[batch_id].wait(), END_WITHIN)
 
@@ -74,7 +74,7 @@ async def webhooks() -> AsyncIterator[Listener]:
 
 @asynccontextmanager
 async def serving(route: web.AbstractRouteDef) -> AsyncIterator[str]:
-    """A server in this event loop; gives its URL."""
+    """Run a server in this event loop; yield its URL."""
     application = web.Application()
     application.add_routes([route])
     runner = web.AppRunner(application, access_log=None)
@@ -105,22 +105,22 @@ class Service:
         return [child for child in psutil.Process(self._pid).children() if word in child.cmdline()]
 
     async def upload(self, csv: str, **fields: str) -> str:
-        """The path of the accepted batch."""
+        """Upload a CSV and return the path of the batch."""
         data = {"webhook_url": self._listener.url, **fields}
         answer = await self.client.post("/v1/batches", files={"file": ("b.csv", csv)}, data=data)
         answer.raise_for_status()
         return httpx.URL(answer.headers["location"]).path
 
     async def ended(self, path: str) -> None:
-        """Wait for the webhook."""
-        await self._listener.arrived(path.rpartition("/")[2])
+        """Wait for the webhook of a batch."""
+        await self._listener.wait_for(path.rpartition("/")[2])
 
     async def images_per_second(self, urls: Sequence[str]) -> float:
-        """From the POST of the CSV to the arrival of the webhook; every image must have succeeded."""
+        """Measure from the POST of the CSV to the arrival of the webhook; every image must succeed."""
         return (await self.measured(urls))[1]
 
     async def measured(self, urls: Sequence[str]) -> tuple[str, float]:
-        """The path of the batch as well."""
+        """Return the path of the batch and its images per second."""
         csv = manifest(urls)
         started = perf_counter()
         path = await self.upload(csv)
@@ -133,7 +133,7 @@ class Service:
 
 @asynccontextmanager
 async def service(*arguments: str, **settings: object) -> AsyncIterator[Service]:
-    """`imgsvc up` as users start it, on a fresh data folder and a free port, with further `settings`."""
+    """Run `imgsvc up` as users do, with a new data folder, a free port and additional `settings`."""
     with tempfile.TemporaryDirectory(prefix="imgsvc-bench-") as folder:
         port = free_port()
         env = {"ALLOWED_NETWORKS": "127.0.0.0/8", "LOG_LEVEL": "WARNING", **settings}
@@ -165,4 +165,4 @@ async def _ready(client: httpx.AsyncClient) -> None:
         except httpx.TransportError:
             pass
         await asyncio.sleep(0.1)
-    raise SystemExit("imgsvc up did not come up")
+    raise SystemExit("imgsvc up did not start")

@@ -1,8 +1,8 @@
-"""Does anything block an event loop: the lag of the API's loop, of the worker's loop, and status reads over HTTP.
+"""Blocking of event loops: the lag of the API's loop and of the worker's loop, and status reads over HTTP.
 
     python benchmarks/responsiveness.py [--rows 20000]
 
-Lag is how much later than asked a timer of 5 ms comes back.
+Lag is the delay of a timer of 5 ms.
 """
 
 import argparse
@@ -31,48 +31,48 @@ TICK = 0.005
 
 def summary(name: str, seconds: Sequence[float]) -> str:
     ordered = sorted(seconds)
-    at = [ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 for share in (0.5, 0.99, 1.0)]
-    return f"{name:58} p50 {at[0]:6.1f} ms   p99 {at[1]:6.1f} ms   max {at[2]:6.1f} ms   n {len(ordered)}"
+    p50, p99, worst = (ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 for share in (0.5, 0.99, 1.0))
+    return f"{name:58} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   max {worst:6.1f} ms   n {len(ordered)}"
 
 
 @asynccontextmanager
 async def lag() -> AsyncIterator[list[float]]:
-    """Lags seen in the event loop that runs this."""
-    seen: list[float] = []
+    """Yield the lags of the current event loop."""
+    lags: list[float] = []
 
     async def watch() -> None:
         while True:
-            asked = perf_counter()
+            begin = perf_counter()
             await asyncio.sleep(TICK)
-            seen.append(perf_counter() - asked - TICK)
+            lags.append(perf_counter() - begin - TICK)
 
     watching = asyncio.create_task(watch())
     try:
-        yield seen
+        yield lags
     finally:
         watching.cancel()
 
 
 async def in_process(rows: int, folder: Path, origin_url: str) -> None:
-    """The API and a lane in this loop, without Redis: what they do to the loop they run in."""
+    """Measure the lag that the API and a lane cause in this loop, without Redis."""
     settings = Settings(data_dir=folder, redis_url="unix:///nonexistent", allowed_networks="127.0.0.0/8")
     await upgrade_database(settings)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", timeout=120) as client:
-            async with lag() as seen:
+            async with lag() as lags:
                 started = perf_counter()
                 csv = manifest(urls(origin_url, rows, catalogue="in-process"))
                 answer = await client.post("/v1/batches", files={"file": ("b.csv", csv)})
                 seconds = perf_counter() - started
-            print(summary(f"loop lag of the API, {rows:,} rows accepted in {seconds:.1f} s", seen))
+            print(summary(f"loop lag of the API, {rows:,} rows accepted in {seconds:.1f} s", lags))
     await worker_lag(settings, answer.json()["id"])
 
 
 async def worker_lag(settings: Settings, batch_id: str) -> None:
-    """One lane in this loop, cut off after 15 s."""
-    async with open_resources(settings) as resources, open_asset_processor(resources) as processor, lag() as seen:
+    """Measure the lag that one lane causes in this loop within 15 s."""
+    async with open_resources(settings) as resources, open_asset_processor(resources) as processor, lag() as lags:
         with suppress(TimeoutError):
             async with asyncio.timeout(15):
                 await work(
@@ -85,21 +85,21 @@ async def worker_lag(settings: Settings, batch_id: str) -> None:
                     policy=lane_policy(settings),
                     stopping=asyncio.Event(),
                 )
-        print(summary("loop lag of a worker, one lane for 15 s", seen))
+        print(summary("loop lag of a worker, one lane for 15 s", lags))
 
 
 async def over_http(rows: int, origin_url: str) -> None:
-    """`imgsvc up`: status reads during the upload of a large batch and while it is processed."""
+    """Measure status reads of `imgsvc up` during the upload of a large batch and during its processing."""
     async with service() as started:
         path = await started.upload(manifest(urls(origin_url, 1, catalogue="small")))
         csv = manifest(urls(origin_url, rows, catalogue="large"))
         uploading = asyncio.create_task(started.upload(csv))
         times = [await read(started.client, path) async for _ in until(uploading)]
-        print(summary("status reads while it is uploaded", times))
+        print(summary("status reads during the upload", times))
         path = uploading.result()
         processing = asyncio.create_task(asyncio.sleep(15))
         times = [await read(started.client, path) async for _ in until(processing)]
-        print(summary("status reads while it is processed", times))
+        print(summary("status reads during processing", times))
 
 
 async def until(task: "asyncio.Task[object]") -> AsyncIterator[None]:

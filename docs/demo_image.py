@@ -1,4 +1,4 @@
-"""Draws demo.svg, the README's image of a terminal: the demo runs and its own words are written down.
+"""Generate demo.svg, the README's image of a terminal, from the output of a real demo.
 
 .venv/bin/python docs/demo_image.py
 """
@@ -23,6 +23,6 @@ with tempfile.TemporaryDirectory() as folder, chdir(folder):
     run_demo(console, shown)
 
 svg = console.export_svg(title="imgsvc", unique_id="demo")
-# Without the fonts that it would fetch from the web: the reader's own monospace will do.
+# Fonts from the web are removed; the reader's own monospace font is used.
 svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
 Path(__file__).with_name("demo.svg").write_text(svg, encoding="utf-8")

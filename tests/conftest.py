@@ -1,4 +1,4 @@
-"""What most tests stand on: a real Valkey, a database built by the migrations, an origin, and the parts on top."""
+"""Fixtures of most tests: a real Valkey, a database built by the migrations, an origin, and the resources on top."""
 
 import asyncio
 import os
@@ -23,50 +23,52 @@ from imgsvc.db.engine import open_sessions
 from imgsvc.logs import configure_logging
 from imgsvc.settings.client import ClientSettings
 from imgsvc.settings.server import Settings
+from imgsvc.worker.arq_worker import build_worker
 from imgsvc.worker.jobs import WorkerContext
-from imgsvc.worker.main import build_worker
 from support.databases import Postgres, place_for_postgres
 from support.origin_server import OriginServer, WebhookListener
 from support.stack import SECRET
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a quarter of the time a test waits for processes that it has started."""
+    """Return one more than the number of cores: tests spend a quarter of the time waiting for their child processes."""
     return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Parsing the certificates of all public authorities took 30 ms of most tests; none of them needs more than one."""
+def single_certificate_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Replaces certifi's bundle by one certificate: parsing all of them took 30 ms in most tests."""
     end = "-----END CERTIFICATE-----\n"
     first = Path(certifi.where()).read_text(encoding="ascii").partition(end)[0]
-    authorities = tmp_path_factory.mktemp("authorities") / "one.pem"
-    authorities.write_text(first + end, encoding="ascii")
+    bundle = tmp_path_factory.mktemp("authorities") / "one.pem"
+    bundle.write_text(first + end, encoding="ascii")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(certifi, "where", lambda: str(authorities))
+        patch.setattr(certifi, "where", lambda: str(bundle))
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> Iterator[None]:
-    """No setting of whoever runs the tests reaches them."""
+    """Hides the developer's own settings from the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("IMGSVC_"):
                 patch.delenv(name)
         for settings in (Settings, ClientSettings):
             patch.setitem(settings.model_config, "env_file", None)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore both, and so would children
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # shells ignore both in background jobs; children inherit it
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         configure_logging("WARNING")  # structlog's own default prints every local variable of a traceback
         yield
 
 
 @pytest.fixture(autouse=True)
-def applications_end_with_their_test() -> Iterator[None]:
-    """FastAPI remembers functions that it has looked at, and those of the docs page remember their application.
+def fastapi_caches_are_cleared() -> Iterator[None]:
+    """Clears FastAPI's caches of functions, which keep the application alive through those of the docs page.
 
-    A process grew by 1.2 MB with each test of the API, to 1.4 GB, and looked for garbage for seconds.
+    Without it a process grew by 1.2 MB per API test, to 1.4 GB, and spent seconds in garbage collection.
     """
     yield
     for function in vars(dependencies).values():
@@ -86,8 +88,8 @@ def valkey_url() -> Iterator[str]:
 
 @pytest.fixture
 async def redis_url(valkey_url: str) -> str:
-    """The session's Valkey, emptied."""
-    redis = open_redis(valkey_url, queue_name=WORK_QUEUE, timeout=60)  # thousands of tests begin with it
+    """The session's Valkey, flushed."""
+    redis = open_redis(valkey_url, queue_name=WORK_QUEUE, timeout=60)  # thousands of tests start here
     await redis.flushall()
     await redis.aclose(close_connection_pool=True)
     return valkey_url
@@ -95,7 +97,7 @@ async def redis_url(valkey_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file that went through every migration; tests copy it."""
+    """A SQLite file to which every migration was applied; tests copy it."""
     path = tmp_path_factory.mktemp("database") / "template.db"
 
     async def build() -> None:
@@ -110,41 +112,41 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One Postgres for the session."""
-    place = place_for_postgres()
-    with tempfile.TemporaryDirectory(prefix="pg-", dir=place) as folder, Postgres(Path(folder)) as server:
+    parent = place_for_postgres()
+    with tempfile.TemporaryDirectory(prefix="pg-", dir=parent) as folder, Postgres(Path(folder)) as server:
         server.make_template()
         yield server
 
 
 @pytest.fixture
 def sqlite_database(tmp_path: Path, migrated_database: Path) -> str:
-    """The URL of a SQLite file with the newest schema and nothing in it but the local key."""
+    """The URL of a SQLite file with the newest schema and only the local key in it."""
     return f"sqlite+aiosqlite:///{shutil.copy(migrated_database, tmp_path / 'imgsvc.db')}"
 
 
 @pytest.fixture
 def postgres_database(postgres: Postgres) -> Iterator[str]:
-    """The URL of a Postgres database that is like it."""
+    """The URL of a Postgres database with the same content."""
     with postgres.database() as url:
         yield url
 
 
 @pytest.fixture
 def database_kind() -> str:
-    """`sqlite` or `postgres`; where tests are about what is stored they run on both."""
+    """`sqlite` or `postgres`; tests of stored data override it to run on both."""
     return "sqlite"
 
 
 @pytest.fixture
 def database(database_kind: str, request: pytest.FixtureRequest) -> str:
-    """The URL of the database that the fixtures below use."""
+    """The database URL of the fixtures below."""
     url: str = request.getfixturevalue(f"{database_kind}_database")
     return url
 
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str, database: str) -> Settings:
-    """Everything local, loopback allowed as an origin."""
+    """Settings with local resources and with loopback as an allowed origin."""
     return Settings(
         data_dir=tmp_path,
         database_url=database,
@@ -175,7 +177,7 @@ async def listener() -> AsyncIterator[WebhookListener]:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The API without a socket; its parts are opened as the server would."""
+    """A client of the API without a socket; the application's lifespan runs as under a server."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -187,14 +189,14 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def work_off(resources: Resources) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Runs an arq worker over both queues until nothing is queued for now."""
+    """A function that runs an arq worker over each queue until no due job is left."""
     async with AsyncExitStack() as stack:
         processor = await stack.enter_async_context(open_asset_processor(resources))
-        parts = WorkerContext(resources, processor, lane_policy(resources.settings), asyncio.Event())
+        context = WorkerContext(resources, processor, lane_policy(resources.settings), asyncio.Event())
 
         async def work_off() -> None:
             for queue_name in (WORK_QUEUE, CONTROL_QUEUE, CLEAN_UP_QUEUE):
-                worker = build_worker(queue_name, parts, burst=True)
+                worker = build_worker(queue_name, context, burst=True)
                 await worker.async_run()
                 await worker.close()
 

@@ -174,7 +174,7 @@ def upgrade() -> None:
 
 
 def new_secret() -> str:
-    """192 random bits, as Standard Webhooks recommends."""
+    """Return a new secret of 192 random bits, as Standard Webhooks recommends."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 

@@ -29,7 +29,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_idempotency_key_batch_id"), "idempotency_key", ["batch_id"])
     op.create_index(op.f("ix_idempotency_key_created_at"), "idempotency_key", ["created_at"])
-    # Batches that ended before there was anything to tidy: their turn comes with the next sweep.
+    # Batches that ended before clean-ups existed are cleaned up at the next sweep.
     op.execute("UPDATE batch SET tidy_at = finished_at WHERE finished_at IS NOT NULL")
 
 

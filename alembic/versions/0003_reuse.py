@@ -8,13 +8,15 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-KNOWN = sa.text("reuse_hash IS NOT NULL")
+REUSABLE = sa.text("reuse_hash IS NOT NULL")
 
 
 def upgrade() -> None:
     op.add_column("batch", sa.Column("refresh", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("asset", sa.Column("reuse_hash", sa.String(length=64), nullable=True))
-    op.create_index("ix_asset_reuse", "asset", ["reuse_hash", "batch_id"], sqlite_where=KNOWN, postgresql_where=KNOWN)
+    op.create_index(
+        "ix_asset_reuse", "asset", ["reuse_hash", "batch_id"], sqlite_where=REUSABLE, postgresql_where=REUSABLE
+    )
 
     op.add_column("delivery", sa.Column("host", sa.String(length=300), server_default=sa.text("''"), nullable=False))
 

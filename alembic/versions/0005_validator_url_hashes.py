@@ -1,4 +1,4 @@
-"""Record the URL hash that validators came from."""
+"""Record the hash of the URL that sent the validators."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # NULL in the rows there are: whether a redirect led to them is not known, so their images are fetched whole once.
+    # NULL in existing rows: a redirect may have led to their validators, so their images are fetched in full once.
     op.add_column("asset", sa.Column("final_url_hash", sa.String(length=64), nullable=True))
 
 

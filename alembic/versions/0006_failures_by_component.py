@@ -1,4 +1,4 @@
-"""Count failures of storage and quarantine apart from those of the origin."""
+"""Count failures of storage and quarantine separately from those of the origin."""
 
 import sqlalchemy as sa
 from alembic import op

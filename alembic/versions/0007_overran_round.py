@@ -1,4 +1,4 @@
-"""Record the round in which an image of a batch overran its time."""
+"""Record the round in which an image of a batch exceeded its CPU time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The mean SSIM, on luma, of pairs of images: a JSON list of pairs of paths on stdin; needs scikit-image."""
+"""Prints the mean SSIM (on luma) of pairs of images: a JSON list of pairs of paths on stdin; needs scikit-image."""
 
 import json
 import sys
@@ -15,4 +15,4 @@ def luma(path):
 if __name__ == "__main__":
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     pairs = json.load(sys.stdin)
-    print(np.mean([structural_similarity(luma(one), luma(other), **options) for one, other in pairs]))
+    print(np.mean([structural_similarity(luma(first), luma(second), **options) for first, second in pairs]))

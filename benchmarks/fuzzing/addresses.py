@@ -14,7 +14,7 @@ import yarl
 from fuzzing.mutations import Case
 from fuzzing.spellings import MAPPED, SIX_TO_FOUR, TRANSLATED, spelled_url
 from imgsvc.adapters.http.transport import parse_url
-from imgsvc.domain.addresses import Address, is_allowed, literal
+from imgsvc.domain.addresses import Address, is_allowed, parse_literal
 from imgsvc.domain.manifest.urls import complete, why_invalid
 from imgsvc.errors import InvalidUrl
 
@@ -82,7 +82,7 @@ def _checked(address: Address) -> bool:
 def _check_before_a_proxy(url: httpx.URL) -> None:
     """A proxy is given the host as it stands: what the C library understands, `literal` must have refused before."""
     checked = _as_checked(url)
-    seen = literal(checked)
+    seen = parse_literal(checked)
     for host in {checked, *_as_connected(url)}:
         for address in _looked_up(host):
             if forbidden(address) and (seen is None or is_allowed(seen)):
@@ -90,7 +90,7 @@ def _check_before_a_proxy(url: httpx.URL) -> None:
 
 
 def understood(host: str) -> set[Address]:
-    address = literal(host)
+    address = parse_literal(host)
     return _looked_up(host) | ({address} if address is not None else set())
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from fuzzing.mutations import Case, Mutator
-from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, Rendition, compress, prepare_pillow
+from imgsvc.domain.imaging.compress import CodecLimits, Rendition, ReservationTooSmall, compress, prepare_pillow
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError
 
@@ -56,7 +56,7 @@ class Images:
         specs, now = case.plan
         try:
             done = compress(case.data, specs, LIMITS, max_pixels_now=now)
-        except MorePixels as exc:
+        except ReservationTooSmall as exc:
             assert exc.pixels > now
             return "more_pixels"
         except CodecError as exc:

@@ -1,4 +1,4 @@
-"""Builds every adapter once and closes them in reverse: what a process needs, from the settings."""
+"""Builds the resources of a process from the settings, and closes them in reverse order."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -10,16 +10,16 @@ from imgsvc.adapters.http.fetcher import Fetcher
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.redis.rate_limits import RedisRateLimiter
 from imgsvc.adapters.sandbox.pool import SandboxPool
-from imgsvc.adapters.storage.object_store import ObjectStorage
+from imgsvc.adapters.storage.open_storage import StorageBackend, open_storage
 from imgsvc.db import migrations
 from imgsvc.db.engine import STATEMENT_TIMEOUT, Sessions, open_sessions
 from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
 from imgsvc.domain.manifest.read_csv import ManifestLimits
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 from imgsvc.logs import get_logger
 from imgsvc.process.loopback import is_loopback
 from imgsvc.process.private_files import make_private
-from imgsvc.services.access.api_keys import listed
+from imgsvc.services.access.api_keys import list_keys
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock, utc_now
@@ -27,7 +27,7 @@ from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watchdog
 from imgsvc.services.intake.quotas import KeyLimits
 from imgsvc.services.processing.fetch import Fetching
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.processing.lane import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
@@ -41,11 +41,11 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What every process has open."""
+    """The resources that every process opens."""
 
     settings: Settings
     sessions: Sessions
-    storage: ObjectStorage
+    storage: StorageBackend
     queue: ArqQueue
     fetcher: Fetcher
     rates: RedisRateLimiter
@@ -70,24 +70,24 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Resources]:
-    """Open everything; nothing is connected until it is used, so that a part that is away does not stop the others."""
+    """Open all resources. None connects before its first use, so an unavailable one does not stop the others."""
     async with AsyncExitStack() as stack:
         sessions = open_database(settings)
         stack.push_async_callback(sessions.aclose)
-        patience = settings.redis_timeout
-        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=patience)
-        # A limit that is not counted for a while does less harm than uploads that wait for it.
-        queue, rates = ArqQueue(redis, timeout=patience), RedisRateLimiter(redis, timeout=patience / 4)
+        timeout = settings.redis_timeout
+        redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=timeout)
+        # Uploads that wait for Redis would do more harm than a rate limit that is not counted for a while.
+        queue, rates = ArqQueue(redis, timeout=timeout), RedisRateLimiter(redis, timeout=timeout / 4)
         stack.push_async_callback(queue.aclose)
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
-        storage = ObjectStorage(settings.storage)
+        storage = open_storage(settings.storage)
         links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
         yield Resources(settings, sessions, storage, queue, fetcher, rates, links, sender, clock)
 
 
 def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
-    """The secret of the settings wins over that of the database, for what is made without API keys."""
+    """Build the sender. For batches made without an API key, the secret in the settings overrides the database's."""
     secret = settings.webhook_secret
     secrets = (secret.get_secret_value(),) if secret else ()
     return WebhookSender(
@@ -99,7 +99,7 @@ def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
 async def open_asset_processor(
     resources: Resources, *, on_overrun: Callable[[], None] = lambda: None
 ) -> AsyncIterator[AssetProcessor]:
-    """What a worker process works with: codec threads, and the gates that bound what is in flight.
+    """Open what a worker needs beyond `resources`: codec threads, the sandbox, and the limits on work in flight.
 
     `on_overrun` is called when a codec thread is stuck.
     """
@@ -112,13 +112,13 @@ async def open_asset_processor(
     prepare_pillow(limits)
     async with AsyncExitStack() as stack:
         watchdog = await stack.enter_async_context(Watchdog(settings.codec_timeout))
-        quarantine = SandboxPool(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
-        stack.push_async_callback(quarantine.aclose)
+        sandbox = SandboxPool(limits=limits, memory=settings.quarantine_bytes, watchdog=watchdog)
+        stack.push_async_callback(sandbox.aclose)
         codec = CodecPool(
             threads=settings.codec_threads,
             pixels=settings.codec_pixels,
             limits=limits,
-            quarantine=quarantine,
+            sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
         )
@@ -139,26 +139,26 @@ async def open_asset_processor(
 
 
 def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:
-    """The settings' database; nothing is connected yet."""
+    """Open the database of the settings, without connecting yet."""
     _protect_data(settings)
     return open_sessions(settings.database, statement_timeout=statement_timeout)
 
 
 def check_storage(settings: Settings) -> None:
-    """Raises StorageError when the storage cannot even be opened: better before a process starts than in its log."""
+    """Raise StorageError if the storage cannot be opened, so that a process fails at its start."""
     _protect_data(settings)
-    ObjectStorage(settings.storage)
+    open_storage(settings.storage)
 
 
 def _protect_data(settings: Settings) -> None:
-    """Keep the data folder from other users, if anything is kept there."""
+    """Close the data folder to other users, if anything is stored there."""
     if not (settings.database_url and settings.storage_url):
-        with suppress(OSError):  # what cannot be made is reported by those who need it
+        with suppress(OSError):  # those who need the folder report it
             make_private(settings.data_dir)
 
 
 async def check_schema(settings: Settings) -> None:
-    """Raises SchemaBehind when migrations are missing; a database that is away may come back and is none of this."""
+    """Raise SchemaBehind if migrations are missing. An unavailable database is only logged: it may come back."""
     sessions = open_database(settings)
     try:
         await migrations.check(sessions)
@@ -171,21 +171,21 @@ async def check_schema(settings: Settings) -> None:
 
 
 async def check_access(settings: Settings) -> None:
-    """Raises CannotStart when other machines reach the API and no API key has been made, as far as can be known now."""
+    """Raise StartupError if other machines can reach the API but there is no API key; skipped without a database."""
     if settings.auth == "none" or is_loopback(settings.host):
         return
     sessions = open_database(settings)
     try:
-        if await listed(sessions=sessions):
+        if await list_keys(sessions=sessions):
             return
     except DatabaseUnavailable as error:
         log.warning("database_unavailable", error=str(error))
         return
     finally:
         await sessions.aclose()
-    raise CannotStart(
-        f"Refusing to listen on {settings.host}: no API key has been made, so whoever reaches it could use it. "
-        "Make one (`imgsvc keys create NAME`), listen on 127.0.0.1, or say IMGSVC_AUTH=none."
+    raise StartupError(
+        f"Refusing to listen on {settings.host}: no API key has been made, so anyone who can reach it could use it. "
+        "Create one (`imgsvc keys create NAME`), listen on 127.0.0.1, or set IMGSVC_AUTH=none."
     )
 
 

@@ -1,40 +1,40 @@
 """Every error raised on purpose, as one tree.
 
     ImgsvcError
-    ├── Refusal                   a request that is turned down; api/problems/responses.py gives it an HTTP status
-    │   ├── InvalidManifest       the CSV, with every problem found
-    │   ├── InvalidUpload         the upload fields, with every problem found
-    │   ├── Unauthorized          no API key where one is needed, or a wrong one
-    │   ├── CrossOriginRefused           a web page of somebody else's sent the request
-    │   ├── TooMany               uploads, open batches or waiting images, for now
-    │   ├── UnsupportedMediaType  a body that is none of the accepted types
-    │   ├── LimitExceeded         more bytes, rows, or URLs than the settings allow
-    │   ├── NotFound              no such batch, product page, rendition
-    │   ├── BatchNotFinished      a report asked for too early, a retry or a removal too
-    │   ├── BatchFinished         too late to cancel
-    │   ├── NothingToRetry        no asset failed, or none with these codes
-    │   └── IdempotencyKeyReused  for another upload
-    ├── AssetError                why an asset has no rendition; `code` stands in the report
-    │   ├── FetchError            the origin's side
-    │   ├── CodecError            the image's side
-    │   ├── StorageError          our own side
-    │   ├── Cancelled             the batch was cancelled before
-    │   ├── WorkerCrash           the workers that tried it died
-    │   │   └── KilledInQuarantine  perhaps not because of it
-    │   └── InternalError         a fault of ours that nobody foresaw
-    ├── NotStored                 what was stored is gone
-    ├── BudgetExhausted                    the memory budget is used up for the moment; nothing is wrong with the asset
-    ├── Unchanged                 the origin still has the image that was asked about
-    ├── DecodeAbandoned                the image is still being worked on, and nobody waits for it any more
-    │   └── Overran               it takes more of the processor than an image may
-    ├── Unavailable               a part of ours is away for now
+    ├── Refusal                        a rejected request; api/problems/responses.py gives it an HTTP status
+    │   ├── InvalidManifest            the CSV or product list, with every problem found
+    │   ├── InvalidUpload              the upload fields, with every problem found
+    │   ├── Unauthorized               an API key is required, and there is none or a wrong one
+    │   ├── CrossOriginRefused         another website sent the request
+    │   ├── TooMany                    uploads, open batches or unfinished images of one API key
+    │   ├── UnsupportedMediaType       the body has none of the accepted types
+    │   ├── LimitExceeded              more bytes, rows or URLs than the settings allow
+    │   ├── NotFound                   no such batch, product page or rendition
+    │   ├── BatchNotFinished           too early for a report, a retry or a deletion
+    │   ├── BatchFinished              too late to cancel
+    │   ├── NothingToRetry             no asset failed, or none with the given codes
+    │   └── IdempotencyKeyReused       the key belongs to another upload
+    ├── AssetError                     why an asset has no rendition; `code` is in the reports
+    │   ├── FetchError                 caused by the origin
+    │   ├── CodecError                 caused by the image
+    │   ├── StorageError               caused by our storage
+    │   ├── Cancelled                  the batch was cancelled first
+    │   ├── WorkerCrash                the workers that tried it died
+    │   │   └── SandboxKilled          possibly not because of the image
+    │   └── InternalError              an unexpected fault of ours
+    ├── ObjectNotFound                 the storage has no such object
+    ├── BudgetExhausted                the memory budget is full; the asset is fine
+    ├── NotModified                    the origin still has the image that was asked about
+    ├── DecodeAbandoned                the image is still being compressed, but nothing waits for it any more
+    │   └── CpuTimeExceeded            it takes more CPU time than an image may
+    ├── Unavailable                    a part of imgsvc does not respond
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
-    │   ├── EndpointBusy          enough webhooks are being posted to that host
-    │   └── QuarantineUnavailable no process for images that a worker died with
-    └── CannotStart               a process of ours cannot start; the message says why and what to do
+    │   ├── EndpointBusy               enough webhooks are being sent to that host
+    │   └── SandboxUnavailable         no sandbox process is free for an image that crashed a worker
+    └── StartupError                   a process cannot start; the message says why and what to do
 
-`code` is stable: it is stored, counted and returned. `retryable` says whether the same call may succeed later.
+`code` is stable: it is stored, counted and returned. `retryable` means that the same call may succeed later.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ from typing import ClassVar
 
 
 class ImgsvcError(Exception):
-    """The root: anything that imgsvc raises on purpose."""
+    """Base class of every error that imgsvc raises on purpose."""
 
     code: str = "internal_error"
     retryable: bool = False
@@ -51,10 +51,10 @@ class ImgsvcError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an upload.
+    """One fault in an upload.
 
-    `row` is the line of the file (1 is its first line) or None for the upload as a whole; `column` is the header
-    cell or field name; `value` is what was found there, cut to a readable length.
+    `row` is the line of the file (1 is the first) or None for the upload as a whole; `column` is the header cell or
+    field name; `value` is the text found there, cut to a readable length.
     """
 
     code: str
@@ -68,7 +68,7 @@ class Problem:
 
 
 class Refusal(ImgsvcError):
-    """A request that is turned down; the message is for the caller to read."""
+    """A rejected request; the message is shown to the caller."""
 
     code = "refused"
 
@@ -80,31 +80,31 @@ class Refusal(ImgsvcError):
 
 
 class InvalidManifest(Refusal):
-    """The catalogue cannot be accepted; `problems` has at most 100 of the `problems_total`."""
+    """The catalogue is not acceptable; `problems` has at most 100 of the `problems_total`."""
 
     code = "invalid_manifest"
 
 
 class InvalidUpload(Refusal):
-    """An upload field has a value that cannot be accepted."""
+    """An upload field has an invalid value."""
 
     code = "invalid_upload"
 
 
 class Unauthorized(Refusal):
-    """An API key is needed, and there is none or a wrong one."""
+    """An API key is required, and there is none or a wrong one."""
 
     code = "unauthorized"
 
 
 class CrossOriginRefused(Refusal):
-    """A request that a browser made for a web page of somebody else's, or under a name that is not ours."""
+    """A request that a browser sent for another website, or under a host name that is not ours."""
 
     code = "foreign_page"
 
 
 class TooMany(Refusal):
-    """The API key has used up what it may have at one time; `retry_after` is in seconds, `headers` say what is left."""
+    """The API key has reached a quota; `retry_after` is in seconds, `headers` carry the limit and the remainder."""
 
     code = "too_many"
     retryable = True
@@ -116,43 +116,43 @@ class TooMany(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The body is no form, no CSV and no JSON."""
+    """The body is not a form, CSV or JSON."""
 
     code = "unsupported_media_type"
 
 
 class LimitExceeded(Refusal):
-    """The upload is larger than a limit, which the message names."""
+    """The upload exceeds a limit, which the message names."""
 
     code = "limit_exceeded"
 
 
 class NotFound(Refusal):
-    """There is no such thing, or it belongs to somebody else."""
+    """There is no such resource, or it belongs to another API key."""
 
     code = "not_found"
 
 
 class BatchNotFinished(Refusal):
-    """What is asked for is possible only when the batch is finished."""
+    """The request is possible only after the batch has finished."""
 
     code = "batch_not_finished"
 
 
 class BatchFinished(Refusal):
-    """What is asked for is possible only while the batch runs."""
+    """The request is possible only while the batch runs."""
 
     code = "batch_finished"
 
 
 class NothingToRetry(Refusal):
-    """No asset of the batch failed in a way that a retry is for."""
+    """No asset of the batch failed, or none with the given codes."""
 
     code = "nothing_to_retry"
 
 
 class IdempotencyKeyReused(Refusal):
-    """The client's key names another upload."""
+    """The client already used this idempotency key for another upload."""
 
     code = "idempotency_key_reused"
 
@@ -161,7 +161,7 @@ class IdempotencyKeyReused(Refusal):
 
 
 class AssetError(ImgsvcError):
-    """Why an asset has no rendition; `detail` is one sentence that a shop manager understands."""
+    """The reason why an asset has no rendition; `detail` is one sentence that a shop manager understands."""
 
     sentence: ClassVar[str] = "The image could not be processed."
 
@@ -171,7 +171,7 @@ class AssetError(ImgsvcError):
 
 
 class FetchError(AssetError):
-    """The origin did not hand over the image. `retry_after` is in seconds, as the origin asked."""
+    """The origin did not deliver the image. `retry_after` is in seconds, as the origin asked."""
 
     http_status: int | None = None
     retry_after: float | None = None
@@ -179,18 +179,18 @@ class FetchError(AssetError):
 
 class InvalidUrl(FetchError):
     code = "invalid_url"
-    sentence = "This is not a web address that an image can be fetched from."
+    sentence = "The address is not a valid web address."
 
 
 class BlockedAddress(FetchError):
     code = "blocked_address"
-    sentence = "The address points into a private or reserved network, which this service does not call."
+    sentence = "The address is in a private or reserved network, which this service does not access."
 
 
 class DnsError(FetchError):
     code = "dns_error"
     retryable = True
-    sentence = "The name of the server in the address could not be found."
+    sentence = "The server name in the address could not be resolved."
 
 
 class ConnectTimeout(FetchError):
@@ -202,7 +202,7 @@ class ConnectTimeout(FetchError):
 class ConnectError(FetchError):
     code = "connect_error"
     retryable = True
-    sentence = "The connection to the server could not be made or broke off."
+    sentence = "The connection to the server failed or was interrupted."
 
 
 class ReadTimeout(FetchError):
@@ -219,25 +219,25 @@ class TotalTimeout(FetchError):
 
 class TlsError(FetchError):
     code = "tls_error"
-    sentence = "The server's certificate is not valid, so the connection is not safe."
+    sentence = "The server's certificate is not valid, so the connection is not secure."
 
 
 class TooManyRedirects(FetchError):
     code = "too_many_redirects"
-    sentence = "The address leads from one redirect to the next without end."
+    sentence = "The address redirects too many times."
 
 
 class BodyTooLarge(FetchError):
     code = "body_too_large"
-    sentence = "The file is larger than this service accepts."
+    sentence = "The file is larger than this service allows."
 
 
-# Statuses that may be different a moment later (RFC 9110 §15, RFC 6585, RFC 8470).
+# Statuses that may change a moment later (RFC 9110 §15, RFC 6585, RFC 8470).
 RETRYABLE_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 
 
 class HttpStatusError(FetchError):
-    """The origin answered with a status other than success; `code` carries it, for example `http_404`."""
+    """The origin responded with an error status, which is part of `code`, for example `http_404`."""
 
     def __init__(self, status: int, *, retry_after: float | None = None) -> None:
         meaning = {401: "asks for a login", 403: "forbids access", 404: "has no such image", 410: "has removed it"}
@@ -249,27 +249,27 @@ class HttpStatusError(FetchError):
 
 
 class CodecError(AssetError):
-    """The bytes arrived but cannot become a rendition."""
+    """The bytes arrived but cannot be turned into a rendition."""
 
 
 class NotAnImage(CodecError):
     code = "not_an_image"
-    sentence = "The address does not lead to an image."
+    sentence = "The file at this address is not an image."
 
 
 class UnsupportedFormat(CodecError):
     code = "unsupported_format"
-    sentence = "The image's format is not one of those accepted."
+    sentence = "The image format is not supported."
 
 
 class TooManyPixels(CodecError):
     code = "too_many_pixels"
-    sentence = "The image has more pixels than this service accepts."
+    sentence = "The image has more pixels than this service allows."
 
 
 class TooManyFrames(CodecError):
     code = "too_many_frames"
-    sentence = "The animation has more frames than this service accepts."
+    sentence = "The animation has more frames than this service allows."
 
 
 class DecodeError(CodecError):
@@ -279,7 +279,7 @@ class DecodeError(CodecError):
 
 class EncodeError(CodecError):
     code = "encode_error"
-    sentence = "The image could not be written in the wanted format."
+    sentence = "The image could not be saved in the requested format."
 
 
 class StorageError(AssetError):
@@ -290,64 +290,64 @@ class StorageError(AssetError):
 
 class Cancelled(AssetError):
     code = "cancelled"
-    sentence = "The batch was cancelled before this image was done."
+    sentence = "The batch was cancelled before this image was processed."
 
 
 class WorkerCrash(AssetError):
     code = "worker_crash"
-    sentence = "Processing this image crashed or was not finished in time again and again, so it was given up."
+    sentence = "Processing this image repeatedly crashed or timed out."
 
 
-class KilledInQuarantine(WorkerCrash):
-    """The process at work on the image was killed from outside, perhaps for a reason other than the image."""
+class SandboxKilled(WorkerCrash):
+    """The process that compressed the image was killed from outside, possibly not because of the image."""
 
     retryable = True
 
 
 class InternalError(AssetError):
     code = "internal_error"
-    sentence = "Something went wrong on our side; the log has the details."
+    sentence = "An internal error occurred; the log has the details."
 
 
-class NotStored(ImgsvcError):
-    """Nothing lies under the key."""
+class ObjectNotFound(ImgsvcError):
+    """The storage has no object under this key."""
 
 
 class BudgetExhausted(ImgsvcError):
-    """The bytes in memory are bounded, and `size` (bytes wanted in all) does not fit now: wait, then fetch again."""
+    """The memory budget has no room for `size` bytes (the total needed) now: wait, then fetch again."""
 
     code = "no_room"
     retryable = True
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"no room for {size} bytes")
+        super().__init__(f"no memory for {size} bytes")
         self.size = size
 
 
-class Unchanged(ImgsvcError):
-    """Not an error: the origin says that its image is still the one that was asked about."""
+class NotModified(ImgsvcError):
+    """The origin's answer that it still has the image that was asked about (304); not a failure."""
 
     code = "unchanged"
 
 
 class DecodeAbandoned(ImgsvcError):
-    """The image was being compressed when its run had to hand it back: the next run is to be careful."""
+    """The lane had to release the image while it was being compressed; the next attempt runs in quarantine."""
 
     code = "left_at_work"
     retryable = True
 
 
-class Overran(DecodeAbandoned):
-    """The image has taken more of the processor than an image may, in a thread that cannot be stopped."""
+class CpuTimeExceeded(DecodeAbandoned):
+    """The image used more CPU time than an image may, in a thread that cannot be stopped."""
 
     code = "overran"
 
 
-# -- parts of ours that are away --------------------------------------------------------------------------------------
+# -- unavailable parts of imgsvc --------------------------------------------------------------------------------------
 
 
 class Unavailable(ImgsvcError):
-    """A part of imgsvc is away; the same call is expected to succeed soon."""
+    """A part of imgsvc does not respond; the same call should succeed soon."""
 
     code = "unavailable"
     retryable = True
@@ -365,11 +365,11 @@ class EndpointBusy(Unavailable):
     code = "endpoint_busy"
 
 
-class QuarantineUnavailable(Unavailable):
+class SandboxUnavailable(Unavailable):
     code = "quarantine_unavailable"
 
 
-class CannotStart(ImgsvcError):
-    """Something is in the way of a process of ours; the message says what, and what to do."""
+class StartupError(ImgsvcError):
+    """A process cannot start; the message says why and what to do."""
 
     code = "cannot_start"

@@ -1,4 +1,4 @@
-"""Structured logging: one JSON line per event, or readable lines on a terminal."""
+"""Structured logging: one JSON line per event, or human-readable lines on a terminal."""
 
 import logging
 import sys
@@ -6,19 +6,19 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_IDS_OF_CALLS = ("job_id", "request_id")
+_CALL_IDS = ("job_id", "request_id")
 
 
 def configure_logging(level: str = "INFO") -> None:
-    """Send our events, and the warnings of the libraries below us, to standard error in one format.
+    """Write our events and the warnings of libraries to standard error in one format.
 
-    On a terminal: the time of day, the event, its facts. Elsewhere JSON with everything, times in UTC.
+    On a terminal: time of day, event, fields. Otherwise JSON with all fields and times in UTC.
     """
     terminal = sys.stderr.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if terminal else _in_utc(),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if terminal else _utc_time(),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -41,12 +41,12 @@ def configure_logging(level: str = "INFO") -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger for the module `name`; events are short words, facts are keyword arguments."""
+    """Return the logger of the module `name`; an event is a short snake_case name, its fields are keyword arguments."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
 
 
-def _in_utc() -> Processor:
+def _utc_time() -> Processor:
     return structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
@@ -55,17 +55,17 @@ def _for_machines() -> list[Processor]:
 
 
 def _for_people() -> list[Processor]:
-    # Without rich's tracebacks: they print every local variable, and one of them took 17 s of the event loop.
+    # Not rich's tracebacks: they print every local variable; one took 17 s of the event loop.
     plain = structlog.dev.plain_traceback
     return [
-        _without_ids_of_calls,
+        _drop_call_ids,
         structlog.dev.ConsoleRenderer(exception_formatter=plain, pad_event_to=18, sort_keys=False),
     ]
 
 
-def _without_ids_of_calls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """They tie lines to jobs and requests; when all is well nobody reads them."""
+def _drop_call_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Remove job and request ids from info lines; they are useful only next to warnings and errors."""
     if event.get("level") == "info":
-        for name in _IDS_OF_CALLS:
+        for name in _CALL_IDS:
             event.pop(name, None)
     return event

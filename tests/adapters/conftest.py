@@ -1,37 +1,35 @@
-"""Fixtures for the adapters' contract tests."""
+"""Fixtures for the tests of the adapters."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
-from imgsvc.adapters.storage.object_store import ObjectStorage
 from support.origin_server import OriginServer
 from support.polling import PATIENT
-from support.s3 import new_bucket, s3_server
 
 
 @pytest.fixture
-async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
-    """Makes one that calls only 127.0.0.1 unless told otherwise, and closes it at the end of the test.
+async def make_fetcher() -> AsyncIterator[Callable[..., Fetcher]]:
+    """A factory of fetchers that call only 127.0.0.1 by default; they are closed at the end of the test.
 
-    It trusts no authority either: reading the usual ones takes longer than most tests; `tls=None` does it.
+    They trust no certificate authority, because loading the public ones takes longer than most tests; `tls=None` loads
+    them.
     """
     async with AsyncExitStack() as stack:
 
         def make(*, allowed: tuple[str, ...] = ("127.0.0.1/32",), **options: Any) -> Fetcher:
-            nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            no_authorities = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             networks = [ip_network(network) for network in allowed]
-            ways = EgressPolicy(
+            egress = EgressPolicy(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
-            defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": nobody}
-            fetcher = Fetcher(ways=ways, **{**defaults, **options})
+            defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": no_authorities}
+            fetcher = Fetcher(egress=egress, **{**defaults, **options})
             stack.push_async_callback(fetcher.aclose)
             return fetcher
 
@@ -42,31 +40,3 @@ async def make_outbound() -> AsyncIterator[Callable[..., Fetcher]]:
 async def origin() -> AsyncIterator[OriginServer]:
     async with OriginServer() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    with s3_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    return new_bucket(s3_endpoint, monkeypatch)
-
-
-@pytest.fixture
-def s3(bucket: str) -> ObjectStorage:
-    return ObjectStorage(bucket)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStorage:
-    return ObjectStorage((tmp_path / "with space").as_uri())
-
-
-@pytest.fixture(params=["folder", "s3"])
-def storage(request: pytest.FixtureRequest) -> ObjectStorage:
-    """Whatever holds for one must hold for both."""
-    chosen: ObjectStorage = request.getfixturevalue(request.param)
-    return chosen

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.access.api_keys import create, revoke
+from imgsvc.services.access.api_keys import create_key, revoke_key
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from support.origin_server import WebhookListener
@@ -40,7 +40,7 @@ def database_kind() -> str:
 
 async def key(resources: Resources, name: str = "shop") -> dict[str, str]:
     """The header that a new key is sent in."""
-    _, token = await create(name, sessions=resources.sessions, clock=resources.clock)
+    _, token = await create_key(name, sessions=resources.sessions, clock=resources.clock)
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -282,5 +282,5 @@ async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
     for other in ("", "/products", "/deliveries"):
         problem(await keyed.get(f"/v1/batches/{batch}{other}?{query}"), 401, "unauthorized")
     key_id = f"key_{ours['Authorization'].removeprefix('Bearer isk_').partition('_')[0]}"
-    await revoke(key_id, sessions=resources.sessions, clock=resources.clock)
+    await revoke_key(key_id, sessions=resources.sessions, clock=resources.clock)
     problem(await keyed.get(f"{path}?{query}"), 401, "unauthorized")

@@ -41,7 +41,7 @@ BAD = {
     "wrong columns": Bad(b"colour,size\nred,42\n", "missing_column", "found `colour`, `size`"),
     "two of one column": Bad(b"S. No.,Name,Name,Images\n1,a,b,https://s.example/a.jpg\n", "duplicate_column", "2 col"),
     "no url at all": Bad(b"S. No.,Product Name,Input Image Urls\n1,Shoe,\n", "no_urls", "No row has an image URL"),
-    "png": Bad(image_bytes(8, 8, "PNG"), "not_a_csv", "picture"),
+    "png": Bad(image_bytes(8, 8, "PNG"), "not_a_csv", "image"),
     "xlsx": Bad(workbook(), "not_a_csv", "Excel"),
     "pdf": Bad(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "not_a_csv", "PDF"),
     "web page": Bad(b"<!DOCTYPE html><h1>Log in</h1>", "not_a_csv", "web page"),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.access.api_keys import create
+from imgsvc.services.access.api_keys import create_key
 from support.api_calls import WorkOff, catalogue, problem, upload
 
 ENDED = catalogue(("1", "Shoe", "htp://nowhere"))
@@ -52,7 +52,7 @@ async def test_batches_can_be_listed_by_status(client: httpx.AsyncClient) -> Non
 async def test_a_deleted_batch_and_those_of_other_keys_are_not_listed(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    tokens = [(await create(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
+    tokens = [(await create_key(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
     client.headers["Authorization"] = f"Bearer {tokens[0]}"
     kept = (await upload(client, RUNNING))["id"]
     gone = (await upload(client, ENDED, on_invalid="skip"))["id"]

@@ -22,7 +22,7 @@ SOON = 10
 async def somebody_waits(app: FastAPI) -> None:
     """Return once a request waits in the watcher."""
     async with asyncio.timeout(SOON):
-        while not app.state.watcher._watched:  # noqa: ASYNC110  # nothing announces it
+        while not app.state.watcher.has_waiters:  # noqa: ASYNC110  # nothing announces it
             await asyncio.sleep(0.01)
 
 

@@ -45,9 +45,9 @@ def test_the_idlest_goes_first() -> None:
     table.set_busy(first)
     table.set_idle(first)  # its request was answered a moment ago
     table.set_busy(second)
-    assert table.make_room()
+    assert table.free_slot()
     assert dropped == ["third"]
-    assert table.make_room(), "there is room now"
+    assert table.free_slot(), "there is room now"
     assert dropped == ["third"]
     assert table.drop_one()
     assert dropped == ["third", "first"]
@@ -55,7 +55,7 @@ def test_the_idlest_goes_first() -> None:
 
 def test_an_answer_that_is_still_being_taken_is_not_cut_off() -> None:
     taking, idle = Held("taking", is_flushed=False), Held("idle")
-    assert table_of(taking, idle).make_room()
+    assert table_of(taking, idle).free_slot()
     assert (taking.dropped, idle.dropped) == ([], ["idle"])
 
 
@@ -72,9 +72,9 @@ def test_of_requests_a_stalled_one_goes_before_a_stream_and_no_other_goes() -> N
 def test_a_table_whose_requests_all_go_on_has_no_room_until_one_has_ended() -> None:
     first = Held("first")
     table = table_of(first, Held("second"), busy=True)
-    assert not table.make_room()
+    assert not table.free_slot()
     table.forget(first)
-    assert table.make_room()
+    assert table.free_slot()
 
 
 def test_connections_that_never_sent_a_byte_expire_and_those_that_send_headers_do_not() -> None:

@@ -14,10 +14,10 @@ from imgsvc.api.live.event_stream import event_stream
 from imgsvc.api.live.watcher import Watcher
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.batches import BatchProgress
-from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import read_progress
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
-from support.batches import submitted
+from support.batches import submit_batch
 from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
@@ -44,8 +44,8 @@ async def told(answer: httpx.Response) -> AsyncIterator[Event]:
 
 async def figures_of(parts: Resources) -> BatchProgress:
     """Of a batch that nobody works on."""
-    batch = await submitted(parts, ["https://shop.example/a.jpg"])
-    return await batches.figures(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)
+    batch = await submit_batch(parts, ["https://shop.example/a.jpg"])
+    return await read_progress(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_a_batch_that_is_none_has_no_events(client: httpx.AsyncClient) -> 
 
 async def test_a_stream_ends_without_an_end_when_the_process_is_asked_to_stop(resources: Resources) -> None:
     watcher, figures = Watcher(resources.sessions), await figures_of(resources)
-    stream = event_stream(figures, watcher, known=True)
+    stream = event_stream(figures, watcher, skip_first=True)
     assert await anext(stream) == b"retry: 2000\n\n"
     rest = asyncio.create_task(anext(stream, None))
     async with asyncio.timeout(20):
@@ -150,22 +150,22 @@ async def test_a_stream_ends_without_an_end_when_the_process_is_asked_to_stop(re
 
 async def test_whoever_goes_away_is_not_watched_for_any_more(resources: Resources) -> None:
     watcher, figures = Watcher(resources.sessions), await figures_of(resources)
-    stream = event_stream(figures, watcher, known=True)
+    stream = event_stream(figures, watcher, skip_first=True)
     assert await anext(stream) == b"retry: 2000\n\n"
     waiting = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(20):
-        while not watcher._watched:  # noqa: ASYNC110  # nothing announces it
+        while not watcher.has_waiters:  # noqa: ASYNC110  # nothing announces it
             await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert not watcher._watched
+    assert not watcher.has_waiters
 
 
 async def test_while_nothing_happens_there_are_heartbeats_and_after_a_while_it_ends(resources: Resources) -> None:
     watcher, figures = Watcher(resources.sessions), await figures_of(resources)
     async with asyncio.timeout(20):
-        async with aclosing(event_stream(figures, watcher, known=True, heartbeat=0.05, lifetime=60)) as stream:
+        async with aclosing(event_stream(figures, watcher, skip_first=True, heartbeat=0.05, lifetime=60)) as stream:
             assert [await anext(stream), await anext(stream)] == [b"retry: 2000\n\n", KEEPALIVE_COMMENT]
-        short = [piece async for piece in event_stream(figures, watcher, known=True, heartbeat=0.05, lifetime=0.3)]
+        short = [piece async for piece in event_stream(figures, watcher, skip_first=True, heartbeat=0.05, lifetime=0.3)]
     assert short[0] == b"retry: 2000\n\n"
     assert set(short[1:]) <= {KEEPALIVE_COMMENT}

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from imgsvc.api.live.shared_check import SharedCheck
-from imgsvc.api.routes.health import AWAY
+from imgsvc.api.routes.health import UNAVAILABLE
 from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
 from support.api_calls import problem, serving, write
@@ -52,7 +52,7 @@ async def test_without_redis_it_is_ready_all_the_same_and_says_what_is_missing(
 ) -> None:
     status, body = await readiness(settings, redis_url=no_redis)
     assert (status, body["status"]) == (200, "ready")
-    assert body["redis"] == AWAY
+    assert body["redis"] == UNAVAILABLE
 
 
 async def test_strict_asks_for_redis_too(settings: Settings, no_redis: str) -> None:
@@ -75,7 +75,7 @@ async def test_a_database_that_is_away_is_not_ready(settings: Settings) -> None:
     (settings.data_dir / "folder").mkdir()
     status, body = await readiness(settings, database_url=f"sqlite+aiosqlite:///{settings.data_dir / 'folder'}")
     assert (status, body["storage"]) == (503, "ok")
-    assert body["database"] == AWAY, "and no path"
+    assert body["database"] == UNAVAILABLE, "and no path"
 
 
 async def test_a_database_without_a_schema_is_not_ready_and_says_what_to_do(settings: Settings) -> None:

@@ -133,7 +133,7 @@ async def test_more_than_8_mib_of_json_are_refused_and_a_csv_is_named_instead(cl
     answer = await client.post(
         "/v1/batches", content=bytes(2**23 + 1), headers={"Content-Type": "application/json; charset=utf-8"}
     )
-    assert "a CSV may have 64 MiB" in problem(answer, 413, "upload-too-large")["detail"]
+    assert "a CSV, which may have up to 64 MiB" in problem(answer, 413, "upload-too-large")["detail"]
 
 
 async def test_beside_json_the_query_has_one_field(client: httpx.AsyncClient) -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from imgsvc.bootstrap import Resources
-from imgsvc.services.access.api_keys import create
+from imgsvc.services.access.api_keys import create_key
 from imgsvc.settings.server import Settings
 from support.api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 
@@ -38,7 +38,7 @@ async def test_more_uploads_in_a_minute_have_to_wait(settings: Settings) -> None
 
 
 async def test_processes_count_together_and_keys_apart(settings: Settings, resources: Resources) -> None:
-    tokens = [(await create(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
+    tokens = [(await create_key(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
     one, other = ({"Authorization": f"Bearer {token}"} for token in tokens)
     limited = settings.model_copy(update={"uploads_per_minute": 1})
     async with serving(limited) as (_, first), serving(limited) as (_, second):

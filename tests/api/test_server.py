@@ -7,7 +7,7 @@ import pytest
 
 from imgsvc.api.app import create_app
 from imgsvc.api.connections.http_connection import HttpConnection
-from imgsvc.api.connections.table import BODY_WITHIN, STALLED
+from imgsvc.api.connections.table import BODY_TIMEOUT, STALL_TIMEOUT
 from imgsvc.api.server import Server
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, upload
@@ -40,7 +40,7 @@ A_LARGE_ANSWER = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHos
 
 @pytest.mark.parametrize(
     ("sending", "within"),
-    [(PART_OF_A_BODY[:-2], BODY_WITHIN), (PART_OF_A_BODY, STALLED), (A_LARGE_ANSWER, STALLED)],
+    [(PART_OF_A_BODY[:-2], BODY_TIMEOUT), (PART_OF_A_BODY, STALL_TIMEOUT), (A_LARGE_ANSWER, STALL_TIMEOUT)],
     ids=["sends no body", "sends no more of it", "takes no more of its answer"],
 )
 async def test_a_client_that_does_nothing_for_its_request_has_stalled_after_a_while(
@@ -59,7 +59,7 @@ async def test_a_client_that_does_nothing_for_its_request_has_stalled_after_a_wh
             await until(will_have_stalled)
             connection = connection_from(server, client)
             assert connection
-            assert not connection.is_stalled(connection._request_since)
+            assert not connection.is_stalled(connection.request_started_at)
 
 
 async def test_a_stream_of_events_never_stalls(settings: Settings) -> None:
@@ -76,4 +76,4 @@ async def test_a_stream_of_events_never_stalls(settings: Settings) -> None:
             await until(is_stream)
             connection = connection_from(server, listening)
             assert connection
-            assert not connection.is_stalled(monotonic() + 10 * STALLED)
+            assert not connection.is_stalled(monotonic() + 10 * STALL_TIMEOUT)

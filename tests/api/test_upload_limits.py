@@ -122,12 +122,15 @@ async def test_a_disk_without_place_for_an_upload_is_503_and_worth_another_try(
 
 async def test_uploads_take_turns_in_memory_and_small_ones_wait_for_no_large_one() -> None:
     budget = UploadBudget(10 * MIB)
-    first = await budget.take("key_a", 8 * MIB)
-    waiting = [asyncio.create_task(budget.take("key_a", 8 * MIB)), asyncio.create_task(budget.take("key_b", 20 * MIB))]
+    first = await budget.reserve("key_a", 8 * MIB)
+    waiting = [
+        asyncio.create_task(budget.reserve("key_a", 8 * MIB)),
+        asyncio.create_task(budget.reserve("key_b", 20 * MIB)),
+    ]
     for _ in range(3):
         await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
-    (await budget.take("key_a", MIB)).release()
+    (await budget.reserve("key_a", MIB)).release()
     first.release()
     for task in waiting:
         (await asyncio.wait_for(task, 5)).release()

@@ -13,8 +13,8 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotFound
-from support.batches import submitted
-from support.verbs import ended
+from support.batches import submit_batch
+from support.verbs import ended_batch
 
 
 class Stumbling(Sessions):
@@ -40,21 +40,21 @@ async def running(watcher: Watcher) -> AsyncIterator[Watcher]:
 
 async def test_an_end_that_is_older_than_what_is_known_is_no_news(resources: Resources) -> None:
     """Another round has begun since."""
-    batch = await ended(resources, None)
+    batch = await ended_batch(resources, None)
     async with running(Watcher(resources.sessions)) as watcher, asyncio.timeout(20):
-        assert await watcher.wait(batch.id, known=batch.version + 2, timeout=0.6) is None
-        seen = await watcher.wait(batch.id, known=batch.version - 1, timeout=10)
+        assert await watcher.wait(batch.id, newer_than=batch.version + 2, timeout=0.6) is None
+        seen = await watcher.wait(batch.id, newer_than=batch.version - 1, timeout=10)
     assert seen
     assert (seen.version, seen.status) == (batch.version, "completed")
 
 
-@pytest.mark.parametrize("known", [None, 1])
+@pytest.mark.parametrize("newer_than", [None, 1])
 async def test_whoever_waits_for_a_batch_that_is_deleted_is_told_at_once(
-    resources: Resources, known: int | None
+    resources: Resources, newer_than: int | None
 ) -> None:
-    batch = await submitted(resources, ["https://shop.example/a.jpg"])
+    batch = await submit_batch(resources, ["https://shop.example/a.jpg"])
     async with running(Watcher(resources.sessions)) as watcher, asyncio.timeout(20):
-        waiting = asyncio.create_task(watcher.wait(batch.id, known=known, timeout=60))
+        waiting = asyncio.create_task(watcher.wait(batch.id, newer_than=newer_than, timeout=60))
         await asyncio.sleep(0)
         async with resources.sessions.write() as session:
             gone = update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=resources.clock())
@@ -64,11 +64,11 @@ async def test_whoever_waits_for_a_batch_that_is_deleted_is_told_at_once(
 
 
 async def test_after_a_look_that_broke_it_looks_again(resources: Resources) -> None:
-    batch = await ended(resources, None)
+    batch = await ended_batch(resources, None)
     sessions = Stumbling(resources.sessions)
     watcher = Watcher(sessions)
     running = asyncio.create_task(watcher.run())
     async with asyncio.timeout(10):
-        await watcher.wait(batch.id, known=None, timeout=60)
+        await watcher.wait(batch.id, newer_than=None, timeout=60)
     assert sessions.looks == 2
     running.cancel()

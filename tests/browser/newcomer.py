@@ -1,6 +1,6 @@
-"""A newcomer on the docs page, in a real browser: authorises, uploads the sample, follows it, takes the CSV back.
+"""A newcomer on the docs page in a real browser: authorises, uploads the sample, follows it, downloads the CSV.
 
-make browser; it needs chromium, a package of the system, and leaves images in build/browser.
+Run it with `make browser`; it needs the system package chromium and leaves screenshots in build/browser.
 """
 
 import re
@@ -22,9 +22,9 @@ IMAGES = ("/id/29/1200/800.jpg", "/id/29/800/1200.jpg", "/id/30/1200/800.jpg")
 
 @pytest.fixture
 async def token(tmp_path: Path) -> str:
-    """Of an API key made before the service is started."""
-    made = await imgsvc("keys", "create", "a newcomer", cwd=tmp_path, IMGSVC_DATA_DIR=str(tmp_path))
-    return re.search(r"isk_\w+", made.out)[0]  # type: ignore[index]
+    """The token of an API key created before the service starts."""
+    created = await imgsvc("keys", "create", "a newcomer", cwd=tmp_path, IMGSVC_DATA_DIR=str(tmp_path))
+    return re.search(r"isk_\w+", created.out)[0]  # type: ignore[index]
 
 
 @pytest.fixture
@@ -35,41 +35,41 @@ async def stack(tmp_path: Path, token: str) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def page(stack: Stack) -> AsyncIterator[Page]:
-    """The docs page; what the browser complains of is an error."""
+    """The docs page; errors in the browser's console fail the test."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert program, "There is no chromium: apt install chromium"
-    complaints: list[str] = []
+    assert program, "chromium is not installed: apt install chromium"
+    errors: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": 1280, "height": 1100})
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: complaints.append(request.url) if not _is_ours(request.url) else None)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: errors.append(request.url) if not _is_ours(request.url) else None)
         await page.goto(f"{stack.client.base_url}/docs")
         yield page
         await browser.close()
-    assert complaints == []
+    assert errors == []
 
 
 def _is_ours(url: str) -> bool:
     return url.startswith(("http://127.0.0.1", "data:", "blob:"))
 
 
-async def look(page: Page, name: str) -> None:
+async def screenshot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     await page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-async def opened(page: Page, operation: str) -> Locator:
-    """The operation, unfolded."""
+async def open_operation(page: Page, operation: str) -> Locator:
+    """Expand an operation and return its block."""
     block = page.locator(f"[id$='-{operation}']")
     await block.locator(".opblock-summary-control").click()
     await block.get_by_role("button", name="Execute").wait_for()
     return block
 
 
-async def answered(block: Locator) -> str:
-    """Press Execute; the status and the body that came."""
+async def execute(block: Locator) -> str:
+    """Press Execute and return the status and body of the response."""
     await block.get_by_role("button", name="Execute").click()
     live = block.locator(".live-responses-table")
     await live.wait_for()
@@ -78,15 +78,15 @@ async def answered(block: Locator) -> str:
     return text
 
 
-async def test_a_newcomer_gets_from_the_docs_page_to_the_csv(
+async def test_a_newcomer_downloads_a_csv_from_the_docs_page(
     page: Page, token: str, origin: OriginServer, tmp_path: Path
 ) -> None:
     await page.locator("[id$='-create_batch']").wait_for()
-    await look(page, "1-docs")
+    await screenshot(page, "1-docs")
 
     await page.get_by_role("button", name="Authorize").first.click()
     await page.get_by_label("Value").fill(token)
-    await look(page, "2-authorize")
+    await screenshot(page, "2-authorize")
     dialog = page.locator(".modal-ux")
     await dialog.get_by_role("button", name="Apply credentials").click()
     await dialog.get_by_role("button", name="Close").last.click()
@@ -99,28 +99,28 @@ async def test_a_newcomer_gets_from_the_docs_page_to_the_csv(
     catalogue = tmp_path / "catalog.csv"
     catalogue.write_text(sample.replace("https://picsum.photos", origin.url("")), encoding="utf-8")
 
-    block = await opened(page, "create_batch")
+    block = await open_operation(page, "create_batch")
     await block.get_by_label("Request content type").select_option("multipart/form-data")
     await block.locator("input[type=file]").set_input_files(catalogue)
-    told = await answered(block)
-    await look(page, "3-uploaded")
-    assert "202" in told
-    batch_id = re.search(r"bat_\w{26}", told)[0]  # type: ignore[index]
+    response = await execute(block)
+    await screenshot(page, "3-uploaded")
+    assert "202" in response
+    batch_id = re.search(r"bat_\w{26}", response)[0]  # type: ignore[index]
 
-    block = await opened(page, "get_batch")
+    block = await open_operation(page, "get_batch")
     await block.locator("tr[data-param-name=batch_id] input").fill(batch_id)
     await block.locator("tr[data-param-name=wait] input").fill("30")
 
     async def is_completed() -> bool:
-        return '"completed"' in await answered(block)
+        return '"completed"' in await execute(block)
 
     await until(is_completed)
-    await look(page, "4-followed")
+    await screenshot(page, "4-followed")
 
-    block = await opened(page, "get_output_csv")
+    block = await open_operation(page, "get_output_csv")
     await block.locator("tr[data-param-name=batch_id] input").fill(batch_id)
-    await answered(block)
-    await look(page, "5-taken-back")
+    await execute(block)
+    await screenshot(page, "5-downloaded")
     async with page.expect_download() as downloading:
         await block.get_by_text("Download", exact=False).first.click()
     report = Path(await (await downloading.value).path()).read_text(encoding="utf-8")

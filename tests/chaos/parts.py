@@ -15,7 +15,7 @@ import psutil
 from redis.asyncio import Redis
 
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
-from imgsvc.process.child_process import ending_with_us
+from imgsvc.process.child_process import bound_to_parent
 from support.stack import free_port, until
 
 BUCKET = "images"
@@ -39,7 +39,7 @@ class Valkey:
         self._process: Process | None = None
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*ending_with_us(self._command))
+        self._process = await asyncio.create_subprocess_exec(*bound_to_parent(self._command))
         await until(lambda: answers(self.socket))
 
     async def __aenter__(self) -> Self:
@@ -75,7 +75,7 @@ async def object_store() -> AsyncIterator[int]:
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     words = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    process = await asyncio.create_subprocess_exec(*ending_with_us(words), stdout=DEVNULL, stderr=DEVNULL)
+    process = await asyncio.create_subprocess_exec(*bound_to_parent(words), stdout=DEVNULL, stderr=DEVNULL)
     try:
         await until(lambda: _responds(endpoint), within=90)
         await asyncio.to_thread(_make_bucket, endpoint)

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from imgsvc.process.child_process import ending_with_us
+from imgsvc.process.child_process import bound_to_parent
 from support.stack import command_of, free_port
 
 WORKERS = 2
@@ -68,7 +68,7 @@ class Service:
         with (self._folder / "up.log").open("ab") as log:
             while await self._may_run.wait():
                 self._process = await asyncio.create_subprocess_exec(
-                    *ending_with_us([sys.executable, "-m", "imgsvc", "up", "--workers", str(WORKERS)]),
+                    *bound_to_parent([sys.executable, "-m", "imgsvc", "up", "--workers", str(WORKERS)]),
                     env=self.environment,
                     cwd=self._folder,
                     stdout=log,

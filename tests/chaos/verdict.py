@@ -17,7 +17,7 @@ from chaos.plan import History
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch
 from imgsvc.domain.status import FINISHED_BATCH
-from support.batches import exact
+from support.batches import consistent_batch
 
 OUR_FAULTS = ('"job_failed"', '"asset_failed_unexpectedly"', '"unhandled_error"')
 """In lines of the log: an error that nobody foresaw."""
@@ -53,7 +53,7 @@ class Verdict:
             if not order.is_deleted:
                 for broken in await self._slots(order):
                     yield broken
-                await exact(self.sessions, order.batch_id)
+                await consistent_batch(self.sessions, order.batch_id)
         except (Violation, AssertionError) as error:
             yield str(error)
 

@@ -1,4 +1,4 @@
-"""The command line: help, what ends at once, and refusals in words."""
+"""The command line: help texts, commands that end at once, and error messages."""
 
 import logging
 import re
@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from imgsvc import __version__
 from imgsvc.cli import app
-from imgsvc.cli.deferred import COMMANDS
-from imgsvc.domain.api_keys import key_of
+from imgsvc.cli.lazy_commands import COMMANDS
+from imgsvc.domain.api_keys import key_id_of
 from imgsvc.settings.server import Settings
 from support.stack import SECRET, free_port
 
@@ -46,15 +46,15 @@ NAMES: tuple[list[str], ...] = (
 
 
 @pytest.fixture(autouse=True)
-def own_logging() -> Iterator[None]:
-    """A command sets up the logging of its process, which here is everybody's."""
+def isolated_logging() -> Iterator[None]:
+    """Restores the logging of this process, which a command configures."""
     root = logging.getLogger()
-    handlers, level, ours = list(root.handlers), root.level, logging.getLogger("imgsvc").level
+    handlers, level, imgsvc_level = list(root.handlers), root.level, logging.getLogger("imgsvc").level
     yield
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
-    logging.getLogger("imgsvc").setLevel(ours)
+    logging.getLogger("imgsvc").setLevel(imgsvc_level)
 
 
 def imgsvc(*words: str, **settings: str) -> Result:
@@ -63,13 +63,13 @@ def imgsvc(*words: str, **settings: str) -> Result:
     return CliRunner().invoke(app, words, env={"COLUMNS": "200", **environment})
 
 
-def test_it_says_which_version_it_is() -> None:
+def test_the_version_is_printed() -> None:
     result = imgsvc("--version")
     assert (result.exit_code, result.output) == (0, f"imgsvc {__version__}\n")
 
 
 @pytest.mark.parametrize("command", NAMES, ids=" ".join)
-def test_every_command_explains_itself(command: list[str]) -> None:
+def test_every_command_has_a_help_text(command: list[str]) -> None:
     result = imgsvc(*command, "--help")
     assert result.exit_code == 0
     assert "Usage: " in result.output
@@ -78,8 +78,8 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     ))  # fmt: skip
 
 
-def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
-    """Of those too that are imported only when they are named."""
+def test_the_list_of_commands_matches_the_help_of_each_command() -> None:
+    """This includes commands that are imported only when they are run."""
     for command in COMMANDS:
         own = typer.main.get_command(import_module(command.module).app)
         help_text = getattr(own, "commands", {}).get(command.name, own).help
@@ -87,18 +87,18 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_says() -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["db"], ["keys"]], ids=" ".join)
-def test_a_command_that_is_not_complete_shows_its_help(command: list[str]) -> None:
+def test_an_incomplete_command_shows_its_help(command: list[str]) -> None:
     assert "Usage: " in imgsvc(*command).output
 
 
-def test_upgrading_the_database_makes_it_and_can_be_repeated(tmp_path: Path) -> None:
+def test_upgrading_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         result = imgsvc("db", "upgrade", data_dir=str(tmp_path))
         assert (result.exit_code, result.stdout) == (0, "The database has the newest schema.\n")
     assert (tmp_path / "imgsvc.db").exists()
 
 
-def test_the_secret_of_the_webhooks_stays_the_same_and_signs(tmp_path: Path) -> None:
+def test_the_webhook_secret_is_stable_and_valid(tmp_path: Path) -> None:
     imgsvc("db", "upgrade", data_dir=str(tmp_path))
     first, second = [imgsvc("keys", "secret", data_dir=str(tmp_path)) for _ in range(2)]
     assert first.exit_code == 0
@@ -106,7 +106,7 @@ def test_the_secret_of_the_webhooks_stays_the_same_and_signs(tmp_path: Path) -> 
     secret = first.stdout.rstrip("\n")
     assert secret.startswith("whsec_")
     assert "\n" not in secret
-    Webhook(secret)  # refuses what is no secret
+    Webhook(secret)  # raises if it is not a secret
 
 
 def test_two_databases_have_different_secrets(tmp_path: Path) -> None:
@@ -117,30 +117,30 @@ def test_two_databases_have_different_secrets(tmp_path: Path) -> None:
     assert len(secrets) == 2
 
 
-def test_a_secret_in_the_settings_wins(tmp_path: Path) -> None:
+def test_a_webhook_secret_in_the_settings_takes_precedence(tmp_path: Path) -> None:
     result = imgsvc("keys", "secret", data_dir=str(tmp_path), webhook_secret=SECRET)
     assert result.stdout == f"{SECRET}\n"
 
 
-def test_a_secret_that_cannot_be_read_is_an_error_in_words(tmp_path: Path) -> None:
+def test_an_unreadable_webhook_secret_is_reported_with_a_message(tmp_path: Path) -> None:
     result = imgsvc("keys", "secret", data_dir=str(tmp_path))
     assert result.exit_code == 1
     assert "imgsvc db upgrade" in result.stderr
     assert result.stdout == ""
 
 
-def test_a_key_is_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
+def test_a_key_is_created_listed_rotated_and_revoked(tmp_path: Path) -> None:
     folder = str(tmp_path)
-    made = imgsvc("keys", "create", "the shop", data_dir=folder)  # in a folder that is empty
+    made = imgsvc("keys", "create", "the shop", data_dir=folder)  # in an empty folder
     [token] = re.findall(r"^isk_\w+$", made.stdout, re.MULTILINE)
     [key_id] = re.findall(r"key_\w{26}", made.stdout)
-    assert key_of(token) == key_id
+    assert key_id_of(token) == key_id
     listed = imgsvc("keys", "list", data_dir=folder).stdout
     assert re.search(rf"{key_id} +\d{{4}}-\d\d-\d\d +active +the shop", listed)
     rotated = imgsvc("keys", "rotate", key_id, data_dir=folder).stdout.strip()
-    assert key_of(rotated) == key_id
+    assert key_id_of(rotated) == key_id
     assert rotated != token
-    assert "its former token works until" in imgsvc("keys", "list", data_dir=folder).stdout
+    assert "its previous token is valid until" in imgsvc("keys", "list", data_dir=folder).stdout
     assert imgsvc("keys", "revoke", key_id, data_dir=folder).exit_code == 0
     assert re.search(rf"{key_id} .* revoked \d{{4}}", imgsvc("keys", "list", data_dir=folder).stdout)
     again = imgsvc("keys", "revoke", key_id, data_dir=folder)
@@ -148,12 +148,12 @@ def test_a_key_is_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     assert key_id in again.stderr
 
 
-def test_without_keys_the_list_says_what_that_means(tmp_path: Path) -> None:
+def test_listing_no_keys_explains_that_authentication_is_off(tmp_path: Path) -> None:
     imgsvc("db", "upgrade", data_dir=str(tmp_path))
-    assert "whoever reaches the API" in imgsvc("keys", "list", data_dir=str(tmp_path)).stdout
+    assert "every program on this machine may use the API" in imgsvc("keys", "list", data_dir=str(tmp_path)).stdout
 
 
-def test_each_key_has_a_webhook_secret_which_can_be_rotated(tmp_path: Path) -> None:
+def test_each_key_has_a_webhook_secret_that_can_be_rotated(tmp_path: Path) -> None:
     folder = str(tmp_path)
     [key_id] = re.findall(r"key_\w{26}", imgsvc("keys", "create", "shop", data_dir=folder).stdout)
     before = {name: imgsvc("keys", "secret", name, data_dir=folder).stdout for name in (key_id, "key_local")}
@@ -184,7 +184,7 @@ def test_each_key_has_a_webhook_secret_which_can_be_rotated(tmp_path: Path) -> N
     ],
 )
 @pytest.mark.parametrize("command", [["api"], ["up"], ["worker"], ["db", "upgrade"]], ids=" ".join)
-def test_a_wrong_setting_ends_every_command_with_its_name(
+def test_every_command_refuses_an_invalid_setting_by_name(
     tmp_path: Path, command: list[str], setting: str, value: str
 ) -> None:
     result = imgsvc(*command, data_dir=str(tmp_path), **{setting: value})
@@ -194,14 +194,14 @@ def test_a_wrong_setting_ends_every_command_with_its_name(
     assert "Traceback" not in result.output
 
 
-def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
     result = imgsvc("db", "upgrade", data_dir=str(tmp_path), max_rows="0", max_pixels="0")
     assert "IMGSVC_MAX_ROWS: " in result.stderr
     assert "IMGSVC_MAX_PIXELS: " in result.stderr
     assert len(result.stderr.splitlines()) == 2
 
 
-def test_settings_that_do_not_fit_together_are_refused_in_words(tmp_path: Path) -> None:
+def test_contradictory_settings_are_refused_with_a_message(tmp_path: Path) -> None:
     result = imgsvc("db", "upgrade", data_dir=str(tmp_path), lease="600")
     assert result.exit_code == 2
     assert "IMGSVC_LEASE" in result.stderr
@@ -210,7 +210,7 @@ def test_settings_that_do_not_fit_together_are_refused_in_words(tmp_path: Path) 
 
 @pytest.mark.parametrize("command", ["api", "up"])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
-def test_listening_where_others_can_reach_it_is_refused_in_words(tmp_path: Path, command: str, host: str) -> None:
+def test_listening_for_other_machines_without_a_key_is_refused(tmp_path: Path, command: str, host: str) -> None:
     imgsvc("db", "upgrade", data_dir=str(tmp_path))
     result = imgsvc(command, "--host", host, "--port", str(free_port()), data_dir=str(tmp_path))
     assert result.exit_code == 1
@@ -225,12 +225,14 @@ def test_a_number_out_of_bounds_is_refused(tmp_path: Path, words: list[str]) -> 
     assert words[1] in result.stderr
 
 
-def test_a_setting_that_was_not_filled_in_is_as_one_that_is_not_there(tmp_path: Path) -> None:
+def test_an_empty_setting_counts_as_unset(tmp_path: Path) -> None:
     result = imgsvc("db", "upgrade", data_dir=str(tmp_path), max_rows="", webhook_secret="", database_url="", port="")
     assert result.exit_code == 0
 
 
-def test_an_env_file_that_cannot_be_read_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_env_file_with_a_wrong_encoding_is_refused_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / ".env").write_bytes("IMGSVC_USER_AGENT=Größe".encode("latin-1"))
     monkeypatch.setitem(Settings.model_config, "env_file", str(tmp_path / ".env"))
     result = imgsvc("db", "upgrade", data_dir=str(tmp_path))
@@ -248,7 +250,7 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
 
 
 @pytest.mark.parametrize("command", [["api"], ["worker"]], ids=" ".join)
-def test_without_its_tables_nothing_is_served(tmp_path: Path, command: list[str]) -> None:
+def test_the_service_refuses_to_start_on_an_empty_database(tmp_path: Path, command: list[str]) -> None:
     result = imgsvc(*command, data_dir=str(tmp_path))
     assert result.exit_code == 1
     assert "The database is empty: run `imgsvc db upgrade`" in result.stderr

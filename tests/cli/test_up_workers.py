@@ -1,10 +1,10 @@
-"""How the worker processes of one machine share its cores."""
+"""The worker processes of one machine share its cores."""
 
 import os
 
 import pytest
 
-from imgsvc.cli.stack import MAX_PROCESSES, usual_processes, worker_children
+from imgsvc.cli.stack import MAX_PROCESSES, default_processes, worker_children
 from imgsvc.settings.server import Settings
 
 
@@ -13,14 +13,14 @@ def threads(settings: Settings, processes: int) -> list[str | None]:
 
 
 @pytest.mark.parametrize(("cores", "processes", "each"), [(1, 1, "1"), (2, 2, "1"), (4, 4, "1"), (16, 4, "4")])
-def test_a_process_for_each_core_four_at_most_and_the_cores_shared_among_them(
+def test_one_process_per_core_and_at_most_four_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int, processes: int, each: str
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    assert usual_processes() == processes <= MAX_PROCESSES
+    assert default_processes() == processes <= MAX_PROCESSES
     settings = Settings.model_construct(_fields_set=set(), codec_threads=cores)
-    assert threads(settings, usual_processes()) == [each] * processes
+    assert threads(settings, default_processes()) == [each] * processes
 
 
-def test_who_asks_for_threads_gets_as_many_in_each_process() -> None:
+def test_configured_codec_threads_apply_to_each_process() -> None:
     assert threads(Settings(codec_threads=3), 2) == [None, None]

@@ -1,4 +1,4 @@
-"""A scripted server, and each of the two clients in turn to call it."""
+"""Fixtures: a scripted server, and each of the two clients."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,7 @@ import pytest
 
 from support.scripted import Caller, Scripted, either
 
-PATIENCE = 60
+RETRY_TIMEOUT = 60
 
 
 @pytest.fixture
@@ -17,18 +17,18 @@ async def server() -> AsyncIterator[Scripted]:
 
 @pytest.fixture(params=["blocking", "awaiting"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Whatever is tested holds for both clients."""
+    """Each kind of client; every test that uses it runs with both."""
     return str(request.param)
 
 
 @pytest.fixture
 async def call(kind: str, server: Scripted) -> AsyncIterator[Caller]:
-    async with either(kind, server.url("/"), patience=PATIENCE) as call:
+    async with either(kind, server.url("/"), retry_timeout=RETRY_TIMEOUT) as call:
         yield call
 
 
 @pytest.fixture
-async def hasty(kind: str, server: Scripted) -> AsyncIterator[Caller]:
-    """Gives up at once."""
-    async with either(kind, server.url("/"), patience=0) as call:
+async def call_once(kind: str, server: Scripted) -> AsyncIterator[Caller]:
+    """A client that never retries."""
+    async with either(kind, server.url("/"), retry_timeout=0) as call:
         yield call

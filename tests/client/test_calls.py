@@ -1,4 +1,4 @@
-"""What the calls send and read, and what refusals become."""
+"""The requests and results of the calls, and the errors for refusals."""
 
 import json
 from typing import Any
@@ -24,10 +24,10 @@ from imgsvc.client import (
     ConnectionRefused,
     InvalidUpload,
     NotFound,
-    Overloaded,
-    Refused,
-    TooMany,
-    UnexpectedAnswer,
+    RequestRefused,
+    ServerUnavailable,
+    TooManyRequests,
+    UnexpectedResponse,
 )
 from support.scripted import Answer, Caller, Scripted
 from support.stack import free_port
@@ -35,14 +35,14 @@ from support.stack import free_port
 PATH = f"/v1/batches/{EXAMPLE_ID}"
 
 
-# -- what is read -----------------------------------------------------------------------------------------------------
+# -- reading calls ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_has_all_that_the_server_tells(server: Scripted, call: Caller) -> None:
+async def test_a_batch_has_every_field_of_the_response(server: Scripted, call: Caller) -> None:
     server.script(Answer(200, BATCH))
     batch = await call("batch", EXAMPLE_ID)
-    again = json.loads(batch.model_dump_json())
-    assert {name: again[name] for name in BATCH if name not in {"object", "started_at", "finished_at"}} == {
+    dumped = json.loads(batch.model_dump_json())
+    assert {name: dumped[name] for name in BATCH if name not in {"object", "started_at", "finished_at"}} == {
         name: value for name, value in BATCH.items() if name not in {"object", "started_at", "finished_at"}
     }
     assert (batch.finished_at - batch.created_at).total_seconds() == 2.31
@@ -73,12 +73,12 @@ async def test_deliveries_have_their_attempts(server: Scripted, call: Caller) ->
     assert [attempt.http_status for attempt in delivery.log] == [500]
 
 
-async def test_what_a_newer_server_adds_is_left_out(server: Scripted, call: Caller) -> None:
+async def test_fields_of_a_newer_server_are_ignored(server: Scripted, call: Caller) -> None:
     server.script(Answer(200, BATCH | {"mood": "sunny", "status": "resting"}))
     assert (await call("batch", EXAMPLE_ID)).status == "resting"
 
 
-# -- what changes something is sent once ------------------------------------------------------------------------------
+# -- calls without retries ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ async def test_what_a_newer_server_adds_is_left_out(server: Scripted, call: Call
         ("delete", (), Answer(204), ("DELETE", PATH, b"")),
     ],
 )
-async def test_what_ends_a_batch_or_begins_it_again(
+async def test_retry_cancel_and_delete_send_one_request(
     server: Scripted, call: Caller, name: str, arguments: tuple[Any, ...], answer: Answer, sent: tuple[str, str, bytes]
 ) -> None:
     server.script(answer)
@@ -99,9 +99,9 @@ async def test_what_ends_a_batch_or_begins_it_again(
 
 
 @pytest.mark.parametrize("name", ["retry", "cancel", "delete"])
-async def test_what_may_have_happened_is_not_sent_again(server: Scripted, call: Caller, name: str) -> None:
+async def test_calls_that_may_have_taken_effect_are_not_repeated(server: Scripted, call: Caller, name: str) -> None:
     server.script(Answer(503))
-    with pytest.raises(Overloaded):
+    with pytest.raises(ServerUnavailable):
         await call(name, EXAMPLE_ID)
     assert len(server.requests) == 1
 
@@ -112,29 +112,29 @@ async def test_what_may_have_happened_is_not_sent_again(server: Scripted, call: 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (Answer(200, {"id": 1}), UnexpectedAnswer),
-        (Answer(302, {}, {"Location": "/login"}), UnexpectedAnswer),
+        (Answer(200, {"id": 1}), UnexpectedResponse),
+        (Answer(302, {}, {"Location": "/login"}), UnexpectedResponse),
         *((Answer(status, {}), InvalidUpload) for status in (400, 413, 415, 422)),
         *((Answer(status, {}), AuthenticationError) for status in (401, 403)),
         (Answer(404, {}), NotFound),
         (Answer(409, {}), Conflict),
-        (Answer(429, {}), TooMany),
-        (Answer(500, {}), Refused),
-        *((Answer(status, "<h1>away</h1>"), Overloaded) for status in (502, 503, 504)),
+        (Answer(429, {}), TooManyRequests),
+        (Answer(500, {}), RequestRefused),
+        *((Answer(status, "<h1>unavailable</h1>"), ServerUnavailable) for status in (502, 503, 504)),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
 )
-async def test_each_refusal_has_its_type(
-    server: Scripted, hasty: Caller, answer: Answer, error: type[ClientError]
+async def test_each_error_status_has_its_own_type(
+    server: Scripted, call_once: Caller, answer: Answer, error: type[ClientError]
 ) -> None:
     server.script(answer)
     with pytest.raises(ClientError) as raised:
-        await hasty("batch", EXAMPLE_ID)
+        await call_once("batch", EXAMPLE_ID)
     assert type(raised.value) is error
     assert len(server.requests) == 1
 
 
-async def test_a_refusal_carries_the_problem(server: Scripted, call: Caller) -> None:
+async def test_a_refused_request_carries_the_problem(server: Scripted, call: Caller) -> None:
     error = {"row": 3, "column": "Images", "code": "invalid_url", "value": "htp:", "detail": "No address."}
     server.script(
         Answer(422, {"detail": "Two are wrong.", "errors": [error], "errors_total": 2, "request_id": "req_1"})
@@ -146,13 +146,13 @@ async def test_a_refusal_carries_the_problem(server: Scripted, call: Caller) -> 
 
 
 @pytest.mark.parametrize("body", ["{", "[]", '{"errors": null}', '{"errors": ["no"]}', '{"detail": {"a": 1}}'])
-async def test_a_problem_that_is_none_is_a_refusal_all_the_same(server: Scripted, call: Caller, body: str) -> None:
+async def test_a_malformed_problem_is_still_a_refused_request(server: Scripted, call: Caller, body: str) -> None:
     server.script(Answer(422, body, {"Content-Type": "application/problem+json"}))
-    with pytest.raises(Refused, match="HTTP 422"):
+    with pytest.raises(RequestRefused, match="HTTP 422"):
         await call("batch", EXAMPLE_ID)
 
 
-# -- servers that cannot be had ---------------------------------------------------------------------------------------
+# -- unreachable servers -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -164,12 +164,12 @@ async def test_a_problem_that_is_none_is_a_refusal_all_the_same(server: Scripted
         ("http://127.0.0.1", "kéy\u4e2d"),
     ],
 )
-def test_what_cannot_be_an_address_or_a_key_is_said_in_words(url: str, key: str | None) -> None:
-    with pytest.raises(ConfigurationError, match="Cannot talk to http://"):
+def test_an_unusable_url_or_api_key_is_a_configuration_error(url: str, key: str | None) -> None:
+    with pytest.raises(ConfigurationError, match="Cannot connect to http://"):
         Client(url, api_key=key)
 
 
-def test_an_address_without_a_scheme_is_not_tried_again() -> None:
+def test_a_url_without_a_scheme_is_not_retried() -> None:
     with (
         Client("localhost:8000") as client,
         pytest.raises(ConfigurationError, match="No imgsvc answers at localhost:8000"),
@@ -177,17 +177,15 @@ def test_an_address_without_a_scheme_is_not_tried_again() -> None:
         client.batch(EXAMPLE_ID)
 
 
-def test_where_nobody_listens_is_an_error_of_its_own() -> None:
+def test_a_closed_port_is_a_refused_connection() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    with Client(url, patience=0) as client, pytest.raises(ConnectionRefused, match=f"No imgsvc answers at {url}"):
+    with Client(url, retry_timeout=0) as client, pytest.raises(ConnectionRefused, match=f"No imgsvc answers at {url}"):
         client.batch(EXAMPLE_ID)
 
 
-async def test_the_proxy_of_the_environment_is_not_asked_for_this_machine(
-    server: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_requests_to_this_machine_bypass_the_proxy(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     server.script(Answer(200, ACCEPTED))
-    with Client(server.url("/"), patience=0) as client:
+    with Client(server.url("/"), retry_timeout=0) as client:
         assert (await Caller(client)("batch", EXAMPLE_ID)).id == EXAMPLE_ID

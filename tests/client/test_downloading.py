@@ -1,4 +1,4 @@
-"""Downloads: a file appears when all of it has arrived, and only then."""
+"""Downloads: a file appears when it is complete, and only then."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.api.openapi.examples import EXAMPLE_ID
-from imgsvc.client import Conflict, ConnectionLost, UnexpectedAnswer
+from imgsvc.client import Conflict, ConnectionLost, UnexpectedResponse
 from support.scripted import BROKEN, Answer, Caller, Scripted
 
 CSV = {"Content-Type": "text/csv; charset=utf-8"}
@@ -22,7 +22,7 @@ CSV = {"Content-Type": "text/csv; charset=utf-8"}
         ("output.csv", {}, "", "text/csv"),
     ],
 )
-async def test_each_file_has_its_place(
+async def test_each_download_requests_its_path_and_writes_the_file(
     server: Scripted, call: Caller, tmp_path: Path, name: str, options: dict[str, bool], query: str, media_type: str
 ) -> None:
     server.script(Answer(200, "all of it" * 100_000, {"Content-Type": media_type}))
@@ -31,42 +31,42 @@ async def test_each_file_has_its_place(
     assert server.requests[0].path == f"/v1/batches/{EXAMPLE_ID}/{name}{query}"
 
 
-async def test_a_report_that_breaks_off_leaves_nothing_behind(server: Scripted, hasty: Caller, tmp_path: Path) -> None:
+async def test_a_broken_download_leaves_nothing_behind(server: Scripted, call_once: Caller, tmp_path: Path) -> None:
     server.script(Answer(BROKEN, "S. No.,", CSV))
     (tmp_path / "out.csv").write_text("from before")
     with pytest.raises(ConnectionLost):
-        await hasty("download_output", EXAMPLE_ID, tmp_path / "out.csv")
+        await call_once("download_output", EXAMPLE_ID, tmp_path / "out.csv")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "from before"}
 
 
-async def test_a_report_that_breaks_off_is_begun_anew(server: Scripted, call: Caller, tmp_path: Path) -> None:
+async def test_a_broken_download_is_started_again(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(BROKEN, "S. No.,", CSV), Answer(503), Answer(200, "S. No.,all", CSV))
     await call("download_output", EXAMPLE_ID, tmp_path / "out.csv")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "S. No.,all"}
 
 
-async def test_a_name_may_be_as_long_as_names_may_be(server: Scripted, call: Caller, tmp_path: Path) -> None:
+async def test_the_target_may_have_a_name_of_maximum_length(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(200, "S. No.,all", CSV))
     await call("download_output", EXAMPLE_ID, tmp_path / ("x" * 255))
     assert [path.read_text() for path in tmp_path.iterdir()] == ["S. No.,all"]
 
 
-async def test_what_is_not_there_yet_leaves_nothing_behind(server: Scripted, call: Caller, tmp_path: Path) -> None:
+async def test_a_refused_download_leaves_nothing_behind(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(409, {"detail": "It is still processing."}))
     with pytest.raises(Conflict, match="still processing"):
         await call("download_archive", EXAMPLE_ID, tmp_path / "images.zip")
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_login_page_is_not_taken_for_the_report(server: Scripted, call: Caller, tmp_path: Path) -> None:
+async def test_a_login_page_is_not_accepted_as_the_report(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(302, {}, {"Location": "/login"}), Answer(200, {"page": "Please sign in"}))
     for _ in range(2):  # the redirect, then the page itself
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             await call("download_output", EXAMPLE_ID, tmp_path / "out.csv")
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_link_stays_a_link_and_what_it_leads_to_is_written(
+async def test_a_symbolic_link_is_kept_and_its_target_is_written(
     server: Scripted, call: Caller, tmp_path: Path
 ) -> None:
     server.script(Answer(200, [], CSV))
@@ -76,7 +76,7 @@ async def test_a_link_stays_a_link_and_what_it_leads_to_is_written(
     assert (tmp_path / "target.csv").read_text() == "[]"
 
 
-async def test_a_pipe_is_written_to_once_and_not_replaced(server: Scripted, call: Caller, tmp_path: Path) -> None:
+async def test_a_pipe_is_written_once_and_not_replaced(server: Scripted, call: Caller, tmp_path: Path) -> None:
     server.script(Answer(BROKEN, "half", CSV), Answer(200, "whole", CSV))
     os.mkfifo(tmp_path / "pipe")
     reading = asyncio.create_task(asyncio.to_thread((tmp_path / "pipe").read_text))

@@ -1,4 +1,4 @@
-"""Uploads: files of every kind, rows, and one batch however often they are sent."""
+"""Uploads: all kinds of files, rows, and retries that never create a second batch."""
 
 import io
 import json
@@ -31,7 +31,7 @@ VALIDATION = {
 
 
 def form(request: Received) -> tuple[dict[str, bytes], str | None]:
-    """The parts of a form by name, and the name of its file."""
+    """Return the parts of a form by name, and the name of its file."""
     head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
     parts: Any = message_from_bytes(head + request.body).get_payload()
     names = [part.get_param("name", header="Content-Disposition") for part in parts]
@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_file_goes_out_under_its_name(server: Scripted, call: Caller, path: Path) -> None:
+async def test_a_file_is_uploaded_with_its_name(server: Scripted, call: Caller, path: Path) -> None:
     server.script(Answer(202, ACCEPTED))
     with path.open("rb") as file:
         for source in (path, str(path), file):
@@ -57,7 +57,7 @@ async def test_a_file_goes_out_under_its_name(server: Scripted, call: Caller, pa
 
 
 @pytest.mark.parametrize("source", [CSV, io.BytesIO(CSV)], ids=["bytes", "memory"])
-async def test_what_has_no_name_gets_one(server: Scripted, call: Caller, source: Any) -> None:
+async def test_data_without_a_name_gets_a_default_name(server: Scripted, call: Caller, source: Any) -> None:
     server.script(Answer(202, ACCEPTED))
     await call("submit", source)
     await call("submit", source, filename="mine.csv")
@@ -67,7 +67,7 @@ async def test_what_has_no_name_gets_one(server: Scripted, call: Caller, source:
     ]
 
 
-async def test_fields_are_what_they_are_in_python(server: Scripted, call: Caller, path: Path) -> None:
+async def test_fields_are_python_values(server: Scripted, call: Caller, path: Path) -> None:
     server.script(Answer(202, ACCEPTED))
     options = {"renditions": [{"name": "thumb", "max_width": 200}], "metadata": {"season": "größer"}, "refresh": True}
     await call("submit", path, quality=70, format="webp", max_width=None, **options)
@@ -77,7 +77,7 @@ async def test_fields_are_what_they_are_in_python(server: Scripted, call: Caller
     assert {name: json.loads(value) for name, value in fields.items()} == options
 
 
-async def test_rows_go_out_as_json(server: Scripted, call: Caller) -> None:
+async def test_rows_are_sent_as_json(server: Scripted, call: Caller) -> None:
     server.script(Answer(202, ACCEPTED))
     rows = [
         {"serial_number": 7, "product_name": "Shoe", "input_urls": ("https://a", "https://b")},
@@ -98,31 +98,31 @@ async def test_rows_go_out_as_json(server: Scripted, call: Caller) -> None:
     }
 
 
-async def test_a_validation_says_what_would_come_of_it(server: Scripted, call: Caller, path: Path) -> None:
+async def test_validate_returns_the_validation(server: Scripted, call: Caller, path: Path) -> None:
     server.script(Answer(200, VALIDATION))
     validation = await call("validate", path, quality=70)
     assert validation.model_dump() == {name: value for name, value in VALIDATION.items() if name != "object"}
     assert form(server.requests[0])[0] == {"file": CSV, "quality": b"70", "validate_only": b"true"}
 
 
-# -- sent again -------------------------------------------------------------------------------------------------------
+# -- retries ----------------------------------------------------------------------------------------------------------
 
 
-UNSURE = (Answer(BROKEN, "{"), Answer(429, {}, {"Retry-After": "0"}), Answer(502), Answer(202, ACCEPTED))
+UNCERTAIN = (Answer(BROKEN, "{"), Answer(429, {}, {"Retry-After": "0"}), Answer(502), Answer(202, ACCEPTED))
 
 
-async def test_an_upload_without_an_answer_is_sent_again_whole_under_the_same_key(
+async def test_an_upload_without_a_response_is_repeated_with_the_same_key(
     server: Scripted, call: Caller, path: Path
 ) -> None:
-    server.script(*UNSURE)
+    server.script(*UNCERTAIN)
     path.write_bytes(CSV * 10_000)
     assert (await call("submit", path)).id == EXAMPLE_ID
     assert [form(request)[0]["file"] for request in server.requests] == [CSV * 10_000] * 4
     assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 1
 
 
-async def test_so_are_rows_and_what_came_through_a_pipe(server: Scripted, call: Caller) -> None:
-    server.script(*UNSURE, *UNSURE)
+async def test_rows_and_pipes_are_repeated_whole_too(server: Scripted, call: Caller) -> None:
+    server.script(*UNCERTAIN, *UNCERTAIN)
     await call("submit", iter([("1", "Shoe", ["https://a"])]))
     assert len({request.body for request in server.requests}) == 1
 
@@ -134,13 +134,13 @@ async def test_so_are_rows_and_what_came_through_a_pipe(server: Scripted, call: 
     assert [form(request) for request in server.requests[4:]] == [({"file": CSV}, "upload.csv")] * 4
 
 
-async def test_a_key_of_ones_own_is_kept(server: Scripted, call: Caller, path: Path) -> None:
+async def test_a_given_idempotency_key_is_used(server: Scripted, call: Caller, path: Path) -> None:
     server.script(Answer(202, ACCEPTED))
     await call("submit", path, idempotency_key="mine")
     assert server.requests[0].headers["Idempotency-Key"] == "mine"
 
 
-async def test_a_file_that_is_not_there_is_an_error_before_anything_is_sent(server: Scripted, call: Caller) -> None:
+async def test_a_missing_file_is_an_error_before_anything_is_sent(server: Scripted, call: Caller) -> None:
     with pytest.raises(FileNotFoundError):
         await call("submit", "nothing.csv")
     assert server.requests == []

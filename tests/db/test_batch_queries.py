@@ -70,7 +70,7 @@ async def test_a_deleted_batch_is_not_there(sessions: Sessions) -> None:
     async with sessions.write() as session:
         assert await batches.get(session, "bat_1") is None
         assert await batches.lock(session, "bat_1") is None
-        assert await batches.figures(session, ["bat_1"]) == {}
+        assert await batches.progress(session, ["bat_1"]) == {}
         assert await batches.with_due_assets(session, LATER) == []
 
 
@@ -96,7 +96,7 @@ async def test_batches_with_something_to_do_now_are_found_oldest_first(sessions:
 async def test_figures_tell_of_every_batch_that_still_exists(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW), batch_row("bat_2", NOW, version=7, status="failed"))
     async with sessions.read() as session:
-        figures = await batches.figures(session, ["bat_1", "bat_2", "bat_none"])
+        figures = await batches.progress(session, ["bat_1", "bat_2", "bat_none"])
     told = {batch_id: (row.id, row.version, row.status) for batch_id, row in figures.items()}
     assert told == {"bat_1": ("bat_1", 1, "pending"), "bat_2": ("bat_2", 7, "failed")}
 
@@ -168,7 +168,7 @@ async def test_thousands_that_wait_for_one_host_hide_no_other(sessions: Sessions
         await store(sessions, delivery_row(f"evt_{number}", f"bat_{number}", due_at, url=url, host="down.example"))
     await store(sessions, delivery_row("evt_well", "bat_5", NOW, url="http://well.example/", host="well.example"))
     async with sessions.read() as session:
-        due = await deliveries.due(session, NOW, limit=3, each=2)
+        due = await deliveries.due(session, NOW, limit=3, per_host=2)
     assert [delivery_id for delivery_id, _ in due] == ["evt_0", "evt_1", "evt_well"]
 
 
@@ -177,6 +177,6 @@ async def test_a_round_of_a_batch_is_announced_once(sessions: Sessions, delivery
         await store(sessions, delivery_row("evt_2", "bat_1", NOW))
     await store(sessions, delivery_row("evt_2", "bat_1", NOW, round=2))
     async with sessions.read() as session:
-        second = await deliveries.of_round(session, "bat_1", round_number=2)
+        second = await deliveries.get_for_round(session, "bat_1", round_number=2)
         assert second is not None
         assert second.id == "evt_2"

@@ -29,7 +29,7 @@ async def test_the_log_of_a_delivery_goes_with_an_attempt_that_is_just_being_rec
 
     async def remove() -> None:
         async with sessions.write() as session:
-            await deletions.remove_messages(session, "bat_1")
+            await deletions.remove_deliveries(session, "bat_1")
 
     async def removal_waits() -> bool:
         async with sessions.read() as session:

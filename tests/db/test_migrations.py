@@ -23,7 +23,7 @@ from standardwebhooks import Webhook
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Asset
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 from imgsvc.services.access.api_keys import webhook_secret
 from support.databases import Postgres
 from support.stack import until
@@ -261,5 +261,5 @@ async def test_an_older_imgsvc_leaves_the_schema_of_a_newer_one_alone(new: Sessi
     await migrations.upgrade(new)
     async with new.write() as session:
         await (await session.connection()).execute(FUTURE)
-    with pytest.raises(CannotStart, match=r"newer imgsvc \(its schema is 9999\): update this one"):
+    with pytest.raises(StartupError, match=r"newer imgsvc \(schema 9999\): update this one"):
         await migrations.upgrade(new)

@@ -60,7 +60,7 @@ async def shop(sessions: Sessions) -> None:
         (lambda s: leases.any_due(s, "bat_1", NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
-        (lambda s: deletions.not_cleaned_up(s, NOW), "ix_batch_untidy"),
+        (lambda s: deletions.due_for_clean_up(s, NOW), "ix_batch_untidy"),
         (lambda s: deletions.expired(s, NOW), "ix_batch_expiring"),
     ],
     ids=["claim", "any_due", "with_due_assets", "open batches", "untidy", "expired"],
@@ -82,7 +82,7 @@ async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Se
         lambda s: leases.still_claimed(s, "bat_1", "t", [1, 2, 3]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
         lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
-        lambda s: batches.figures(s, ["bat_1", "bat_2"]),
+        lambda s: batches.progress(s, ["bat_1", "bat_2"]),
     ],
     ids=["still_claimed", "at_positions", "products_page", "versions"],
 )
@@ -92,6 +92,6 @@ async def test_rows_are_found_by_their_key_and_no_table_is_scanned(sessions: Ses
 
 
 async def test_what_was_made_before_is_found_by_its_name(sessions: Sessions) -> None:
-    steps = await plan(sessions, lambda s: reuse.known(s, ["a" * 64, "b" * 64]))
+    steps = await plan(sessions, lambda s: reuse.previous_results(s, ["a" * 64, "b" * 64]))
     assert sum("SEARCH asset USING" in step and "ix_asset_reuse" in step for step in steps) == 2, steps
     assert not any("SCAN asset" in step or "SCAN batch" in step for step in steps), steps

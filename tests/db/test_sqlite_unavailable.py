@@ -73,7 +73,7 @@ async def test_a_writer_that_was_refused_tries_again_before_it_gives_up(
     database: str, intruder: sqlite3.Connection
 ) -> None:
     sessions = open_sessions(database, busy_timeout=0.1)
-    sessions._patience = 60  # however late it hears that the lock is free
+    sessions.write_timeout = 60  # however late it hears that the lock is free
     refused = asyncio.Event()
     event.listen(sessions.engine.sync_engine, "handle_error", lambda _: refused.set())
     writing = asyncio.create_task(write_name(sessions, "mine"))

@@ -1,4 +1,4 @@
-"""The demo's contact sheet, and figures as people read them."""
+"""The demo's contact sheet, and sizes formatted for people."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +11,7 @@ from imgsvc.terminal.formatting import saved, size
 
 
 class Page(HTMLParser):
-    """What stands in a page: its images and its text."""
+    """A page's links, tags and text."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def file(path: Path, count: int) -> Path:
     return path
 
 
-def test_a_pair_links_to_both_files_and_tells_what_was_saved(tmp_path: Path) -> None:
+def test_a_pair_links_to_both_files_and_shows_the_saving(tmp_path: Path) -> None:
     pair = Pair("Mug", file(tmp_path / "before" / "mug.jpg", 2048), file(tmp_path / "after" / "0-mug.jpg", 512), False)
     write_sheet(tmp_path / "sheet.html", [pair], summary="1 of 1")
     page = Page(tmp_path / "sheet.html")
@@ -42,23 +42,23 @@ def test_a_pair_links_to_both_files_and_tells_what_was_saved(tmp_path: Path) -> 
     assert all(part in page.text for part in ("Mug", "2.0 kB", "512 B", "−75%", "1 of 1"))
 
 
-def test_what_was_kept_is_not_said_to_have_saved_anything(tmp_path: Path) -> None:
+def test_a_kept_original_shows_no_saving(tmp_path: Path) -> None:
     pair = Pair("Mug", file(tmp_path / "a.jpg", 9), file(tmp_path / "b.jpg", 9), True)
     write_sheet(tmp_path / "sheet.html", [pair], summary="")
-    assert "kept as it was" in Page(tmp_path / "sheet.html").text
+    assert "kept unchanged" in Page(tmp_path / "sheet.html").text
 
 
-def test_a_name_cannot_put_anything_into_the_page(tmp_path: Path) -> None:
+def test_a_name_cannot_inject_html_into_the_page(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     pair = Pair(evil, file(tmp_path / '"><img onerror=x>.jpg', 9), file(tmp_path / "b.jpg", 9), False)
     write_sheet(tmp_path / "sheet.html", [pair, Failure(evil, evil, evil, evil)], summary=evil)
     page = Page(tmp_path / "sheet.html")
     assert "script" not in page.tags
-    assert page.text.count(evil) == 6  # the summary, the pair's name, and the four words of the failure
+    assert page.text.count(evil) == 6  # the summary, the pair's name, and the four fields of the failure
     assert page.sources[0] == '"><img onerror=x>.jpg'
 
 
-def test_a_image_that_browsers_do_not_show_is_shown_all_the_same(tmp_path: Path) -> None:
+def test_an_image_that_browsers_do_not_show_gets_a_preview(tmp_path: Path) -> None:
     Image.new("CMYK", (1200, 900), (0, 200, 0, 0)).save(tmp_path / "before.tif")
     pair = Pair("Chair", tmp_path / "before.tif", file(tmp_path / "after.jpg", 9), False)
     write_sheet(tmp_path / "sheet.html", [pair], summary="")
@@ -78,12 +78,12 @@ def test_a_image_that_browsers_do_not_show_is_shown_all_the_same(tmp_path: Path)
         (-2048, "-2.0 kB"),
     ],
 )
-def test_bytes_are_told_in_the_unit_that_fits(count: int, text: str) -> None:
+def test_a_size_is_formatted_in_the_unit_that_fits(count: int, text: str) -> None:
     assert size(count) == text
 
 
 @pytest.mark.parametrize(
     ("before", "after", "text"), [(200, 50, "75%"), (100, 100, "0%"), (100, 120, "-20%"), (0, 0, "–")]
 )
-def test_what_was_saved_is_told_in_percent(before: int, after: int, text: str) -> None:
+def test_the_saving_is_formatted_in_percent(before: int, after: int, text: str) -> None:
     assert saved(before, after) == text

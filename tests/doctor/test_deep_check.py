@@ -1,4 +1,4 @@
-"""`imgsvc check --deep`: what it says of everything that is stored, and how it ends."""
+"""`imgsvc check --deep`: its findings about stored data, and its exit codes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,48 +7,48 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.doctor.check import Finding
-from imgsvc.doctor.deep_check import examine_deeply
-from imgsvc.services.integrity.rules import Part
+from imgsvc.doctor.deep_check import run_deep_checks
+from imgsvc.services.integrity.rules import Category
 from imgsvc.settings.server import Settings
 from support.api_calls import write
-from support.batches import submitted
+from support.batches import submit_batch
 from support.command import Done, imgsvc
 from support.origin_server import OriginServer, image_bytes
 from support.stack import Stack, running_stack
 
 HOUR = 3_600
-PARTS = [str(part) for part in Part]
+PARTS = [str(part) for part in Category]
 
 
 async def found(settings: Settings, **options: float) -> dict[str, Finding]:
-    return {finding.part: finding for finding in await examine_deeply(settings, **options)}
+    return {finding.part: finding for finding in await run_deep_checks(settings, **options)}
 
 
 @pytest.fixture
 async def shop(resources: Resources) -> AsyncIterator[Settings]:
-    """Settings of a service that has had a batch."""
-    await submitted(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url="http://shop.example/hook")
+    """Settings of a service with one batch."""
+    await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url="http://shop.example/hook")
     yield resources.settings
 
 
-async def test_each_part_says_what_was_looked_at(shop: Settings) -> None:
+async def test_each_part_reports_what_was_checked(shop: Settings) -> None:
     findings = await found(shop)
     assert list(findings)[-len(PARTS) :] == PARTS
     assert all(findings[part].ok and not findings[part].advice for part in PARTS)
-    assert findings["Counters"].says == "1 batches, 1 products, 1 images: as many as there are rows."
-    assert findings["Webhooks"].says.startswith("1 deliveries, 0 attempts")
-    assert "3600 s" in findings["Leftovers"].says  # as long as the tidying takes its time
+    assert findings["Counters"].message == "1 batches, 1 products, 1 images: the counters match the rows."
+    assert findings["Webhooks"].message.startswith("1 deliveries, 0 attempts")
+    assert "3600 s" in findings["Leftovers"].message  # the default of IMGSVC_TIDY_AFTER
 
 
-async def test_what_is_wrong_is_told_in_a_few_lines_with_advice(resources: Resources) -> None:
+async def test_faults_are_reported_in_a_few_lines_with_advice(resources: Resources) -> None:
     for _ in range(7):
-        await submitted(resources, ["ftp://shop.example/1"], on_invalid="skip")
+        await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip")
     await write(resources.settings, "UPDATE batch SET url_count = 9")
     counters = (await found(resources.settings))["Counters"]
     assert not counters.ok
-    lines = counters.says.splitlines()
+    lines = counters.message.splitlines()
     assert len(lines) == 6
-    assert all("`url_count` is 9, its rows say 1" in line for line in lines[:5])
+    assert all("`url_count` is 9, but the rows add up to 1" in line for line in lines[:5])
     assert lines[5] == "and 2 more"
     assert "report it" in counters.advice
 
@@ -56,42 +56,44 @@ async def test_what_is_wrong_is_told_in_a_few_lines_with_advice(resources: Resou
 async def test_the_grace_time_can_be_chosen(shop: Settings) -> None:
     (shop.data_dir / "media" / "notes.txt").write_text("mine")
     assert (await found(shop, grace=HOUR))["Leftovers"].ok
-    assert "notes.txt" in (await found(shop, grace=0))["Leftovers"].says
+    assert "notes.txt" in (await found(shop, grace=0))["Leftovers"].message
 
 
-async def test_without_a_database_nothing_is_looked_at_nor_made(settings: Settings, tmp_path: Path) -> None:
+async def test_without_a_database_nothing_is_checked_or_created(settings: Settings, tmp_path: Path) -> None:
     findings = await found(settings.model_copy(update={"data_dir": tmp_path / "new", "database_url": ""}))
     assert not findings["Deep"].ok
     assert not set(PARTS) & set(findings)
     assert not (tmp_path / "new").exists()
 
 
-async def test_a_check_that_breaks_off_says_so(shop: Settings) -> None:
+async def test_an_interrupted_check_is_reported(shop: Settings) -> None:
     await write(shop, "DROP TABLE idempotency_key")
     deep = (await found(shop))["Deep"]
     assert not deep.ok
-    assert "no such table: idempotency_key" in deep.says
+    assert "no such table: idempotency_key" in deep.message
 
 
 @pytest.mark.slow
-async def test_the_command_finds_a_service_at_work_well_and_then_what_was_done_to_it(
+async def test_the_command_passes_on_a_running_service_and_then_reports_a_missing_file(
     tmp_path: Path, origin: OriginServer
 ) -> None:
     async with running_stack(tmp_path) as stack:
-        batch_id = await _worked_off(stack, origin)
-        well = await _check(tmp_path, "--deep")
-        assert (well.code, well.err) == (0, "")
-        assert [line.split()[:2] for line in well.out.splitlines()][-len(PARTS) :] == [["ok", part] for part in PARTS]
+        batch_id = await _finished_batch(stack, origin)
+        healthy = await _check(tmp_path, "--deep")
+        assert (healthy.code, healthy.err) == (0, "")
+        assert [line.split()[:2] for line in healthy.out.splitlines()][-len(PARTS) :] == [
+            ["ok", part] for part in PARTS
+        ]
 
         [file] = (tmp_path / "media" / batch_id).iterdir()
         file.unlink()
-        assert (await _check(tmp_path)).code == 0  # the parts are well
+        assert (await _check(tmp_path)).code == 0  # every part works
         broken = await _check(tmp_path, "--deep")
         assert broken.code == 1
         assert f"{batch_id}/{file.name} is not in the storage" in " ".join(broken.out.split())
 
 
-async def _worked_off(stack: Stack, origin: OriginServer) -> str:
+async def _finished_batch(stack: Stack, origin: OriginServer) -> str:
     url = origin.serve("/shoe.jpg", image_bytes())
     batch_id = await stack.upload(f"S. No.,Product Name,Input Image Urls\n1,Shoe,{url}\n")
     await stack.finished(batch_id)
@@ -102,6 +104,6 @@ async def _check(folder: Path, *options: str) -> Done:
     return await imgsvc("check", "--data-dir", ".", *options, cwd=folder)
 
 
-async def test_a_grace_time_below_nothing_is_refused(tmp_path: Path) -> None:
+async def test_a_negative_grace_time_is_refused(tmp_path: Path) -> None:
     done = await imgsvc("check", "--deep", "--grace", "-1", cwd=tmp_path)
     assert done.code == 2

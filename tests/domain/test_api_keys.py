@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from imgsvc.domain.api_keys import KeyHashes, fits, hashed, key_of, new_token
+from imgsvc.domain.api_keys import KeyHashes, hash_token, key_id_of, new_token, token_matches
 from imgsvc.domain.ids import new_id
-from imgsvc.domain.signed_urls import opens, signed_query
+from imgsvc.domain.signed_urls import is_valid_link, signed_query
 from imgsvc.services.clock import utc_now
 
 NOW = utc_now()
@@ -17,7 +17,7 @@ TOKEN, OTHER = (f"isk_{KEY[4:]}_{digit * 64}" for digit in "ab")
 def test_a_token_names_its_key_and_no_two_are_alike() -> None:
     key_id = new_id("key", NOW)
     one, other = new_token(key_id), new_token(key_id)
-    assert key_of(one) == key_of(other) == key_id
+    assert key_id_of(one) == key_id_of(other) == key_id
     assert one != other
     assert one.startswith("isk_")
     assert len(one) == len(TOKEN)
@@ -27,25 +27,25 @@ def test_a_token_names_its_key_and_no_two_are_alike() -> None:
     "text", ["", "isk_", TOKEN[:-1], TOKEN + "0", TOKEN.upper(), f" {TOKEN}", f"{TOKEN}\n", "é" * 95]
 )
 def test_what_has_not_the_shape_of_a_token_names_no_key(text: str) -> None:
-    assert key_of(text) is None
+    assert key_id_of(text) is None
 
 
 def test_what_is_kept_of_a_token_does_not_have_it() -> None:
-    assert TOKEN.rpartition("_")[2] not in hashed(TOKEN)
-    assert len(hashed(TOKEN)) == 64
+    assert TOKEN.rpartition("_")[2] not in hash_token(TOKEN)
+    assert len(hash_token(TOKEN)) == 64
 
 
 def test_only_the_token_fits() -> None:
-    assert fits(TOKEN, KeyHashes(hashed(TOKEN)), NOW)
-    assert not fits(OTHER, KeyHashes(hashed(TOKEN)), NOW)
-    assert not fits("", KeyHashes(hashed(TOKEN)), NOW)
+    assert token_matches(TOKEN, KeyHashes(hash_token(TOKEN)), NOW)
+    assert not token_matches(OTHER, KeyHashes(hash_token(TOKEN)), NOW)
+    assert not token_matches("", KeyHashes(hash_token(TOKEN)), NOW)
 
 
 def test_a_former_token_fits_until_its_time_is_over() -> None:
-    hashes = KeyHashes(hashed(TOKEN), hashed(OTHER), NOW)
-    assert fits(OTHER, hashes, NOW - timedelta(seconds=1))
-    assert not fits(OTHER, hashes, NOW)
-    assert fits(TOKEN, hashes, NOW)
+    hashes = KeyHashes(hash_token(TOKEN), hash_token(OTHER), NOW)
+    assert token_matches(OTHER, hashes, NOW - timedelta(seconds=1))
+    assert not token_matches(OTHER, hashes, NOW)
+    assert token_matches(TOKEN, hashes, NOW)
 
 
 # -- signed links -----------------------------------------------------------------------------------------------------
@@ -82,4 +82,4 @@ def test_a_link_opens_what_it_was_signed_for(
     path: str, expires: int, signature: str, secrets: list[str], days: float, is_open: bool
 ) -> None:
     at = NOW + timedelta(days=days)
-    assert opens(path, expires=expires, signature=signature, secrets=secrets, now=at) is is_open
+    assert is_valid_link(path, expires=expires, signature=signature, secrets=secrets, now=at) is is_open

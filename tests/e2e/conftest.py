@@ -1,4 +1,4 @@
-"""The stack, running: one for all tests that leave it alive, or one for a test that kills parts of it."""
+"""Running stacks: one shared by all tests that keep it alive, and one for each test that kills parts of it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +11,7 @@ from support.stack import QUICK, Stack, client_for, running_stack
 
 @pytest.fixture(scope="package")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One worker, an embedded Valkey, quick recovery; it outlives the event loops of the tests."""
+    """A stack with one worker, an embedded Valkey and quick recovery; it outlives the tests' event loops."""
     with asyncio.Runner() as runner:
         resources = AsyncExitStack()
         up = running_stack(tmp_path_factory.mktemp("up"), **QUICK)
@@ -21,13 +21,13 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 async def stack(shared_stack: Stack) -> AsyncIterator[Stack]:
-    """The shared stack, with a client of this test."""
+    """The shared stack with a client for this test."""
     async with client_for(str(shared_stack.client.base_url)) as client:
         yield Stack(shared_stack.process, client, shared_stack.folder)
 
 
 @pytest.fixture
 async def own_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """A stack like it that the test may kill."""
+    """A separate stack that the test may kill."""
     async with running_stack(tmp_path_factory.mktemp("up"), **QUICK) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The API process is killed while it takes an upload in or hands a report out."""
+"""The API process is killed while it receives an upload or sends a report."""
 
 import asyncio
 import socket
@@ -13,14 +13,14 @@ import psutil
 import pytest
 
 from support.origin_server import OriginServer, image_bytes
-from support.served import SMALL
+from support.served import SMALL_BUFFER
 from support.stack import Stack, until
 
 pytestmark = pytest.mark.slow
 
 ROWS = 30_000
 NOTE = "n" * 400
-"""In each row: the report is larger than what the sockets of both sides hold, which would outlive who wrote it."""
+"""Text in each row: it makes the report larger than the socket buffers, whose content would outlive the process."""
 
 
 def api_of(stack: Stack) -> psutil.Process:
@@ -28,15 +28,15 @@ def api_of(stack: Stack) -> psutil.Process:
     return process
 
 
-async def back_again(stack: Stack, killed: psutil.Process) -> None:
-    """Until the supervisor has started another."""
+async def wait_for_restart(stack: Stack, killed: psutil.Process) -> None:
+    """Wait until the supervisor has started another API process."""
 
-    async def answers() -> bool:
+    async def responds() -> bool:
         if not [child for child in stack.children("api") if child.pid != killed.pid]:
             return False
         return (await stack.client.get("/healthz")).is_success
 
-    await until(answers)
+    await until(responds)
 
 
 def raw_connection(stack: Stack) -> Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -53,7 +53,7 @@ def manifest_of(url: str, rows: int) -> str:
     return "S. No.,Product Name,Input Image Urls\n" + "".join(f"{row},Product {row},{url}\n" for row in range(rows))
 
 
-async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_makes_one_batch(
+async def test_an_upload_cut_off_by_a_kill_stores_nothing_and_a_retry_makes_one_batch(
     own_stack: Stack, tmp_path: Path, origin: OriginServer
 ) -> None:
     manifest = manifest_of(origin.serve("/1.jpg", image_bytes()), 1_000).encode()
@@ -63,14 +63,14 @@ async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_m
     )
     reader, writer = await raw_connection(own_stack)
     writer.write(head.encode())
-    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # it waits at this process, no longer for any
+    assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"  # this process has accepted the connection
     writer.write(manifest[: len(manifest) // 2])
     await writer.drain()
     killed = api_of(own_stack)
     killed.kill()
-    assert (await answer_of(reader)).strip() == b""
+    assert (await read_all(reader)).strip() == b""
     writer.close()
-    await back_again(own_stack, killed)
+    await wait_for_restart(own_stack, killed)
     assert batches_in(own_stack.folder) == 0
 
     headers = {"Content-Type": "text/csv", "Idempotency-Key": "mine"}
@@ -81,14 +81,14 @@ async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_and_the_repeat_m
     assert batches_in(own_stack.folder) == 1
 
 
-async def answer_of(reader: asyncio.StreamReader) -> bytes:
+async def read_all(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.read()
     except ConnectionResetError:
         return b""
 
 
-async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and_the_next_download_is_whole(
+async def test_a_download_cut_off_by_a_kill_fails_and_the_next_one_is_complete(
     own_stack: Stack, origin: OriginServer
 ) -> None:
     url = origin.serve("/1.jpg", image_bytes())
@@ -97,15 +97,15 @@ async def test_a_kill_in_the_middle_of_a_download_is_an_error_for_the_client_and
     await own_stack.finished(batch_id)
     path = f"/v1/batches/{batch_id}/output.csv"
     killed = api_of(own_stack)
-    small = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)])
+    small = httpx.AsyncHTTPTransport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)])
     async with httpx.AsyncClient(base_url=own_stack.client.base_url, transport=small, timeout=100) as client:
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             async with client.stream("GET", path) as answer:
-                pieces = answer.aiter_raw(1_000)
-                await anext(pieces)
+                chunks = answer.aiter_raw(1_000)
+                await anext(chunks)
                 killed.kill()
-                async for _ in pieces:
+                async for _ in chunks:
                     pass
-    await back_again(own_stack, killed)
+    await wait_for_restart(own_stack, killed)
     report = await own_stack.client.get(path)
     assert report.text.count("\r\n") == ROWS + 1

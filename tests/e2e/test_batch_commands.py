@@ -1,4 +1,4 @@
-"""`imgsvc list`, `failures`, `retry`, `cancel`, `download` and `--json`: against a server that says what it is told."""
+"""`imgsvc list`, `failures`, `retry`, `cancel`, `download` and `--json`, mostly against a scripted server."""
 
 import csv
 import json
@@ -36,39 +36,39 @@ async def server() -> AsyncIterator[Scripted]:
 
 
 @pytest.fixture
-def there(server: Scripted) -> dict[str, Any]:
+def environment(server: Scripted) -> dict[str, Any]:
     return {"IMGSVC_URL": server.url(""), "IMGSVC_API_KEY": "isk_1"}
 
 
 async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: OriginServer, tmp_path: Path) -> None:
-    """Everything once against a real imgsvc."""
-    here: dict[str, Any] = {"cwd": tmp_path, "IMGSVC_DATA_DIR": str(stack.folder)}
+    """Run every command once against a real imgsvc."""
+    options: dict[str, Any] = {"cwd": tmp_path, "IMGSVC_DATA_DIR": str(stack.folder)}
     missing = origin.url("/later.jpg")
     batch_id = await stack.upload(Path(catalogue(tmp_path, missing, origin.serve("/a.jpg", image_bytes()))).read_text())
     await stack.finished(batch_id)
 
-    listed = await imgsvc("list", "--status", "completed_with_errors", **here)
+    listed = await imgsvc("list", "--status", "completed_with_errors", **options)
     assert listed.out.splitlines()[1].split()[0] == batch_id
     assert listed.out.splitlines()[1].split()[-4:] == ["completed_with_errors", "2", "2", "1"]
 
-    failed = await imgsvc("failures", batch_id, **here)
+    failed = await imgsvc("failures", batch_id, **options)
     assert "http_404" in failed.out
     assert missing in failed.out
-    assert (await imgsvc("failures", batch_id, "--output", "failures.csv", **here)).code == 0
+    assert (await imgsvc("failures", batch_id, "--output", "failures.csv", **options)).code == 0
     [row] = csv.DictReader((tmp_path / "failures.csv").read_text(encoding="utf-8").splitlines())
     assert row["Input Image Urls"] == missing
 
-    assert (await imgsvc("download", batch_id, "--output", "output.csv", "--extended", **here)).code == 0
+    assert (await imgsvc("download", batch_id, "--output", "output.csv", "--extended", **options)).code == 0
     rows = list(csv.DictReader((tmp_path / "output.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["Status"] for row in rows] == ["failed", "succeeded"]
 
     origin.serve("/later.jpg", image_bytes())
-    refused = await imgsvc("retry", batch_id, "--code", "dns_error", **here)
+    refused = await imgsvc("retry", batch_id, "--code", "dns_error", **options)
     assert (refused.code, refused.out) == (1, "")
-    assert (await imgsvc("retry", batch_id, "--code", "http_404", **here)).code == 0
+    assert (await imgsvc("retry", batch_id, "--code", "http_404", **options)).code == 0
     assert (await stack.finished(batch_id))["status"] == "completed"
-    assert (await imgsvc("failures", batch_id, **here)).out == "No image failed.\n"
-    assert (await imgsvc("cancel", batch_id, **here)).code == 1
+    assert (await imgsvc("failures", batch_id, **options)).out == "No image failed.\n"
+    assert (await imgsvc("cancel", batch_id, **options)).code == 1
 
 
 @pytest.mark.parametrize(
@@ -81,46 +81,48 @@ async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: Or
     ],
     ids=["status", "cancel", "retry", "list"],
 )
-async def test_a_program_reads_one_document(
-    server: Scripted, there: dict[str, Any], tmp_path: Path, words: list[str], answer: Answer, printed: Any
+async def test_json_output_is_one_document(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path, words: list[str], answer: Answer, printed: Any
 ) -> None:
     server.script(answer)
-    done = await in_process(*words, "--json", **there)
+    done = await in_process(*words, "--json", **environment)
     assert (done.code, done.err) == (0, "")
-    told, expected = [each if isinstance(each, list) else [each] for each in (json.loads(done.out), printed)]
-    assert [batch["counts"] for batch in told] == [batch["counts"] for batch in expected]
-    assert [batch["status"] for batch in told] == [batch["status"] for batch in expected]
+    batches, expected = [each if isinstance(each, list) else [each] for each in (json.loads(done.out), printed)]
+    assert [batch["counts"] for batch in batches] == [batch["counts"] for batch in expected]
+    assert [batch["status"] for batch in batches] == [batch["status"] for batch in expected]
     assert server.requests[0].headers["Authorization"] == "Bearer isk_1"
 
 
-async def test_failures_are_a_document_too(server: Scripted, there: dict[str, Any], tmp_path: Path) -> None:
+async def test_failures_can_be_printed_as_json(server: Scripted, environment: dict[str, Any], tmp_path: Path) -> None:
     server.script(Answer(200, ONE_PAGE))
-    done = await in_process("failures", EXAMPLE_ID, "--json", **there)
+    done = await in_process("failures", EXAMPLE_ID, "--json", **environment)
     [failure] = json.loads(done.out)
     assert (failure["product_name"], failure["code"], failure["http_status"]) == ("Mountain print", "http_404", 404)
 
 
-async def test_a_refusal_is_a_document_on_stdout_and_words_on_stderr(
-    server: Scripted, there: dict[str, Any], tmp_path: Path
+async def test_a_refusal_prints_json_on_stdout_and_a_message_on_stderr(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(422, {"detail": "The CSV cannot be accepted.", "errors": [], "errors_total": 0}))
-    done = await in_process("submit", catalogue(tmp_path, "x"), "--json", **there)
+    done = await in_process("submit", catalogue(tmp_path, "x"), "--json", **environment)
     assert (done.code, done.err) == (1, "The CSV cannot be accepted.\n")
     assert json.loads(done.out)["detail"] == "The CSV cannot be accepted."
 
 
-async def test_a_long_list_of_failures_is_cut_short(server: Scripted, there: dict[str, Any], tmp_path: Path) -> None:
+async def test_a_long_list_of_failures_is_truncated(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path
+) -> None:
     server.script(Answer(200, ONE_PAGE | {"data": ONE_PAGE["data"] * 201}))
-    done = await in_process("failures", EXAMPLE_ID, **there)
+    done = await in_process("failures", EXAMPLE_ID, **environment)
     assert done.out.count("http_404") == 200
     assert done.out.splitlines()[-1].startswith("… and more: --output")
 
 
-async def test_a_terminal_that_cannot_write_a_letter_gets_a_question_mark(
-    server: Scripted, there: dict[str, Any], tmp_path: Path
+async def test_a_character_that_the_terminal_cannot_encode_becomes_a_question_mark(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(200, BATCH))
-    done = await imgsvc("status", EXAMPLE_ID, cwd=tmp_path, PYTHONIOENCODING="cp1252", **there)
+    done = await imgsvc("status", EXAMPLE_ID, cwd=tmp_path, PYTHONIOENCODING="cp1252", **environment)
     assert (done.code, done.err) == (0, "")
     assert "401.7 kB ? 120.0 kB" in done.out
 
@@ -128,8 +130,8 @@ async def test_a_terminal_that_cannot_write_a_letter_gets_a_question_mark(
 # -- submit -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_that_was_waited_for_is_one_document_and_its_progress_goes_to_stderr(
-    server: Scripted, there: dict[str, Any], tmp_path: Path
+async def test_submit_with_wait_prints_one_json_document_and_progress_on_stderr(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(202, ACCEPTED), Answer(200, BATCH), Answer(200, "zip", {"Content-Type": "application/zip"}))
     words = (
@@ -140,8 +142,8 @@ async def test_a_batch_that_was_waited_for_is_one_document_and_its_progress_goes
         str(tmp_path / "images.zip"),
         "--refresh",
     )
-    named = ("--renditions", '[{"name": "thumb"}]', "--idempotency-key", "mine")
-    done = await in_process(*words, *named, **there)
+    options = ("--renditions", '[{"name": "thumb"}]', "--idempotency-key", "mine")
+    done = await in_process(*words, *options, **environment)
     assert done.code == 3
     assert json.loads(done.out)["status"] == "completed_with_errors"
     assert [line for line in done.err.splitlines() if "1 failed" in line]
@@ -153,13 +155,15 @@ async def test_a_batch_that_was_waited_for_is_one_document_and_its_progress_goes
     assert b'name="refresh"\r\n\r\ntrue\r\n' in upload.body
 
 
-async def test_a_csv_can_be_checked_only(server: Scripted, there: dict[str, Any], tmp_path: Path) -> None:
+async def test_a_csv_can_be_validated_without_an_upload(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path
+) -> None:
     server.script(Answer(200, VALIDATION))
-    done = await in_process("submit", catalogue(tmp_path, "x"), "--validate", **there)
+    done = await in_process("submit", catalogue(tmp_path, "x"), "--validate", **environment)
     assert (done.code, done.out.splitlines()) == (
         0,
         [
-            "2 products, 3 image URLs, 3 different images.",
+            "2 products, 3 image URLs, 3 distinct images.",
             "1 server: picsum.photos (3)",
             "1 invalid URLs would be skipped.",
             "  line 3: More cells.",
@@ -179,24 +183,24 @@ async def test_a_csv_can_be_checked_only(server: Scripted, there: dict[str, Any]
     ],
     ids=" ".join,
 )
-async def test_a_wrong_command_ends_before_anything_is_sent(
-    server: Scripted, there: dict[str, Any], tmp_path: Path, words: list[str]
+async def test_an_invalid_command_sends_no_request(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path, words: list[str]
 ) -> None:
-    assert (await in_process(*words, **there)).code == 2
+    assert (await in_process(*words, **environment)).code == 2
     assert server.requests == []
 
 
-async def test_a_server_that_is_away_for_a_moment_is_waited_for_aloud(
-    server: Scripted, there: dict[str, Any], tmp_path: Path
+async def test_a_server_that_is_down_for_a_moment_is_retried_with_a_notice(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path
 ) -> None:
     server.script(Answer(BROKEN, "{"), Answer(503), Answer(202, ACCEPTED))
-    done = await imgsvc("submit", catalogue(tmp_path, "x"), cwd=tmp_path, **there)
+    done = await imgsvc("submit", catalogue(tmp_path, "x"), cwd=tmp_path, **environment)
     assert (done.code, done.out) == (0, f"{EXAMPLE_ID}\n")
     assert done.err.count("Trying again for 60 s.") == 1
     assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 1
 
 
-async def test_where_nobody_ever_was_nobody_is_waited_for(tmp_path: Path) -> None:
+async def test_a_url_that_never_responded_is_not_retried(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     words = ("submit", catalogue(tmp_path, "x"), "--output", os.devnull, "--url", url)
     done = await imgsvc(*words, cwd=tmp_path, within=50)

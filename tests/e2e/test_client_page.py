@@ -1,4 +1,4 @@
-"""The programs of docs/client.md, run as they stand there but for the addresses: both clients on a real imgsvc."""
+"""The programs of docs/client.md, run unchanged except for the addresses: both clients against a real imgsvc."""
 
 import asyncio
 import csv
@@ -19,7 +19,7 @@ TEN_LINES, AWAITED, REFUSED = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MUL
 
 
 async def run(program: str, folder: Path, stack: Stack, origin: OriginServer) -> list[str]:
-    """What it prints."""
+    """Run a program and return the lines that it prints."""
     text = program.replace("http://127.0.0.1:8000", str(stack.client.base_url)).replace(
         "https://picsum.photos", origin.url("")
     )
@@ -39,7 +39,7 @@ def images(origin: OriginServer) -> None:
     origin.serve("/id/29/1200/800.jpg", image_bytes(1200, 800))
 
 
-async def test_the_programs_of_the_page_do_what_it_says(tmp_path: Path, stack: Stack, origin: OriginServer) -> None:
+async def test_the_programs_of_the_client_page_work(tmp_path: Path, stack: Stack, origin: OriginServer) -> None:
     hosts, *progress, end = await run(TEN_LINES, tmp_path, stack, origin)
     assert "assets=1" in hosts
     assert progress[-1] == "100%"
@@ -52,8 +52,8 @@ async def test_the_programs_of_the_page_do_what_it_says(tmp_path: Path, stack: S
         assert len(archive.namelist()) == 2
 
     catalogue(tmp_path, origin.url("/id/29/1200/800.jpg"), origin.url("/status/404"))
-    *told, failed = await run(AWAITED, tmp_path, stack, origin)
-    assert told[-1] == "completed_with_errors: 2 of 2"
+    *progress, failed = await run(AWAITED, tmp_path, stack, origin)
+    assert progress[-1] == "completed_with_errors: 2 of 2"
     assert failed == "Thing 2 ['http_404']"
 
     (tmp_path / "catalog.csv").write_text(f"{HEADER}1,Shoe,htp:/a\n2,Boot,b\n")

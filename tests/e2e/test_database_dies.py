@@ -1,4 +1,4 @@
-"""The database stops, or is locked, in the middle of a batch: reads and uploads say so, and the batch completes."""
+"""The database stops or is locked in the middle of a batch: reads and uploads get 503, and the batch completes."""
 
 import asyncio
 import signal
@@ -20,36 +20,33 @@ IMAGES = 120
 
 
 @pytest.fixture
-def turns() -> asyncio.Semaphore:
-    """One for each image that the origin hands out; half of them are there from the beginning."""
+def permits() -> asyncio.Semaphore:
+    """A semaphore with a permit per image that the origin may send; it starts with half of them."""
     return asyncio.Semaphore(IMAGES // 2)
 
 
-def let_the_rest_go_on(turns: asyncio.Semaphore) -> None:
+def release_all(permits: asyncio.Semaphore) -> None:
     for _ in range(IMAGES):
-        turns.release()
+        permits.release()
 
 
-def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
-    """A product per image."""
+def manifest_of(origin: OriginServer, permits: asyncio.Semaphore) -> str:
+    """Build a CSV with a product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
-    lines += [
-        f"{number},Product {number},{origin.serve(f'/{number}.jpg', image_bytes(40 + number, 30), turn=turns.acquire)}"
-        for number in range(IMAGES)
-    ]
+    for number in range(IMAGES):
+        url = origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30), wait=permits.acquire)
+        lines.append(f"{number},Product {number},{url}")
     return "\n".join(lines)
 
 
-async def batch_in_the_middle(
-    stack: Stack, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
-) -> str:
-    """A batch that does not end before the rest may go on."""
-    batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
+async def start_batch(stack: Stack, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore) -> str:
+    """Start a batch that cannot finish before `release_all`; wait until it is in progress."""
+    batch_id = await stack.upload(manifest_of(origin, permits), webhook_url=listener.url("/hook"))
 
-    async def begun() -> bool:
+    async def is_started() -> bool:
         return len(origin.requests) > 20
 
-    await until(begun)
+    await until(is_started)
     assert (await stack.batch(batch_id))["status"] == "processing"
     return batch_id
 
@@ -70,52 +67,52 @@ def try_upload(stack: Stack) -> "asyncio.Task[httpx.Response]":
     return asyncio.create_task(stack.client.post("/v1/batches", content=csv, headers={"Content-Type": "text/csv"}))
 
 
-async def test_postgres_crashes_in_the_middle_and_is_away_for_a_while(
+async def test_a_batch_completes_after_postgres_crashed_and_was_down_for_a_while(
     tmp_path: Path,
     postgres: Postgres,
     postgres_database: str,
     origin: OriginServer,
     listener: WebhookListener,
-    turns: asyncio.Semaphore,
+    permits: asyncio.Semaphore,
 ) -> None:
     async with running_stack(tmp_path, IMGSVC_DATABASE_URL=postgres_database, **UNHURRIED) as stack:
-        batch_id = await batch_in_the_middle(stack, origin, listener, turns)
+        batch_id = await start_batch(stack, origin, listener, permits)
         with postgres.stopped(signal.SIGQUIT):
             crashed = monotonic()
-            let_the_rest_go_on(turns)
+            release_all(permits)
 
-            async def away_for_a_while() -> bool:
+            async def is_unavailable_for_a_while() -> bool:
                 answers = await try_upload(stack), await stack.client.get(f"/v1/batches/{batch_id}")
                 assert [answer.status_code for answer in answers] == [503, 503]
                 assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
                 return monotonic() - crashed > 6
 
-            await until(away_for_a_while)
+            await until(is_unavailable_for_a_while)
         await assert_complete(stack, batch_id, listener)
-        assert len(origin.requests) == IMAGES  # what was done is not done again
+        assert len(origin.requests) == IMAGES  # finished images are not fetched again
         assert (await try_upload(stack)).status_code == 202
 
 
-async def test_another_program_locks_sqlite_in_the_middle_for_longer_than_anybody_waits(
-    tmp_path: Path, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
+async def test_a_batch_completes_after_another_program_locked_sqlite_past_the_timeout(
+    tmp_path: Path, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore
 ) -> None:
     async with running_stack(tmp_path, **UNHURRIED) as stack:
-        batch_id = await batch_in_the_middle(stack, origin, listener, turns)
+        batch_id = await start_batch(stack, origin, listener, permits)
         file = tmp_path / "imgsvc.db"
-        with closing(sqlite3.connect(file, isolation_level=None, timeout=30, check_same_thread=False)) as intruder:
-            await asyncio.to_thread(intruder.execute, "BEGIN IMMEDIATE")
-            let_the_rest_go_on(turns)
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=30, check_same_thread=False)) as other_program:
+            await asyncio.to_thread(other_program.execute, "BEGIN IMMEDIATE")
+            release_all(permits)
             refused = try_upload(stack)
 
-            async def refused_while_reads_go_on() -> bool:
+            async def is_refused_while_reads_continue() -> bool:
                 assert (await stack.batch(batch_id))["status"] == "processing"
                 return refused.done()
 
-            await until(refused_while_reads_go_on)  # 15 s
+            await until(is_refused_while_reads_continue)  # 15 s
             assert refused.result().status_code == 503
             assert int(refused.result().headers["retry-after"]) > 0
             waiting = try_upload(stack)
             assert (await stack.batch(batch_id))["status"] == "processing"
-            intruder.execute("ROLLBACK")
+            other_program.execute("ROLLBACK")
         assert (await waiting).status_code == 202
         await assert_complete(stack, batch_id, listener)

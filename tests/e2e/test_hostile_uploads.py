@@ -1,4 +1,4 @@
-"""Fifty uploads at one time, half of them made to break the API: the good ones end right, and nothing is left open."""
+"""Fifty concurrent uploads, half of them hostile: the good ones complete, and no file or connection stays open."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 MIB = 2**20
 SIZE = 8 * MIB
-MOST_MEMORY = 1_000 * MIB
+MAX_MEMORY = 1_000 * MIB
 GOOD = 25
 IMAGES = 12
 HEADER = b"S. No.,Product Name,Input Image Urls\n"
@@ -23,12 +23,12 @@ FORM = "multipart/form-data; boundary=x"
 PART = b'--x\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n'
 FILE = PART % (b"file", b'; filename="a.csv"')
 
-# What is sent before, what is repeated until it is large, and the media type.
+# The beginning, the part that is repeated until the body is large, and the media type.
 HOSTILE: dict[str, tuple[bytes, bytes, str]] = {
     "a header of millions of columns": (b"S. No.,Product Name,Input Image Urls", b",column", "text/csv"),
     "a row of millions of cells": (HEADER + b"1,a,https://shop.example/a.jpg", b",", "text/csv"),
-    "a cell without end": (HEADER + b"1,", b"a", "text/csv"),
-    "a quotation mark that is never closed": (HEADER + b'1,"', b"a,\n", "text/csv"),
+    "an endless cell": (HEADER + b"1,", b"a", "text/csv"),
+    "an unclosed quotation mark": (HEADER + b'1,"', b"a,\n", "text/csv"),
     "quotation marks": (HEADER + b"1,", b'"', "text/csv"),
     "rows of quotation marks": (HEADER, b'1,"a"b"c"d"\n', "text/csv"),
     "empty lines": (HEADER, b"\n", "text/csv"),
@@ -37,66 +37,66 @@ HOSTILE: dict[str, tuple[bytes, bytes, str]] = {
     "zero bytes": (HEADER, b"\0", "text/csv"),
     "a workbook": (b"PK\x03\x04", b"\x14\0\x08\x08", "text/csv"),
     "random text in UTF-16": (b"\xff\xfe", b"a\x01", "text/csv"),
-    "a form whose part has a header without end": (b"--x\r\nContent-Disposition: form-data; ", b"a", FORM),
+    "a form with an endless part header": (b"--x\r\nContent-Disposition: form-data; ", b"a", FORM),
     "a form of headers": (b"--x\r\n", b"X-A: b\r\n", FORM),
     "a form of fields": (b"", PART % (b"a", b"") + b"b\r\n", FORM),
     "a form of files": (b"", FILE + b"b\r\n", FORM),
-    "a field without end": (PART % (b"metadata", b""), b"[", FORM),
+    "an endless field": (PART % (b"metadata", b""), b"[", FORM),
     "a form without a boundary": (FILE + HEADER, b"1,a,https://shop.example/a.jpg\n", FORM),
     "a form in a form": (FILE, b"--y\r\n\r\n", FORM),
     "JSON": (b"", b"[", "application/json"),
 }
 
 
-def pieces(start: bytes, again: bytes, size: int) -> Iterable[bytes]:
+def chunks(start: bytes, repeated: bytes, size: int) -> Iterable[bytes]:
     yield start
-    block = again * (2**16 // len(again))
+    block = repeated * (2**16 // len(repeated))
     for _ in range(size // len(block)):
         yield block
 
 
-async def body(start: bytes, again: bytes, size: int = SIZE) -> AsyncIterator[bytes]:
-    for piece in pieces(start, again, size):
-        yield piece
+async def body(start: bytes, repeated: bytes, size: int = SIZE) -> AsyncIterator[bytes]:
+    for chunk in chunks(start, repeated, size):
+        yield chunk
 
 
-async def attack(client: httpx.AsyncClient, start: bytes, again: bytes, media_type: str) -> int:
-    """The status of the refusal; 0 when the API hung up while it was still being sent to."""
+async def attack(client: httpx.AsyncClient, start: bytes, repeated: bytes, media_type: str) -> int:
+    """Send a hostile upload and return the status of the refusal; 0 if the API closed the connection while sending."""
     headers = {"Content-Type": media_type, "Connection": "close"}
     try:
-        return (await client.post("/v1/batches", content=body(start, again), headers=headers)).status_code
+        return (await client.post("/v1/batches", content=body(start, repeated), headers=headers)).status_code
     except httpx.TransportError:
         return 0
 
 
 async def hang_up(client: httpx.AsyncClient) -> None:
-    """In the middle of an upload."""
+    """Close the connection in the middle of an upload."""
 
     async def broken() -> AsyncIterator[bytes]:
-        for piece in pieces(HEADER, b"1,a,https://shop.example/a.jpg\n", 4 * MIB):
-            yield piece
+        for chunk in chunks(HEADER, b"1,a,https://shop.example/a.jpg\n", 4 * MIB):
+            yield chunk
         raise ConnectionAbortedError
 
     with pytest.raises(ConnectionAbortedError):
         await client.post("/v1/batches", content=broken(), headers={"Content-Type": "text/csv"})
 
 
-class Watch:
-    """The most memory that all processes of a stack had together."""
+class MemoryWatch:
+    """The peak memory of all processes of a stack together."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self.memory = 0
+        self.peak = 0
 
     async def run(self) -> None:
         while True:
             processes = [psutil.Process(self.stack.process.pid), *self.stack.children()]
-            self.memory = max(self.memory, sum(process.memory_info().rss for process in processes))
+            self.peak = max(self.peak, sum(process.memory_info().rss for process in processes))
             await asyncio.sleep(0.05)
 
 
 def descriptors(stack: Stack) -> int:
-    """Of API and worker, without those of the pools, which grow up to their size: of the database and of Redis."""
+    """Count the descriptors of API and worker, except those of the database and Redis pools, which may still grow."""
     processes = [*stack.children("api"), *stack.workers()]
     files = [file.path for process in processes for file in process.open_files()]
     to_redis = sum(len(process.net_connections("unix")) for process in processes)
@@ -109,7 +109,7 @@ def catalogue(origin: OriginServer, number: int) -> str:
 
 
 @pytest.mark.timeout(300)
-async def test_good_and_hostile_uploads_together(tmp_path: Path) -> None:
+async def test_good_uploads_complete_while_hostile_ones_are_refused(tmp_path: Path) -> None:
     async with OriginServer() as origin, running_stack(tmp_path) as stack:
         for number in range(GOOD + 1):
             for image in range(IMAGES):
@@ -117,7 +117,7 @@ async def test_good_and_hostile_uploads_together(tmp_path: Path) -> None:
         assert (await stack.finished(await stack.upload(catalogue(origin, GOOD))))["status"] == "completed"
         before = descriptors(stack)
 
-        watch = Watch(stack)
+        watch = MemoryWatch(stack)
         watching = asyncio.create_task(watch.run())
         async with httpx.AsyncClient(base_url=stack.client.base_url, timeout=240, trust_env=False) as attacker:
             outcomes = asyncio.gather(
@@ -127,13 +127,13 @@ async def test_good_and_hostile_uploads_together(tmp_path: Path) -> None:
             ends = await asyncio.gather(*(stack.finished(batch, within=200) for batch in batches))
             statuses = (await outcomes)[: len(HOSTILE)]
         watching.cancel()
-        told = dict(zip(HOSTILE, statuses, strict=True))
-        assert {status for status in told.values() if status} <= {400, 413, 415, 422}, told
+        results = dict(zip(HOSTILE, statuses, strict=True))
+        assert {status for status in results.values() if status} <= {400, 413, 415, 422}, results
         assert [end["counts"]["assets"]["succeeded"] for end in ends] == [IMAGES] * GOOD
-        assert watch.memory < MOST_MEMORY
+        assert watch.peak < MAX_MEMORY
 
         async def as_before() -> bool:
-            """And ready; with a request the client gives up the connections that it did not use lately."""
+            """The request also makes the client close its idle connections."""
             return (await stack.client.get("/readyz?strict=true")).is_success and descriptors(stack) <= before
 
         await until(as_before)

@@ -1,4 +1,4 @@
-"""The main job on the whole stack: real photographs in, the CSV back, one verified webhook."""
+"""The main use case on the whole stack: real photographs in, the CSV out, one verified webhook."""
 
 import csv
 import io
@@ -23,15 +23,15 @@ PRODUCTS = 60
 
 
 def photographs() -> list[tuple[str, bytes]]:
-    """Real ones where the corpus lies beside the checkout, made ones elsewhere."""
+    """Return real photographs if the corpus is next to the checkout, otherwise generated ones."""
     if PHOTOS.is_dir():
         return [(path.name, path.read_bytes()) for path in sorted(PHOTOS.iterdir())]
-    made = [(f"{seed}.jpg", photo_jpeg(900, 600, seed=seed)) for seed in range(20)]
-    return [*made, ("alpha.png", alpha_png()), ("palette.png", palette_png())]
+    generated = [(f"{seed}.jpg", photo_jpeg(900, 600, seed=seed)) for seed in range(20)]
+    return [*generated, ("alpha.png", alpha_png()), ("palette.png", palette_png())]
 
 
 def bad_urls(origin: OriginServer) -> dict[str, str]:
-    """Five URLs that cannot succeed, and the code that each fails with."""
+    """Return five URLs that cannot succeed, with the error code of each."""
     return {
         origin.url("/status/404"): "http_404",
         origin.url("/html"): "not_an_image",
@@ -43,13 +43,13 @@ def bad_urls(origin: OriginServer) -> dict[str, str]:
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """With its usual times: nothing dies here, and on a busy machine a short lease ends while work goes on."""
+    """A stack with default timeouts: nothing dies here, and on a busy machine a short lease could expire."""
     async with running_stack(tmp_path, "--workers", "2") as running:
         yield running
 
 
-@pytest.mark.timeout(400)  # 25 s of two cores when nobody else uses them
-async def test_200_images_end_in_their_slots_and_one_webhook_says_so(
+@pytest.mark.timeout(400)  # 25 s on two idle cores
+async def test_200_images_end_in_their_slots_and_one_webhook_is_sent(
     stack: Stack, origin: OriginServer, listener: WebhookListener
 ) -> None:
     photos = photographs()
@@ -100,18 +100,18 @@ async def test_200_images_end_in_their_slots_and_one_webhook_says_so(
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
     assert len(json.dumps(event)) < 20_000
 
-    async def told_in_metrics() -> bool:
+    async def is_in_metrics() -> bool:
         metrics = (await stack.client.get("/metrics")).text
         done = re.findall(r'^imgsvc_images_total{.*outcome="succeeded".*} (.*)$', metrics, re.MULTILINE)
         return sum(map(float, done)) == IMAGES
 
-    await until(told_in_metrics)  # with the workers' next heartbeat
+    await until(is_in_metrics)  # with the workers' next heartbeat
 
 
 async def _assert_each_slot_shows_its_own_image(
     stack: Stack, output_of: dict[str, str], bodies: dict[str, bytes]
 ) -> None:
-    """Every rendition has the size of the image behind its URL, upright, and is never larger in bytes."""
+    """Assert that every rendition has the dimensions of its image, upright, and is not larger in bytes."""
     for url, body in bodies.items():
         rendition = (await stack.client.get(output_of[url])).content
         assert sorted(decoded(rendition).size) == sorted(decoded(body).size), url

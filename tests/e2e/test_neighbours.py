@@ -1,4 +1,4 @@
-"""Two tenants at one time: what one of them uploads is refused, or takes its time apart; the other does not notice."""
+"""Two tenants at a time: hostile images of one are refused or compressed separately and do not delay the other."""
 
 import os
 import struct
@@ -20,7 +20,7 @@ SIX = range(6)
 
 
 def long_profile() -> bytes:
-    """15 MiB, most of which no tag names."""
+    """Return an ICC profile of 15 MiB, most of which no tag refers to."""
     profile = wide_gamut_profile() + os.urandom(15 * 2**20)
     return struct.pack(">I", len(profile)) + profile[4:]
 
@@ -35,7 +35,9 @@ async def assets_of(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
     return [asset for product in products["data"] for asset in product["assets"]]
 
 
-async def test_bombs_and_long_animations_of_one_stop_nobody_else(tmp_path: Path, origin: OriginServer) -> None:
+async def test_frame_bombs_and_long_animations_of_one_tenant_do_not_delay_another(
+    tmp_path: Path, origin: OriginServer
+) -> None:
     profiles = [encoded(Image.new("RGB", (64, 48), RED), "JPEG", icc_profile=long_profile()) for _ in SIX]
     hostile = [
         *(origin.serve(f"/bomb{number}.gif", gif_bomb(120_000)) for number in SIX),

@@ -1,4 +1,4 @@
-"""The program of docs/quickstart.md, run as it stands there but for the address of the service and of the images."""
+"""The program of docs/quickstart.md, run unchanged except for the addresses of the service and of the images."""
 
 import asyncio
 import re
@@ -15,7 +15,7 @@ PAGE = (DOCS / "quickstart.md").read_text(encoding="utf-8")
 
 
 async def run(folder: Path, url: str) -> tuple[int | None, str]:
-    """The exit code, and what it said on both outputs."""
+    """Run the program and return its exit code and its output (stdout and stderr)."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM.replace("http://127.0.0.1:8000", url)),
         cwd=folder,
@@ -31,16 +31,16 @@ async def test_the_program_uploads_follows_lists_and_saves(tmp_path: Path, stack
     origin.serve("/id/30/1200/800.jpg", image_bytes(1200, 800))
     catalog = tmp_path / "catalog.csv"
     catalog.write_text(MANIFEST.replace("https://picsum.photos", origin.url("")), encoding="utf-8")
-    code, said = await run(tmp_path, str(stack.client.base_url))
-    assert code == 0, said
-    assert "completed_with_errors: 2 of 3" in said
-    assert "Mountain print The server has no such image (HTTP 404)." in said
-    assert "Coffee mug http://" in said
+    code, output = await run(tmp_path, str(stack.client.base_url))
+    assert code == 0, output
+    assert "completed_with_errors: 2 of 3" in output
+    assert "Mountain print The server has no such image (HTTP 404)." in output
+    assert "Coffee mug http://" in output
     header = (tmp_path / "output.csv").read_text(encoding="utf-8").splitlines()[0]
     assert header == MANIFEST.splitlines()[0] + ",Output Image Urls"
 
     catalog.write_text(MANIFEST.replace("https://", "htp:/"), encoding="utf-8")
-    code, said = await run(tmp_path, str(stack.client.base_url))
+    code, output = await run(tmp_path, str(stack.client.base_url))
     assert code == 1
-    assert "line 2: A web address begins with http:// or https://. (htp:/picsum.photos" in said
-    assert "Traceback" not in said
+    assert "line 2: The URL must begin with http:// or https://. (htp:/picsum.photos" in output
+    assert "Traceback" not in output

@@ -1,7 +1,7 @@
 """Every command of the README and of docs/http.md is run as it is written, by a shell, in a copy of the project.
 
-Only the outside differs: the port, the origin of the example's images (which is on this machine, so that the first
-`make up` has to allow that as well), and that `make` finds everything installed.
+Only the environment differs: the port, the origin of the example's images (on this machine, so that the first `make up`
+has to allow it as well), and that `make` finds everything installed.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from support.command import named
+from support.command import find_command
 from support.origin_server import OriginServer, image_bytes
 from support.paths import DOCS, ROOT
 from support.stack import SECRET, free_port, until
@@ -33,27 +33,27 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Each command of the pages; a line that ends with a backslash is joined with the next."""
+    """Return each command of the pages; a line that ends with a backslash is joined with the next."""
     return [line for block in blocks("sh") for line in block.replace("\\\n", "").splitlines() if line]
 
 
 class Reader:
     """A reader who follows the pages in a copy of the project."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], replaced: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], replacements: dict[str, str]) -> None:
         self.folder = folder
         self.environment = environment
-        self.replaced = replaced
+        self.replacements = replacements
         self.typed: list[str] = []
 
     def find(self, *words: str) -> str:
-        """Return the only command that is `words`, or that contains all of them."""
-        alike = [command for command in commands() if command == " ".join(words)]
-        [command] = alike or [command for command in commands() if all(word in command for word in words)]
+        """Return the only command that equals `words` or, that contains all of them."""
+        exact = [command for command in commands() if command == " ".join(words)]
+        [command] = exact or [command for command in commands() if all(word in command for word in words)]
         return command
 
     async def type(self, *words: str) -> str:
-        """Run that command to its end, which must be a good one, and return what it printed."""
+        """Run that command, which must succeed, one, and return return its output."""
         command = self.find(*words)
         process = await self._start(command)
         out, err = await asyncio.wait_for(process.communicate(), 110)
@@ -71,12 +71,12 @@ class Reader:
             await asyncio.wait_for(process.communicate(), 60)
 
     def save(self, block: str, name: str) -> None:
-        (self.folder / name).write_text(self._here(block))
+        (self.folder / name).write_text(self._localized(block))
 
     async def _start(self, command: str) -> asyncio.subprocess.Process:
         self.typed.append(command)
         return await asyncio.create_subprocess_exec(
-            *("bash", "-euo", "pipefail", "-c", self._here(command)),
+            *("bash", "-euo", "pipefail", "-c", self._localized(command)),
             cwd=self.folder,
             env=self.environment,
             stdin=asyncio.subprocess.DEVNULL,
@@ -85,15 +85,15 @@ class Reader:
             start_new_session=True,
         )
 
-    def _here(self, text: str) -> str:
-        for there, here in self.replaced.items():
-            text = text.replace(there, here)
+    def _localized(self, text: str) -> str:
+        for original, local in self.replacements.items():
+            text = text.replace(original, local)
         return text
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of what `make up` and `make demo` need, with the virtual environment of the tests."""
+    """A copy of the files that `make up` and `make demo` need, with the tests' virtual environment."""
     folder = tmp_path / "imgsvc"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
@@ -118,17 +118,17 @@ def reader(project: Path, origin: OriginServer) -> Reader:
         "IMGSVC_PORT": str(port),
         "COLUMNS": "200",
     }
-    replaced = {
+    replacements = {
         "127.0.0.1:8000": f"127.0.0.1:{port}",
         "https://picsum.photos": origin.url(""),
         '("127.0.0.1", 9000)': f'("127.0.0.1", {listening})',
         "127.0.0.1:9000": f"127.0.0.1:{listening}",
     }
-    return Reader(project, environment, replaced)
+    return Reader(project, environment, replacements)
 
 
 def ready(reader: Reader, *, strict: bool = True) -> Callable[[], Awaitable[bool]]:
-    url = f"http://{reader.replaced['127.0.0.1:8000']}/readyz"
+    url = f"http://{reader.replacements['127.0.0.1:8000']}/readyz"
 
     async def probe() -> bool:
         try:
@@ -140,8 +140,8 @@ def ready(reader: Reader, *, strict: bool = True) -> Callable[[], Awaitable[bool
     return probe
 
 
-def refused_as(reader: Reader, status: int, **headers: str) -> Callable[[], Awaitable[bool]]:
-    url = f"http://{reader.replaced['127.0.0.1:8000']}/v1/batches/bat_of_nobody"
+def has_status(reader: Reader, status: int, **headers: str) -> Callable[[], Awaitable[bool]]:
+    url = f"http://{reader.replacements['127.0.0.1:8000']}/v1/batches/bat_unknown"
 
     async def probe() -> bool:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
@@ -150,57 +150,55 @@ def refused_as(reader: Reader, status: int, **headers: str) -> Callable[[], Awai
     return probe
 
 
-async def ended(reader: Reader, batch_id: str) -> str:
+async def final_status(reader: Reader, batch_id: str) -> str:
     """Wait for the end with the command of the README, and return the status."""
     reader.environment["BATCH"] = batch_id
 
-    async def at_its_end() -> str:
-        told = await reader.type("curl", "?wait=30")
-        return re.search(r'"status":"(\w+)"', told).group(1) if '"finished_at":"' in told else ""  # type: ignore[union-attr]
+    async def status_at_end() -> str:
+        output = await reader.type("curl", "?wait=30")
+        return re.search(r'"status":"(\w+)"', output).group(1) if '"finished_at":"' in output else ""  # type: ignore[union-attr]
 
-    return str(await until(at_its_end))
+    return str(await until(status_at_end))
 
 
-def id_in(answer: str) -> str:
-    return re.search(r'"id":"(bat_\w+)"', answer).group(1)  # type: ignore[union-attr]
+def id_in(output: str) -> str:
+    return re.search(r'"id":"(bat_\w+)"', output).group(1)  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
-    reader: Reader, redis_url: str, origin: OriginServer
-) -> None:
+async def test_every_command_of_the_readme_works_in_order(reader: Reader, redis_url: str, origin: OriginServer) -> None:
     manifest, _ = blocks("csv")
     [listener] = blocks("python")
     reader.save(manifest, "catalog.csv")
     reader.save(listener, "listen.py")
 
-    shown = await reader.type("make demo")
-    assert "its signature holds" in shown
+    demo_output = await reader.type("make demo")
+    assert "its signature is valid" in demo_output
     reader.environment["IMGSVC_ALLOWED_NETWORKS"] = "127.0.0.1/32"
     async with reader.typing("make up"):
         await until(ready(reader))
-        told = await reader.type("imgsvc submit catalog.csv")
-        assert "completed: 3 of 3 images compressed" in told
-        output = reader.folder / "output.csv"
-        by_command = output.read_text(encoding="utf-8")
-        assert by_command.splitlines()[0] == manifest.splitlines()[0] + ",Output Image Urls"
-        output.unlink()
+        submit_output = await reader.type("imgsvc submit catalog.csv")
+        assert "completed: 3 of 3 images compressed" in submit_output
+        report = reader.folder / "output.csv"
+        submitted_csv = report.read_text(encoding="utf-8")
+        assert submitted_csv.splitlines()[0] == manifest.splitlines()[0] + ",Output Image Urls"
+        report.unlink()
 
-        await what_comes_back(reader, manifest, by_command)
+        await download_results(reader, manifest, submitted_csv)
         batch_id = id_in(await reader.type("curl", "quality=70", "format=webp"))
-        assert await ended(reader, batch_id) == "completed"
+        assert await final_status(reader, batch_id) == "completed"
         assert '"output_format":"webp"' in await reader.type("curl", "/products")
-        assert await ended(reader, id_in(await reader.type("curl", "renditions="))) == "completed"
+        assert await final_status(reader, id_in(await reader.type("curl", "renditions="))) == "completed"
         assert (await reader.type("curl", "/products")).count('"name":"thumb"') == 3
-        assert await ended(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
-        assert await ended(reader, id_in(await reader.type("curl", '"products"'))) == "completed"
+        assert await final_status(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
+        assert await final_status(reader, id_in(await reader.type("curl", '"products"'))) == "completed"
         assert '"object":"validation"' in await reader.type("curl", "validate_only")
         batch_id = id_in(await reader.type("curl", "Idempotency-Key"))
         assert id_in(await reader.type("curl", "Idempotency-Key")) == batch_id
-        assert await ended(reader, batch_id) == "completed"
+        assert await final_status(reader, batch_id) == "completed"
 
-        await change_of_heart(reader, origin)
+        await cancel_retry_delete(reader, origin)
         assert "ok  Workers" in await reader.type(".venv/bin/imgsvc check")
         await reader.type("imgsvc check --deep")
 
@@ -208,30 +206,32 @@ async def test_the_readme_can_be_followed_from_its_first_line_to_its_last(
     async with reader.typing("IMGSVC_ALLOWED_NETWORKS=127.0.0.1/32 make up"), reader.typing("listen.py") as listening:
         await until(ready(reader))
         assert listening.stdout
-        await until(accepting(int(reader.replaced["127.0.0.1:9000"].rpartition(":")[2])))
+        await until(accepting(int(reader.replacements["127.0.0.1:9000"].rpartition(":")[2])))
         batch_id = id_in(await reader.type("curl", "webhook_url="))
         line = (await asyncio.wait_for(listening.stdout.readline(), 60)).decode()
         assert line.split()[0] == "batch.completed"
         assert batch_id in line
         reader.environment["BATCH"] = batch_id
-        await until(said_by(reader, "curl", "/deliveries", said='"status":"delivered"'))
+        await until(prints(reader, "curl", "/deliveries", text='"status":"delivered"'))
         assert '"http_status":204' in await reader.type("curl", "/webhooks/test")
 
-    reader.environment |= {"IMGSVC_REDIS_URL": redis_url, "IMGSVC_DATA_DIR": "grown"}
+    reader.environment |= {"IMGSVC_REDIS_URL": redis_url, "IMGSVC_DATA_DIR": "separate"}
     await reader.type("db upgrade")
     async with reader.typing("imgsvc api"), reader.typing("imgsvc worker"):
         await until(ready(reader))
-        await let_in(reader)
+        await create_key(reader)
 
     assert set(commands()) - set(reader.typed) == {"make test", "make test-all"}  # these run this test
 
 
-async def what_comes_back(reader: Reader, manifest: str, by_command: str) -> None:
-    assert await ended(reader, id_in(await reader.type("curl -F file=@catalog.csv http"))) == "completed"
+async def download_results(reader: Reader, manifest: str, submitted_csv: str) -> None:
+    assert await final_status(reader, id_in(await reader.type("curl -F file=@catalog.csv http"))) == "completed"
     assert "event: end" in await reader.type("curl -N")
     await reader.type("curl -o output.csv")
     assert (
-        (reader.folder / "output.csv").read_text(encoding="utf-8").count("/media/") == by_command.count("/media/") == 3
+        (reader.folder / "output.csv").read_text(encoding="utf-8").count("/media/")
+        == submitted_csv.count("/media/")
+        == 3
     )
     assert (await reader.type("curl", "/products")).count('"status":"succeeded"') == 3
     await reader.type("curl -o images.zip")
@@ -242,32 +242,32 @@ async def what_comes_back(reader: Reader, manifest: str, by_command: str) -> Non
     assert (await reader.type("curl", "limit=20")).count('"object":"batch"') == 2
 
 
-async def let_in(reader: Reader) -> None:
-    """From the first key on, nobody gets in without one."""
+async def create_key(reader: Reader) -> None:
+    """Create the first key; from then on requests without one are refused."""
     token = re.search(r"isk_\w+", await reader.type("keys create"))
     assert token
-    await until(refused_as(reader, 401))
-    await until(refused_as(reader, 404, Authorization=f"Bearer {token[0]}"))
+    await until(has_status(reader, 401))
+    await until(has_status(reader, 404, Authorization=f"Bearer {token[0]}"))
 
 
-async def change_of_heart(reader: Reader, origin: OriginServer) -> None:
-    """A batch is cancelled while an image hangs; one whose image was missing is retried, and deleted."""
+async def cancel_retry_delete(reader: Reader, origin: OriginServer) -> None:
+    """Cancel a batch while an image hangs; retry and delete one whose image was missing."""
     origin.serve(IMAGES[0], image_bytes(600, 400), delay=60)
     reader.environment["BATCH"] = id_in(await reader.type("curl -F file=@catalog.csv http"))
     assert '"status":"cancelled"' in await reader.type("curl", "/cancel")
 
     origin.serve(IMAGES[0], b"", status=404)
     batch_id = id_in(await reader.type("curl -F file=@catalog.csv http"))
-    assert await ended(reader, batch_id) == "completed_with_errors"
+    assert await final_status(reader, batch_id) == "completed_with_errors"
     origin.serve(IMAGES[0], image_bytes(600, 400))
     assert '"status":"pending"' in await reader.type("curl", "/retry")
-    assert await ended(reader, batch_id) == "completed"
+    assert await final_status(reader, batch_id) == "completed"
     await reader.type("curl -X DELETE")
 
 
-def said_by(reader: Reader, *words: str, said: str) -> Callable[[], Awaitable[bool]]:
+def prints(reader: Reader, *words: str, text: str) -> Callable[[], Awaitable[bool]]:
     async def probe() -> bool:
-        return said in await reader.type(*words)
+        return text in await reader.type(*words)
 
     return probe
 
@@ -285,16 +285,20 @@ def accepting(port: int) -> Callable[[], Awaitable[bool]]:
     return probe
 
 
-def test_the_readme_s_test_commands_are_what_ci_runs_and_they_leave_out_no_test() -> None:
+def test_ci_runs_the_test_commands_of_the_readme_and_they_cover_every_test() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert {"make test", "make test-all"} <= set(commands())
     assert script.splitlines()[-1] == "make test test-all"
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # not within a `make`
-    told = subprocess.run(["make", "-n", "test-all"], cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[-2:] == ['.venv/bin/pytest -m "not slow"', ".venv/bin/pytest -m slow"]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+    }  # as outside of `make`
+    done = subprocess.run(
+        ["make", "-n", "test-all"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-2:] == ['.venv/bin/pytest -m "not slow"', ".venv/bin/pytest -m slow"]
 
 
-def test_commands_inside_the_text_exist() -> None:
+def test_commands_mentioned_in_the_readme_exist() -> None:
     """This includes commands that the text only names, such as `imgsvc …` and `make …`."""
     words = re.findall(r"`(?:IMGSVC_\w+=\S+ )?(?:\.venv/bin/)?((?:imgsvc|make) [a-z-]+(?: [a-z]+)?)[^`]*`", README)
     assert {"make check", "imgsvc up"} <= set(words)
@@ -303,9 +307,9 @@ def test_commands_inside_the_text_exist() -> None:
         if program == "make":
             assert word in targets, word
         else:
-            assert named([word, *rest])[1] == []
+            assert find_command([word, *rest])[1] == []
 
 
-def test_every_secret_in_the_readme_is_made_by_the_reader() -> None:
+def test_the_readme_contains_no_secret() -> None:
     assert SECRET not in README
     assert not re.search(r"whsec_[A-Za-z0-9+/]{16}", README)

@@ -1,4 +1,4 @@
-"""What may die in the middle of a batch: a worker, and everything that Redis knew."""
+"""A worker dies, or Redis loses its data, in the middle of a batch."""
 
 import asyncio
 import csv
@@ -17,34 +17,34 @@ IMAGES = 240
 
 
 @pytest.fixture
-def turns() -> asyncio.Semaphore:
-    """One for each image that the origin hands out; half of them are there from the beginning."""
+def permits() -> asyncio.Semaphore:
+    """A semaphore with a permit per image that the origin may send; it starts with half of them."""
     return asyncio.Semaphore(IMAGES // 2)
 
 
-def let_the_rest_go_on(turns: asyncio.Semaphore) -> None:
-    for _ in range(4 * IMAGES):  # a fetch that is broken off while it waits may take one along
-        turns.release()
+def release_all(permits: asyncio.Semaphore) -> None:
+    for _ in range(4 * IMAGES):  # a fetch that is cancelled while it waits may use up one
+        permits.release()
 
 
-def manifest_of(origin: OriginServer, turns: asyncio.Semaphore) -> str:
-    """A product per image."""
+def manifest_of(origin: OriginServer, permits: asyncio.Semaphore) -> str:
+    """Build a CSV with a product per image."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     for number in range(IMAGES):
-        origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30), turn=turns.acquire)
+        origin.serve(f"/{number}.jpg", image_bytes(40 + number, 30), wait=permits.acquire)
         lines.append(f"{number},Product {number},{origin.url(f'/{number}.jpg')}")
     return "\n".join(lines)
 
 
-async def in_the_middle(stack: Stack, batch_id: str) -> None:
-    """Wait until some images are done, of those that have a turn."""
+async def wait_until_in_progress(stack: Stack, batch_id: str) -> None:
+    """Wait until some of the permitted images are done."""
 
-    async def some_done() -> bool:
+    async def some_are_done() -> bool:
         assets = (await stack.batch(batch_id))["counts"]["assets"]
         assert sum(count for status, count in assets.items() if status != "total") == assets["total"]
         return bool(assets["succeeded"] > 10)
 
-    await until(some_done)
+    await until(some_are_done)
     assert (await stack.batch(batch_id))["status"] == "processing"
 
 
@@ -62,42 +62,42 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
 
 
-async def test_a_worker_is_killed_in_the_middle_and_the_batch_still_completes(
-    own_stack: Stack, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
+async def test_a_batch_completes_after_its_worker_was_killed(
+    own_stack: Stack, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore
 ) -> None:
-    batch_id = await own_stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
-    await in_the_middle(own_stack, batch_id)
+    batch_id = await own_stack.upload(manifest_of(origin, permits), webhook_url=listener.url("/hook"))
+    await wait_until_in_progress(own_stack, batch_id)
     [worker] = own_stack.workers()
     worker.kill()
-    let_the_rest_go_on(turns)
+    release_all(permits)
     await assert_complete(own_stack, batch_id, listener)
     [successor] = own_stack.workers()
     assert successor.pid != worker.pid
 
 
-async def test_redis_is_wiped_in_the_middle_and_the_batch_still_completes(
-    tmp_path: Path, redis_url: str, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
+async def test_a_batch_completes_after_redis_was_wiped(
+    tmp_path: Path, redis_url: str, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore
 ) -> None:
     async with running_stack(tmp_path, IMGSVC_REDIS_URL=redis_url, **QUICK) as stack:
-        batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
-        await in_the_middle(stack, batch_id)
+        batch_id = await stack.upload(manifest_of(origin, permits), webhook_url=listener.url("/hook"))
+        await wait_until_in_progress(stack, batch_id)
         redis = open_redis(redis_url, queue_name=WORK_QUEUE, timeout=60)
         await redis.flushall()
         await redis.aclose(close_connection_pool=True)
-        let_the_rest_go_on(turns)
+        release_all(permits)
         await assert_complete(stack, batch_id, listener)
 
 
-async def test_a_stop_in_the_middle_drains_and_the_next_start_goes_on(
-    tmp_path: Path, origin: OriginServer, listener: WebhookListener, turns: asyncio.Semaphore
+async def test_a_stop_drains_and_the_next_start_continues_the_batch(
+    tmp_path: Path, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore
 ) -> None:
     async with running_stack(tmp_path, **UNHURRIED) as stack:
-        batch_id = await stack.upload(manifest_of(origin, turns), webhook_url=listener.url("/hook"))
-        await in_the_middle(stack, batch_id)
-        stopping = asyncio.create_task(stack.stop())  # it is asked to before the images can come
-        let_the_rest_go_on(turns)
+        batch_id = await stack.upload(manifest_of(origin, permits), webhook_url=listener.url("/hook"))
+        await wait_until_in_progress(stack, batch_id)
+        stopping = asyncio.create_task(stack.stop())  # the stop is requested before the other images can arrive
+        release_all(permits)
         assert await stopping == 0
     async with running_stack(tmp_path, **UNHURRIED) as stack:
         await assert_complete(stack, batch_id, listener)
     hits = [origin.hits(f"/{number}.jpg") for number in range(IMAGES)]
-    assert max(hits) <= 2  # only what was in flight was fetched again
+    assert max(hits) <= 2  # only images in flight were fetched again

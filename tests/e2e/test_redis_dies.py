@@ -1,4 +1,4 @@
-"""Redis restarts with nothing, hangs, is full, is gone for a while: uploads are taken, and every batch completes."""
+"""Redis restarts empty, hangs, is full or is down for a while: uploads are accepted, and every batch completes."""
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ IMAGES = 12
 
 @pytest.fixture
 async def valkey() -> AsyncIterator[Valkey]:
-    """One that the test may torment."""
+    """A Valkey that the test may stop and freeze."""
     with tempfile.TemporaryDirectory(prefix="vk-", dir="/tmp") as folder:
         async with Valkey(Path(folder)) as valkey:
             yield valkey
@@ -36,7 +36,7 @@ async def stack(tmp_path: Path, valkey: Valkey, log: Path) -> AsyncIterator[Stac
 
 
 async def upload(stack: Stack, origin: OriginServer, name: str) -> str:
-    """A batch of images that take a moment, so that it can be caught in the middle."""
+    """Upload a batch of slow images, so that it is in progress for a while."""
     lines = ["S. No.,Product Name,Input Image Urls"]
     for number in range(IMAGES):
         url = origin.serve(f"/{name}/{number}.jpg", image_bytes(40 + number, 30), delay=1)
@@ -44,14 +44,14 @@ async def upload(stack: Stack, origin: OriginServer, name: str) -> str:
     return await stack.upload("\n".join(lines))
 
 
-async def in_the_middle(stack: Stack, origin: OriginServer, name: str) -> str:
-    """A batch some of whose images are being fetched."""
+async def start_batch(stack: Stack, origin: OriginServer, name: str) -> str:
+    """Upload a batch and wait until some of its images are being fetched."""
     batch_id = await upload(stack, origin, name)
 
-    async def begun() -> bool:
+    async def is_started() -> bool:
         return origin.hits(f"/{name}/0.jpg") > 0
 
-    await until(begun)
+    await until(is_started)
     return batch_id
 
 
@@ -61,25 +61,25 @@ async def assert_complete(stack: Stack, *batch_ids: str) -> None:
         assert (batch["status"], batch["counts"]["assets"]["succeeded"]) == ("completed", IMAGES)
 
 
-def noted(log: Path, event: str) -> Callable[[], Awaitable[bool]]:
-    """Whether the stack's log tells of `event` from now on."""
+def is_logged_again(log: Path, event: str) -> Callable[[], Awaitable[bool]]:
+    """Return a probe that is true once the stack has logged `event` again."""
     before = log.read_text().count(f'"{event}"')
 
-    async def is_noted() -> bool:
+    async def probe() -> bool:
         return log.read_text().count(f'"{event}"') > before
 
-    return is_noted
+    return probe
 
 
 async def is_ready(stack: Stack) -> bool:
-    """Asked in a bad moment, the other parts may not have answered in time."""
+    """Return whether the stack is ready; on a busy machine another part may time out for a moment."""
     return (await stack.client.get("/readyz")).is_success
 
 
-async def assert_useful_without_redis(stack: Stack, origin: OriginServer) -> str:
-    """Takes a batch, and answers in the time that a person waits."""
+async def assert_usable_without_redis(stack: Stack, origin: OriginServer) -> str:
+    """Assert that the stack accepts a batch and responds quickly enough for a person; return the batch's id."""
     started = monotonic()
-    batch_id = await upload(stack, origin, "meanwhile")
+    batch_id = await upload(stack, origin, "during-outage")
     assert (await stack.batch(batch_id))["status"] == "pending"
     await until(lambda: is_ready(stack))
     assert "away" in (await stack.client.get("/readyz?strict=true")).json()["redis"]
@@ -87,55 +87,57 @@ async def assert_useful_without_redis(stack: Stack, origin: OriginServer) -> str
     return batch_id
 
 
-async def test_redis_restarts_with_nothing(stack: Stack, origin: OriginServer, valkey: Valkey) -> None:
-    batch_id = await in_the_middle(stack, origin, "first")
+async def test_batches_complete_after_redis_restarts_empty(stack: Stack, origin: OriginServer, valkey: Valkey) -> None:
+    batch_id = await start_batch(stack, origin, "first")
     await valkey.stop()
     await valkey.start()
     await assert_complete(stack, batch_id, await upload(stack, origin, "second"))
 
 
-async def test_redis_is_gone_and_the_batch_under_way_completes_without_it(
+async def test_a_running_batch_completes_while_redis_is_down(
     stack: Stack, origin: OriginServer, valkey: Valkey
 ) -> None:
-    batch_id = await in_the_middle(stack, origin, "first")
+    batch_id = await start_batch(stack, origin, "first")
     [worker] = stack.workers()
     await valkey.stop()
-    meanwhile = await assert_useful_without_redis(stack, origin)
+    during_outage = await assert_usable_without_redis(stack, origin)
     await assert_complete(stack, batch_id)
     await valkey.start()
-    await assert_complete(stack, meanwhile)
+    await assert_complete(stack, during_outage)
     assert [child.pid for child in stack.workers()] == [worker.pid]
 
 
-async def test_redis_hangs_for_longer_than_anybody_waits(
+async def test_batches_complete_after_redis_hangs_past_every_timeout(
     stack: Stack, origin: OriginServer, valkey: Valkey, log: Path
 ) -> None:
-    batch_id = await in_the_middle(stack, origin, "first")
+    batch_id = await start_batch(stack, origin, "first")
     [worker] = stack.workers()
-    given_up = noted(log, "queue_connection_lost")
+    connection_lost = is_logged_again(log, "queue_connection_lost")
     valkey.freeze()
-    meanwhile = await assert_useful_without_redis(stack, origin)
-    await until(given_up)
+    during_outage = await assert_usable_without_redis(stack, origin)
+    await until(connection_lost)
     valkey.thaw()
-    await assert_complete(stack, batch_id, meanwhile)
+    await assert_complete(stack, batch_id, during_outage)
     assert [child.pid for child in stack.workers()] == [worker.pid]
 
 
-async def test_redis_is_full(stack: Stack, origin: OriginServer, valkey: Valkey, log: Path) -> None:
-    batch_id = await in_the_middle(stack, origin, "first")
-    given_up = noted(log, "queue_connection_lost")
-    await valkey.command("CONFIG", "SET", "maxmemory", "1")
-    meanwhile = await upload(stack, origin, "meanwhile")
-    assert (await stack.batch(meanwhile))["status"] == "pending"
-    await until(given_up)
-    await valkey.command("CONFIG", "SET", "maxmemory", "0")
-    await assert_complete(stack, batch_id, meanwhile)
-
-
-async def test_a_stop_while_redis_hangs_takes_no_longer_than_any_other(
+async def test_batches_complete_after_redis_was_full(
     stack: Stack, origin: OriginServer, valkey: Valkey, log: Path
 ) -> None:
-    await in_the_middle(stack, origin, "first")
+    batch_id = await start_batch(stack, origin, "first")
+    connection_lost = is_logged_again(log, "queue_connection_lost")
+    await valkey.command("CONFIG", "SET", "maxmemory", "1")
+    during_outage = await upload(stack, origin, "during-outage")
+    assert (await stack.batch(during_outage))["status"] == "pending"
+    await until(connection_lost)
+    await valkey.command("CONFIG", "SET", "maxmemory", "0")
+    await assert_complete(stack, batch_id, during_outage)
+
+
+async def test_a_stop_while_redis_hangs_is_as_fast_as_any_other(
+    stack: Stack, origin: OriginServer, valkey: Valkey, log: Path
+) -> None:
+    await start_batch(stack, origin, "first")
     valkey.freeze()
     assert await stack.stop() == 0
     assert "process_killed" not in log.read_text()

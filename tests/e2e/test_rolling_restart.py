@@ -1,4 +1,4 @@
-"""Every process is stopped in turn, as an update does it, while there is work: no request and no image is lost."""
+"""A rolling restart under load, as for an update: no request and no image is lost."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ IMAGES = 40
 
 
 class Traffic:
-    """Uploads and status reads without a break, each on a connection of its own; one that fails fails the test."""
+    """Continuous uploads and status reads, each on a new connection; a failing request fails the test."""
 
     def __init__(self, stack: Stack, manifest: str) -> None:
         self.stack = stack
@@ -27,7 +27,7 @@ class Traffic:
         self.batches: list[str] = []
         self.requests = 0
 
-    async def go_on(self) -> None:
+    async def send_requests(self) -> None:
         while True:
             async with httpx.AsyncClient(base_url=self.stack.client.base_url, timeout=40, trust_env=False) as client:
                 if self.requests % 10 == 0:
@@ -40,16 +40,16 @@ class Traffic:
                 self.requests += 1
 
     @asynccontextmanager
-    async def flowing(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
-            flows = [group.create_task(self.go_on()) for _ in range(3)]
+            tasks = [group.create_task(self.send_requests()) for _ in range(3)]
             yield
-            for flow in flows:
-                flow.cancel()
+            for task in tasks:
+                task.cancel()
 
 
-async def replaced(stack: Stack, process: psutil.Process, word: str, count: int) -> None:
-    """Ask a process to stop, and wait until as many as before run without it."""
+async def replace(stack: Stack, process: psutil.Process, word: str, count: int) -> None:
+    """Terminate a process and wait until `count` processes run without it."""
     process.terminate()
 
     async def is_replaced() -> bool:
@@ -67,14 +67,14 @@ async def test_a_rolling_restart_under_load_loses_no_request_and_no_image(tmp_pa
     settings = UNHURRIED | {"IMGSVC_UPLOADS_PER_MINUTE": "1000000"}
     async with running_stack(tmp_path, "--workers", "2", **settings) as stack:
         traffic = Traffic(stack, manifest)
-        async with traffic.flowing():
+        async with traffic.running():
             await until(lambda: _has_more(traffic, 20))
             for worker in stack.workers():
-                await replaced(stack, worker, "imgsvc.worker", 2)
+                await replace(stack, worker, "imgsvc.worker", 2)
             for api in stack.children("api"):
-                await replaced(stack, api, "api", 1)
-            later = traffic.requests + 20
-            await until(lambda: _has_more(traffic, later))
+                await replace(stack, api, "api", 1)
+            target = traffic.requests + 20
+            await until(lambda: _has_more(traffic, target))
         for batch_id in traffic.batches:
             batch = await stack.finished(batch_id)
             assert batch["counts"]["assets"]["succeeded"] == IMAGES

@@ -1,4 +1,4 @@
-"""What is secret stands in no log of a whole run, and in no answer to somebody else."""
+"""Secrets appear neither in the logs of a whole run nor in responses to others."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ async def imgsvc(folder: Path, *arguments: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, said
-    return said.decode()
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, output
+    return output.decode()
 
 
 @pytest.mark.slow
-async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None:
+async def test_no_log_and_no_command_line_contains_a_secret(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with (
         OriginServer() as origin,
@@ -49,8 +49,8 @@ async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None
             answer = await stack.client.post("/v1/batches", files=file, data=fields)
             return str(answer.json()["id"]) if answer.status_code == 202 else ""
 
-        ended = await stack.finished(await until(batch_id))
-        assert ended["counts"]["assets"]["succeeded"] == 1
+        finished = await stack.finished(await until(batch_id))
+        assert finished["counts"]["assets"]["succeeded"] == 1
         stranger = httpx.AsyncClient(base_url=stack.client.base_url, trust_env=False)
         async with stranger:
             for authorization in (
@@ -59,7 +59,7 @@ async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None
                 f"Basic {token}",
                 "Bearer " + "x" * 5_000,
             ):
-                refused = await stranger.get(f"/v1/batches/{ended['id']}", headers={"Authorization": authorization})
+                refused = await stranger.get(f"/v1/batches/{finished['id']}", headers={"Authorization": authorization})
                 assert refused.status_code == 401
                 assert token not in refused.text
             assert (await stranger.get("/docs?token=" + token)).status_code == 200
@@ -67,10 +67,10 @@ async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None
             assert str(tmp_path) not in ready
             assert "unix:" not in ready
 
-        async def delivered() -> bool:
+        async def is_delivered() -> bool:
             return bool(listener.requests)
 
-        await until(delivered)
+        await until(is_delivered)
         link = json.loads(listener.requests[0].body)["data"]["output_csv_url"]
         async with httpx.AsyncClient(trust_env=False) as reader:
             assert (await reader.get(link)).status_code == 200
@@ -78,9 +78,9 @@ async def test_no_log_and_no_command_line_tells_a_secret(tmp_path: Path) -> None
         processes = [psutil.Process(stack.process.pid), *stack.children()]
         commands = " ".join(word for process in processes for word in process.cmdline())
         tested = (await stack.client.post("/v1/webhooks/test", json={"url": listener.url("/hook")})).text
-    said = log.read_text(encoding="utf-8")
-    assert "batch_ended" in said
+    log_text = log.read_text(encoding="utf-8")
+    assert "batch_ended" in log_text
     for hidden in (token, secret, secret.removeprefix("whsec_"), signature, "presigned", "of-the-listener"):
-        assert hidden not in said
+        assert hidden not in log_text
         assert hidden not in commands
     assert secret not in tested

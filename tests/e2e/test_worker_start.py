@@ -1,4 +1,4 @@
-"""A worker process that is started while a part is away."""
+"""A worker process that starts while its storage is unavailable."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 
-async def test_a_worker_without_its_storage_says_so_in_one_line_and_ends_to_be_started_again(tmp_path: Path) -> None:
-    (tmp_path / "media").write_text("a file stands where the folder was")
+async def test_a_worker_without_storage_logs_one_line_and_exits_to_be_restarted(tmp_path: Path) -> None:
+    (tmp_path / "media").write_text("a file instead of the folder")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "imgsvc.worker"),
         cwd=tmp_path,
@@ -16,8 +16,8 @@ async def test_a_worker_without_its_storage_says_so_in_one_line_and_ends_to_be_s
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
-    [line] = said.decode().splitlines()
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    [line] = output.decode().splitlines()
     assert json.loads(line)["event"] == "cannot_start"
     assert str(tmp_path) in json.loads(line)["error"]
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""The limit on open files: each process of the service raises the soft one to the hard one."""
+"""The limit on open files: each process of the service raises its soft limit to the hard one."""
 
 import asyncio
 import os

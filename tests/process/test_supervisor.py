@@ -12,15 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from imgsvc.errors import CannotStart
-from imgsvc.process.child_process import ending_with_us
+from imgsvc.errors import StartupError
+from imgsvc.process.child_process import bound_to_parent
 from imgsvc.process.supervisor import Child, Supervisor
 from support.stack import status_of, until
 from support.threads import thread_at_work
 
 
-def noting(path: Path, name: str) -> list[str]:
-    """A process that writes its name into `path` when it is asked to stop, and then stops."""
+def recorder(path: Path, name: str) -> list[str]:
+    """Return the command of a process that appends its name to `path` on SIGTERM and then stops."""
     script = (
         "import signal, sys, pathlib\n"
         f"def end(*_):\n    open({str(path)!r}, 'a').write({name + ' '!r})\n    sys.exit()\n"
@@ -41,10 +41,10 @@ async def supervised(*children: Child) -> AsyncIterator[Supervisor]:
     await asyncio.wait_for(running, 60)
 
 
-async def test_what_the_others_need_is_stopped_last(tmp_path: Path) -> None:
+async def test_a_base_process_is_stopped_last(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     names = ("base", "one", "two")
-    children = [Child(name, noting(notes, name), base=name == "base") for name in names]
+    children = [Child(name, recorder(notes, name), base=name == "base") for name in names]
     async with supervised(*children):
 
         async def all_up() -> bool:
@@ -56,7 +56,7 @@ async def test_what_the_others_need_is_stopped_last(tmp_path: Path) -> None:
     assert sorted(first) == ["one", "two"]
 
 
-async def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+async def test_a_process_that_cannot_be_started_is_retried(tmp_path: Path) -> None:
     program = tmp_path / "program"
     async with supervised(Child("late", [str(program)])) as supervisor:
         program.write_text(f"#!{sys.executable}\nimport signal\nsignal.pause()\n")
@@ -82,7 +82,7 @@ async def ended(process: psutil.Process) -> bool:
     return not process.is_running() or status_of(process) == psutil.STATUS_ZOMBIE
 
 
-async def test_the_processes_of_a_supervisor_that_is_killed_end_too() -> None:
+async def test_child_processes_end_when_their_supervisor_is_killed() -> None:
     supervisor = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SUPERVISOR), stdout=asyncio.subprocess.PIPE
     )
@@ -93,22 +93,22 @@ async def test_the_processes_of_a_supervisor_that_is_killed_end_too() -> None:
     await until(lambda: ended(child))
 
 
-def test_a_process_whose_parent_was_killed_before_it_could_ask_does_not_begin(tmp_path: Path) -> None:
-    command = ending_with_us(["touch", str(tmp_path / "begun")])
+def test_a_process_whose_parent_is_already_dead_does_not_start(tmp_path: Path) -> None:
+    command = bound_to_parent(["touch", str(tmp_path / "started")])
     command[command.index(str(os.getpid()))] = str(os.getppid())
     done = subprocess.run(command, check=False)
     assert done.returncode == 128 + signal.SIGTERM
-    assert not (tmp_path / "begun").exists()
+    assert not (tmp_path / "started").exists()
 
 
-def test_a_command_that_cannot_be_run_says_so_in_a_line(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_run_is_reported_in_one_line(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    done = subprocess.run(ending_with_us([missing]), check=False, capture_output=True, text=True)
+    done = subprocess.run(bound_to_parent([missing]), check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (127, f"{missing} cannot be run: No such file or directory\n")
 
 
-async def test_what_other_threads_have_is_not_cleared_away_in_a_process_that_is_started() -> None:
-    """Python would do so between fork and exec, and may hang in it."""
+async def test_starting_a_process_does_not_clear_the_locals_of_other_threads() -> None:
+    """Python would clear it between fork and exec, and may hang there."""
     with thread_at_work() as cleared:
         async with supervised(Child("child", [sys.executable, "-c", "import signal; signal.pause()"])) as supervisor:
 
@@ -120,7 +120,7 @@ async def test_what_other_threads_have_is_not_cleared_away_in_a_process_that_is_
     assert cleared() == b"cleared away"  # once, here
 
 
-async def test_a_process_that_ends_is_started_again(tmp_path: Path) -> None:
+async def test_a_process_that_ends_is_restarted(tmp_path: Path) -> None:
     count = tmp_path / "count"
     script = f"open({str(count)!r}, 'a').write('x')"
     async with supervised(Child("short", [sys.executable, "-c", script])):
@@ -131,8 +131,8 @@ async def test_a_process_that_ends_is_started_again(tmp_path: Path) -> None:
         await until(twice)
 
 
-async def test_a_process_that_has_ended_just_before_it_is_stopped_keeps_none_from_being_stopped(tmp_path: Path) -> None:
-    """The supervisor has not come to note it yet."""
+async def test_a_process_that_ended_before_the_stop_does_not_keep_others_running(tmp_path: Path) -> None:
+    """The supervisor has not noticed yet that it ended."""
     short, long = (Child(name, []) for name in ("short", "long"))
     stopping = asyncio.Event()
     stopping.set()
@@ -144,18 +144,18 @@ async def test_a_process_that_has_ended_just_before_it_is_stopped_keeps_none_fro
     assert supervisor.running["long"].returncode == -signal.SIGTERM
 
 
-async def test_the_others_are_started_when_the_base_has_come_up(tmp_path: Path) -> None:
-    """And all together: one that is slow to come up does not hold up the start of the rest."""
-    may_come_up = asyncio.Event()
+async def test_other_processes_start_when_the_base_is_ready(tmp_path: Path) -> None:
+    """They start together: a slow one does not delay the others."""
+    base_ready = asyncio.Event()
     script = "import signal; signal.pause()"
 
     async def never() -> bool:
         return False
 
-    async def when_told() -> bool:
-        return may_come_up.is_set()
+    async def when_set() -> bool:
+        return base_ready.is_set()
 
-    base = Child("base", [sys.executable, "-c", script], ready=when_told, base=True)
+    base = Child("base", [sys.executable, "-c", script], ready=when_set, base=True)
     slow = Child("slow", [sys.executable, "-c", script], ready=never)
     other = Child("other", [sys.executable, "-c", script])
     async with supervised(slow, other, base) as supervisor:
@@ -164,21 +164,21 @@ async def test_the_others_are_started_when_the_base_has_come_up(tmp_path: Path) 
             return set(supervisor.running) == set(names)
 
         await until(lambda: running("base"))
-        may_come_up.set()
+        base_ready.set()
         await until(lambda: running("base", "slow", "other"))
 
 
-async def test_a_process_that_does_not_come_up_is_named_with_where_to_look() -> None:
+async def test_a_process_that_does_not_start_is_named_with_a_hint() -> None:
     async def never() -> bool:
         return False
 
     child = Child("lame", [sys.executable, "-c", ""], ready=never, ready_within=0.1, hint="Look there.")
-    with pytest.raises(CannotStart, match=r"The lame process did not come up within 0.1 s. Look there."):
+    with pytest.raises(StartupError, match=r"The lame process did not start within 0.1 s. Look there."):
         await Supervisor([child], stopping=asyncio.Event(), drain=5).run()
 
 
 async def signals_ignored(trap: str) -> str:
-    """Those that a process still ignores that is to be stopped by signals, and was started by a shell after `trap`."""
+    """Return the signals ignored after `stop_on_signals` by a process that a shell started after `trap`."""
     script = (
         "import asyncio, signal\n"
         "from imgsvc.process.supervisor import stop_on_signals\n"
@@ -197,14 +197,14 @@ async def signals_ignored(trap: str) -> str:
     return out.decode().strip()
 
 
-async def test_a_stop_is_asked_for_by_ctrl_c_and_by_the_closing_of_the_terminal() -> None:
+async def test_ctrl_c_and_closing_the_terminal_stop_the_process() -> None:
     assert await signals_ignored("") == ""
 
 
-async def test_what_a_script_starts_in_the_background_can_be_stopped_like_by_ctrl_c() -> None:
-    """The shell has such jobs ignore it."""
+async def test_a_background_job_of_a_script_can_be_stopped_by_sigint() -> None:
+    """A shell makes background jobs ignore SIGINT."""
     assert await signals_ignored("trap '' INT;") == ""
 
 
-async def test_what_nohup_starts_outlives_the_terminal() -> None:
+async def test_a_process_started_by_nohup_outlives_the_terminal() -> None:
     assert await signals_ignored("trap '' HUP;") == "SIGHUP"

@@ -10,12 +10,12 @@ from dotenv import dotenv_values
 
 import imgsvc
 from imgsvc.settings.server import Settings
-from support.compose import COMPOSE, EXAMPLE, KILL_AFTER, OURS, SERVICES, assert_is_a_command, load, settings_of
+from support.compose import COMPOSE, EXAMPLE, KILL_AFTER, OWN_SERVICES, SERVICES, assert_is_a_command, load, settings_of
 
 
 def test_the_parts_are_the_ones_that_the_design_names() -> None:
     assert SERVICES.keys() == {"redis", "migrate", "api", "worker"}
-    assert OURS.keys() == {"migrate", "api", "worker"}
+    assert OWN_SERVICES.keys() == {"migrate", "api", "worker"}
 
 
 def test_who_waits_for_a_service_waits_for_something_that_comes() -> None:
@@ -36,9 +36,9 @@ def test_api_and_worker_start_when_the_schema_is_there_and_redis_answers() -> No
 
 
 def test_every_volume_is_declared_and_our_containers_share_the_data_folder() -> None:
-    mounted = {service.volumes[0].partition(":")[0] for service in OURS.values()}
+    mounted = {service.volumes[0].partition(":")[0] for service in OWN_SERVICES.values()}
     assert mounted == COMPOSE.volumes.keys()
-    for service in OURS.values():
+    for service in OWN_SERVICES.values():
         [(_, folder)] = [volume.split(":") for volume in service.volumes]
         assert folder == service.environment["IMGSVC_DATA_DIR"]
     assert not SERVICES["redis"].volumes
@@ -58,9 +58,9 @@ def test_there_may_be_as_many_workers_as_one_likes() -> None:
     assert all(service.container_name is None for service in SERVICES.values())
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OWN_SERVICES)
 def test_a_container_gets_settings_that_exist_and_are_accepted(name: str) -> None:
-    environment = OURS[name].environment
+    environment = OWN_SERVICES[name].environment
     assert environment.keys() <= {f"IMGSVC_{field.upper()}" for field in Settings.model_fields}
     settings = settings_of(environment)
     assert (settings.host, settings.auth, settings.public_base) == ("0.0.0.0", "none", "http://127.0.0.1:8000")
@@ -72,17 +72,17 @@ def test_the_public_url_comes_from_the_environment() -> None:
     assert settings_of(api.environment).public_base == "https://images.shop.example"
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OWN_SERVICES)
 def test_a_command_is_one_that_imgsvc_has(name: str) -> None:
-    assert_is_a_command(OURS[name].command)
+    assert_is_a_command(OWN_SERVICES[name].command)
 
 
 def test_the_image_is_tagged_with_the_version_of_the_code() -> None:
-    assert {service.image for service in OURS.values()} == {f"imgsvc:{imgsvc.__version__}"}
+    assert {service.image for service in OWN_SERVICES.values()} == {f"imgsvc:{imgsvc.__version__}"}
 
 
 def test_nothing_is_killed_before_it_had_its_time_to_stop() -> None:
-    for service in OURS.values():
+    for service in OWN_SERVICES.values():
         drain = settings_of(service.environment).drain_timeout
         assert service.stop_grace_period > timedelta(seconds=drain + KILL_AFTER)
 

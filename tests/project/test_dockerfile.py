@@ -16,9 +16,9 @@ from packaging.specifiers import SpecifierSet
 
 from imgsvc.bootstrap import check_access
 from imgsvc.cli.stack import upgrade_database
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.settings.server import Settings
-from support.compose import OURS, assert_is_a_command
+from support.compose import OWN_SERVICES, assert_is_a_command
 from support.paths import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def test_the_container_is_not_run_as_root() -> None:
 def test_the_data_folder_is_the_volume_and_the_settings_mean_the_same_as_in_compose() -> None:
     ours = {name: value for name, value in environment().items() if name.startswith("IMGSVC_")}
     assert ours["IMGSVC_DATA_DIR"] == final("VOLUME")
-    for service in OURS.values():
+    for service in OWN_SERVICES.values():
         assert ours.items() <= service.environment.items()
         assert final("EXPOSE") == service.environment["IMGSVC_PORT"] == str(Settings.model_fields["port"].default)
 
@@ -131,7 +131,7 @@ def test_a_container_by_itself_refuses_to_be_open_to_everybody(monkeypatch: pyte
     monkeypatch.setenv("IMGSVC_DATA_DIR", str(tmp_path))
     settings = Settings()
     asyncio.run(upgrade_database(settings))
-    with pytest.raises(CannotStart, match="IMGSVC_AUTH=none"):
+    with pytest.raises(StartupError, match="IMGSVC_AUTH=none"):
         asyncio.run(check_access(settings))
 
 

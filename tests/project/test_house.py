@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imgsvc.adapters.redis import queue
-from imgsvc.worker.main import job_functions, sweep_schedule
+from imgsvc.worker.arq_worker import job_functions, sweep_schedule
 from support.paths import ROOT
 
 SOURCE = ROOT / "src" / "imgsvc"

@@ -1,4 +1,4 @@
-"""What the verbs are given in their tests."""
+"""Fixtures for the tests of services: resources on a clock that tests set, and what a worker processes assets with."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,8 +10,8 @@ from imgsvc.bootstrap import Resources, open_asset_processor
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.settings.server import Settings
-from support.audits import Shop, opened
-from support.batches import HandClock, NotedQueue
+from support.audits import Shop, open_shop
+from support.batches import ManualClock, RecordingQueue
 from support.origin_server import OriginServer, WebhookListener
 from support.polling import SLOWLY
 
@@ -27,30 +27,36 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def queue() -> NotedQueue:
-    return NotedQueue()
+def queue() -> RecordingQueue:
+    return RecordingQueue()
 
 
 @pytest.fixture
-def parts(resources: Resources, clock: HandClock) -> Resources:
-    """The resources, on a clock that tests move."""
+def resources(resources: Resources, clock: ManualClock) -> Resources:
+    """The resources, on a clock that tests set."""
     return replace(resources, clock=clock)
 
 
 @pytest.fixture
-async def processor(parts: Resources) -> AsyncIterator[AssetProcessor]:
-    """A worker's, that waits little between attempts."""
-    async with open_asset_processor(parts) as processor:
+def parts(resources: Resources) -> Resources:
+    """The former name of `resources`."""
+    return resources
+
+
+@pytest.fixture
+async def processor(resources: Resources) -> AsyncIterator[AssetProcessor]:
+    """The asset processor of a worker, with short waits between attempts."""
+    async with open_asset_processor(resources) as processor:
         yield replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=5)))
 
 
 @pytest.fixture
 async def shop(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
 ) -> Shop:
-    return await opened(parts, processor, origin, listener, clock)
+    return await open_shop(resources, processor, origin, listener, clock)

@@ -12,8 +12,8 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.sweep import sweep
-from support.batches import HandClock, NotedQueue, deliveries_of, submitted
+from imgsvc.services.sweep import wake_due_work
+from support.batches import ManualClock, RecordingQueue, deliveries_of, submit_batch
 from support.lanes import LEASE, flush
 
 URL = "http://shop.example/1.jpg"
@@ -37,18 +37,18 @@ async def queued(parts: Resources) -> dict[bytes, float]:
 
 
 async def run_sweep(parts: Resources, queue: JobQueue | None = None) -> None:
-    await sweep(sessions=parts.sessions, queue=queue or parts.queue, clock=parts.clock)
+    await wake_due_work(sessions=parts.sessions, queue=queue or parts.queue, clock=parts.clock)
 
 
 async def announced(parts: Resources) -> str:
     webhook = "http://shop.example/hook"
-    batch = await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=webhook)
+    batch = await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=webhook)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     return delivery.id
 
 
 async def test_after_redis_was_wiped_lanes_and_deliveries_are_enqueued_again(parts: Resources) -> None:
-    batch, delivery_id = await submitted(parts, [URL]), await announced(parts)
+    batch, delivery_id = await submit_batch(parts, [URL]), await announced(parts)
     before = set(await queued(parts))
     assert before == {*[f"{batch.id}:{lane}".encode() for lane in range(4)], f"{delivery_id}:1".encode()}
     async with valkey(parts) as redis:
@@ -59,7 +59,7 @@ async def test_after_redis_was_wiped_lanes_and_deliveries_are_enqueued_again(par
 
 
 async def test_a_second_sweep_changes_nothing(parts: Resources) -> None:
-    await submitted(parts, [URL])
+    await submit_batch(parts, [URL])
     await announced(parts)
     await run_sweep(parts)
     once = await queued(parts)
@@ -67,9 +67,9 @@ async def test_a_second_sweep_changes_nothing(parts: Resources) -> None:
     assert await queued(parts) == once
 
 
-async def test_finished_cancelled_and_deleted_batches_are_left_alone(parts: Resources, queue: NotedQueue) -> None:
-    cancelled = await submitted(parts, [URL])
-    await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip")
+async def test_finished_cancelled_and_deleted_batches_are_left_alone(parts: Resources, queue: RecordingQueue) -> None:
+    cancelled = await submit_batch(parts, [URL])
+    await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")
     async with parts.sessions.write() as session:
         await batch_queries.move(session, cancelled.id, BatchStatus.CANCELLED)
     await run_sweep(parts, queue)
@@ -77,9 +77,9 @@ async def test_finished_cancelled_and_deleted_batches_are_left_alone(parts: Reso
 
 
 async def test_assets_are_waited_for_until_their_back_off_or_lease_ends(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [URL])
+    batch = await submit_batch(parts, [URL])
     await flush(batch.id, parts, token="somebody", claim=1)
     await run_sweep(parts, queue)
     assert queue.lanes == []
@@ -89,7 +89,7 @@ async def test_assets_are_waited_for_until_their_back_off_or_lease_ends(
 
 
 async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     delivery_id = await announced(parts)
     clock.forward(-1)
@@ -101,7 +101,7 @@ async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
 
 
 async def test_a_sweep_that_cannot_reach_the_queue_says_so(parts: Resources) -> None:
-    batch = await submitted(parts, [URL])
+    batch = await submit_batch(parts, [URL])
     away = ArqQueue(open_redis("unix:///nowhere/at/all", queue_name=WORK_QUEUE))
     with pytest.raises(QueueUnavailable):
         await run_sweep(parts, away)
@@ -110,6 +110,6 @@ async def test_a_sweep_that_cannot_reach_the_queue_says_so(parts: Resources) -> 
     assert f"{batch.id}:0".encode() in await queued(parts)
 
 
-async def test_nothing_due_needs_no_queue(parts: Resources, queue: NotedQueue) -> None:
+async def test_nothing_due_needs_no_queue(parts: Resources, queue: RecordingQueue) -> None:
     queue.away = True
     await run_sweep(parts, queue)

@@ -19,7 +19,7 @@ from imgsvc.settings.server import MIB, Settings
         ("IMGSVC_MAX_IMAGE_BYTES", {"max_image_bytes": 512 * MIB, "quarantine_bytes": 1024 * MIB}),
     ],
 )
-def test_settings_that_contradict_each_other_are_named(names: str, values: dict[str, float]) -> None:
+def test_contradictory_settings_are_named(names: str, values: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=names):
         Settings.model_validate(values)
 
@@ -29,6 +29,6 @@ def test_a_webhook_attempt_cannot_outlive_its_lease() -> None:
         Settings(webhook_timeout=46)
 
 
-def test_a_database_that_is_named_by_a_uri_is_refused() -> None:
+def test_a_sqlite_uri_is_refused() -> None:
     with pytest.raises(ValidationError, match="by its path"):
         Settings(database_url="sqlite+aiosqlite:///file:/data/imgsvc.db?uri=true")

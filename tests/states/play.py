@@ -8,13 +8,13 @@ import pytest
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
-from imgsvc.services import sweep as sweeping
-from imgsvc.services.batches import cancel as cancelling
-from imgsvc.services.batches import delete as cleaning_up
-from imgsvc.services.batches import retry as retrying
-from imgsvc.services.intake import submit as submitting
+from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.delete import clean_up_batch, delete_batch
+from imgsvc.services.batches.retry import retry_batch
+from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.webhooks.deliver import attempt_delivery, request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
 from states.doubles import Died, Meanwhile, Reply
@@ -22,7 +22,7 @@ from states.model import Batch
 from states.pieces import LEASE, RETENTION, SCHEDULE, TIDY_AFTER, Asset, Delivery
 from states.runs import AFTERCARE, Runs
 from states.seen import look
-from support.batches import NotedQueue, manifest
+from support.batches import RecordingQueue, manifest
 from support.stack import SECRET
 
 HOOK = "http://shop.example/hook"
@@ -45,11 +45,11 @@ class Play(Runs):
 
     async def submit(self, good: int, bad: int, *, hooked: bool) -> str:
         urls = [f"http://shop.example/{n}.jpg" for n in range(good)] + [f"ftp://shop.example/{n}" for n in range(bad)]
-        submitted = await submitting.submit(
+        submitted = await submit(
             Upload(manifest(urls), on_invalid="skip", webhook_url=HOOK if hooked else None),
             api_key_id=LOCAL_KEY,
             sessions=self.sessions,
-            queue=NotedQueue(),
+            queue=RecordingQueue(),
             retention=AFTERCARE,
             clock=self.clock,
             limits=DEFAULT_LIMITS,
@@ -65,11 +65,11 @@ class Play(Runs):
         batch = self.visible(name)
         refusal = NotFound if batch is None else None if batch.open else BatchFinished
         with refused(refusal):
-            await cancelling.cancel(
+            await cancel_batch(
                 name,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 retention=AFTERCARE,
                 clock=self.clock,
             )
@@ -82,12 +82,12 @@ class Play(Runs):
         if batch:
             refusal = BatchNotFinished if batch.open else None if batch.to_retry(codes) else NothingToRetry
         with refused(refusal):
-            await retrying.retry(
+            await retry_batch(
                 name,
                 codes=codes,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 retention=AFTERCARE,
                 clock=self.clock,
             )
@@ -98,15 +98,15 @@ class Play(Runs):
         batch, now = self.visible(name), self.clock()
         refusal = NotFound if batch is None else BatchNotFinished if batch.open else None
         with refused(refusal):
-            await cleaning_up.delete(
+            await delete_batch(
                 name,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
                 inventory=self.reader,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 clock=self.clock,
                 clean_up_after=TIDY_AFTER,
-                patience=FOREVER,
+                removal_timeout=FOREVER,
             )
         if batch and not refusal:
             batch.delete(now)
@@ -117,15 +117,15 @@ class Play(Runs):
 
     async def sweep(self) -> None:
         """It wakes exactly what is due."""
-        queue, now = NotedQueue(), self.clock()
-        await sweeping.sweep(sessions=self.sessions, queue=queue, clock=self.clock)
+        queue, now = RecordingQueue(), self.clock()
+        await wake_due_work(sessions=self.sessions, queue=queue, clock=self.clock)
         due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
         assert sorted(queue.lanes) == sorted(self.model.with_due_assets(now))
         assert sorted(queue.deliveries) == sorted((event, attempt, None) for event, attempt in due.items())
         assert sorted(queue.clean_ups) == sorted(self.model.not_cleaned_up(now))
 
     async def expire(self) -> None:
-        await sweeping.expire(sessions=self.sessions, clock=self.clock)
+        await expire_batches(sessions=self.sessions, clock=self.clock)
         self.model.expire(self.clock())
 
     async def clean_up(self, name: str, meanwhile: Meanwhile | None = None) -> None:
@@ -135,7 +135,7 @@ class Play(Runs):
         leftovers, is_tidy = batch.leftovers(self.reader.folder(name), now) if batch and seen else (set(), True)
         self.reader.removals, self.reader.meanwhile = [], meanwhile
         with refused(StorageError if self.reader.away and seen else None):
-            await cleaning_up.clean_up(
+            await clean_up_batch(
                 name, sessions=self.sessions, inventory=self.reader, clock=self.clock, clean_up_after=TIDY_AFTER
             )
         self.reader.meanwhile = None
@@ -153,11 +153,11 @@ class Play(Runs):
             delivery.due = now + LEASE
         self.receiver.reply, self.receiver.meanwhile = reply, meanwhile
         with refused(Died if due and reply == "death" else None):
-            await deliveries.deliver(
+            await attempt_delivery(
                 self.events[name, number],
                 sessions=self.sessions,
                 sender=WebhookSender(self.receiver, PerHostLimit(), SCHEDULE, (SECRET,)),
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 clock=self.clock,
             )
         self.receiver.meanwhile = None
@@ -182,11 +182,11 @@ class Play(Runs):
     async def redeliver(self, name: str, number: int) -> None:
         delivery = self._delivery(name, number) if self.visible(name) else None
         with refused(None if delivery else NotFound):
-            await deliveries.redeliver(
+            await request_redelivery(
                 self.events[name, number],
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=NotedQueue(),
+                queue=RecordingQueue(),
                 clock=self.clock,
             )
         if delivery:

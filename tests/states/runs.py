@@ -16,14 +16,14 @@ from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.finish import Retention
-from imgsvc.services.batches.read import read
+from imgsvc.services.batches.read import read_batch
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
 from states.doubles import ObjectReader, Receiver
 from states.model import Batch, Model
 from states.pieces import LEASE, RETENTION, TIDY_AFTER, Ending, input_bytes, output_bytes
 from states.seen import Seen, consistent, followed, look
-from support.batches import HandClock
+from support.batches import ManualClock
 
 AFTERCARE = Retention(Links("http://imgsvc.example"), RETENTION, TIDY_AFTER)
 
@@ -44,7 +44,7 @@ class Runs:
     def __init__(self, database: Path) -> None:
         self.sessions = open_sessions(f"sqlite+aiosqlite:///{database}")
         self.engine = sa.create_engine(f"sqlite:///{database}", poolclass=sa.StaticPool)
-        self.clock = HandClock(datetime(2026, 11, 22, tzinfo=UTC))
+        self.clock = ManualClock(datetime(2026, 11, 22, tzinfo=UTC))
         self.reader, self.receiver = ObjectReader(self.clock), Receiver()
         self.model = Model()
         self.names: list[str] = []
@@ -163,7 +163,7 @@ class Runs:
 
     async def is_gone(self, name: str) -> None:
         with pytest.raises(NotFound):
-            await read(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
+            await read_batch(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
 
     def is_held_once(self, name: str) -> None:
         """No two runs whose flushes would be heard have a lease on the same asset at the same time."""

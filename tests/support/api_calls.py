@@ -1,4 +1,4 @@
-"""What the tests of the API say to it, and a look at what is stored afterwards."""
+"""Helpers for tests of the API: uploads, checks of problems, and access to the stored rows."""
 
 import csv
 import io
@@ -23,14 +23,14 @@ ONE_ROW = "S. No.,Product Name,Input Image Urls\n1,Shoe,https://shop.example/a.j
 
 
 def catalogue(*rows: Sequence[str], header: Sequence[str] = HEADER, delimiter: str = ",") -> str:
-    """A CSV of `rows` under the usual header."""
+    """Return a CSV of `rows` with the usual header."""
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=delimiter).writerows([header, *rows])
     return text.getvalue()
 
 
 async def upload(client: httpx.AsyncClient, text: str, **fields: Any) -> dict[str, Any]:
-    """POST a CSV with its fields in the query string; gives the batch."""
+    """POST a CSV with its fields in the query string, and return the batch."""
     accepted = await client.post("/v1/batches", content=text, headers=CSV, params=fields)
     assert accepted.status_code == 202, accepted.text
     batch: dict[str, Any] = accepted.json()
@@ -38,7 +38,7 @@ async def upload(client: httpx.AsyncClient, text: str, **fields: Any) -> dict[st
 
 
 def problem(response: httpx.Response, status: int, kind: str | None = None) -> dict[str, Any]:
-    """The body of a refusal, once it is sure that it is one as RFC 9457 describes it."""
+    """Check that the response is a problem (RFC 9457), and return its body."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
@@ -52,20 +52,20 @@ def problem(response: httpx.Response, status: int, kind: str | None = None) -> d
 
 
 async def rows_stored(settings: Settings) -> dict[str, int]:
-    """How many batches, products and assets the database has."""
-    async with _behind_the_api(settings) as connection:
+    """Return the number of batches, products and assets in the database."""
+    async with _database(settings) as connection:
         counts = {table: await connection.scalar(text(f"SELECT count(*) FROM {table}")) for table in NOTHING}
         return {table: int(count or 0) for table, count in counts.items()}
 
 
 async def write(settings: Settings, statement: str, **values: Any) -> None:
-    """Change the database behind the API's back; a value stands as `:name` in the statement."""
-    async with _behind_the_api(settings) as connection:
+    """Change the database directly; the statement refers to a value as `:name`."""
+    async with _database(settings) as connection:
         await connection.execute(text(statement), values)
 
 
 @asynccontextmanager
-async def _behind_the_api(settings: Settings) -> AsyncIterator[AsyncConnection]:
+async def _database(settings: Settings) -> AsyncIterator[AsyncConnection]:
     sessions = open_sessions(settings.database)
     async with sessions.write() as session:
         yield await session.connection()
@@ -74,7 +74,7 @@ async def _behind_the_api(settings: Settings) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    """The API on other settings than the fixtures', with the application to look into."""
+    """Yield the application for `settings`, and a client for it."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

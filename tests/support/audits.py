@@ -6,14 +6,13 @@ from datetime import timedelta
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.services.batches import delete as cleaning_up
-from imgsvc.services.integrity import audit as auditing
-from imgsvc.services.integrity.audit import Audit
-from imgsvc.services.integrity.rules import Part
+from imgsvc.services.batches.delete import clean_up_batch, delete_batch
+from imgsvc.services.integrity.audit import Audit, run_audit
+from imgsvc.services.integrity.rules import Category
 from imgsvc.services.ports import Inventory
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.api_calls import write
-from support.batches import HandClock, NotedQueue, deliveries_of, submitted
+from support.batches import ManualClock, RecordingQueue, deliveries_of, submit_batch
 from support.deliveries import deliver
 from support.lanes import work
 from support.origin_server import OriginServer, WebhookListener, image_bytes
@@ -28,10 +27,10 @@ class Shop:
 
     parts: Resources
     batch_id: str
-    clock: HandClock
+    clock: ManualClock
 
     async def audit(self, *, grace: float = HOUR, inventory: Inventory | None = None) -> Audit:
-        return await auditing.audit(
+        return await run_audit(
             sessions=self.parts.sessions,
             inventory=inventory or self.parts.storage,
             clock=self.clock,
@@ -49,7 +48,7 @@ class Shop:
         await self.parts.storage.put(key, data, media_type="image/jpeg")
 
     async def clean_up(self, batch_id: str = "") -> None:
-        await cleaning_up.clean_up(
+        await clean_up_batch(
             batch_id or self.batch_id,
             sessions=self.parts.sessions,
             inventory=self.parts.storage,
@@ -58,19 +57,19 @@ class Shop:
         )
 
     async def delete(self, batch_id: str = "") -> None:
-        await cleaning_up.delete(
+        await delete_batch(
             batch_id or self.batch_id,
             api_key_id=LOCAL_KEY,
             sessions=self.parts.sessions,
             inventory=self.parts.storage,
-            queue=NotedQueue(),
+            queue=RecordingQueue(),
             clock=self.clock,
             clean_up_after=self.parts.retention.clean_up_after,
         )
 
 
-async def opened(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: HandClock
+async def open_shop(
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
 ) -> Shop:
     urls = [
         origin.serve("/shoe.jpg", image_bytes(64, 40)),
@@ -78,10 +77,10 @@ async def opened(
         origin.url("/gone"),
     ]
     hook = listener.url("/hook")
-    batch = await submitted(parts, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
+    batch = await submit_batch(parts, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
     await work(batch.id, parts, processor)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
-    await deliver(parts, delivery, queue=NotedQueue())
+    await deliver(parts, delivery, queue=RecordingQueue())
     clock.forward(HOUR + 1)
     shop = Shop(parts, batch.id, clock)
     await shop.clean_up()
@@ -89,5 +88,6 @@ async def opened(
     return shop
 
 
-def wrong(done: Audit) -> dict[Part, list[str]]:
-    return {part: faults.examples for part, faults in done.faults.items() if faults.total}
+def violations(audit: Audit) -> dict[Category, list[str]]:
+    """Return the examples of each category that has violations."""
+    return {category: found.examples for category, found in audit.violations.items() if found.total}

@@ -1,4 +1,4 @@
-"""Servers of bytes that misbehave: each has a port of its own on loopback, and does one wrong thing to every caller."""
+"""Servers that misbehave: each has its own port on loopback and does one wrong thing to every client."""
 
 import asyncio
 import socket
@@ -14,23 +14,23 @@ from support.origin_server import image_bytes
 PIECE = 2**16  # bytes of a flood that are written at a time
 DRIP = 0.02  # seconds between two bytes
 
-# Of the codes below those that are tried again: what may be different a moment later.
+# The retryable ones of the error codes below: the next attempt may end differently.
 RETRIED = {"connect_error", "connect_timeout", "read_timeout", "total_timeout", "http_429", "http_500", "http_503"}
 
 
 @dataclass
 class Wire:
-    """A connection as the server has it."""
+    """A connection, seen from the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     port: int
     hops: Iterator[int]
-    over: asyncio.Event = field(default_factory=asyncio.Event)  # the test is at its end
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # the test is ending
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def sent(self) -> bool:
-        """Whether another request came."""
+    async def receive_request(self) -> bool:
+        """Wait for a request; return False when the client has hung up."""
         with suppress(asyncio.IncompleteReadError):
             return bool(await self.reader.readuntil(b"\r\n\r\n"))
         return False
@@ -44,7 +44,7 @@ class Wire:
             pass
 
     async def pause(self) -> None:
-        """Between two drops. Raises ConnectionResetError when nobody is there to drip on."""
+        """Wait between two drops; raise ConnectionResetError when the client has hung up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRIP):
                 await self.hung_up()
@@ -54,7 +54,7 @@ class Wire:
         self.writer.close()
 
     async def half_close(self) -> None:
-        """Shut the writing side, and listen for ever."""
+        """Close the writing side and keep reading until the client hangs up."""
         self.writer.write_eof()
         await self.hung_up()
 
@@ -69,15 +69,15 @@ Act = Callable[[Wire], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """One way to misbehave.
+    """One way to misbehave, described by `summary`.
 
-    `act` is what the server does after each request, or `at_once` on each connection before any came. `code` is how
-    the fetch ends or, when only a `decoder` sees what is wrong, the asset. A `whole` answer is well-formed: its
-    connection may be kept.
+    The server performs `act` after each request or, if `at_once`, on each connection before its first request. `code`
+    is the error code of the fetch or, when only the `decoder` notices the fault, of the asset. A `whole` response is
+    well-formed, so its connection may be kept.
     """
 
     name: str
-    says: str
+    summary: str
     code: str
     act: Act
     decoder: bool = False
@@ -91,11 +91,11 @@ class Bad:
 
 
 class BadOrigin:
-    """`async with BadOrigin(bad) as origin: origin.url`; once it is `cured`, requests are answered with an image."""
+    """`async with BadOrigin(bad) as origin: origin.url`; once it is `fixed`, it responds with an image."""
 
     def __init__(self, bad: Bad) -> None:
         self.bad = bad
-        self.cured = False
+        self.fixed = False
         self.wires: list[Wire] = []
         self._hops = count()
 
@@ -115,7 +115,7 @@ class BadOrigin:
         return f"{self.bad.scheme}://127.0.0.1:{self.port}/{self.bad.name}.jpg"
 
     async def left(self) -> None:
-        """Every caller so far is gone: the server has seen the end of each connection."""
+        """Wait until every client so far has hung up, and the server has seen the end of each connection."""
         for wire in self.wires:
             wire.over.set()
             await wire.gone.wait()
@@ -124,10 +124,10 @@ class BadOrigin:
         wire = Wire(reader, writer, self.port, self._hops)
         self.wires.append(wire)
         with suppress(ConnectionError):
-            if self.bad.at_once and not self.cured:
+            if self.bad.at_once and not self.fixed:
                 await self.bad.act(wire)
-            while await wire.sent():
-                await (send_image if self.cured else self.bad.act)(wire)
+            while await wire.receive_request():
+                await (send_image if self.fixed else self.bad.act)(wire)
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
@@ -135,39 +135,39 @@ class BadOrigin:
 
 
 async def send_image(wire: Wire) -> None:
-    await wire.send(answer(image_bytes()))
+    await wire.send(response(image_bytes()))
 
 
 def head(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
     return b"\r\n".join([status, b"Content-Type: image/jpeg", *lines, b"", b""])
 
 
-def answer(body: bytes, *lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
-    """A whole one."""
+def response(body: bytes, *lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
+    """Return a complete response."""
     return head(b"Content-Length: %d" % len(body), *lines, status=status) + body
 
 
-# -- what a server may do ---------------------------------------------------------------------------------------------
+# -- actions of a server ----------------------------------------------------------------------------------------------
 
 
 def _then(end: Act) -> Callable[[bytes], Act]:
-    """To say something and then do `end`."""
+    """Return a factory of actions that send data and then do `end`."""
 
-    def saying(data: bytes) -> Act:
+    def sending(data: bytes) -> Act:
         async def act(wire: Wire) -> None:
             await wire.send(data)
             await end(wire)
 
         return act
 
-    return saying
+    return sending
 
 
-async def _listen(wire: Wire) -> None:
-    """For the next request."""
+async def _do_nothing(wire: Wire) -> None:
+    """Let the server wait for the next request."""
 
 
-says = _then(_listen)
+sends = _then(_do_nothing)
 then_stays = _then(Wire.hung_up)
 then_leaves = _then(Wire.hang_up)
 then_resets = _then(Wire.reset)
@@ -175,7 +175,7 @@ then_half_closes = _then(Wire.half_close)
 
 
 def then_floods(data: bytes, piece: bytes) -> Act:
-    """With `piece`, without end."""
+    """Return an action that sends `data` and then `piece` without end."""
 
     async def act(wire: Wire) -> None:
         await wire.send(data)
@@ -198,7 +198,7 @@ def then_drips(data: bytes, drop: bytes) -> Act:
 
 
 async def never_reads(wire: Wire) -> None:
-    """Not a byte, until the test wants to know whether the caller is gone."""
+    """Read nothing until the test is ending and wants to know whether the client has hung up."""
     transport = wire.writer.transport
     assert isinstance(transport, asyncio.Transport)
     transport.pause_reading()
@@ -208,10 +208,10 @@ async def never_reads(wire: Wire) -> None:
 
 
 def redirects(location: bytes, *, status: bytes = b"HTTP/1.1 302 Found") -> Act:
-    """To `location`, with `PORT` for the port and `HOP` for another number each time."""
+    """Return an action that redirects to `location`, where `PORT` is the port and `HOP` a new number each time."""
 
     async def act(wire: Wire) -> None:
         here = location.replace(b"PORT", b"%d" % wire.port).replace(b"HOP", b"%d" % next(wire.hops))
-        await wire.send(answer(b"", b"Location: " + here, status=status))
+        await wire.send(response(b"", b"Location: " + here, status=status))
 
     return act

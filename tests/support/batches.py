@@ -22,7 +22,7 @@ from imgsvc.services.ports import JobQueue
 
 
 @dataclass
-class HandClock:
+class ManualClock:
     """A clock that stands still until it is moved; it starts at the true time, which signatures are checked against."""
 
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -35,7 +35,7 @@ class HandClock:
 
 
 @dataclass
-class NotedQueue:
+class RecordingQueue:
     """The port JobQueue as a list of the calls made; `away` refuses them all, `crowd` is how many lanes wait."""
 
     lanes: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ def manifest(urls: Iterable[str]) -> bytes:
     return "\r\n".join(["S. No.,Product Name,Input Image Urls", *rows]).encode()
 
 
-async def submitted(
+async def submit_batch(
     parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
 ) -> Batch:
     """A batch of this CSV, or of these URLs, one product each; `fields` are those of `Upload`."""
@@ -159,7 +159,7 @@ async def attempts_of(sessions: Sessions, delivery_id: str) -> list[DeliveryAtte
         return list(await delivery_queries.attempts(session, delivery_id))
 
 
-async def exact(sessions: Sessions, batch_id: str) -> Batch:
+async def consistent_batch(sessions: Sessions, batch_id: str) -> Batch:
     """The batch, after checking that its counters are those of its rows."""
     batch, assets = await snapshot(sessions, batch_id)
     counted = {status: sum(asset.status == status for asset in assets) for status in ("processing", "succeeded")}

@@ -1,4 +1,4 @@
-"""A codec pool with everything around it as small as it gets, and a quarantine that only notes who was sent there."""
+"""A minimal codec pool, and a sandbox that only records the images sent to it."""
 
 import asyncio
 import threading
@@ -9,17 +9,17 @@ from imgsvc.domain.imaging.compress import CodecLimits, Compressed, compress
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watch, Watchdog
-from imgsvc.services.ports import Quarantine
+from imgsvc.services.ports import Sandbox
 
 
 @dataclass
-class NotedQuarantine:
-    """The port Quarantine, in this very process: `error` refuses every image, `closed` has them wait."""
+class RecordingSandbox:
+    """The port Sandbox in this process. It raises `error` for every image; with `gate`, images wait until it is set."""
 
     error: Exception | None = None
     images: list[bytes] = field(default_factory=list)
     pixels: list[int] = field(default_factory=list)
-    closed: asyncio.Event | None = None
+    gate: asyncio.Event | None = None
     inside: int = 0
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
@@ -27,8 +27,8 @@ class NotedQuarantine:
         self.pixels.append(max_pixels_now)
         self.inside += 1
         try:
-            if self.closed:
-                await self.closed.wait()
+            if self.gate:
+                await self.gate.wait()
             if self.error:
                 raise self.error
             return compress(data, specs, CodecLimits(), max_pixels_now=max_pixels_now)
@@ -36,26 +36,26 @@ class NotedQuarantine:
             self.inside -= 1
 
 
-class Holding(Watchdog):
-    """Keeps each image that a codec thread begins, but for the next `free`, until it is let go on."""
+class HoldingWatchdog(Watchdog):
+    """A watchdog that holds each image that a codec thread begins, except the next `free`, until it is released."""
 
     def __init__(self, seconds: float = 60, *, free: int = 0) -> None:
         super().__init__(seconds)
-        self._let = threading.Semaphore(0)
+        self._released = threading.Semaphore(0)
         self.free = free
         self.held = 0
 
     def wait(self) -> None:
         self.held += 1
-        self._let.acquire(timeout=60)
+        self._released.acquire(timeout=60)
 
-    def let(self) -> None:
-        """One of those that are held, go on."""
-        self._let.release()
+    def release(self) -> None:
+        """Let one of the held images continue."""
+        self._released.release()
 
     def watch(self, on_overrun: Callable[[], None]) -> Watch:
         watch = _HeldWatch(self, on_overrun)
-        self._watches.add(watch)
+        self.watches.add(watch)
         return watch
 
 
@@ -63,10 +63,10 @@ class _HeldWatch(Watch):
     __slots__ = ()
 
     def begin(self, clock: Callable[[], float] | None = None) -> None:
-        """In the codec's thread, of which these tests have one or two."""
+        """Hold the image; this is called in a codec thread."""
         super().begin(clock)
         holding = self._watchdog
-        assert isinstance(holding, Holding)
+        assert isinstance(holding, HoldingWatchdog)
         if holding.free:
             holding.free -= 1
             return
@@ -77,16 +77,16 @@ def codec_pool(
     *,
     threads: int = 1,
     limits: CodecLimits = CodecLimits(max_pixels=900_000),  # noqa: B008  # frozen
-    quarantine: Quarantine | None = None,
+    sandbox: Sandbox | None = None,
     watchdog: Watchdog | None = None,
     on_overrun: Callable[[], None] = lambda: None,
 ) -> CodecPool:
-    """As many pixels as the largest image allowed has; a watchdog that is not given never barks."""
+    """Return a pool with as many pixels as the largest allowed image; the default watchdog never reports an overrun."""
     return CodecPool(
         threads=threads,
         pixels=1,
         limits=limits,
-        quarantine=quarantine or NotedQuarantine(),
+        sandbox=sandbox or RecordingSandbox(),
         watchdog=watchdog or Watchdog(60),
         on_overrun=on_overrun,
     )

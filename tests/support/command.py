@@ -1,4 +1,4 @@
-"""`imgsvc` commands as a shell runs them: in a process of their own."""
+"""Runs `imgsvc` commands as a shell does: in a separate process."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from imgsvc.cli import app
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that has ended."""
+    """The result of a finished command."""
 
     code: int
     out: str
@@ -23,7 +23,7 @@ class Done:
 
 
 async def imgsvc(*words: str, cwd: Path, within: float = 60, **environment: str) -> Done:
-    """Run a command in `cwd`, with settings in its environment and nothing on a terminal."""
+    """Run a command in `cwd`, with settings in its environment and without a terminal."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", *words),
         cwd=cwd,
@@ -37,17 +37,17 @@ async def imgsvc(*words: str, cwd: Path, within: float = 60, **environment: str)
 
 
 async def in_process(*words: str, **environment: str) -> Done:
-    """As `imgsvc`, in a thread of this process: for what needs no process of its own."""
+    """Run a command as `imgsvc` does, but faster: in a thread of this process."""
     result = await asyncio.to_thread(CliRunner().invoke, app, words, env={"COLUMNS": "200", **environment})
     return Done(result.exit_code, result.stdout, result.stderr)
 
 
-def named(words: list[str]) -> tuple[Any, list[str]]:
-    """The command that `words` begin with, as the program's own parser finds it, and the rest of the words."""
+def find_command(words: list[str]) -> tuple[Any, list[str]]:
+    """Return the command that `words` begin with, as the program's own parser finds it, and the remaining words."""
     command: Any = typer.main.get_command(app)
     rest = list(words)
     while isinstance(command, typer.core.TyperGroup):
-        assert rest, f"{words} is not a whole command"
+        assert rest, f"{words} is not a complete command"
         assert rest[0] in command.commands, f"there is no command {rest[0]}"
         _, command, rest = command.resolve_command(typer.Context(command), rest)
     return command, rest

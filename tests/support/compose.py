@@ -1,4 +1,4 @@
-"""compose.yaml as Compose reads it, with each part checked against what the format allows."""
+"""compose.yaml as Compose reads it, with each part validated against the format."""
 
 import re
 import shlex
@@ -10,27 +10,27 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from imgsvc.settings.server import Settings
-from support.command import named
+from support.command import find_command
 from support.paths import ROOT
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 KILL_AFTER = 5
-"""Seconds beyond the drain time-out that the supervisor gives a worker before it kills it."""
+"""Seconds after the drain timeout until the supervisor kills a worker."""
 
-# -- the shape, after the Compose Specification: only the keys in use, each as narrow as it is used -------------------
+# -- the schema, after the Compose Specification: only the keys in use, each as narrow as its use ---------------------
 
 
 def _duration(text: object) -> timedelta:
-    """`1m30s`, as the specification's "Specifying durations" says."""
+    """Parse a duration such as `1m30s` (Compose Specification, "Specifying durations")."""
     found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text) if isinstance(text, str) and text else None
     if found is None:
-        raise ValueError(f"{text!r} is no duration")
+        raise ValueError(f"{text!r} is not a duration")
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 def _pinned(image: str) -> str:
-    """Major and minor version at least."""
+    """Require at least a major and a minor version in the image's tag."""
     if not re.fullmatch(r"[a-z0-9/._-]+:\d+\.\d+[a-z0-9.-]*", image):
         raise ValueError(f"{image} is not pinned")
     return image
@@ -90,7 +90,7 @@ class Compose(Strict):
 
 
 def load(environment: dict[str, str]) -> Compose:
-    """The file as Compose reads it: variables filled in, merge keys resolved, `x-` left out."""
+    """Load the file as Compose does: variables substituted, merge keys resolved, `x-` keys omitted."""
     text = re.sub(
         r"\$\{(\w+):-([^}]*)\}",
         lambda found: environment.get(found[1]) or found[2],
@@ -103,11 +103,11 @@ def load(environment: dict[str, str]) -> Compose:
 
 COMPOSE = load({})
 SERVICES = COMPOSE.services
-OURS = {name: service for name, service in SERVICES.items() if service.build}
+OWN_SERVICES = {name: service for name, service in SERVICES.items() if service.build}
 
 
 def settings_of(environment: dict[str, str]) -> Settings:
-    """The settings of a process that has `environment` and nothing else."""
+    """Return the settings of a process with no environment other than `environment`."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -118,6 +118,6 @@ def settings_of(environment: dict[str, str]) -> Settings:
 
 
 def assert_is_a_command(words: list[str]) -> None:
-    """Parses `words` with the program's own parser, and runs nothing."""
-    command, rest = named(words)
+    """Parse `words` with the program's own parser, without running the command."""
+    command, rest = find_command(words)
     command.make_context("imgsvc", rest).close()

@@ -1,8 +1,8 @@
-"""The codec's contact sheet: images before and after on one page, to be looked at one by one.
+"""The codec's contact sheet: images before and after compression on one page, for inspection by eye.
 
     make contact-sheet [ARGS="--images DIR --format webp --quality 50 --max-width 600 --background '#ffcc00'"]
 
-Without a folder it shows those that the tests make. It writes build/contact-sheet/contact-sheet.html.
+Without --images it shows the images that the tests make. It writes build/contact-sheet/contact-sheet.html.
 """
 
 import argparse
@@ -40,8 +40,8 @@ FOLDER = ROOT / "build" / "contact-sheet"
 LIMITS = CodecLimits()
 
 
-def made() -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each."""
+def sample_images() -> Iterator[tuple[str, bytes]]:
+    """Yield the name and bytes of each image that the tests make."""
     yield "photo.jpg", photo_jpeg()
     for number in range(1, 9):
         for image_format in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF"):
@@ -59,14 +59,14 @@ def made() -> Iterator[tuple[str, bytes]]:
     yield "truncated.jpg", truncated(photo_jpeg())
 
 
-def found(folder: Path) -> Iterator[tuple[str, bytes]]:
+def files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.iterdir()):
         if path.is_file():
             yield path.name, path.read_bytes()
 
 
 def card(name: str, data: bytes, spec: Spec) -> Pair | Failure:
-    """The image written beside the page, before and after; or why there is no after."""
+    """Write the original and its rendition to files; return the card for the page, or the failure."""
     before = FOLDER / "before" / name
     before.write_bytes(data)
     try:
@@ -87,10 +87,10 @@ def main() -> None:
     folder = options.pop("images")
     prepare_pillow(LIMITS)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    for part in ("before", "after"):
-        (FOLDER / part).mkdir(parents=True)
+    for name in ("before", "after"):
+        (FOLDER / name).mkdir(parents=True)
     spec = Spec.model_validate(options)
-    cards = [card(name, data, spec) for name, data in (found(folder) if folder else made())]
+    cards = [card(name, data, spec) for name, data in (files_in(folder) if folder else sample_images())]
     causes = Counter(card.code for card in cards if isinstance(card, Failure))
     summary = f"{len(cards)} images, {spec.format}, quality {spec.quality}; no rendition: {dict(causes) or 'none'}"
     write_sheet(FOLDER / "contact-sheet.html", cards, summary=summary)

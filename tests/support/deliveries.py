@@ -6,13 +6,13 @@ from dataclasses import replace
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Delivery
 from imgsvc.services.ports import Endpoint, EndpointResponse
-from imgsvc.services.webhooks import deliver as deliveries
-from support.batches import NotedQueue, deliveries_of, submitted
+from imgsvc.services.webhooks.deliver import attempt_delivery
+from support.batches import RecordingQueue, deliveries_of, submit_batch
 
 
 async def announced(parts: Resources, url: str) -> Delivery:
     """The pending delivery of a batch that is finished."""
-    batch = await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
+    batch = await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     return delivery
 
@@ -26,7 +26,7 @@ async def deliver(
     parts: Resources,
     delivery: Delivery,
     *,
-    queue: NotedQueue,
+    queue: RecordingQueue,
     endpoint: Endpoint | None = None,
     secrets: Sequence[str] | None = None,
 ) -> Delivery:
@@ -39,12 +39,12 @@ async def attempt(
     parts: Resources,
     delivery_id: str,
     *,
-    queue: NotedQueue,
+    queue: RecordingQueue,
     endpoint: Endpoint | None = None,
     secrets: Sequence[str] | None = None,
 ) -> None:
     """One run of the job."""
-    await deliveries.deliver(
+    await attempt_delivery(
         delivery_id,
         sessions=parts.sessions,
         sender=replace(

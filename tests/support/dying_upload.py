@@ -18,10 +18,10 @@ from imgsvc.services.clock import utc_now
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
 from imgsvc.settings.server import Settings
-from support.batches import NotedQueue, manifest
+from support.batches import RecordingQueue, manifest
 
 
-class DeadlyQueue(NotedQueue):
+class DeadlyQueue(RecordingQueue):
     async def wake_lanes(self, batch_id: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,10 +1,10 @@
-"""A TCP proxy on loopback that can misbehave, in front of any server: S3, Redis, Postgres, an origin.
+"""A TCP proxy on loopback that can misbehave, for any server: S3, Redis, Postgres, an origin.
 
 async with FaultProxy(("127.0.0.1", 9000)) as proxy:
-    ...                                 # everything passes, through proxy.port
-    await proxy.misbehave(HANG)         # from now on, also on connections that stand
+    ...                                 # everything passes through proxy.port
+    await proxy.misbehave(HANG)         # from now on, on open connections too
     await proxy.misbehave(Answer(http(503)), times=1)
-    await proxy.behave()                # what hung goes on
+    await proxy.behave()                # held connections continue
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from support.stack import free_port
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Nothing listens, and what is connected breaks off."""
+    """Nothing listens, and open connections are aborted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A connection breaks off once it has carried this many bytes `up` to the server or `down` from it."""
+    """A connection is aborted after it has carried this many bytes `up` to the server or `down` from it."""
 
     up: int | None = None
     down: int | None = None
@@ -37,7 +37,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The server is not asked: this comes back at once, for whatever arrives on this connection from now on."""
+    """Every later request on the connection gets `reply` at once, without reaching the server."""
 
     reply: bytes
 
@@ -49,19 +49,19 @@ _CHUNK = 2**16
 
 
 def http(status: int, body: bytes = b"") -> bytes:
-    """An HTTP response after which the connection ends, for `Answer`."""
+    """Return an HTTP response that closes the connection, for `Answer`."""
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 class FaultProxy:
-    """Stands in front of `server`: an address and port, or the path of a unix socket."""
+    """A proxy for `server`: an address and port, or the path of a unix socket."""
 
     def __init__(self, server: tuple[str, int] | Path, *, port: int = 0) -> None:
         self.server = server
-        self.port = port or free_port()  # it is left and taken again
+        self.port = port or free_port()  # a fixed port: it is closed and opened again
         self.faults = 0
-        """How many requests or connections met a fault so far; a refused connection is not seen."""
+        """The number of requests or connections that have met a fault; refused connections are not counted."""
         self._fault: Fault | None = None
         self._times: int | None = None
         self._healthy = asyncio.Event()
@@ -79,35 +79,35 @@ class FaultProxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._healthy.set()
-        self._break_off()
+        self._abort_connections()
         await asyncio.gather(*(connection.ended.wait() for connection in self._connections))
 
     async def misbehave(self, fault: Fault, *, times: int | None = None) -> None:
-        """Until `behave`, or until as many requests have met an `Answer` or a `Cut`."""
+        """Apply `fault` until `behave`, or until `times` requests have met an `Answer` or a `Cut`."""
         await self.behave()
         self._fault, self._times = fault, times
         if isinstance(fault, Hang):
             self._healthy.clear()
         elif isinstance(fault, Refuse):
-            self._break_off()
+            self._abort_connections()
 
     async def behave(self) -> None:
         self._fault = None
         for connection in self._connections:
-            if connection.is_answered:  # by us, so that nobody knows what the server would say next
+            if connection.is_answered:  # by the proxy, so the server is out of step
                 connection.abort()
         self._healthy.set()
         if self._listener is None:
             await self._listen()
 
-    async def passage(self) -> None:
-        """Waits while nothing moves."""
+    async def wait_until_open(self) -> None:
+        """Wait while a `Hang` holds everything."""
         if not self._healthy.is_set():
             self.faults += 1
             await self._healthy.wait()
 
     def next_fault(self) -> Cut | Answer | None:
-        """What a request meets that has just begun to arrive."""
+        """Return the fault for a request that has just begun to arrive."""
         fault = self._fault
         if not isinstance(fault, Cut | Answer):
             return None
@@ -125,7 +125,7 @@ class FaultProxy:
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
-    def _break_off(self) -> None:
+    def _abort_connections(self) -> None:
         if self._listener:
             self._listener.close()
             self._listener = None
@@ -133,7 +133,7 @@ class FaultProxy:
             connection.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(self._fault, Refuse):  # it came just before the listener was closed
+        if isinstance(self._fault, Refuse):  # accepted just before the listener was closed
             writer.transport.abort()
             return
         connection = _Connection(self, (reader, writer))
@@ -146,7 +146,7 @@ class FaultProxy:
 
 
 class _Connection:
-    """A client's connection and the one to the server that belongs to it; they end together."""
+    """A client's connection and its connection to the server; they end together."""
 
     def __init__(self, proxy: FaultProxy, client: Streams) -> None:
         self._proxy = proxy
@@ -160,14 +160,14 @@ class _Connection:
 
     async def run(self) -> None:
         with suppress(OSError):
-            await self._proxy.passage()
+            await self._proxy.wait_until_open()
             server = await self._proxy.reach_server()
             self._open.append(server[1])
-            ways = {asyncio.create_task(self._carry_up(server)), asyncio.create_task(self._carry_down(server))}
-            _, others = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in others:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            directions = {asyncio.create_task(self._carry_up(server)), asyncio.create_task(self._carry_down(server))}
+            _, others = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            for other in others:
+                other.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
         for writer in self._open:
             writer.close()
 
@@ -178,7 +178,7 @@ class _Connection:
     async def _carry_up(self, server: Streams) -> None:
         reader, _ = self._client
         while chunk := await reader.read(_CHUNK):
-            await self._proxy.passage()
+            await self._proxy.wait_until_open()
             fault = None if self._is_cut else self._proxy.next_fault()
             if isinstance(fault, Answer):
                 self.is_answered = True
@@ -190,7 +190,7 @@ class _Connection:
             self._up = await self._pass(chunk, server[1], self._up)
 
     async def _answer(self, reply: bytes) -> None:
-        """Until the client hangs up: with what it is still sending unread, it would not get to read this."""
+        """Reply until the client disconnects: closing with unread input would discard the reply."""
         reader, writer = self._client
         writer.write(reply)
         while await reader.read(_CHUNK):
@@ -198,11 +198,11 @@ class _Connection:
 
     async def _carry_down(self, server: Streams) -> None:
         while chunk := await server[0].read(_CHUNK):
-            await self._proxy.passage()
+            await self._proxy.wait_until_open()
             self._down = await self._pass(chunk, self._client[1], self._down)
 
     async def _pass(self, chunk: bytes, writer: asyncio.StreamWriter, left: int | None) -> int | None:
-        """Write; returns how many bytes more may pass this way, and breaks off when none is left."""
+        """Write the chunk, return how many more bytes may pass, and abort when none are left."""
         writer.write(chunk[:left])
         await writer.drain()
         if left is None:

@@ -1,4 +1,4 @@
-"""Stand-ins for what an Fetcher is given: room for bodies, and a name server."""
+"""Fakes for what a Fetcher needs: a memory budget and a name server."""
 
 import socket
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 @dataclass
 class Budgets:
-    """Grants up to `most` bytes and remembers what it was asked for."""
+    """A memory budget that grants up to `most` bytes and records the requests."""
 
     most: int = 2**40
     asked: list[int] = field(default_factory=list)
@@ -19,8 +19,8 @@ class Budgets:
 
 
 @dataclass
-class Names(AbstractResolver):
-    """A name server that gives the next answer at each look-up, and the last one from then on."""
+class FakeResolver(AbstractResolver):
+    """A name server that returns the next answer at each look-up, and finally always the last one."""
 
     answers: dict[str, list[list[str]]]
     closed: bool = field(default=False, init=False)

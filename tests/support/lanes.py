@@ -1,4 +1,4 @@
-"""A lane as a worker runs it, and a run that dies with what it claimed."""
+"""Lanes as a worker runs them, and runs that crash with the assets they claimed."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,11 +11,10 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import Unchanged
+from imgsvc.errors import NotModified
 from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing import lane as lanes
-from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
@@ -24,42 +23,42 @@ from support.origin_server import image_bytes
 LEASE = 60.0
 
 
-def fetching_with(processor: AssetProcessor, **parts: Any) -> AssetProcessor:
-    """The same workshop with other `parts` of its `Fetching`."""
-    return replace(processor, fetching=replace(processor.fetching, **parts))
+def fetching_with(processor: AssetProcessor, **changes: Any) -> AssetProcessor:
+    """Return the same processor with these `changes` of its `Fetching`."""
+    return replace(processor, fetching=replace(processor.fetching, **changes))
 
 
 async def work(
     batch_id: str,
-    parts: Resources,
+    resources: Resources,
     processor: AssetProcessor,
     *,
     queue: LaneQueue | None = None,
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
-    """`lanes.work`; `policy` changes the policy of a lane that flushes quickly and makes no place for others."""
+    """Call `lane.work`; `policy` changes the policy of a lane that flushes quickly and does not yield to others."""
     return await lanes.work(
         batch_id,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
         processor=processor,
-        retention=parts.retention,
-        clock=parts.clock,
-        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
+        retention=resources.retention,
+        clock=resources.clock,
+        policy=lanes.LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
 
 
 def plan(batch_id: str) -> RenditionPlan:
-    """The plainest."""
+    """Return the plan of a batch with default options."""
     specs = [Spec()]
     return RenditionPlan(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
 
 async def flush(
     batch_id: str,
-    parts: Resources,
+    resources: Resources,
     *,
     token: str,
     outcomes: Sequence[Outcome] = (),
@@ -67,48 +66,48 @@ async def flush(
     in_flight: Sequence[int] = (),
     round_number: int = 1,
 ) -> Sequence[Claimed]:
-    """One flush of the run `token`: what it claimed. A run that never flushes again is one that died."""
+    """Flush once as the run `token` and return what it claimed. A run that never flushes again has crashed."""
     flushed = await flushing.flush(
         flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
         outcomes,
         claim=claim,
         in_flight=in_flight,
-        sessions=parts.sessions,
-        retention=parts.retention,
-        clock=parts.clock,
+        sessions=resources.sessions,
+        retention=resources.retention,
+        clock=resources.clock,
     )
     return flushed.claimed if flushed else []
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Poll; a test that hangs says so after 20 s."""
+    """Poll until `condition` holds; fail after 20 s."""
     deadline = monotonic() + 20
     while not condition():
-        assert monotonic() < deadline, "it never came"
+        assert monotonic() < deadline, "the condition never held"
         await asyncio.sleep(0.002)
 
 
 @dataclass
 class HeldOrigin:
-    """It has one image under every URL, and answers when it is let."""
+    """An origin with the same image at every URL, which responds only when a test lets it."""
 
     waiting: list[asyncio.Event] = field(default_factory=list)
 
-    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
-        let = asyncio.Event()
-        self.waiting.append(let)
-        await let.wait()
-        if known:
-            raise Unchanged
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+        released = asyncio.Event()
+        self.waiting.append(released)
+        await released.wait()
+        if validators:
+            raise NotModified
         return Fetched(image_bytes(), etag='"1"', last_modified=None, final_url_hash="")
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         waiting, self.waiting = self.waiting, []
-        for let in waiting:
-            let.set()
+        for released in waiting:
+            released.set()
 
-    async def answer_to(self, count: int) -> None:
-        """To exactly so many, of which a lane with nothing else to do must ask all at one time."""
+    async def respond_to(self, count: int) -> None:
+        """Respond to exactly `count` requests, which a lane with nothing else to do must make at the same time."""
         await until(lambda: len(self.waiting) >= count)
         assert len(self.waiting) == count
-        self.answer()
+        self.respond()

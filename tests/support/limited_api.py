@@ -1,4 +1,4 @@
-"""`imgsvc api` in a process that may have few descriptors, and clients who hold connections open."""
+"""`imgsvc api` in a process with few descriptors, and clients that keep connections open."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from imgsvc.settings.server import Settings
 from support.stack import until, with_descriptors
 
 DESCRIPTORS = 256
-"""The hard limit: nothing that the process does can raise it."""
+"""The hard limit, which the process cannot raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class LimitedApi:
         return httpx.AsyncClient(base_url=f"http://{self.address[0]}:{self.address[1]}", timeout=30, trust_env=False)
 
     async def answers(self) -> bool:
-        """Whether a new client gets an answer."""
+        """Check that a new client gets a response."""
         async with self.client() as client:
             try:
                 return (await client.get("/healthz")).is_success
@@ -34,7 +34,7 @@ class LimitedApi:
                 return False
 
     def hold_open(self, stack: ExitStack, *, count: int, sending: bytes = b"") -> None:
-        """Open `count` connections, send `sending` on each, and leave them to `stack`."""
+        """Open `count` connections, send `sending` on each, and let `stack` close them."""
         for _ in range(count):
             connection = stack.enter_context(socket.create_connection(self.address, timeout=10))
             connection.sendall(sending)
@@ -44,7 +44,7 @@ class LimitedApi:
 async def limited_api(
     settings: Settings, *, command: tuple[str, ...] = ("-m", "imgsvc", "api", "--fd")
 ) -> AsyncIterator[LimitedApi]:
-    """The API with `DESCRIPTORS` at most; the listening socket's descriptor is the last word of `command`."""
+    """Yield the API with at most `DESCRIPTORS`; the descriptor of its listening socket is appended to `command`."""
     environment = {
         **os.environ,
         "IMGSVC_DATA_DIR": str(settings.data_dir),

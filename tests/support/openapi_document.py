@@ -1,4 +1,4 @@
-"""Walks through an OpenAPI document."""
+"""Iterates over the parts of an OpenAPI document."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,20 +9,20 @@ Document = dict[str, Any]
 
 
 async def document_of(client: httpx.AsyncClient) -> Document:
-    """The document as the API serves it."""
+    """Return the document that the API serves."""
     body: Document = (await client.get("/openapi.json")).json()
     return body
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Method, path and operation."""
+    """Yield each operation with its method and path."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method, path, operation
 
 
 def nodes(part: Any) -> Iterator[dict[str, Any]]:
-    """Every object below `part`, itself included."""
+    """Yield every object in `part`, including itself."""
     if isinstance(part, dict):
         yield part
     for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
@@ -30,7 +30,7 @@ def nodes(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def names_in(document: Document, operation: dict[str, Any]) -> set[str]:
-    """The parameters of an operation and the fields of its JSON body."""
+    """Return the names of an operation's parameters and of the fields of its JSON body."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     models = {node["$ref"].rpartition("/")[2] for node in nodes(body) if "$ref" in node}
     schemas = [body.get("schema", {}), *(document["components"]["schemas"][model] for model in models)]

@@ -1,6 +1,6 @@
-"""Writes docs/openapi.json, and docs/api.md from it: what has changed is shown, what breaks programs is refused.
+"""Writes docs/openapi.json and docs/api.md; shows the changes, and refuses those that break clients.
 
-make openapi, or make openapi ARGS=--break when that is what is meant
+make openapi, or make openapi ARGS=--break if a breaking change is intended
 """
 
 import difflib
@@ -8,7 +8,7 @@ import json
 import sys
 
 from support.api_reference import PAGE, document, page
-from support.openapi_compat import breaks
+from support.openapi_compat import breaking_changes
 from support.openapi_document import Document
 from support.paths import DOCS
 
@@ -32,10 +32,10 @@ def main(*, may_break: bool) -> int:
     if FILE.exists():
         old = FILE.read_text(encoding="utf-8")
         sys.stdout.write(difference(old, text_of(served)))
-        broken = breaks(json.loads(old), served)
-        if broken and not may_break:
-            sys.stdout.write("\nThis breaks programs that use the API; nothing is written:\n")
-            sys.stdout.writelines(f"  {each}\n" for each in broken)
+        changes = breaking_changes(json.loads(old), served)
+        if changes and not may_break:
+            sys.stdout.write("\nThese changes break clients of the API; nothing was written:\n")
+            sys.stdout.writelines(f"  {change}\n" for change in changes)
             return 1
     FILE.write_text(text_of(served), encoding="utf-8")
     PAGE.write_text(page(served), encoding="utf-8")

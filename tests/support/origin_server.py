@@ -1,6 +1,6 @@
-"""Servers on loopback to test against: an origin with every bad habit, and a listener for webhooks.
+"""Servers on loopback: an origin that can misbehave in many ways, and a listener for webhooks.
 
-Both run in the event loop of the test on real sockets of 127.0.0.1, so that another process can call them as well.
+Both run in the event loop of the test on real sockets of 127.0.0.1, so other processes can call them too.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @cache
 def image_bytes(width: int = 64, height: int = 48, kind: str = "JPEG") -> bytes:
-    """A small colourful image in a format of Pillow's."""
+    """Return a small gradient in one of Pillow's formats."""
     file = BytesIO()
     Image.radial_gradient("L").resize((width, height)).convert("RGB").save(file, kind)
     return file.getvalue()
@@ -29,7 +29,7 @@ def image_bytes(width: int = 64, height: int = 48, kind: str = "JPEG") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it arrived; `path` has its query and is not decoded, `peer` tells connections apart."""
+    """A request as it arrived; `path` includes the query and is not decoded, `peer` identifies the connection."""
 
     method: str
     path: str
@@ -44,7 +44,7 @@ class Served:
     headers: dict[str, str]
     status: int
     delay: float
-    turn: Callable[[], Awaitable[object]] | None
+    wait: Callable[[], Awaitable[object]] | None
     not_modified_for: str | None
 
 
@@ -56,7 +56,7 @@ class Server:
     host: str = "127.0.0.1"
     port: int = 0
     requests: list[Received] = field(default_factory=list)
-    accepted: int = 0  # connections, also those on which no request came
+    accepted: int = 0  # connections, including those without a request
 
     def routes(self) -> Iterable[web.RouteDef]:
         raise NotImplementedError
@@ -67,7 +67,7 @@ class Server:
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        # backlog: with us stopped for a moment, nobody who connects meanwhile is to notice
+        # backlog: clients that connect while this process is stopped for a moment must not notice
         self._listener = await loop.create_server(self._accept, self.host, self.port, ssl=self.tls, backlog=1_000)
         self.port = self._listener.sockets[0].getsockname()[1]
         return self
@@ -84,7 +84,7 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """How many connections the requests so far came on."""
+        """The number of connections that the requests so far used."""
         return len({request.peer for request in self.requests})
 
     def url(self, path: str, *, host: str | None = None) -> str:
@@ -100,7 +100,7 @@ class Server:
 
 @dataclass
 class OriginServer(Server):
-    """An origin: what `serve` was given, and bad habits under the paths of `routes`; anything else is a 404."""
+    """An origin: serves what was passed to `serve`, misbehaves at the paths of `routes`, and sends 404 for the rest."""
 
     def __post_init__(self) -> None:
         self._served: dict[str, Served] = {}
@@ -115,16 +115,16 @@ class OriginServer(Server):
         headers: Mapping[str, str] | None = None,
         status: int = 200,
         delay: float = 0.0,
-        turn: Callable[[], Awaitable[object]] | None = None,
+        wait: Callable[[], Awaitable[object]] | None = None,
         not_modified_for: str | None = None,
     ) -> str:
-        """Answer `path` (with its query, not decoded) like this after `delay` seconds, or after `turn`; gives the URL.
+        """Serve this response at `path` (with its query, not decoded) after `delay` seconds and `wait`; return its URL.
 
-        With an ETag among the headers, a matching If-None-Match is answered with 304; `not_modified_for` is a tag that
-        is too, although it is another, or the date in an If-Modified-Since that is.
+        If the headers contain an ETag, a matching If-None-Match gets a 304. `not_modified_for` is another tag, or the
+        date in an If-Modified-Since, that gets one too.
         """
-        answer = {"Content-Type": content_type, **(headers or {})}
-        self._served[path] = Served(body, answer, status, delay, turn, not_modified_for)
+        all_headers = {"Content-Type": content_type, **(headers or {})}
+        self._served[path] = Served(body, all_headers, status, delay, wait, not_modified_for)
         return self.url(path)
 
     def hits(self, path: str) -> int:
@@ -144,7 +144,7 @@ class OriginServer(Server):
             web.route("*", "/stall", self._stall),
             web.route("*", "/endless", self._endless),
             web.route("*", "/chunked/{size}", self._chunked),
-            web.route("*", "/lying-length/{kind}", self._lying_length),
+            web.route("*", "/wrong-length/{kind}", self._wrong_length),
             web.route("*", "/disconnect", self._disconnect),
             web.route("*", "/garbage", self._garbage),
             web.route("*", "/html", self._html),
@@ -157,8 +157,8 @@ class OriginServer(Server):
         if served is None:
             raise web.HTTPNotFound(text="no such image")
         await asyncio.sleep(served.delay)
-        if served.turn:
-            await served.turn()
+        if served.wait:
+            await served.wait()
         etag = served.headers.get("ETag")
         if etag and request.headers.get("If-None-Match") in {etag, served.not_modified_for or etag}:
             return web.Response(status=304, headers={"ETag": etag})
@@ -175,7 +175,7 @@ class OriginServer(Server):
         return web.Response(status=int(request.match_info["status"]), headers=headers)
 
     async def _flaky(self, request: web.Request) -> web.Response:
-        """Fail as often as the path says, counted for each path and query, then succeed for good."""
+        """Fail the number of times in the path, counted per path and query, then always succeed."""
         self._failures[request.raw_path] += 1
         if self._failures[request.raw_path] <= int(request.match_info["failures"]):
             raise web.HTTPServiceUnavailable
@@ -202,11 +202,11 @@ class OriginServer(Server):
         raise AssertionError
 
     async def _drip(self, request: web.Request) -> web.StreamResponse:
-        """A byte every 20 ms, without end."""
+        """Send a byte every 20 ms, without end."""
         return await _stream(request, b"\xff", pause=0.02)
 
     async def _stall(self, request: web.Request) -> web.StreamResponse:
-        """Half of an image, then silence."""
+        """Send half of an image, then nothing."""
         response = web.StreamResponse(headers={"Content-Length": str(len(image_bytes()))})
         await response.prepare(request)
         await response.write(image_bytes()[: len(image_bytes()) // 2])
@@ -216,17 +216,17 @@ class OriginServer(Server):
         return await _stream(request, bytes(2**16), pause=0)
 
     async def _chunked(self, request: web.Request) -> web.StreamResponse:
-        """A body of as many bytes, without Content-Length."""
+        """Send a body of the size in the path, without Content-Length."""
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
         await response.write(bytes(int(request.match_info["size"])))
         return response
 
-    async def _lying_length(self, request: web.Request) -> web.StreamResponse:
-        """`larger` announces more bytes than come before the connection ends, `smaller` fewer."""
-        lie = {"larger": 1000, "smaller": -10}[request.match_info["kind"]]
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image_bytes()) + lie}\r\n\r\n"
+    async def _wrong_length(self, request: web.Request) -> web.StreamResponse:
+        """Declare more bytes than are sent (`larger`) or fewer (`smaller`), then close the connection."""
+        excess = {"larger": 1000, "smaller": -10}[request.match_info["kind"]]
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image_bytes()) + excess}\r\n\r\n"
         return _raw(request, head.encode() + image_bytes())
 
     async def _disconnect(self, request: web.Request) -> web.StreamResponse:
@@ -244,7 +244,7 @@ class OriginServer(Server):
 
 @dataclass
 class WebhookListener(Server):
-    """Records every POST, whatever the path, and answers with `statuses` one after the other, then with 200."""
+    """A server that records every POST to any path, and responds with `statuses` in order, then with 200."""
 
     statuses: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
@@ -263,27 +263,27 @@ class WebhookListener(Server):
         return web.Response(status=status, headers=self.headers, body=self.body)
 
     async def wait_for(self, posts: int, *, timeout: float = 60) -> list[Received]:  # noqa: ASYNC109  # reads best here
-        """The POSTs so far, once there are `posts` of them; TimeoutError when they do not come."""
+        """Wait for the number of `posts` and return them; TimeoutError when they do not come."""
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) >= posts)
         return list(self.requests)
 
 
-async def _stream(request: web.Request, piece: bytes, *, pause: float) -> web.StreamResponse:
-    """Send `piece` again and again until the caller hangs up."""
+async def _stream(request: web.Request, chunk: bytes, *, pause: float) -> web.StreamResponse:
+    """Send `chunk` repeatedly until the client disconnects."""
     response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
     response.enable_chunked_encoding()
     await response.prepare(request)
     with suppress(ConnectionError):
         while True:
-            await response.write(piece)
+            await response.write(chunk)
             await asyncio.sleep(pause)
     return response
 
 
-def _raw(request: web.Request, answer: bytes) -> web.StreamResponse:
-    """Send these bytes past aiohttp and hang up."""
+def _raw(request: web.Request, data: bytes) -> web.StreamResponse:
+    """Send `data` without aiohttp, and close the connection."""
     if request.transport is not None:
-        request.transport.write(answer)
+        request.transport.write(data)
         request.transport.close()
     return web.Response()

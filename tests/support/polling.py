@@ -1,4 +1,4 @@
-"""Time-outs of the service as long as a test may take: a machine that stood still is no part that is away."""
+"""Time-outs as long as a test may take: on a machine that stalls, they must not report a service as unavailable."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ LONG = 60.0
 PATIENT = FetchLimits(
     connect_timeout=LONG, read_timeout=LONG, total_timeout=LONG, dns_timeout=LONG, webhook_timeout=LONG
 )
-"""A test makes one of them short, by which then every call ends, however late anything else comes."""
+"""A test shortens one of them, which then ends every call, however slow everything else is."""
 
 SLOWLY: dict[str, Any] = {"connect_timeout": 20.0, "dns_timeout": 20.0, "redis_timeout": LONG}
-"""The same as settings; the others are long already. With less, an upload that waited for Redis would wake no lane."""
+"""The same as settings; the others are long already. With less, an upload that waits for Redis would wake no lane."""

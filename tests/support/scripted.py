@@ -1,4 +1,4 @@
-"""A server that answers what the test wants, and either client to call it with."""
+"""A server with scripted responses, and a wrapper that calls it with either client."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from imgsvc.client import AsyncClient, Client
 from support.origin_server import Server
 
 BROKEN = 0
-"""The status of an answer that breaks off in the middle."""
+"""The status of a response whose connection breaks in the middle of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Texts go out as they are, everything else as JSON."""
+    """A response; strings are sent unchanged, everything else as JSON."""
 
     status: int
     body: Any = None
@@ -29,7 +29,7 @@ class Answer:
 
 @dataclass
 class Scripted(Server):
-    """Gives its answers in turn, the last one again and again."""
+    """A server that sends its answers in order and repeats the last one."""
 
     answers: deque[Answer] = field(default_factory=deque)
 
@@ -49,12 +49,12 @@ class Scripted(Server):
         await response.prepare(request)
         await response.write(text.encode())
         assert request.transport
-        request.transport.close()  # what was written still arrives
+        request.transport.close()  # data already written still arrives
         return response
 
 
 class Caller:
-    """One of the two clients; its calls are awaited, and what they iterate over comes as a list."""
+    """One of the two clients calls are awaited, and iterators are returned as lists."""
 
     def __init__(self, client: Client | AsyncClient) -> None:
         self.client = client
@@ -63,7 +63,7 @@ class Caller:
         if isinstance(self.client, Client):
             return await asyncio.to_thread(self._block, name, arguments, named)
         result = getattr(self.client, name)(*arguments, **named)
-        return await result if isawaitable(result) else [each async for each in result]
+        return await result if isawaitable(result) else [item async for item in result]
 
     def _block(self, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         result = getattr(self.client, name)(*arguments, **named)
@@ -72,7 +72,7 @@ class Caller:
 
 @asynccontextmanager
 async def either(kind: str, url: str, **options: Any) -> AsyncIterator[Caller]:
-    """The `blocking` or the `awaiting` client."""
+    """Open the `blocking` or the `awaiting` client."""
     if kind == "blocking":
         with Client(url, **options) as blocking:
             yield Caller(blocking)

@@ -1,4 +1,4 @@
-"""Waiters at a gate."""
+"""Tasks that wait for a semaphore."""
 
 import asyncio
 
@@ -6,36 +6,36 @@ from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 
 async def settled() -> None:
-    """Everything that can go on without anybody's help has gone on."""
+    """Let every task run until it waits for something else."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-class Line:
-    """Waiters at a gate of one unit that somebody holds; `served` tells who came through, in order."""
+class Waiters:
+    """Tasks that wait for a semaphore whose units are held; `served` lists those that acquired them, in order."""
 
     def __init__(self, semaphore: FairSemaphore) -> None:
         self.semaphore = semaphore
         self.served: list[str] = []
         self.tasks: dict[str, asyncio.Task[Reservation]] = {}
 
-    async def join(self, name: str, key: str, amount: int = 1) -> "asyncio.Task[Reservation]":
+    async def add(self, name: str, key: str, amount: int = 1) -> "asyncio.Task[Reservation]":
         async def wait() -> Reservation:
-            lease = await self.semaphore.acquire(key, amount)
+            reservation = await self.semaphore.acquire(key, amount)
             self.served.append(name)
-            return lease
+            return reservation
 
         self.tasks[name] = asyncio.create_task(wait())
         await settled()
         return self.tasks[name]
 
     async def drain(self, holder: Reservation) -> list[str]:
-        """Give units back one holder after the other until nobody waits."""
+        """Release units, one holder after the other, until no task waits; return the order of service."""
         holder.release()
-        given_back = 0
-        while given_back < len(self.tasks):
+        released = 0
+        while released < len(self.tasks):
             await settled()
-            assert len(self.served) > given_back, "nobody is served although units are free"
-            self.tasks[self.served[given_back]].result().release()
-            given_back += 1
+            assert len(self.served) > released, "no task is served although units are free"
+            self.tasks[self.served[released]].result().release()
+            released += 1
         return self.served

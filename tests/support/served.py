@@ -1,4 +1,4 @@
-"""The API on a real socket, in the event loop of the test."""
+"""The API on a real socket in the test's event loop."""
 
 import asyncio
 import socket
@@ -12,26 +12,27 @@ from imgsvc.api.server import Server
 from imgsvc.settings.server import Settings
 from support.stack import until
 
-SMALL = 32 * 1024
-"""Bytes that each side's socket holds, so that a server waits for a client that does not read."""
+SMALL_BUFFER = 32 * 1024
+"""Bytes of socket buffers on each side, so that the server has to wait for a client that does not read."""
 
 
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that has little room in its sockets; both end with the block."""
+    """Yield a client of a server with small socket buffers; both end with the block."""
     async with server_and_client(settings) as (_, client):
         yield client
 
 
 @asynccontextmanager
 async def server_and_client(settings: Settings) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
-    """The same, with the server to look into."""
+    """Yield the server as well as its client."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         server = Server(create_app(settings), drain=5)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         transport = httpx.AsyncHTTPTransport(
-            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)], limits=httpx.Limits(max_connections=None)
+            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)],
+            limits=httpx.Limits(max_connections=None),
         )
         base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:

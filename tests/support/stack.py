@@ -1,4 +1,4 @@
-"""The stack as a user starts it: `imgsvc up` in processes of its own."""
+"""The stack as a user starts it: `imgsvc up` with its child processes."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ import httpx
 import psutil
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-"""Signs the webhooks of every test."""
+"""The secret that signs the webhooks of every test."""
 
 Probe = Callable[[], Awaitable[Any]]
 
-# Recovery as by default, only faster: a dead worker's lanes are free again after job_timeout + 10 s, its assets
-# after the lease.
+# Like the default recovery, but faster: a dead worker's lanes are released after job_timeout + 10 s, its assets after
+# the lease.
 QUICK: dict[str, Any] = {
     "IMGSVC_LEASE": "3",
     "IMGSVC_LANE_LIFETIME": "2",
@@ -30,10 +30,10 @@ QUICK: dict[str, Any] = {
     "IMGSVC_WEBHOOK_TIMEOUT": "2",
     "IMGSVC_SWEEP_INTERVAL": "1",
     "IMGSVC_FLUSH_INTERVAL": "0.1",
-    "IMGSVC_MAX_ATTEMPTS": "5",  # a process that is stopped for some seconds costs each fetch under way one
+    "IMGSVC_MAX_ATTEMPTS": "5",  # stopping a process for some seconds costs each running fetch one
     "IMGSVC_WEBHOOK_SCHEDULE": ",".join(["0", *["2"] * 20]),
 }
-# The same where nothing waits for the end of a lease: whoever is stopped for some seconds loses none, and no fetch.
+# The same for tests that do not wait for leases to expire: a process stopped for some seconds keeps leases and fetches.
 UNHURRIED = QUICK | {
     "IMGSVC_LEASE": "60",
     "IMGSVC_LANE_LIFETIME": "40",
@@ -41,22 +41,22 @@ UNHURRIED = QUICK | {
     "IMGSVC_TOTAL_TIMEOUT": "40",
 }
 
-_SYSTEMS_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 async def until(probe: Probe, *, within: float = 60) -> Any:
-    """The first true answer of `probe`, asked again and again."""
+    """Call `probe` repeatedly and return its first true result."""
     deadline = monotonic() + within
     while True:
-        answer = await probe()
-        if answer:
-            return answer
-        assert monotonic() < deadline, f"not within {within} s; the last answer was {answer!r}"
+        result = await probe()
+        if result:
+            return result
+        assert monotonic() < deadline, f"not within {within} s; the last result was {result!r}"
         await asyncio.sleep(0.05)
 
 
 def status_of(process: psutil.Process) -> str:
-    """That of a zombie when it has just ended."""
+    """Return the status of a process; a zombie's if it has just ended."""
     try:
         return str(process.status())
     except psutil.Error:
@@ -64,7 +64,7 @@ def status_of(process: psutil.Process) -> str:
 
 
 def command_of(process: psutil.Process) -> list[str]:
-    """Empty when it has just ended."""
+    """Return the command line of a process; empty if it has just ended."""
     try:
         return list(process.cmdline())
     except psutil.Error:
@@ -80,17 +80,17 @@ class Stack:
         self.folder = folder
 
     def children(self, word: str = "") -> list[psutil.Process]:
-        """The processes that it started and that live now; only those with `word` in their command, if given."""
-        living = [
+        """Return the living child processes; only those with `word` in their command, if given."""
+        alive = [
             child for child in psutil.Process(self.process.pid).children() if status_of(child) != psutil.STATUS_ZOMBIE
         ]
-        return [child for child in living if not word or word in command_of(child)]
+        return [child for child in alive if not word or word in command_of(child)]
 
     def workers(self) -> list[psutil.Process]:
         return self.children("imgsvc.worker")
 
     async def upload(self, manifest: str, **fields: str) -> str:
-        """The id of the batch that was accepted."""
+        """Upload a CSV and return the id of its batch."""
         answer = await self.client.post("/v1/batches", files={"file": ("shop.csv", manifest)}, data=fields)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
@@ -99,7 +99,7 @@ class Stack:
         return (await self.client.get(f"/v1/batches/{batch_id}", params=query)).json()
 
     async def finished(self, batch_id: str, *, within: float = 90) -> Any:
-        """The batch at its end."""
+        """Wait until the batch has finished and return it."""
 
         async def ended() -> Any:
             batch = await self.batch(batch_id, wait=5)
@@ -108,7 +108,7 @@ class Stack:
         return await until(ended, within=within)
 
     async def stop(self) -> int:
-        """Stop as Ctrl-C does; the exit code."""
+        """Stop as Ctrl-C does, and return the exit code."""
         self.process.send_signal(signal.SIGINT)
         return await asyncio.wait_for(self.process.wait(), 60)
 
@@ -117,18 +117,18 @@ class Stack:
 async def running_stack(
     folder: Path, *arguments: str, log: Path | None = None, **environment: str
 ) -> AsyncIterator[Stack]:
-    """`imgsvc up` on a free port with its data in `folder`, ended after the block; what it says goes to `log`.
+    """Run `imgsvc up` on a free port with its data in `folder` until the block ends; its stderr goes to `log`.
 
-    It has one worker, so that it is known which one works, unless the `arguments` say otherwise.
+    It has one worker unless the `arguments` set another number.
     """
     port = free_port()
-    said = log.open("ab") if log else None
+    log_file = log.open("ab") if log else None
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "imgsvc", "up", "--port", str(port), "--data-dir", str(folder)),
         *("--workers", "1", *arguments),
         env={**os.environ, "IMGSVC_ALLOWED_NETWORKS": "127.0.0.0/8", "IMGSVC_WEBHOOK_SECRET": SECRET, **environment},
         cwd=folder,
-        stderr=said,
+        stderr=log_file,
     )
     try:
         async with client_for(f"http://127.0.0.1:{port}") as client:
@@ -139,8 +139,8 @@ async def running_stack(
         if process.returncode is None:
             process.terminate()
             await asyncio.wait_for(process.wait(), 60)
-        if said:
-            said.close()
+        if log_file:
+            log_file.close()
 
 
 def client_for(url: str) -> httpx.AsyncClient:
@@ -156,31 +156,31 @@ async def _is_ready(stack: Stack) -> bool:
 
 
 def with_descriptors(soft: int, hard: int, *command: str) -> list[str]:
-    """A command that runs `command` with these limits on open files, as a shell sets them."""
+    """Return a command that runs `command` with these limits on open files, set by a shell."""
     return ["bash", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "bash", *command]
 
 
 def free_port() -> int:
-    """A port on which nobody listens, nor will anybody whom the test has not told: it is given once, to one process.
+    """Return a free port that only this process gets, and only once.
 
-    One that the system chooses could be somebody else's by the time it is used: every server on port 0 gets one.
+    A port chosen by the system could be in use again before the test uses it: every server on port 0 gets one.
     """
     for port in _PORTS:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
             return int(probe.getsockname()[1])
-    raise AssertionError  # they have no end
+    raise AssertionError  # the ports never run out
 
 
 def _ports() -> Iterator[int]:
-    """Those below the system's own, a hundred at a time, which this process has for itself for as long as it lives."""
-    while not _SYSTEMS_PORTS.exists():
+    """Yield ports below the ephemeral range; this process reserves them a hundred at a time for its lifetime."""
+    while not _EPHEMERAL_PORTS.exists():
         yield 0
-    first = int(_SYSTEMS_PORTS.read_text().split()[0])
+    first = int(_EPHEMERAL_PORTS.read_text().split()[0])
     while True:
         hundred = SystemRandom().randrange(100, max(first, 11_000) // 100)
         claim = socket.socket(socket.AF_UNIX)
         try:
-            claim.bind(f"\0ports-of-imgsvc-tests-{hundred}")  # no file: the name is free again with the process
+            claim.bind(f"\0ports-of-imgsvc-tests-{hundred}")  # an abstract name: it is released with the process
         except OSError:
             claim.close()
             continue
@@ -192,7 +192,7 @@ _PORTS = _ports()
 
 
 def speaks_ipv6() -> bool:
-    """Whether this machine has ::1, which containers often lack."""
+    """Return whether this machine has ::1, which containers often lack."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))

@@ -1,4 +1,4 @@
-"""What lies in the storage and in the tables, and a storage where something happens meanwhile."""
+"""The contents of the storage and of the tables, and an inventory that runs code between its calls."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,49 +13,49 @@ from imgsvc.services.ports import Stored
 NO_ROWS = {"batch": 0, "product": 0, "asset": 0, "delivery": 0, "attempt": 0}
 
 
-def media(parts: Resources) -> Path:
-    """The folder of the storage."""
-    return parts.settings.data_dir / "media"
+def media(resources: Resources) -> Path:
+    """Return the folder of the storage."""
+    return resources.settings.data_dir / "media"
 
 
-async def put(parts: Resources, *keys: str, age: float = 0) -> None:
+async def put(resources: Resources, *keys: str, age: float = 0) -> None:
     """Store a file under each key, written `age` seconds ago by the tests' clock."""
-    written = parts.clock().timestamp() - age
+    written = resources.clock().timestamp() - age
     for key in keys:
-        await parts.storage.put(key, b"rendition", media_type="image/jpeg")
-        os.utime(media(parts) / key, (written, written))
+        await resources.storage.put(key, b"rendition", media_type="image/jpeg")
+        os.utime(media(resources) / key, (written, written))
 
 
-def stored(parts: Resources) -> set[str]:
-    """The keys of all files."""
-    return {path.relative_to(media(parts)).as_posix() for path in media(parts).rglob("*") if path.is_file()}
+def stored(resources: Resources) -> set[str]:
+    """Return the keys of all files."""
+    return {path.relative_to(media(resources)).as_posix() for path in media(resources).rglob("*") if path.is_file()}
 
 
-async def rows_of(parts: Resources, batch_id: str) -> dict[str, int]:
-    """How many rows of the batch each table has."""
-    its = select(Delivery.id).where(Delivery.batch_id == batch_id)
+async def rows_of(resources: Resources, batch_id: str) -> dict[str, int]:
+    """Count the rows of the batch in each table."""
+    delivery_ids = select(Delivery.id).where(Delivery.batch_id == batch_id)
     counts = {
         "batch": select(func.count()).where(Batch.id == batch_id),
         "product": select(func.count()).where(Product.batch_id == batch_id),
         "asset": select(func.count()).where(Asset.batch_id == batch_id),
         "delivery": select(func.count()).where(Delivery.batch_id == batch_id),
-        "attempt": select(func.count()).where(col(DeliveryAttempt.delivery_id).in_(its)),
+        "attempt": select(func.count()).where(col(DeliveryAttempt.delivery_id).in_(delivery_ids)),
     }
-    async with parts.sessions.read() as session:
+    async with resources.sessions.read() as session:
         return {table: (await session.exec(count)).one() for table, count in counts.items()}
 
 
 class EventfulInventory:
-    """The port Inventory; something happens each time before a page is listed, and before files are removed."""
+    """The port Inventory; it calls `listing` before each listing and `removing` before each removal."""
 
     def __init__(
         self,
-        parts: Resources,
+        resources: Resources,
         *,
         listing: Callable[[], Awaitable[object]] | None = None,
         removing: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        self._storage, self._listing, self._removing = parts.storage, listing, removing
+        self._storage, self._listing, self._removing = resources.storage, listing, removing
 
     async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
         if self._listing:

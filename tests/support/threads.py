@@ -1,4 +1,4 @@
-"""A thread at work while a process is started, which notes where what it has is cleared away."""
+"""A thread that runs while a process is started, and records in which process its objects are finalised."""
 
 import os
 import threading
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class _Tells:
-    """Writes where it is cleared away."""
+class _Finalised:
+    """An object that writes to a pipe when it is finalised, in whichever process."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -18,25 +18,25 @@ class _Tells:
 
 @contextmanager
 def thread_at_work() -> Iterator[Callable[[], bytes]]:
-    """A thread that has something of its own until the block ends; gives what was noted since it was last asked."""
-    listening, pipe = os.pipe()
-    os.set_blocking(listening, False)
-    mine, begun, done = threading.local(), threading.Event(), threading.Event()
+    """Run a thread with a thread-local object until the block ends; yield a function that reads what was written."""
+    reading, pipe = os.pipe()
+    os.set_blocking(reading, False)
+    local, begun, done = threading.local(), threading.Event(), threading.Event()
 
     def work() -> None:
-        mine.file = _Tells(pipe)
+        local.file = _Finalised(pipe)
         begun.set()
         done.wait()
 
-    def noted() -> bytes:
+    def written() -> bytes:
         try:
-            return os.read(listening, 100)
+            return os.read(reading, 100)
         except BlockingIOError:
             return b""
 
     thread = threading.Thread(target=work)
     thread.start()
     begun.wait()
-    yield noted
+    yield written
     done.set()
     thread.join()

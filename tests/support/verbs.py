@@ -7,13 +7,13 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import ApiKey, Batch
 from imgsvc.errors import AssetError
-from imgsvc.services import sweep as sweeping
-from imgsvc.services.batches import cancel as cancelling
-from imgsvc.services.batches import delete as cleaning_up
-from imgsvc.services.batches import retry as retrying
+from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.delete import clean_up_batch, delete_batch
+from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.ports import Inventory, JobQueue
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
-from support.batches import batch_of, submitted
+from imgsvc.services.sweep import expire_batches, wake_due_work
+from support.batches import batch_of, submit_batch
 from support.lanes import flush
 
 OTHER_KEY = "key_other"
@@ -23,7 +23,7 @@ HOOK = "http://shop.example/hook"
 async def cancel(
     parts: Resources, batch_id: str, *, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
 ) -> None:
-    await cancelling.cancel(
+    await cancel_batch(
         batch_id,
         api_key_id=api_key_id,
         sessions=parts.sessions,
@@ -36,7 +36,7 @@ async def cancel(
 async def retry(
     parts: Resources, batch_id: str, *codes: str, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
 ) -> None:
-    await retrying.retry(
+    await retry_batch(
         batch_id,
         codes=codes,
         api_key_id=api_key_id,
@@ -56,7 +56,7 @@ async def delete(
     api_key_id: str = LOCAL_KEY,
     patience: float = 60,
 ) -> None:
-    await cleaning_up.delete(
+    await delete_batch(
         batch_id,
         api_key_id=api_key_id,
         sessions=parts.sessions,
@@ -64,12 +64,12 @@ async def delete(
         queue=queue or parts.queue,
         clock=parts.clock,
         clean_up_after=parts.retention.clean_up_after,
-        patience=patience,
+        removal_timeout=patience,
     )
 
 
 async def clean_up(parts: Resources, batch_id: str, *, inventory: Inventory | None = None) -> None:
-    await cleaning_up.clean_up(
+    await clean_up_batch(
         batch_id,
         sessions=parts.sessions,
         inventory=inventory or parts.storage,
@@ -79,11 +79,11 @@ async def clean_up(parts: Resources, batch_id: str, *, inventory: Inventory | No
 
 
 async def expire(parts: Resources) -> None:
-    await sweeping.expire(sessions=parts.sessions, clock=parts.clock)
+    await expire_batches(sessions=parts.sessions, clock=parts.clock)
 
 
 async def sweep(parts: Resources, queue: JobQueue) -> None:
-    await sweeping.sweep(sessions=parts.sessions, queue=queue, clock=parts.clock)
+    await wake_due_work(sessions=parts.sessions, queue=queue, clock=parts.clock)
 
 
 async def add_key(parts: Resources) -> str:
@@ -136,9 +136,9 @@ async def end_round(
     await flush(batch_id, parts, token="ends it", outcomes=outcomes, round_number=round_number)
 
 
-async def ended(parts: Resources, *errors: AssetError | None, webhook_url: str | None = HOOK) -> Batch:
+async def ended_batch(parts: Resources, *errors: AssetError | None, webhook_url: str | None = HOOK) -> Batch:
     """A batch of an asset for each of `errors`, which has ended with them."""
     urls = [f"http://shop.example/{number}.jpg" for number in range(len(errors))]
-    batch = await submitted(parts, urls, webhook_url=webhook_url)
+    batch = await submit_batch(parts, urls, webhook_url=webhook_url)
     await end_round(parts, batch.id, errors)
     return await batch_of(parts.sessions, batch.id)

@@ -1,1 +1,1 @@
-"""The front door: HTTP."""
+"""The HTTP API."""

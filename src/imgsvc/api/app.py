@@ -36,7 +36,7 @@ from imgsvc.settings.server import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API on the parts that `settings` name; they are opened when the server starts."""
+    """Build the API for `settings`; its resources are opened when the server starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,29 +60,25 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         redoc_url=None,
-        redirect_slashes=False,  # the address would be made of a Host that nobody has looked at
+        redirect_slashes=False,  # the redirect would be built from an unchecked Host header
         swagger_ui_parameters={"defaultModelsExpandDepth": 0, "tryItOutEnabled": True, "displayRequestDuration": True},
     )
     app.state.settings = settings
-    app.add_middleware(BodyLimit, most=settings.max_upload_bytes)
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(BrowserHeaders)
     app.add_middleware(RequestIds)
     app.state.request_times = CollectorRegistry()
     app.add_middleware(RequestTimes, registry=app.state.request_times)
     responses.install(app)
-    closed = (
+    protected = (
         batches.router, listings.router, events.router, results.router, lifecycle.router, webhooks.router,
     )  # fmt: skip
-    for router in closed:
+    for router in protected:
         app.include_router(router, responses=documented(401, 403))
-    public = (
-        media.router,
-        health.router,
-        metrics.router,
-        sample_csv.router,
-    )  # a link to an image is all that is needed to see it
+    # No API key: the link to an image is its secret, and metrics have a check of their own.
+    public = (media.router, health.router, metrics.router, sample_csv.router)
     for router in public:
         app.include_router(router)
-    app.state.routes = [route for router in (*closed, *public) for route in router.routes]
+    app.state.routes = [route for router in (*protected, *public) for route in router.routes]
     complete_openapi(app)
     return app

@@ -1,4 +1,4 @@
-"""Who may come in: whoever has an API key, or, while none has been made, whoever sits at this machine."""
+"""Authentication: by API key or, while no key exists, by the origin of the request."""
 
 import re
 from collections.abc import Mapping
@@ -18,60 +18,60 @@ from imgsvc.settings.server import Settings
 
 @dataclass(frozen=True, slots=True)
 class RequestAuthenticator:
-    """`keys`: None where whoever reaches the API may use it; `public_url` is the one that links start with."""
+    """Authenticates requests. `keys` is None when authentication is off; links start with `public_url`."""
 
     keys: ApiKeyCache | None
     public_url: str
 
-    async def caller(self, token: str | None, headers: Mapping[str, str]) -> str:
-        """The id of the API key.
+    async def authenticate(self, token: str | None, headers: Mapping[str, str]) -> str:
+        """Return the id of the caller's API key.
 
         Raises:
-            Unauthorized: an API key is needed, and `token` is none.
-            CrossOriginRefused: no key is needed, and a browser sends this for somebody else's page.
+            Unauthorized: an API key is required, and `token` is not a valid one.
+            CrossOriginRefused: no key is required, and another website or a proxy sent the request.
         """
         caller = await self.keys.caller(token) if self.keys else LOCAL_KEY
-        if caller == LOCAL_KEY:  # with a key no page can: it does not know it, and browsers do not add it by themselves
-            self._check_page(headers)
+        if caller == LOCAL_KEY:  # an API key needs no such check: other pages do not know it, and browsers never add it
+            self._check_origin(headers)
         return caller
 
-    def _check_page(self, headers: Mapping[str, str]) -> None:
-        """Keep out what a browser inside our network sends for a page outside of it.
+    def _check_origin(self, headers: Mapping[str, str]) -> None:
+        """Refuse requests that a browser inside our network sends for a page outside of it.
 
-        A page's own name may point to this machine (DNS rebinding): then it stands in `Host`. Or it posts a form here:
-        then it stands in `Origin`.
+        The page's own name may resolve to this machine (DNS rebinding): then `Host` contains it. Or the page posts a
+        form to us: then `Origin` contains it.
         """
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.keys and (added := proxy_header(headers)):
             raise CrossOriginRefused(
-                f"The request has the header `{added}`, which proxies add, and no API key has been made: everyone who "
-                "reaches the proxy could use imgsvc. Make a key (`imgsvc keys create NAME`), or set IMGSVC_AUTH=none."
+                f"The request has the header `{added}`, which proxies add, but no API key exists: everyone who can "
+                "reach the proxy could use imgsvc. Create a key (`imgsvc keys create NAME`), or set IMGSVC_AUTH=none."
             )
-        if not self.is_ours(host):
+        if not self.is_own_host(host):
             raise CrossOriginRefused(
-                f"imgsvc is not known as {host}. If that is its name, set IMGSVC_PUBLIC_URL; with API keys it answers "
-                "under every name."
+                f"imgsvc is not known as {host}. If that is its host name, set IMGSVC_PUBLIC_URL; with an API key, "
+                "requests to every host name are accepted."
             )
-        ours = f"http://{host}", f"https://{host}", self._own()
-        if origin is not None and origin.lower() not in map(str.lower, ours):
-            raise CrossOriginRefused(f"A page of {origin} may not use this imgsvc without an API key.")
+        own_origins = f"http://{host}", f"https://{host}", self._public_origin()
+        if origin is not None and origin.lower() not in map(str.lower, own_origins):
+            raise CrossOriginRefused(f"Requests from pages of {origin} are refused without an API key.")
 
-    def _own(self) -> str:
+    def _public_origin(self) -> str:
         scheme, host, *_ = urlsplit(self.public_url)
         return f"{scheme}://{host}"
 
-    def is_ours(self, host: str) -> bool:
-        """Whether nobody else can have this name: an address, a name without a dot, or the one in `public_url`."""
+    def is_own_host(self, host: str) -> bool:
+        """Check that no other site can have this name: an IP address, a name without a dot, or that of `public_url`."""
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        known = urlsplit(self.public_url).hostname
-        plain = re.fullmatch(r"[a-z0-9_-]*|[a-z0-9_.-]+\.localhost", name) is not None
-        return name == known or plain or _is_address(name)
+        public_name = urlsplit(self.public_url).hostname
+        is_local = re.fullmatch(r"[a-z0-9_-]*|[a-z0-9_.-]+\.localhost", name) is not None
+        return name == public_name or is_local or _is_ip_address(name)
 
 
-def _is_address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
@@ -81,5 +81,5 @@ def _is_address(name: str) -> bool:
 
 def open_authenticator(settings: Settings, *, sessions: Sessions, clock: Clock) -> RequestAuthenticator:
     needs_key = not is_loopback(settings.host)
-    ring = ApiKeyCache(sessions=sessions, clock=clock, needs_key=needs_key) if settings.auth == "keys" else None
-    return RequestAuthenticator(ring, settings.public_base)
+    keys = ApiKeyCache(sessions=sessions, clock=clock, needs_key=needs_key) if settings.auth == "keys" else None
+    return RequestAuthenticator(keys, settings.public_base)

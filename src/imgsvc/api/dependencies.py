@@ -1,4 +1,4 @@
-"""What routes ask for: the open resources, who is calling, the watcher, a batch's id."""
+"""Dependencies of routes: the open resources, the caller, the watcher, ids from the path."""
 
 from typing import Annotated
 
@@ -25,7 +25,7 @@ def _watcher(request: Request) -> Watcher:
     return watcher
 
 
-def _room(request: Request) -> UploadBudget:
+def _budget(request: Request) -> UploadBudget:
     budget: UploadBudget = request.app.state.budget
     return budget
 
@@ -33,51 +33,56 @@ def _room(request: Request) -> UploadBudget:
 _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="api_key",
-    description="What `imgsvc keys create` printed (`isk_…`). Not needed while no key has been made.",
+    description="The API key that `imgsvc keys create` printed (`isk_…`). Not required while no key exists.",
 )
 
 
 async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> str:
-    """The id of the API key; without keys everything belongs to the local one."""
+    """Return the id of the caller's API key; without keys, everything belongs to the local one."""
     authenticator: RequestAuthenticator = request.app.state.authenticator
-    return await authenticator.caller(credentials.credentials if credentials else None, request.headers)
+    return await authenticator.authenticate(credentials.credentials if credentials else None, request.headers)
 
 
 def _batch_id(
     batch_id: Annotated[
-        str, Path(description="As the upload returned it.", examples=["bat_01m81syxdvn0cchm7jgbq1vyb2"])
+        str, Path(description="The `id` that the upload returned.", examples=["bat_01m81syxdvn0cchm7jgbq1vyb2"])
     ],
 ) -> str:
-    """Only what can be an id is looked up; Postgres refuses some of the rest, such as NUL."""
+    """Return the id if it is well-formed; Postgres refuses to look up some others, such as those with NUL."""
     if not is_id("bat", batch_id):
-        raise NotFound("There is no such batch: an id is `bat_` and 26 letters and digits.")
+        raise NotFound("There is no such batch: an id is `bat_` followed by 26 letters and digits.")
     return batch_id
 
 
 def _delivery_id(
     delivery_id: Annotated[
-        str, Path(description="The event's id: its `webhook-id`.", examples=["evt_01m81sz00wq6j8v5n2m3k4r7xt"])
+        str, Path(description="The event's `webhook-id`.", examples=["evt_01m81sz00wq6j8v5n2m3k4r7xt"])
     ],
 ) -> str:
     if not is_id("evt", delivery_id):
-        raise NotFound("There is no such delivery: an id is `evt_` and 26 letters and digits.")
+        raise NotFound("There is no such delivery: an id is `evt_` followed by 26 letters and digits.")
     return delivery_id
 
 
-async def _reader(
+async def _report_reader(
     request: Request,
     resources: Annotated[Resources, Depends(_resources)],
     batch_id: Annotated[str, Depends(_batch_id)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     expires: Annotated[
         int | None,
-        Query(ge=0, le=2**40, description="Of a signed link, as the webhook has it, which needs no API key."),
+        Query(
+            ge=0,
+            le=2**40,
+            description="Part of a signed link, as sent to the webhook: when it expires, in seconds since 1970. "
+            "Signed links need no API key.",
+        ),
     ] = None,
-    signature: Annotated[str | None, Query(max_length=100, description="Of a signed link.")] = None,
+    signature: Annotated[str | None, Query(max_length=100, description="Part of a signed link.")] = None,
 ) -> str:
-    """The id of the API key that owns the batch of a signed link, or else that of the caller."""
+    """Return the id of the API key: the batch owner's for a signed link, otherwise the caller's."""
     if signature is None or expires is None:
         return await _caller(request, credentials)
     name: Report = "failures.csv" if request.url.path.endswith("/failures.csv") else "output.csv"
@@ -86,10 +91,10 @@ async def _reader(
     )
 
 
-Open = Annotated[Resources, Depends(_resources)]
-Budget = Annotated[UploadBudget, Depends(_room)]
-Watch = Annotated[Watcher, Depends(_watcher)]
+ResourcesDep = Annotated[Resources, Depends(_resources)]
+BudgetDep = Annotated[UploadBudget, Depends(_budget)]
+WatcherDep = Annotated[Watcher, Depends(_watcher)]
 Caller = Annotated[str, Depends(_caller)]
-Reader = Annotated[str, Depends(_reader)]
+ReportReader = Annotated[str, Depends(_report_reader)]
 BatchId = Annotated[str, Depends(_batch_id)]
 DeliveryId = Annotated[str, Depends(_delivery_id)]

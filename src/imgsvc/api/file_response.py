@@ -1,4 +1,4 @@
-"""A file as a response, opened before the answer begins."""
+"""A file response that opens the file before the response begins."""
 
 import os
 from collections.abc import AsyncIterator
@@ -13,10 +13,10 @@ from imgsvc.errors import StorageError
 
 
 class OpenFileResponse(FileResponse):
-    """Sends `file`, or the range of it that is asked for, and closes it.
+    """Sends `file`, or the requested range of it, and closes it.
 
-    Starlette's own opens the path when the status is out already: a file removed a moment before was a 500, or half an
-    answer. One that is open is sent to its end, whatever becomes of its name.
+    Starlette's own opens the path after the status has been sent: if the file had just been removed, the client got a
+    500 or half a response. An open file is sent completely, even if it is removed or renamed.
     """
 
     def __init__(self, file: BinaryIO, **options: Any) -> None:
@@ -29,12 +29,12 @@ class OpenFileResponse(FileResponse):
 
     @asynccontextmanager
     async def _open_file(self) -> AsyncIterator[anyio.AsyncFile[bytes]]:
-        """Called by Starlette where it would open the path.
+        """Yield the open file; Starlette calls this where it would open the path.
 
         Raises:
-            StorageError: the disk, or a network's, fails in the middle.
+            StorageError: the disk or network file system fails during the response.
         """
         try:
             yield anyio.wrap_file(self._file)
         except OSError as exc:
-            raise StorageError(f"a file could not be read to its end: {exc}") from exc
+            raise StorageError(f"a file could not be read completely: {exc}") from exc

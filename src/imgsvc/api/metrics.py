@@ -1,4 +1,4 @@
-"""What a Prometheus sees of the service: what waits, what the workers have done, how requests were answered."""
+"""Prometheus metrics: the backlog, the workers' counters, and the duration of requests."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,37 +18,39 @@ StatsByWorker = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """One look at the parts; what could not be asked is None."""
+    """The state of all components at one time; None for values of a component that did not answer."""
 
     now: datetime
     open_batches: list[OpenBatches] | None = None
     open_deliveries: tuple[int, datetime | None] | None = None
     waiting_lanes: int | None = None
     worker_stats: StatsByWorker | None = None
-    parts: Mapping[str, bool] = field(default_factory=dict)
+    components: Mapping[str, bool] = field(default_factory=dict)
 
 
 class MetricsCollector(Collector):
-    """One look as metrics."""
+    """Converts one snapshot to metrics."""
 
-    def __init__(self, seen: MetricsSnapshot) -> None:
-        self._seen = seen
+    def __init__(self, snapshot: MetricsSnapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
-        seen = self._seen
-        yield _gauge("imgsvc_component_up", "Whether a part answers", "part", seen.parts)
-        if seen.open_batches is not None:
-            yield from _backlog(seen.open_batches, seen.now)
-        if seen.open_deliveries is not None:
-            count, due = seen.open_deliveries
-            overdue = max(0.0, (seen.now - due).total_seconds()) if due else 0.0
-            yield GaugeMetricFamily("imgsvc_open_deliveries", "Webhooks that are not delivered yet", value=count)
-            yield GaugeMetricFamily("imgsvc_delivery_overdue_seconds", "How late the latest of them is", value=overdue)
-        if seen.waiting_lanes is not None:
-            yield GaugeMetricFamily("imgsvc_waiting_lanes", "Jobs that wait for a worker", value=seen.waiting_lanes)
-        if seen.worker_stats is not None:
-            yield GaugeMetricFamily("imgsvc_workers", "Worker processes that live", value=len(seen.worker_stats))
-            yield from _work(seen.worker_stats)
+        snapshot = self._snapshot
+        yield _gauge("imgsvc_component_up", "1 if the component answers, otherwise 0", "part", snapshot.components)
+        if snapshot.open_batches is not None:
+            yield from _backlog(snapshot.open_batches, snapshot.now)
+        if snapshot.open_deliveries is not None:
+            count, due = snapshot.open_deliveries
+            overdue = max(0.0, (snapshot.now - due).total_seconds()) if due else 0.0
+            yield GaugeMetricFamily("imgsvc_open_deliveries", "Webhooks not delivered yet", value=count)
+            yield GaugeMetricFamily(
+                "imgsvc_delivery_overdue_seconds", "Seconds that the most overdue webhook is late", value=overdue
+            )
+        if snapshot.waiting_lanes is not None:
+            yield GaugeMetricFamily("imgsvc_waiting_lanes", "Jobs waiting for a worker", value=snapshot.waiting_lanes)
+        if snapshot.worker_stats is not None:
+            yield GaugeMetricFamily("imgsvc_workers", "Live worker processes", value=len(snapshot.worker_stats))
+            yield from _worker_counters(snapshot.worker_stats)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
@@ -59,19 +61,17 @@ def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Met
 
 
 def _backlog(rows: list[OpenBatches], now: datetime) -> Iterator[Metric]:
-    yield _gauge(
-        "imgsvc_open_batches", "Batches that have not ended", "status", {row.status: row.batches for row in rows}
-    )
+    yield _gauge("imgsvc_open_batches", "Unfinished batches", "status", {row.status: row.batches for row in rows})
     assets = {"pending": sum(row.pending for row in rows), "processing": sum(row.processing for row in rows)}
-    yield _gauge("imgsvc_open_assets", "Images that have not ended", "status", assets)
+    yield _gauge("imgsvc_open_assets", "Unfinished images", "status", assets)
     oldest = max(((now - row.oldest).total_seconds() for row in rows), default=0.0)
-    yield GaugeMetricFamily("imgsvc_oldest_open_batch_seconds", "Age of the oldest open batch", value=oldest)
+    yield GaugeMetricFamily("imgsvc_oldest_open_batch_seconds", "Age of the oldest unfinished batch", value=oldest)
 
 
-def _work(worker_stats: StatsByWorker) -> Iterator[Metric]:
-    images = CounterMetricFamily("imgsvc_images", "Images worked on", labels=["worker", "outcome", "code"])
+def _worker_counters(worker_stats: StatsByWorker) -> Iterator[Metric]:
+    images = CounterMetricFamily("imgsvc_images", "Images processed", labels=["worker", "outcome", "code"])
     transfer = CounterMetricFamily(
-        "imgsvc_image_bytes", "Bytes of those that succeeded", labels=["worker", "direction"]
+        "imgsvc_image_bytes", "Bytes of the images that succeeded", labels=["worker", "direction"]
     )
     for worker, counts in worker_stats.items():
         for name, count in counts.items():
@@ -85,13 +85,13 @@ def _work(worker_stats: StatsByWorker) -> Iterator[Metric]:
 
 
 class RequestTimes:
-    """Counts every answer by operation and status, and how long it took, long polls and streams included."""
+    """Measures the duration of every response by operation and status, including long polls and streams."""
 
     def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
         self.app = app
         self._times = Histogram(
             "imgsvc_http_request_duration_seconds",
-            "Time until a request was answered to its end",
+            "Time until the end of the response",
             ["operation", "status"],
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
             registry=registry,
@@ -101,16 +101,16 @@ class RequestTimes:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = perf_counter(), 500
+        started, status = perf_counter(), 500
 
-        async def send_noted(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, send_noted)
+            await self.app(scope, receive, send_and_note_status)
         finally:
             operation = getattr(scope.get("route"), "operation_id", None) or "none"
-            self._times.labels(operation, str(status)).observe(perf_counter() - began)
+            self._times.labels(operation, str(status)).observe(perf_counter() - started)

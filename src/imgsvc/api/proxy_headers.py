@@ -1,4 +1,4 @@
-"""Recognises requests that a proxy has passed on, by the headers that proxies add."""
+"""Recognises requests that a proxy has forwarded, by the headers that proxies add."""
 
 from collections.abc import Iterable
 
@@ -34,7 +34,7 @@ PREFIXES = (
     "cdn-",  # CDN-Loop of RFC 8586, bunny.net
     "cf-",  # Cloudflare
     "fastly-",
-    "x-azure-",  # Front RequestAuthenticator
+    "x-azure-",  # Azure Front Door
     "x-arr-",  # Azure App Service, IIS
     "cloudfront-",
     "akamai-",
@@ -54,6 +54,6 @@ PREFIXES = (
 def proxy_header(names: Iterable[str]) -> str | None:
     """Return the first of a request's header names that only a proxy adds.
 
-    None is no proof that there was no proxy: some add nothing, and a tunnel of TCP cannot.
+    None does not prove that there was no proxy: some add nothing, and a TCP tunnel cannot.
     """
     return next((name for name in map(str.lower, names) if name in ADDED or name.startswith(PREFIXES)), None)

@@ -1,4 +1,4 @@
-"""The HTTP server, which answers every request that has reached it when it is asked to stop."""
+"""The HTTP server; when asked to stop, it first answers every request that has reached it."""
 
 import asyncio
 import socket
@@ -14,28 +14,30 @@ from imgsvc.api.live.watcher import Watcher
 from imgsvc.process import descriptors
 
 MAX_HEADERS = 2**16
-"""Bytes of a request line with its headers."""
+"""Bytes of a request line and its headers."""
 KEEP_ALIVE = 75
-"""Seconds that an idle connection stays: longer than clients (httpx 5) and proxies (nginx and load balancers 60) keep
-it, for whoever hangs up first may do so just when the other one sends a request. uvicorn's own 5 met httpx's."""
-LAST_CALL = 0.3
+"""Seconds that an idle connection is kept: longer than clients (httpx 5) and proxies (nginx and load balancers 60) keep
+it, because the side that closes first may do so just when the other one sends a request. uvicorn's default, 5, collided
+with httpx's."""
+MIN_DRAIN = 0.3
 DRAIN_TIMEOUT = 3.0
-"""Seconds in which a request may come on a connection that was just accepted: uvicorn alone hangs up on those, which
-cost 6 of 145 clients their answer over ten restarts. Whoever connects later waits for the next process."""
+"""Seconds, at least and at most, in which a first request may arrive on a connection that was just accepted. uvicorn
+alone closes those connections, which cost 6 of 145 clients their response over ten restarts. Clients that connect later
+wait for the next process."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a last call before it hangs up."""
+    """uvicorn, with a drain period before it closes connections."""
 
     def __init__(self, app: FastAPI, *, drain: float) -> None:
-        """`drain`: seconds that requests under way may take."""
+        """Give requests in progress `drain` seconds to finish."""
         super().__init__(
             uvicorn.Config(
                 app,
                 access_log=False,
                 log_config=None,
                 server_header=False,
-                http="h11",  # the other one takes headers of any size
+                http="h11",  # httptools accepts headers of any size
                 h11_max_incomplete_event_size=MAX_HEADERS,
                 timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=int(drain) or 1,
@@ -56,7 +58,7 @@ class Server(uvicorn.Server):
         return HttpConnection(self.config, self.server_state, self.lifespan.state, table=self._table)
 
     async def on_tick(self, counter: int) -> bool:
-        """Called by uvicorn ten times a second."""
+        """Expire idle connections once a second; uvicorn calls this ten times a second."""
         if counter % 10 == 0:
             self._table.expire(KEEP_ALIVE)
         return await super().on_tick(counter)
@@ -67,11 +69,11 @@ class Server(uvicorn.Server):
         watcher: Watcher = self._app.state.watcher
         await watcher.close()
         deadline = monotonic() + DRAIN_TIMEOUT
-        await asyncio.sleep(LAST_CALL)
-        while self._somebody_is_new() and monotonic() < deadline:  # noqa: ASYNC110  # uvicorn has no event for it
+        await asyncio.sleep(MIN_DRAIN)
+        while self._has_new_connection() and monotonic() < deadline:  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.05)
         await super().shutdown(sockets)
 
-    def _somebody_is_new(self) -> bool:
-        """Whether a client is connected from whom no request has come yet."""
+    def _has_new_connection(self) -> bool:
+        """Check for a connection on which no request has arrived yet."""
         return any(getattr(connection, "cycle", self) is None for connection in self.server_state.connections)

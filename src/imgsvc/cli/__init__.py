@@ -1,4 +1,4 @@
-"""The command line: run the service or parts of it, look after it, and use it."""
+"""The command line: commands to run the service, to maintain it, and to use it."""
 
 import sys
 from io import TextIOWrapper
@@ -8,7 +8,7 @@ import typer
 
 from imgsvc import __version__
 from imgsvc.cli import batches, download, failures, submit
-from imgsvc.cli.deferred import Group, defer
+from imgsvc.cli.lazy_commands import Group, defer
 
 app = typer.Typer(
     cls=Group,
@@ -16,33 +16,33 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Product catalogues in, compressed images out.",
-    epilog="Ends with 0 when all went well; 1 when it was refused, nobody answers or something is in the way; 2 when "
-    "the command or a setting is wrong; 3 when `submit` waited and some image failed.",
+    epilog="Exit codes: 0 success; 1 the request was refused, the server does not respond, or the command failed; "
+    "2 the command or a setting is invalid; 3 `submit` waited and some image failed.",
 )
 
 
-def _say_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"imgsvc {__version__}")
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version.")]
+Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")]
 
 
 @app.callback()
-def prepare(*, version: Version = False) -> None:  # noqa: ARG001  # its callback has said it
-    """What a terminal or a pipe cannot write (→ in cp1252, say) is written as a question mark."""
+def prepare(*, version: Version = False) -> None:  # noqa: ARG001  # its callback prints it
+    """Write characters that the terminal or pipe cannot encode (such as → in cp1252) as question marks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
-app.command(rich_help_panel="Use it")(submit.submit)
-app.command(rich_help_panel="Use it")(batches.status)
-app.command("list", rich_help_panel="Use it")(batches.list_batches)
-app.command(rich_help_panel="Use it")(failures.failures)
-app.command(rich_help_panel="Use it")(download.download)
-app.command(rich_help_panel="Use it")(batches.retry)
-app.command(rich_help_panel="Use it")(batches.cancel)
+app.command(rich_help_panel="Use")(submit.submit)
+app.command(rich_help_panel="Use")(batches.status)
+app.command("list", rich_help_panel="Use")(batches.list_batches)
+app.command(rich_help_panel="Use")(failures.failures)
+app.command(rich_help_panel="Use")(download.download)
+app.command(rich_help_panel="Use")(batches.retry)
+app.command(rich_help_panel="Use")(batches.cancel)
 defer(app)

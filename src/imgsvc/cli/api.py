@@ -1,4 +1,4 @@
-"""`imgsvc api`: the HTTP API alone."""
+"""`imgsvc api`: the HTTP API without workers."""
 
 import asyncio
 import sys
@@ -8,30 +8,30 @@ import typer
 from imgsvc.api.app import create_app
 from imgsvc.api.server import Server
 from imgsvc.bootstrap import check_access, check_schema, check_storage
-from imgsvc.cli.console import FAILED, in_words
-from imgsvc.cli.listener import Descriptor, Host, Port, given_listener, port_of
-from imgsvc.cli.service import settings_of_a_service
+from imgsvc.cli.console import FAILED, report_errors
+from imgsvc.cli.listen_options import Descriptor, Host, Port, inherited_listener, port_of
+from imgsvc.cli.service_settings import read_service_settings
 from imgsvc.process import descriptors
 from imgsvc.process.listen_socket import listen
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that reads a CSV lets the event loop in: at Python's own 5 ms, a status read, which goes
-from thread to thread several times, took 42 ms at the median during an upload."""
+"""Seconds after which a thread that reads a CSV yields to the event loop. With Python's default of 5 ms, a status read,
+which crosses threads several times, took 42 ms at the median during an upload."""
 
 
 @app.command()
 def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
-    """Run the HTTP API alone."""
-    given = given_listener(fd)
-    settings = settings_of_a_service(host=host, port=port_of(given) or port)
+    """Run only the HTTP API."""
+    inherited = inherited_listener(fd)
+    settings = read_service_settings(host=host, port=port_of(inherited) or port)
     descriptors.raise_limit()
-    with in_words():
+    with report_errors():
         check_storage(settings)
         asyncio.run(check_schema(settings))
         asyncio.run(check_access(settings))
-        listener = given or listen(settings.host, settings.port)
+        listener = inherited or listen(settings.host, settings.port)
     sys.setswitchinterval(SWITCH_INTERVAL)
     server = Server(create_app(settings), drain=settings.drain_timeout * 3 / 4)
     server.run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""`imgsvc status`, `list`, `retry`, `cancel`: look at batches, and decide about them."""
+"""`imgsvc status`, `list`, `retry`, `cancel`: show, retry and cancel batches."""
 
 from itertools import islice
 from typing import Annotated
@@ -7,86 +7,88 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from imgsvc.cli.console import console, say, say_json
-from imgsvc.cli.server import ApiKey, AsJson, BatchId, Url, server
+from imgsvc.cli.connection import ApiKey, AsJson, BatchId, Url, connect
+from imgsvc.cli.console import console, print_json, print_line
 from imgsvc.client import Batch
 from imgsvc.terminal.formatting import printable
 from imgsvc.terminal.progress import summary
 
 
 def status(batch_id: BatchId, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Say how far a batch is.
+    """Show the progress of a batch.
 
-    Ends with 0 whatever became of its images; 1 when there is no such batch or nobody answers.
+    Exit codes: 0 even if images failed; 1 there is no such batch, or the server does not respond.
     """
-    with server(url, api_key, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         batch = client.batch(batch_id)
     if as_json:
-        say_json(batch)
+        print_json(batch)
         return
-    say(summary(batch))
+    print_line(summary(batch))
     if batch.has_ended:
-        say(f"CSV: {batch.links.output_csv}")
+        print_line(f"CSV: {batch.links.output_csv}")
 
 
 def list_batches(
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only these; may be given several times.")
+        list[str] | None, typer.Option(metavar="STATUS", help="Only batches with this status; repeatable.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of batches.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """List your batches, the newest first."""
-    with server(url, api_key, as_json=as_json) as client:
+    """List your batches, newest first."""
+    with connect(url, api_key, as_json=as_json) as client:
         batches = list(islice(client.batches(status=status), limit))
     if as_json:
-        say_json(batches)
+        print_json(batches)
     elif batches:
         console.print(_table(batches), highlight=False)
     else:
-        say("There are no batches." if not status else "There are no such batches.")
+        print_line("There are no batches." if not status else "There are no batches with this status.")
 
 
 def retry(
     batch_id: BatchId,
     code: Annotated[
         list[str] | None,
-        typer.Option(metavar="CODE", help="Only what failed for this cause; may be given several times."),
+        typer.Option(metavar="CODE", help="Only images that failed with this code; repeatable."),
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Fetch the images that failed once more.
+    """Retry the images of a batch that failed.
 
-    Ends with 0 when the batch runs again; 1 when it was refused (nothing to retry, say) or nobody answers.
+    Exit codes: 0 the batch runs again; 1 the request was refused (no image failed, for example), or the server does
+    not respond.
     """
-    with server(url, api_key, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         _show(client.retry(batch_id, code or ()), as_json=as_json)
 
 
 def cancel(batch_id: BatchId, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None) -> None:
-    """Give up what a batch has not done yet; what is done stays.
+    """Cancel the unfinished images of a batch; finished ones are kept.
 
-    Ends with 0 when it is cancelled; 1 when it was refused (it has ended, say) or nobody answers.
+    Exit codes: 0 the batch is cancelled; 1 the request was refused (the batch has ended, for example), or the server
+    does not respond.
     """
-    with server(url, api_key, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         _show(client.cancel(batch_id), as_json=as_json)
 
 
 def _show(batch: Batch, *, as_json: bool) -> None:
     if as_json:
-        say_json(batch)
+        print_json(batch)
     else:
-        say(summary(batch))
+        print_line(summary(batch))
 
 
 def _table(batches: list[Batch]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Batch", no_wrap=True)
-    for heading in ("Made", "File", "Status"):
+    for heading in ("Created", "File", "Status"):
         table.add_column(heading, overflow="fold")
     for heading in ("Done", "Images", "Failed"):
         table.add_column(heading, justify="right")

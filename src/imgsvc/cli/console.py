@@ -1,4 +1,4 @@
-"""What every command does alike: say things, read settings, and end in words instead of a traceback."""
+"""Shared by all commands: print lines, read settings, and report errors without a traceback."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,57 +15,60 @@ from imgsvc.errors import ImgsvcError
 from imgsvc.terminal.formatting import printable
 
 console = Console()
-notes = Console(stderr=True)
-errors = Console(stderr=True, style="bold red")
+stderr = Console(stderr=True)
+error_console = Console(stderr=True, style="bold red")
 
 FAILED = 1
-WRONG_SETTINGS = 2  # as click's own for wrong options
+INVALID_SETTINGS = 2  # as click uses for invalid options
 S = TypeVar("S", bound=BaseSettings)
 
 
-def read(kind: type[S], **given: Any) -> S:
-    """The settings, with the options that were given on the command line; those that are None were not."""
+def read_settings(kind: type[S], **options: Any) -> S:
+    """Read the settings; options given on the command line (those that are not None) take precedence.
+
+    Ends the command with a line per invalid setting.
+    """
     try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
+        return kind(**{name: value for name, value in options.items() if value is not None})
     except UnicodeDecodeError:
-        complain("The file .env is not in UTF-8.")
-        raise typer.Exit(WRONG_SETTINGS) from None
+        print_error("The file .env is not in UTF-8.")
+        raise typer.Exit(INVALID_SETTINGS) from None
     except ValidationError as error:
         for problem in error.errors():
             name = f"IMGSVC_{str(problem['loc'][0]).upper()}: " if problem["loc"] else ""
-            complain(name + problem["msg"].removeprefix("Value error, "))
-        raise typer.Exit(WRONG_SETTINGS) from None
+            print_error(name + problem["msg"].removeprefix("Value error, "))
+        raise typer.Exit(INVALID_SETTINGS) from None
 
 
-def say(sentence: str = "", *, on: Console = console) -> None:
-    """A line as it is: names and addresses are neither coloured, wrapped nor taken for markup."""
-    on.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
+def print_line(line: str = "", *, on: Console = console) -> None:
+    """Print a line verbatim: names and addresses are not coloured, wrapped or interpreted as markup."""
+    on.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def complain(sentence: str) -> None:
-    say(sentence, on=errors)
+def print_error(line: str) -> None:
+    print_line(line, on=error_console)
 
 
-def say_json(document: BaseModel | Sequence[BaseModel]) -> None:
-    """A document for a program to read, in ASCII: no terminal is steered by it, and no encoding spoils it."""
-    plain = (
+def print_json(document: BaseModel | Sequence[BaseModel]) -> None:
+    """Print a JSON document for programs, in ASCII: it contains no control characters and survives any encoding."""
+    data = (
         document.model_dump(mode="json")
         if isinstance(document, BaseModel)
-        else [each.model_dump(mode="json") for each in document]
+        else [item.model_dump(mode="json") for item in document]
     )
-    typer.echo(json.dumps(plain, indent=2))
+    typer.echo(json.dumps(data, indent=2))
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """What was foreseen ends with a line or a few and exit code 1, not with a traceback."""
+def report_errors() -> Iterator[None]:
+    """Report expected errors in a few lines and exit with 1, without a traceback."""
     try:
         yield
     except (ImgsvcError, ClientError) as error:
-        complain(str(error))
+        print_error(str(error))
         raise typer.Exit(FAILED) from None
-    except BrokenPipeError:  # whoever read has enough
+    except BrokenPipeError:  # the reader closed the pipe
         raise typer.Exit(FAILED) from None
-    except OSError as error:  # a full disk, a file that may not be read or written
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except OSError as error:  # a full disk, or a file without permission to read or write
+        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         raise typer.Exit(FAILED) from None

@@ -1,4 +1,4 @@
-"""`imgsvc demo`: the whole service shown on a sample catalogue."""
+"""`imgsvc demo`: a demonstration of the whole service with a sample catalogue."""
 
 import signal
 import sys
@@ -8,39 +8,39 @@ from typing import Annotated
 
 import typer
 
-from imgsvc.cli.console import console, in_words
+from imgsvc.cli.console import console, report_errors
 from imgsvc.demo.run import run_demo
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 Folder = Annotated[
-    Path | None, typer.Option(help="New folder for what comes out.  [default: demo/1, demo/2, … whichever is free]")
+    Path | None, typer.Option(help="New folder for the results.  [default: the first free one of demo/1, demo/2, …]")
 ]
 
 
 @app.command()
 def demo(folder: Folder = None) -> None:
-    """Show everything on a sample catalogue: upload, progress, webhook, images before and after.
+    """Demonstrate the service with a sample catalogue: upload, progress, webhook, images before and after.
 
-    Starts an imgsvc of its own beside whatever runs already, and stops it at the end. It needs no internet.
+    Starts a separate imgsvc and stops it at the end. Needs no internet.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started is stopped too
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that the started processes are stopped as well
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    with in_words():
-        run_demo(console, _made(folder) if folder else _first_free(Path("demo")))
+    with report_errors():
+        run_demo(console, _create(folder) if folder else _create_numbered(Path("demo")))
 
 
-def _made(folder: Path) -> Path:
+def _create(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise CannotStart(f"{folder} is there already; the demo wants a folder of its own.") from None
+        raise StartupError(f"{folder} already exists; the demo needs a new folder.") from None
     return folder
 
 
-def _first_free(parent: Path) -> Path:
-    """Make the first of 1, 2, … that is not there; two demos at the same moment get two."""
+def _create_numbered(parent: Path) -> Path:
+    """Create the first of 1, 2, … that does not exist; two demos at the same moment get different folders."""
     parent.mkdir(exist_ok=True)
     for number in count(1):
         try:

@@ -1,18 +1,19 @@
-"""`imgsvc download`: the results of a batch to files."""
+"""`imgsvc download`: write the results of a batch to files."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from imgsvc.cli.console import say
-from imgsvc.cli.server import ApiKey, BatchId, Url, Waiting, server, writable
+from imgsvc.cli.connection import ApiKey, BatchId, RetryNotice, Url, check_writable, connect
+from imgsvc.cli.console import print_line
 
 Output = Annotated[
-    Path | None, typer.Option(dir_okay=False, callback=writable, help="Where to write the CSV with the new column.")
+    Path | None,
+    typer.Option(dir_okay=False, callback=check_writable, help="File for the CSV with the new column."),
 ]
 Archive = Annotated[
-    Path | None, typer.Option(dir_okay=False, callback=writable, help="Where to write a ZIP of all images.")
+    Path | None, typer.Option(dir_okay=False, callback=check_writable, help="File for a ZIP of all images.")
 ]
 
 
@@ -21,25 +22,25 @@ def download(  # noqa: PLR0913  # each is an option
     *,
     output: Output = None,
     archive: Archive = None,
-    partial: Annotated[bool, typer.Option("--partial", help="What is there already, while the batch runs.")] = False,
-    extended: Annotated[bool, typer.Option("--extended", help="In the CSV: statuses, errors and sizes.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="The results so far, while the batch runs.")] = False,
+    extended: Annotated[bool, typer.Option("--extended", help="Add statuses, errors and sizes to the CSV.")] = False,
     safe: Annotated[
-        bool, typer.Option("--safe", help="In the CSV: cells that a spreadsheet would run, disarmed.")
+        bool, typer.Option("--safe", help="Escape CSV cells that a spreadsheet would run as formulas.")
     ] = False,
-    bom: Annotated[bool, typer.Option("--bom", help="In the CSV: a byte order mark, for spreadsheets.")] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin the CSV with a byte order mark, for spreadsheets.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Take the CSV of a batch, its images, or both.
+    """Download the CSV of a batch, its images, or both.
 
-    Ends with 0 when they are there; 1 when the batch has not ended or nobody answers; 2 when the command is wrong.
+    Exit codes: 0 success; 1 the batch has not ended, or the server does not respond; 2 the command is invalid.
     """
     if not output and not archive:
-        raise typer.BadParameter("say where to write: --output for the CSV, --archive for the images.")
-    with server(url, api_key, waiting=Waiting()) as client:
+        raise typer.BadParameter("give --output for the CSV or --archive for the images.")
+    with connect(url, api_key, on_retry=RetryNotice()) as client:
         if output:
             client.download_output(batch_id, output, extended=extended, safe=safe, bom=bom, partial=partial)
-            say(f"CSV: {output}")
+            print_line(f"CSV: {output}")
         if archive:
             client.download_archive(batch_id, archive, partial=partial)
-            say(f"Images: {archive}")
+            print_line(f"Images: {archive}")

@@ -1,4 +1,4 @@
-"""`imgsvc failures`: what failed, and why."""
+"""`imgsvc failures`: list the images that failed, and why."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,22 +10,24 @@ from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
-from imgsvc.cli.console import console, say, say_json
-from imgsvc.cli.server import ApiKey, AsJson, BatchId, Url, server, writable
+from imgsvc.cli.connection import ApiKey, AsJson, BatchId, Url, check_writable, connect
+from imgsvc.cli.console import console, print_json, print_line
 from imgsvc.client import Product
 from imgsvc.terminal.formatting import printable
 
 _MAX_ROWS = 200
-"""Of the table; a terminal shows no more anyway."""
+"""Maximum rows of the table; a terminal cannot usefully show more."""
 
 Output = Annotated[
     Path | None,
-    typer.Option(dir_okay=False, callback=writable, help="Write a CSV of the rows that failed: to mend and upload."),
+    typer.Option(
+        dir_okay=False, callback=check_writable, help="Write the failed rows to a CSV, to correct and upload."
+    ),
 ]
 
 
 class Failure(BaseModel):
-    """An image of a product that has no rendition."""
+    """An image without a rendition, with its product."""
 
     serial_number: str
     product_name: str
@@ -38,29 +40,29 @@ class Failure(BaseModel):
 def failures(
     batch_id: BatchId, output: Output = None, as_json: AsJson = False, url: Url = None, api_key: ApiKey = None
 ) -> None:
-    """Show which images of a batch failed, and why; also while it runs, then so far.
+    """Show which images of a batch failed, and why; while it runs, those so far.
 
-    Ends with 0 however many they are; 1 when there is no such batch or nobody answers.
+    Exit codes: 0 even if images failed; 1 there is no such batch, or the server does not respond.
     """
-    with server(url, api_key, as_json=as_json) as client:
+    with connect(url, api_key, as_json=as_json) as client:
         if output:
             client.download_failures(batch_id, output, partial=True)
         products = client.products(batch_id, status=("failed", "cancelled"))
         if as_json:
-            say_json(list(_failures(products)))
+            print_json(list(_failures(products)))
         elif output:
-            say(f"CSV: {output}")
+            print_line(f"CSV: {output}")
         else:
             _show(list(islice(_failures(products), _MAX_ROWS + 1)))
 
 
 def _show(found: list[Failure]) -> None:
     if not found:
-        say("No image failed.")
+        print_line("No image failed.")
         return
     console.print(_table(found[:_MAX_ROWS]), highlight=False)
     if len(found) > _MAX_ROWS:
-        say("… and more: --output writes a CSV with all of them, --json prints them.")
+        print_line("… and more: --output writes a CSV with all of them, --json prints them.")
 
 
 def _failures(products: Iterable[Product]) -> Iterator[Failure]:
@@ -78,18 +80,18 @@ def _failures(products: Iterable[Product]) -> Iterator[Failure]:
 
 
 def _table(found: Iterable[Failure]) -> Table:
-    """A product is named once, before its first image."""
+    """Build the table; a product is named once, in the row of its first image."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("No.", "Product", "Cause", "Image", "Meaning"):
+    for heading in ("No.", "Product", "Code", "Image", "Reason"):
         table.add_column(heading, overflow="fold")
-    before: tuple[str, str] | None = None
+    previous: tuple[str, str] | None = None
     for failure in found:
         product = (failure.serial_number, failure.product_name)
-        named = ("", "") if product == before else product
+        names = ("", "") if product == previous else product
         table.add_row(
-            *(Text(printable(text)) for text in named),
+            *(Text(printable(text)) for text in names),
             Text(printable(failure.code), style="red"),
             *(Text(printable(text)) for text in (failure.input_url, failure.detail)),
         )
-        before = product
+        previous = product
     return table

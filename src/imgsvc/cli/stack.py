@@ -1,4 +1,4 @@
-"""`imgsvc up`: the whole stack on one machine, from nothing but a data folder."""
+"""The stack of `imgsvc up`: API, workers and Valkey on one machine, starting from an empty data folder."""
 
 import asyncio
 import os
@@ -12,42 +12,43 @@ import httpx
 from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.db import migrations
-from imgsvc.errors import CannotStart, DatabaseUnavailable
-from imgsvc.process.child_process import OURSELVES
-from imgsvc.process.data_folder import Running, locked
+from imgsvc.errors import DatabaseUnavailable, StartupError
+from imgsvc.process.child_process import RUN_MODULE
+from imgsvc.process.data_folder import Running, lock_folder
 from imgsvc.process.listen_socket import listen
 from imgsvc.process.supervisor import Child, Supervisor, stop_on_signals
 from imgsvc.settings.server import Settings
 
-# glibc gives the memory of every image back to the kernel and asks for it again for the next: a JPEG of 1 MP took
-# 12.4 ms of CPU instead of 6.7. It may keep this much instead (docs/performance.md); other C libraries ignore it.
+# By default glibc returns the memory of every image to the kernel and asks for it again for the next: a JPEG of 1 MP
+# took 12.4 ms of CPU instead of 6.7. These values let it keep memory (docs/performance.md); other C libraries ignore
+# them.
 WORKER_MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
     "MALLOC_TOP_PAD_": str(16 * 2**20),
-    "MALLOC_ARENA_MAX": "1",  # the others hold only for the first arena; one for each thread would not know them
+    "MALLOC_ARENA_MAX": "1",  # the other values apply only to the first arena
 }
 
 MAX_PROCESSES = 4
 MAX_SOCKET_PATH = 80
-"""Bytes of a temporary folder's path that leave room for a socket in a folder of its own."""
+"""Maximum bytes of a temporary folder's path, so that the path of a socket in a new folder there is not too long."""
 
 
-async def up(
+async def run_stack(
     settings: Settings, *, workers: int | None, on_ready: Callable[[], None], listener: socket.socket | None = None
 ) -> None:
     """Run API, workers and, unless IMGSVC_REDIS_URL is set, an embedded Valkey until asked to stop.
 
-    The API listens where the settings say; a `listener` that is given must be of that port.
+    The API listens at the address in the settings; a given `listener` must use that port.
 
     Raises:
-        CannotStart: the data folder is in use or cannot be written to, the port is taken, a process did not come up.
+        StartupError: the data folder is in use or not writable, the port is in use, or a process did not start.
         StorageError: the storage cannot be opened.
     """
     stopping = asyncio.Event()
     stop_on_signals(stopping)
     folder = settings.data_dir.resolve()
-    with locked(folder) as tell, _short_folder() as temporary:
+    with lock_folder(folder) as publish, _socket_folder() as temporary:
         check_storage(settings)
         await upgrade_database(settings)
         await check_access(settings)
@@ -63,50 +64,51 @@ async def up(
         children = [
             *_valkey(valkey, log=folder / "valkey.log"),
             _api(settings.local_base, listener, env),
-            *worker_children(workers or usual_processes(), settings, env),
+            *worker_children(workers or default_processes(), settings, env),
         ]
-        tell(Running(os.getpid(), settings.local_base, redis_url if valkey else None))  # another's may have a password
+        # Only the embedded Redis is published: the URL of another may contain a password.
+        publish(Running(os.getpid(), settings.local_base, redis_url if valkey else None))
         await Supervisor(children, stopping=stopping, drain=settings.drain_timeout).run(on_ready=on_ready)
 
 
-def _short_folder() -> tempfile.TemporaryDirectory[str]:
-    """For Valkey's socket, whose path must stay under 108 bytes."""
+def _socket_folder() -> tempfile.TemporaryDirectory[str]:
+    """Create a temporary folder for Valkey's socket, whose path must be shorter than 108 bytes."""
     is_short = len(os.fsencode(tempfile.gettempdir())) < MAX_SOCKET_PATH
-    short = None if is_short else "/tmp"  # noqa: S108  # only the place: the folder's name is random and its mode 0700
+    short = None if is_short else "/tmp"  # noqa: S108  # the folder there gets a random name and mode 0700
     return tempfile.TemporaryDirectory(prefix="imgsvc-", dir=short)
 
 
 async def upgrade_database(settings: Settings) -> None:
-    """Bring the settings' database to the newest schema.
+    """Upgrade the settings' database to the newest schema.
 
     Raises:
-        CannotStart: it is away, full, damaged, or a newer imgsvc's.
+        StartupError: it is unavailable, full, damaged, or of a newer imgsvc.
     """
     sessions = open_database(settings, statement_timeout=None)
     try:
         await migrations.upgrade(sessions)
     except DatabaseUnavailable as error:
         name = sessions.engine.url.render_as_string()
-        raise CannotStart(f"The database {name} cannot be brought to the newest schema: {error}.") from error
+        raise StartupError(f"The database {name} cannot be upgraded to the newest schema: {error}.") from error
     finally:
         await sessions.aclose()
 
 
-def usual_processes() -> int:
-    """A worker process for each core, four at most.
+def default_processes() -> int:
+    """Return the number of worker processes: one per core, at most four.
 
-    Within a process Python runs one thread at a time between two steps of Pillow's: two processes of one codec thread
-    are a tenth faster than one of two, and do everything else in parallel too (docs/performance.md).
+    Within a process, Python runs one thread at a time between steps of Pillow. Two processes with one codec thread each
+    are a tenth faster than one process with two, and do all other work in parallel (docs/performance.md).
     """
     return min(os.cpu_count() or 1, MAX_PROCESSES)
 
 
 def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> Iterator[Child]:
-    """The worker processes of one machine; they share its cores, unless the settings say how many threads each has."""
+    """Yield the worker processes of one machine; they share its cores, unless the settings fix the codec threads."""
     if "codec_threads" not in settings.model_fields_set:
         env = {**env, "IMGSVC_CODEC_THREADS": str(max(1, settings.codec_threads // processes))}
     for number in range(1, processes + 1):
-        yield Child(f"worker-{number}", [*OURSELVES, "imgsvc.worker"], {**WORKER_MALLOC, **env})
+        yield Child(f"worker-{number}", [*RUN_MODULE, "imgsvc.worker"], {**WORKER_MALLOC, **env})
 
 
 def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
@@ -116,9 +118,9 @@ def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
 
 
 def _api(url: str, listener: socket.socket, env: dict[str, str]) -> Child:
-    """It inherits the socket: while it is started again, clients wait a moment instead of being refused."""
-    command = [*OURSELVES, "imgsvc", "api", "--fd", str(listener.fileno())]
-    hint = "`imgsvc check`, in another terminal, says which part does not work."
+    """Return the API process. It inherits the socket: while it restarts, clients wait instead of being refused."""
+    command = [*RUN_MODULE, "imgsvc", "api", "--fd", str(listener.fileno())]
+    hint = "Run `imgsvc check` in another terminal to see which part does not work."
     return Child("api", command, env, ready=lambda: _responds(url), sockets=(listener.fileno(),), hint=hint)
 
 

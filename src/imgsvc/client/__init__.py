@@ -1,4 +1,9 @@
-"""The Python client: upload a CSV, follow it, read what became of its images, take the CSV back."""
+"""The Python client: upload a CSV, follow the batch, read its results and download the CSV.
+
+with Client("http://127.0.0.1:8000") as imgsvc:
+    batch = imgsvc.wait(imgsvc.submit("catalog.csv"))
+    imgsvc.download_output(batch, "output.csv")
+"""
 
 from imgsvc.client.async_client import AsyncClient
 from imgsvc.client.batches import Batch, Progress, Spec, Validation
@@ -13,11 +18,11 @@ from imgsvc.client.errors import (
     ConnectionRefused,
     InvalidUpload,
     NotFound,
-    Overloaded,
-    Refused,
+    RequestRefused,
+    ServerUnavailable,
     StillRunning,
-    TooMany,
-    UnexpectedAnswer,
+    TooManyRequests,
+    UnexpectedResponse,
 )
 from imgsvc.client.problems import Problem, ProblemError
 from imgsvc.client.products import Asset, AssetError, Product, Rendition
@@ -40,16 +45,16 @@ __all__ = [
     "Fields",
     "InvalidUpload",
     "NotFound",
-    "Overloaded",
     "Problem",
     "ProblemError",
     "Product",
     "Progress",
-    "Refused",
     "Rendition",
+    "RequestRefused",
+    "ServerUnavailable",
     "Spec",
     "StillRunning",
-    "TooMany",
-    "UnexpectedAnswer",
+    "TooManyRequests",
+    "UnexpectedResponse",
     "Validation",
 ]

@@ -1,6 +1,17 @@
-"""A call as steps: a flow yields them and is sent what came of each, so that one flow serves both clients.
+"""Calls and their actions: each API call is written once, without I/O, and runs in both clients.
 
-A flow is a generator without any input and output of its own. `shells.py` takes its steps, blocking or awaiting.
+- A **call** is a generator. It yields actions and is resumed with their results; its return value is the call's result.
+- An **action** is one step: `Send` a request, `Read` a chunk of a streamed response, `Pause`, or `Emit` a value.
+- A **driver** performs the actions, in the calling thread or in an event loop (`drivers.py`).
+
+For example, a call that sends a request, and the two ways to run it:
+
+    def status(batch_id: str) -> Call[int]:
+        response = yield from send(Send("GET", f"/v1/batches/{batch_id}"))
+        return response.status_code
+
+    BlockingDriver(http, url).run(status("bat_1"))
+    await AsyncDriver(http, url).run(status("bat_1"))
 """
 
 import random
@@ -12,19 +23,19 @@ from typing import Any, TypeAlias, TypeVar
 
 import httpx
 
-from imgsvc.client.errors import ClientError, ConnectionLost, Overloaded, TooMany
+from imgsvc.client.errors import ClientError, ConnectionLost, ServerUnavailable, TooManyRequests
 
 T = TypeVar("T")
 
 _MIN_PAUSE, _MAX_PAUSE = 0.2, 5.0
 """Seconds; the pause doubles with each attempt."""
 _MAX_DOUBLINGS = 10
-"""More than lead to the longest pause; 2 ** 1024 is more than a float holds."""
+"""More than enough to reach the longest pause; 2 ** 1024 would overflow a float."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request; the answer comes back, with its body unless it is `streamed` and no refusal."""
+    """A request to send; the result is its response, with the body unless `streamed` and successful."""
 
     method: str
     path: str
@@ -34,7 +45,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The next bytes of the answer that is streamed; none at its end."""
+    """A request for the next chunk of the streamed response; the result is empty at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,50 +55,50 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Hand a value to whoever iterates."""
+    """A value for the caller, who iterates over the call."""
 
     value: Any
 
 
-Step: TypeAlias = Send | Read | Pause | Emit
-Call: TypeAlias = Generator[Step, Any, T]
+Action: TypeAlias = Send | Read | Pause | Emit
+Call: TypeAlias = Generator[Action, Any, T]
 OnWait: TypeAlias = Callable[[ClientError, float], object]
 
 
-def sent(ask: Send) -> Call[httpx.Response]:
-    answer: httpx.Response = yield ask
-    return answer
+def send(request: Send) -> Call[httpx.Response]:
+    response: httpx.Response = yield request
+    return response
 
 
-def next_bytes() -> Call[bytes]:
-    """The next bytes of the answer that is streamed."""
+def read_chunk() -> Call[bytes]:
+    """Return the next bytes of the streamed response; none at its end."""
     data: bytes = yield Read()
     return data
 
 
-def emitted(flow: Call[object]) -> Call[None]:
-    """A flow that gives what the other returns."""
-    yield Emit((yield from flow))
+def emit_result(call: Call[object]) -> Call[None]:
+    """Run `call` and emit its return value."""
+    yield Emit((yield from call))
 
 
 @dataclass(frozen=True, slots=True)
 class RetryBudget:
-    """For how many seconds a call that is safe to repeat is made again; `on_wait` is told of each pause before."""
+    """The time for which a call that is safe to repeat is retried; `on_wait` is called before each pause."""
 
     seconds: float
     on_wait: OnWait | None = None
 
-    def within(self, seconds: float) -> "RetryBudget":
-        """No more of it than that."""
+    def limited_to(self, seconds: float) -> "RetryBudget":
+        """Return this budget, or one of `seconds` if that is shorter."""
         return replace(self, seconds=max(0.0, min(self.seconds, seconds)))
 
-    def spent_on(self, call: Callable[[], Call[T]]) -> Call[T]:
-        """What `call` returns, made again while what is in its way may pass."""
-        deadline: float | None = None  # a transfer of an hour that breaks is worth another
+    def spent_on(self, start: Callable[[], Call[T]]) -> Call[T]:
+        """Run the call that `start` returns; start it again after errors that may pass, until the budget is used up."""
+        deadline: float | None = None  # set by the first error: a transfer that broke after an hour is retried too
         for attempt in count():
             try:
-                return (yield from call())
-            except (ConnectionLost, TooMany, Overloaded) as error:
+                return (yield from start())
+            except (ConnectionLost, TooManyRequests, ServerUnavailable) as error:
                 backoff = min(_MAX_PAUSE, _MIN_PAUSE * 2 ** min(attempt, _MAX_DOUBLINGS)) * random.uniform(0.5, 1)  # noqa: S311  # jitter
                 pause = max(backoff, error.retry_after or 0)
                 deadline = deadline or monotonic() + self.seconds

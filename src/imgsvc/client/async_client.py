@@ -1,4 +1,4 @@
-"""The client for asyncio: the calls of `Client`, awaited."""
+"""The client for asyncio."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Self, Unpack
@@ -18,9 +18,9 @@ from imgsvc.client.uploads import Fields, Source
 
 
 class AsyncClient:
-    """As `Client`, which says what each call means; calls are awaited, and iterated over with `async for`.
+    """The calls of `Client`, which documents them; they are awaited, or iterated over with `async for`.
 
-    Files are read and written in pieces of 64 kB in the event loop.
+    Files are read and written in the event loop, in chunks of 64 kB.
     """
 
     def __init__(
@@ -29,15 +29,15 @@ class AsyncClient:
         *,
         api_key: str | None = None,
         timeout: float = 30,
-        patience: float = 60,
+        retry_timeout: float = 60,
         on_wait: OnWait | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         with http_options(self.url, api_key, timeout) as options:
             self._http = httpx.AsyncClient(**options)
-        self._patience = RetryBudget(patience, on_wait)
-        self._shell = AsyncDriver(self._http, self.url)
-        self._calls = Calls(self.url, self._patience)
+        self._retries = RetryBudget(retry_timeout, on_wait)
+        self._driver = AsyncDriver(self._http, self.url)
+        self._calls = Calls(self.url, self._retries)
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,29 +50,29 @@ class AsyncClient:
         await self._http.aclose()
 
     async def submit(self, source: Source, *, idempotency_key: str | None = None, **fields: Unpack[Fields]) -> Batch:
-        return await self._shell.run(self._calls.submit(source, idempotency_key, fields))
+        return await self._driver.run(self._calls.submit(source, idempotency_key, fields))
 
     async def validate(self, source: Source, **fields: Unpack[Fields]) -> Validation:
-        return await self._shell.run(self._calls.validate(source, fields))
+        return await self._driver.run(self._calls.validate(source, fields))
 
     async def batch(self, batch: Batch | str) -> Batch:
-        return await self._shell.run(self._calls.batch(batch))
+        return await self._driver.run(self._calls.batch(batch))
 
     def batches(self, *, status: Statuses = None) -> AsyncGenerator[Batch]:
-        return self._shell.each(self._calls.batches(status))
+        return self._driver.each(self._calls.batches(status))
 
     def products(self, batch: Batch | str, *, status: Statuses = None) -> AsyncGenerator[Product]:
-        return self._shell.each(self._calls.products(batch, status))
+        return self._driver.each(self._calls.products(batch, status))
 
     def follow(self, batch: Batch | str, *, timeout: float | None = None) -> AsyncGenerator[Batch]:
-        return self._shell.each(self._calls.follow(batch, timeout))
+        return self._driver.each(self._calls.follow(batch, timeout))
 
     async def wait(
         self,
         batch: Batch | str,
         *,
         progress: Callable[[Batch], object] | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  # as `Client` has it, with an error that names the batch
+        timeout: float | None = None,  # noqa: ASYNC109  # the same as in `Client`; its error names the batch
     ) -> Batch:
         async for latest in self.follow(batch, timeout=timeout):
             if progress:
@@ -80,19 +80,19 @@ class AsyncClient:
         return latest
 
     def events(self, batch: Batch | str) -> AsyncGenerator[Progress]:
-        return self._shell.each(self._calls.events(batch))
+        return self._driver.each(self._calls.events(batch))
 
     async def retry(self, batch: Batch | str, codes: Iterable[str] = ()) -> Batch:
-        return await self._shell.run(self._calls.retry(batch, codes))
+        return await self._driver.run(self._calls.retry(batch, codes))
 
     async def cancel(self, batch: Batch | str) -> Batch:
-        return await self._shell.run(self._calls.cancel(batch))
+        return await self._driver.run(self._calls.cancel(batch))
 
     async def delete(self, batch: Batch | str) -> None:
-        await self._shell.run(self._calls.delete(batch))
+        await self._driver.run(self._calls.delete(batch))
 
     async def deliveries(self, batch: Batch | str) -> list[Delivery]:
-        return await self._shell.run(self._calls.deliveries(batch))
+        return await self._driver.run(self._calls.deliveries(batch))
 
     async def download_output(
         self,
@@ -114,7 +114,7 @@ class AsyncClient:
     async def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
         await self._download(batch, "archive.zip", path, ZIP, partial=partial)
 
-    async def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **wishes: bool) -> None:
+    async def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: bool) -> None:
         source = f"{path_of(batch)}/{name}"
-        flow = download(source, path, media_type, url=self.url, patience=self._patience, **wishes)
-        await self._shell.run(flow)
+        call = download(source, path, media_type, url=self.url, retries=self._retries, **options)
+        await self._driver.run(call)

@@ -1,13 +1,13 @@
-"""Batches as the server sends them. Times are aware, sizes in bytes, shares from 0 to 1."""
+"""Models of batches. Times are timezone-aware, sizes are in bytes, ratios from 0 to 1."""
 
 from datetime import datetime
 
-from imgsvc.client.problems import Wire
+from imgsvc.client.problems import ApiModel
 
 _TERMINAL = frozenset({"completed", "completed_with_errors", "failed", "cancelled"})
 
 
-class AssetCounts(Wire):
+class AssetCounts(ApiModel):
     """Distinct images by status; they sum to `total`."""
 
     total: int
@@ -19,28 +19,28 @@ class AssetCounts(Wire):
 
     @property
     def ended(self) -> int:
-        """How many will not change any more."""
+        """The number of images whose status is final until a retry."""
         return self.succeeded + self.failed + self.cancelled
 
 
-class Counts(Wire):
-    """`urls` counts repeated ones too."""
+class Counts(ApiModel):
+    """Totals of a batch; `urls` includes repeated URLs, `assets` are distinct images."""
 
     products: int
     urls: int
     assets: AssetCounts
 
 
-class Bytes(Wire):
-    """Of the images that succeeded; `saved_ratio` is the share that was saved."""
+class Bytes(ApiModel):
+    """Sizes of the images that succeeded, before and after; `saved_ratio` is the share saved."""
 
     input: int
     output: int
     saved_ratio: float | None = None
 
 
-class Spec(Wire, extra="allow"):  # options that a newer server adds are there as well
-    """What every image of a batch is compressed to; the first one is `main`."""
+class Spec(ApiModel, extra="allow"):  # options that a newer server adds are there as well
+    """The settings of one rendition; a batch's first spec is named `main`."""
 
     name: str
     quality: int
@@ -51,8 +51,8 @@ class Spec(Wire, extra="allow"):  # options that a newer server adds are there a
     keep_metadata: str
 
 
-class Warning(Wire):  # noqa: A001  # the server's word for it
-    """Something odd in the CSV that was accepted all the same."""
+class Warning(ApiModel):  # noqa: A001  # the name in the API
+    """A flaw in the CSV that did not prevent its acceptance."""
 
     code: str
     detail: str
@@ -61,8 +61,8 @@ class Warning(Wire):  # noqa: A001  # the server's word for it
     value: str | None
 
 
-class Manifest(Wire):
-    """How the CSV was read; `warnings` are the first 100 of `warnings_total`."""
+class Manifest(ApiModel):
+    """The CSV as it was read; `warnings` has the first 100 of `warnings_total`."""
 
     filename: str | None
     sha256: str
@@ -72,15 +72,15 @@ class Manifest(Wire):
     warnings_total: int
 
 
-class Webhook(Wire):
-    """Where the end is announced, and whether it has been: `pending`, `delivered` or `exhausted`."""
+class Webhook(ApiModel):
+    """The webhook that reports the end; `status` is `pending`, `delivered` or `exhausted`."""
 
     url: str
     status: str
     attempts: int
 
 
-class Links(Wire):
+class Links(ApiModel):
     self: str
     products: str
     output_csv: str
@@ -89,8 +89,8 @@ class Links(Wire):
     archive_zip: str
 
 
-class State(Wire):
-    """How far a batch is; `errors_by_code` counts the images that failed by cause."""
+class State(ApiModel):
+    """The status and progress of a batch; `errors_by_code` counts failed images by error code."""
 
     id: str
     status: str
@@ -105,7 +105,7 @@ class State(Wire):
 
 
 class Batch(State):
-    """An accepted CSV and how far it is; `expires_at` is when it will be removed, if ever."""
+    """An accepted CSV with its status and progress; `expires_at` is when it is removed, or None."""
 
     specs: list[Spec]
     manifest: Manifest
@@ -118,24 +118,27 @@ class Batch(State):
     links: Links
 
 
-class BatchPage(Wire):
+class BatchPage(ApiModel):
     data: list[Batch]
     next: str | None
 
 
 class Progress(State):
-    """How far a batch was at one moment, as its events tell."""
+    """A snapshot of a batch's progress, sent as an event."""
 
 
-class Host(Wire):
-    """A server that images would be fetched from."""
+class Host(ApiModel):
+    """A host that images would be fetched from; `assets` is their number."""
 
     host: str
     assets: int
 
 
-class Validation(Wire):
-    """What an upload would make; `hosts` are the 20 of `hosts_total` with the most images, `columns` the headers."""
+class Validation(ApiModel):
+    """The result of validating an upload.
+
+    `hosts` has the 20 of `hosts_total` with the most images, `columns` the headers that were recognised.
+    """
 
     products: int
     urls: int

@@ -1,4 +1,4 @@
-"""Every call of the API as a flow. Reading calls, and uploads, are made again while what is in their way may pass."""
+"""Every call of the API as a generator of actions (see `actions.py`); reading calls and uploads are retried."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,52 +10,52 @@ from uuid import uuid4
 
 import httpx
 
-from imgsvc.client.actions import Call, Emit, Pause, RetryBudget, Send, next_bytes, sent
+from imgsvc.client.actions import Call, Emit, Pause, RetryBudget, Send, read_chunk, send
 from imgsvc.client.batches import Batch, BatchPage, Progress, Validation
 from imgsvc.client.deliveries import Delivery, DeliveryList
 from imgsvc.client.errors import ConnectionLost, StillRunning
 from imgsvc.client.events import EventReader
-from imgsvc.client.problems import Wire
+from imgsvc.client.problems import ApiModel
 from imgsvc.client.products import ProductPage
-from imgsvc.client.responses import read, require
-from imgsvc.client.uploads import Source, upload
+from imgsvc.client.responses import check_response, parse
+from imgsvc.client.uploads import Source, upload_options
 
-W = TypeVar("W", bound=Wire)
+M = TypeVar("M", bound=ApiModel)
 
 LONG_POLL = 20
-"""Seconds that the server may hold back an answer in which nothing has changed."""
+"""Seconds that the server may delay a response while nothing changes."""
 _MIN_PAUSE = 0.1
-"""Seconds between two looks at a batch, for when something on the way answers at once."""
-_EVENTS_AGAIN = 2.0
-"""Seconds after which a stream of events that ended is opened again, unless the server says another number."""
-_BATCHES, _PRODUCTS = 100, 500
-_UPLOADS = "/v1/batches"
+"""Seconds between two polls of a batch, for proxies that answer a long poll at once."""
+_RECONNECT_AFTER = 2.0
+"""Seconds until an event stream that ended is reopened, unless the server sends another number."""
+_BATCHES_PER_PAGE, _PRODUCTS_PER_PAGE = 100, 500
+_BATCHES_PATH = "/v1/batches"
 
 Statuses = str | Iterable[str] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The calls at `url`, which is only named in errors here."""
+    """The calls of the API at `url`; the URL appears only in error messages here."""
 
     url: str
-    patience: RetryBudget
+    retries: RetryBudget
 
     def submit(self, source: Source, idempotency_key: str | None, fields: Mapping[str, object]) -> Call[Batch]:
-        """One batch, however often it is sent: the key is the same each time."""
+        """Upload one batch; each retry sends the same idempotency key."""
         key = {"Idempotency-Key": idempotency_key or str(uuid4())}
-        return self._uploaded(Batch, source, fields, key)
+        return self._upload(Batch, source, fields, key)
 
     def validate(self, source: Source, fields: Mapping[str, object]) -> Call[Validation]:
-        return self._uploaded(Validation, source, {**fields, "validate_only": True}, {})
+        return self._upload(Validation, source, {**fields, "validate_only": True}, {})
 
     def batch(self, batch: Batch | str) -> Call[Batch]:
-        return self._got(Batch, path_of(batch))
+        return self._get(Batch, path_of(batch))
 
     def batches(self, status: Statuses) -> Call[None]:
-        query: dict[str, Any] = {"limit": _BATCHES, **_only(status)}
+        query: dict[str, Any] = {"limit": _BATCHES_PER_PAGE, **_status_filter(status)}
         while True:
-            page = yield from self._got(BatchPage, _UPLOADS, params=query)
+            page = yield from self._get(BatchPage, _BATCHES_PATH, params=query)
             for batch in page.data:
                 yield Emit(batch)
             if page.next is None:
@@ -65,103 +65,103 @@ class Calls:
     def products(self, batch: Batch | str, status: Statuses) -> Call[None]:
         after: int | None = -1
         while after is not None:
-            query = {"limit": _PRODUCTS, "after": after, **_only(status)}
-            page = yield from self._got(ProductPage, f"{path_of(batch)}/products", params=query)
+            query = {"limit": _PRODUCTS_PER_PAGE, "after": after, **_status_filter(status)}
+            page = yield from self._get(ProductPage, f"{path_of(batch)}/products", params=query)
             for product in page.data:
                 yield Emit(product)
             after = page.next
 
     def deliveries(self, batch: Batch | str) -> Call[list[Delivery]]:
-        listed = yield from self._got(DeliveryList, f"{path_of(batch)}/deliveries")
-        return listed.data
+        deliveries = yield from self._get(DeliveryList, f"{path_of(batch)}/deliveries")
+        return deliveries.data
 
     def retry(self, batch: Batch | str, codes: Iterable[str]) -> Call[Batch]:
-        return self._told(Batch, f"{path_of(batch)}/retry", json={"codes": list(codes)})
+        return self._post_once(Batch, f"{path_of(batch)}/retry", json={"codes": list(codes)})
 
     def cancel(self, batch: Batch | str) -> Call[Batch]:
-        return self._told(Batch, f"{path_of(batch)}/cancel")
+        return self._post_once(Batch, f"{path_of(batch)}/cancel")
 
     def delete(self, batch: Batch | str) -> Call[None]:
-        require((yield from sent(Send("DELETE", path_of(batch)))), self.url)
+        check_response((yield from send(Send("DELETE", path_of(batch)))), self.url)
 
     def follow(self, batch: Batch | str, timeout: float | None) -> Call[None]:
-        """Gives the batch as it is, and after each change, until it has ended."""
-        until = float("inf") if timeout is None else monotonic() + timeout
-        known: dict[str, str] = {}
+        """Emit the batch at once and after each change, until it has ended."""
+        deadline = float("inf") if timeout is None else monotonic() + timeout
+        condition: dict[str, str] = {}
         wait: dict[str, float] = {}
         while True:
             began = monotonic()
-            ask = Send("GET", path_of(batch), {"headers": known, "params": wait})
-            patience = self.patience.within(until - began)
-            answer = yield from patience.spent_on(partial(self._required, ask, ""))
-            if answer.status_code != httpx.codes.NOT_MODIFIED:
-                latest = read(Batch, answer.content, self.url)
+            request = Send("GET", path_of(batch), {"headers": condition, "params": wait})
+            retries = self.retries.limited_to(deadline - began)
+            response = yield from retries.spent_on(partial(self._send_checked, request, ""))
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                latest = parse(Batch, response.content, self.url)
                 yield Emit(latest)
                 if latest.has_ended:
                     return
-                known = {"If-None-Match": answer.headers["ETag"]} if "ETag" in answer.headers else {}
-            left = until - monotonic()
-            if left <= 0:
-                raise StillRunning(f"{_id_of(batch)} had not ended after {timeout:g} s; it goes on.")
-            wait = {"wait": round(min(LONG_POLL, left), 2)}
-            yield Pause(min(left, max(0.0, began + _MIN_PAUSE - monotonic())))
+                condition = {"If-None-Match": response.headers["ETag"]} if "ETag" in response.headers else {}
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise StillRunning(f"{_id_of(batch)} was still running after {timeout:g} s.")
+            wait = {"wait": round(min(LONG_POLL, remaining), 2)}
+            yield Pause(min(remaining, max(0.0, began + _MIN_PAUSE - monotonic())))
 
     def events(self, batch: Batch | str) -> Call[None]:
-        """Gives a snapshot at once and after changes, until the one of the end."""
+        """Emit a snapshot at once and after changes; the last one is of the end."""
         reader = EventReader()
-        heard = monotonic()
+        last_data_at = monotonic()
         while True:
             headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": reader.id} if reader.id else {})
-            ask = Send("GET", f"{path_of(batch)}/events", {"headers": headers}, streamed=True)
-            answer = yield from self._answered(ask, "text/event-stream")
-            if answer.status_code == httpx.codes.NO_CONTENT:
+            request = Send("GET", f"{path_of(batch)}/events", {"headers": headers}, streamed=True)
+            response = yield from self._send_retried(request, "text/event-stream")
+            if response.status_code == httpx.codes.NO_CONTENT:
                 return
             try:
-                while data := (yield from next_bytes()):
-                    heard = monotonic()
+                while data := (yield from read_chunk()):
+                    last_data_at = monotonic()
                     for event in reader.feed(data):
                         if event.name in {"progress", "end"}:
-                            yield Emit(read(Progress, event.data, self.url))
+                            yield Emit(parse(Progress, event.data, self.url))
                         if event.name == "end":
                             return
             except ConnectionLost:
-                if monotonic() - heard > self.patience.seconds:
+                if monotonic() - last_data_at > self.retries.seconds:
                     raise
-            # Half an event of the former stream counts for nothing.
+            # An incomplete event of the previous stream is dropped.
             reader = EventReader(id=reader.id, retry=reader.retry)
-            yield Pause(_EVENTS_AGAIN if reader.retry is None else max(_MIN_PAUSE, reader.retry))
+            yield Pause(_RECONNECT_AFTER if reader.retry is None else max(_MIN_PAUSE, reader.retry))
 
-    def _uploaded(
-        self, model: type[W], source: Source, fields: Mapping[str, object], headers: Mapping[str, str]
-    ) -> Call[W]:
-        with upload(source, fields) as options:
+    def _upload(
+        self, model: type[M], source: Source, fields: Mapping[str, object], headers: Mapping[str, str]
+    ) -> Call[M]:
+        with upload_options(source, fields) as options:
             options["headers"] = {**options.get("headers", {}), **headers}
-            answer = yield from self._answered(Send("POST", _UPLOADS, options))
-        return read(model, answer.content, self.url)
+            response = yield from self._send_retried(Send("POST", _BATCHES_PATH, options))
+        return parse(model, response.content, self.url)
 
-    def _got(self, model: type[W], path: str, **options: Any) -> Call[W]:
-        answer = yield from self._answered(Send("GET", path, options))
-        return read(model, answer.content, self.url)
+    def _get(self, model: type[M], path: str, **options: Any) -> Call[M]:
+        response = yield from self._send_retried(Send("GET", path, options))
+        return parse(model, response.content, self.url)
 
-    def _told(self, model: type[W], path: str, **options: Any) -> Call[W]:
-        """Sent once: whoever hears nothing looks at the batch first."""
-        answer = require((yield from sent(Send("POST", path, options))), self.url)
-        return read(model, answer.content, self.url)
+    def _post_once(self, model: type[M], path: str, **options: Any) -> Call[M]:
+        """Send without retries: after a lost response, the caller must read the batch before repeating the call."""
+        response = check_response((yield from send(Send("POST", path, options))), self.url)
+        return parse(model, response.content, self.url)
 
-    def _answered(self, ask: Send, media_type: str = "") -> Call[httpx.Response]:
-        return self.patience.spent_on(partial(self._required, ask, media_type))
+    def _send_retried(self, request: Send, media_type: str = "") -> Call[httpx.Response]:
+        return self.retries.spent_on(partial(self._send_checked, request, media_type))
 
-    def _required(self, ask: Send, media_type: str) -> Call[httpx.Response]:
-        return require((yield from sent(ask)), self.url, media_type)
+    def _send_checked(self, request: Send, media_type: str) -> Call[httpx.Response]:
+        return check_response((yield from send(request)), self.url, media_type)
 
 
 def path_of(batch: Batch | str) -> str:
-    return f"{_UPLOADS}/{quote(_id_of(batch) or '-', safe='')}"
+    return f"{_BATCHES_PATH}/{quote(_id_of(batch) or '-', safe='')}"
 
 
 def _id_of(batch: Batch | str) -> str:
     return batch.id if isinstance(batch, Batch) else batch
 
 
-def _only(status: Statuses) -> dict[str, list[str]]:
+def _status_filter(status: Statuses) -> dict[str, list[str]]:
     return {"status": [status] if isinstance(status, str) else list(status)} if status else {}

@@ -1,4 +1,4 @@
-"""The client that blocks: what each call means stands here, for both."""
+"""The blocking client; its docstrings describe the calls of both clients."""
 
 import os
 from collections.abc import Callable, Generator, Iterable
@@ -20,15 +20,16 @@ Target = str | os.PathLike[str]
 
 
 class Client:
-    """Talks to the imgsvc at `url`; `timeout` is in seconds for each step of a request.
+    """A blocking client of the imgsvc at `url`.
 
-    For `patience` seconds a call that is safe to repeat is made again while nobody answers, the connection breaks, or
-    the server says 429, 502, 503 or 504; its `Retry-After` is honoured. That is every call but `retry`, `cancel` and
-    `delete`. Before each pause `on_wait` is told the error and the seconds; what it raises ends the call.
-    A batch is named by its id or by itself. Every call raises `ClientError` (see `imgsvc.client.errors`).
+    Calls that are safe to repeat are retried for `retry_timeout` seconds when the server cannot be reached, the
+    connection breaks, or the server answers 429, 502, 503 or 504; `Retry-After` is honoured. Those are all calls except
+    `retry`, `cancel` and `delete`. `on_wait(error, seconds)` is called before each pause; an exception from it ends the
+    call. `timeout` is the limit in seconds for each step of a request. A batch is passed as a `Batch` or by its id.
+    Every call raises `ClientError` (see `imgsvc.client.errors`).
 
     Raises:
-        ConfigurationError: the URL, the key, or a proxy that the environment names cannot be used.
+        ConfigurationError: the URL, the API key or a proxy of the environment cannot be used.
     """
 
     def __init__(
@@ -37,15 +38,15 @@ class Client:
         *,
         api_key: str | None = None,
         timeout: float = 30,
-        patience: float = 60,
+        retry_timeout: float = 60,
         on_wait: OnWait | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         with http_options(self.url, api_key, timeout) as options:
             self._http = httpx.Client(**options)
-        self._patience = RetryBudget(patience, on_wait)
-        self._shell = BlockingDriver(self._http, self.url)
-        self._calls = Calls(self.url, self._patience)
+        self._retries = RetryBudget(retry_timeout, on_wait)
+        self._driver = BlockingDriver(self._http, self.url)
+        self._calls = Calls(self.url, self._retries)
 
     def __enter__(self) -> Self:
         return self
@@ -58,79 +59,83 @@ class Client:
         self._http.close()
 
     def submit(self, source: Source, *, idempotency_key: str | None = None, **fields: Unpack[Fields]) -> Batch:
-        """Upload a CSV (its path, an open binary file, or its bytes) or rows; the batch that was accepted.
+        """Upload a CSV (its path, an open binary file, or its bytes) or rows; return the accepted batch.
 
         Rows are mappings with `serial_number`, `product_name` and `input_urls`, or tuples in this order, at most 8 MiB
-        as JSON; a CSV is streamed from the disk. A file is sent from its beginning; a pipe is read to its end first.
-        It is one batch however often it is sent: with the same `idempotency_key` also by calls within 24 hours.
+        as JSON. A CSV is streamed from the disk; a file is sent from its beginning, a pipe is read to its end first.
+        Retries never create a second batch, nor do further calls with the same `idempotency_key` within 24 hours.
 
         Raises:
-            InvalidUpload: with everything wrong in `problem.errors`; nothing was stored.
-            TooMany: there is no room for longer than the client's patience.
+            InvalidUpload: the upload was rejected, with every error in `problem.errors`; nothing was stored.
+            TooManyRequests: a limit of the API key was still reached when `retry_timeout` expired.
             OSError: the file cannot be read.
-            TypeError, ValueError: rows that are none.
+            TypeError, ValueError: a row is malformed.
         """
-        return self._shell.run(self._calls.submit(source, idempotency_key, fields))
+        return self._driver.run(self._calls.submit(source, idempotency_key, fields))
 
     def validate(self, source: Source, **fields: Unpack[Fields]) -> Validation:
-        """What `submit` would make of it; nothing is stored. Raises as `submit` does."""
-        return self._shell.run(self._calls.validate(source, fields))
+        """Return what `submit` would create, without storing anything; the errors are those of `submit`."""
+        return self._driver.run(self._calls.validate(source, fields))
 
     def batch(self, batch: Batch | str) -> Batch:
-        """The batch as it is now."""
-        return self._shell.run(self._calls.batch(batch))
+        """Return the current state of the batch."""
+        return self._driver.run(self._calls.batch(batch))
 
     def batches(self, *, status: Statuses = None) -> Generator[Batch]:
-        """Your batches, the newest first, read page by page; only those in one of these statuses, if given."""
-        return self._shell.each(self._calls.batches(status))
+        """Yield your batches, newest first, fetched page by page; `status` limits them to one or several statuses."""
+        return self._driver.each(self._calls.batches(status))
 
     def products(self, batch: Batch | str, *, status: Statuses = None) -> Generator[Product]:
-        """The products in the order of the CSV, read page by page; only those with an image in one of the statuses."""
-        return self._shell.each(self._calls.products(batch, status))
+        """Yield the products in CSV order, fetched page by page.
+
+        With `status`, only products with an image of that status, or of one of several, are yielded.
+        """
+        return self._driver.each(self._calls.products(batch, status))
 
     def follow(self, batch: Batch | str, *, timeout: float | None = None) -> Generator[Batch]:
-        """The batch as it is now and after each change, until it has ended.
+        """Yield the batch now and after each change, until it has ended.
 
         Raises:
-            StillRunning: it has not, after `timeout` seconds.
+            StillRunning: it had not ended after `timeout` seconds.
         """
-        return self._shell.each(self._calls.follow(batch, timeout))
+        return self._driver.each(self._calls.follow(batch, timeout))
 
     def wait(
         self, batch: Batch | str, *, progress: Callable[[Batch], object] | None = None, timeout: float | None = None
     ) -> Batch:
-        """The batch at its end; `progress` is called with it now and after each change. Raises as `follow` does."""
+        """Wait for the end and return the batch; `progress` is called now and after each change. Raises as `follow`."""
         for latest in self.follow(batch, timeout=timeout):
             if progress:
                 progress(latest)
         return latest
 
     def events(self, batch: Batch | str) -> Generator[Progress]:
-        """The progress now and as it changes, at most four times a second, the end last; nothing if it is known.
+        """Yield the progress now and after changes, at most four times a second; the last item is the end.
 
-        One connection for all of them; one that ends or breaks is opened again where it ended.
+        All events use one connection. If it ends or breaks, it is reopened and continues after the last event;
+        an end that was already yielded is not repeated.
         """
-        return self._shell.each(self._calls.events(batch))
+        return self._driver.each(self._calls.events(batch))
 
     def retry(self, batch: Batch | str, codes: Iterable[str] = ()) -> Batch:
-        """Begin a new round with the images that failed, or with those that failed with one of `codes`.
+        """Start a new round with the failed images, or with those that failed with one of `codes`.
 
         Raises:
-            Conflict: it has not ended, or there is nothing to retry.
+            Conflict: the batch has not ended, or there is nothing to retry.
         """
-        return self._shell.run(self._calls.retry(batch, codes))
+        return self._driver.run(self._calls.retry(batch, codes))
 
     def cancel(self, batch: Batch | str) -> Batch:
-        """Give up what is not done. Raises Conflict when it has ended."""
-        return self._shell.run(self._calls.cancel(batch))
+        """Cancel the unfinished images. Raises Conflict if the batch has ended."""
+        return self._driver.run(self._calls.cancel(batch))
 
     def delete(self, batch: Batch | str) -> None:
-        """Remove it with its images. Raises Conflict while it runs."""
-        self._shell.run(self._calls.delete(batch))
+        """Delete the batch and its images. Raises Conflict while it is running."""
+        self._driver.run(self._calls.delete(batch))
 
     def deliveries(self, batch: Batch | str) -> list[Delivery]:
-        """How its ends were announced to its webhook, the newest first."""
-        return self._shell.run(self._calls.deliveries(batch))
+        """Return the webhook deliveries of the batch, newest first."""
+        return self._driver.run(self._calls.deliveries(batch))
 
     def download_output(
         self,
@@ -142,13 +147,13 @@ class Client:
         bom: bool = False,
         partial: bool = False,
     ) -> None:
-        """Write the CSV with the new column to `path`, where it appears only when all of it has arrived.
+        """Download the CSV with the output URLs to `path`; the file appears only when it is complete.
 
-        `extended` adds statuses, errors and sizes, `safe` disarms formulas, `bom` is for spreadsheets, `partial` takes
-        what is there while the batch runs.
+        `extended` adds statuses, errors and sizes, `safe` disarms formulas, `bom` is for spreadsheets, `partial` is
+        for a batch that is still running.
 
         Raises:
-            Conflict: it has not ended.
+            Conflict: the batch has not ended.
             OSError: the file cannot be written.
         """
         self._download(batch, "output.csv", path, CSV, extended=extended, safe=safe, bom=bom, partial=partial)
@@ -156,14 +161,14 @@ class Client:
     def download_failures(
         self, batch: Batch | str, path: Target, *, safe: bool = False, bom: bool = False, partial: bool = False
     ) -> None:
-        """As `download_output`, only the rows with images that failed, with an `Error` column."""
+        """Download only the rows with failed images, with an `Error` column; otherwise as `download_output`."""
         self._download(batch, "failures.csv", path, CSV, safe=safe, bom=bom, partial=partial)
 
     def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
-        """As `download_output`, every compressed image in a ZIP."""
+        """Download every compressed image in a ZIP; otherwise as `download_output`."""
         self._download(batch, "archive.zip", path, ZIP, partial=partial)
 
-    def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **wishes: bool) -> None:
+    def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: bool) -> None:
         source = f"{path_of(batch)}/{name}"
-        flow = download(source, path, media_type, url=self.url, patience=self._patience, **wishes)
-        self._shell.run(flow)
+        call = download(source, path, media_type, url=self.url, retries=self._retries, **options)
+        self._driver.run(call)

@@ -1,12 +1,12 @@
-"""Webhook deliveries as the server sends them."""
+"""Models of webhook deliveries."""
 
 from datetime import datetime
 
-from imgsvc.client.problems import Wire
+from imgsvc.client.problems import ApiModel
 
 
-class Attempt(Wire):
-    """One POST of a delivery; `duration` is in seconds, `answer` the first 2 kB of what came back."""
+class Attempt(ApiModel):
+    """One POST of a delivery; `duration` is in seconds, `answer` the first 2 kB of the response."""
 
     number: int
     at: datetime
@@ -16,8 +16,11 @@ class Attempt(Wire):
     answer: str | None
 
 
-class Delivery(Wire):
-    """The announcement of one end of a batch: `pending`, `delivered` or `exhausted`; `log` has every attempt."""
+class Delivery(ApiModel):
+    """A webhook message about the end of one round, with all attempts in `log`.
+
+    `status` is `pending`, `delivered` or `exhausted`.
+    """
 
     id: str
     batch_id: str
@@ -31,5 +34,5 @@ class Delivery(Wire):
     log: list[Attempt]
 
 
-class DeliveryList(Wire):
+class DeliveryList(ApiModel):
     data: list[Delivery]

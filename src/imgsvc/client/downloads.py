@@ -1,29 +1,29 @@
-"""Downloads: CSVs and archives to files."""
+"""Downloads of CSVs and archives to files."""
 
 import os
 from pathlib import Path
 
-from imgsvc.client.actions import NO_RETRIES, Call, RetryBudget, Send, next_bytes, sent
-from imgsvc.client.files import arriving, is_device
-from imgsvc.client.responses import require
+from imgsvc.client.actions import NO_RETRIES, Call, RetryBudget, Send, read_chunk, send
+from imgsvc.client.files import atomic_file, is_device
+from imgsvc.client.responses import check_response
 
 CSV, ZIP = "text/csv", "application/zip"
 
 
 def download(
-    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, patience: RetryBudget, **wishes: bool
+    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, retries: RetryBudget, **options: bool
 ) -> Call[None]:
-    """Write what lies under the path `source` to `target`, where it appears only when all of it has arrived.
+    """Download the path `source` to `target`; the file appears only when it is complete.
 
-    What broke off is begun anew, unless `target` is a pipe. `wishes` are parameters of the query.
+    A download that breaks is started again, unless `target` is a pipe. `options` are flags of the query.
     """
-    query = {name: "true" for name, wish in wishes.items() if wish}
+    query = {name: "true" for name, enabled in options.items() if enabled}
     path = Path(target)
 
-    def once() -> Call[None]:
-        require((yield from sent(Send("GET", source, {"params": query}, streamed=True))), url, media_type)
-        with arriving(path) as file:
-            while data := (yield from next_bytes()):
+    def attempt() -> Call[None]:
+        check_response((yield from send(Send("GET", source, {"params": query}, streamed=True))), url, media_type)
+        with atomic_file(path) as file:
+            while data := (yield from read_chunk()):
                 file.write(data)
 
-    return (NO_RETRIES if is_device(path) else patience).spent_on(once)
+    return (NO_RETRIES if is_device(path) else retries).spent_on(attempt)

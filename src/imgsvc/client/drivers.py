@@ -1,4 +1,4 @@
-"""What takes the steps of a flow: one shell that blocks and one that awaits, otherwise alike."""
+"""The drivers that perform the actions of calls (see `actions.py`): one blocks, the other awaits."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
@@ -8,142 +8,142 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from imgsvc.client.actions import Call, Emit, Pause, Send, Step, emitted
+from imgsvc.client.actions import Action, Call, Emit, Pause, Send, emit_result
 from imgsvc.client.errors import ClientError
-from imgsvc.client.responses import translated
+from imgsvc.client.responses import translated_errors
 
 T = TypeVar("T")
 
 
 class BlockingDriver:
-    """Takes steps one after the other in the calling thread."""
+    """A driver that performs actions in the calling thread."""
 
     def __init__(self, http: httpx.Client, url: str) -> None:
         self._http, self._url = http, url
 
-    def run(self, flow: Call[T]) -> T:
-        """What the flow returns."""
-        [value] = self.each(emitted(flow))
+    def run(self, call: Call[T]) -> T:
+        """Run `call` and return its result."""
+        [value] = self.each(emit_result(call))
         return cast("T", value)
 
-    def each(self, flow: Call[None]) -> Generator[Any, None, None]:
-        """What the flow gives."""
-        stream = _Stream(self._http)
-        go_on = partial(flow.send, None)
+    def each(self, call: Call[None]) -> Generator[Any, None, None]:
+        """Run `call` and yield the values that it emits."""
+        connection = _Connection(self._http)
+        resume = partial(call.send, None)
         try:
             while True:
                 try:
-                    step = go_on()
+                    action = resume()
                 except StopIteration:
                     return
-                go_on = partial(flow.send, None)
-                if isinstance(step, Emit):
-                    yield step.value
+                resume = partial(call.send, None)
+                if isinstance(action, Emit):
+                    yield action.value
                     continue
                 try:
-                    with translated(self._url):
-                        go_on = partial(flow.send, stream.take(step))
+                    with translated_errors(self._url):
+                        resume = partial(call.send, connection.perform(action))
                 except ClientError as error:
-                    go_on = partial(flow.throw, error)
+                    resume = partial(call.throw, error)
         finally:
-            flow.close()
-            stream.close()
+            call.close()
+            connection.close()
 
 
-class _Stream:
-    """The network as one flow uses it, with the answer that it is reading."""
+class _Connection:
+    """The I/O of one call; it holds the response that is streamed."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
-        self._answer: httpx.Response | None = None
-        self._parts: Iterator[bytes] = iter(())
+        self._response: httpx.Response | None = None
+        self._chunks: Iterator[bytes] = iter(())
 
-    def take(self, step: Step) -> Any:
-        match step:
+    def perform(self, action: Action) -> Any:
+        match action:
             case Send():
-                return self._ask(step)
+                return self._send(action)
             case Pause():
-                return sleep(step.seconds)
-        return next(self._parts, b"")
+                return sleep(action.seconds)
+        return next(self._chunks, b"")
 
-    def _ask(self, ask: Send) -> httpx.Response:
+    def _send(self, action: Send) -> httpx.Response:
         self.close()
-        request = self._http.build_request(ask.method, ask.path, **ask.options)
-        answer = self._http.send(request, stream=ask.streamed)
-        if ask.streamed:
-            self._answer, self._parts = answer, answer.iter_bytes()
-            if answer.is_error:
-                answer.read()
-        return answer
+        request = self._http.build_request(action.method, action.path, **action.options)
+        response = self._http.send(request, stream=action.streamed)
+        if action.streamed:
+            self._response, self._chunks = response, response.iter_bytes()
+            if response.is_error:
+                response.read()
+        return response
 
     def close(self) -> None:
-        if self._answer:
-            self._answer.close()
-        self._answer = None
+        if self._response:
+            self._response.close()
+        self._response = None
 
 
 class AsyncDriver:
-    """Takes steps without holding up the event loop, but for reading and writing files."""
+    """A driver that performs actions without blocking the event loop, except for file access."""
 
     def __init__(self, http: httpx.AsyncClient, url: str) -> None:
         self._http, self._url = http, url
 
-    async def run(self, flow: Call[T]) -> T:
-        """What the flow returns."""
-        [value] = [value async for value in self.each(emitted(flow))]
+    async def run(self, call: Call[T]) -> T:
+        """Run `call` and return its result."""
+        [value] = [value async for value in self.each(emit_result(call))]
         return cast("T", value)
 
-    async def each(self, flow: Call[None]) -> AsyncGenerator[Any, None]:
-        """What the flow gives."""
-        stream = _AsyncStream(self._http)
-        go_on = partial(flow.send, None)
+    async def each(self, call: Call[None]) -> AsyncGenerator[Any, None]:
+        """Run `call` and yield the values that it emits."""
+        connection = _AsyncConnection(self._http)
+        resume = partial(call.send, None)
         try:
             while True:
                 try:
-                    step = go_on()
+                    action = resume()
                 except StopIteration:
                     return
-                go_on = partial(flow.send, None)
-                if isinstance(step, Emit):
-                    yield step.value
+                resume = partial(call.send, None)
+                if isinstance(action, Emit):
+                    yield action.value
                     continue
                 try:
-                    with translated(self._url):
-                        go_on = partial(flow.send, await stream.take(step))
+                    with translated_errors(self._url):
+                        resume = partial(call.send, await connection.perform(action))
                 except ClientError as error:
-                    go_on = partial(flow.throw, error)
+                    resume = partial(call.throw, error)
         finally:
-            flow.close()
-            await stream.close()
+            call.close()
+            await connection.close()
 
 
-class _AsyncStream:
-    """As `_Stream`, awaited."""
+class _AsyncConnection:
+    """The same as `_Connection`, awaited."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
-        self._answer: httpx.Response | None = None
-        self._parts: AsyncIterator[bytes] | None = None
+        self._response: httpx.Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
 
-    async def take(self, step: Step) -> Any:
-        match step:
+    async def perform(self, action: Action) -> Any:
+        match action:
             case Send():
-                return await self._ask(step)
+                return await self._send(action)
             case Pause():
-                return await asyncio.sleep(step.seconds)
-        return await anext(self._parts, b"") if self._parts else b""
+                return await asyncio.sleep(action.seconds)
+        return await anext(self._chunks, b"") if self._chunks else b""
 
-    async def _ask(self, ask: Send) -> httpx.Response:
+    async def _send(self, action: Send) -> httpx.Response:
         await self.close()
-        request = self._http.build_request(ask.method, ask.path, **ask.options)
-        answer = await self._http.send(request, stream=ask.streamed)
-        if ask.streamed:
-            self._answer, self._parts = answer, answer.aiter_bytes()
-            if answer.is_error:
-                await answer.aread()
-        return answer
+        request = self._http.build_request(action.method, action.path, **action.options)
+        response = await self._http.send(request, stream=action.streamed)
+        if action.streamed:
+            self._response, self._chunks = response, response.aiter_bytes()
+            if response.is_error:
+                await response.aread()
+        return response
 
     async def close(self) -> None:
-        if self._answer:
-            await self._answer.aclose()
-        self._answer = None
+        if self._response:
+            await self._response.aclose()
+        self._response = None

@@ -1,48 +1,48 @@
-"""What the client raises.
+"""The client's exceptions.
 
 ClientError
-├── ConfigurationError        the URL, the key, a proxy or a certificate cannot be used at all
-├── ConnectionLost        the connection broke off, or no answer came in time
-│   └── ConnectionRefused   nobody listens under the URL
-├── StillRunning      the batch had not ended when the time to wait for it was over
-├── Refused           the server says no, and why: `problem`, `status`
-│   ├── InvalidUpload 400, 413, 415, 422: what was sent cannot be accepted; `problem.errors` lists everything wrong
-│   ├── AuthenticationError    401, 403: it wants an API key, or not this one
-│   ├── NotFound      404: there is no such batch, or it belongs to another key
-│   ├── Conflict      409: not in the state that the batch is in (still running, ended, nothing to retry)
-│   ├── TooMany       429: `retry_after` seconds from now there is room again
-│   └── Overloaded    502, 503, 504: a part of it is away for now
-└── UnexpectedAnswer  what answers is no imgsvc
+├── ConfigurationError        the URL, the API key, a proxy or a certificate cannot be used
+├── ConnectionLost            the connection broke, or no response arrived in time
+│   └── ConnectionRefused     no server could be reached at the URL
+├── StillRunning              the batch had not ended when the timeout expired
+├── RequestRefused            the server answered with an error: `problem`, `status`
+│   ├── InvalidUpload         400, 413, 415, 422: the upload was rejected; `problem.errors` lists every error
+│   ├── AuthenticationError   401, 403: an API key is missing or was not accepted
+│   ├── NotFound              404: there is no such batch, or it belongs to another API key
+│   ├── Conflict              409: the batch's status does not allow the call (running, ended, nothing to retry)
+│   ├── TooManyRequests       429: a limit of the API key is reached; retry after `retry_after` seconds
+│   └── ServerUnavailable     502, 503, 504: the server, or one of its components, is temporarily unavailable
+└── UnexpectedResponse        the response is not from an imgsvc
 """
 
 from imgsvc.client.problems import Problem
 
 
 class ClientError(Exception):
-    """The root: anything that the client raises; the message is one sentence to read."""
+    """The base class of all client errors; the message is one sentence for people."""
 
     retry_after: float | None = None
-    """Seconds that the server asks to wait before the same call is made again, if it says so."""
+    """Seconds to wait before the call is repeated, if the server says so."""
 
 
 class ConfigurationError(ClientError):
-    """The URL, the API key, a proxy of the environment or the server's certificate cannot be used at all."""
+    """A URL, an API key, a proxy of the environment or a server certificate that cannot be used."""
 
 
 class ConnectionLost(ClientError):
-    """The connection broke off, or no answer came in time."""
+    """A connection that broke, or a response that did not arrive in time."""
 
 
 class ConnectionRefused(ConnectionLost):
-    """Nobody listens under the URL, so nothing was sent."""
+    """A URL at which no server could be reached; nothing was sent."""
 
 
 class StillRunning(ClientError):
-    """The time to wait is over; the batch goes on."""
+    """A timeout that expired before the batch ended; the batch keeps running."""
 
 
-class Refused(ClientError):
-    """The server says no; `problem` is why, `status` the HTTP status."""
+class RequestRefused(ClientError):
+    """An error response of the server: its HTTP `status`, and `problem` with the reason."""
 
     def __init__(self, status: int, problem: Problem, *, retry_after: float | None = None) -> None:
         super().__init__(problem.detail or problem.title or f"The server answered HTTP {status}.")
@@ -51,47 +51,47 @@ class Refused(ClientError):
         self.retry_after = retry_after
 
 
-class InvalidUpload(Refused):
-    """The CSV, the rows, a field or a parameter cannot be accepted; nothing was stored."""
+class InvalidUpload(RequestRefused):
+    """A CSV, a row, a field or a parameter that was rejected; nothing was stored."""
 
 
-class AuthenticationError(Refused):
-    """The server wants an API key, or does not accept this one."""
+class AuthenticationError(RequestRefused):
+    """An API key that is missing or was not accepted."""
 
     def __str__(self) -> str:
         return f"The server refuses the API key (IMGSVC_API_KEY): {super().__str__()}"
 
 
-class NotFound(Refused):
-    """There is no such batch, or it belongs to another API key."""
+class NotFound(RequestRefused):
+    """A batch that does not exist or belongs to another API key."""
 
 
-class Conflict(Refused):
-    """The batch is in another state than the call needs."""
+class Conflict(RequestRefused):
+    """A batch whose status does not allow the call."""
 
 
-class TooMany(Refused):
-    """The API key has used up what it may have at one time; after `retry_after` seconds there is room again."""
+class TooManyRequests(RequestRefused):
+    """A limit of the API key that is reached; `retry_after` is the number of seconds until the next attempt."""
 
 
-class Overloaded(Refused):
-    """A part of the server, or of what stands before it, is away for now."""
+class ServerUnavailable(RequestRefused):
+    """A server, a component of it, or a proxy before it that is temporarily unavailable."""
 
 
-class UnexpectedAnswer(ClientError):
-    """What answers under the URL is no imgsvc."""
+class UnexpectedResponse(ClientError):
+    """A response that is not from an imgsvc."""
 
 
-def kind_of_refusal(status: int) -> type[Refused]:
-    """The type for an HTTP status from 400 on."""
-    return _KINDS.get(status, Refused)
+def refusal_type(status: int) -> type[RequestRefused]:
+    """Return the exception class for an HTTP status from 400 on."""
+    return _TYPES.get(status, RequestRefused)
 
 
-_KINDS: dict[int, type[Refused]] = {
+_TYPES: dict[int, type[RequestRefused]] = {
     **dict.fromkeys((400, 413, 415, 422), InvalidUpload),
     **dict.fromkeys((401, 403), AuthenticationError),
     404: NotFound,
     409: Conflict,
-    429: TooMany,
-    **dict.fromkeys((502, 503, 504), Overloaded),
+    429: TooManyRequests,
+    **dict.fromkeys((502, 503, 504), ServerUnavailable),
 }

@@ -1,4 +1,4 @@
-"""Server-sent events: bytes as they arrive → events (WHATWG HTML, "Server-sent events")."""
+"""A parser of server-sent events (WHATWG HTML, "Server-sent events")."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A whole event; `id` is the last one that was said, also by an event before."""
+    """A complete event; `id` is the last one sent, possibly with an earlier event."""
 
     name: str
     data: str
@@ -15,31 +15,31 @@ class Event:
 
 @dataclass(slots=True)
 class EventReader:
-    """Feed it what arrives, in pieces of any size."""
+    """An incremental parser; the bytes may be split anywhere."""
 
     id: str = ""
     retry: float | None = None
-    """Seconds after which the server wants to be asked again when the stream ends."""
+    """Seconds to wait before reconnecting, if the server sent them."""
     _rest: bytes = b""
     _next_id: str = ""
     _name: str = ""
     _data: list[str] = field(default_factory=list)
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """The events that are complete with `data`."""
-        # The server ends its lines with LF; a CR before it is taken off, and one alone ends no line of JSON.
+        """Yield the events that `data` completes."""
+        # The server ends lines with LF. A CR before the LF is removed; a CR alone does not end a line.
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             text = line.removesuffix(b"\r").decode(errors="replace")
             if text:
-                self._take(text)
+                self._add_line(text)
             else:
-                self.id = self._next_id or self.id  # only now: of half an event nothing has been seen
+                self.id = self._next_id or self.id  # only now: an incomplete event must not change the id
                 if self._data:
                     yield Event(self._name or "message", "\n".join(self._data), self.id)
                 self._name, self._data = "", []
 
-    def _take(self, line: str) -> None:
+    def _add_line(self, line: str) -> None:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:

@@ -1,4 +1,4 @@
-"""Files that downloads are written to."""
+"""The files that downloads are written to."""
 
 import secrets
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from typing import IO
 
 
 @contextmanager
-def arriving(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of `path` at the end of the block; pipes and devices are written to."""
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces `path` when the block succeeds; a pipe or device is written directly."""
     if is_device(path):
         with path.open("wb") as file:
             yield file
         return
-    target = path.resolve()  # of a link, what it leads to
-    part = target.with_name(f".{secrets.token_hex(8)}.part")  # short: the name itself may be as long as names may be
+    target = path.resolve()  # the target of a symbolic link
+    part = target.with_name(f".{secrets.token_hex(8)}.part")  # a short name: `path` may have the maximum length
     try:
         with part.open("xb") as file:
             yield file
@@ -25,5 +25,5 @@ def arriving(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_device(path: Path) -> bool:
-    """Whether `path` is a pipe or the like: what was written to it cannot be taken back."""
+    """Return True for a pipe, a device or the like: data written to it cannot be undone."""
     return path.exists() and not path.is_file()

@@ -1,16 +1,16 @@
-"""Why the server refuses something (RFC 9457), and the base of everything that it sends."""
+"""The server's error documents (RFC 9457), and the base class of all models of the API."""
 
 from pydantic import BaseModel, ConfigDict
 
 
-class Wire(BaseModel):
-    """What the server sends; what a newer one adds is left out."""
+class ApiModel(BaseModel):
+    """A JSON object of the API; fields that a newer server adds are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class ProblemError(Wire):
-    """One thing wrong with an upload; `row` is the line of the CSV, 1 being the first, `column` a header or a field."""
+class ProblemError(ApiModel):
+    """One error in an upload; `row` is the line of the CSV, counted from 1, `column` a header or a field."""
 
     detail: str
     code: str | None = None
@@ -19,8 +19,8 @@ class ProblemError(Wire):
     value: str | None = None
 
 
-class Problem(Wire):
-    """Why a request was refused; `errors` lists the first 100 of `errors_total`, `type` is stable."""
+class Problem(ApiModel):
+    """The reason for a refused request; `errors` has the first 100 of `errors_total`, `type` is stable."""
 
     type: str | None = None
     title: str | None = None

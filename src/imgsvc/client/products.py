@@ -1,10 +1,10 @@
-"""Products as the server sends them: what became of each image."""
+"""Models of products and the results of their images."""
 
-from imgsvc.client.problems import Wire
+from imgsvc.client.problems import ApiModel
 
 
-class Rendition(Wire):
-    """One image made of an image; `action` is `compressed`, `kept_original` or `reused`."""
+class Rendition(ApiModel):
+    """One compressed version of an image; `action` is `compressed`, `kept_original` or `reused`."""
 
     name: str
     url: str
@@ -15,16 +15,16 @@ class Rendition(Wire):
     bytes: int
 
 
-class AssetError(Wire):
-    """Why there is no image: a stable `code`, and a sentence."""
+class AssetError(ApiModel):
+    """The reason why an image failed: a stable `code`, and a sentence."""
 
     code: str
     detail: str
     http_status: int | None = None
 
 
-class Asset(Wire):
-    """One slot of a product; `error` says why it is empty. What is said of its output is true of `main`."""
+class Asset(ApiModel):
+    """One image URL of a product; the output fields describe the rendition `main`, `error` the failure."""
 
     input_url: str
     status: str
@@ -40,7 +40,7 @@ class Asset(Wire):
     error: AssetError | None
 
 
-class Product(Wire):
+class Product(ApiModel):
     """One row of the CSV; `position` counts from 0, `assets` are in the order of its URLs."""
 
     position: int
@@ -51,6 +51,6 @@ class Product(Wire):
     assets: list[Asset]
 
 
-class ProductPage(Wire):
+class ProductPage(ApiModel):
     data: list[Product]
     next: int | None

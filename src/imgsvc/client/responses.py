@@ -1,4 +1,4 @@
-"""What an answer means: a model, or an error of ours; and what httpx raises, in our words."""
+"""Responses and httpx's exceptions translated into the client's models and errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,84 +14,86 @@ from imgsvc.client.errors import (
     ConfigurationError,
     ConnectionLost,
     ConnectionRefused,
-    UnexpectedAnswer,
-    kind_of_refusal,
+    UnexpectedResponse,
+    refusal_type,
 )
-from imgsvc.client.problems import Problem, Wire
+from imgsvc.client.problems import ApiModel, Problem
 
-W = TypeVar("W", bound=Wire)
+M = TypeVar("M", bound=ApiModel)
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
-    """What httpx raises inside the block comes out as an error of ours."""
+def translated_errors(url: str) -> Iterator[None]:
+    """Raise httpx's exceptions inside the block as `ClientError`."""
     try:
         yield
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise _meaning(exc, url) from exc
+        raise _client_error(exc, url) from exc
 
 
-def _meaning(exc: Exception, url: str) -> ClientError:
+def _client_error(exc: Exception, url: str) -> ClientError:
     reason = str(exc) or type(exc).__name__
     if "CERTIFICATE" in reason.upper():
-        return ConfigurationError(f"The connection to {url} is not safe: {reason}")
+        return ConfigurationError(f"The connection to {url} is not secure: {reason}")
     kind: type[ClientError] = ConnectionLost
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
         kind = ConfigurationError
     elif isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         kind = ConnectionRefused
     if kind is ConnectionLost:
-        return ConnectionLost(f"The connection to {url} broke off ({reason}).")
+        return ConnectionLost(f"The connection to {url} was lost ({reason}).")
     return kind(
         f"No imgsvc answers at {url} ({reason}). "
-        "Start one with `imgsvc up`, or say where it is with --url or IMGSVC_URL."
+        "Start one with `imgsvc up`, or set its address with --url or IMGSVC_URL."
     )
 
 
-def require(answer: httpx.Response, url: str, media_type: str = "") -> httpx.Response:
-    """The answer, if it is one that was asked for.
+def check_response(response: httpx.Response, url: str, media_type: str = "") -> httpx.Response:
+    """Return the response if it is a successful one of the expected media type.
 
     Raises:
-        Refused: the server says no.
-        UnexpectedAnswer: a redirect (to a login page, say), or another media type than the one asked for.
+        RequestRefused: the response is an error.
+        UnexpectedResponse: a redirect (for example to a login page), or another media type.
     """
-    if answer.is_error:
+    if response.is_error:
         try:
-            problem = Problem.model_validate_json(answer.content)
-        except ValidationError:  # a page of something on the way
+            problem = Problem.model_validate_json(response.content)
+        except ValidationError:  # the page of a proxy
             problem = Problem()
-        refusal = kind_of_refusal(answer.status_code)
-        raise refusal(answer.status_code, problem, retry_after=_retry_after(answer))
-    if answer.has_redirect_location:
-        raise UnexpectedAnswer(f"What answers at {url} is no imgsvc: it leads to {answer.headers['Location']}.")
-    is_empty = answer.status_code in {httpx.codes.NOT_MODIFIED, httpx.codes.NO_CONTENT}
-    if not is_empty and not (answer.is_success and answer.headers.get("Content-Type", "").startswith(media_type)):
-        raise unexpected(url)
-    return answer
+        error_type = refusal_type(response.status_code)
+        raise error_type(response.status_code, problem, retry_after=_retry_after(response))
+    if response.has_redirect_location:
+        raise UnexpectedResponse(
+            f"The server at {url} is not an imgsvc: it redirects to {response.headers['Location']}."
+        )
+    is_empty = response.status_code in {httpx.codes.NOT_MODIFIED, httpx.codes.NO_CONTENT}
+    if not is_empty and not (response.is_success and response.headers.get("Content-Type", "").startswith(media_type)):
+        raise _not_imgsvc(url)
+    return response
 
 
-def read(model: type[W], content: bytes | str, url: str) -> W:
-    """A model from JSON that the server sent.
+def parse(model: type[M], content: bytes | str, url: str) -> M:
+    """Parse JSON from the server into a model.
 
     Raises:
-        UnexpectedAnswer: it is something else.
+        UnexpectedResponse: the content does not match the model.
     """
     try:
         return model.model_validate_json(content)
     except ValidationError as exc:
-        raise unexpected(url) from exc
+        raise _not_imgsvc(url) from exc
 
 
-def unexpected(url: str) -> ClientError:
-    return UnexpectedAnswer(f"What answers at {url} is no imgsvc.")
+def _not_imgsvc(url: str) -> ClientError:
+    return UnexpectedResponse(f"The server at {url} is not an imgsvc.")
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
-    """Seconds (RFC 9110 §10.2.3: a number, or a date, as proxies send)."""
-    value = answer.headers.get("Retry-After", "")
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return `Retry-After` in seconds (RFC 9110 §10.2.3: a number, or a date, which proxies send)."""
+    value = response.headers.get("Retry-After", "")
     if value.isascii() and value.isdigit():
         return float(value)
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # none, neither of the two, or a date without a zone
+    except (ValueError, TypeError):  # missing, neither of the two, or a date without a time zone
         return None

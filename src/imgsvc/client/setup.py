@@ -1,4 +1,4 @@
-"""How both clients set httpx up."""
+"""The options of httpx for both clients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from imgsvc.process.loopback import is_loopback
 
 @contextmanager
 def http_options(url: str, api_key: str | None, timeout: float) -> Iterator[dict[str, Any]]:
-    """The options of httpx's clients, which are made inside the block.
+    """Yield the options of an httpx client, which must be created inside the block.
 
     Raises:
-        ConfigurationError: the URL, the key, or a proxy that the environment names cannot be used.
+        ConfigurationError: the URL, the API key or a proxy of the environment cannot be used.
     """
     try:
         parts = urlsplit(url)
-        is_here = is_loopback(parts.hostname or "")
+        is_local = is_loopback(parts.hostname or "")
         yield {
             "base_url": url,
             "timeout": httpx.Timeout(timeout, read=timeout + LONG_POLL),
@@ -30,8 +30,12 @@ def http_options(url: str, api_key: str | None, timeout: float) -> Iterator[dict
                 "User-Agent": f"imgsvc-client/{__version__}",
                 **({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             },
-            "trust_env": not is_here,  # a proxy has no way to this machine
-            "verify": not (is_here and parts.scheme == "http"),  # authorities take 30 ms to load
+            "trust_env": not is_local,  # a proxy cannot reach this machine
+            "verify": not (is_local and parts.scheme == "http"),  # loading certificate authorities takes 30 ms
         }
-    except (httpx.InvalidURL, ValueError, ImportError) as exc:  # ImportError: a SOCKS proxy
-        raise ConfigurationError(f"Cannot talk to {url}: {exc}") from exc
+    except (
+        httpx.InvalidURL,
+        ValueError,
+        ImportError,
+    ) as exc:  # ImportError: a SOCKS proxy needs a package that is not installed
+        raise ConfigurationError(f"Cannot connect to {url}: {exc}") from exc

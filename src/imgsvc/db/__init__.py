@@ -1,1 +1,1 @@
-"""The truth: tables, every SQL statement, and the engine."""
+"""The database: tables, all SQL statements, and the engine."""

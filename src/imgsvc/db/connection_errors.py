@@ -1,4 +1,4 @@
-"""Which errors mean that the database is away: what the drivers say, and never what the caller of a session raises."""
+"""Translation of drivers' errors that mean the database is unavailable; a caller's own errors are left alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +12,16 @@ from imgsvc.errors import DatabaseUnavailable
 
 # Classes of SQLSTATE (Postgres, appendix A): connection, login, no such database, rollback by deadlock, resources,
 # operator's intervention, disk. Then two of the class "transaction state": read-only, as after a failover, and the
-# time-out above.
-_AWAY_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
-_AWAY_STATES = frozenset({"25006", "25P03"})
+# time-out of an idle transaction (engine.SESSION_SETTINGS).
+_UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
+_UNAVAILABLE_STATES = frozenset({"25006", "25P03"})
 
 
 class Translation:
-    """Turns the drivers' ways of saying "not there" into DatabaseUnavailable, and leaves the caller's errors alone."""
+    """A context manager that turns drivers' connection errors into DatabaseUnavailable.
+
+    Errors raised inside `callers()` pass unchanged.
+    """
 
     _callers: BaseException | None = None
 
@@ -26,12 +29,12 @@ class Translation:
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if error is not self._callers and _is_away(error):
-            raise DatabaseUnavailable(_words(error)) from error
+        if error is not self._callers and _is_unavailable(error):
+            raise DatabaseUnavailable(_message(error)) from error
 
     @contextmanager
     def callers(self) -> Iterator[None]:
-        """Mark what the caller does. An OSError from here is its own: those of statements are named before."""
+        """Mark the caller's block. An OSError from it is the caller's: `name_os_error` has translated the driver's."""
         try:
             yield
         except OSError as error:
@@ -40,32 +43,32 @@ class Translation:
 
 
 def name_os_error(context: ExceptionContext) -> DatabaseUnavailable | None:
-    """Name a time-out or a broken connection during a statement, which asyncpg raises and SQLAlchemy hands on as is."""
+    """Translate a time-out or broken connection during a statement; SQLAlchemy passes asyncpg's OSError on as it is."""
     error = context.original_exception
-    return DatabaseUnavailable(_words(error)) if isinstance(error, OSError) else None
+    return DatabaseUnavailable(_message(error)) if isinstance(error, OSError) else None
 
 
-def _is_away(error: BaseException | None) -> bool:
+def _is_unavailable(error: BaseException | None) -> bool:
     match error:
-        case OperationalError() | PoolTimeoutError() | OSError():  # asyncio's TimeoutError is one too
+        case OperationalError() | PoolTimeoutError() | OSError():  # asyncio's TimeoutError is an OSError
             return True
         case DBAPIError():
-            return error.connection_invalidated or _is_damaged(error) or _is_passing(error.orig)
-    return _is_passing(error)  # while a connection is set up, SQLAlchemy lets asyncpg's own errors pass
+            return error.connection_invalidated or _is_damaged(error) or _is_temporary(error.orig)
+    return _is_temporary(error)  # SQLAlchemy does not wrap the errors that asyncpg raises while it connects
 
 
 def _is_damaged(error: DBAPIError) -> bool:
-    """Whether SQLite says that the file is no database, or a broken one: the general type is used for nothing else."""
+    """Return whether SQLite reports a damaged file, or one that is no database; only then it uses the general type."""
     return type(error) is DatabaseError
 
 
-def _is_passing(error: Any) -> bool:
-    """Whether Postgres says that it is starting, stopping, full or in a deadlock; SQLAlchemy has no type for these."""
+def _is_temporary(error: Any) -> bool:
+    """Return whether Postgres reports that it is starting, stopping, full or in a deadlock; SQLAlchemy has no types."""
     state = str(getattr(error, "sqlstate", None) or "")
-    return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
+    return state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES
 
 
-def _words(error: BaseException | None) -> str:
-    """What the driver said; a time-out says nothing."""
+def _message(error: BaseException | None) -> str:
+    """Return the driver's message, or a general one: time-outs have no text."""
     cause = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
     return str(cause) or "The database does not answer."

@@ -1,4 +1,4 @@
-"""One engine for each database URL, and the two kinds of session: readers and writers. No call waits for ever."""
+"""The engine of a database URL, and the two kinds of session: readers and writers. Every wait is bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,61 +18,61 @@ from imgsvc.db.connection_errors import Translation, name_os_error
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.process.private_files import make_folder
 
-# Postgres that says nothing (stopped, swapping, cut off) is given up within half a minute, whatever a call was at:
-# 5 s for a free connection, then either 5 s for a new one or 20 s and 2 s for the end of one that was silent.
+# When Postgres does not answer (stopped, swapping, cut off), any call gives up within half a minute: 5 s for a free
+# connection, then either 5 s for a new one, or 20 s for the statement and 2 s to close the silent connection.
 POOL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 20.0
-"""Seconds; the longest statement, which moves all 250,000 assets of a batch, took 6 to 7 s on 2 very busy cores."""
+"""Seconds; the longest statement, which updates all 250,000 assets of a batch, took 6 to 7 s on 2 busy cores."""
 SESSION_SETTINGS = {
     "application_name": "imgsvc",
-    # What a process that was frozen in a transaction has locked is free for others before their statements time out.
+    # The locks of a process that was frozen in a transaction are released before the statements of others time out.
     "idle_in_transaction_session_timeout": "15000",
 }
 
 
 class Sessions:
-    """Opens sessions; each is one transaction, committed at the end of the block, rolled back by an exception.
+    """Sessions on one database; each is one transaction, committed at the end of the block, rolled back on an error.
 
-    On SQLite a writer begins IMMEDIATE, so that read-modify-write never works on a stale snapshot, and the writers of
-    one process queue up in a lock of their own: fair, and without SQLite's busy-wait. On Postgres a reader begins
-    REPEATABLE READ, without which each of its statements would see another state.
+    On SQLite a writer begins IMMEDIATE, so that a read-modify-write never uses a stale snapshot, and the writers of
+    one process queue for a lock, which is fair and avoids SQLite's busy-wait. On Postgres a reader begins REPEATABLE
+    READ; otherwise each of its statements would see a different state.
     """
 
-    def __init__(self, engine: AsyncEngine, *, file: sqlite.OpenFile | None = None, patience: float = 0) -> None:
+    def __init__(self, engine: AsyncEngine, *, file: sqlite.OpenFile | None = None, write_timeout: float = 0) -> None:
         self.engine = engine
         event.listen(engine.sync_engine, "handle_error", name_os_error)
         self._file = file
-        self._patience = patience
-        self._writer = asyncio.Lock()
-        self._reading = engine if file else engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writing = engine.execution_options(**{sqlite.WRITES: True})
+        self.write_timeout = write_timeout
+        self._write_lock = asyncio.Lock()
+        self._read_engine = engine if file else engine.execution_options(isolation_level="REPEATABLE READ")
+        self._write_engine = engine.execution_options(**{sqlite.WRITES: True})
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A consistent view; nothing is written.
+        """Open a read-only session on a consistent snapshot.
 
         Raises:
-            DatabaseUnavailable: the database is away or locked.
+            DatabaseUnavailable: the database is unavailable or locked.
         """
-        with Translation() as own:
-            async with self._reading.connect() as connection, _session(connection) as session:
-                with own.callers():
+        with Translation() as translation:
+            async with self._read_engine.connect() as connection, _session(connection) as session:
+                with translation.callers():
                     yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that may write, committed when the block ends well.
+        """Open a session that may write; it is committed when the block ends without an error.
 
         Raises:
-            DatabaseUnavailable: the database is away, or locked for longer than three to four busy time-outs.
+            DatabaseUnavailable: the database is unavailable, or locked for longer than three to four busy time-outs.
         """
-        with Translation() as own:
-            give_up_at = monotonic() + self._patience
-            async with self._turn(), self._writing.connect() as connection:
+        with Translation() as translation:
+            give_up_at = monotonic() + self.write_timeout
+            async with self._only_writer(), self._write_engine.connect() as connection:
                 await _begin(connection, give_up_at)
                 async with _session(connection) as session:
-                    with own.callers():
+                    with translation.callers():
                         yield session
                     await session.flush()
                 await connection.commit()
@@ -80,20 +80,20 @@ class Sessions:
                 self._file.check()
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One writer at a time on SQLite. The wait is bounded: behind a lock that another process holds, it adds up."""
+    async def _only_writer(self) -> AsyncIterator[None]:
+        """Admit one writer at a time on SQLite. The wait is bounded: it adds up while another process has the lock."""
         if not self._file:
             yield
             return
         try:
-            async with asyncio.timeout(self._patience):
-                await self._writer.acquire()
+            async with asyncio.timeout(self.write_timeout):
+                await self._write_lock.acquire()
         except TimeoutError as error:
-            raise DatabaseUnavailable(f"database is locked: no turn to write within {self._patience:g} s") from error
+            raise DatabaseUnavailable(f"database is locked: waited {self.write_timeout:g} s to write") from error
         try:
             yield
         finally:
-            self._writer.release()
+            self._write_lock.release()
 
     async def aclose(self) -> None:
         await self.engine.dispose()
@@ -102,10 +102,10 @@ class Sessions:
 def open_sessions(
     url: str, *, busy_timeout: float = 5.0, statement_timeout: float | None = STATEMENT_TIMEOUT
 ) -> Sessions:
-    """Sessions on the database at `url`; nothing is connected yet.
+    """Return sessions on the database at `url`, without connecting yet; create the folder of a SQLite file.
 
-    The folder of a SQLite file is made if need be. `busy_timeout` is how many seconds SQLite waits for the write lock,
-    `statement_timeout` how many Postgres may take for a statement (None: any time, for migrations).
+    `busy_timeout`: seconds that SQLite waits for the write lock. `statement_timeout`: seconds that Postgres may take
+    for a statement (None: no limit, for migrations).
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
@@ -118,16 +118,16 @@ def open_sessions(
     engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=POOL_TIMEOUT, json_serializer=_json)
     file = sqlite.OpenFile(path)
     sqlite.prepare(engine, busy_timeout=busy_timeout, file=file)
-    return Sessions(engine, file=file, patience=3 * busy_timeout)
+    return Sessions(engine, file=file, write_timeout=3 * busy_timeout)
 
 
 def _json(value: Any) -> str:
-    """As json.dumps, in a fifth of the time: an upload has two texts to write for each of its rows."""
+    """Serialize like json.dumps, in a fifth of the time: an upload has two JSON values per product row."""
     return to_json(value).decode()
 
 
 async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
-    """Begin, and again while SQLite says that its wait for the write lock was in vain; each wait is a busy time-out."""
+    """Begin the transaction; retry while SQLite reports that it waited in vain (one busy time-out) for the lock."""
     while True:
         try:
             await connection.begin()
@@ -140,5 +140,5 @@ async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
 
 
 def _session(connection: AsyncConnection) -> AsyncSession:
-    # The connection's own transaction decides; the session only writes into it.
+    # The connection's transaction is committed or rolled back; the session only takes part in it.
     return AsyncSession(bind=connection, expire_on_commit=False, autoflush=False)

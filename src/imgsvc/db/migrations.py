@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema, or say how far behind it is."""
+"""Upgrade a database to the newest schema, or report that it is behind."""
 
 from functools import cache
 from pathlib import Path
@@ -10,14 +10,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
 from imgsvc.db.engine import Sessions
-from imgsvc.errors import CannotStart, DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, StartupError
 
 UPGRADING = 0x696D67737663
-"""The advisory lock of an upgrade on Postgres: "imgsvc" in ASCII, so that no other program takes it by chance."""
+"""The advisory lock of an upgrade on Postgres: "imgsvc" in ASCII, which no other program is likely to use."""
 
 
 def _folder() -> Path:
-    """The migrations: beside the code in an installed package, at the top of a checkout."""
+    """Return the migrations' folder: inside an installed package, or at the top of a checkout."""
     packaged = Path(__file__).parents[1] / "alembic"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "alembic"
 
@@ -29,11 +29,11 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 async def upgrade(sessions: Sessions) -> None:
-    """Run the missing migrations; repeating it does nothing, and one that starts beside another waits for it.
+    """Run the missing migrations. Idempotent; concurrent upgrades wait for each other.
 
     Raises:
-        CannotStart: a newer imgsvc made the schema.
-        DatabaseUnavailable: the database is away, or locked for longer than a writer waits.
+        StartupError: a newer imgsvc created the schema.
+        DatabaseUnavailable: the database is unavailable, or locked for longer than a writer waits.
     """
     async with sessions.write() as session:
         connection = await session.connection()
@@ -41,37 +41,42 @@ async def upgrade(sessions: Sessions) -> None:
 
 
 def _upgrade_alone(connection: Connection) -> None:
-    """Two that read the old revision would both make the tables: the second reads it when the first has committed."""
+    """Upgrade under a lock: of two concurrent upgrades, the second reads the revision after the first has committed.
+
+    Otherwise both would read the old revision and create the same tables.
+    """
     if connection.dialect.name == "postgresql":  # on SQLite a writer began IMMEDIATE and is alone already
         connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
     revision = MigrationContext.configure(connection).get_current_revision()
-    if revision is not None and revision not in _known():
-        raise CannotStart(f"The database was made by a newer imgsvc (its schema is {revision}): update this one.")
+    if revision is not None and revision not in _revisions():
+        raise StartupError(f"The database was made by a newer imgsvc (schema {revision}): update this one.")
     command.upgrade(_config(connection), "head")
 
 
 @cache
-def _known() -> tuple[str, ...]:
-    """The revisions that this code has migrations to, the newest first; reading them from their files takes 17 ms."""
+def _revisions() -> tuple[str, ...]:
+    """Return the revisions that this code has migrations to, newest first; reading their files takes 17 ms."""
     return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 class SchemaBehind(DatabaseUnavailable):
-    """The database answers, but has not the tables that this code was written for."""
+    """The database is reachable, but its schema is older than this code requires."""
 
 
 async def check(sessions: Sessions) -> None:
-    """Return when the database has this code's schema, or a newer one: each migration keeps the code before it working.
+    """Check that the database has this code's schema or a newer one; every migration keeps the previous code working.
 
     Raises:
         SchemaBehind: migrations are missing.
-        DatabaseUnavailable: the database is away.
+        DatabaseUnavailable: the database is unavailable.
     """
-    _, *older = _known()
+    _, *older = _revisions()
     async with sessions.read() as session:
         connection = await session.connection()
         revision = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     if revision is None:
-        raise SchemaBehind("The database is empty: run `imgsvc db upgrade` (`imgsvc up` does so by itself).")
+        raise SchemaBehind("The database is empty: run `imgsvc db upgrade` (`imgsvc up` does so automatically).")
     if revision in older:
-        raise SchemaBehind("The database has an older schema: run `imgsvc db upgrade` (`imgsvc up` does so by itself).")
+        raise SchemaBehind(
+            "The database has an older schema: run `imgsvc db upgrade` (`imgsvc up` does so automatically)."
+        )

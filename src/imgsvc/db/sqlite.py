@@ -1,4 +1,4 @@
-"""SQLite: how a connection is made ready, begins and is given up, and whether its file is still the one it opened."""
+"""SQLite: set up, begin and roll back connections, and check that the file at the path is still the one opened."""
 
 import sqlite3
 from contextlib import suppress
@@ -23,12 +23,11 @@ PRAGMAS = (
 
 
 class OpenFile:
-    """Which file an engine has open, to notice when it no longer lies at its path.
+    """The identity of the file that an engine has open, to notice when the path no longer leads to it.
 
-    SQLite goes on writing into a file that was replaced or removed, and all that is lost without a word. Nor may this
-    process open what lies there instead: the -wal and -shm beside it are found by their names, and those of the file
-    that is still open here would be taken for its own. So nothing is read or written until a restart, or until the very
-    same file is back.
+    SQLite goes on writing into a file that was replaced or removed, and those writes are silently lost. Nor may this
+    process open the new file: SQLite finds the -wal and -shm files by name and would mix up those of both files. So
+    nothing is read or written until a restart, or until the original file is back.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,22 +35,22 @@ class OpenFile:
         self._opened: tuple[int, int] | None = None
 
     def note(self, *_: object) -> None:
-        """A connection was made: the first says which file it is."""
-        self._opened = self._opened or self._lies_there()
+        """Record the file's identity on the first connection."""
+        self._opened = self._opened or self._identity()
 
     def protect(self, *_: object) -> None:
-        """Called before a connection is made."""
+        """Restrict the file's permissions before a connection is made."""
         protect_database(self._path)
 
     def check(self, *_: object) -> None:
-        """Raises DatabaseUnavailable when another file lies there, or none."""
-        if self._opened and self._lies_there() != self._opened:
+        """Raise DatabaseUnavailable if another file, or none, is at the path."""
+        if self._opened and self._identity() != self._opened:
             raise DatabaseUnavailable(
                 f"The database file {self._path} was replaced or removed while it was open; restart imgsvc."
             )
 
-    def _lies_there(self) -> tuple[int, int] | None:
-        """Device and inode; the latter is not given to another file while this one is open."""
+    def _identity(self) -> tuple[int, int] | None:
+        """Return device and inode of the file at the path; an inode is not reused while the file is open."""
         with suppress(OSError):
             found = self._path.stat()
             return found.st_dev, found.st_ino
@@ -59,9 +58,9 @@ class OpenFile:
 
 
 def prepare(engine: AsyncEngine, *, busy_timeout: float, file: OpenFile) -> None:
-    """Let every connection of the engine begin as we want it to; `busy_timeout` is in seconds."""
+    """Configure every connection of the engine; `busy_timeout` is in seconds."""
     target = engine.sync_engine
-    # Many rows in one INSERT: half the time of a statement for each, and the GIL is free while SQLite writes them.
+    # Many rows per INSERT take half the time of one statement per row, and the GIL is free while SQLite writes them.
     target.dialect.use_insertmanyvalues_wo_returning = True
     event.listen(target, "do_connect", file.check)
     event.listen(target, "do_connect", file.protect)
@@ -73,7 +72,7 @@ def prepare(engine: AsyncEngine, *, busy_timeout: float, file: OpenFile) -> None
 
 
 def _set_up(connection: Any, _record: object, *, busy_timeout: float) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin
+    connection.isolation_level = None  # _begin sends BEGIN
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
     _switch_to_wal(cursor)
@@ -88,8 +87,10 @@ def is_locked(error: BaseException | None) -> bool:
 
 @stamina.retry(on=is_locked, attempts=20, wait_initial=0.01, wait_max=0.1, wait_jitter=0.05, timeout=2)
 def _switch_to_wal(cursor: Any) -> None:
-    """Readers never wait for the writer. Of several that open a new file at once, SQLite refuses some without waiting:
-    93 of 1,200 in a trial.
+    """Switch to WAL, in which readers never wait for the writer.
+
+    Retried: when several connections open a new file at once, SQLite refuses some without waiting (93 of 1,200 in a
+    trial).
     """
     cursor.execute("PRAGMA journal_mode = WAL")
 
@@ -99,11 +100,11 @@ def _begin(connection: Connection) -> None:
 
 
 def _roll_back(connection: Any, _record: object, _error: object) -> None:
-    """Give up the write lock of a connection that is thrown away because its statement was cancelled.
+    """Release the write lock of a connection that is discarded because its statement was cancelled.
 
-    The statement goes on in aiosqlite's thread, and SQLite keeps a closed connection alive while its cursor is: until
-    Python's garbage collector came by, no process could write. The rollback is queued behind the statement and before
-    the close; nobody waits for it.
+    The statement goes on in aiosqlite's thread, and SQLite keeps a closed connection alive as long as its cursor:
+    without this, no process could write until Python's garbage collector ran. The rollback is queued after the
+    statement and before the close, and is not awaited.
     """
     with suppress(ValueError):  # the connection is closed already
         connection.driver_connection.rollback().send(None)

@@ -1,4 +1,4 @@
-"""The tables. Statuses are strings with a CHECK; every time is aware and in UTC; rows never leave the services."""
+"""The tables. Statuses are strings with a CHECK; all times are timezone-aware and in UTC; routes never return rows."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,11 +10,11 @@ from sqlmodel import Field, SQLModel
 from imgsvc.db.types import NullableJson, UtcDateTime
 from imgsvc.domain.status import AssetStatus, BatchStatus, DeliveryStatus
 
-# Written out in statements too: only a literal lets SQLite see that a partial index covers the question.
+# Statements repeat these as literals: SQLite uses a partial index only if the query contains its condition literally.
 OPEN_ASSETS = "status IN ('pending', 'processing')"
 OPEN_BATCHES = "status IN ('pending', 'processing')"
 OPEN_DELIVERIES = "status = 'pending'"
-KNOWN_ASSETS = "reuse_hash IS NOT NULL"
+REUSABLE_ASSETS = "reuse_hash IS NOT NULL"
 UNTIDY_BATCHES = "tidy_at IS NOT NULL"
 EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
@@ -33,7 +33,7 @@ def _one_of(statuses: type[StrEnum]) -> CheckConstraint:
 
 
 class ApiKey(SQLModel, table=True):
-    """Who is calling. `key_local` always exists, has no secret, and owns what is made without keys."""
+    """An API key. `key_local` always exists, has no token, and owns everything created without a key."""
 
     __tablename__ = "api_key"
 
@@ -41,16 +41,16 @@ class ApiKey(SQLModel, table=True):
     name: str = Field(max_length=200)
     secret_hash: str | None = Field(default=None, max_length=128)
     former_hash: str | None = Field(default=None, max_length=128)
-    """Of the secret before a rotation, which works until `former_until`."""
+    """Hash of the token before the last rotation, which works until `former_until`."""
     former_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     webhook_secrets: list[dict[str, Any]] = Field(sa_type=NullableJson)
-    """`[{"secret": "whsec_…", "link_secret": "…", "until": null | ISO time}]`, newest first; HMAC needs them plain."""
+    """`[{"secret": "whsec_…", "link_secret": "…", "until": null | ISO time}]`, newest first; in plain text for HMAC."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Batch(SQLModel, table=True):
-    """One accepted CSV, with the counters that a status read answers from."""
+    """One accepted CSV, with the counters that status requests are answered from."""
 
     __tablename__ = "batch"
     __table_args__ = (
@@ -83,7 +83,7 @@ class Batch(SQLModel, table=True):
     warnings: list[dict[str, Any]] = Field(sa_type=NullableJson)
     warnings_total: int = 0
     extra: dict[str, str] = Field(default_factory=dict, sa_type=NullableJson, sa_column_kwargs={"name": "metadata"})
-    """The client's own pairs: `metadata` everywhere but here, where SQLAlchemy uses that name."""
+    """The client's own pairs, called `metadata` everywhere else; SQLAlchemy reserves that name."""
     product_count: int
     url_count: int
     asset_count: int
@@ -95,17 +95,17 @@ class Batch(SQLModel, table=True):
     input_bytes: int = Field(default=0, sa_type=BigInteger)
     output_bytes: int = Field(default=0, sa_type=BigInteger)
     refresh: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    """Whether everything is fetched and compressed anew, also what was made before."""
+    """Fetch and compress every image again instead of reusing earlier results."""
     overran_round: int | None = None
-    """The round in which an image took a codec thread too long: the others are compressed in quarantine."""
+    """The round in which an image occupied a codec thread for too long; its other images go to quarantine."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """From here on nobody sees it; its rows and renditions go, itself last."""
+    """From this time on it is invisible; its renditions and rows are removed, its own row last."""
     tidy_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When what lies in the storage is to be compared with what its rows name; NULL while it runs."""
+    """When its stored files are next compared with its rows; NULL while it is open."""
 
 
 class Product(SQLModel, table=True):
@@ -139,8 +139,8 @@ class Asset(SQLModel, table=True):
             "ix_asset_reuse",
             "reuse_hash",
             "batch_id",
-            sqlite_where=text(KNOWN_ASSETS),
-            postgresql_where=text(KNOWN_ASSETS),
+            sqlite_where=text(REUSABLE_ASSETS),
+            postgresql_where=text(REUSABLE_ASSETS),
         ),
     )
 
@@ -148,17 +148,17 @@ class Asset(SQLModel, table=True):
     position: int = Field(primary_key=True)
     origin_url: str = Field(sa_type=Text)
     slug: str = Field(max_length=40)
-    """Of the first product that shows it; part of the rendition's key."""
+    """Slug of the first product that shows the image; part of the rendition's key."""
     status: str = Field(max_length=24)
     claim: str | None = Field(default=None, max_length=32)
     due_at: datetime = Field(sa_type=UtcDateTime)
-    """When it may be taken: the end of the lease while processing, of the back-off while pending."""
+    """When it may be claimed: the end of the lease while processing, of the backoff while pending."""
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Failed attempts at its origin, and the successful one."""
+    """Attempts to fetch it: the failed ones and the successful one."""
     lost: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Runs whose lease on it ran out: they are taken for dead."""
+    """Runs whose lease on it expired; they are presumed dead."""
     suspicion: str | None = Field(default=None, max_length=16)
-    """A `Suspicion`; the mark stays until the batch is retried."""
+    """A `Suspicion`; kept until the batch is retried."""
     storage_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     quarantine_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     input_format: str | None = Field(default=None, max_length=16)
@@ -172,14 +172,14 @@ class Asset(SQLModel, table=True):
     etag: str | None = Field(default=None, max_length=512)
     last_modified: str | None = Field(default=None, max_length=512)
     final_url_hash: str | None = Field(default=None, max_length=64)
-    """SHA-256 of the URL that sent these validators, behind any redirects; it may carry a signature, so not the URL."""
+    """SHA-256 of the URL, after redirects, that sent these validators. A hash, because the URL may be signed."""
     reuse_hash: str | None = Field(default=None, max_length=64)
-    """Key of the result for later runs (RenditionPlan); only for assets that succeeded and have a validator."""
+    """Key under which later batches find the result (RenditionPlan); set on succeeded assets with a validator."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Delivery(SQLModel, table=True):
-    """A webhook message; its id is the event's id on every attempt."""
+    """A webhook message; its id is the `webhook-id` of every attempt."""
 
     __tablename__ = "delivery"
     __table_args__ = (
@@ -195,11 +195,11 @@ class Delivery(SQLModel, table=True):
     body: str = Field(sa_type=Text)
     url: str = Field(sa_type=Text)
     host: str = Field(default="", max_length=300, sa_column_kwargs={"server_default": text("''")})
-    """Of the URL: who shares it, shares its turns."""
+    """Host of `url`; deliveries to one host share a limit."""
     status: str = Field(max_length=24)
     attempts: int = 0
     schedule_from: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Attempts made before the present schedule began; a redelivery begins it anew."""
+    """Attempts made before the current schedule began; a redelivery restarts the schedule."""
     due_at: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
@@ -220,7 +220,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """A client's name for one upload, so that repeating it is safe. Written before the batch, hence no foreign key."""
+    """A client's key that makes repeating an upload safe. Inserted before the batch, hence without a foreign key."""
 
     __tablename__ = "idempotency_key"
 

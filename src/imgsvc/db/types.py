@@ -9,19 +9,19 @@ from sqlalchemy import JSON, DateTime, Dialect, TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC; SQLite stores it without a zone and would hand it back naive."""
+    """A timezone-aware datetime in UTC; SQLite stores it without a zone and would return it naive."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        """With a memory: the rows that are written together have their times in common."""
+        """Cache converted values: rows written together share their times."""
         process = super().bind_processor(dialect)
         return process and lru_cache(maxsize=64)(process)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # its signature
         if value is not None and value.tzinfo is None:
-            raise ValueError(f"a time without a zone: {value}")
+            raise ValueError(f"datetime without a time zone: {value}")
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002  # its signature
@@ -31,7 +31,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class NullableJson(TypeDecorator[Any]):
-    """JSON whose None is SQL's NULL; JSON alone would store the text `null`."""
+    """JSON that stores None as SQL NULL; SQLAlchemy's JSON stores the text `null`."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True

@@ -1,1 +1,1 @@
-"""`imgsvc demo`: the whole service shown on a sample catalogue."""
+"""`imgsvc demo`: the whole service on a sample catalogue."""

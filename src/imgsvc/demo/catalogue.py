@@ -1,6 +1,7 @@
-"""The demo's catalogue: its products, and what the origin answers for each of their images, also the broken ones.
+"""The demo's catalogue: its products, and the responses that the origin sends for their images, broken ones included.
 
-A path begins with a slash and gets the origin's base URL in front; anything else stands in the CSV as it is.
+A path starts with a slash and is requested from the demo's origin; any other URL is written to the CSV unchanged.
+The image files are in `images/`; each of them is used.
 """
 
 import csv
@@ -8,17 +9,26 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from io import StringIO
+from pathlib import PurePosixPath
 
-from imgsvc.demo.shop.pictures import photos
-
-METADATA_SERVER = "http://169.254.169.254/latest/meta-data/photo.jpg"  # where clouds keep credentials; never called
+METADATA_SERVER = "http://169.254.169.254/latest/meta-data/photo.jpg"  # serves a cloud's credentials; never called
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
+_MEDIA_TYPES = {
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".webp": "image/webp",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One row; `images` are paths on the origin, or whole URLs, in order."""
+    """One row of the CSV; `images` are paths on the origin, or whole URLs, in order."""
 
     serial_number: str
     name: str
@@ -26,8 +36,8 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of the origin."""
+class Response:
+    """One HTTP response of the origin."""
 
     status: int
     body: bytes = b""
@@ -36,41 +46,41 @@ class Answer:
 
 
 PRODUCTS = (
-    Product("1", "Dotted Mug", ("/mug-front.jpg", "/mug-detail.webp", "/mug-pair.jpg", "/mug-turntable.gif")),
-    Product("2", "Vase with Dried Grass", ("/vase-terracotta.jpg", "/vase-sage.jpg")),
-    Product("3", "Insulated Bottle", ("/bottle-trio.jpg", "/bottle-latest.jpg")),
-    Product("4", "Scented Candle", ("/candle-front.jpg", "/candle-mood.jpg", "/candle-lid.jpg")),
+    Product("1", "Dotted Mug", ("/mug-front.jpg", "/mug-turntable.gif")),
+    Product("2", "Vase with Dried Grass", ("/vase-terracotta.jpg",)),
+    Product("3", "Insulated Bottle", ("/bottle-teal.jpg", "/bottle-latest.jpg")),
+    Product("4", "Scented Candle", ("/candle-mood.jpg", "/candle-lid.jpg")),
     Product("5", "Potted Plant", ("/plant-front.jpg", "/plant-leaves.avif")),
-    Product("6", "Fruit Bowl", ("/oranges-front.png", "/oranges-detail.jpg")),
-    Product("7", "Table Lamp", ("/lamp-front.jpg", "/lamp-evening.jpg")),
-    Product("8", "Cushion Waves", ("/cushion-waves.jpg", "/living-room.jpg")),
-    Product("9", "Cushions Dots and Checks", ("/cushion-dots.jpg", "/cushion-checks.webp")),
-    Product("10", "Art Print Mountains", ("/poster-front.jpg", "/poster-scan.png", "/poster-for-print.png")),
-    Product("11", "Lounge Chair", ("/chair-front.jpg", "/chair-rust.avif", "/living-room.jpg")),
-    Product("12", "Notebook", ("/book-cover.jpg", "/book-pair.jpg", "/book-spine.jpg")),
-    Product("13", "Wall Clock", ("/clock-front.bmp", "/clock-back.jpg")),
-    Product("14", "Gift Card", ("/gift-card.png", "/gift-card-small.jpg", "/gift-box.jpg")),
-    Product("15", "Sneaker Coral", ("/sneaker-coral.jpg", "/sneaker-coral-detail.jpg", "/sneaker-pair.webp")),
-    Product("16", "Sneaker Ink", ("/sneaker-ink.jpg", "/sneaker-pair.webp")),
-    Product("17", "Backpack", ("/backpack-blue.jpg", "/backpack-moss.webp", "/backpack-detail.jpg")),
-    Product("18", "Headphones", ("/headphones-cream.jpg", "/headphones-black.tif", "/headphones-cutout.png")),
-    Product("19", "Watch", ("/watch-front.jpg", "/watch-dial.jpg", "/watch-strap.jpg")),
-    Product("20", "Sunglasses", ("/sunglasses-front.jpg", "/sunglasses-cutout.webp", METADATA_SERVER)),
-    Product("21", "Fox Sticker", ("/sticker-fox.png", "/badge.png")),
+    Product("6", "Fruit Bowl", ("/oranges-front.png",)),
+    Product("7", "Table Lamp", ("/lamp-front.jpg", "/lamp-evening.jpg", "/living-room.jpg")),
+    Product("8", "Art Print Mountains", ("/poster-scan.png", "/poster-for-print.png")),
+    Product("9", "Lounge Chair", ("/chair-rust.avif", "/living-room.jpg")),
+    Product("10", "Notebook", ("/book-cover.jpg", "/book-spine.jpg")),
+    Product("11", "Wall Clock", ("/clock-front.bmp", "/clock-back.jpg")),
+    Product("12", "Gift Card", ("/gift-card.png", "/gift-card-small.jpg")),
+    Product("13", "Sneaker Coral", ("/sneaker-coral.jpg", "/sneaker-pair.webp")),
+    Product("14", "Sneaker Ink", ("/sneaker-pair.webp",)),
+    Product("15", "Backpack", ("/backpack-blue.jpg",)),
+    Product("16", "Headphones", ("/headphones-black.tif", "/headphones-cutout.png")),
+    Product("17", "Watch", ("/watch-front.jpg", "/watch-strap.jpg")),
+    Product("18", "Sunglasses", ("/sunglasses-cutout.webp", METADATA_SERVER)),
 )
 
 
-def stock() -> Mapping[str, tuple[Answer, ...]]:
-    """What the origin answers, by path: each answer once and in this order, the last one from then on.
+def responses() -> Mapping[str, tuple[Response, ...]]:
+    """Return the origin's responses by path; each is sent once, in this order, and the last one is repeated."""
+    images = {f"/{name}": Response(200, data, _MEDIA_TYPES[_suffix(name)]) for name, data in sample_images().items()}
+    return {path: (response,) for path, response in images.items()} | _detours(images) | _failures(images)
 
-    Draws all images: about 3 s of CPU.
-    """
-    images = {f"/{photo.name}": Answer(200, photo.data, photo.media_type) for photo in photos()}
-    return {path: (answer,) for path, answer in images.items()} | _detours(images) | _failures(images)
+
+def sample_images() -> dict[str, bytes]:
+    """Read the image files, by file name; other files, such as a file manager's, are ignored."""
+    folder = files(__package__).joinpath("images")
+    return {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in _MEDIA_TYPES}
 
 
 def manifest(base_url: str) -> str:
-    """The CSV of the products, with CRLF; `base_url` is the origin's, without a slash at its end."""
+    """Return the products as CSV, with CRLF; `base_url` is the origin's, without a trailing slash."""
     text = StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(HEADER)
@@ -80,32 +90,36 @@ def manifest(base_url: str) -> str:
     return text.getvalue()
 
 
-def _detours(images: Mapping[str, Answer]) -> dict[str, tuple[Answer, ...]]:
-    """What is had only in the end: a busy server, and an image that has moved (once fetched, it is there itself)."""
-    busy = Answer(503, b"Please try again in a moment.")
-    moved = Answer(302, location="/bottle-teal.jpg")
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix
+
+
+def _detours(images: Mapping[str, Response]) -> dict[str, tuple[Response, ...]]:
+    """Return what succeeds in the end: a server that is busy once, and an image behind a redirect, also sent once."""
+    busy = Response(503, b"Please try again in a moment.")
+    moved = Response(302, location="/bottle-teal.jpg")
     return {
         "/lamp-front.jpg": (busy, images["/lamp-front.jpg"]),
         "/bottle-latest.jpg": (moved, images["/bottle-teal.jpg"]),
     }
 
 
-def _failures(images: Mapping[str, Answer]) -> dict[str, tuple[Answer, ...]]:
-    """What goes wrong in real catalogues; nothing of it can become a rendition."""
-    login = b"<!doctype html><title>Sign in</title><h1>Please sign in to see this image</h1>"
+def _failures(images: Mapping[str, Response]) -> dict[str, tuple[Response, ...]]:
+    """Return the failures of real catalogues; none of them can become a rendition."""
+    sign_in = b"<!doctype html><title>Sign in</title><h1>Please sign in to see this image</h1>"
     whole = images["/book-cover.jpg"].body
     return {
-        "/candle-lid.jpg": (Answer(404, b"There is no such image."),),
-        "/clock-back.jpg": (Answer(200, login, "text/html; charset=utf-8"),),
-        "/book-spine.jpg": (Answer(200, whole[: len(whole) * 2 // 5], "image/jpeg"),),
-        "/poster-for-print.png": (Answer(200, _vast_png(20_000), "image/png"),),
-        "/watch-strap.jpg": (Answer(302, location="/watch-strap-new.jpg"),),
-        "/watch-strap-new.jpg": (Answer(302, location="/watch-strap.jpg"),),
+        "/candle-lid.jpg": (Response(404, b"There is no such image."),),
+        "/clock-back.jpg": (Response(200, sign_in, "text/html; charset=utf-8"),),
+        "/book-spine.jpg": (Response(200, whole[: len(whole) * 2 // 5], "image/jpeg"),),
+        "/poster-for-print.png": (Response(200, _huge_png(20_000), "image/png"),),
+        "/watch-strap.jpg": (Response(302, location="/watch-strap-new.jpg"),),
+        "/watch-strap-new.jpg": (Response(302, location="/watch-strap.jpg"),),
     }
 
 
-def _vast_png(side: int) -> bytes:
-    """A few bytes that claim to be `side` × `side` pixels, black and white; the check sums are right."""
+def _huge_png(side: int) -> bytes:
+    """Return a few bytes whose header declares `side` × `side` black and white pixels; the checksums are right."""
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)

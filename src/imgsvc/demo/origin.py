@@ -1,4 +1,4 @@
-"""The demo's other side: a web server on loopback that serves the catalogue's images and receives the webhook."""
+"""The web server of the demo, on loopback: it serves the catalogue's images and receives the webhook."""
 
 import sys
 from collections import deque
@@ -9,33 +9,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from threading import Thread
 
-from imgsvc.demo.catalogue import Answer
+from imgsvc.demo.catalogue import Response
 
 WEBHOOK = "/webhook"
-_NOT_FOUND = Answer(404, b"There is no such image.", "text/plain")
+_NOT_FOUND = Response(404, b"There is no such image.")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A webhook as it arrived."""
+    """A webhook as received."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 class Origin(ThreadingHTTPServer):
-    """Answers each path with its answers in turn, the last one again and again; webhooks come out of `events`."""
+    """A server that sends each path's responses in order and repeats the last one; webhooks are put into `events`."""
 
     daemon_threads = True
-    request_queue_size = 256  # at the base class's 5 the kernel drops connections, which come again seconds later
+    request_queue_size = 256  # with the base class's 5 the kernel drops connections; retries come seconds later
 
-    def __init__(self, stock: Mapping[str, Sequence[Answer]]) -> None:
+    def __init__(self, responses: Mapping[str, Sequence[Response]]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.stock = {path: deque(answers) for path, answers in stock.items()}
+        self.responses = {path: deque(sequence) for path, sequence in responses.items()}
         self.events: Queue[Event] = Queue()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that breaks off has its reasons: imgsvc does so when an image is refused before its end."""
+        """Ignore closed connections: imgsvc closes one when it rejects an image before its end."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # both are only printed
 
@@ -43,16 +43,16 @@ class Origin(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def answer(self, path: str) -> Answer:
-        """What `path` gets now."""
-        answers = self.stock.get(path) or deque([_NOT_FOUND])
-        return answers.popleft() if len(answers) > 1 else answers[0]
+    def next_response(self, path: str) -> Response:
+        """Return the response to send for `path`, and advance to the next one."""
+        remaining = self.responses.get(path) or deque([_NOT_FOUND])
+        return remaining.popleft() if len(remaining) > 1 else remaining[0]
 
 
 @contextmanager
-def serving(stock: Mapping[str, Sequence[Answer]]) -> Iterator[Origin]:
-    """An origin that serves until the end of the block."""
-    with Origin(stock) as origin:
+def serving(responses: Mapping[str, Sequence[Response]]) -> Iterator[Origin]:
+    """Serve `responses` until the end of the block."""
+    with Origin(responses) as origin:
         thread = Thread(target=origin.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -67,24 +67,24 @@ class _Handler(BaseHTTPRequestHandler):
     server: Origin
 
     def do_GET(self) -> None:  # the base class's name
-        self._send(self.server.answer(self.path))
+        self._send(self.server.next_response(self.path))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path != WEBHOOK:
             self._send(_NOT_FOUND)
             return
-        self._send(Answer(204, b"", "text/plain"))
+        self._send(Response(204))
         self.server.events.put(Event(dict(self.headers.items()), body))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
-        """Say nothing: the progress bar has the terminal."""
+        """Print nothing: the progress bar uses the terminal."""
 
-    def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        if answer.location:
-            self.send_header("Location", answer.location)
-        self.send_header("Content-Type", answer.media_type)
-        self.send_header("Content-Length", str(len(answer.body)))
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        if response.location:
+            self.send_header("Location", response.location)
+        self.send_header("Content-Type", response.media_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(answer.body)
+        self.wfile.write(response.body)

@@ -58,7 +58,7 @@ _FAILED = Template('<article class="failed"><h2>$name</h2><p>$url</p><p><strong>
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image before and after, as files beside the page."""
+    """An image before and after compression: two files below the page's folder."""
 
     name: str
     before: Path
@@ -68,7 +68,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An image that could not be had, and why."""
+    """An image that failed, and why."""
 
     name: str
     url: str
@@ -77,7 +77,7 @@ class Failure:
 
 
 def write_sheet(path: Path, cards: Iterable[Pair | Failure], *, summary: str) -> None:
-    """Write the page to `path`; its links lead to the files beside it, relative to its folder."""
+    """Write the page to `path`; its links are relative to its folder."""
     blocks = [_pair(card, path.parent) if isinstance(card, Pair) else _failure(card) for card in cards]
     path.write_text(_PAGE.substitute(summary=escape(summary), cards="\n".join(blocks)), encoding="utf-8")
 
@@ -87,7 +87,7 @@ def _pair(pair: Pair, folder: Path) -> str:
     bytes_before, bytes_after = pair.before.stat().st_size, pair.after.stat().st_size
     return _PAIR.substitute(
         name=escape(pair.name),
-        gain="kept as it was" if pair.kept else _change(bytes_before, bytes_after),
+        gain="kept unchanged" if pair.kept else _change(bytes_before, bytes_after),
         before=escape(before),
         preview=escape(before) if pair.before.suffix in _SHOWN_BY_BROWSERS else _preview(pair.before),
         before_name=escape(pair.before.name),
@@ -109,7 +109,7 @@ def _failure(failure: Failure) -> str:
 
 
 def _preview(path: Path) -> str:
-    """An image that browsers do not show (TIFF), as a small PNG inside the page."""
+    """Return an image that browsers do not show (TIFF) as a data URL of a small PNG."""
     file = BytesIO()
     with Image.open(path) as image:
         image.thumbnail((600, 600))

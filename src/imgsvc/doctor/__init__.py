@@ -1,1 +1,1 @@
-"""`imgsvc check`: what works, what does not, and what to do about it."""
+"""Health checks of an installation, for `imgsvc check`."""

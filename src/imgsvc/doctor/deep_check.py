@@ -1,66 +1,66 @@
-"""`imgsvc check --deep`: the parts of a checkup, then every row and every file, and what to do about what is wrong."""
+"""`imgsvc check --deep`: the usual checks, then every row and every file, with advice on what is wrong."""
 
 from datetime import timedelta
 
-from imgsvc.adapters.storage.object_store import ObjectStorage
+from imgsvc.adapters.storage.open_storage import open_storage
 from imgsvc.db.engine import open_sessions
-from imgsvc.doctor.check import Finding, examine
+from imgsvc.doctor.check import Finding, run_checks
 from imgsvc.errors import ImgsvcError
 from imgsvc.services.clock import utc_now
-from imgsvc.services.integrity.audit import EXAMPLES, Audit, audit
-from imgsvc.services.integrity.rules import Part
+from imgsvc.services.integrity.audit import MAX_EXAMPLES, Audit, run_audit
+from imgsvc.services.integrity.rules import Category
 from imgsvc.settings.server import Settings
 from imgsvc.terminal.formatting import size
 
 NEEDED = ("Database", "Storage")
-OURS = "This is a fault of imgsvc: please report it, with what the log says of that batch."
+OUR_FAULT = "This is a fault of imgsvc: please report it, with the log lines about that batch."
 ADVICE = {
-    Part.COUNTERS: OURS,
-    Part.STATES: OURS,
-    Part.WEBHOOKS: OURS,
-    Part.OVERDUE: "Do workers run, and reach Redis, the database and the storage? Their log says what they met.",
-    Part.RENDITIONS: "Was something removed, or database and storage restored from different days? Upload it again.",
-    Part.LEFTOVERS: "Nothing leads there. If this storage is only for imgsvc, and this its database, remove them.",
+    Category.COUNTERS: OUR_FAULT,
+    Category.STATES: OUR_FAULT,
+    Category.WEBHOOKS: OUR_FAULT,
+    Category.OVERDUE: "Are workers running, and do they reach Redis, database and storage? See their log.",
+    Category.RENDITIONS: "Were files removed, or database and storage restored from different backups? Upload again.",
+    Category.LEFTOVERS: "No image refers to them. If only this imgsvc uses the storage, remove them.",
 }
 
 
-async def examine_deeply(settings: Settings, *, grace: float | None = None) -> list[Finding]:
-    """Look at every part, then at all that is stored; `grace` is in seconds (None: `clean_up_after`).
+async def run_deep_checks(settings: Settings, *, grace: float | None = None) -> list[Finding]:
+    """Run the usual checks, then check all stored data; `grace` is in seconds (None: the setting `tidy_after`).
 
-    Takes as long as it takes: about 10 s for 100,000 images on a local disk.
+    Takes about 10 s for 100,000 images on a local disk.
     """
-    findings = await examine(settings)
+    findings = await run_checks(settings)
     if not all(finding.ok for finding in findings if finding.part in NEEDED):
-        return [*findings, Finding("Deep", False, "Not looked at: it needs the database and the storage.")]
-    kept = timedelta(seconds=settings.tidy_after if grace is None else grace)
+        return [*findings, Finding("Deep", False, "Skipped: it needs the database and the storage.")]
+    grace_time = timedelta(seconds=settings.tidy_after if grace is None else grace)
     sessions = open_sessions(settings.database)
     try:
-        storage = ObjectStorage(settings.storage)
-        done = await audit(sessions=sessions, inventory=storage, clock=utc_now, grace=kept)
+        storage = open_storage(settings.storage)
+        done = await run_audit(sessions=sessions, inventory=storage, clock=utc_now, grace=grace_time)
     except ImgsvcError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
-        return [*findings, Finding("Deep", False, f"Broken off: {reason}", "Try it again when nothing is in the way.")]
+        return [*findings, Finding("Deep", False, f"Interrupted: {reason}", "Fix the cause and try again.")]
     finally:
         await sessions.aclose()
-    return [*findings, *(_finding(part, done, kept) for part in Part)]
+    return [*findings, *(_finding(part, done, grace_time) for part in Category)]
 
 
-def _finding(part: Part, done: Audit, grace: timedelta) -> Finding:
-    faults = done.faults[part]
-    if not faults.total:
-        return Finding(part, True, _well(part, done, f"{grace.total_seconds():g} s"))
-    more = [f"and {faults.total - EXAMPLES:,} more"] if faults.total > EXAMPLES else []
-    return Finding(part, False, "\n".join([*faults.examples, *more]), ADVICE[part])
+def _finding(part: Category, done: Audit, grace: timedelta) -> Finding:
+    violations = done.violations[part]
+    if not violations.total:
+        return Finding(part, True, _passed(part, done, f"{grace.total_seconds():g} s"))
+    more = [f"and {violations.total - MAX_EXAMPLES:,} more"] if violations.total > MAX_EXAMPLES else []
+    return Finding(part, False, "\n".join([*violations.examples, *more]), ADVICE[part])
 
 
-def _well(part: Part, done: Audit, grace: str) -> str:
+def _passed(part: Category, done: Audit, grace: str) -> str:
     counted = f"{done.batches:,} batches, {done.products:,} products, {done.assets:,} images"
     sentences = {
-        Part.COUNTERS: f"{counted}: as many as there are rows.",
-        Part.STATES: "The status of every batch is that of its images.",
-        Part.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one for each end of a round.",
-        Part.OVERDUE: f"Nothing has been due for more than {grace}.",
-        Part.RENDITIONS: f"{done.renditions:,} of {size(done.rendition_bytes)}: all there, in the recorded size.",
-        Part.LEFTOVERS: f"{done.files:,} files, none older than {grace} and without an image.",
+        Category.COUNTERS: f"{counted}: the counters match the rows.",
+        Category.STATES: "The status of every batch matches its images.",
+        Category.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one for each finished round.",
+        Category.OVERDUE: f"Nothing is overdue by more than {grace}.",
+        Category.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present, sizes as recorded.",
+        Category.LEFTOVERS: f"{done.files:,} files; all of those older than {grace} belong to an image.",
     }
     return sentences[part]

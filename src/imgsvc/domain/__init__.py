@@ -1,1 +1,1 @@
-"""The rules: pure and synchronous; no network, no clock, no settings."""
+"""The rules: pure, synchronous functions without network, clock or settings."""

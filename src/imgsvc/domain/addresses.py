@@ -1,8 +1,8 @@
-"""Which IP addresses may be called: public ones, and the networks that the operator opens.
+"""The IP addresses that may be called: public ones, and those in networks that the operator allows.
 
 `ipaddress.is_global` is not enough: it calls 224.0.0.1, ::127.0.0.1, 2002:7f00:1:: and 64:ff9b::7f00:1 global, and its
 answers differ between patch releases of Python. The tables follow the IANA special-purpose address registries
-(RFC 6890), leaving out the exceptions in them that no origin can have, such as anycast addresses of relays.
+(RFC 6890), without the exceptions in them that no origin can have, such as anycast addresses of relays.
 """
 
 import re
@@ -20,7 +20,7 @@ REFUSED_IPV4 = tuple(
         "10.0.0.0/8",  # private, RFC 1918
         "100.64.0.0/10",  # carrier-grade NAT, RFC 6598; Alibaba's metadata 100.100.100.200
         "127.0.0.0/8",  # loopback, RFC 1122 §3.2.1.3
-        "168.63.129.16/32",  # Azure's metadata and DNS, a public address that answers inside every virtual machine
+        "168.63.129.16/32",  # Azure's metadata and DNS, a public address that is reachable in every virtual machine
         "169.254.0.0/16",  # link-local, RFC 3927; the metadata of most clouds 169.254.169.254
         "172.16.0.0/12",  # private, RFC 1918
         "192.0.0.0/24",  # protocol assignments, RFC 6890; Oracle's metadata 192.0.0.192
@@ -35,8 +35,9 @@ REFUSED_IPV4 = tuple(
     )
 )
 
-# What lies outside is loopback, unique local (and AWS's metadata fd00:ec2::254), link-local, site-local, multicast,
-# or reserved (RFC 4291 §2.4, RFC 4193, RFC 3879). The last two are as good as the IPv4 address that they carry.
+# All other IPv6 addresses are loopback, unique local (and AWS's metadata fd00:ec2::254), link-local, site-local,
+# multicast, or reserved (RFC 4291 §2.4, RFC 4193, RFC 3879). For the last two of these networks the embedded IPv4
+# address decides.
 PUBLIC_IPV6 = tuple(
     IPv6Network(network)
     for network in (
@@ -55,8 +56,8 @@ REFUSED_IPV6 = tuple(
     )
 )
 
-# Where an IPv6 address of a network carries an IPv4 address: how far it is to the right, and whether it is inverted.
-CARRIERS = tuple(
+# The IPv6 networks whose addresses embed an IPv4 address: its shift in bits, and whether it is inverted.
+EMBEDDINGS = tuple(
     (IPv6Network(network), shift, inverted)
     for network, shift, inverted in (
         ("::ffff:0:0/96", 0, False),  # IPv4-mapped, RFC 4291 §2.5.5.2
@@ -70,7 +71,7 @@ CARRIERS = tuple(
 )
 COMPATIBLE = IPv6Network("::/96")  # IPv4-compatible, RFC 4291 §2.5.5.1
 
-# Where a cloud hands out credentials to whoever asks: a network opened for origins does not open these with it.
+# Clouds give credentials to any client of these addresses: a larger allowed network does not include them.
 METADATA = frozenset(
     ip_address(address)
     for address in (
@@ -106,20 +107,20 @@ METADATA_NAMES = frozenset(
 
 
 def is_allowed(address: Address, allowed_networks: Sequence[Network] = ()) -> bool:
-    """Whether `address` may be called: it is public or in one of `allowed_networks`.
+    """Return whether `address` may be called: it is public or in one of `allowed_networks`.
 
-    An IPv6 address that carries IPv4 addresses is refused when any of those is, whichever network it is in: a
-    translator on the way may unpack it. An IPv4 network opens its own addresses only, not the IPv6 ones that carry
-    them, which lead through a translator or relay; for these the network that they are in must be listed too.
-    The metadata of a cloud is opened by no network that is larger than itself.
+    An IPv6 address that embeds IPv4 addresses is refused if any of them is, whatever network it is in: a translator
+    on the way may unpack it. An allowed IPv4 network covers only its own addresses, not the IPv6 addresses that embed
+    them, which lead through a translator or relay; their IPv6 network must be listed as well. A metadata address of a
+    cloud must be listed by itself: a larger network does not include it.
     """
     if isinstance(address, IPv6Address) and address.scope_id:
-        address = IPv6Address(int(address))  # a zone is part of what is compared
+        address = IPv6Address(int(address))  # without its zone, which comparisons would include
     if address in METADATA:
         return ip_network(address) in allowed_networks
     is_listed = any(address in network for network in allowed_networks)
-    opened = allowed_networks if is_listed else ()
-    if isinstance(address, IPv6Address) and not all(is_allowed(inner, opened) for inner in _carried(address)):
+    networks = allowed_networks if is_listed else ()
+    if isinstance(address, IPv6Address) and not all(is_allowed(inner, networks) for inner in _embedded(address)):
         return False
     return is_listed or _is_public(address)
 
@@ -130,39 +131,39 @@ def _is_public(address: Address) -> bool:
     return any(address in network for network in PUBLIC_IPV6) and not any(address in net for net in REFUSED_IPV6)
 
 
-def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
+def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
     number = int(address)
-    for network, shift, inverted in CARRIERS:
+    for network, shift, inverted in EMBEDDINGS:
         if address in network:
             bits = number >> shift & 0xFFFFFFFF
             yield IPv4Address(bits ^ 0xFFFFFFFF if inverted else bits)
-    if address in COMPATIBLE and number > 1:  # :: and ::1 carry nothing
+    if address in COMPATIBLE and number > 1:  # :: and ::1 embed nothing
         yield IPv4Address(number)
     if number >> 32 & 0xFCFFFFFF == 0x5EFE:  # ISATAP under any prefix, both u/g bits free, RFC 5214 §6.1
         yield IPv4Address(number & 0xFFFFFFFF)
 
 
-def may_be_asked_for(host: str, allowed_networks: Sequence[Network]) -> bool:
-    """Whether a proxy may be asked for `host`, which it looks up itself: only what stands in the name can be told."""
-    address = literal(host)
+def is_allowed_via_proxy(host: str, allowed_networks: Sequence[Network]) -> bool:
+    """Return whether a proxy may be asked for `host`. The proxy resolves it, so only the name itself can be checked."""
+    address = parse_literal(host)
     if address is not None:
         return is_allowed(address, allowed_networks)
     name = host.rstrip(".").lower()
     last = name.rpartition(".")[2]
-    # A name whose last part is a number is an address to some programs: 0x100000001 wraps around.
+    # Some programs read a name as an address if its last label is a number; 0x100000001 wraps around.
     return last != "localhost" and not last.startswith("ip6-") and not re.fullmatch(r"0x[0-9a-f]*|[0-9]+", last)
 
 
 def is_metadata_name(host: str) -> bool:
-    """Whether `host` is a name under which a cloud hands out credentials, whatever address it has."""
+    """Return whether a cloud serves credentials under the name `host`, whatever its address."""
     return host.rstrip(".").lower() in METADATA_NAMES
 
 
-def literal(host: str) -> Address | None:
-    """The address that `host` spells, in any notation that getaddrinfo takes for one without asking a resolver.
+def parse_literal(host: str) -> Address | None:
+    """Parse `host` as an address in any notation that getaddrinfo accepts without a resolver; None if it is a name.
 
-    `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` all spell 127.0.0.1 (inet_aton(3)), and so do digits and dots of
-    other scripts, which Python's look-up maps to plain ones first (RFC 3490 §4).
+    `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` all mean 127.0.0.1 (inet_aton(3)), and so do digits and dots of
+    other scripts, which Python maps to ASCII before it resolves a name (RFC 3490 §4).
     """
     host = host.strip("[]").rstrip(".")
     try:

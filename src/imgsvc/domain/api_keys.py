@@ -1,4 +1,4 @@
-"""API keys: how one looks, what is kept of it, and whether the one presented is it."""
+"""API keys: the format of a token, the hashes stored for it, and the comparison with a presented token."""
 
 import hashlib
 import hmac
@@ -11,7 +11,7 @@ _TOKEN = re.compile(r"isk_([0-9a-z]{26})_[0-9a-f]{64}")
 
 
 class KeyHashes(NamedTuple):
-    """What is kept of a key's secret, as hex SHA-256; the former one counts until `former_until`."""
+    """The stored hashes of a key's tokens, as hex SHA-256; the former token works until `former_until`."""
 
     current: str
     former: str | None = None
@@ -19,24 +19,24 @@ class KeyHashes(NamedTuple):
 
 
 def new_token(key_id: str) -> str:
-    """A secret that names its key: `isk_`, the key's own 26 characters, 256 random bits in hex."""
+    """Return a new token that contains its key's id: `isk_`, the 26 characters of the id, 256 random bits in hex."""
     return f"isk_{key_id.removeprefix('key_')}_{secrets.token_hex(32)}"
 
 
-def key_of(token: str) -> str | None:
-    """The id of the key that `token` claims to be; None when it has not the shape of one."""
+def key_id_of(token: str) -> str | None:
+    """Return the id of the key that `token` claims to be; None if it is not in the format of a token."""
     match = _TOKEN.fullmatch(token)
     return f"key_{match[1]}" if match else None
 
 
-def hashed(token: str) -> str:
-    """Plain SHA-256: nobody guesses 256 random bits, so nothing has to be slow."""
+def hash_token(token: str) -> str:
+    """Return the SHA-256 in hex. 256 random bits cannot be guessed, so a slow hash is not needed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def fits(token: str, hashes: KeyHashes, now: datetime) -> bool:
-    """Whether `token` is the key; takes the same time whichever digit is wrong."""
-    presented = hashed(token)
+def token_matches(token: str, hashes: KeyHashes, now: datetime) -> bool:
+    """Return whether `token` matches the current hash, or the former one in its grace period; in constant time."""
+    presented = hash_token(token)
     is_current = hmac.compare_digest(presented, hashes.current)
     is_former = hmac.compare_digest(presented, hashes.former or "")
     in_grace = hashes.former_until is not None and now < hashes.former_until

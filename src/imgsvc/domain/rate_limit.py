@@ -1,4 +1,4 @@
-"""How much of an allowance is left, and how HTTP says so."""
+"""The state of a rate limit, and the HTTP headers that report it."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -9,11 +9,11 @@ WINDOW = 60
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """`most` in a minute, of which `remaining` are left; `reset` is in seconds: then there are more."""
+    """A limit of `limit` requests per minute, of which `remaining` are left; more are granted in `reset` seconds."""
 
     what: str
     granted: bool
-    most: int
+    limit: int
     remaining: int
     reset: float
 
@@ -21,6 +21,6 @@ class RateLimit:
     def headers(self) -> dict[str, str]:
         """`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10)."""
         return {
-            "RateLimit-Policy": f'"{self.what}";q={self.most};w={WINDOW}',
+            "RateLimit-Policy": f'"{self.what}";q={self.limit};w={WINDOW}',
             "RateLimit": f'"{self.what}";r={self.remaining};t={ceil(self.reset)}',
         }

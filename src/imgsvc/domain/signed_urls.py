@@ -1,4 +1,4 @@
-"""Links that open by themselves, for a time: whoever has one needs no API key."""
+"""Signed links: they open without an API key until they expire."""
 
 import base64
 import hashlib
@@ -8,20 +8,20 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 LIFETIME = timedelta(days=7)
-"""Longer than a webhook is tried (four days)."""
+"""Longer than the schedule of webhook attempts (four days)."""
 
 
 def signed_query(path: str, *, secret: str, until: datetime) -> str:
-    """`expires=…&signature=…`, to be put behind the `path` of a link."""
+    """Return the query of a link to `path`: `expires=…&signature=…`."""
     expires = int(until.timestamp())
     return urlencode({"expires": expires, "signature": _signature(path, expires, secret)})
 
 
-def opens(path: str, *, expires: int, signature: str, secrets: Iterable[str], now: datetime) -> bool:
-    """Whether the query of a link was signed with one of `secrets` for this path, and is still good."""
-    signatures = [_signature(path, expires, secret) for secret in secrets]
-    is_ours = [hmac.compare_digest(signature.encode(), ours.encode()) for ours in signatures]
-    return any(is_ours) and now.timestamp() < expires
+def is_valid_link(path: str, *, expires: int, signature: str, secrets: Iterable[str], now: datetime) -> bool:
+    """Return whether the query of a link was signed with one of `secrets` for this path, and has not expired."""
+    expected = [_signature(path, expires, secret) for secret in secrets]
+    matches = [hmac.compare_digest(signature.encode(), each.encode()) for each in expected]
+    return any(matches) and now.timestamp() < expires
 
 
 def _signature(path: str, expires: int, secret: str) -> str:

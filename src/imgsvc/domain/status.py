@@ -1,4 +1,4 @@
-"""The states of batches, assets and deliveries, and the moves allowed between them."""
+"""The statuses of batches, assets and deliveries, and the moves allowed between them."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,8 +6,10 @@ from typing import TypeVar
 
 
 class BatchStatus(StrEnum):
-    """`pending`: nothing has begun. `processing`: images are being fetched. `completed`: every image succeeded.
-    `completed_with_errors`: some failed. `failed`: none succeeded. `cancelled`: given up before its end.
+    """The status of a batch.
+
+    `pending`: nothing has begun. `processing`: images are being fetched. `completed`: every image succeeded.
+    `completed_with_errors`: some failed. `failed`: none succeeded. `cancelled`: cancelled before its end.
     """
 
     PENDING = "pending"
@@ -19,8 +21,10 @@ class BatchStatus(StrEnum):
 
 
 class AssetStatus(StrEnum):
-    """`pending`: waits for its turn, or for another attempt. `processing`: a worker has it. `succeeded`, `failed` (the
-    error says why), `cancelled` with its batch.
+    """The status of an asset.
+
+    `pending`: waiting for its first or another attempt. `processing`: claimed by a worker. `succeeded`. `failed`: the
+    error code is the reason. `cancelled`: cancelled with its batch.
     """
 
     PENDING = "pending"
@@ -31,7 +35,10 @@ class AssetStatus(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
-    """`pending`: it will be posted, perhaps again. `delivered`: answered with a 2xx. `exhausted`: given up."""
+    """The status of a delivery.
+
+    `pending`: an attempt is due or scheduled. `delivered`: answered with a 2xx. `exhausted`: no attempts are left.
+    """
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -39,8 +46,9 @@ class DeliveryStatus(StrEnum):
 
 
 class Suspicion(StrEnum):
-    """Why an image is compressed in quarantine although no run is known to have died with it. `abandoned`: it was being
-    compressed when its run had to hand it back. `overran`: it took more of the processor than an image may.
+    """The reason an image is compressed in quarantine although no run is known to have crashed with it.
+
+    `abandoned`: its run handed it back while it was being compressed. `overran`: it took more CPU time than allowed.
     """
 
     ABANDONED = "abandoned"
@@ -54,8 +62,8 @@ OPEN_ASSET = (AssetStatus.PENDING, AssetStatus.PROCESSING)
 S = TypeVar("S", bound=StrEnum)
 Moves = Mapping[S, tuple[S, ...]]
 
-# target → where it may be reached from. pending → completed… happens without a stop at processing when a batch has
-# nothing to fetch, or when one flush both claims and ends the last asset's lane.
+# target → the statuses it may be reached from. A batch skips processing when it has nothing to fetch, or when the flush
+# that ends its last asset is the one that would have moved it to processing.
 BATCH_MOVES: Moves[BatchStatus] = {
     BatchStatus.PENDING: (BatchStatus.COMPLETED_WITH_ERRORS, BatchStatus.FAILED),
     BatchStatus.PROCESSING: (BatchStatus.PENDING,),
@@ -65,8 +73,8 @@ BATCH_MOVES: Moves[BatchStatus] = {
     BatchStatus.CANCELLED: OPEN_BATCH,
 }
 
-# pending is reached from processing by handing back, and from failed by a retry of the batch; processing is reached
-# from processing when the lease of a dead worker is taken over.
+# pending is reached from processing when a run hands an asset back, and from failed when the batch is retried;
+# processing is reached from processing when a run claims an asset whose lease has expired.
 ASSET_MOVES: Moves[AssetStatus] = {
     AssetStatus.PENDING: (AssetStatus.PROCESSING, AssetStatus.FAILED),
     AssetStatus.PROCESSING: OPEN_ASSET,
@@ -75,7 +83,7 @@ ASSET_MOVES: Moves[AssetStatus] = {
     AssetStatus.CANCELLED: OPEN_ASSET,
 }
 
-# pending → pending: a failed attempt is scheduled again; from delivered and exhausted by a redelivery.
+# pending → pending: a failed attempt is rescheduled. delivered, exhausted → pending: a redelivery.
 DELIVERY_MOVES: Moves[DeliveryStatus] = {
     DeliveryStatus.PENDING: tuple(DeliveryStatus),
     DeliveryStatus.DELIVERED: (DeliveryStatus.PENDING,),
@@ -84,7 +92,7 @@ DELIVERY_MOVES: Moves[DeliveryStatus] = {
 
 
 def final_status(*, succeeded: int, failed: int, cancelled: int = 0) -> BatchStatus:
-    """The status of a batch whose assets have all ended."""
+    """Return the status of a batch whose assets have all ended."""
     if cancelled:
         return BatchStatus.CANCELLED
     if failed == 0:

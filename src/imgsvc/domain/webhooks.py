@@ -1,4 +1,4 @@
-"""The webhook: the event's body, its signature (Standard Webhooks 1.0.0), and when to try again."""
+"""Webhooks: the body of an event, its signature (Standard Webhooks 1.0.0), and the schedule of attempts."""
 
 import json
 import random
@@ -13,17 +13,17 @@ _GONE = 410
 
 
 def event_body(event_type: str, *, at: datetime, data: Mapping[str, Any]) -> str:
-    """The message as it is signed and posted: JSON, compact, never with the list of URLs."""
+    """Return the message as it is signed and posted: compact JSON, without the list of URLs."""
     return json.dumps({"type": event_type, "timestamp": iso(at), "data": data}, separators=(",", ":"))
 
 
 def iso(at: datetime) -> str:
-    """RFC 3339 in UTC with a `Z`."""
+    """Format a UTC time as in RFC 3339, with a `Z`."""
     return at.isoformat().replace("+00:00", "Z")
 
 
 def signed_headers(delivery_id: str, body: str, *, secrets: Iterable[str], at: datetime) -> dict[str, str]:
-    """The headers of one attempt; with several secrets (while one is rotated) there are several signatures."""
+    """Return the headers of one attempt, with one signature per secret (several while a secret is rotated)."""
     signatures = (Webhook(secret).sign(msg_id=delivery_id, timestamp=at, data=body) for secret in secrets)
     return {
         "content-type": "application/json",
@@ -34,9 +34,9 @@ def signed_headers(delivery_id: str, body: str, *, secrets: Iterable[str], at: d
 
 
 def valid_secrets(stored: Sequence[Mapping[str, Any]], now: datetime, *, kind: str = "secret") -> list[str]:
-    """The secrets to sign with: those without an end, and those whose grace time has not passed.
+    """Return the secrets to sign with: those without an end, and those still in their grace period.
 
-    `kind` is `secret` for webhooks, or `link_secret` for links to reports, which entries from before do not have.
+    `kind` is `secret` for webhooks, or `link_secret` for links to reports; older entries lack the latter.
     """
     return [
         entry[kind]
@@ -57,12 +57,12 @@ def next_attempt_at(
     status: int | None = None,
     retry_after: float | None = None,
 ) -> datetime | None:
-    """When to try again after `attempts` failed ones; None when that was the last, or the endpoint says 410 Gone.
+    """Return the time of the next attempt after `attempts` failed ones; None after the last, and after a 410 Gone.
 
-    `schedule` are the seconds before each attempt, counted from the one before.
+    `schedule`: seconds between attempts; the first entry precedes the first attempt.
 
-    `retry_after` (seconds) of a 429 or 503 is honoured up to an hour, and never shortens the schedule. The schedule
-    is spread by ±10 %, so that many deliveries do not come back at the same moment.
+    `retry_after` (seconds) of a 429 or 503 is honoured up to an hour, and never shortens the schedule. Delays are
+    spread by ±10 %, so that deliveries do not all come back at the same moment.
     """
     if attempts >= len(schedule) or status == _GONE:
         return None

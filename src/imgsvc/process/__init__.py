@@ -1,1 +1,1 @@
-"""Processes of this machine: supervise children, lock the data folder, listen."""
+"""Local processes: supervise children, lock the data folder, open the listening socket."""

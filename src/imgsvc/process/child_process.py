@@ -1,7 +1,7 @@
-"""How a process of ours ends with the one that started it.
+"""Child processes that end with their parent.
 
-Nothing of Python runs between fork and exec, where a lock that another thread held would hang the child for ever. This
-file is run as a program instead: it asks the kernel, looks whether its parent is still there, and becomes the command.
+No Python code runs between fork and exec, where a lock held by another thread would hang the child for ever. Instead
+this file runs as a program: it asks the kernel for a signal, checks that its parent is alive, and becomes the command.
 """
 
 import ctypes
@@ -10,29 +10,29 @@ import signal
 import sys
 from collections.abc import Sequence
 
-OURSELVES = (sys.executable, "-P", "-m")
-"""Begins a command that runs a module of ours. -P: a file queue.py in the user's folder is not the library's."""
+RUN_MODULE = (sys.executable, "-P", "-m")
+"""Start of a command that runs a module. -P: a file queue.py in the user's folder must not shadow the library's."""
 _PR_SET_PDEATHSIG = 1
 _NOT_FOUND, _NOT_RUN = 127, 126
 """Exit codes, as a shell's."""
 
 
-def ending_with_us(command: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Return a command that becomes `command`, and ends with SIGTERM when the calling thread's process is killed.
+def bound_to_parent(command: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return a command that becomes `command` and gets SIGTERM when the calling thread's process is killed.
 
-    Give it to whatever starts processes, with no `preexec_fn`. It takes 20 ms and the standard library alone (-I, -S).
+    Start it without a `preexec_fn`. It adds 20 ms and needs the standard library only (-I, -S).
     """
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *map(str, command)]
 
 
 def end_with_parent() -> None:
-    """Ask Linux to end this process when its parent is killed; elsewhere it goes on by itself."""
+    """Ask Linux to end this process when its parent is killed; on other systems it keeps running."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def become(command: list[str], *, parent: int) -> int:
-    """Become `command`, which ends with the process `parent`; returns an exit code only if that cannot be."""
+    """Become `command`, which ends with the process `parent`; returns an exit code only if that fails."""
     end_with_parent()
     if os.getppid() != parent:  # killed before the kernel was asked
         return 128 + signal.SIGTERM

@@ -1,4 +1,4 @@
-"""The data folder: one `imgsvc up` uses it at a time, and says there where it can be reached."""
+"""The data folder: one `imgsvc up` uses it at a time and records its address there."""
 
 import json
 import sys
@@ -9,10 +9,10 @@ from io import FileIO
 from pathlib import Path
 from time import monotonic, sleep
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.process.private_files import make_private
 
-if sys.platform != "win32":  # where no `up` runs, and its users are at home all the same
+if sys.platform != "win32":  # `up` does not run there, but the client commands do
     import fcntl
 
 LOCK_TIMEOUT = 0.5
@@ -29,53 +29,53 @@ class Running:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Callable[[Running], None]]:
-    """Keep a second `up` away from `folder`, which is made if need be; call what is yielded to say what runs there.
+def lock_folder(folder: Path) -> Iterator[Callable[[Running], None]]:
+    """Lock `folder`, which is created if needed, against a second `up`; call the yielded function to record what runs.
 
     The lock ends with the process, however it ends.
 
     Raises:
-        CannotStart: another `up` has the folder, or it cannot be written to.
+        StartupError: another `up` uses the folder, or it is not writable.
     """
     try:
         make_private(folder)
         file = (folder / _LOCK).open("ab+", buffering=0)
     except OSError as exc:
-        raise CannotStart(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc
+        raise StartupError(f"Cannot use the data folder {folder}: {exc.strerror}.") from exc
     with file:
-        if not _take_patiently(file):
+        if not _lock_with_retries(file):
             owner = _read(file)
-            who = f"process {owner.pid}, {owner.url}" if owner else "just starting"
-            raise CannotStart(
-                f"Another imgsvc ({who}) is using the data folder {folder}. Stop it, or choose another folder with "
+            name = f"process {owner.pid}, {owner.url}" if owner else "just starting"
+            raise StartupError(
+                f"Another imgsvc ({name}) is using the data folder {folder}. Stop it, or choose another folder with "
                 "--data-dir or IMGSVC_DATA_DIR."
             )
         file.truncate(0)
         yield lambda running: _write(file, running)
 
 
-def running_in(folder: Path) -> Running | None:
-    """The `up` that is using `folder` at this moment."""
+def find_running(folder: Path) -> Running | None:
+    """Return the `up` that uses `folder` now."""
     if sys.platform == "win32":
         return None
     try:
         with (folder / _LOCK).open("rb", buffering=0) as file:
-            return None if _take(file, fcntl.LOCK_SH) else _read(file)
-    except OSError:  # no folder or no lock yet, or not ours to read
+            return None if _try_lock(file, fcntl.LOCK_SH) else _read(file)
+    except OSError:  # there is no folder or lock yet, or it is not readable
         return None
 
 
-def _take_patiently(file: FileIO) -> bool:
-    """Whoever looks by `running_in` has the lock for a moment too, and is no reason to give up."""
+def _lock_with_retries(file: FileIO) -> bool:
+    """Lock `file`, retrying for `LOCK_TIMEOUT`: `find_running` in another process holds the lock for a moment."""
     deadline = monotonic() + LOCK_TIMEOUT
-    while not _take(file, fcntl.LOCK_EX):
+    while not _try_lock(file, fcntl.LOCK_EX):
         if monotonic() > deadline:
             return False
         sleep(0.01)
     return True
 
 
-def _take(file: FileIO, kind: int) -> bool:
+def _try_lock(file: FileIO, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -84,16 +84,16 @@ def _take(file: FileIO, kind: int) -> bool:
 
 
 def _read(file: FileIO) -> Running | None:
-    """What the owner wrote; None when it has not come to that yet."""
+    """Return the owner's record; None if it has not written one yet."""
     file.seek(0)
     try:
         return Running(**json.loads(file.read()))
-    except (ValueError, TypeError):  # nothing yet, or what another version writes
+    except (ValueError, TypeError):  # empty, or written by another version
         return None
 
 
 def _write(file: FileIO, running: Running) -> None:
     try:
-        file.write(json.dumps(asdict(running)).encode())  # one write: nobody reads half of it
+        file.write(json.dumps(asdict(running)).encode())  # one write: a reader never sees half of it
     except OSError as exc:
-        raise CannotStart(f"Cannot write to the data folder: {exc.strerror}.") from exc
+        raise StartupError(f"Cannot write to the data folder: {exc.strerror}.") from exc

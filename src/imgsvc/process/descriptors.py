@@ -1,16 +1,16 @@
-"""The limit on open files and sockets of this process."""
+"""This process's limit on open files and sockets."""
 
 import resource
 from contextlib import suppress
 
 CEILING = 2**20
-"""Where the hard limit is no limit, or close to none."""
+"""The soft limit to set where the hard limit is infinite or larger."""
 
 
 def raise_limit() -> None:
-    """Raise the soft limit to the hard one: most systems start programs with 1,024, which connections alone use up.
+    """Raise the soft limit to the hard one: most systems start programs with 1,024, fewer than connections alone need.
 
-    Child processes inherit it. A system that refuses leaves the limit as it is.
+    Child processes inherit it. If the system refuses, the limit stays as it is.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CEILING if hard == resource.RLIM_INFINITY else min(hard, CEILING)
@@ -20,6 +20,6 @@ def raise_limit() -> None:
 
 
 def limit() -> int:
-    """How many descriptors this process may have open."""
+    """Return how many descriptors this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CEILING if soft == resource.RLIM_INFINITY else soft

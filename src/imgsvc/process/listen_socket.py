@@ -1,46 +1,46 @@
-"""The socket that the API listens on, made before anything is started: a port that is taken is known at once."""
+"""The API's listening socket, opened before anything starts, so that a port in use is reported at once."""
 
 import errno
 import socket
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 
 BACKLOG = 2048
-"""Connections that wait while the API process is being started again."""
+"""Connections that can wait while the API process restarts."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket; `::` means every address of the machine, IPv4 too.
+    """Return a listening TCP socket; `::` means every address of the machine, including IPv4.
 
     Raises:
-        CannotStart: the port is taken, or the address is none of this machine's.
+        StartupError: the port is in use, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return _noticing(socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both))
+        return _with_keepalive(socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both))
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            raise CannotStart(
-                f"Port {port} of {host} is taken by another program. "
+            raise StartupError(
+                f"Port {port} of {host} is in use by another program. "
                 f"Choose another with --port {port + 1} or IMGSVC_PORT={port + 1}."
             ) from exc
-        raise CannotStart(f"Cannot listen on {host}, port {port}: {exc.strerror}.") from exc
+        raise StartupError(f"Cannot listen on {host}, port {port}: {exc.strerror}.") from exc
 
 
 def inherited(descriptor: int) -> socket.socket:
-    """The listening socket that the parent process handed over.
+    """Return the listening socket that the parent process passed on.
 
     Raises:
-        CannotStart: there is none under that number.
+        StartupError: the descriptor is not a socket.
     """
     try:
-        return _noticing(socket.socket(fileno=descriptor))
+        return _with_keepalive(socket.socket(fileno=descriptor))
     except OSError as exc:
-        raise CannotStart(f"There is no socket to listen on under descriptor {descriptor}.") from exc
+        raise StartupError(f"Descriptor {descriptor} is not a socket to listen on.") from exc
 
 
-def _noticing(listener: socket.socket) -> socket.socket:
-    """With connections that end when the client's machine is gone without a word (on Linux after two hours)."""
+def _with_keepalive(listener: socket.socket) -> socket.socket:
+    """Enable TCP keepalive: connections end when the client's machine vanishes (on Linux after two hours)."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return listener

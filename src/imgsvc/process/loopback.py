@@ -1,10 +1,10 @@
-"""Whether an address is this machine's own."""
+"""Loopback addresses."""
 
 from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`, an IP address or a name; of names only `localhost` does."""
+    """Return whether only this machine reaches `host`, an IP address or a name; the only such name is `localhost`."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Runs the processes of a machine: starts them in order, restarts what dies with back-off, stops them together."""
+"""Supervises the processes of a machine: starts them in order, restarts dead ones with backoff, stops all together."""
 
 import asyncio
 import os
@@ -9,27 +9,27 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.logs import get_logger
-from imgsvc.process.child_process import ending_with_us
+from imgsvc.process.child_process import bound_to_parent
 
 log = get_logger(__name__)
 
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 30.0
-STEADY = 60.0
-"""Seconds that a process must live for its next death to count as the first."""
+STABLE_AFTER = 60.0
+"""Seconds that a process must live for its backoff to start again."""
 STOPPED = (0, -signal.SIGTERM)
-"""Exit codes of a process that somebody asked to stop, to have it started anew: no reason to wait longer each time."""
+"""Exit codes of a process that was asked to stop so that it restarts; they do not increase the backoff."""
 _READY_POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process to keep running, which has come up when `ready` says True.
+    """A process to keep running; it has started when `ready` returns True.
 
-    `base` means that the others need it: they are started when it has come up, and it is stopped after them. `sockets`
-    are file descriptors that it inherits; `hint` is where to look when it does not come up.
+    With `base` the other processes depend on it: they start after it and stop before it. `sockets` are file descriptors
+    that it inherits; `hint` says where to look when it does not start.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `children` running until `stopping` is set; `drain` is what each may take to stop, in seconds."""
+    """The keeper of `children` until `stopping` is set; each may take `drain` seconds to stop."""
 
     def __init__(self, children: Sequence[Child], *, stopping: asyncio.Event, drain: float) -> None:
         self._children = children
@@ -53,10 +53,10 @@ class Supervisor:
         self.running: dict[str, Process] = {}
 
     async def run(self, *, on_ready: Callable[[], None] | None = None) -> None:
-        """Start all, call `on_ready`, and return when all are stopped again.
+        """Start all children, call `on_ready`, and return when all have stopped again.
 
         Raises:
-            CannotStart: a child did not come up; the others are stopped.
+            StartupError: a child did not start; the others are stopped.
         """
         try:
             for base in (True, False):
@@ -73,25 +73,25 @@ class Supervisor:
     async def _keep(self, child: Child) -> None:
         backoff = FIRST_BACKOFF
         while not self._stopping.is_set():
-            born = monotonic()
+            started_at = monotonic()
             code = await self._run_once(child)
             if self._stopping.is_set():
                 return
-            if code in STOPPED or monotonic() - born > STEADY:
+            if code in STOPPED or monotonic() - started_at > STABLE_AFTER:
                 backoff = FIRST_BACKOFF
             log.warning("process_died", process=child.name, exit_code=code, restart_in=backoff)
-            await self._pause(backoff)
+            await pause(backoff, self._stopping)
             backoff = min(2 * backoff, MAX_BACKOFF)
 
     async def _run_once(self, child: Child) -> int | None:
-        """Run the child to its end; its exit code, or None when it could not even be started."""
+        """Run the child to its end and return its exit code, or None if it could not be started."""
         try:
             process = await _start(child)
-        except OSError as error:  # no memory or no process to be had right now
+        except OSError as error:  # out of memory or of processes
             log.warning("process_not_started", process=child.name, error=str(error))
             return None
         self.running[child.name] = process
-        if self._stopping.is_set():  # asked to stop while it was being started
+        if self._stopping.is_set():  # the stop came while the process was starting
             _signal(process, signal.SIGTERM)
         code = await process.wait()
         del self.running[child.name]
@@ -101,13 +101,13 @@ class Supervisor:
         deadline = monotonic() + child.ready_within
         while child.ready is not None and not self._stopping.is_set() and not await child.ready():
             if monotonic() > deadline:
-                raise CannotStart(
-                    f"The {child.name} process did not come up within {child.ready_within:g} s. {child.hint}".rstrip()
+                raise StartupError(
+                    f"The {child.name} process did not start within {child.ready_within:g} s. {child.hint}".rstrip()
                 )
-            await self._pause(_READY_POLL)
+            await pause(_READY_POLL, self._stopping)
 
     async def _stop(self) -> None:
-        """All together, but what the others need only after them."""
+        """Stop all children at the same time, then those with `base`."""
         for base in (False, True):
             await asyncio.gather(*(self._end(child.name) for child in self._children if child.base is base))
         await asyncio.gather(*self._keepers)
@@ -124,15 +124,11 @@ class Supervisor:
             _signal(process, signal.SIGKILL)
             await process.wait()
 
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-
 
 async def _start(child: Child) -> Process:
-    # A session of its own: Ctrl-C reaches the supervisor alone, which then stops the others in order.
+    # A session per child: Ctrl-C reaches only the supervisor, which then stops the children in order.
     return await create_subprocess_exec(
-        *ending_with_us(child.command),
+        *bound_to_parent(child.command),
         env={**os.environ, **child.env},
         stdin=DEVNULL,
         pass_fds=child.sockets,
@@ -141,13 +137,19 @@ async def _start(child: Child) -> Process:
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
-    """Where everything is asked to stop at one time, as systemd does it, it may have ended a moment ago."""
+    """Send a signal; the process may have ended already if all were stopped at once, as systemd does."""
     with suppress(ProcessLookupError):
         process.send_signal(number)
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:
-    """SIGTERM, Ctrl-C, and the closing of the terminal (unless it is to be ignored, as under nohup) ask for a stop."""
+    """Set `stopping` on SIGTERM, on Ctrl-C, and when the terminal closes (unless SIGHUP is ignored, as under nohup)."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
+async def pause(seconds: float, stopping: asyncio.Event) -> None:
+    """Sleep for `seconds`, or until `stopping` is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)

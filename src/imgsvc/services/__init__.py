@@ -1,1 +1,1 @@
-"""The verbs: what imgsvc does, knowing neither FastAPI nor arq nor httpx."""
+"""The verbs of imgsvc. They import neither FastAPI nor arq nor httpx."""

@@ -1,4 +1,4 @@
-"""The time, as an argument: tests move it."""
+"""The clock, passed as an argument so that tests can set the time."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What the verbs call: the outside world as Protocols of one to three methods, each implemented in adapters/."""
+"""The ports: Protocols of one to three methods that services call and adapters/ implements."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from imgsvc.domain.rate_limit import RateLimit
 
 
 class MemoryBudget(Protocol):
-    """A share of the bytes that may be in memory at one time."""
+    """A part of the bytes that may be in memory at one time."""
 
     def grow(self, size: int) -> bool:
-        """Make room for `size` bytes in all; False when there is none now."""
+        """Reserve `size` bytes in all; return False when they are not free now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Fetched:
     body: bytes
     etag: str | None
     last_modified: str | None
-    final_url_hash: str  # of the URL that sent this, behind any redirects
+    final_url_hash: str  # of the URL that sent the body, after any redirects
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What the URL of `final_url_hash` said about the body that we know: enough to ask whether it has changed."""
+    """The validators of a body fetched earlier from the URL of `final_url_hash`: enough for a conditional fetch."""
 
     etag: str | None
     last_modified: str | None
@@ -40,19 +40,19 @@ class Validators:
 class Origin(Protocol):
     """The servers that image URLs point to."""
 
-    async def fetch(self, url: str, budget: MemoryBudget, known: Validators | None = None) -> Fetched:
-        """GET `url`, following redirects; the `known` validators are sent to the URL that they came from alone.
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+        """GET `url`, following redirects; `validators` are sent to no other URL than the one they came from.
 
         Raises:
-            FetchError: one type for each error code of the fetching side.
-            BudgetExhausted: `room` could not grow to the size of the body.
-            Unchanged: `url` still leads there, and the body is still the `known` one, which was not sent.
+            FetchError: the fetch failed; there is one type for each error code.
+            BudgetExhausted: `budget` could not grow to the size of the body.
+            NotModified: `url` still leads to that URL, and its body, which was not sent, is still the same.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointResponse:
-    """What a webhook endpoint answered: `excerpt` is the first 2 kB of the body, `retry_after` is in seconds."""
+    """The response of a webhook endpoint: `excerpt` is the first 2 kB of the body, `retry_after` is in seconds."""
 
     status: int
     excerpt: bytes
@@ -63,65 +63,65 @@ class Endpoint(Protocol):
     """The servers that webhooks are posted to."""
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
-        """POST once, without following redirects; any status is an answer.
+        """POST once, without following redirects; a response with any status is returned.
 
         Raises:
-            FetchError: no answer came.
+            FetchError: no response came.
         """
 
 
 class RateLimiter(Protocol):
-    """Who did how much of something lately."""
+    """Counts of recent actions per API key."""
 
     async def take(self, what: str, whose: str, *, per_minute: int) -> RateLimit | None:
-        """Count one more, if it is within the limit; None when it cannot be counted now, and is then allowed."""
+        """Count one more action if the limit allows it; None when it cannot be counted now, and is allowed."""
 
 
 class Storage(Protocol):
-    """Where renditions lie."""
+    """The storage of renditions."""
 
     async def put(self, key: str, data: bytes, *, media_type: str) -> None:
-        """Store all of `data` or nothing; the same key is only ever written with the same bytes.
+        """Store all of `data` or nothing. A key is only ever written with the same bytes.
 
         Raises:
-            StorageError: disk full, read-only, time-out, refused.
+            StorageError: the disk is full or read-only, or the store refused or timed out.
         """
 
     async def copy(self, source: str, key: str) -> bool:
-        """Store under `key` what lies under `source`, all of it or nothing; False when nothing lies there.
+        """Copy the object `source` to `key`, whole or not at all; return False when `source` does not exist.
 
-        It counts as stored now, and stays when `source` is removed.
+        The copy counts as stored now, and stays when `source` is removed.
 
         Raises:
             StorageError: as `put` does.
         """
 
     async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | str | None:
-        """Return a local path to read, or a link presigned for `method` alone; None when there is no such key.
+        """Return a local path to read, or a link presigned for `method` alone; None when the key does not exist.
 
         Raises:
-            StorageError: the store does not answer.
+            StorageError: the store does not respond.
         """
 
     async def check(self) -> None:
-        """Raises StorageError when nothing can be stored."""
+        """Raise StorageError when nothing can be stored."""
 
 
 class ObjectReader(Protocol):
-    """Where renditions are read again."""
+    """The storage of renditions, for reading."""
 
     def read(self, key: str) -> AsyncGenerator[bytes, None]:
-        """What lies under `key`, a piece at a time.
+        """Yield the object `key` in chunks.
 
         Raises:
-            NotStored: nothing lies there.
-            StorageError: the store does not answer.
+            ObjectNotFound: the key does not exist.
+            StorageError: the store does not respond.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What lies under a key: `size` in bytes, `modified` in UTC."""
+    """An object in the storage: `size` in bytes, `modified` in UTC."""
 
     key: str
     size: int
@@ -129,71 +129,72 @@ class Stored:
 
 
 class Inventory(Protocol):
-    """Everything that lies in the storage, also what a put that was killed left behind."""
+    """All objects in the storage, including what a killed `put` left behind."""
 
     def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
-        """Pages of at most 1,000, in no order; `prefix` is whole folder names, such as a batch id, and "" lists all.
+        """Yield pages of at most 1,000 objects, in no order.
 
-        What is put or removed meanwhile may be listed or not.
+        `prefix` consists of whole folder names, such as a batch id; "" lists everything. Objects that are put or
+        removed during the listing may be listed or not.
 
         Raises:
-            StorageError: the store is away, or does not answer in time.
+            StorageError: the store is unavailable, or does not respond in time.
         """
 
     async def remove(self, keys: Sequence[str]) -> None:
-        """Remove what lies under these keys; one that is not there is fine, so that repeating it is harmless.
+        """Remove the objects `keys`. Keys that do not exist are ignored, so repeating it is harmless.
 
         Raises:
-            StorageError: some of them may be removed, others not.
+            StorageError: some of the objects may be removed, others not.
         """
 
 
-class Quarantine(Protocol):
-    """Where images are compressed that may bring down whoever does it."""
+class Sandbox(Protocol):
+    """Child processes for images that may crash or block the process that compresses them."""
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
-        """`domain.images.compress`, in a place where nobody else works.
+        """Call `domain.imaging.compress` in a process of its own.
 
         Raises:
-            CodecError, MorePixels: as `domain.images.compress` does.
-            WorkerCrash: the image brought the place down, took too long, or too much memory.
-            KilledInQuarantine: the place was brought down from outside; the same call may succeed.
-            QuarantineUnavailable: no such place is to be had; nothing is wrong with the image.
-            DecodeAbandoned: the caller was cancelled or the sandbox closed after the work had begun.
+            CodecError, ReservationTooSmall: as `domain.imaging.compress` does.
+            WorkerCrash: the image crashed the process, took too long, or took too much memory.
+            SandboxKilled: the process was killed from outside; the same call may succeed.
+            SandboxUnavailable: no process can be started; nothing is wrong with the image.
+            DecodeAbandoned: the caller was cancelled or the sandbox closed after the work had started.
         """
 
 
 class JobQueue(Protocol):
-    """Wake-up calls. Losing one costs time until the next sweep, never work."""
+    """Enqueues jobs as wake-up calls. Losing one costs time until the next sweep, never work."""
 
     async def wake_lanes(self, batch_id: str) -> None:
-        """Enqueue the lanes of a batch, as many as the live workers can use; those queued or running already stay.
+        """Enqueue the lanes of a batch, as many as the live workers can use; those already queued or running stay.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
-        """Enqueue one attempt of a delivery, now or `at` a time.
+        """Enqueue one attempt at a delivery, now or for the time `at`.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
 
     async def wake_clean_up(self, batch_id: str) -> None:
-        """Enqueue the tidying of a batch that has ended or is deleted.
+        """Enqueue the clean-up of a batch that has ended or is deleted.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
 
 
 class LaneQueue(JobQueue, Protocol):
-    """What a lane asks beside it."""
+    """A job queue that reports its backlog of lanes."""
 
     async def waiting(self) -> int:
-        """How many lanes are due and not running anywhere.
+        """Return the number of lanes that are due and not running anywhere.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """

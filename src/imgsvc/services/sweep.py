@@ -1,4 +1,4 @@
-"""The sweep makes every wake-up call again that may be lost: the database knows what is due, Redis may forget."""
+"""The sweep: repeat every wake-up call that may be lost. The database records what is due; Redis may lose calls."""
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deletions, deliveries, idempotency
@@ -9,40 +9,41 @@ from imgsvc.services.ports import JobQueue
 log = get_logger(__name__)
 
 
-async def sweep(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
-    """Wake the lanes of every batch with due assets, every delivery and every removal that is due; what runs already is
-    left alone.
+async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
+    """Wake the lanes of every batch with due assets, and every delivery and clean-up that is due.
+
+    Jobs that are already running are not affected.
 
     Raises:
-        DatabaseUnavailable, QueueUnavailable: the next sweep will do it.
+        DatabaseUnavailable, QueueUnavailable: the next sweep retries.
     """
     now = clock()
     async with sessions.read() as session:
         due_batches = await batches.with_due_assets(session, now)
         due_deliveries = await deliveries.due(session, now)
-        not_cleaned_up = await deletions.not_cleaned_up(session, now)
+        due_clean_ups = await deletions.due_for_clean_up(session, now)
     for batch_id in due_batches:
         await queue.wake_lanes(batch_id)
     for delivery_id, attempts in due_deliveries:
         await queue.wake_delivery(delivery_id, attempt=attempts + 1)
-    for batch_id in not_cleaned_up:
+    for batch_id in due_clean_ups:
         await queue.wake_clean_up(batch_id)
 
 
-async def expire(*, sessions: Sessions, clock: Clock) -> None:
-    """Delete the batches whose retention is over, and forget idempotency keys that are too old to count.
+async def expire_batches(*, sessions: Sessions, clock: Clock) -> None:
+    """Delete the batches whose retention is over, and the idempotency keys that have expired.
 
     Raises:
-        DatabaseUnavailable: the next sweep will do it.
+        DatabaseUnavailable: the next sweep retries.
     """
     now = clock()
     async with sessions.read() as session:
         expired = await deletions.expired(session, now)
-        outdated = await idempotency.any_until(session, now - idempotency.KEY_TTL)
-    if not expired and not outdated:  # nearly always: no write lock for nothing
+        any_expired_key = await idempotency.any_created_by(session, now - idempotency.KEY_TTL)
+    if not expired and not any_expired_key:  # the usual case: do not take the write lock
         return
     async with sessions.write() as session:
-        expired = await deletions.expired(session, now)  # one may have been retried meanwhile
-        hidden = await deletions.soft_delete(session, expired, now)
-        await idempotency.forget(session, now - idempotency.KEY_TTL)
-    log.info("batches_expired", batches=hidden)
+        expired = await deletions.expired(session, now)  # read again: a batch may have been retried since
+        deleted = await deletions.soft_delete(session, expired, now)
+        await idempotency.delete_created_by(session, now - idempotency.KEY_TTL)
+    log.info("batches_expired", batches=deleted)

@@ -1,4 +1,4 @@
-"""Wake-up calls after a commit: when Redis is away they are lost, and the sweep makes them again."""
+"""Wake-up calls after a commit. While Redis is unavailable they are lost, and the sweep repeats them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,14 +22,14 @@ async def wake_clean_up(batch_id: str, *, queue: JobQueue) -> None:
 
 
 async def wake_delivery(delivery_id: str, *, attempts: int, queue: JobQueue, at: datetime | None = None) -> None:
-    """The attempt that comes after `attempts`."""
+    """Wake the delivery job for attempt `attempts` + 1."""
     async with _may_be_lost(delivery_id=delivery_id):
         await queue.wake_delivery(delivery_id, attempt=attempts + 1, at=at)
 
 
 @asynccontextmanager
-async def _may_be_lost(**what: str) -> AsyncIterator[None]:
+async def _may_be_lost(**ids: str) -> AsyncIterator[None]:
     try:
         yield
     except QueueUnavailable as error:
-        log.warning("wakeup_not_enqueued", **what, error=str(error))
+        log.warning("wakeup_not_enqueued", **ids, error=str(error))

@@ -1,1 +1,1 @@
-"""Every setting, of the service and of the commands that use one."""
+"""All settings of the service and of the client commands."""

@@ -1,1 +1,1 @@
-"""Output for people on a terminal."""
+"""Terminal output for people."""

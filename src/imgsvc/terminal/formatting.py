@@ -1,10 +1,10 @@
-"""Figures and texts as a person reads them."""
+"""Human-readable numbers and text."""
 
 _STEP = 1024
 
 
 def size(count: int) -> str:
-    """Bytes in steps of 1024: 0 B, 900 B, 12.3 kB, 4.5 MB."""
+    """Format a number of bytes in steps of 1024: 0 B, 900 B, 12.3 kB, 4.5 MB."""
     amount = float(count)
     for unit in ("B", "kB", "MB"):
         if abs(amount) < _STEP:
@@ -14,10 +14,10 @@ def size(count: int) -> str:
 
 
 def saved(before: int, after: int) -> str:
-    """The share of the bytes that is gone, in percent."""
+    """Format the share of bytes saved, in percent."""
     return f"{1 - after / before:.0%}" if before else "–"
 
 
 def printable(text: str) -> str:
-    """`text` without what would steer a terminal: it may come from a stranger's CSV."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
+    """Replace control characters in `text`, which may come from an untrusted CSV."""
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)

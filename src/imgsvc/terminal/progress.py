@@ -1,4 +1,4 @@
-"""A batch on a terminal: the bar while it runs, and its end in a sentence."""
+"""The progress bar of a batch, and the summary at its end."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +11,12 @@ from rich.text import Text
 from imgsvc.client import Batch, Client
 from imgsvc.terminal.formatting import printable, saved, size
 
-_WIDE = 90
-"""Columns of a terminal; in fewer the bar would have no room beside the figures."""
+_MIN_LABEL_WIDTH = 90
+"""Terminal columns from which on the bar has a label; with fewer there is no space for it."""
 
 
 class _Rate(ProgressColumn):
-    """Images per second, as rich measured them lately."""
+    """The column with images per second, as measured by rich."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -24,7 +24,7 @@ class _Rate(ProgressColumn):
 
 
 class _Bar(Progress):
-    """The bar of one batch, and under it what images failed for."""
+    """The bar of one batch, with the causes of failed images below it."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
@@ -33,10 +33,10 @@ class _Bar(Progress):
                 yield Text(task.fields["causes"], style="red", no_wrap=True, overflow="ellipsis")
 
 
-def follow_on(console: Console, client: Client, batch: Batch) -> Batch:
-    """Show how the batch goes until it has ended; the batch at its end."""
+def show_progress(console: Console, client: Client, batch: Batch) -> Batch:
+    """Show the progress of the batch until it has ended, and return it as it is then."""
     columns = (
-        *([TextColumn("Compressing")] if console.width >= _WIDE else []),
+        *([TextColumn("Compressing")] if console.width >= _MIN_LABEL_WIDTH else []),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Rate(table_column=Column(no_wrap=True)),
@@ -46,10 +46,10 @@ def follow_on(console: Console, client: Client, batch: Batch) -> Batch:
     )
     with _Bar(*columns, console=console) as bar:
         task = bar.add_task("", total=None, saved="", failures="", causes="")
-        return client.wait(batch, progress=lambda latest: bar.update(task, **_figures(latest)))
+        return client.wait(batch, progress=lambda latest: bar.update(task, **_fields(latest)))
 
 
-def _figures(batch: Batch) -> dict[str, Any]:
+def _fields(batch: Batch) -> dict[str, Any]:
     assets, transfer = batch.counts.assets, batch.bytes
     return {
         "total": assets.total,
@@ -61,7 +61,7 @@ def _figures(batch: Batch) -> dict[str, Any]:
 
 
 def summary(batch: Batch) -> str:
-    """The batch in a sentence or two."""
+    """Describe the batch in one or two sentences."""
     assets, transfer = batch.counts.assets, batch.bytes
     text = f"{batch.status}: {assets.succeeded} of {assets.total} images compressed"
     if transfer.input:
@@ -71,6 +71,6 @@ def summary(batch: Batch) -> str:
 
 
 def _causes(batch: Batch) -> str:
-    """What images failed for, the most frequent first."""
+    """List the error codes of failed images, the most frequent first."""
     causes = sorted(batch.errors_by_code.items(), key=lambda cause: -cause[1])
     return ", ".join(f"{printable(code)} × {count}" for code, count in causes)

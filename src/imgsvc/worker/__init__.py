@@ -1,1 +1,1 @@
-"""The back door: arq jobs and the process that runs them."""
+"""The worker process and its arq jobs."""

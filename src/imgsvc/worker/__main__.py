@@ -1,4 +1,4 @@
-"""`python -m imgsvc.worker` is the process that `imgsvc worker` and `imgsvc up` supervise."""
+"""Entry point of `python -m imgsvc.worker`, the process that `imgsvc worker` and `imgsvc up` supervise."""
 
 from imgsvc.worker.main import main
 

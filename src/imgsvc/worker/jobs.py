@@ -1,4 +1,4 @@
-"""One thin arq function for each job: read the arguments, call one service, ask for a retry if a part was away."""
+"""One thin arq function per job: read the arguments, call one service, retry if a part of ours is unavailable."""
 
 import asyncio
 import random
@@ -14,25 +14,24 @@ from arq.typing import WorkerCoroutine
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
-from imgsvc.services import sweep as sweeping
-from imgsvc.services.batches import delete as cleaning_up
-from imgsvc.services.processing import lane as lanes
-from imgsvc.services.processing.lane_policy import LanePolicy
+from imgsvc.services.batches.delete import clean_up_batch
+from imgsvc.services.processing.lane import LanePolicy, work
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.webhooks.deliver import attempt_delivery
 
 log = get_logger(__name__)
 P = ParamSpec("P")
 
-CONTEXT_KEY = "parts"
-_AT_ONCE = 0.01  # arq puts a deferred job behind those that wait; without a delay it would keep its old place in front
-_SOON = 5
-_LATEST = 30.0
+CONTEXT_KEY = "imgsvc"
+_RETRY_NOW = 0.01  # arq puts a deferred job behind those that wait; without a delay it would keep its old position
+_RETRY_DELAY = 5
+_MAX_ENDPOINT_DELAY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What the jobs of one worker process share; in arq's context under `CONTEXT_KEY`."""
+    """Objects shared by the jobs of one worker process; in arq's context under `CONTEXT_KEY`."""
 
     resources: Resources
     processor: AssetProcessor
@@ -41,7 +40,7 @@ class WorkerContext:
 
 
 def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, None]]) -> WorkerCoroutine:
-    """Make an arq job of `function`: it is logged under its job id and run again when it breaks."""
+    """Make an arq job of `function`: it logs under its job id and runs again when it fails."""
 
     @wraps(function)
     async def run(ctx: dict[str, Any], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -50,38 +49,39 @@ def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, No
                 await function(ctx[CONTEXT_KEY], *args, **kwargs)
             except Retry:
                 raise
-            except EndpointBusy as busy:  # not worth a line; the longer the line of waiters, the later it comes back
-                raise Retry(defer=min(2.0 ** min(ctx["job_try"], 10), _LATEST) * random.uniform(0.5, 1)) from busy  # noqa: S311
+            except EndpointBusy as busy:  # too frequent to log; the delay grows, so that many waiters do not poll often
+                delay = min(2.0 ** min(ctx["job_try"], 10), _MAX_ENDPOINT_DELAY)
+                raise Retry(defer=delay * random.uniform(0.5, 1)) from busy  # noqa: S311
             except (Unavailable, StorageError) as error:
                 log.warning("job_postponed", reason=error.code, error=str(error))
-                raise Retry(defer=_SOON) from error
+                raise Retry(defer=_RETRY_DELAY) from error
             except Exception as error:  # the top of a job: arq would drop it for good, and the batch with it
                 log.exception("job_failed")
-                raise Retry(defer=_SOON) from error
+                raise Retry(defer=_RETRY_DELAY) from error
 
     return cast("WorkerCoroutine", run)
 
 
 @job
-async def work(parts: WorkerContext, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` makes the job's id
-    more_due = await lanes.work(
+async def run_lane(context: WorkerContext, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` is in the job id
+    more_due = await work(
         batch_id,
-        sessions=parts.resources.sessions,
-        queue=parts.resources.queue,
-        processor=parts.processor,
-        retention=parts.resources.retention,
-        clock=parts.resources.clock,
-        policy=parts.policy,
-        stopping=parts.stopping,
+        sessions=context.resources.sessions,
+        queue=context.resources.queue,
+        processor=context.processor,
+        retention=context.resources.retention,
+        clock=context.resources.clock,
+        policy=context.policy,
+        stopping=context.stopping,
     )
     if more_due:
-        raise Retry(defer=_AT_ONCE)  # enqueuing one's own id while running would be dropped in silence
+        raise Retry(defer=_RETRY_NOW)  # arq ignores the enqueuing of a job id that is running
 
 
 @job
-async def deliver(parts: WorkerContext, delivery_id: str) -> None:
-    resources = parts.resources
-    await deliveries.deliver(
+async def deliver_webhook(context: WorkerContext, delivery_id: str) -> None:
+    resources = context.resources
+    await attempt_delivery(
         delivery_id,
         sessions=resources.sessions,
         sender=resources.sender,
@@ -91,9 +91,9 @@ async def deliver(parts: WorkerContext, delivery_id: str) -> None:
 
 
 @job
-async def clean_up(parts: WorkerContext, batch_id: str) -> None:
-    resources = parts.resources
-    await cleaning_up.clean_up(
+async def run_clean_up(context: WorkerContext, batch_id: str) -> None:
+    resources = context.resources
+    await clean_up_batch(
         batch_id,
         sessions=resources.sessions,
         inventory=resources.storage,
@@ -103,7 +103,7 @@ async def clean_up(parts: WorkerContext, batch_id: str) -> None:
 
 
 @job
-async def sweep(parts: WorkerContext) -> None:
-    resources = parts.resources
-    await sweeping.sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
-    await sweeping.expire(sessions=resources.sessions, clock=resources.clock)  # it writes, so it may have to wait
+async def run_sweep(context: WorkerContext) -> None:
+    resources = context.resources
+    await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await expire_batches(sessions=resources.sessions, clock=resources.clock)  # last: it may wait for the write lock

@@ -1,4 +1,4 @@
-"""Which ports are our own, by the settings."""
+"""The egress policy from the settings: our own ports."""
 
 from pathlib import Path
 
@@ -24,5 +24,5 @@ from imgsvc.settings.server import Settings
     ],
     ids=lambda each: str(each)[:60],
 )
-def test_the_ports_of_our_own_parts_are_known(urls: dict[str, str], ports: list[int], tmp_path: Path) -> None:
+def test_our_own_ports_come_from_the_settings(urls: dict[str, str], ports: list[int], tmp_path: Path) -> None:
     assert sorted(egress_policy(Settings(data_dir=tmp_path).model_copy(update=urls)).own_ports) == sorted(ports)

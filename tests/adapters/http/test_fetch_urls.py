@@ -1,4 +1,4 @@
-"""Which URLs are called, how they look on the wire, and where redirects lead."""
+"""URLs: which are accepted, how they are sent, and where redirects lead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import Budgets
 from support.origin_server import OriginServer, image_bytes
 
-MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
+MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
 
 @pytest.mark.parametrize(
@@ -30,10 +30,10 @@ MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
     ],
 )
 async def test_a_url_is_sent_as_it_is_written(
-    written: str, sent: str | None, origin: OriginServer, make_outbound: MakeOutbound
+    written: str, sent: str | None, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     origin.serve(sent or written, b"x")
-    await make_outbound().fetch(origin.url(written), Budgets())
+    await make_fetcher().fetch(origin.url(written), Budgets())
     assert [request.path for request in origin.requests] == [sent or written]
 
 
@@ -67,11 +67,11 @@ async def test_a_url_is_sent_as_it_is_written(
         "http://[fe80::1%25lo]/",
     ],
 )
-async def test_what_is_no_web_address_is_refused_without_a_look_up(url: str, make_outbound: MakeOutbound) -> None:
+async def test_an_invalid_url_is_refused_without_a_dns_query(url: str, make_fetcher: MakeFetcher) -> None:
     def lookup(*_: Any, **__: Any) -> list[Any]:
         raise AssertionError(url)
 
-    fetcher = make_outbound(resolver=ThreadedResolver(timeout=1, lookup=lookup))
+    fetcher = make_fetcher(resolver=ThreadedResolver(timeout=1, lookup=lookup))
     with pytest.raises(errors.InvalidUrl):
         await fetcher.fetch(url, Budgets())
 
@@ -81,28 +81,26 @@ async def test_what_is_no_web_address_is_refused_without_a_look_up(url: str, mak
     ("location", "arrives"),
     [("/b%2Fc?d=%2F", "/b%2Fc?d=%2F"), ("b c.jpg", "/b%20c.jpg"), ("//127.0.0.1:{port}/é", "/%C3%A9"), ("?x", "/a?x")],
 )
-async def test_a_redirect_is_followed_wherever_its_location_is_relative_to(
-    status: int, location: str, arrives: str, origin: OriginServer, make_outbound: MakeOutbound
+async def test_a_redirect_to_a_relative_location_is_followed(
+    status: int, location: str, arrives: str, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     location = location.format(port=origin.port)
     origin.serve(arrives, b"here")
     url = origin.serve("/a", b"elsewhere", status=status, headers={"Location": location})
-    assert (await make_outbound().fetch(url, Budgets())).body == b"here"
+    assert (await make_fetcher().fetch(url, Budgets())).body == b"here"
 
 
-async def test_as_many_redirects_as_the_limit_says_are_followed(
-    origin: OriginServer, make_outbound: MakeOutbound
-) -> None:
-    assert (await make_outbound().fetch(origin.url("/redirect/5"), Budgets())).body == image_bytes()
+async def test_redirects_are_followed_up_to_the_limit(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+    assert (await make_fetcher().fetch(origin.url("/redirect/5"), Budgets())).body == image_bytes()
 
 
 @pytest.mark.parametrize("status", [200, 201, 300, 304, 404])
-async def test_a_location_beside_any_other_status_is_not_followed(
-    status: int, origin: OriginServer, make_outbound: MakeOutbound
+async def test_a_location_with_any_other_status_is_not_followed(
+    status: int, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     url = origin.serve("/a", b"" if status == 304 else b"here", status=status, headers={"Location": "/b"})
     try:
-        outcome = (await make_outbound().fetch(url, Budgets())).body.decode()
+        outcome = (await make_fetcher().fetch(url, Budgets())).body.decode()
     except errors.HttpStatusError as error:
         outcome = error.code
     assert outcome == ("here" if status < 300 else f"http_{status}")

@@ -1,4 +1,4 @@
-"""Fetching from an origin with every bad habit, over real sockets."""
+"""Fetching over real sockets from an origin that misbehaves in many ways."""
 
 import socket
 import threading
@@ -18,34 +18,34 @@ from support.fetchers import Budgets
 from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
-MakeOutbound = Callable[..., Fetcher]  # the fixture of conftest.py
+MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
-NO_CONNECTION = replace(PATIENT, connect_timeout=0.3)
-NO_ANSWER = replace(PATIENT, read_timeout=0.5)
-NO_END = replace(PATIENT, total_timeout=0.5)
-LITTLE = replace(PATIENT, max_body_bytes=2**20)
+SHORT_CONNECT = replace(PATIENT, connect_timeout=0.3)
+SHORT_READ = replace(PATIENT, read_timeout=0.5)
+SHORT_TOTAL = replace(PATIENT, total_timeout=0.5)
+SMALL = replace(PATIENT, max_body_bytes=2**20)
 
 
-async def test_a_image_arrives_with_its_validators(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_an_image_arrives_with_its_validators(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     headers = {"ETag": '"v1"', "Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
-    fetched = await make_outbound().fetch(origin.serve("/a.jpg", image_bytes(), headers=headers), Budgets())
+    fetched = await make_fetcher().fetch(origin.serve("/a.jpg", image_bytes(), headers=headers), Budgets())
     assert fetched.body == image_bytes()
     assert (fetched.etag, fetched.last_modified) == ('"v1"', "Wed, 01 Jul 2026 10:00:00 GMT")
 
 
 @pytest.mark.parametrize("etag", [None, "", '"' + "x" * 600 + '"', '"\u00e9"'])
 async def test_a_validator_that_could_not_be_sent_back_is_dropped(
-    etag: str | None, origin: OriginServer, make_outbound: MakeOutbound
+    etag: str | None, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     headers = {} if etag is None else {"ETag": etag}
-    assert (await make_outbound().fetch(origin.serve("/a.jpg", b"x", headers=headers), Budgets())).etag is None
+    assert (await make_fetcher().fetch(origin.serve("/a.jpg", b"x", headers=headers), Budgets())).etag is None
 
 
-async def test_the_request_says_who_calls_and_carries_no_secrets(
-    origin: OriginServer, make_outbound: MakeOutbound, monkeypatch: pytest.MonkeyPatch
+async def test_the_request_identifies_the_client_and_carries_no_secrets(
+    origin: OriginServer, make_fetcher: MakeFetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # and goes through no proxy of the environment
-    fetcher = make_outbound()
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # a proxy of the environment is ignored
+    fetcher = make_fetcher()
     url = origin.serve("/a.jpg", b"x", headers={"Set-Cookie": "session=1"})
     await fetcher.fetch(url, Budgets())
     await fetcher.fetch(url, Budgets())
@@ -54,17 +54,17 @@ async def test_the_request_says_who_calls_and_carries_no_secrets(
     assert sent == {"User-Agent": "imgsvc-test", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-# -- one error for each way to fail -----------------------------------------------------------------------------------
+# -- one error for each failure ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("path", "error", "limits"),
     [
-        ("/slow-headers", errors.ReadTimeout, NO_ANSWER),
-        ("/stall", errors.ReadTimeout, NO_ANSWER),
-        ("/drip", errors.TotalTimeout, NO_END),
-        ("/endless", errors.BodyTooLarge, LITTLE),
-        ("/lying-length/larger", errors.ConnectError, PATIENT),
+        ("/slow-headers", errors.ReadTimeout, SHORT_READ),
+        ("/stall", errors.ReadTimeout, SHORT_READ),
+        ("/drip", errors.TotalTimeout, SHORT_TOTAL),
+        ("/endless", errors.BodyTooLarge, SMALL),
+        ("/wrong-length/larger", errors.ConnectError, PATIENT),
         ("/disconnect", errors.ConnectError, PATIENT),
         ("/garbage", errors.ConnectError, PATIENT),
         ("/loop", errors.TooManyRedirects, PATIENT),
@@ -75,24 +75,24 @@ async def test_the_request_says_who_calls_and_carries_no_secrets(
         ("/redirect-to?url=http://10.0.0.1/", errors.BlockedAddress, PATIENT),
     ],
 )
-async def test_every_bad_habit_has_its_own_error(
-    path: str, error: type[errors.FetchError], limits: FetchLimits, origin: OriginServer, make_outbound: MakeOutbound
+async def test_every_failure_has_its_own_error(
+    path: str, error: type[errors.FetchError], limits: FetchLimits, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(error) as caught:
-        await make_outbound(limits=limits).fetch(origin.url(path), Budgets())
+        await make_fetcher(limits=limits).fetch(origin.url(path), Budgets())
     assert type(caught.value) is error
 
 
-async def test_a_port_where_nobody_listens_is_a_connect_error(make_outbound: MakeOutbound) -> None:
+async def test_a_closed_port_is_a_connect_error(make_fetcher: MakeFetcher) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(errors.ConnectError):
-            await make_outbound().fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/", Budgets())
+            await make_fetcher().fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/", Budgets())
 
 
 @contextmanager
 def crowded_port() -> Iterator[int]:
-    """A port whose queue of connections is full, so that the kernel drops the next one."""
+    """Yield a port whose accept queue is full, so that the kernel drops the next connection."""
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -102,60 +102,60 @@ def crowded_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-async def test_a_server_that_does_not_accept_is_a_connect_timeout(make_outbound: MakeOutbound) -> None:
+async def test_a_server_that_does_not_accept_is_a_connect_timeout(make_fetcher: MakeFetcher) -> None:
     with crowded_port() as port, pytest.raises(errors.ConnectTimeout):
-        await make_outbound(limits=NO_CONNECTION).fetch(f"http://127.0.0.1:{port}/", Budgets())
+        await make_fetcher(limits=SHORT_CONNECT).fetch(f"http://127.0.0.1:{port}/", Budgets())
 
 
-async def test_a_name_server_that_hangs_is_a_dns_error_in_time(make_outbound: MakeOutbound) -> None:
-    answered = threading.Event()
+async def test_a_hanging_name_server_is_a_dns_error_in_time(make_fetcher: MakeFetcher) -> None:
+    released = threading.Event()
 
     def hang(*_: Any, **__: Any) -> list[Any]:
-        answered.wait(60)
+        released.wait(60)
         return []
 
-    fetcher = make_outbound(resolver=ThreadedResolver(timeout=0.2, lookup=hang))
+    fetcher = make_fetcher(resolver=ThreadedResolver(timeout=0.2, lookup=hang))
     with pytest.raises(errors.DnsError):
         await fetcher.fetch("http://name.test/", Budgets())
-    answered.set()
+    released.set()
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".test"])
-async def test_a_name_that_cannot_exist_is_a_dns_error(host: str, make_outbound: MakeOutbound) -> None:
+async def test_a_name_that_cannot_exist_is_a_dns_error(host: str, make_fetcher: MakeFetcher) -> None:
     with pytest.raises(errors.DnsError):
-        await make_outbound().fetch(f"http://{host}/", Budgets())
+        await make_fetcher().fetch(f"http://{host}/", Budgets())
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(304, False), (404, False), (410, False), (425, True), (503, True)])
-async def test_a_status_other_than_success_is_named_by_its_number(
-    status: int, retryable: bool, origin: OriginServer, make_outbound: MakeOutbound
+async def test_a_status_other_than_success_is_an_error_with_its_number(
+    status: int, retryable: bool, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_outbound().fetch(origin.url(f"/status/{status}"), Budgets())
+        await make_fetcher().fetch(origin.url(f"/status/{status}"), Budgets())
     assert (caught.value.code, caught.value.http_status) == (f"http_{status}", status)
     assert caught.value.retryable is retryable
 
 
 @pytest.mark.parametrize("part", ["bytes 0-9/20", "bytes 10-19/20", "bytes 0-9/*", "bytes */20", ""])
-async def test_a_part_that_nobody_asked_for_is_no_image(
-    part: str, origin: OriginServer, make_outbound: MakeOutbound
-) -> None:
-    """Of an animation, what is whole would be taken for all of it."""
+async def test_an_unrequested_part_is_no_image(part: str, origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+    """The complete frames in a part of an animation would pass for the whole animation."""
     url = origin.serve("/a.gif", b"x" * 10, status=206, headers={"Content-Range": part} if part else {})
     with pytest.raises(errors.HttpStatusError, match="HTTP 206"):
-        await make_outbound().fetch(url, Budgets())
+        await make_fetcher().fetch(url, Budgets())
 
 
-async def test_a_part_that_is_all_of_it_is_a_image(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_a_partial_response_with_the_whole_body_is_an_image(
+    origin: OriginServer, make_fetcher: MakeFetcher
+) -> None:
     url = origin.serve("/a.jpg", b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
-    assert (await make_outbound().fetch(url, Budgets())).body == b"x" * 10
+    assert (await make_fetcher().fetch(url, Budgets())).body == b"x" * 10
 
 
-async def test_a_redirect_that_leads_nowhere_is_named_by_its_status(
-    origin: OriginServer, make_outbound: MakeOutbound
+async def test_a_redirect_without_location_is_an_error_with_its_status(
+    origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError, match="HTTP 302"):
-        await make_outbound().fetch(origin.url("/no-location"), Budgets())
+        await make_fetcher().fetch(origin.url("/no-location"), Budgets())
 
 
 @pytest.mark.parametrize(
@@ -163,27 +163,27 @@ async def test_a_redirect_that_leads_nowhere_is_named_by_its_status(
     [("7", 7), ("0", 0), ("1.5", 1.5), ("-3", 0), ("999999", 3600), ("9" * 400, 3600), ("soon", None), ("nan", None)],
 )
 async def test_retry_after_is_read_as_seconds_within_an_hour(
-    value: str, seconds: float | None, origin: OriginServer, make_outbound: MakeOutbound
+    value: str, seconds: float | None, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_outbound().fetch(origin.url(f"/retry-after/429/{value}"), Budgets())
+        await make_fetcher().fetch(origin.url(f"/retry-after/429/{value}"), Budgets())
     assert caught.value.retry_after == seconds
 
 
 @pytest.mark.parametrize(("ahead", "least", "most"), [(600, 300, 600), (-60, 0, 0), (10**6, 3600, 3600)])
 async def test_retry_after_is_read_as_a_date(
-    ahead: int, least: float, most: float, origin: OriginServer, make_outbound: MakeOutbound
+    ahead: int, least: float, most: float, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
     url = origin.serve("/busy", b"", status=503, headers={"Retry-After": moment})
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_outbound().fetch(url, Budgets())
+        await make_fetcher().fetch(url, Budgets())
     assert caught.value.retry_after is not None
     assert least <= caught.value.retry_after <= most
 
 
-async def test_the_total_timeout_covers_all_redirects(origin: OriginServer, make_outbound: MakeOutbound) -> None:
+async def test_the_total_timeout_covers_all_redirects(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     for hop in range(4):
         origin.serve(f"/{hop}", b"", status=302, headers={"Location": f"/{hop + 1}"}, delay=0.2)
-    with pytest.raises(errors.TotalTimeout):  # though no single hop takes as long
-        await make_outbound(limits=NO_END).fetch(origin.url("/0"), Budgets())
+    with pytest.raises(errors.TotalTimeout):  # although no single hop takes that long
+        await make_fetcher(limits=SHORT_TOTAL).fetch(origin.url("/0"), Budgets())

@@ -1,4 +1,4 @@
-"""The queue on a real Valkey: jobs under ids, JSON only, and what happens when Valkey is away."""
+"""The queue on a real Valkey: job ids, JSON only, and the register of workers."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ TIMEOUT = 60.0
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[ArqRedis]:
-    """To look into what the queue wrote."""
+    """A client to read what the queue wrote."""
     redis = open_redis(redis_url, queue_name=WORK_QUEUE, timeout=TIMEOUT)
     yield redis
     await redis.aclose(close_connection_pool=True)
@@ -46,8 +46,8 @@ async def jobs(redis: ArqRedis, name: str = WORK_QUEUE) -> list[str]:
     return sorted(job.decode() for job in await redis.zrange(name, 0, -1))
 
 
-async def waits(queue: ArqQueue, lanes: int) -> None:
-    """arq rounds to whole milliseconds: a lane may be due half of one after it was enqueued."""
+async def assert_waiting(queue: ArqQueue, lanes: int) -> None:
+    """Poll until `lanes` are waiting: arq rounds to milliseconds, so a lane may be due half of one after enqueuing."""
     deadline = monotonic() + 60
     while await queue.waiting() != lanes:
         assert monotonic() < deadline
@@ -75,9 +75,7 @@ async def test_many_workers_get_two_lanes_each(queue: ArqQueue, redis: ArqRedis)
     assert len(await jobs(redis)) == 18
 
 
-async def test_an_attempt_of_a_delivery_is_enqueued_once_and_the_next_one_beside_it(
-    queue: ArqQueue, redis: ArqRedis
-) -> None:
+async def test_each_attempt_at_a_delivery_is_enqueued_once(queue: ArqQueue, redis: ArqRedis) -> None:
     at = datetime.now(UTC) + timedelta(hours=5)
     await queue.wake_delivery("evt_1", attempt=1)
     await queue.wake_delivery("evt_1", attempt=1, at=at)
@@ -89,16 +87,16 @@ async def test_an_attempt_of_a_delivery_is_enqueued_once_and_the_next_one_beside
     assert await jobs(redis) == []
 
 
-async def test_an_alarm_that_is_set_for_later_is_put_forward_and_never_back(queue: ArqQueue, redis: ArqRedis) -> None:
+async def test_a_scheduled_attempt_is_brought_forward_and_never_postponed(queue: ArqQueue, redis: ArqRedis) -> None:
     at = datetime.now(UTC) + timedelta(hours=5)
     await queue.wake_delivery("evt_1", attempt=2, at=at)
     await queue.wake_delivery("evt_1", attempt=2)
     now = datetime.now(UTC).timestamp() * 1000
-    forward = await redis.zscore(CONTROL_QUEUE, "evt_1:2")
-    assert forward == pytest.approx(now, abs=60_000)
+    rescheduled = await redis.zscore(CONTROL_QUEUE, "evt_1:2")
+    assert rescheduled == pytest.approx(now, abs=60_000)
     for later in (None, at):
         await queue.wake_delivery("evt_1", attempt=2, at=later)
-    assert await redis.zscore(CONTROL_QUEUE, "evt_1:2") == forward
+    assert await redis.zscore(CONTROL_QUEUE, "evt_1:2") == rescheduled
     assert await jobs(redis, CONTROL_QUEUE) == ["evt_1:2"]
 
 
@@ -111,7 +109,7 @@ async def test_a_delivery_whose_job_is_just_ending_is_not_enqueued_without_a_job
     assert await jobs(redis, CONTROL_QUEUE) == []
 
 
-async def test_an_alarm_of_a_day_ahead_is_not_forgotten_before_it_rings(queue: ArqQueue, redis: ArqRedis) -> None:
+async def test_an_attempt_a_day_ahead_does_not_expire_before_it_is_due(queue: ArqQueue, redis: ArqRedis) -> None:
     await queue.wake_delivery("evt_1", attempt=10, at=datetime.now(UTC) + timedelta(days=1))
     assert await redis.pttl(f"{job_key_prefix}evt_1:10") > timedelta(days=1.5) / timedelta(milliseconds=1)
 
@@ -119,7 +117,7 @@ async def test_an_alarm_of_a_day_ahead_is_not_forgotten_before_it_rings(queue: A
 # -- JSON -------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_lies_in_redis_is_json(queue: ArqQueue, redis: ArqRedis) -> None:
+async def test_jobs_in_redis_are_json(queue: ArqQueue, redis: ArqRedis) -> None:
     await queue.wake_lanes("bat_1")
     await queue.wake_delivery("evt_1", attempt=1)
     for job, function, arguments in [("bat_1:3", "work", ["bat_1", 3]), ("evt_1:1", "deliver", ["evt_1"])]:
@@ -137,7 +135,7 @@ class Bomb:
         return Path.touch, (self._path,)
 
 
-async def test_code_that_somebody_put_into_redis_is_not_run(
+async def test_code_in_a_job_that_was_planted_in_redis_is_not_run(
     redis: ArqRedis, work_off: Callable[[], Awaitable[None]], tmp_path: Path
 ) -> None:
     bomb = pickle.dumps({"f": "work", "a": (Bomb(tmp_path / "boom"), 0), "k": {}, "t": None, "et": 0})
@@ -153,22 +151,22 @@ async def test_a_result_that_is_no_json_is_stored_as_its_text() -> None:
     assert deserialize(serialize({"r": ValueError("broken"), "s": False})) == {"r": "ValueError('broken')", "s": False}
 
 
-# -- how many ---------------------------------------------------------------------------------------------------------
+# -- counts -----------------------------------------------------------------------------------------------------------
 
 
 async def test_waiting_counts_lanes_that_are_due_and_not_running(queue: ArqQueue, redis: ArqRedis) -> None:
-    await waits(queue, 0)
+    await assert_waiting(queue, 0)
     await queue.wake_lanes("bat_1")
     await queue.wake_delivery("evt_1", attempt=1)
-    await waits(queue, 4)
+    await assert_waiting(queue, 4)
     await redis.set(f"{in_progress_key_prefix}bat_1:0", b"1")
-    await waits(queue, 3)
+    await assert_waiting(queue, 3)
     later = (datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000
     await redis.zadd(WORK_QUEUE, {"bat_1:1": later, "bat_1:2": later})
-    await waits(queue, 1)
+    await assert_waiting(queue, 1)
 
 
-async def test_a_worker_lives_while_it_is_heard_of(queue: ArqQueue, redis: ArqRedis) -> None:
+async def test_a_worker_counts_as_live_while_it_sends_heartbeats(queue: ArqQueue, redis: ArqRedis) -> None:
     assert await queue.live_workers() == 0
     for worker in ("one", "two", "two"):
         await queue.heartbeat(worker)

@@ -1,4 +1,4 @@
-"""The queue while Valkey is away, hangs, or was restarted."""
+"""The queue while Valkey is unavailable, hangs, or was restarted."""
 
 import asyncio
 import os
@@ -33,8 +33,8 @@ CALLS: dict[str, Call] = {
     "wake_delivery": lambda queue: queue.wake_delivery("evt_1", attempt=1),
     "waiting": lambda queue: queue.waiting(),
     "live_workers": lambda queue: queue.live_workers(),
-    "wake_tidying": lambda queue: queue.wake_clean_up("bat_1"),
-    "tallies": lambda queue: queue.worker_stats(),
+    "wake_clean_up": lambda queue: queue.wake_clean_up("bat_1"),
+    "worker_stats": lambda queue: queue.worker_stats(),
     "heartbeat": lambda queue: queue.heartbeat("one"),
     "farewell": lambda queue: queue.farewell("one"),
 }
@@ -59,69 +59,69 @@ async def own_queue(own_valkey: ValkeyServer) -> AsyncIterator[ArqQueue]:
     await queue.aclose()
 
 
-async def refuses(queue: ArqQueue, call: Call) -> None:
+async def assert_unavailable(queue: ArqQueue, call: Call) -> None:
     started = monotonic()
-    with pytest.raises(QueueUnavailable, match=r"Redis does not answer: \w"):
+    with pytest.raises(QueueUnavailable, match=r"Redis is unavailable: \w"):
         await call(queue)
-    assert monotonic() - started < 20 * TIMEOUT  # the machine may be busy, but 81 tries it is not
+    assert monotonic() - started < 20 * TIMEOUT  # enough for a busy machine, too little for 81 tries
 
 
 @every_call
 @pytest.mark.parametrize("url", ["unix:///nowhere/at/all", "redis://127.0.0.1:1/0"])
-async def test_a_redis_that_is_not_there_is_unavailable_at_once(call: Call, url: str) -> None:
+async def test_a_missing_redis_is_unavailable_at_once(call: Call, url: str) -> None:
     queue = ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE, timeout=TIMEOUT), timeout=TIMEOUT)
-    await refuses(queue, call)
+    await assert_unavailable(queue, call)
     await queue.aclose()
 
 
-async def test_a_redis_that_hangs_is_unavailable_in_time_and_answers_when_it_goes_on(
+async def test_a_hanging_redis_is_unavailable_in_time_and_works_when_it_continues(
     own_valkey: ValkeyServer, own_queue: ArqQueue
 ) -> None:
     await until(lambda: works(own_queue))
     os.kill(own_valkey._process.pid, signal.SIGSTOP)
     try:
         for call in CALLS.values():
-            await refuses(own_queue, call)
-        await asyncio.gather(*[refuses(own_queue, CALLS["wake_lanes"]) for _ in range(5)])
+            await assert_unavailable(own_queue, call)
+        await asyncio.gather(*[assert_unavailable(own_queue, CALLS["wake_lanes"]) for _ in range(5)])
     finally:
         os.kill(own_valkey._process.pid, signal.SIGCONT)
     await until(lambda: works(own_queue))
     assert await own_queue.live_workers() == 1
 
 
-async def test_a_redis_that_was_restarted_answers_again(own_valkey: ValkeyServer, own_queue: ArqQueue) -> None:
+async def test_a_restarted_redis_works_again(own_valkey: ValkeyServer, own_queue: ArqQueue) -> None:
     await until(lambda: works(own_queue))
     own_valkey.stop()
-    await refuses(own_queue, CALLS["waiting"])
+    await assert_unavailable(own_queue, CALLS["waiting"])
     own_valkey.start()
     await until(lambda: works(own_queue))
     assert await own_queue.live_workers() == 1
 
 
-async def test_a_patient_client_tries_as_often_as_it_was_told(tmp_path: Path) -> None:
-    """And not as often again for each try, which redis-py would do on a unix socket."""
+async def test_a_client_with_retries_tries_as_often_as_configured(tmp_path: Path) -> None:
+    """Tests that the retries are not nested, as those of redis-py are on a unix socket."""
     connections = []
-    falls_silent = asyncio.Event()
+    is_silent = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
         while await reader.read(1_000):
-            if not falls_silent.is_set():
+            if not is_silent.is_set():
                 writer.write(b":0\r\n")
         writer.close()
 
-    async def seen_all() -> bool:
+    async def all_tries_seen() -> bool:
         return len(connections) >= before + 3
 
     async with await asyncio.start_unix_server(answer, tmp_path / "s"):
         redis = open_redis(f"unix://{tmp_path}/s", queue_name=CONTROL_QUEUE, timeout=0.5, retries=3)
         assert await redis.zcard(CONTROL_QUEUE) == 0
         before = len(connections)
-        falls_silent.set()
+        is_silent.set()
         with pytest.raises(RedisError):
             await redis.zcard(CONTROL_QUEUE)
         await redis.aclose(close_connection_pool=True)
-        await until(seen_all)
+        await until(all_tries_seen)
     assert len(connections) == before + 3
 
 
@@ -148,7 +148,7 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-async def test_a_redis_that_answers_nonsense_is_unavailable_and_forgiven(
+async def test_a_redis_that_sends_nonsense_is_unavailable_until_it_recovers(
     own_valkey: ValkeyServer, reply: bytes
 ) -> None:
     async with FaultProxy(Path(own_valkey.unix_socket_path)) as proxy:
@@ -164,7 +164,7 @@ async def test_a_redis_that_answers_nonsense_is_unavailable_and_forgiven(
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-async def test_a_rate_that_gets_nonsense_for_an_answer_is_not_counted(own_valkey: ValkeyServer, reply: bytes) -> None:
+async def test_a_rate_limit_is_not_counted_when_redis_sends_nonsense(own_valkey: ValkeyServer, reply: bytes) -> None:
     async with FaultProxy(Path(own_valkey.unix_socket_path)) as proxy:
         redis = open_redis(f"redis://127.0.0.1:{proxy.port}/0", queue_name=CONTROL_QUEUE, timeout=TIMEOUT)
         rates = RedisRateLimiter(redis, timeout=TIMEOUT)
@@ -175,21 +175,21 @@ async def test_a_rate_that_gets_nonsense_for_an_answer_is_not_counted(own_valkey
         await redis.aclose(close_connection_pool=True)
 
 
-async def test_a_fault_of_our_own_is_not_taken_for_a_redis_that_is_away(own_queue: ArqQueue) -> None:
+async def test_a_bug_of_our_own_does_not_count_as_an_unavailable_redis(own_queue: ArqQueue) -> None:
     await until(lambda: works(own_queue))
     no_json, no_name = cast("dict[str, int]", {"succeeded": object()}), cast("str", object())
     with pytest.raises(TypeError, match="not JSON serializable"):
         await own_queue.heartbeat("one", no_json)
-    with pytest.raises(DataError):  # what redis-py says of arguments
+    with pytest.raises(DataError):  # redis-py raises it for arguments
         await own_queue.heartbeat(no_name)
     with pytest.raises(SerializationError):
-        await own_queue.wake_lanes(cast("str", Unwritable()))
-    with pytest.raises(AttributeError):  # in the midst of arq
+        await own_queue.wake_lanes(cast("str", Unserializable()))
+    with pytest.raises(AttributeError):  # from within arq
         await own_queue.wake_delivery("evt_1", attempt=1, at=cast("datetime", NoTime()))
 
 
-class Unwritable:
-    """Not even its `repr` can be had."""
+class Unserializable:
+    """An object whose `repr` fails, too."""
 
     def __repr__(self) -> str:
         raise ZeroDivisionError
@@ -199,13 +199,13 @@ class Unwritable:
 
 
 class NoTime:
-    """Looks like a time for as long as something is added to it."""
+    """An object that only supports the addition of a time."""
 
     def __add__(self, _: object) -> Self:
         return self
 
 
-async def test_a_time_out_of_our_own_is_not_taken_for_a_redis_that_is_away() -> None:
+async def test_a_timeout_of_our_own_does_not_count_as_an_unavailable_redis() -> None:
     with pytest.raises(TimeoutError, match="ours"):
         async with in_time(60):
             raise TimeoutError("ours")

@@ -1,4 +1,4 @@
-"""A process that is started while other threads are at work."""
+"""Processes that are started while other threads are running."""
 
 import asyncio
 import sys
@@ -18,15 +18,15 @@ async def echoed() -> tuple[bytes, int]:
     process = await PipedProcess.start(ECHO, read_ahead=2**16)
     assert process.returncode is None
     process.stdin.write(b"hello")
-    ending = process.leave()
-    said = await process.stdout.read()
-    return said, await ending
+    exit_code = process.finish()
+    output = await process.stdout.read()
+    return output, await exit_code
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_what_other_threads_have_is_not_cleared_away_in_the_new_process(loop: Loop) -> None:
+def test_objects_of_other_threads_are_not_destroyed_in_the_new_process(loop: Loop) -> None:
     with thread_at_work() as cleared:
         with asyncio.Runner(loop_factory=loop) as runner:
             assert runner.run(echoed()) == (b"hello", 3)
         assert cleared() == b""
-    assert cleared() == b"cleared away"  # once, here
+    assert cleared() == b"cleared away"  # once, in this process

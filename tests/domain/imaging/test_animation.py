@@ -10,9 +10,10 @@ from itertools import pairwise
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageSequence
 
-from imgsvc.domain.imaging.animation import Film, Frame
+from imgsvc.domain.imaging.animation import Animation, Frame
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
-from imgsvc.domain.imaging.encode import Oversized, encode_film
+from imgsvc.domain.imaging.encode import Oversized, encode_animation
+from imgsvc.domain.imaging.formats import AVIF, GIF, OUTPUT_FORMATS, PNG
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import EncodeError
 from support.images import BLUE, RED, animation, decoded, distance, encoded, pixel, quarters, scene, truncated
@@ -73,7 +74,7 @@ def apart(one: Image.Image, other: Image.Image) -> float:
 
 @pytest.mark.parametrize(("target", "most"), [("gif", 12), ("png", 0), ("webp", 9), ("avif", 9)])
 def test_every_frame_comes_out_as_it_was_and_as_long(target: str, most: float) -> None:
-    data = encode_film(Film(moving, 12, 0), target, quality=90, exif=b"")
+    data = encode_animation(Animation(moving, 12, 0), OUTPUT_FORMATS[target], quality=90, exif=b"")
     frames = seen(data)
     assert [duration for _, duration in frames] == [40 + 10 * number for number in range(12)]
     for (written, _), (image, _) in zip(frames, moving(), strict=True):
@@ -85,7 +86,10 @@ def test_only_what_has_changed_is_written(target: str) -> None:
     def still() -> Iterator[Frame]:
         return iter([Frame(scene(96, 72, seed=number), 50) for number in range(12)])
 
-    film, all_new = (encode_film(Film(each, 12, 0), target, quality=90, exif=b"") for each in (moving, still))
+    film, all_new = (
+        encode_animation(Animation(each, 12, 0), OUTPUT_FORMATS[target], quality=90, exif=b"")
+        for each in (moving, still)
+    )
     assert len(film) < len(all_new) / 2
 
 
@@ -94,7 +98,7 @@ def test_frames_that_look_the_same_are_written_as_one(target: str) -> None:
     def repeated() -> Iterator[Frame]:
         return (Frame(image, 30) for image, _ in moving(3) for _ in range(4))
 
-    data = encode_film(Film(repeated, 12, 0), target, quality=90, exif=b"")
+    data = encode_animation(Animation(repeated, 12, 0), OUTPUT_FORMATS[target], quality=90, exif=b"")
     assert [duration for _, duration in seen(data)] == [120, 120, 120]
 
 
@@ -102,7 +106,7 @@ def test_few_colours_stay_exactly_those_in_a_gif() -> None:
     def flat() -> Iterator[Frame]:
         return (Frame(image.quantize(250).convert("RGB"), 50) for image, _ in moving())
 
-    data = encode_film(Film(flat, 12, 0), "gif", quality=50, exif=b"")
+    data = encode_animation(Animation(flat, 12, 0), GIF, quality=50, exif=b"")
     for (written, _), (image, _) in zip(seen(data), flat(), strict=True):
         assert apart(written, image) == 0
 
@@ -119,7 +123,7 @@ def test_what_goes_away_is_gone_in_a_gif(careful: bool) -> None:
                 image.paste(scene(20, 20), (number * 15, 10))
             yield Frame(image, 50)
 
-    data = encode_film(Film(coming_and_going, 5, 0), "gif", quality=50, exif=b"")
+    data = encode_animation(Animation(coming_and_going, 5, 0), GIF, quality=50, exif=b"")
     for (written, _), (image, _) in zip(seen(data), coming_and_going(), strict=True):
         assert ImageChops.difference(written.getchannel("A"), image.getchannel("A")).getbbox() is None
         assert apart(written.crop((0, 0, 96, 72)), image.crop((0, 0, 96, 72))) < 4
@@ -131,7 +135,7 @@ def test_a_gif_that_begins_opaque_can_become_transparent() -> None:
         yield Frame(Image.new("RGBA", (60, 40)), 50)
         yield Frame(quarters().transpose(Image.Transpose.ROTATE_180), 50)
 
-    frames = seen(encode_film(Film(vanishing, 3, 0), "gif", quality=50, exif=b""))
+    frames = seen(encode_animation(Animation(vanishing, 3, 0), GIF, quality=50, exif=b""))
     assert [frame.getchannel("A").getextrema() for frame, _ in frames] == [(255, 255), (0, 0), (255, 255)]
     assert pixel(frames[2][0], (58, 38)) == (*RED, 255)
 
@@ -145,7 +149,7 @@ def test_a_film_that_becomes_transparent_later_keeps_that(target: str) -> None:
                 image.putalpha(alpha)
             yield Frame(image, 50)
 
-    frames = seen(encode_film(Film(fading, 4, 0), target, quality=90, exif=b""))
+    frames = seen(encode_animation(Animation(fading, 4, 0), OUTPUT_FORMATS[target], quality=90, exif=b""))
     alphas = [pixel(frame, (24, 16))[3] for frame, _ in frames]
     assert alphas[0] == 255
     assert alphas[-1] == 0
@@ -156,16 +160,16 @@ def test_grey_frames_are_written_as_grey() -> None:
     def grey() -> Iterator[Frame]:
         return (Frame(image.convert("L"), duration) for image, duration in moving(4))
 
-    data = encode_film(Film(grey, 4, 0), "avif", quality=80, exif=b"")
+    data = encode_animation(Animation(grey, 4, 0), AVIF, quality=80, exif=b"")
     assert [duration for _, duration in seen(data)] == [40, 50, 60, 70]
-    assert encode_film(Film(grey, 4, 0), "png", quality=80, exif=b"")[25] == 0, "the colour type of grey"
+    assert encode_animation(Animation(grey, 4, 0), PNG, quality=80, exif=b"")[25] == 0, "the colour type of grey"
 
 
 @pytest.mark.parametrize("target", ["gif", "png", "webp", "avif"])
 def test_an_animation_that_grows_too_large_is_given_up(target: str) -> None:
     with pytest.raises(Oversized):
-        encode_film(Film(moving, 12, 0), target, quality=90, exif=b"", most=500)
-    assert encode_film(Film(moving, 12, 0), target, quality=90, exif=b"", most=10**6)
+        encode_animation(Animation(moving, 12, 0), OUTPUT_FORMATS[target], quality=90, exif=b"", max_bytes=500)
+    assert encode_animation(Animation(moving, 12, 0), OUTPUT_FORMATS[target], quality=90, exif=b"", max_bytes=10**6)
 
 
 def test_a_small_film_that_would_become_a_huge_png_fails_in_words() -> None:
@@ -175,7 +179,7 @@ def test_a_small_film_that_would_become_a_huge_png_fails_in_words() -> None:
         return (Frame(noise[number % 2], 50) for number in range(12))
 
     with pytest.raises(EncodeError, match="64 MiB"):
-        encode_film(Film(flicker, 12, 0), "png", quality=90, exif=b"")
+        encode_animation(Animation(flicker, 12, 0), PNG, quality=90, exif=b"")
 
 
 def rendition(data: bytes, **plan: object) -> Rendition:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageSequence
 
 from imgsvc.domain.imaging.compress import CodecLimits, compress
-from imgsvc.domain.imaging.encode import MOVING_TARGETS
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Format, Spec
 from support.images import decoded, encoded, exif
 
@@ -86,7 +86,7 @@ def check(made: Made, specs: Sequence[Spec]) -> None:
         assert (written.format or "").lower().replace("mpo", "jpeg") == rendition.format.replace("mpo", "jpeg")
         assert written.getexif().get(0x0112, 1) == 1
         frames = getattr(written, "n_frames", 1)
-        if rendition.format not in MOVING_TARGETS:
+        if not OUTPUT_FORMATS[rendition.format].animated:
             assert frames == 1
         else:
             assert frames == made.frames or (frames < made.frames and not made.differ)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from imgsvc.domain.imaging.colour import _transform, _transforms
+from imgsvc.domain.imaging.colour import make_transform, transform_cache
 from imgsvc.domain.imaging.compress import CodecLimits, compress
 from imgsvc.domain.imaging.icc_transforms import TransformCache
 from imgsvc.domain.imaging.spec import Format, Spec
@@ -213,9 +213,9 @@ def test_conversions_are_kept_within_so_many_bytes() -> None:
 
     def make(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform:
         made.append(icc)
-        return _transform(icc, mode) or pytest.fail("a profile that changes something")
+        return make_transform(icc, mode) or pytest.fail("a profile that changes something")
 
-    cache = TransformCache(make, kept_bytes=5_000_000)
+    cache = TransformCache(make, max_bytes=5_000_000)
     profiles = [padded(wide_gamut_profile(), 1_000_000) for _ in range(20)]
     for profile in profiles:
         assert cache.get(profile, "RGB")
@@ -228,7 +228,7 @@ def test_conversions_are_kept_within_so_many_bytes() -> None:
 
 
 def test_a_conversion_larger_than_all_that_is_kept_is_made_each_time() -> None:
-    cache = TransformCache(_transform, kept_bytes=1_000)
+    cache = TransformCache(make_transform, max_bytes=1_000)
     assert cache.get(wide_gamut_profile(), "RGB")
     assert cache.bytes == 0
 
@@ -237,4 +237,4 @@ def test_the_images_of_a_catalogue_leave_little_behind() -> None:
     for _ in range(12):
         profile = padded(wide_gamut_profile(), 2 * 2**20)
         written(encoded(Image.new("RGB", (8, 8), RED), "JPEG", icc_profile=profile))
-    assert 0 < _transforms.bytes <= 16 * 2**20
+    assert 0 < transform_cache.bytes <= 16 * 2**20

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, compress
+from imgsvc.domain.imaging.compress import CodecLimits, ReservationTooSmall, compress
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyPixels, UnsupportedFormat
 from support.images import (
@@ -129,7 +129,7 @@ def test_pillow_that_was_not_prepared_changes_nothing(side: int, monkeypatch: py
 
 def test_more_pixels_than_reserved_are_asked_for_before_decoding() -> None:
     data = photo_jpeg(100, 80)
-    with pytest.raises(MorePixels) as caught:
+    with pytest.raises(ReservationTooSmall) as caught:
         compress(truncated(data, 0.3), [Spec()], LIMITS, max_pixels_now=7_999)
     assert caught.value.pixels == 8_000
     assert compress(data, [Spec()], LIMITS, max_pixels_now=8_000).renditions
@@ -154,7 +154,7 @@ def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str
 
 def weight_of(data: bytes, *specs: Spec) -> float:
     """Of an image with 8,000 pixels."""
-    with pytest.raises(MorePixels) as caught:
+    with pytest.raises(ReservationTooSmall) as caught:
         compress(data, specs, LIMITS, max_pixels_now=1)
     return caught.value.pixels / 8_000
 

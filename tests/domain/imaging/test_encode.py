@@ -9,6 +9,7 @@ from PIL import Image
 
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
 from imgsvc.domain.imaging.encode import encode, writing
+from imgsvc.domain.imaging.formats import JPEG, OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import EncodeError
 from support.images import BLUE, GREEN, RED, animation, decoded, distance, encoded, pixel, quarters, scene
@@ -33,21 +34,21 @@ class Watched(Image.Image):
 def test_images_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhile() -> None:
     picture = Watched()
     picture.im, picture._mode, picture._size = scene(64, 48).im, "RGB", (64, 48)
-    data = encode(picture, "jpeg", quality=50, exif=b"")
+    data = encode(picture, JPEG, quality=50, exif=b"")
     assert picture.target == (io.BufferedRandom, 0)
     assert decoded(data).size == (64, 48)
 
 
 @pytest.mark.parametrize(("size", "wanted"), [((65_501, 1), "jpeg"), ((1, 16_384), "webp"), ((32_769, 1), "avif")])
 def test_a_side_too_long_for_the_format_is_said_in_words(size: tuple[int, int], wanted: str) -> None:
-    with pytest.raises(EncodeError, match=f"{wanted.upper()} holds at most"):
+    with pytest.raises(EncodeError, match=f"{OUTPUT_FORMATS[wanted].title} holds at most"):
         rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format(wanted)))
     assert rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format.png)).width == size[0]
 
 
 def test_what_pillow_cannot_write_is_an_encode_error() -> None:
     with pytest.raises(EncodeError), writing():
-        encode(Image.new("F", (2, 2)), "jpeg", quality=50, exif=b"")
+        encode(Image.new("F", (2, 2)), JPEG, quality=50, exif=b"")
 
 
 # -- animations -------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from imgsvc.domain.imaging.compress import CodecLimits, MorePixels, TakesLong, compress
-from imgsvc.domain.imaging.decode import MOVING_FORMATS
+from imgsvc.domain.imaging.compress import CodecLimits, ReservationTooSmall, TooSlowForThread, compress
+from imgsvc.domain.imaging.decode import ANIMATED_FORMATS
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError, TooManyFrames, TooManyPixels
@@ -36,7 +36,7 @@ def test_as_many_frames_are_counted_as_pillow_counts() -> None:
     found = [path.read_bytes() for path, row in corpus("images") if row["verdict"].startswith("OK")]
     for data in [*found, alpha_png(), animation("PNG", default_image=True), photo_jpeg()]:
         image = Image.open(BytesIO(data))
-        if image.format in MOVING_FORMATS:
+        if image.format in ANIMATED_FORMATS:
             frames = getattr(image, "n_frames", 1) - bool(image.info.get("default_image"))
             assert layout_of(data, 2_000).frames == frames
 
@@ -127,9 +127,9 @@ def test_boxes_within_boxes_without_end_are_not_followed() -> None:
 def takes_long(data: bytes, *specs: Spec) -> bool:
     try:
         compress(data, specs or [Spec()], LIMITS, max_pixels_now=1, may_take_long=False)
-    except TakesLong:
+    except TooSlowForThread:
         return True
-    except MorePixels:
+    except ReservationTooSmall:
         return False
     raise AssertionError("one pixel is not enough for any")
 

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from imgsvc.domain.imaging.encode import encode
+from imgsvc.domain.imaging.formats import PNG
 from imgsvc.domain.imaging.palette_error import block_error
 from imgsvc.domain.imaging.palettes import quantise
 from support.images import cut_out, decoded, encoded, photograph, quarters, scene
@@ -132,7 +133,7 @@ def test_a_lower_quality_has_fewer_colours() -> None:
 @pytest.mark.parametrize("picture", [rainbow(), scene()])
 def test_all_colours_stay_where_256_would_show(picture: Image.Image) -> None:
     assert quantise(picture, 50) is picture
-    assert difference(decoded(encode(picture, "png", quality=50, exif=b"")), picture) == 0
+    assert difference(decoded(encode(picture, PNG, quality=50, exif=b"")), picture) == 0
 
 
 def test_a_high_quality_is_harder_to_please() -> None:
@@ -149,6 +150,6 @@ def test_all_colours_are_written_where_few_would_weigh_more() -> None:
     across, down = Image.linear_gradient("L").rotate(90), Image.linear_gradient("L")
     smooth = Image.merge("RGB", [across, down, across]).point(lambda value: 150 + value // 6)
     assert quantise(smooth, 50).mode == "P"
-    written = decoded(encode(smooth, "png", quality=50, exif=b""))
+    written = decoded(encode(smooth, PNG, quality=50, exif=b""))
     assert written.mode == "RGB"
     assert difference(written, smooth) == 0

@@ -69,7 +69,7 @@ def test_the_encodings_and_line_ends_of_the_page_are_read(saved: str, said: str,
 
 
 def test_the_page_has_every_name_of_a_column_in_its_order_and_no_other() -> None:
-    rows = re.findall(r"^\| (serial number|product name|image addresses) \| (.*) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| (serial number|product name|image URLs) \| (.*) \|$", PAGE, re.MULTILINE)
     for (_, names), role in zip(rows, ROLES.values(), strict=True):
         spelt = [re.sub(r"[^a-z#]", "", name.lower()) for name in re.findall(r"`(.*?)`", names)]
         assert set(spelt) == set(role.aliases.split()), role.meaning
@@ -84,9 +84,9 @@ def test_the_limits_are_those_of_the_settings_and_the_parser() -> None:
     assert Settings.model_fields["max_upload_bytes"].default == 64 * 2**20
     for line in (
         f"| columns | {records.MAX_COLUMNS:,} |",
-        f"| cells in all | {ManifestLimits().max_cells:,} |",
-        f"| letters of a cell; of a row | {csv.field_size_limit():,}; {records.MAX_RECORD_CHARS:,} |",
-        f"| lines of a file; of one quoted row | {records.MAX_LINES:,}; {records.MAX_RECORD_LINES:,} |",
+        f"| cells in total | {ManifestLimits().max_cells:,} |",
+        f"| characters per cell; per row | {csv.field_size_limit():,}; {records.MAX_RECORD_CHARS:,} |",
+        f"| lines per file; per quoted row | {records.MAX_LINES:,}; {records.MAX_RECORD_LINES:,} |",
     ):
         assert line in PAGE, line
 

@@ -69,10 +69,10 @@ def test_any_line_end_is_understood(line_end: str) -> None:
         (b"PK\x03\x04\x14\x00", "Excel"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel"),
         (b"%PDF-1.7", "PDF"),
-        (b"\x89PNG\r\n\x1a\n", "picture"),
-        (b"\xff\xd8\xff\xe0", "picture"),
+        (b"\x89PNG\r\n\x1a\n", "image"),
+        (b"\xff\xd8\xff\xe0", "image"),
         (b"\n<!DOCTYPE html>", "web page"),
-        (b"\x1f\x8b\x08", "unpack"),
+        (b"\x1f\x8b\x08", "Unpack"),
     ],
 )
 def test_another_kind_of_file_is_called_by_its_name(data: bytes, sentence: str) -> None:

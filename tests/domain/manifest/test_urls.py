@@ -96,7 +96,7 @@ https://münchen.example/größe.jpg https://例え.jp/画像.png https://a/x?q=
 """.split()
 
 INVALID = {
-    "begins with": [
+    "begin with": [
         *("ftp://a/x", "a.jpg", "n/a", "http:/a/x", "httpss://a", "data:image/png;base64,AA", "-", ""),
         *("javascript://a", "file:///etc/passwd", "C:\\a.jpg", "https:a", "//a/x", "www.a.example"),
     ],
@@ -106,7 +106,7 @@ INVALID = {
     ],
     "quotation mark": ['https://a/x"', "https://a\\b", "https://a/b\\c"],
     "user name": ["https://u:p@a/x", "https://u@a", "http://u:p@[::1]/"],
-    "no server": ["https://", "https:///x", "https://?x", "http://:80/"],
+    "no host": ["https://", "https:///x", "https://?x", "http://:80/"],
     "not valid": [
         *(
             "https://a:99999",

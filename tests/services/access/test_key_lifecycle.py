@@ -11,9 +11,16 @@ from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
-from imgsvc.services.access import api_keys as keys
 from imgsvc.services.access.api_key_cache import CACHE_TTL, ApiKeyCache
-from support.batches import NotedQueue
+from imgsvc.services.access.api_keys import (
+    create_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+    rotate_webhook_secret,
+    webhook_secret,
+)
+from support.batches import RecordingQueue
 from support.deliveries import announced, deliver
 from support.origin_server import WebhookListener
 
@@ -34,7 +41,7 @@ def ring(parts: Resources, timer: Timer, *, needs_key: bool = False) -> ApiKeyCa
 
 
 async def make(parts: Resources, name: str = "shop") -> tuple[str, str]:
-    return await keys.create(name, sessions=parts.sessions, clock=parts.clock)
+    return await create_key(name, sessions=parts.sessions, clock=parts.clock)
 
 
 async def test_without_keys_everything_is_the_local_ones(parts: Resources) -> None:
@@ -73,19 +80,19 @@ async def test_a_key_that_is_revoked_is_refused_within_a_second_and_does_not_ope
     known = ring(parts, timer)
     key_id, token = await make(parts)
     assert await known.caller(token) == key_id
-    await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
+    await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
     timer.seconds += CACHE_TTL
     for presented in (token, None):
         with pytest.raises(Unauthorized):
             await known.caller(presented)
     with pytest.raises(NotFound):
-        await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
+        await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
 
 
 @pytest.mark.parametrize(("grace", "works"), [(DAY, True), (timedelta(), False)])
 async def test_a_rotated_token_works_on_for_its_grace(parts: Resources, grace: timedelta, works: bool) -> None:
     key_id, former = await make(parts)
-    token = await keys.rotate(key_id, grace=grace, sessions=parts.sessions, clock=parts.clock)
+    token = await rotate_key(key_id, grace=grace, sessions=parts.sessions, clock=parts.clock)
     known = ring(parts, Timer())
     assert await known.caller(token) == key_id
     if works:
@@ -98,15 +105,15 @@ async def test_a_rotated_token_works_on_for_its_grace(parts: Resources, grace: t
 async def test_a_second_rotation_ends_the_first_token(parts: Resources) -> None:
     key_id, first = await make(parts)
     for _ in range(2):
-        await keys.rotate(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+        await rotate_key(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
     with pytest.raises(Unauthorized):
         await ring(parts, Timer()).caller(first)
 
 
 async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resources) -> None:
     first, second = (await make(parts, "first"))[0], (await make(parts, "second"))[0]
-    await keys.revoke(first, sessions=parts.sessions, clock=parts.clock)
-    listed = await keys.listed(sessions=parts.sessions)
+    await revoke_key(first, sessions=parts.sessions, clock=parts.clock)
+    listed = await list_keys(sessions=parts.sessions)
     assert {(line.id, line.name, line.revoked_at is not None) for line in listed} == {
         (first, "first", True),
         (second, "second", False),
@@ -116,9 +123,9 @@ async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resou
 @pytest.mark.parametrize("key_id", [LOCAL_KEY, "key_none"])
 async def test_what_is_no_key_has_no_token_to_change(parts: Resources, key_id: str) -> None:
     with pytest.raises(NotFound):
-        await keys.rotate(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+        await rotate_key(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
     with pytest.raises(NotFound):
-        await keys.revoke(key_id, sessions=parts.sessions, clock=parts.clock)
+        await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
 
 
 # -- webhook secrets --------------------------------------------------------------------------------------------------
@@ -126,16 +133,16 @@ async def test_what_is_no_key_has_no_token_to_change(parts: Resources, key_id: s
 
 async def test_each_key_signs_with_a_secret_of_its_own(parts: Resources) -> None:
     first, second = (await make(parts))[0], (await make(parts))[0]
-    secrets = {await keys.webhook_secret(sessions=parts.sessions, key_id=key) for key in (first, second, LOCAL_KEY)}
+    secrets = {await webhook_secret(sessions=parts.sessions, key_id=key) for key in (first, second, LOCAL_KEY)}
     assert len(secrets) == 3
 
 
 async def test_while_a_secret_is_rotated_both_sign(
-    parts: Resources, queue: NotedQueue, listener: WebhookListener
+    parts: Resources, queue: RecordingQueue, listener: WebhookListener
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
-    former = await keys.webhook_secret(sessions=parts.sessions)
-    newest = await keys.rotate_webhook_secret(LOCAL_KEY, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+    former = await webhook_secret(sessions=parts.sessions)
+    newest = await rotate_webhook_secret(LOCAL_KEY, grace=DAY, sessions=parts.sessions, clock=parts.clock)
     await deliver(parts, delivery, queue=queue, secrets=())
     [post] = listener.requests
     for secret in (former, newest):
@@ -144,7 +151,7 @@ async def test_while_a_secret_is_rotated_both_sign(
 
 async def test_a_secret_of_which_the_time_is_over_goes_with_the_next_rotation(parts: Resources) -> None:
     for grace in (timedelta(), DAY):
-        await keys.rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
+        await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
     async with parts.sessions.read() as session:
         owner = await queries.get(session, LOCAL_KEY)
     assert owner is not None

@@ -16,7 +16,7 @@ from imgsvc.db.tables import ApiKey, Delivery
 from imgsvc.domain.signed_urls import signed_query
 from imgsvc.errors import Unauthorized
 from imgsvc.services.access.api_keys import owner_by_link, rotate_webhook_secret, webhook_secret
-from support.batches import HandClock
+from support.batches import ManualClock
 from support.deliveries import announced
 
 HOOK = "http://shop.example/hook"
@@ -88,7 +88,7 @@ async def test_links_made_at_the_same_time_for_a_key_from_before_all_open(parts:
 
 @pytest.mark.parametrize("from_before", [False, True])
 async def test_links_end_with_the_secret_that_was_rotated(
-    parts: Resources, clock: HandClock, from_before: bool
+    parts: Resources, clock: ManualClock, from_before: bool
 ) -> None:
     delivery = await announced(parts, HOOK)
     await rotate(parts, timedelta(hours=1))

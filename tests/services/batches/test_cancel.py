@@ -11,17 +11,17 @@ from imgsvc.db.tables import Batch
 from imgsvc.errors import BatchFinished, HttpStatusError, NotAnImage, NotFound
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
+from support.batches import ManualClock, RecordingQueue, assets_of, consistent_batch, deliveries_of, submit_batch
 from support.lanes import LEASE, flush, until, work
 from support.origin_server import OriginServer, image_bytes
-from support.verbs import HOOK, OTHER_KEY, cancel, ended, outcome, succeeded, sweep
+from support.verbs import HOOK, OTHER_KEY, cancel, ended_batch, outcome, succeeded, sweep
 
 URLS = [f"http://shop.example/{number}.jpg" for number in range(6)]
 
 
 async def half_done(parts: Resources) -> tuple[Batch, Sequence[Claimed]]:
     """Of six assets one has succeeded, one failed, two are being worked on by the run `lane`, two are pending."""
-    batch = await submitted(parts, URLS, webhook_url=HOOK)
+    batch = await submit_batch(parts, URLS, webhook_url=HOOK)
     done, broken, *held = await flush(batch.id, parts, token="lane", claim=4)
     outcomes = [outcome(batch.id, done, None), outcome(batch.id, broken, NotAnImage())]
     await flush(batch.id, parts, token="lane", outcomes=outcomes)
@@ -32,7 +32,7 @@ async def test_what_is_open_is_cancelled_and_what_has_ended_stays(parts: Resourc
     batch, _ = await half_done(parts)
     await cancel(parts, batch.id)
 
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.finished_at) == ("cancelled", parts.clock())
     assert (batch.succeeded, batch.failed, batch.cancelled, batch.processing) == (1, 1, 4, 0)
     assert (batch.errors, batch.input_bytes, batch.output_bytes) == ({"not_an_image": 1}, 100, 40)
@@ -42,7 +42,7 @@ async def test_what_is_open_is_cancelled_and_what_has_ended_stays(parts: Resourc
     assert all(asset.error_detail for asset in assets[1:])
 
 
-async def test_the_end_is_announced_once_as_cancelled(parts: Resources, queue: NotedQueue) -> None:
+async def test_the_end_is_announced_once_as_cancelled(parts: Resources, queue: RecordingQueue) -> None:
     batch, _ = await half_done(parts)
     await cancel(parts, batch.id, queue=queue)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
@@ -51,20 +51,20 @@ async def test_the_end_is_announced_once_as_cancelled(parts: Resources, queue: N
     assert queue.deliveries == [(delivery.id, 1, None)]
 
 
-async def test_a_batch_that_nobody_has_begun_is_cancelled_too(parts: Resources, queue: NotedQueue) -> None:
-    batch = await submitted(parts, URLS)
+async def test_a_batch_that_nobody_has_begun_is_cancelled_too(parts: Resources, queue: RecordingQueue) -> None:
+    batch = await submit_batch(parts, URLS)
     await cancel(parts, batch.id, queue=queue)
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.started_at) == ("cancelled", 6, None)
     assert (await deliveries_of(parts.sessions, batch.id), queue.deliveries) == ([], [])
 
 
 async def test_a_cancelled_batch_is_tidied_later_and_never_woken(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch, _ = await half_done(parts)
     await cancel(parts, batch.id)
-    assert (await exact(parts.sessions, batch.id)).tidy_at == clock() + parts.retention.clean_up_after
+    assert (await consistent_batch(parts.sessions, batch.id)).tidy_at == clock() + parts.retention.clean_up_after
     clock.forward(LEASE)
     await sweep(parts, queue)
     assert queue.lanes == []
@@ -74,10 +74,10 @@ async def test_a_cancelled_batch_is_tidied_later_and_never_woken(
 async def test_what_has_ended_cannot_be_cancelled(
     parts: Resources, errors: tuple[NotAnImage | HttpStatusError | None, ...]
 ) -> None:
-    batch = await ended(parts, *errors)
+    batch = await ended_batch(parts, *errors)
     with pytest.raises(BatchFinished, match=batch.status):
         await cancel(parts, batch.id)
-    after = await exact(parts.sessions, batch.id)
+    after = await consistent_batch(parts.sessions, batch.id)
     assert (after.status, after.version) == (batch.status, batch.version)
 
 
@@ -90,36 +90,36 @@ async def test_cancelling_twice_is_refused_and_announces_nothing_more(parts: Res
 
 
 async def test_a_batch_of_another_key_is_not_found(parts: Resources) -> None:
-    batch = await submitted(parts, URLS)
+    batch = await submit_batch(parts, URLS)
     for batch_id, key in [(batch.id, OTHER_KEY), ("bat_none", "key_local")]:
         with pytest.raises(NotFound):
             await cancel(parts, batch_id, api_key_id=key)
-    assert (await exact(parts.sessions, batch.id)).status == "pending"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "pending"
 
 
 # -- beside lanes -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Resources, clock: HandClock) -> None:
+async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Resources, clock: ManualClock) -> None:
     batch, [first, second] = await half_done(parts)
     await cancel(parts, batch.id)
-    before = await exact(parts.sessions, batch.id)
+    before = await consistent_batch(parts.sessions, batch.id)
     late: list[Outcome] = [succeeded(batch.id, first), Postponed(second, 1, clock())]
     assert await flush(batch.id, parts, token="lane", outcomes=late, claim=9) == []
     clock.forward(LEASE)
     assert await flush(batch.id, parts, token="other", claim=9) == []
-    after = await exact(parts.sessions, batch.id)
+    after = await consistent_batch(parts.sessions, batch.id)
     assert (after.cancelled, after.version) == (4, before.version)
 
 
 async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
+    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: RecordingQueue
 ) -> None:
     slow = [origin.serve(f"/slow/{number}.jpg", image_bytes(), delay=600) for number in range(8)]
     quick = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.05) for number in range(60)]
-    batch = await submitted(parts, [*slow, *quick], webhook_url=HOOK)
+    batch = await submit_batch(parts, [*slow, *quick], webhook_url=HOOK)
     lanes = [
-        asyncio.create_task(work(batch.id, parts, processor, queue=queue, assets=6, look_up_after=0.2))
+        asyncio.create_task(work(batch.id, parts, processor, queue=queue, assets=6, idle_flush_interval=0.2))
         for _ in range(2)
     ]
     await until(lambda: len(origin.requests) > 20)
@@ -128,7 +128,7 @@ async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
     assert await asyncio.wait_for(asyncio.gather(*lanes), 20) == [False, False]
     assert processor.fetching.memory.idle
     assert processor.fetching.fetches.idle
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.processing) == ("cancelled", 0)
     assert batch.cancelled >= len(slow)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
@@ -136,10 +136,10 @@ async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
 
 
 async def test_cancel_against_flushes_of_several_lanes_has_one_end_and_one_announcement(
-    parts: Resources, queue: NotedQueue
+    parts: Resources, queue: RecordingQueue
 ) -> None:
     for hurry in [*range(5)] * 3:
-        batch = await submitted(parts, URLS[:4], webhook_url=HOOK)
+        batch = await submit_batch(parts, URLS[:4], webhook_url=HOOK)
         outcomes = {}
         for lane in ("a", "b", "c", "d"):
             [asset] = await flush(batch.id, parts, token=lane, claim=1)
@@ -150,7 +150,7 @@ async def test_cancel_against_flushes_of_several_lanes_has_one_end_and_one_annou
         racing.insert(hurry, cancel(parts, batch.id, queue=queue))
         results = await asyncio.gather(*racing, return_exceptions=True)
 
-        batch = await exact(parts.sessions, batch.id)
+        batch = await consistent_batch(parts.sessions, batch.id)
         assert batch.succeeded + batch.cancelled == 4
         refused = [type(result) for result in results if isinstance(result, BaseException)]
         assert (batch.status, refused) in [("cancelled", []), ("completed", [BatchFinished])]

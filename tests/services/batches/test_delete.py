@@ -7,35 +7,42 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import BatchNotFinished, NotAnImage, NotFound, StorageError
-from imgsvc.services.batches import read as batches
-from imgsvc.services.batches.read import PAGE
+from imgsvc.services.batches.read import PAGE, find_rendition, list_products, read_batch
 from imgsvc.services.results.report import ReportOptions, output_csv
-from imgsvc.services.webhooks.deliver import log_of, redeliver
-from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, exact, manifest, submitted
+from imgsvc.services.webhooks.deliver import list_deliveries, request_redelivery
+from support.batches import (
+    ManualClock,
+    RecordingQueue,
+    batch_of,
+    consistent_batch,
+    deliveries_of,
+    manifest,
+    submit_batch,
+)
 from support.deliveries import Meanwhile, attempt, deliver
 from support.origin_server import WebhookListener
 from support.storage import NO_ROWS, EventfulInventory, media, put, rows_of, stored
-from support.verbs import OTHER_KEY, cancel, clean_up, delete, end_round, ended, rendition_key, retry, sweep
+from support.verbs import OTHER_KEY, cancel, clean_up, delete, end_round, ended_batch, rendition_key, retry, sweep
 
 TIDY_AFTER = 3_600
 
 
 async def assert_invisible(parts: Resources, batch_id: str) -> None:
     with pytest.raises(NotFound):
-        await batches.read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read_batch(batch_id, api_key_id="key_local", sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await batches.products(batch_id, after=-1, limit=10, sessions=parts.sessions)
+        await list_products(batch_id, after=-1, limit=10, sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await log_of(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await list_deliveries(batch_id, api_key_id="key_local", sessions=parts.sessions)
     with pytest.raises(NotFound):
-        await batches.rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
+        await find_rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
 
 
 async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    batch = await ended(parts, None, NotAnImage(), webhook_url=listener.url("/hook"))
-    kept = await ended(parts, None)
+    batch = await ended_batch(parts, None, NotAnImage(), webhook_url=listener.url("/hook"))
+    kept = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0), f"{batch.id}/1-leftover-0123abcd.jpg", rendition_key(kept.id, 0))
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     await deliver(parts, delivery, queue=queue)
@@ -47,13 +54,13 @@ async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
     assert not (media(parts) / batch.id).exists()
     assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}  # for a last look
     assert queue.clean_ups == []
-    assert (await exact(parts.sessions, kept.id)).succeeded == 1
+    assert (await consistent_batch(parts.sessions, kept.id)).succeeded == 1
 
 
 async def test_a_last_look_removes_what_came_late_and_then_the_batch_is_gone_for_good(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended(parts, None)
+    batch = await ended_batch(parts, None)
     await delete(parts, batch.id)
     await put(parts, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored
     clock.forward(TIDY_AFTER - 1)
@@ -70,7 +77,7 @@ async def test_a_last_look_removes_what_came_late_and_then_the_batch_is_gone_for
 
 
 async def test_only_what_has_ended_is_deleted_once_and_by_its_owner(parts: Resources) -> None:
-    running, finished = await submitted(parts, ["http://shop.example/1.jpg"]), await ended(parts, None)
+    running, finished = await submit_batch(parts, ["http://shop.example/1.jpg"]), await ended_batch(parts, None)
     with pytest.raises(BatchNotFinished, match="cancel"):
         await delete(parts, running.id)
     with pytest.raises(NotFound):
@@ -88,9 +95,9 @@ async def test_only_what_has_ended_is_deleted_once_and_by_its_owner(parts: Resou
 
 
 async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_job_does_the_rest(
-    parts: Resources, queue: NotedQueue
+    parts: Resources, queue: RecordingQueue
 ) -> None:
-    batch = await ended(parts, None)
+    batch = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0))
     media(parts).rename(parts.settings.data_dir / "unmounted")
     media(parts).write_text("a file where the folder should be")
@@ -109,8 +116,8 @@ async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_j
     assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
 
 
-async def test_a_storage_that_hangs_keeps_nobody_waiting_for_long(parts: Resources, queue: NotedQueue) -> None:
-    batch = await ended(parts, None)
+async def test_a_storage_that_hangs_keeps_nobody_waiting_for_long(parts: Resources, queue: RecordingQueue) -> None:
+    batch = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0))
     hanging = EventfulInventory(parts, listing=asyncio.Event().wait)
     await asyncio.wait_for(delete(parts, batch.id, queue=queue, inventory=hanging, patience=0.1), 20)
@@ -121,7 +128,7 @@ async def test_a_storage_that_hangs_keeps_nobody_waiting_for_long(parts: Resourc
 
 
 async def test_a_removal_that_broke_off_is_finished_by_the_next_run(parts: Resources) -> None:
-    batch = await ended(parts, None)
+    batch = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0))
     with pytest.raises(KeyboardInterrupt):
         await delete(parts, batch.id, inventory=EventfulInventory(parts, removing=crash))
@@ -137,10 +144,10 @@ async def crash() -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_removals_at_the_same_time_do_not_disturb_each_other(
-    parts: Resources, clock: HandClock, late: bool
+    parts: Resources, clock: ManualClock, late: bool
 ) -> None:
     repeated = manifest(f"http://shop.example/{number % 7}.jpg" for number in range(20_000))
-    batch = await submitted(parts, repeated)
+    batch = await submit_batch(parts, repeated)
     await end_round(parts, batch.id, [None] * 7)
     await put(parts, *(rendition_key(batch.id, position) for position in range(7)))
     if late:  # the storage was away for so long that the first look is the last
@@ -160,7 +167,7 @@ async def test_removals_at_the_same_time_do_not_disturb_each_other(
 
 
 async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(parts: Resources) -> None:
-    batch = await submitted(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
+    batch = await submit_batch(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
     await end_round(parts, batch.id, [None] * 7)
     batch = await batch_of(parts.sessions, batch.id)
     report = output_csv(batch, ReportOptions(), sessions=parts.sessions, links=parts.links)
@@ -172,9 +179,9 @@ async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(pa
 
 
 async def test_a_webhook_that_still_waits_is_not_sent_any_more(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    batch = await ended(parts, None, webhook_url=listener.url("/hook"))
+    batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     shutil.rmtree(media(parts))  # so that its row is still there
     await delete(parts, batch.id, queue=queue)
@@ -183,15 +190,17 @@ async def test_a_webhook_that_still_waits_is_not_sent_any_more(
     await sweep(parts, queue)
     assert (listener.requests, queue.deliveries) == ([], [])
     with pytest.raises(NotFound):
-        await redeliver(delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock)
+        await request_redelivery(
+            delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock
+        )
 
 
 @pytest.mark.parametrize("storage_away", [False, True])
 async def test_an_attempt_that_is_under_way_ends_without_another(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, storage_away: bool
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, storage_away: bool
 ) -> None:
     listener.statuses = [500]
-    batch = await ended(parts, None, webhook_url=listener.url("/hook"))
+    batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     if storage_away:
         shutil.rmtree(media(parts))

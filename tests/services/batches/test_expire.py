@@ -9,13 +9,13 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import deletions
 from imgsvc.db.tables import IdempotencyKey
 from imgsvc.errors import HttpStatusError, NotFound
-from imgsvc.services.batches.read import read
+from imgsvc.services.batches.read import read_batch
 from imgsvc.settings.server import Settings
-from support.batches import HandClock, NotedQueue, batch_of, deliveries_of, submitted
+from support.batches import ManualClock, RecordingQueue, batch_of, deliveries_of, submit_batch
 from support.deliveries import deliver
 from support.origin_server import WebhookListener
 from support.storage import NO_ROWS, put, rows_of, stored
-from support.verbs import cancel, clean_up, end_round, ended, expire, rendition_key, retry, sweep
+from support.verbs import cancel, clean_up, end_round, ended_batch, expire, rendition_key, retry, sweep
 
 RETENTION = 7 * 86_400
 DAY = 86_400
@@ -29,7 +29,7 @@ def settings(settings: Settings) -> Settings:
 
 async def is_visible(parts: Resources, batch_id: str) -> bool:
     try:
-        await read(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read_batch(batch_id, api_key_id="key_local", sessions=parts.sessions)
     except NotFound:
         return False
     return True
@@ -41,9 +41,9 @@ async def keys(parts: Resources) -> list[str]:
 
 
 async def test_a_batch_is_kept_until_its_time_is_over_and_then_goes_with_its_files(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended(parts, None, webhook_url=None)
+    batch = await ended_batch(parts, None, webhook_url=None)
     await put(parts, rendition_key(batch.id, 0))
     assert batch.expires_at == clock() + timedelta(seconds=RETENTION)
     clock.forward(RETENTION - 1)
@@ -63,9 +63,9 @@ async def test_a_batch_is_kept_until_its_time_is_over_and_then_goes_with_its_fil
 
 
 async def test_a_batch_that_runs_does_not_expire_and_its_time_begins_at_its_end(
-    parts: Resources, clock: HandClock
+    parts: Resources, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, URLS)
+    batch = await submit_batch(parts, URLS)
     assert batch.expires_at == clock() + timedelta(seconds=RETENTION)
     clock.forward(2 * RETENTION)
     await expire(parts)
@@ -75,8 +75,8 @@ async def test_a_batch_that_runs_does_not_expire_and_its_time_begins_at_its_end(
     assert (await batch_of(parts.sessions, batch.id)).expires_at == clock() + timedelta(seconds=RETENTION)
 
 
-async def test_a_retry_gives_it_the_whole_time_again(parts: Resources, clock: HandClock) -> None:
-    batch = await ended(parts, HttpStatusError(404), webhook_url=None)
+async def test_a_retry_gives_it_the_whole_time_again(parts: Resources, clock: ManualClock) -> None:
+    batch = await ended_batch(parts, HttpStatusError(404), webhook_url=None)
     clock.forward(RETENTION - 1)
     await retry(parts, batch.id)
     clock.forward(RETENTION + 1)
@@ -92,9 +92,9 @@ async def test_a_retry_gives_it_the_whole_time_again(parts: Resources, clock: Ha
 
 
 async def test_a_batch_whose_webhook_still_waits_is_kept_until_it_was_delivered(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended(parts, None, webhook_url=listener.url("/hook"))
+    batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     clock.forward(RETENTION)
     await expire(parts)
@@ -104,10 +104,10 @@ async def test_a_batch_whose_webhook_still_waits_is_kept_until_it_was_delivered(
     assert not await is_visible(parts, batch.id)
 
 
-async def test_many_expire_in_several_passes_the_longest_ago_first(parts: Resources, clock: HandClock) -> None:
+async def test_many_expire_in_several_passes_the_longest_ago_first(parts: Resources, clock: ManualClock) -> None:
     made = []
     for _ in range(103):
-        made.append((await submitted(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
+        made.append((await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
         clock.forward(1)
     clock.forward(RETENTION)
     await expire(parts)
@@ -119,10 +119,10 @@ async def test_many_expire_in_several_passes_the_longest_ago_first(parts: Resour
 # -- idempotency keys -------------------------------------------------------------------------------------------------
 
 
-async def test_idempotency_keys_are_forgotten_after_a_day(parts: Resources, clock: HandClock) -> None:
-    await submitted(parts, URLS, idempotency_key="monday")
+async def test_idempotency_keys_are_forgotten_after_a_day(parts: Resources, clock: ManualClock) -> None:
+    await submit_batch(parts, URLS, idempotency_key="monday")
     clock.forward(DAY / 2)
-    await submitted(parts, URLS, idempotency_key="noon")
+    await submit_batch(parts, URLS, idempotency_key="noon")
     await expire(parts)
     assert await keys(parts) == ["monday", "noon"]
     clock.forward(DAY / 2)
@@ -134,9 +134,9 @@ async def test_idempotency_keys_are_forgotten_after_a_day(parts: Resources, cloc
 
 
 async def test_a_batch_that_was_retried_in_the_last_moment_is_kept_and_so_is_its_key(
-    parts: Resources, clock: HandClock
+    parts: Resources, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, URLS, idempotency_key="monday")
+    batch = await submit_batch(parts, URLS, idempotency_key="monday")
     await end_round(parts, batch.id, [HttpStatusError(404)])
     clock.forward(DAY / 2)
     await retry(parts, batch.id)  # after it was found to have expired, and before it is hidden

@@ -8,26 +8,26 @@ import pytest
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError, NotAnImage, StorageError
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, NotedQueue, assets_of, batch_of, exact, submitted
+from support.batches import ManualClock, RecordingQueue, assets_of, batch_of, consistent_batch, submit_batch
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
 from support.storage import EventfulInventory, media, put, stored
-from support.verbs import cancel, clean_up, end_round, ended, rendition_key, retry, sweep
+from support.verbs import cancel, clean_up, end_round, ended_batch, rendition_key, retry, sweep
 
 TIDY_AFTER = 3_600
 Ends = tuple[HttpStatusError | NotAnImage | None, ...]
 
 
-async def due_for_tidying(parts: Resources, clock: HandClock, *ends: HttpStatusError | NotAnImage | None) -> str:
+async def due_for_tidying(parts: Resources, clock: ManualClock, *ends: HttpStatusError | NotAnImage | None) -> str:
     """The id of a batch that ended like this an hour ago, its rendition stored."""
-    batch = await ended(parts, *ends)
+    batch = await ended_batch(parts, *ends)
     await put(parts, rendition_key(batch.id, 0))
     clock.forward(TIDY_AFTER)
     return batch.id
 
 
 async def test_old_files_that_nobody_names_go_and_the_named_stay(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     left = [
@@ -44,13 +44,13 @@ async def test_old_files_that_nobody_names_go_and_the_named_stay(
     assert queue.clean_ups == [batch_id]
     await clean_up(parts, batch_id)
     assert stored(parts) == {rendition_key(batch_id, 0), rendition_key("bat_other", 0)}
-    assert (await exact(parts.sessions, batch_id)).tidy_at is None
+    assert (await consistent_batch(parts.sessions, batch_id)).tidy_at is None
     queue.clean_ups.clear()
     await sweep(parts, queue)
     assert queue.clean_ups == []
 
 
-async def test_nothing_is_removed_before_its_time(parts: Resources, queue: NotedQueue, clock: HandClock) -> None:
+async def test_nothing_is_removed_before_its_time(parts: Resources, queue: RecordingQueue, clock: ManualClock) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     clock.forward(-1)
@@ -62,7 +62,7 @@ async def test_nothing_is_removed_before_its_time(parts: Resources, queue: Noted
 
 @pytest.mark.parametrize(("age", "stays"), [(TIDY_AFTER / 2 + 5, False), (TIDY_AFTER / 2 - 5, True), (0, True)])
 async def test_young_files_stay_for_they_may_be_a_new_rounds(
-    parts: Resources, clock: HandClock, age: float, stays: bool
+    parts: Resources, clock: ManualClock, age: float, stays: bool
 ) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=age)
@@ -71,7 +71,7 @@ async def test_young_files_stay_for_they_may_be_a_new_rounds(
 
 
 async def test_a_storage_that_is_away_is_tidied_when_it_is_back(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
@@ -88,7 +88,9 @@ async def test_a_storage_that_is_away_is_tidied_when_it_is_back(
 # -- a new round meanwhile --------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_that_runs_again_is_left_alone(parts: Resources, queue: NotedQueue, clock: HandClock) -> None:
+async def test_a_batch_that_runs_again_is_left_alone(
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
+) -> None:
     batch_id = await due_for_tidying(parts, clock, None, HttpStatusError(404))
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     await retry(parts, batch_id)
@@ -101,7 +103,7 @@ async def test_a_batch_that_runs_again_is_left_alone(parts: Resources, queue: No
 @pytest.mark.parametrize("moment", ["listing", "removing"])
 @pytest.mark.parametrize("ends_too", [False, True])
 async def test_a_round_that_begins_while_it_is_tidied_keeps_what_it_stores_and_is_tidied_itself(
-    parts: Resources, clock: HandClock, moment: str, ends_too: bool
+    parts: Resources, clock: ManualClock, moment: str, ends_too: bool
 ) -> None:
     batch_id = await due_for_tidying(parts, clock, None, HttpStatusError(404))
     await put(parts, f"{batch_id}/1-left-0123abcd.jpg", age=TIDY_AFTER)
@@ -115,7 +117,7 @@ async def test_a_round_that_begins_while_it_is_tidied_keeps_what_it_stores_and_i
     happens: dict[str, Callable[[], object]] = {moment: retried}
     await clean_up(parts, batch_id, inventory=EventfulInventory(parts, **happens))  # type: ignore[arg-type]
     assert stored(parts) == {rendition_key(batch_id, 0), rendition_key(batch_id, 1)}
-    batch = await exact(parts.sessions, batch_id)
+    batch = await consistent_batch(parts.sessions, batch_id)
     assert batch.tidy_at == (clock() + parts.retention.clean_up_after if ends_too else None)
     assert batch.round == 2
 
@@ -124,11 +126,11 @@ async def test_what_an_earlier_round_left_is_never_what_a_later_one_stores(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     """Otherwise a tidying process that was frozen between looking and removing would take it away."""
-    batch = await submitted(parts, [origin.serve("/a.jpg", image_bytes())])
+    batch = await submit_batch(parts, [origin.serve("/a.jpg", image_bytes())])
     await work(batch.id, parts, processor)
     [left] = stored(parts)
     gone = origin.url("/b.jpg")
-    batch = await submitted(parts, [gone])
+    batch = await submit_batch(parts, [gone])
     await work(batch.id, parts, processor)
     await retry(parts, batch.id)
     origin.serve("/b.jpg", image_bytes())
@@ -143,7 +145,7 @@ async def test_what_an_earlier_round_left_is_never_what_a_later_one_stores(
 # -- at the same time -------------------------------------------------------------------------------------------------
 
 
-async def test_many_tidyings_at_once_do_what_one_does(parts: Resources, clock: HandClock) -> None:
+async def test_many_tidyings_at_once_do_what_one_does(parts: Resources, clock: ManualClock) -> None:
     batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
     await put(parts, *(f"{batch_id}/1-left-{number:08x}.jpg" for number in range(50)), age=TIDY_AFTER)
     await asyncio.gather(*(clean_up(parts, batch_id) for _ in range(5)))
@@ -151,11 +153,11 @@ async def test_many_tidyings_at_once_do_what_one_does(parts: Resources, clock: H
     assert (await batch_of(parts.sessions, batch_id)).tidy_at is None
 
 
-async def test_what_a_cancelled_lane_stored_at_the_last_moment_goes_too(parts: Resources, clock: HandClock) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+async def test_what_a_cancelled_lane_stored_at_the_last_moment_goes_too(parts: Resources, clock: ManualClock) -> None:
+    batch = await submit_batch(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     await cancel(parts, batch.id)
     await put(parts, rendition_key(batch.id, 1))
     clock.forward(TIDY_AFTER)
     await clean_up(parts, batch.id)
     assert stored(parts) == set()
-    assert (await exact(parts.sessions, batch.id)).cancelled == 2
+    assert (await consistent_batch(parts.sessions, batch.id)).cancelled == 2

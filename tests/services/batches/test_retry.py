@@ -9,13 +9,13 @@ from sqlmodel import col, update
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset
 from imgsvc.errors import BatchNotFinished, HttpStatusError, NotAnImage, NotFound, NothingToRetry, ReadTimeout
-from imgsvc.services.batches.read import read
+from imgsvc.services.batches.read import read_batch
 from imgsvc.services.processing.outcomes import Failed
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
+from support.batches import ManualClock, RecordingQueue, assets_of, consistent_batch, deliveries_of, submit_batch
 from support.lanes import LEASE, flush, work
 from support.origin_server import OriginServer, image_bytes
-from support.verbs import HOOK, OTHER_KEY, cancel, end_round, ended, retry, succeeded, sweep
+from support.verbs import HOOK, OTHER_KEY, cancel, end_round, ended_batch, retry, succeeded, sweep
 
 ENDS = (None, HttpStatusError(404), ReadTimeout(), HttpStatusError(404))
 
@@ -24,12 +24,14 @@ async def statuses(parts: Resources, batch_id: str) -> list[str]:
     return [asset.status for asset in await assets_of(parts.sessions, batch_id)]
 
 
-async def test_everything_that_failed_is_pending_again_and_nothing_else(parts: Resources, queue: NotedQueue) -> None:
-    batch = await ended(parts, *ENDS)
+async def test_everything_that_failed_is_pending_again_and_nothing_else(
+    parts: Resources, queue: RecordingQueue
+) -> None:
+    batch = await ended_batch(parts, *ENDS)
     [before, *_] = await assets_of(parts.sessions, batch.id)
     await retry(parts, batch.id, queue=queue)
 
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.round) == ("pending", 2)
     assert (batch.succeeded, batch.failed, batch.errors) == (1, 0, {})
     assert (batch.input_bytes, batch.output_bytes) == (100, 40)
@@ -51,27 +53,27 @@ async def test_everything_that_failed_is_pending_again_and_nothing_else(parts: R
 async def test_of_several_causes_those_that_are_named_are_retried(
     parts: Resources, codes: list[str], after: list[str], errors: dict[str, int]
 ) -> None:
-    batch = await ended(parts, *ENDS)
+    batch = await ended_batch(parts, *ENDS)
     await retry(parts, batch.id, *codes)
     assert await statuses(parts, batch.id) == after
-    assert (await exact(parts.sessions, batch.id)).errors == errors
+    assert (await consistent_batch(parts.sessions, batch.id)).errors == errors
 
 
 async def test_a_url_that_is_none_is_left_out_and_alone_is_nothing_to_retry(parts: Resources) -> None:
-    batch = await submitted(parts, ["ftp://shop.example/1", "http://shop.example/2.jpg"], on_invalid="skip")
+    batch = await submit_batch(parts, ["ftp://shop.example/1", "http://shop.example/2.jpg"], on_invalid="skip")
     await end_round(parts, batch.id, [NotAnImage()])
     with pytest.raises(NothingToRetry):
         await retry(parts, batch.id, "invalid_url")
     await retry(parts, batch.id)
     assert await statuses(parts, batch.id) == ["failed", "pending"]
-    assert (await exact(parts.sessions, batch.id)).errors == {"invalid_url": 1}
+    assert (await consistent_batch(parts.sessions, batch.id)).errors == {"invalid_url": 1}
     await end_round(parts, batch.id, [None], round_number=2)
     with pytest.raises(NothingToRetry):
         await retry(parts, batch.id)
 
 
 async def test_the_deaths_of_workers_are_remembered(parts: Resources) -> None:
-    batch = await ended(parts, NotAnImage())
+    batch = await ended_batch(parts, NotAnImage())
     async with parts.sessions.write() as session:
         await session.exec(
             update(Asset)
@@ -93,15 +95,15 @@ async def test_the_deaths_of_workers_are_remembered(parts: Resources) -> None:
 async def test_where_nothing_failed_in_that_way_there_is_nothing_to_retry(
     parts: Resources, ends: tuple[HttpStatusError | None, ...], codes: list[str]
 ) -> None:
-    batch = await ended(parts, *ends)
+    batch = await ended_batch(parts, *ends)
     with pytest.raises(NothingToRetry, match=codes[0] if codes else "completed"):
         await retry(parts, batch.id, *codes)
-    after = await exact(parts.sessions, batch.id)
+    after = await consistent_batch(parts.sessions, batch.id)
     assert (after.status, after.round, after.version) == (batch.status, 1, batch.version)
 
 
 async def test_a_cancelled_batch_stays_cancelled(parts: Resources) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    batch = await submit_batch(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     [asset] = await flush(batch.id, parts, token="lane", claim=1)
     await flush(batch.id, parts, token="lane", outcomes=[Failed(asset, 1, NotAnImage())])
     await cancel(parts, batch.id)
@@ -111,7 +113,7 @@ async def test_a_cancelled_batch_stays_cancelled(parts: Resources) -> None:
 
 
 async def test_a_batch_that_runs_cannot_be_retried(parts: Resources) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg"])
+    batch = await submit_batch(parts, ["http://shop.example/1.jpg"])
     for status in ("pending", "processing"):
         with pytest.raises(BatchNotFinished, match=status):
             await retry(parts, batch.id)
@@ -119,28 +121,28 @@ async def test_a_batch_that_runs_cannot_be_retried(parts: Resources) -> None:
 
 
 async def test_a_batch_of_another_key_is_not_found(parts: Resources) -> None:
-    batch = await ended(parts, *ENDS)
+    batch = await ended_batch(parts, *ENDS)
     for batch_id, key in [(batch.id, OTHER_KEY), ("bat_none", "key_local")]:
         with pytest.raises(NotFound):
             await retry(parts, batch_id, api_key_id=key)
-    assert (await exact(parts.sessions, batch.id)).round == 1
+    assert (await consistent_batch(parts.sessions, batch.id)).round == 1
 
 
 # -- the new round ----------------------------------------------------------------------------------------------------
 
 
 async def test_each_round_is_announced_under_an_id_of_its_own(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended(parts, *ENDS)
+    batch = await ended_batch(parts, *ENDS)
     [first] = await deliveries_of(parts.sessions, batch.id)
     clock.forward(60)
     await retry(parts, batch.id, queue=queue)
-    _, shown = await read(batch.id, api_key_id="key_local", sessions=parts.sessions)
+    _, shown = await read_batch(batch.id, api_key_id="key_local", sessions=parts.sessions)
     assert shown is None  # this round has not ended
 
     await end_round(parts, batch.id, [None, None, None], round_number=2)
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.finished_at) == ("completed", 4, clock())
     deliveries = {delivery.round: delivery for delivery in await deliveries_of(parts.sessions, batch.id)}
     assert deliveries[1] == first
@@ -151,31 +153,31 @@ async def test_each_round_is_announced_under_an_id_of_its_own(
     assert deliveries[2].id != first.id
 
 
-async def test_the_dates_of_the_end_are_those_of_the_last_round(parts: Resources, clock: HandClock) -> None:
-    batch = await ended(parts, *ENDS)
+async def test_the_dates_of_the_end_are_those_of_the_last_round(parts: Resources, clock: ManualClock) -> None:
+    batch = await ended_batch(parts, *ENDS)
     clock.forward(60)
     await retry(parts, batch.id)
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.finished_at, batch.tidy_at, batch.expires_at) == (None, None, None)
     clock.forward(60)
     await end_round(parts, batch.id, [NotAnImage(), None, None], round_number=2)
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.errors) == ("completed_with_errors", {"not_an_image": 1})
     assert (batch.finished_at, batch.tidy_at) == (clock(), clock() + parts.retention.clean_up_after)
     assert batch.created_at == clock() - timedelta(seconds=120)
 
 
-async def test_a_lane_of_the_round_before_moves_nothing_in_the_new_one(parts: Resources, clock: HandClock) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg"], webhook_url=HOOK)
+async def test_a_lane_of_the_round_before_moves_nothing_in_the_new_one(parts: Resources, clock: ManualClock) -> None:
+    batch = await submit_batch(parts, ["http://shop.example/1.jpg"], webhook_url=HOOK)
     [asset] = await flush(batch.id, parts, token="frozen", claim=1)
     clock.forward(LEASE)
     await end_round(parts, batch.id, [HttpStatusError(500)])
     await retry(parts, batch.id)
-    before = await exact(parts.sessions, batch.id)
+    before = await consistent_batch(parts.sessions, batch.id)
 
     late = [succeeded(batch.id, asset)]
     assert await flush(batch.id, parts, token="frozen", outcomes=late, claim=1, round_number=1) == []
-    after = await exact(parts.sessions, batch.id)
+    after = await consistent_batch(parts.sessions, batch.id)
     assert (after.status, after.succeeded, after.version) == ("pending", 0, before.version)
     assert await statuses(parts, batch.id) == ["pending"]
 
@@ -185,39 +187,39 @@ async def test_a_real_lane_finishes_the_new_round(
 ) -> None:
     good = origin.serve("/good.jpg", image_bytes())
     origin.serve("/late.jpg", b"", status=404)
-    batch = await submitted(parts, [good, origin.url("/late.jpg")])
+    batch = await submit_batch(parts, [good, origin.url("/late.jpg")])
     await work(batch.id, parts, processor)
-    assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "completed_with_errors"
     origin.serve("/late.jpg", image_bytes())
     await retry(parts, batch.id)
     await work(batch.id, parts, processor)
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(parts.sessions, batch.id)).status == "completed"
     assert (origin.hits("/good.jpg"), origin.hits("/late.jpg")) == (1, 2)
 
 
 # -- at the same time -------------------------------------------------------------------------------------------------
 
 
-async def test_many_retries_at_once_begin_one_round(parts: Resources, queue: NotedQueue) -> None:
-    batch = await ended(parts, *ENDS)
+async def test_many_retries_at_once_begin_one_round(parts: Resources, queue: RecordingQueue) -> None:
+    batch = await ended_batch(parts, *ENDS)
     racing = [retry(parts, batch.id, queue=queue) for _ in range(5)]
     results = await asyncio.gather(*racing, return_exceptions=True)
     assert sorted(str(type(result).__name__) for result in results) == [*["BatchNotFinished"] * 4, "NoneType"]
-    assert (await exact(parts.sessions, batch.id)).round == 2
+    assert (await consistent_batch(parts.sessions, batch.id)).round == 2
     assert queue.lanes == [batch.id]
 
 
 async def test_retries_beside_sweeps_and_flushes_lose_nothing(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended(parts, *ENDS)
+    batch = await ended_batch(parts, *ENDS)
     for number in range(2, 8):
         late = flush(batch.id, parts, token="old", claim=4, round_number=number - 1)
         begun = flush(batch.id, parts, token="new", claim=1, round_number=number)
         await asyncio.gather(sweep(parts, queue), retry(parts, batch.id, queue=queue), late, begun, sweep(parts, queue))
-        assert (await exact(parts.sessions, batch.id)).round == number
+        assert (await consistent_batch(parts.sessions, batch.id)).round == number
         clock.forward(LEASE)
         await end_round(parts, batch.id, ENDS[1:], round_number=number)
-        assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
+        assert (await consistent_batch(parts.sessions, batch.id)).status == "completed_with_errors"
     assert sorted(each.round for each in await deliveries_of(parts.sessions, batch.id)) == [*range(1, 8)]
     assert set(queue.lanes) == {batch.id}

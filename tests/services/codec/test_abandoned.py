@@ -1,4 +1,4 @@
-"""Work on an image goes on when its run has to go, and the next run of that image joins it."""
+"""Compression of an image continues when its run is cancelled, and the next run of that image joins it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,16 +8,16 @@ import pytest
 from imgsvc.domain.imaging.compress import Compressed, Rendition
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import (
+    CpuTimeExceeded,
     DecodeAbandoned,
     DecodeError,
-    KilledInQuarantine,
-    Overran,
-    QuarantineUnavailable,
+    SandboxKilled,
+    SandboxUnavailable,
     WorkerCrash,
 )  # fmt: skip
+from imgsvc.services.codec.abandoned import MAX_KEPT_BYTES, AbandonedDecodes
 from imgsvc.services.codec.pool import CodecPool
-from imgsvc.services.codec.unfinished import MAX_KEPT_BYTES, AbandonedDecodes
-from support.codec import Holding, NotedQuarantine, codec_pool
+from support.codec import HoldingWatchdog, RecordingSandbox, codec_pool
 from support.images import photo_jpeg
 from support.lanes import until
 
@@ -26,25 +26,25 @@ SPECS = [Spec()]
 
 
 @pytest.fixture
-def quarantine() -> NotedQuarantine:
-    """Images wait in it until it is opened."""
-    return NotedQuarantine(closed=asyncio.Event())
+def sandbox() -> RecordingSandbox:
+    """A sandbox in which images wait until its gate opens."""
+    return RecordingSandbox(gate=asyncio.Event())
 
 
 @pytest.fixture
-async def pool(quarantine: NotedQuarantine) -> AsyncIterator[CodecPool]:
-    pool = codec_pool(quarantine=quarantine)
+async def pool(sandbox: RecordingSandbox) -> AsyncIterator[CodecPool]:
+    pool = codec_pool(sandbox=sandbox)
     yield pool
     await pool.aclose()
 
 
-def opened(quarantine: NotedQuarantine) -> None:
-    assert quarantine.closed
-    quarantine.closed.set()
+def open_gate(sandbox: RecordingSandbox) -> None:
+    assert sandbox.gate
+    sandbox.gate.set()
 
 
-async def left(work: "asyncio.Task[Compressed]") -> None:
-    """Cancel work that has begun."""
+async def abandon(work: "asyncio.Task[Compressed]") -> None:
+    """Cancel work that has started."""
     work.cancel()
     with pytest.raises(DecodeAbandoned):
         await work
@@ -54,119 +54,119 @@ def suspect(pool: CodecPool, data: bytes = SMALL, specs: list[Spec] = SPECS) -> 
     return asyncio.create_task(pool.compress(data, specs, key="batch", suspect=True))
 
 
-async def test_what_was_left_in_quarantine_is_joined_as_often_as_it_is_asked_for(
-    pool: CodecPool, quarantine: NotedQuarantine
+async def test_all_later_calls_join_an_image_abandoned_in_the_sandbox(
+    pool: CodecPool, sandbox: RecordingSandbox
 ) -> None:
     work = suspect(pool)
-    await until(lambda: quarantine.inside == 1)
-    await left(work)
+    await until(lambda: sandbox.inside == 1)
+    await abandon(work)
     for _ in range(20):
         joined = suspect(pool)
         await asyncio.sleep(0)
         joined.cancel()
         await asyncio.gather(joined, return_exceptions=True)
     both = asyncio.gather(suspect(pool), suspect(pool))
-    opened(quarantine)
-    assert [made.width for made in await both] == [64, 64]
-    assert quarantine.images == [SMALL]
-    assert pool._semaphore.idle
+    open_gate(sandbox)
+    assert [compressed.width for compressed in await both] == [64, 64]
+    assert sandbox.images == [SMALL]
+    assert pool.pixels.idle
 
 
-async def test_what_ended_when_nobody_waited_is_there_for_the_next_run(
-    pool: CodecPool, quarantine: NotedQuarantine
+async def test_a_result_that_arrives_after_the_cancellation_is_kept_for_the_next_run(
+    pool: CodecPool, sandbox: RecordingSandbox
 ) -> None:
     work = suspect(pool)
-    await until(lambda: quarantine.inside == 1)
-    await left(work)
-    opened(quarantine)
-    await until(lambda: quarantine.inside == 0 and not pool._isolation._tasks)
+    await until(lambda: sandbox.inside == 1)
+    await abandon(work)
+    open_gate(sandbox)
+    await until(lambda: sandbox.inside == 0 and not pool.sandbox.pending)
     assert (await suspect(pool)).width == 64
-    assert quarantine.images == [SMALL]
+    assert sandbox.images == [SMALL]
 
 
-@pytest.mark.parametrize(("verdict", "asked"), [(WorkerCrash(), 1), (DecodeError(), 1), (KilledInQuarantine(), 2)])
-async def test_a_verdict_is_kept_and_what_says_nothing_about_the_image_is_not(
-    pool: CodecPool, quarantine: NotedQuarantine, verdict: Exception, asked: int
+@pytest.mark.parametrize(("verdict", "asked"), [(WorkerCrash(), 1), (DecodeError(), 1), (SandboxKilled(), 2)])
+async def test_an_error_is_kept_only_if_the_image_is_its_cause(
+    pool: CodecPool, sandbox: RecordingSandbox, verdict: Exception, asked: int
 ) -> None:
-    quarantine.error = verdict
+    sandbox.error = verdict
     work = suspect(pool)
-    await until(lambda: quarantine.inside == 1)
-    await left(work)
-    opened(quarantine)
-    await until(lambda: not pool._isolation._tasks)
+    await until(lambda: sandbox.inside == 1)
+    await abandon(work)
+    open_gate(sandbox)
+    await until(lambda: not pool.sandbox.pending)
     with pytest.raises(type(verdict)):
         await suspect(pool)
-    assert len(quarantine.images) == asked
+    assert len(sandbox.images) == asked
 
 
-@pytest.mark.parametrize("error", [QuarantineUnavailable(), DecodeAbandoned(), Overran()])
-async def test_the_same_image_is_begun_again_when_it_could_not_be_finished(error: Exception) -> None:
-    unfinished = AbandonedDecodes()
+@pytest.mark.parametrize("error", [SandboxUnavailable(), DecodeAbandoned(), CpuTimeExceeded()])
+async def test_an_image_that_could_not_be_finished_is_started_again(error: Exception) -> None:
+    abandoned = AbandonedDecodes()
     answer: asyncio.Future[Compressed] = asyncio.get_running_loop().create_future()
-    unfinished.keep(SMALL, SPECS, answer)
+    abandoned.keep(SMALL, SPECS, answer)
     answer.set_exception(error)
-    await until(lambda: unfinished.find(SMALL, SPECS) is None)
+    await until(lambda: abandoned.find(SMALL, SPECS) is None)
 
 
-async def test_another_image_and_another_spec_are_not_mixed_up(pool: CodecPool, quarantine: NotedQuarantine) -> None:
+async def test_another_image_and_another_spec_are_not_mixed_up(pool: CodecPool, sandbox: RecordingSandbox) -> None:
     work = suspect(pool)
-    await until(lambda: quarantine.inside == 1)
-    await left(work)
-    opened(quarantine)
+    await until(lambda: sandbox.inside == 1)
+    await abandon(work)
+    open_gate(sandbox)
     others = [suspect(pool, OTHER), suspect(pool, SMALL, [Spec(quality=20)])]
-    assert [made.width for made in await asyncio.gather(*others)] == [66, 64]
-    assert quarantine.images == [SMALL, OTHER, SMALL]
+    assert [compressed.width for compressed in await asyncio.gather(*others)] == [66, 64]
+    assert sandbox.images == [SMALL, OTHER, SMALL]
 
 
-async def test_what_waits_for_its_turn_has_not_begun_and_leaves_nothing(
-    pool: CodecPool, quarantine: NotedQuarantine
+async def test_an_image_cancelled_while_it_waits_for_the_sandbox_leaves_nothing(
+    pool: CodecPool, sandbox: RecordingSandbox
 ) -> None:
     first = suspect(pool)
-    await until(lambda: quarantine.inside == 1)
+    await until(lambda: sandbox.inside == 1)
     waiting = suspect(pool, OTHER)
-    await until(lambda: bool(pool._isolation._places._queues))
+    await until(lambda: pool.sandbox.slots.waiting() == 1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await until(lambda: len(pool._isolation._tasks) == 1)
-    opened(quarantine)
+    await until(lambda: pool.sandbox.pending == 1)
+    open_gate(sandbox)
     await first
-    assert quarantine.images == [SMALL]
+    assert sandbox.images == [SMALL]
 
 
-async def test_an_image_that_had_shown_only_its_header_in_a_thread_is_begun_again() -> None:
-    """What its thread was told, that it needs more pixels, is no answer to whoever joined it."""
-    holding = Holding()
-    pool = codec_pool(watchdog=holding)
+async def test_an_image_of_which_a_thread_read_only_the_header_is_started_again() -> None:
+    """The thread's demand for more pixels is not a result for the call that joined it."""
+    watchdog = HoldingWatchdog()
+    pool = codec_pool(watchdog=watchdog)
     large = photo_jpeg(1_000, 600)
     work = asyncio.create_task(pool.compress(large, SPECS, key="batch"))
-    await until(lambda: holding.held == 1)
-    await left(work)
+    await until(lambda: watchdog.held == 1)
+    await abandon(work)
     joined = suspect(pool, large)
     await asyncio.sleep(0)
-    holding.let()
+    watchdog.release()
     assert (await joined).width == 1_000
     await pool.aclose()
 
 
-async def test_closing_ends_what_nobody_waits_for(quarantine: NotedQuarantine) -> None:
-    pool = codec_pool(quarantine=quarantine)
+async def test_closing_the_pool_ends_abandoned_images(sandbox: RecordingSandbox) -> None:
+    pool = codec_pool(sandbox=sandbox)
     work = suspect(pool)
-    await until(lambda: quarantine.inside == 1)
-    await left(work)
+    await until(lambda: sandbox.inside == 1)
+    await abandon(work)
     await pool.aclose()
-    assert quarantine.inside == 0
-    assert pool._semaphore.idle
+    assert sandbox.inside == 0
+    assert pool.pixels.idle
 
 
-async def test_only_so_many_bytes_are_kept() -> None:
-    unfinished = AbandonedDecodes()
+async def test_the_bytes_of_kept_results_are_bounded() -> None:
+    abandoned = AbandonedDecodes()
     loop = asyncio.get_running_loop()
     images = [bytes([number]) * 10 for number in range(5)]
     for image in images:
         answer: asyncio.Future[Compressed] = loop.create_future()
-        unfinished.keep(image, SPECS, answer)
+        abandoned.keep(image, SPECS, answer)
         rendition = Rendition(bytes(MAX_KEPT_BYTES // 3 + 1), "jpeg", 1, 1, "compressed")
         answer.set_result(Compressed("jpeg", 1, 1, (rendition,)))
         await asyncio.sleep(0)
-    assert [unfinished.find(image, SPECS) is not None for image in images] == [False, False, False, True, True]
+    assert [abandoned.find(image, SPECS) is not None for image in images] == [False, False, False, True, True]

@@ -1,4 +1,4 @@
-"""The watchdog counts what an image costs the processor, and not what happens to the process meanwhile."""
+"""The watchdog counts the CPU seconds of an image, and not what else happens to the process."""
 
 import subprocess
 import sys
@@ -8,102 +8,102 @@ from threading import Event
 
 import pytest
 
-from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, STALL_TIMEOUT, Watchdog, process_clock, processor_clock
+from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, STALL_TIMEOUT, Watchdog, process_clock, thread_clock
 from support.lanes import until
 
 LIMIT = 10.0
 
 
-class Bell:
-    """Counts how often it was rung."""
+class CountingCallback:
+    """A callback that counts its calls."""
 
     def __init__(self) -> None:
-        self.rung = 0
+        self.calls = 0
 
     def __call__(self) -> None:
-        self.rung += 1
+        self.calls += 1
 
 
 @pytest.fixture
-def bell() -> Bell:
-    return Bell()
+def callback() -> CountingCallback:
+    return CountingCallback()
 
 
-def spent(seconds: float) -> Callable[[], float]:
+def cpu_seconds(seconds: float) -> Callable[[], float]:
     return lambda: seconds
 
 
-def test_work_that_takes_more_of_the_processor_than_allowed_is_told_of_once(bell: Bell) -> None:
+def test_work_over_its_cpu_limit_is_reported_once(callback: CountingCallback) -> None:
     watchdog = Watchdog(LIMIT)
-    watchdog.watch(bell).begin(spent(LIMIT + 0.1))
+    watchdog.watch(callback).begin(cpu_seconds(LIMIT + 0.1))
     for _ in range(3):
         watchdog.tick(0.5)
-    assert bell.rung == 1
+    assert callback.calls == 1
 
 
-def test_work_that_waits_for_the_processor_is_left_alone_for_a_multiple_of_the_limit(bell: Bell) -> None:
+def test_work_that_waits_for_the_cpu_gets_a_multiple_of_the_limit(callback: CountingCallback) -> None:
     watchdog = Watchdog(LIMIT)
-    watchdog.watch(bell).begin(spent(LIMIT))
+    watchdog.watch(callback).begin(cpu_seconds(LIMIT))
     for _ in range(int(LIMIT * STALL_TIMEOUT)):
         watchdog.tick(1.0)
-    assert bell.rung == 0
+    assert callback.calls == 0
     watchdog.tick(1.0)
-    assert bell.rung == 1
+    assert callback.calls == 1
 
 
-def test_work_that_is_given_little_of_a_busy_processor_is_left_alone_until_it_has_had_its_seconds(bell: Bell) -> None:
-    """A fiftieth of a core: eight minutes for the ten seconds that it may take."""
+def test_slow_work_on_a_busy_cpu_may_use_all_of_its_cpu_seconds(callback: CountingCallback) -> None:
+    """With a fiftieth of a core, the ten seconds that it may take last eight minutes."""
     watchdog, passed = Watchdog(LIMIT), 0
-    watchdog.watch(bell).begin(lambda: passed / 50)
+    watchdog.watch(callback).begin(lambda: passed / 50)
     while passed <= 50 * LIMIT:
-        assert bell.rung == 0
+        assert callback.calls == 0
         watchdog.tick(1.0)
         passed += 1
     watchdog.tick(1.0)
-    assert bell.rung == 1
+    assert callback.calls == 1
 
 
-def test_work_that_falls_asleep_is_not_waited_for_for_ever(bell: Bell) -> None:
+def test_work_that_falls_asleep_is_reported_in_the_end(callback: CountingCallback) -> None:
     watchdog, passed = Watchdog(LIMIT), 0
-    watchdog.watch(bell).begin(lambda: min(passed, 30) / 10)
-    while not bell.rung:
+    watchdog.watch(callback).begin(lambda: min(passed, 30) / 10)
+    while not callback.calls:
         watchdog.tick(1.0)
         passed += 1
     assert passed == pytest.approx(30 + STALL_TIMEOUT * LIMIT, abs=3)
 
 
-def test_the_minutes_for_which_a_process_was_stopped_do_not_count(bell: Bell) -> None:
+def test_time_in_which_the_process_was_stopped_does_not_count(callback: CountingCallback) -> None:
     watchdog = Watchdog(LIMIT)
-    watchdog.watch(bell).begin()
+    watchdog.watch(callback).begin()
     for _ in range(int(LIMIT * STALL_TIMEOUT / MAX_TICK_SHARE)):
         watchdog.tick(600.0)
-    assert bell.rung == 0
+    assert callback.calls == 0
     watchdog.tick(600.0)
-    assert bell.rung == 1
+    assert callback.calls == 1
 
 
-def test_time_counts_from_the_beginning_of_the_work_to_its_end(bell: Bell) -> None:
+def test_time_counts_from_the_start_of_the_work_to_its_end(callback: CountingCallback) -> None:
     watchdog = Watchdog(LIMIT)
-    waiting, ended = watchdog.watch(bell), watchdog.watch(bell)
-    ended.begin(spent(LIMIT + 1))
+    waiting, ended = watchdog.watch(callback), watchdog.watch(callback)
+    ended.begin(cpu_seconds(LIMIT + 1))
     ended.end()
     for _ in range(100):
         watchdog.tick(1.0)
     waiting.begin()
     watchdog.tick(1.0)
-    assert bell.rung == 0
+    assert callback.calls == 0
 
 
-def test_the_processors_time_for_a_thread_can_be_read_from_another() -> None:
+def test_the_cpu_clock_of_a_thread_can_be_read_from_another_thread() -> None:
     idle_may_end, busy_may_end = Event(), Event()
     clocks: list[Callable[[], float]] = []
 
     def sleep() -> None:
-        clocks.append(processor_clock())
+        clocks.append(thread_clock())
         idle_may_end.wait()
 
     def spin() -> None:
-        clocks.append(processor_clock())
+        clocks.append(thread_clock())
         while not busy_may_end.is_set():
             pass
 
@@ -121,13 +121,13 @@ def test_the_processors_time_for_a_thread_can_be_read_from_another() -> None:
             busy_may_end.set()
 
 
-def test_the_processors_time_for_another_process_can_be_read() -> None:
+def test_the_cpu_clock_of_another_process_can_be_read() -> None:
     spin = "import sys\nprint(flush=True)\nsys.stdin.readline()\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", spin], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout
         process.stdout.readline()
         clock = process_clock(process.pid)
-        assert clock() < 0.05  # what came before does not count
+        assert clock() < 0.05  # time before the clock was made does not count
         process.stdin.write(b"\n")
         process.stdin.flush()
         while clock() < 0.2:
@@ -138,7 +138,7 @@ def test_the_processors_time_for_another_process_can_be_read() -> None:
             clock()
 
 
-async def test_it_ticks_by_itself_while_it_runs(bell: Bell) -> None:
+async def test_the_watchdog_ticks_by_itself_while_it_runs(callback: CountingCallback) -> None:
     async with Watchdog(0.001) as watchdog:
-        watchdog.watch(bell).begin()
-        await until(lambda: bell.rung == 1)
+        watchdog.watch(callback).begin()
+        await until(lambda: callback.calls == 1)

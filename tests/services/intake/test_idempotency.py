@@ -12,22 +12,21 @@ from imgsvc.db.tables import Asset, Batch, IdempotencyKey
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import Columns
 from imgsvc.errors import IdempotencyKeyReused, InvalidManifest
-from imgsvc.services.intake import submit as submitting
-from imgsvc.services.intake.idempotency import RequestKey, take
-from imgsvc.services.intake.submit import Submitted
+from imgsvc.services.intake.idempotency import UploadKey, reserve
+from imgsvc.services.intake.submit import Submitted, submit
 from imgsvc.services.intake.upload import Upload
-from support.batches import HandClock, NotedQueue, manifest
+from support.batches import ManualClock, RecordingQueue, manifest
 from support.verbs import HOOK, add_key, delete, end_round
 
 DAY = 24 * 3_600
 URLS = [f"http://shop.example/{number}.jpg" for number in range(3)]
 
 
-async def submit(
+async def submit_once(
     parts: Resources, *, urls: list[str] | None = None, api_key_id: str = LOCAL_KEY, queue: Any = None, **fields: Any
 ) -> Submitted:
     upload = Upload(manifest(urls or URLS), **{"idempotency_key": "monday", **fields})
-    return await submitting.submit(
+    return await submit(
         upload,
         api_key_id=api_key_id,
         sessions=parts.sessions,
@@ -47,9 +46,11 @@ async def rows(parts: Resources) -> list[int]:
         ]
 
 
-async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(parts: Resources, queue: NotedQueue) -> None:
-    first = await submit(parts, queue=queue, filename="shop.csv")
-    again = await submit(parts, queue=queue, filename="shop (1).csv")
+async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(
+    parts: Resources, queue: RecordingQueue
+) -> None:
+    first = await submit_once(parts, queue=queue, filename="shop.csv")
+    again = await submit_once(parts, queue=queue, filename="shop (1).csv")
     assert (first.replayed, again.replayed) == (False, True)
     assert again.batch.id == first.batch.id
     assert await rows(parts) == [1, 3, 1]
@@ -57,9 +58,9 @@ async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(parts:
 
 
 async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
-    first = await submit(parts, webhook_url=HOOK)
+    first = await submit_once(parts, webhook_url=HOOK)
     await end_round(parts, first.batch.id, [None, None, None])
-    again = await submit(parts, webhook_url=HOOK)
+    again = await submit_once(parts, webhook_url=HOOK)
     assert (again.batch.id, again.batch.status, again.batch.succeeded) == (first.batch.id, "completed", 3)
     assert again.delivery is not None
     assert again.delivery.batch_id == first.batch.id
@@ -80,46 +81,46 @@ async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
 async def test_another_upload_under_the_key_is_refused_and_stores_nothing(
     parts: Resources, other: dict[str, Any]
 ) -> None:
-    await submit(parts)
+    await submit_once(parts)
     with pytest.raises(IdempotencyKeyReused, match="24 hours"):
-        await submit(parts, **other)
+        await submit_once(parts, **other)
     assert await rows(parts) == [1, 3, 1]
-    assert not (await submit(parts, idempotency_key="tuesday", **other)).replayed
+    assert not (await submit_once(parts, idempotency_key="tuesday", **other)).replayed
 
 
 async def test_an_upload_that_is_refused_or_fails_leaves_the_key_free(parts: Resources) -> None:
     with pytest.raises(InvalidManifest):
-        await submit(parts, urls=["ftp://shop.example/1"])
+        await submit_once(parts, urls=["ftp://shop.example/1"])
     assert await rows(parts) == [0, 0, 0]
-    assert not (await submit(parts)).replayed
+    assert not (await submit_once(parts)).replayed
     assert await rows(parts) == [1, 3, 1]
 
 
 async def test_keys_of_different_callers_know_nothing_of_each_other(parts: Resources) -> None:
     other = await add_key(parts)
-    ours, theirs = await submit(parts), await submit(parts, api_key_id=other, urls=URLS[:1])
+    ours, theirs = await submit_once(parts), await submit_once(parts, api_key_id=other, urls=URLS[:1])
     assert (theirs.replayed, theirs.batch.api_key_id) == (False, other)
-    assert (await submit(parts)).batch.id == ours.batch.id
-    assert (await submit(parts, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
+    assert (await submit_once(parts)).batch.id == ours.batch.id
+    assert (await submit_once(parts, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
 
 
-async def test_a_key_counts_for_24_hours(parts: Resources, clock: HandClock) -> None:
-    first = await submit(parts)
+async def test_a_key_counts_for_24_hours(parts: Resources, clock: ManualClock) -> None:
+    first = await submit_once(parts)
     clock.forward(DAY - 1)
-    assert (await submit(parts)).batch.id == first.batch.id
+    assert (await submit_once(parts)).batch.id == first.batch.id
     clock.forward(1)
-    second = await submit(parts, urls=URLS[:2])  # another upload may take it now
+    second = await submit_once(parts, urls=URLS[:2])  # another upload may take it now
     assert (second.replayed, second.batch.id != first.batch.id) == (False, True)
     clock.forward(DAY - 1)
-    assert (await submit(parts, urls=URLS[:2])).batch.id == second.batch.id
+    assert (await submit_once(parts, urls=URLS[:2])).batch.id == second.batch.id
     assert await rows(parts) == [2, 5, 1]
 
 
 async def test_a_key_goes_with_its_batch(parts: Resources) -> None:
-    first = await submit(parts)
+    first = await submit_once(parts)
     await end_round(parts, first.batch.id, [None, None, None])
     await delete(parts, first.batch.id)
-    second = await submit(parts, urls=URLS[:1])
+    second = await submit_once(parts, urls=URLS[:1])
     assert (second.replayed, second.batch.id != first.batch.id) == (False, True)
 
 
@@ -128,12 +129,12 @@ async def test_a_key_goes_with_its_batch(parts: Resources) -> None:
 
 @pytest.mark.parametrize("outdated", [False, True])
 async def test_repeats_at_the_same_time_make_one_batch(
-    parts: Resources, queue: NotedQueue, clock: HandClock, outdated: bool
+    parts: Resources, queue: RecordingQueue, clock: ManualClock, outdated: bool
 ) -> None:
     if outdated:
-        await submit(parts)
+        await submit_once(parts)
         clock.forward(DAY)
-    results = await asyncio.gather(*(submit(parts, queue=queue) for _ in range(12)))
+    results = await asyncio.gather(*(submit_once(parts, queue=queue) for _ in range(12)))
     assert len({result.batch.id for result in results}) == 1
     assert sorted(result.replayed for result in results) == [False] + [True] * 11
     assert queue.lanes == [results[0].batch.id]
@@ -142,28 +143,28 @@ async def test_repeats_at_the_same_time_make_one_batch(
 
 async def test_of_two_uploads_under_one_key_at_the_same_time_one_is_refused(parts: Resources) -> None:
     for number in range(5):
-        racing = [submit(parts, urls=URLS[:count], idempotency_key=f"day {number}") for count in (1, 2, 3)]
+        racing = [submit_once(parts, urls=URLS[:count], idempotency_key=f"day {number}") for count in (1, 2, 3)]
         results = await asyncio.gather(*racing, return_exceptions=True)
         assert sorted(type(result).__name__ for result in results) == [*["IdempotencyKeyReused"] * 2, "Submitted"]
     assert (await rows(parts))[0] == 5
 
 
 async def test_a_repeat_waits_for_its_forerunner_and_makes_the_batch_when_that_fails(
-    parts: Resources, queue: NotedQueue
+    parts: Resources, queue: RecordingQueue
 ) -> None:
     taken, break_off = asyncio.Event(), asyncio.Event()
 
     async def forerunner() -> None:
         async with parts.sessions.write() as session:
-            name = RequestKey(LOCAL_KEY, "monday", "of another upload")
-            assert await take(session, name, "bat_none", parts.clock())
+            name = UploadKey(LOCAL_KEY, "monday", "of another upload")
+            assert await reserve(session, name, "bat_none", parts.clock())
             taken.set()
             await break_off.wait()
             raise ConnectionResetError
 
     failing = asyncio.create_task(forerunner())
     await taken.wait()
-    repeat = asyncio.create_task(submit(parts, queue=queue))
+    repeat = asyncio.create_task(submit_once(parts, queue=queue))
     assert not (await asyncio.wait({repeat}, timeout=0.2))[0]  # it waits, however long
     break_off.set()
     await asyncio.gather(failing, return_exceptions=True)

@@ -5,15 +5,22 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+import pytest
 from sqlmodel import select
 
 from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.sweep import sweep
-from support.batches import exact
+from imgsvc.services.clock import Clock, utc_now
+from imgsvc.services.sweep import wake_due_work
+from support.batches import consistent_batch
 from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return utc_now  # as that of the process that is killed
 
 
 async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next_sweep(
@@ -31,6 +38,6 @@ async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next
     assert await redis.zcard(WORK_QUEUE) == 0
     await redis.aclose(close_connection_pool=True)
 
-    await sweep(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
     await work_off()
-    assert (await exact(resources.sessions, batch.id)).status == "completed"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"

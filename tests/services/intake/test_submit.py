@@ -13,8 +13,8 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import DatabaseUnavailable, InvalidManifest
-from imgsvc.services.batches.read import products
-from support.batches import NotedQueue, assets_of, batch_of, deliveries_of, exact, submitted
+from imgsvc.services.batches.read import list_products
+from support.batches import RecordingQueue, assets_of, batch_of, consistent_batch, deliveries_of, submit_batch
 from support.databases import ONLY_SQLITE
 
 URLS = [f"http://shop.example/{number}.jpg" for number in range(3)]
@@ -34,12 +34,12 @@ def csv(*rows: str) -> bytes:
 
 
 async def test_a_batch_is_stored_as_it_was_asked_for_and_its_lanes_are_woken(
-    parts: Resources, queue: NotedQueue
+    parts: Resources, queue: RecordingQueue
 ) -> None:
     specs = (Spec(quality=40), Spec(name="thumb", max_width=100, format=Format.webp))
     fields = {"specs": specs, "filename": "shop.csv", "metadata": {"shop": "1"}, "webhook_url": "http://a.example/"}
-    made = await submitted(parts, URLS, queue=queue, **fields)
-    batch = await exact(parts.sessions, made.id)
+    made = await submit_batch(parts, URLS, queue=queue, **fields)
+    batch = await consistent_batch(parts.sessions, made.id)
 
     assert (batch.status, batch.round, batch.version, batch.api_key_id) == ("pending", 1, 1, "key_local")
     assert (batch.product_count, batch.url_count, batch.asset_count) == (3, 3, 3)
@@ -52,7 +52,7 @@ async def test_a_batch_is_stored_as_it_was_asked_for_and_its_lanes_are_woken(
 
 
 async def test_the_lanes_are_really_enqueued(parts: Resources) -> None:
-    batch = await submitted(parts, URLS)
+    batch = await submit_batch(parts, URLS)
     redis = open_redis(parts.settings.redis_url, queue_name=WORK_QUEUE)
     lanes = [f"{batch.id}:{lane}".encode() for lane in range(4)]
     assert await redis.zrange(WORK_QUEUE, 0, -1) == lanes
@@ -66,26 +66,28 @@ async def test_the_lanes_are_really_enqueued(parts: Resources) -> None:
 async def test_a_url_that_stands_in_several_rows_is_one_asset(parts: Resources) -> None:
     a, b, c = URLS
     data = csv(f'1,Left Shoe,"{a},{b},{a}"', f'2,Right Shoe,"{b},{c}"', "3,Nothing,", f"4,Again,{a}")
-    batch = await submitted(parts, data)
+    batch = await submit_batch(parts, data)
     assert (batch.product_count, batch.url_count, batch.asset_count) == (4, 6, 3)
     assets = await assets_of(parts.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == URLS
     assert [asset.slug for asset in assets] == ["left-shoe", "left-shoe", "right-shoe"]
-    views = await products(batch.id, after=-1, limit=10, sessions=parts.sessions)
+    views = await list_products(batch.id, after=-1, limit=10, sessions=parts.sessions)
     assert [[asset.position for asset in view.assets] for view in views] == [[0, 1, 0], [1, 2], [], [0]]
 
 
-async def test_one_bad_url_refuses_the_upload_and_stores_nothing(parts: Resources, queue: NotedQueue) -> None:
+async def test_one_bad_url_refuses_the_upload_and_stores_nothing(parts: Resources, queue: RecordingQueue) -> None:
     with pytest.raises(InvalidManifest):
-        await submitted(parts, [*URLS, "ftp://shop.example/1.jpg"], queue=queue)
+        await submit_batch(parts, [*URLS, "ftp://shop.example/1.jpg"], queue=queue)
     assert await stored_rows(parts) == [0, 0, 0, 0]
     assert queue.lanes == []
 
 
-async def test_bad_urls_that_are_skipped_count_as_failed_from_the_start(parts: Resources, queue: NotedQueue) -> None:
+async def test_bad_urls_that_are_skipped_count_as_failed_from_the_start(
+    parts: Resources, queue: RecordingQueue
+) -> None:
     urls = ["ftp://shop.example/1.jpg", URLS[0], "http:///nobody.jpg"]
-    batch = await submitted(parts, urls, queue=queue, on_invalid="skip")
-    batch = await exact(parts.sessions, batch.id)
+    batch = await submit_batch(parts, urls, queue=queue, on_invalid="skip")
+    batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.failed, batch.errors) == ("pending", 2, {"invalid_url": 2})
     assets = await assets_of(parts.sessions, batch.id)
     assert [asset.status for asset in assets] == ["failed", "pending", "failed"]
@@ -93,10 +95,10 @@ async def test_bad_urls_that_are_skipped_count_as_failed_from_the_start(parts: R
     assert queue.lanes == [batch.id]
 
 
-async def test_a_batch_of_bad_urls_only_is_finished_when_it_is_stored(parts: Resources, queue: NotedQueue) -> None:
+async def test_a_batch_of_bad_urls_only_is_finished_when_it_is_stored(parts: Resources, queue: RecordingQueue) -> None:
     fields = {"on_invalid": "skip", "webhook_url": "http://a.example/hook"}
-    made = await submitted(parts, ["ftp://a.example/1", "ftp://a.example/2"], queue=queue, **fields)
-    batch = await exact(parts.sessions, made.id)
+    made = await submit_batch(parts, ["ftp://a.example/1", "ftp://a.example/2"], queue=queue, **fields)
+    batch = await consistent_batch(parts.sessions, made.id)
     for each in (made, batch):
         assert (each.status, each.failed, each.finished_at) == ("failed", 2, parts.clock())
     [delivery] = await deliveries_of(parts.sessions, batch.id)
@@ -106,8 +108,8 @@ async def test_a_batch_of_bad_urls_only_is_finished_when_it_is_stored(parts: Res
     assert queue.lanes == []
 
 
-async def test_a_finished_batch_without_a_webhook_wakes_nobody(parts: Resources, queue: NotedQueue) -> None:
-    await submitted(parts, ["ftp://a.example/1"], queue=queue, on_invalid="skip")
+async def test_a_finished_batch_without_a_webhook_wakes_nobody(parts: Resources, queue: RecordingQueue) -> None:
+    await submit_batch(parts, ["ftp://a.example/1"], queue=queue, on_invalid="skip")
     assert (queue.lanes, queue.deliveries) == ([], [])
     assert await stored_rows(parts) == [1, 1, 1, 0]
 
@@ -117,34 +119,34 @@ async def test_a_finished_batch_without_a_webhook_wakes_nobody(parts: Resources,
 
 @pytest.mark.parametrize("urls", [URLS, ["ftp://a.example/1"]])
 async def test_a_batch_is_accepted_while_the_queue_is_away(
-    parts: Resources, queue: NotedQueue, urls: list[str]
+    parts: Resources, queue: RecordingQueue, urls: list[str]
 ) -> None:
     queue.away = True
-    batch = await submitted(parts, urls, queue=queue, on_invalid="skip", webhook_url="http://a.example/hook")
+    batch = await submit_batch(parts, urls, queue=queue, on_invalid="skip", webhook_url="http://a.example/hook")
     assert await batch_of(parts.sessions, batch.id)
 
 
 @ONLY_SQLITE
-async def test_a_disk_that_is_full_in_the_middle_leaves_nothing(parts: Resources, queue: NotedQueue) -> None:
+async def test_a_disk_that_is_full_in_the_middle_leaves_nothing(parts: Resources, queue: RecordingQueue) -> None:
     def hardly_any_room(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA max_page_count = 120").close()
 
     event.listen(parts.sessions.engine.sync_engine, "connect", hardly_any_room)
     with pytest.raises(DatabaseUnavailable, match="full"):
-        await submitted(parts, [f"http://shop.example/{number}" for number in range(5_000)], queue=queue)
+        await submit_batch(parts, [f"http://shop.example/{number}" for number in range(5_000)], queue=queue)
     assert await stored_rows(parts) == [0, 0, 0, 0]
     assert queue.lanes == []
-    await submitted(parts, URLS, queue=queue)
+    await submit_batch(parts, URLS, queue=queue)
     assert await stored_rows(parts) == [1, 3, 3, 0]
 
 
-async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue: NotedQueue) -> None:
+async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue: RecordingQueue) -> None:
     urls = [f"http://shop.example/{number}" for number in range(2_500)]
-    await submitted(parts, urls[-1:])
+    await submit_batch(parts, urls[-1:])
     async with parts.sessions.write() as session:
         await (await session.connection()).execute(text("CREATE UNIQUE INDEX once ON asset (origin_url)"))
     with pytest.raises(IntegrityError):
-        await submitted(parts, urls, queue=queue)
+        await submit_batch(parts, urls, queue=queue)
     assert await stored_rows(parts) == [1, 1, 1, 0]
     assert queue.lanes == []
 
@@ -153,9 +155,9 @@ async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue
 
 
 @pytest.mark.slow
-async def test_20_000_rows_are_stored_in_order(parts: Resources, queue: NotedQueue) -> None:
+async def test_20_000_rows_are_stored_in_order(parts: Resources, queue: RecordingQueue) -> None:
     urls = [f"http://shop.example/{number}.jpg" for number in range(20_000)]
-    batch = await submitted(parts, urls, queue=queue)
+    batch = await submit_batch(parts, urls, queue=queue)
     assert await stored_rows(parts) == [1, 20_000, 20_000, 0]
     assets = await assets_of(parts.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == urls

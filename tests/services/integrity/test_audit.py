@@ -1,17 +1,17 @@
-"""The deep check of rows: each fault, made on purpose, is named; every kind of batch is found well."""
+"""The audit of rows: every violation is reported, and no kind of sound batch is reported as one."""
 
 import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.services.batches.cancel import cancel
-from imgsvc.services.batches.retry import retry
-from imgsvc.services.integrity.audit import EXAMPLES, TOGETHER
-from imgsvc.services.integrity.rules import Part
+from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.retry import retry_batch
+from imgsvc.services.integrity.audit import MAX_EXAMPLES, MAX_SPAN_ASSETS
+from imgsvc.services.integrity.rules import Category
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.webhooks.deliver import redeliver
-from support.audits import HOUR, Shop, wrong
-from support.batches import HandClock, NotedQueue, batch_of, submitted
+from imgsvc.services.webhooks.deliver import request_redelivery
+from support.audits import HOUR, Shop, violations
+from support.batches import ManualClock, RecordingQueue, batch_of, submit_batch
 from support.databases import ONLY_SQLITE
 from support.deliveries import announced, deliver
 from support.lanes import flush, work
@@ -19,35 +19,35 @@ from support.origin_server import OriginServer, WebhookListener, image_bytes
 
 pytestmark = pytest.mark.slow
 
-# -- all is well ------------------------------------------------------------------------------------------------------
+# -- no violations ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_that_ended_is_found_well_and_everything_was_looked_at(shop: Shop) -> None:
-    done = await shop.audit()
-    assert wrong(done) == {}
+async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(shop: Shop) -> None:
+    audit = await shop.audit()
+    assert violations(audit) == {}
     batch = await batch_of(shop.parts.sessions, shop.batch_id)
-    assert (done.batches, done.products, done.assets, done.deliveries, done.attempts) == (1, 3, 3, 1, 1)
-    assert (done.renditions, done.files, done.rendition_bytes) == (4, 4, batch.output_bytes)
+    assert (audit.batches, audit.products, audit.assets, audit.deliveries, audit.attempts) == (1, 3, 3, 1, 1)
+    assert (audit.renditions, audit.files, audit.rendition_bytes) == (4, 4, batch.output_bytes)
 
 
-async def test_every_kind_of_batch_is_found_well(
-    shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: NotedQueue
+async def test_batches_in_every_status_have_no_violations(
+    shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     parts, hook = shop.parts, listener.url("/hook")
     good, gone, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
-    await submitted(parts, [good], webhook_url=hook)  # pending
-    in_flight = await submitted(parts, [good, gone])
-    await flush(in_flight.id, parts, token="somebody", claim=1)
-    await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # and about to be written down
-    stopped = await submitted(parts, [good], webhook_url=hook)
-    await cancel(
+    await submit_batch(parts, [good], webhook_url=hook)  # pending
+    in_flight = await submit_batch(parts, [good, gone])
+    await flush(in_flight.id, parts, token="a lane", claim=1)
+    await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # its row is about to be written
+    stopped = await submit_batch(parts, [good], webhook_url=hook)
+    await cancel_batch(
         stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
         clock=shop.clock,
     )  # fmt: skip
-    again = await submitted(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
+    again = await submit_batch(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
         await work(again.id, parts, processor)
-        await retry(
+        await retry_batch(
             again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
             clock=shop.clock,
         )  # fmt: skip
@@ -57,101 +57,100 @@ async def test_every_kind_of_batch_is_found_well(
     exhausted = await announced(parts, listener.url("/hook"))
     listener.statuses = [410, 200, 503]
     assert (await deliver(parts, exhausted, queue=queue)).status == "exhausted"
-    anew = await announced(parts, listener.url("/hook"))
-    assert (await deliver(parts, anew, queue=queue)).status == "delivered"
-    await redeliver(anew.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock)
+    redelivered = await announced(parts, listener.url("/hook"))
+    assert (await deliver(parts, redelivered, queue=queue)).status == "delivered"
+    await request_redelivery(
+        redelivered.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock
+    )
     waiting = await announced(parts, listener.url("/hook"))
     assert (await deliver(parts, waiting, queue=queue)).status == "pending"
-    deleted = await submitted(parts, [invalid], on_invalid="skip", idempotency_key="order 2")
+    deleted = await submit_batch(parts, [invalid], on_invalid="skip", idempotency_key="order 2")
     await shop.delete(deleted.id)
 
-    done = await shop.audit()
-    assert wrong(done) == {}
-    assert done.batches == 9
+    audit = await shop.audit()
+    assert violations(audit) == {}
+    assert audit.batches == 9
 
 
-async def test_an_empty_service_is_well(parts: Resources, clock: HandClock) -> None:
-    assert wrong(await Shop(parts, "", clock).audit(grace=0)) == {}
+async def test_an_empty_service_has_no_violations(parts: Resources, clock: ManualClock) -> None:
+    assert violations(await Shop(parts, "", clock).audit(grace=0)) == {}
 
 
-# -- faults of the rows -----------------------------------------------------------------------------------------------
+# -- violations -------------------------------------------------------------------------------------------------------
 
-FAULTS = [
-    ("UPDATE batch SET product_count = 4", Part.COUNTERS, "`product_count` is 4, its rows say 3"),
-    ("UPDATE batch SET url_count = 4", Part.COUNTERS, "`url_count` is 4, its rows say 3"),
-    ("UPDATE batch SET asset_count = 4", Part.COUNTERS, "`asset_count` is 4, its rows say 3"),
-    ("UPDATE batch SET succeeded = 1, cancelled = 1", Part.COUNTERS, "`succeeded` is 1, its rows say 2"),
-    ("UPDATE batch SET succeeded = 1, processing = 1", Part.COUNTERS, "`processing` is 1, its rows say 0"),
-    ("UPDATE batch SET failed = 0", Part.COUNTERS, "`failed` is 0, its rows say 1"),
-    ("UPDATE batch SET failed = 0, cancelled = 1", Part.COUNTERS, "`cancelled` is 1, its rows say 0"),
-    ("UPDATE batch SET errors = '{}'", Part.COUNTERS, "`errors` is {}, its rows say {'http_404': 1}"),
-    ("UPDATE batch SET input_bytes = 1", Part.COUNTERS, "`input_bytes` is 1, its rows say"),
-    ("UPDATE batch SET output_bytes = 1", Part.COUNTERS, "`output_bytes` is 1, its rows say"),
-    ("UPDATE batch SET status = 'processing'", Part.STATES, "processing with 0 open images"),
-    ("UPDATE batch SET status = 'completed'", Part.STATES, "completed, its images make it completed_with_errors"),
-    ("UPDATE batch SET finished_at = NULL", Part.STATES, "its end is not written down"),
+COUNTERS, STATES, WEBHOOKS, OVERDUE, RENDITIONS, LEFTOVERS = Category
+VIOLATIONS = [
+    ("UPDATE batch SET product_count = 4", COUNTERS, "`product_count` is 4, but the rows add up to 3"),
+    ("UPDATE batch SET url_count = 4", COUNTERS, "`url_count` is 4, but the rows add up to 3"),
+    ("UPDATE batch SET asset_count = 4", COUNTERS, "`asset_count` is 4, but the rows add up to 3"),
+    ("UPDATE batch SET succeeded = 1, cancelled = 1", COUNTERS, "`succeeded` is 1, but the rows add up to 2"),
+    ("UPDATE batch SET succeeded = 1, processing = 1", COUNTERS, "`processing` is 1, but the rows add up to 0"),
+    ("UPDATE batch SET failed = 0", COUNTERS, "`failed` is 0, but the rows add up to 1"),
+    ("UPDATE batch SET failed = 0, cancelled = 1", COUNTERS, "`cancelled` is 1, but the rows add up to 0"),
+    ("UPDATE batch SET errors = '{}'", COUNTERS, "`errors` is {}, but the rows add up to {'http_404': 1}"),
+    ("UPDATE batch SET input_bytes = 1", COUNTERS, "`input_bytes` is 1, but the rows add up to"),
+    ("UPDATE batch SET output_bytes = 1", COUNTERS, "`output_bytes` is 1, but the rows add up to"),
+    ("UPDATE batch SET status = 'processing'", STATES, "processing with 0 open images"),
+    ("UPDATE batch SET status = 'completed'", STATES, "but according to its images it is completed_with_errors"),
+    ("UPDATE batch SET finished_at = NULL", STATES, "`finished_at` is not set"),
     (
         "UPDATE batch SET status = 'pending', finished_at = NULL, tidy_at = '2090-01-01 00:00:00.000000'",
-        Part.STATES,
+        STATES,
         "as if it had ended",
     ),
-    ("UPDATE asset SET status = 'pending' WHERE position = 0", Part.STATES, "with 1 open images"),
-    ("UPDATE asset SET claim = 'x' WHERE position = 1", Part.STATES, "1 images claimed without processing, such as 1"),
-    ("UPDATE asset SET status = 'processing' WHERE position = 2", Part.STATES, "1 images processing without a claim"),
-    ("UPDATE asset SET error_code = NULL", Part.STATES, "1 images ended without an error code, such as 2"),
-    ("UPDATE asset SET error_code = 'x'", Part.STATES, "2 images with an error code although they did not fail"),
-    ("UPDATE asset SET renditions = '[]'", Part.STATES, "1 images with a rendition, or its facts, although"),
-    ("UPDATE asset SET renditions = NULL", Part.STATES, "2 images succeeded without a rendition"),
-    ("DELETE FROM asset WHERE position = 1", Part.STATES, "the positions of its 2 images go from 0 to 2"),
-    ("UPDATE product SET slots = '[0, 7]' WHERE position = 0", Part.STATES, "1 images (7) named by a product and not"),
-    ("DELETE FROM product WHERE position = 1", Part.STATES, "1 images (1) in no product"),
-    ("UPDATE batch SET deleted_at = finished_at", Part.STATES, "key 'order 1' leads to bat_"),
-    ("UPDATE asset SET renditions = '[]'", Part.RENDITIONS, "2 images (0, 1) with other renditions"),
-    ('UPDATE batch SET specs = \'[{"name": "main"}]\'', Part.RENDITIONS, "2 images (0, 1) with other renditions"),
+    ("UPDATE asset SET status = 'pending' WHERE position = 0", STATES, "with 1 open images"),
+    ("UPDATE asset SET claim = 'x' WHERE position = 1", STATES, "1 images claimed without processing, such as 1"),
+    ("UPDATE asset SET status = 'processing' WHERE position = 2", STATES, "1 images processing without a claim"),
+    ("UPDATE asset SET error_code = NULL", STATES, "1 images ended without an error code, such as 2"),
+    ("UPDATE asset SET error_code = 'x'", STATES, "2 images with an error code although they did not fail"),
+    ("UPDATE asset SET renditions = '[]'", STATES, "1 images with a rendition, or its facts, although"),
+    ("UPDATE asset SET renditions = NULL", STATES, "2 images succeeded without a rendition"),
+    ("DELETE FROM asset WHERE position = 1", STATES, "the positions of its 2 images go from 0 to 2"),
+    ("UPDATE product SET slots = '[0, 7]' WHERE position = 0", STATES, "1 images (7) in a product, but nonexistent"),
+    ("DELETE FROM product WHERE position = 1", STATES, "1 images (1) in no product"),
+    ("UPDATE batch SET deleted_at = finished_at", STATES, "key 'order 1' refers to bat_"),
+    ("UPDATE asset SET renditions = '[]'", RENDITIONS, "2 images (0, 1) with renditions that the batch"),
+    ('UPDATE batch SET specs = \'[{"name": "main"}]\'', RENDITIONS, "2 images (0, 1) with renditions that the batch"),
     (
         "UPDATE asset SET renditions = (SELECT renditions FROM asset WHERE position = 1) WHERE position = 0",
-        Part.RENDITIONS,
-        "1 images (0) with other renditions",
+        RENDITIONS,
+        "1 images (0) with renditions that the batch",
     ),
-    ("DELETE FROM delivery_attempt; DELETE FROM delivery", Part.WEBHOOKS, "no delivery for the end of round 1"),
-    ("UPDATE batch SET round = 2", Part.WEBHOOKS, "no delivery for the end of round 2"),
-    ("UPDATE delivery SET round = 2", Part.WEBHOOKS, "a delivery for round 2, which has no end"),
-    ("UPDATE batch SET webhook_url = NULL", Part.WEBHOOKS, "a delivery for round 1, which has no end"),
-    ("UPDATE delivery SET event_type = 'batch.failed'", Part.WEBHOOKS, "tells batch.failed of a batch that is"),
-    ("UPDATE delivery SET attempts = 2", Part.WEBHOOKS, "counts 2 attempts, its log has 1: [1]"),
-    ("UPDATE delivery_attempt SET number = 2", Part.WEBHOOKS, "counts 1 attempts, its log has 1: [2]"),
-    ("UPDATE delivery_attempt SET http_status = 500", Part.WEBHOOKS, "is delivered, its last attempt ended with 500"),
-    ("UPDATE delivery SET status = 'exhausted'", Part.WEBHOOKS, "is exhausted, its last attempt ended with 200"),
-    ("UPDATE delivery SET status = 'pending'", Part.WEBHOOKS, "is pending, its last attempt ended with 200"),
+    ("DELETE FROM delivery_attempt; DELETE FROM delivery", WEBHOOKS, "no delivery for the end of round 1"),
+    ("UPDATE batch SET round = 2", WEBHOOKS, "no delivery for the end of round 2"),
+    ("UPDATE delivery SET round = 2", WEBHOOKS, "a delivery for round 2, which has not ended"),
+    ("UPDATE batch SET webhook_url = NULL", WEBHOOKS, "a delivery for round 1, which has not ended"),
+    ("UPDATE delivery SET event_type = 'batch.failed'", WEBHOOKS, "announces batch.failed, but the batch is"),
+    ("UPDATE delivery SET attempts = 2", WEBHOOKS, "counts 2 attempts, its log has 1: [1]"),
+    ("UPDATE delivery_attempt SET number = 2", WEBHOOKS, "counts 1 attempts, its log has 1: [2]"),
+    ("UPDATE delivery_attempt SET http_status = 500", WEBHOOKS, "is delivered, but its last attempt ended with 500"),
+    ("UPDATE delivery SET status = 'exhausted'", WEBHOOKS, "is exhausted, but its last attempt ended with 200"),
+    ("UPDATE delivery SET status = 'pending'", WEBHOOKS, "is pending, but its last attempt ended with 200"),
     (
         "DELETE FROM delivery_attempt; UPDATE delivery SET status = 'exhausted', attempts = 0",
-        Part.WEBHOOKS,
-        "is exhausted, its last attempt was never made",
+        WEBHOOKS,
+        "is exhausted, but its last attempt was never made",
     ),
-    (
-        "UPDATE asset SET status = 'pending' WHERE position = 2",
-        Part.OVERDUE,
-        "nobody works on images that are due since",
-    ),
-    ("UPDATE delivery SET status = 'pending', schedule_from = 1", Part.OVERDUE, "nobody posts evt_"),
-    ("UPDATE batch SET expires_at = finished_at", Part.OVERDUE, "to be removed since"),
-    ("UPDATE batch SET tidy_at = finished_at", Part.OVERDUE, "its storage to be tidied since"),
-    ("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at", Part.OVERDUE, "deleted, its storage to be"),
-    ("UPDATE batch SET deleted_at = finished_at", Part.OVERDUE, "nobody will remove what is left of it"),
+    ("UPDATE asset SET status = 'pending' WHERE position = 2", OVERDUE, "no worker processes its images, due since"),
+    ("UPDATE delivery SET status = 'pending', schedule_from = 1", OVERDUE, "no worker posts evt_"),
+    ("UPDATE batch SET expires_at = finished_at", OVERDUE, "UTC, but not deleted"),
+    ("UPDATE batch SET tidy_at = finished_at", OVERDUE, "its clean-up is due since"),
+    ("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at", OVERDUE, "deleted, its clean-up is due"),
+    ("UPDATE batch SET deleted_at = finished_at", OVERDUE, "deleted, but no clean-up is scheduled"),
 ]
 
 
 @ONLY_SQLITE
-@pytest.mark.parametrize(("statements", "part", "words"), FAULTS, ids=[words for _, _, words in FAULTS])
-async def test_a_fault_of_the_rows_is_named(shop: Shop, statements: str, part: Part, words: str) -> None:
+@pytest.mark.parametrize(("statements", "category", "text"), VIOLATIONS, ids=[text for _, _, text in VIOLATIONS])
+async def test_a_violation_in_the_rows_is_reported(shop: Shop, statements: str, category: Category, text: str) -> None:
     for statement in statements.split("; "):
         await shop.execute(statement)
-    named = wrong(await shop.audit()).get(part, [])
-    assert any(words in fault for fault in named), named
-    assert all(shop.batch_id in fault or "evt_" in fault for fault in named)
+    reported = violations(await shop.audit()).get(category, [])
+    assert any(text in line for line in reported), reported
+    assert all(shop.batch_id in line or "evt_" in line for line in reported)
 
 
-async def test_all_that_is_wrong_at_one_time_is_named_on_every_database(shop: Shop) -> None:
+async def test_simultaneous_violations_are_all_reported_on_every_database(shop: Shop) -> None:
     await shop.execute("UPDATE batch SET errors = '{}', input_bytes = 1, expires_at = finished_at, round = 2")
     await shop.execute("UPDATE asset SET claim = 'x' WHERE position = 0")
     await shop.execute("UPDATE asset SET error_code = NULL")
@@ -159,47 +158,47 @@ async def test_all_that_is_wrong_at_one_time_is_named_on_every_database(shop: Sh
     await shop.execute("UPDATE delivery_attempt SET http_status = 500")
     await shop.parts.storage.remove([(await shop.keys())[3]])
     await shop.put("notes.txt")
-    faults = (await shop.audit()).faults
-    assert {part: faults[part].total for part in faults} == {
-        Part.COUNTERS: 2,
-        Part.STATES: 4,
-        Part.WEBHOOKS: 2,
-        Part.OVERDUE: 1,
-        Part.RENDITIONS: 1,
-        Part.LEFTOVERS: 1,
+    found = (await shop.audit()).violations
+    assert {category: found[category].total for category in found} == {
+        COUNTERS: 2,
+        STATES: 4,
+        WEBHOOKS: 2,
+        OVERDUE: 1,
+        RENDITIONS: 1,
+        LEFTOVERS: 1,
     }
-    assert any("1 images claimed without processing, such as 0" in fault for fault in faults[Part.STATES].examples)
+    assert any("1 images claimed without processing, such as 0" in line for line in found[STATES].examples)
 
 
-async def test_a_pending_batch_whose_images_are_worked_on_is_named(shop: Shop, queue: NotedQueue) -> None:
-    batch = await submitted(shop.parts, ["http://127.0.0.1/1.jpg"], queue=queue)
-    await flush(batch.id, shop.parts, token="somebody", claim=1)
+async def test_a_pending_batch_with_images_being_processed_is_reported(shop: Shop, queue: RecordingQueue) -> None:
+    batch = await submit_batch(shop.parts, ["http://127.0.0.1/1.jpg"], queue=queue)
+    await flush(batch.id, shop.parts, token="a lane", claim=1)
     await shop.execute("UPDATE batch SET status = 'pending' WHERE status = 'processing'")
-    assert wrong(await shop.audit()) == {Part.STATES: [f"{batch.id}: pending, and yet images are being worked on"]}
+    assert violations(await shop.audit()) == {
+        STATES: [f"{batch.id}: pending, but some of its images are being processed"]
+    }
 
 
-async def test_a_batch_that_makes_progress_may_keep_an_image_waiting(shop: Shop, queue: NotedQueue) -> None:
-    batch = await submitted(shop.parts, ["http://127.0.0.1/1.jpg", "http://127.0.0.1/2.jpg"], queue=queue)
+async def test_an_image_may_wait_while_its_batch_makes_progress(shop: Shop, queue: RecordingQueue) -> None:
+    batch = await submit_batch(shop.parts, ["http://127.0.0.1/1.jpg", "http://127.0.0.1/2.jpg"], queue=queue)
     shop.clock.forward(2 * HOUR)
-    assert set(wrong(await shop.audit())) == {Part.OVERDUE}
-    await flush(batch.id, shop.parts, token="somebody", claim=1)
-    assert wrong(await shop.audit()) == {}
+    assert set(violations(await shop.audit())) == {OVERDUE}
+    await flush(batch.id, shop.parts, token="a lane", claim=1)
+    assert violations(await shop.audit()) == {}
 
 
-async def test_of_many_faults_a_few_are_shown_and_all_are_counted(shop: Shop) -> None:
-    for _ in range(EXAMPLES + 2):
-        await submitted(shop.parts, ["ftp://shop.example/1"], on_invalid="skip")
+async def test_all_violations_are_counted_and_the_first_few_are_shown(shop: Shop) -> None:
+    for _ in range(MAX_EXAMPLES + 2):
+        await submit_batch(shop.parts, ["ftp://shop.example/1"], on_invalid="skip")
     await shop.execute("UPDATE batch SET url_count = 9")
-    faults = (await shop.audit()).faults[Part.COUNTERS]
-    assert (faults.total, len(faults.examples)) == (EXAMPLES + 3, EXAMPLES)
+    found = (await shop.audit()).violations[COUNTERS]
+    assert (found.total, len(found.examples)) == (MAX_EXAMPLES + 3, MAX_EXAMPLES)
 
 
-async def test_batches_are_compared_with_their_own_rows_however_many_are_read_together(
-    shop: Shop,
-) -> None:
+async def test_batches_read_together_are_each_compared_with_their_own_rows(shop: Shop) -> None:
     for count in (1, 6_000, 2, 6_000):
-        await submitted(shop.parts, [f"ftp://shop.example/{n}" for n in range(count)], on_invalid="skip")
-    done = await shop.audit()
-    assert wrong(done) == {}
-    assert done.assets > TOGETHER
-    assert (done.batches, done.assets, done.products) == (5, 12_006, 12_006)
+        await submit_batch(shop.parts, [f"ftp://shop.example/{n}" for n in range(count)], on_invalid="skip")
+    audit = await shop.audit()
+    assert violations(audit) == {}
+    assert audit.assets > MAX_SPAN_ASSETS
+    assert (audit.batches, audit.assets, audit.products) == (5, 12_006, 12_006)

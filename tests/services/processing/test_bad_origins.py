@@ -18,8 +18,8 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.settings.server import Settings
 from support.bad_answers import MISBEHAVIOURS
-from support.bad_origins import Act, Bad, BadOrigin, Wire, answer, redirects, says, send_image
-from support.batches import HandClock, assets_of, exact, submitted
+from support.bad_origins import Act, Bad, BadOrigin, Wire, redirects, response, send_image, sends
+from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
 from support.fetchers import Budgets
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, image_bytes
@@ -33,28 +33,30 @@ SHORT = {
     "read_timeout": replace(LIMITS, read_timeout=1.0),
     "total_timeout": replace(LIMITS, total_timeout=2.0),
 }
-"""By its code: the one time-out that a misbehaviour runs into, however late anything else comes."""
+"""For each time-out's error code, limits that shorten it alone, so that no other time-out comes first."""
 ATTEMPTS = 2
-OUT_OF_TIME = ("connect_timeout", "read_timeout", "total_timeout")
-POLITE = Bad("polite", "nothing wrong so far", "", send_image)
+TIMEOUT_CODES = ("connect_timeout", "read_timeout", "total_timeout")
+WELL_BEHAVED = Bad("well-behaved", "nothing wrong so far", "", send_image)
 
 
 @pytest.fixture
 def bad() -> Bad:
-    return POLITE
+    return WELL_BEHAVED
 
 
 @pytest.fixture
 async def fetcher(bad: Bad) -> AsyncIterator[Fetcher]:
-    limits, ways = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
-    fetcher = Fetcher(limits=limits, ways=ways, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    limits, egress = SHORT.get(bad.code, LIMITS), EgressPolicy([ip_network("127.0.0.1/32")])
+    fetcher = Fetcher(
+        limits=limits, egress=egress, user_agent="imgsvc-test", tls=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
     yield fetcher
     await fetcher.aclose()
 
 
-async def ending(fetcher: Fetcher, url: str, rooms: Budgets) -> FetchError | None:
+async def fetch_error(fetcher: Fetcher, url: str, budgets: Budgets) -> FetchError | None:
     try:
-        fetched = await fetcher.fetch(url, rooms)
+        fetched = await fetcher.fetch(url, budgets)
     except FetchError as error:
         return error
     assert len(fetched.body) <= LIMITS.max_body_bytes
@@ -62,63 +64,63 @@ async def ending(fetcher: Fetcher, url: str, rooms: Budgets) -> FetchError | Non
 
 
 @pytest.mark.parametrize("bad", MISBEHAVIOURS, ids=lambda bad: bad.name)
-async def test_it_ends_in_time_with_its_code_and_leaves_nothing_behind(bad: Bad, fetcher: Fetcher) -> None:
+async def test_a_misbehaving_origin_ends_the_fetch_in_time_with_its_code(bad: Bad, fetcher: Fetcher) -> None:
     async with BadOrigin(bad) as origin:
-        rooms = Budgets()
-        error = await ending(fetcher, origin.url, rooms)
+        budgets = Budgets()
+        error = await fetch_error(fetcher, origin.url, budgets)
         if bad.decoder:
             assert error is None
         else:
             assert error is not None
             assert (error.code, error.retryable) == (bad.code, bad.retried)
-        assert max(rooms.asked, default=0) <= LIMITS.max_body_bytes
+        assert max(budgets.asked, default=0) <= LIMITS.max_body_bytes
         if not bad.whole:
             async with asyncio.timeout(60):
                 await origin.left()
-        origin.cured = True
+        origin.fixed = True
         fetched = await fetcher.fetch(origin.url.replace("https:", "http:"), Budgets())
         assert fetched.body == image_bytes()
 
 
 @pytest.mark.parametrize(("host", "called"), [("127.0.0.2", "127.0.0.2"), ("::1", "[::1]"), ("127.0.0.1", "0.0.0.0")])
-async def test_a_redirect_to_a_refused_address_reaches_nobody(host: str, called: str, fetcher: Fetcher) -> None:
+async def test_a_redirect_to_a_refused_address_is_never_connected(host: str, called: str, fetcher: Fetcher) -> None:
     async with OriginServer(host=host) as refused:
         elsewhere = f"http://{called}:{refused.port}/".encode()
-        async with BadOrigin(replace(POLITE, act=redirects(elsewhere))) as origin:
+        async with BadOrigin(replace(WELL_BEHAVED, act=redirects(elsewhere))) as origin:
             with pytest.raises(BlockedAddress):
                 await fetcher.fetch(origin.url, Budgets())
         assert refused.accepted == 0
 
 
-# -- on a connection that is kept -------------------------------------------------------------------------------------
+# -- kept connections -------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_sent_behind_the_first_answers_nothing(fetcher: Fetcher) -> None:
-    async with BadOrigin(replace(POLITE, act=says(answer(image_bytes()) + answer(b"poison")))) as origin:
+async def test_a_second_response_to_one_request_is_discarded(fetcher: Fetcher) -> None:
+    async with BadOrigin(replace(WELL_BEHAVED, act=sends(response(image_bytes()) + response(b"poison")))) as origin:
         assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         assert len(origin.wires) == 2
 
 
-async def test_an_answer_sent_while_nobody_asks_answers_nothing(fetcher: Fetcher, origin: OriginServer) -> None:
-    async with BadOrigin(POLITE) as pushing:
+async def test_an_unrequested_response_between_requests_is_discarded(fetcher: Fetcher, origin: OriginServer) -> None:
+    async with BadOrigin(WELL_BEHAVED) as pushing:
         assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
-        await pushing.wires[0].send(answer(b"poison"))
-        await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), Budgets())  # by then the poison has been looked at
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
-        assert len(pushing.wires) == 2
-
-
-async def test_an_answer_that_nobody_has_seen_yet_answers_nothing_either(fetcher: Fetcher) -> None:
-    async with BadOrigin(POLITE) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
-        await pushing.wires[0].send(answer(b"poison"))
+        await pushing.wires[0].send(response(b"poison"))
+        await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), Budgets())  # by then the client has seen the poison
         assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         assert len(pushing.wires) == 2
 
 
-async def test_what_comes_while_nobody_asks_ends_the_connection_and_is_not_kept(fetcher: Fetcher) -> None:
-    async with BadOrigin(POLITE) as pushing:
+async def test_an_unrequested_response_that_is_still_unread_is_discarded(fetcher: Fetcher) -> None:
+    async with BadOrigin(WELL_BEHAVED) as pushing:
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        await pushing.wires[0].send(response(b"poison"))
+        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        assert len(pushing.wires) == 2
+
+
+async def test_unrequested_data_ends_a_kept_connection(fetcher: Fetcher) -> None:
+    async with BadOrigin(WELL_BEHAVED) as pushing:
         assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
         await pushing.wires[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1_000)
         async with asyncio.timeout(60):
@@ -127,7 +129,7 @@ async def test_what_comes_while_nobody_asks_ends_the_connection_and_is_not_kept(
 
 async def test_few_connections_are_kept_however_many_servers_there_are(fetcher: Fetcher) -> None:
     async with AsyncExitStack() as stack:
-        origins = [await stack.enter_async_context(BadOrigin(POLITE)) for _ in range(MAX_IDLE + 20)]
+        origins = [await stack.enter_async_context(BadOrigin(WELL_BEHAVED)) for _ in range(MAX_IDLE + 20)]
         for origin in origins:
             assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         async with asyncio.timeout(60):
@@ -144,8 +146,8 @@ async def resets_on_the_second(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("act", [hangs_up_on_the_second, resets_on_the_second], ids=["FIN", "RST"])
-async def test_a_kept_connection_that_ends_when_it_is_asked_again_costs_no_fetch(act: Act, fetcher: Fetcher) -> None:
-    async with BadOrigin(replace(POLITE, act=act)) as origin:
+async def test_a_kept_connection_that_ends_at_the_next_request_costs_no_fetch(act: Act, fetcher: Fetcher) -> None:
+    async with BadOrigin(replace(WELL_BEHAVED, act=act)) as origin:
         for _ in range(3):
             assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
         assert len(origin.wires) == 2
@@ -155,7 +157,7 @@ async def test_a_kept_connection_that_ends_when_it_is_asked_again_costs_no_fetch
 async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
     leave: Callable[[Wire], Awaitable[None]], fetcher: Fetcher
 ) -> None:
-    async with BadOrigin(POLITE) as origin:
+    async with BadOrigin(WELL_BEHAVED) as origin:
         await fetcher.fetch(origin.url, Budgets())
         await leave(origin.wires[0])
         assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
@@ -167,7 +169,7 @@ async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Of an operator without patience, who opened this one address."""
+    """Settings with short time-outs, under which one address of loopback is allowed."""
     return settings.model_copy(
         update={
             "allowed_networks": (ip_network("127.0.0.1/32"),),
@@ -183,12 +185,12 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is tried is the other side
+    return "sqlite"  # the database has no part in this
 
 
 @pytest.mark.slow
-async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+async def test_a_batch_with_all_bad_origins_ends_and_compresses_every_good_image(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     good = [origin.serve(f"/{number}.jpg", image_bytes(64, 40 + number % 7)) for number in range(60)]
     processor = replace(processor, retries=replace(processor.retries, max_attempts=ATTEMPTS))
@@ -198,22 +200,22 @@ async def test_a_batch_with_all_of_them_ends_and_gives_every_good_image(
             for server in [await stack.enter_async_context(BadOrigin(bad)) for bad in MISBEHAVIOURS]
         }
         mixed = sorted([*good, *bad], key=lambda url: url[-8:])
-        batch = await submitted(parts, mixed)
+        batch = await submit_batch(resources, mixed)
         for _ in range(ATTEMPTS):
-            while await work(batch.id, parts, fetching_with(processor, hosts=HostLimiter(maximum=64))):
+            while await work(batch.id, resources, fetching_with(processor, hosts=HostLimiter(maximum=64))):
                 pass
-            clock.forward(MAX_RETRY_AFTER + 1)  # those that asked for years are tried again in an hour
+            clock.forward(MAX_RETRY_AFTER + 1)  # an origin that asked for years is tried again after an hour
         endings = {
             asset.origin_url: (asset.status, asset.error_code, asset.attempts)
-            for asset in await assets_of(parts.sessions, batch.id)
+            for asset in await assets_of(resources.sessions, batch.id)
         }
     for url in good:
         assert endings.pop(url)[:2] == ("succeeded", None)
-    for url, each in bad.items():  # on a busy machine one may run out of time first
+    for url, each in bad.items():  # on a busy machine a fetch may time out first
         status, code, attempts = endings.pop(url)
-        assert (status, code) in {("failed", code) for code in (each.code, *OUT_OF_TIME)}, each
+        assert (status, code) in {("failed", code) for code in (each.code, *TIMEOUT_CODES)}, each
         assert attempts <= ATTEMPTS
     assert not endings
-    assert (await exact(parts.sessions, batch.id)).status == "completed_with_errors"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed_with_errors"
     assert processor.fetching.memory.idle
     assert processor.fetching.fetches.idle

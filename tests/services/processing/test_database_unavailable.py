@@ -1,4 +1,4 @@
-"""The database goes away in the middle of a batch: the lane waits for it, nothing is done twice, no counter drifts."""
+"""The database fails in the middle of a batch: the lane waits, nothing is done twice, and the counters stay exact."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import assets_of, exact, submitted
+from support.batches import assets_of, consistent_batch, submit_batch
 from support.databases import ONLY_SQLITE, Postgres
 from support.lanes import flush, until, work
 from support.origin_server import OriginServer, image_bytes
@@ -29,13 +29,13 @@ ONLY_POSTGRES = pytest.mark.parametrize("database_kind", ["postgres"])
 COUNT = 24
 
 
-async def new_batch(parts: Resources, origin: OriginServer) -> Batch:
-    return await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=0.1) for n in range(COUNT)])
+async def new_batch(resources: Resources, origin: OriginServer) -> Batch:
+    return await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=0.1) for n in range(COUNT)])
 
 
-def begun(batch: Batch, parts: Resources, processor: AssetProcessor) -> "asyncio.Task[bool]":
-    """A lane that works it off with a few at a time."""
-    return asyncio.create_task(work(batch.id, parts, processor, assets=4, flush_assets=2, yield_after=60))
+def start_lane(batch: Batch, resources: Resources, processor: AssetProcessor) -> "asyncio.Task[bool]":
+    """Start a lane that processes the batch a few assets at a time."""
+    return asyncio.create_task(work(batch.id, resources, processor, assets=4, flush_assets=2, yield_after=60))
 
 
 async def in_the_middle(lane: "asyncio.Task[bool]", origin: OriginServer) -> None:
@@ -43,15 +43,15 @@ async def in_the_middle(lane: "asyncio.Task[bool]", origin: OriginServer) -> Non
     assert not lane.done()
 
 
-async def assert_all_done_once(parts: Resources, batch: Batch, origin: OriginServer) -> None:
-    batch = await exact(parts.sessions, batch.id)
+async def assert_all_done_once(resources: Resources, batch: Batch, origin: OriginServer) -> None:
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", COUNT)
     assert {origin.hits(f"/{number}.jpg") for number in range(COUNT)} == {1}
-    assert {asset.lost for asset in await assets_of(parts.sessions, batch.id)} == {0}
+    assert {asset.lost for asset in await assets_of(resources.sessions, batch.id)} == {0}
 
 
 class Refusals:
-    """Counts the tries at a database that is away."""
+    """A count of the failed calls to the database."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.count = 0
@@ -72,37 +72,37 @@ class Refusals:
 
 @ONLY_POSTGRES
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
-async def test_postgres_stops_in_the_middle_of_a_batch_and_the_lane_waits_for_it(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, postgres: Postgres, how: signal.Signals
+async def test_a_lane_waits_while_postgres_is_stopped_in_the_middle_of_a_batch(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, postgres: Postgres, how: signal.Signals
 ) -> None:
-    batch = await new_batch(parts, origin)
-    lane = begun(batch, parts, processor)
+    batch = await new_batch(resources, origin)
+    lane = start_lane(batch, resources, processor)
     await in_the_middle(lane, origin)
-    with Refusals(parts.sessions) as refusals, postgres.stopped(how):
+    with Refusals(resources.sessions) as refusals, postgres.stopped(how):
         await until(lambda: refusals.count >= 4 or lane.done())
     assert await lane is False
-    await assert_all_done_once(parts, batch, origin)
+    await assert_all_done_once(resources, batch, origin)
 
 
 @pytest.fixture
-async def impatient(parts: Resources) -> AsyncIterator[Resources]:
-    """Gives up on SQLite's lock soon."""
-    sessions = open_sessions(parts.settings.database, busy_timeout=0.05)
-    yield replace(parts, sessions=sessions)
+async def impatient(resources: Resources) -> AsyncIterator[Resources]:
+    """Resources that soon give up waiting for SQLite's lock."""
+    sessions = open_sessions(resources.settings.database, busy_timeout=0.05)
+    yield replace(resources, sessions=sessions)
     await sessions.aclose()
 
 
 @ONLY_SQLITE
-async def test_sqlite_is_locked_in_the_middle_of_a_batch_and_the_lane_waits_for_it(
+async def test_a_lane_waits_while_sqlite_is_locked_in_the_middle_of_a_batch(
     impatient: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await new_batch(impatient, origin)
-    lane = begun(batch, impatient, processor)
+    lane = start_lane(batch, impatient, processor)
     await in_the_middle(lane, origin)
     path = impatient.settings.data_dir / "imgsvc.db"
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as intruder:
         with Refusals(impatient.sessions) as refusals:
-            await asyncio.to_thread(intruder.execute, "BEGIN IMMEDIATE")  # the lane may hold the lock: it can go on
+            await asyncio.to_thread(intruder.execute, "BEGIN IMMEDIATE")  # in a thread: the lane may hold it
             await until(lambda: refusals.count >= 4 or lane.done())
         intruder.execute("ROLLBACK")
     assert await lane is False
@@ -110,43 +110,43 @@ async def test_sqlite_is_locked_in_the_middle_of_a_batch_and_the_lane_waits_for_
 
 
 @ONLY_SQLITE
-async def test_the_disk_is_full_in_the_middle_of_a_batch_and_the_lane_waits_for_room(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_lane_waits_while_the_disk_is_full_in_the_middle_of_a_batch(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    most_pages = 2**30
+    max_pages = 2**30
 
-    def leave_room(connection: Any, *_: object) -> None:
+    def limit_pages(connection: Any, *_: object) -> None:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA max_page_count = {most_pages}")  # 1: as many as there are
+        cursor.execute(f"PRAGMA max_page_count = {max_pages}")  # 1: no more than the pages in use
         cursor.close()
 
-    event.listen(parts.sessions.engine.sync_engine, "checkout", leave_room)
-    batch, most_pages = await new_batch(parts, origin), 1
-    lane = begun(batch, parts, processor)
-    with Refusals(parts.sessions) as refusals:
+    event.listen(resources.sessions.engine.sync_engine, "checkout", limit_pages)
+    batch, max_pages = await new_batch(resources, origin), 1
+    lane = start_lane(batch, resources, processor)
+    with Refusals(resources.sessions) as refusals:
         await until(lambda: refusals.count >= 2)
-    assert (await exact(parts.sessions, batch.id)).status == "processing"
-    most_pages = 2**30
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "processing"
+    max_pages = 2**30
     assert await lane is False
-    await assert_all_done_once(parts, batch, origin)
+    await assert_all_done_once(resources, batch, origin)
 
 
-async def test_a_flush_that_breaks_in_the_middle_moves_nothing_and_the_next_moves_all(parts: Resources) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
-    claimed = await flush(batch.id, parts, token="mine", claim=2)
-    before = await exact(parts.sessions, batch.id)
+async def test_a_flush_that_fails_half_way_moves_nothing_and_the_next_moves_all(resources: Resources) -> None:
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    claimed = await flush(batch.id, resources, token="mine", claim=2)
+    before = await consistent_batch(resources.sessions, batch.id)
     outcomes: list[Outcome] = [Failed(asset, 1, NotAnImage()) for asset in claimed]
-    await run(parts, "CREATE UNIQUE INDEX once ON asset (error_code)")  # the second cannot be written
+    await execute(resources, "CREATE UNIQUE INDEX once ON asset (error_code)")  # the second row cannot be written
     with pytest.raises(IntegrityError):
-        await flush(batch.id, parts, token="mine", outcomes=outcomes)
-    assert (await exact(parts.sessions, batch.id)).version == before.version
+        await flush(batch.id, resources, token="mine", outcomes=outcomes)
+    assert (await consistent_batch(resources.sessions, batch.id)).version == before.version
 
-    await run(parts, "DROP INDEX once")
-    await flush(batch.id, parts, token="mine", outcomes=outcomes)
-    ended = await exact(parts.sessions, batch.id)
+    await execute(resources, "DROP INDEX once")
+    await flush(batch.id, resources, token="mine", outcomes=outcomes)
+    ended = await consistent_batch(resources.sessions, batch.id)
     assert (ended.status, ended.failed) == ("failed", 2)
 
 
-async def run(parts: Resources, statement: str) -> None:
-    async with parts.sessions.write() as session:
+async def execute(resources: Resources, statement: str) -> None:
+    async with resources.sessions.write() as session:
         await (await session.connection()).execute(text(statement))

@@ -1,4 +1,4 @@
-"""Fetching waits for memory where nobody waits behind it."""
+"""While a fetch waits for memory, it blocks no other fetch."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,60 +17,60 @@ MIB = 2**20
 
 @dataclass
 class SizedOrigin:
-    """Its bodies have `size` bytes, which it has to have room for."""
+    """An origin whose bodies have `size` bytes, which must fit in the memory budget."""
 
     size: int = 10
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
-    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
-        self.asked.append(url)
-        if not room.grow(self.size):
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+        self.requested.append(url)
+        if not budget.grow(self.size):
             raise BudgetExhausted(self.size)
         return Fetched(bytes(self.size), None, None, "")
 
 
 def fetching(origin: SizedOrigin, memory: FairSemaphore) -> Fetching:
-    """One fetch at a time, of all and of each host."""
+    """Return a fetching that allows one fetch at a time."""
     return Fetching(origin, HostLimiter(maximum=1), FairSemaphore(1), memory)
 
 
-async def test_who_waits_for_memory_keeps_no_place_at_the_host() -> None:
+async def test_a_fetch_that_waits_for_memory_holds_no_slot_of_its_host() -> None:
     memory, origin = FairSemaphore(4 * MIB, hoard=3), SizedOrigin()
     fetches = fetching(origin, memory)
     held = await memory.acquire("hog", 3 * MIB)
     waiting = [asyncio.create_task(fetches.fetch(f"http://shop.example/{n}", "hog", None)) for n in range(3)]
-    await until(lambda: len(memory._queues.get("hog", ())) == 3)
-    fetched, lease = await fetches.fetch("http://shop.example/small", "other", None)
+    await until(lambda: memory.waiting("hog") == 3)
+    fetched, reservation = await fetches.fetch("http://shop.example/small", "other", None)
     assert fetched is not None
-    assert origin.asked == ["http://shop.example/small"]
-    lease.release()
+    assert origin.requested == ["http://shop.example/small"]
+    reservation.release()
     held.release()
-    for _, lease in await asyncio.gather(*waiting):
-        lease.release()
+    for _, reservation in await asyncio.gather(*waiting):
+        reservation.release()
     assert memory.idle
 
 
-async def test_a_body_larger_than_thought_is_fetched_when_there_is_room() -> None:
+async def test_a_body_larger_than_expected_is_fetched_again_when_memory_is_free() -> None:
     memory, origin = FairSemaphore(4 * MIB, hoard=3), SizedOrigin(3 * MIB)
     fetches = fetching(origin, memory)
     held = await memory.acquire("other", 2 * MIB)
     large = asyncio.create_task(fetches.fetch("http://shop.example/large", "batch", None))
-    await until(lambda: "batch" in memory._queues)
+    await until(lambda: memory.waiting("batch") == 1)
     held.release()
-    fetched, lease = await large
+    fetched, reservation = await large
     assert fetched is not None
     assert len(fetched.body) == 3 * MIB
-    assert origin.asked == ["http://shop.example/large"] * 2
-    assert memory._used == 3 * MIB
-    lease.release()
+    assert origin.requested == ["http://shop.example/large"] * 2
+    assert memory.used == 3 * MIB
+    reservation.release()
     assert memory.idle
 
 
-async def test_whatever_ends_a_fetch_gives_the_memory_back() -> None:
+async def test_an_error_or_a_cancellation_releases_the_memory() -> None:
     memory = FairSemaphore(4 * MIB, hoard=3)
 
     class Broken(SizedOrigin):
-        async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
+        async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
             raise NotAnImage
 
     with pytest.raises(NotAnImage):
@@ -78,7 +78,7 @@ async def test_whatever_ends_a_fetch_gives_the_memory_back() -> None:
     assert memory.idle
     held = await memory.acquire("batch", 4 * MIB - 1)
     waiting = asyncio.create_task(fetching(SizedOrigin(), memory).fetch("http://shop.example/1", "batch", None))
-    await until(lambda: "batch" in memory._queues)
+    await until(lambda: memory.waiting("batch") == 1)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     held.release()

@@ -1,34 +1,34 @@
-"""How much a lane takes on at one time."""
+"""The number of assets that a lane processes at one time."""
 
 import asyncio
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import HandClock, exact, submitted
+from support.batches import ManualClock, consistent_batch, submit_batch
 from support.lanes import HeldOrigin, fetching_with, work
 
-PLACES = 8
+SLOTS = 8
 
 
-async def test_a_lane_asks_four_times_as_many_questions_as_it_fetches_images(
-    parts: Resources, processor: AssetProcessor
+async def test_a_lane_makes_four_conditional_fetches_for_each_image_it_could_fetch(
+    resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    bench = fetching_with(processor, origin=origin)
-    urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * PLACES)]
-    assert isinstance(parts.clock, HandClock)
+    held = fetching_with(processor, origin=origin)
+    urls = [f"http://127.0.0.1/{number}.jpg" for number in range(5 * SLOTS)]
+    assert isinstance(resources.clock, ManualClock)
 
-    batch = await submitted(parts, urls)
-    lane = asyncio.create_task(work(batch.id, parts, bench, assets=PLACES))
+    batch = await submit_batch(resources, urls)
+    lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
     for _ in range(5):
-        await origin.answer_to(PLACES)
+        await origin.respond_to(SLOTS)
     await lane
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
 
-    parts.clock.forward(1)
-    batch = await submitted(parts, urls)
-    lane = asyncio.create_task(work(batch.id, parts, bench, assets=PLACES))
-    await origin.answer_to(PLACES)
-    await origin.answer_to(4 * PLACES)
+    resources.clock.forward(1)
+    batch = await submit_batch(resources, urls)
+    lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
+    await origin.respond_to(SLOTS)
+    await origin.respond_to(4 * SLOTS)
     await lane
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)

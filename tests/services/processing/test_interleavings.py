@@ -1,4 +1,4 @@
-"""Every order in which two runs, the clock and a client can come by at one batch of two assets, six moves long."""
+"""Every order of six moves by two runs, the clock and a client at one batch of two assets."""
 
 import shutil
 from collections.abc import Awaitable, Callable
@@ -27,23 +27,23 @@ MOVES: dict[str, Callable[[Play, str], Awaitable[None]]] = {
     "delete": lambda play, batch: play.delete(batch),
     "sweep": lambda play, _: play.sweep(),
 }
-LONGEST = 6
+MOVES_IN_A_ROW = 6
 TABLES = [table.name for table in SQLModel.metadata.sorted_tables if table.name != "api_key"]
-KNOWN = ("clock", "shelf", "model", "runs", "events")
+ATTRIBUTES = ("clock", "reader", "model", "runs", "events")
 
 
 @dataclass
 class Saved:
-    """A moment to come back to: the rows of every table, and what the play knows beside them."""
+    """A saved state: the rows of every table, and the attributes of the play."""
 
     rows: dict[str, list[Row[Any]]]
-    known: dict[str, Any]
+    attributes: dict[str, Any]
 
 
 def save(play: Play) -> Saved:
     with play.engine.connect() as connection:
         rows = {name: list(connection.exec_driver_sql(f"SELECT * FROM {name}")) for name in TABLES}
-    return Saved(rows, deepcopy({name: getattr(play, name) for name in KNOWN}) | {"seen": play.seen})
+    return Saved(rows, deepcopy({name: getattr(play, name) for name in ATTRIBUTES}) | {"seen": play.seen})
 
 
 def restore(play: Play, saved: Saved) -> None:
@@ -53,13 +53,13 @@ def restore(play: Play, saved: Saved) -> None:
             connection.exec_driver_sql(f"DELETE FROM {name}")
         for name, rows in saved.rows.items():
             if rows:
-                places = ", ".join("?" * len(rows[0]))
-                connection.exec_driver_sql(f"INSERT INTO {name} VALUES ({places})", [tuple(row) for row in rows])
-    vars(play).update(deepcopy(saved.known))
+                placeholders = ", ".join("?" * len(rows[0]))
+                connection.exec_driver_sql(f"INSERT INTO {name} VALUES ({placeholders})", [tuple(row) for row in rows])
+    vars(play).update(deepcopy(saved.attributes))
 
 
-def mark(play: Play, name: str) -> object:
-    """What the future depends on; two ways to the same are walked on from once."""
+def fingerprint(play: Play, name: str) -> object:
+    """Return what all further moves depend on; a state reached in two ways is explored once."""
     batch = play.model.batches.get(name)
     if batch is None or batch.deleted:
         return "deleted", tuple(sorted(play.runs))
@@ -74,20 +74,20 @@ def mark(play: Play, name: str) -> object:
 
 
 @pytest.mark.timeout(600)
-async def test_every_order_of_six_moves_ends_as_the_model_says(migrated_database: Path, tmp_path: Path) -> None:
+async def test_every_order_of_six_moves_agrees_with_the_model(migrated_database: Path, tmp_path: Path) -> None:
     play = Play(Path(shutil.copy(migrated_database, tmp_path)))
     batch = await play.submit(2, 0, hooked=True)
     await play.compare()
-    level, known = [save(play)], {mark(play, batch)}
-    for _ in range(LONGEST):
-        here, level = level, []
-        for moment in here:
+    level, explored = [save(play)], {fingerprint(play, batch)}
+    for _ in range(MOVES_IN_A_ROW):
+        previous, level = level, []
+        for saved in previous:
             for move in MOVES.values():
-                restore(play, moment)
+                restore(play, saved)
                 await move(play, batch)
                 await play.compare()
-                if mark(play, batch) not in known:
-                    known.add(mark(play, batch))
+                if fingerprint(play, batch) not in explored:
+                    explored.add(fingerprint(play, batch))
                     level.append(save(play))
     await play.aclose()
-    assert len(known) > 200  # they were really walked
+    assert len(explored) > 200

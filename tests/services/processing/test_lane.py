@@ -1,4 +1,4 @@
-"""A lane works off a batch: what succeeds, what is tried again, and what is given up."""
+"""A lane processes a batch: assets succeed, are tried again, or are given up."""
 
 import asyncio
 from dataclasses import replace
@@ -13,7 +13,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from support.batches import HandClock, NotedQueue, assets_of, deliveries_of, exact, submitted
+from support.batches import ManualClock, RecordingQueue, assets_of, consistent_batch, deliveries_of, submit_batch
 from support.images import decoded
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, image_bytes
@@ -23,165 +23,165 @@ def serve_all(origin: OriginServer, count: int, *, delay: float = 0.0) -> list[s
     return [origin.serve(f"/{number}.jpg", image_bytes(64, 40 + number % 7), delay=delay) for number in range(count)]
 
 
-async def test_a_batch_is_worked_off_in_the_order_of_its_positions(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: NotedQueue
+async def test_a_batch_is_processed_in_the_order_of_its_positions(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: RecordingQueue
 ) -> None:
-    batch = await submitted(parts, serve_all(origin, 40), webhook_url="http://shop.example/hook")
-    assert await work(batch.id, parts, processor, queue=queue, assets=1) is False
+    batch = await submit_batch(resources, serve_all(origin, 40), webhook_url="http://shop.example/hook")
+    assert await work(batch.id, resources, processor, queue=queue, assets=1) is False
 
     assert [request.path for request in origin.requests] == [f"/{number}.jpg" for number in range(40)]
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.processing) == ("completed", 40, 0)
-    assert batch.finished_at == parts.clock()
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    assert batch.finished_at == resources.clock()
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     assert queue.deliveries == [(delivery.id, 1, None)]
 
 
-async def test_a_rendition_lies_in_the_storage_under_the_key_that_the_asset_names(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_rendition_is_stored_under_the_key_in_its_asset(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(320, 200), headers={"ETag": '"one"', "Last-Modified": "yesterday"})
-    batch = await submitted(parts, [url])
-    await work(batch.id, parts, processor)
+    batch = await submit_batch(resources, [url])
+    await work(batch.id, resources, processor)
 
-    [asset] = await assets_of(parts.sessions, batch.id)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost, asset.claim) == ("succeeded", 1, 0, None)
     assert (asset.input_format, asset.width, asset.height) == ("jpeg", 320, 200)
     assert (asset.input_bytes, asset.etag, asset.last_modified) == (len(image_bytes(320, 200)), '"one"', "yesterday")
     [rendition] = asset.renditions or []
-    path = await parts.storage.locate(rendition["key"])
+    path = await resources.storage.locate(rendition["key"])
     assert isinstance(path, Path)
     data = await asyncio.to_thread(path.read_bytes)
     assert len(data) == rendition["bytes"]
     assert decoded(data).size == (rendition["width"], rendition["height"]) == (320, 200)
 
 
-# -- trying again -----------------------------------------------------------------------------------------------------
+# -- retries ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_origin_that_fails_for_a_moment_is_tried_again_in_place(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_origin_that_fails_briefly_is_tried_again_at_once(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.url("/flaky/2")])
-    await work(batch.id, parts, processor)
-    [asset] = await assets_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, [origin.url("/flaky/2")])
+    await work(batch.id, resources, processor)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.lost) == ("succeeded", 3, 0)
     assert origin.hits("/flaky/2") == 3
 
 
-async def test_an_origin_that_never_copes_is_given_up_after_three_attempts(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_origin_that_keeps_failing_is_given_up_after_three_attempts(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.url("/flaky/99"), *serve_all(origin, 3)])
-    await work(batch.id, parts, processor)
-    [asset, *_] = await assets_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, [origin.url("/flaky/99"), *serve_all(origin, 3)])
+    await work(batch.id, resources, processor)
+    [asset, *_] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.error_code, asset.http_status, asset.attempts) == ("failed", "http_503", 503, 3)
     assert origin.hits("/flaky/99") == 3
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.errors) == ("completed_with_errors", {"http_503": 1})
 
 
 @pytest.mark.parametrize(("path", "code"), [("/status/404", "http_404"), ("/html", "not_an_image")])
-async def test_what_cannot_get_better_is_tried_once(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, path: str, code: str
+async def test_a_permanent_failure_is_tried_once(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, path: str, code: str
 ) -> None:
-    batch = await submitted(parts, [origin.url(path)])
-    await work(batch.id, parts, processor)
-    batch = await exact(parts.sessions, batch.id)
+    batch = await submit_batch(resources, [origin.url(path)])
+    await work(batch.id, resources, processor)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.errors) == ("failed", {code: 1})
     assert origin.hits(path) == 1
 
 
-async def test_a_long_retry_after_is_spent_in_the_database_and_the_batch_completes_later(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+async def test_a_long_retry_after_postpones_the_asset_in_the_database(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     url = origin.serve("/busy.jpg", b"", status=503, headers={"Retry-After": "30"})
-    batch = await submitted(parts, [url])
-    assert await work(batch.id, parts, processor) is False
+    batch = await submit_batch(resources, [url])
+    assert await work(batch.id, resources, processor) is False
 
-    [asset] = await assets_of(parts.sessions, batch.id)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.claim) == ("pending", 1, None)
     assert asset.due_at.timestamp() == pytest.approx(clock().timestamp() + 30, abs=0.01)
-    assert (await exact(parts.sessions, batch.id)).status == "processing"
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "processing"
 
     origin.serve("/busy.jpg", image_bytes())
     clock.forward(29)
-    await work(batch.id, parts, processor)
+    await work(batch.id, resources, processor)
     assert origin.hits("/busy.jpg") == 1
     clock.forward(2)
-    await work(batch.id, parts, fetching_with(processor, hosts=HostLimiter(maximum=64)))
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    [asset] = await assets_of(parts.sessions, batch.id)
+    await work(batch.id, resources, fetching_with(processor, hosts=HostLimiter(maximum=64)))
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert asset.attempts == 2
 
 
-async def test_while_a_host_rests_its_other_assets_wait_without_an_attempt(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_while_a_host_is_paused_its_other_assets_wait_without_an_attempt(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     busy = origin.serve("/busy.jpg", b"", status=429, headers={"Retry-After": "30"})
-    elsewhere = serve_all(origin, 2)[0].replace("127.0.0.1", "127.0.0.2")  # nobody listens there
-    batch = await submitted(parts, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
-    await work(batch.id, parts, processor, assets=1)
-    statuses = [(asset.status, asset.attempts) for asset in await assets_of(parts.sessions, batch.id)]
+    elsewhere = serve_all(origin, 2)[0].replace("127.0.0.1", "127.0.0.2")  # no server listens there
+    batch = await submit_batch(resources, [busy, origin.serve("/other.jpg", image_bytes()), elsewhere])
+    await work(batch.id, resources, processor, assets=1)
+    statuses = [(asset.status, asset.attempts) for asset in await assets_of(resources.sessions, batch.id)]
     assert statuses == [("pending", 1), ("pending", 0), ("failed", 3)]
     assert origin.hits("/other.jpg") == 0
 
 
-# -- our own side -----------------------------------------------------------------------------------------------------
+# -- internal errors --------------------------------------------------------------------------------------------------
 
 
-async def test_bodies_larger_than_the_memory_that_is_free_still_arrive(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_bodies_larger_than_the_free_memory_are_fetched_in_the_end(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     large = image_bytes(800, 600, "BMP")
     assert len(large) > 2**20
     urls = [origin.serve(f"/{number}.bmp", large, delay=0.05) for number in range(6)]
     memory = FairSemaphore(2 * 2**20)
-    batch = await submitted(parts, urls)
-    await work(batch.id, parts, fetching_with(processor, memory=memory))
+    batch = await submit_batch(resources, urls)
+    await work(batch.id, resources, fetching_with(processor, memory=memory))
 
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded) == ("completed", 6)
-    assert len(origin.requests) > 6  # some were asked for again once there was room
-    assert {asset.attempts for asset in await assets_of(parts.sessions, batch.id)} == {1}
+    assert len(origin.requests) > 6  # some were fetched again once memory was free
+    assert {asset.attempts for asset in await assets_of(resources.sessions, batch.id)} == {1}
     assert memory.idle
     assert processor.fetching.fetches.idle
 
 
-class StumblingOrigin:
-    """The port Origin with a fault of ours in it for one URL."""
+class BuggyOrigin:
+    """The port Origin with a bug that one URL triggers."""
 
-    def __init__(self, parts: Resources, url: str) -> None:
-        self._outbound, self._url = parts.fetcher, url
+    def __init__(self, resources: Resources, url: str) -> None:
+        self._fetcher, self._url = resources.fetcher, url
 
-    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
         if url == self._url:
             raise ZeroDivisionError
-        return await self._outbound.fetch(url, room, known)
+        return await self._fetcher.fetch(url, budget, validators)
 
 
-async def test_a_fault_of_ours_fails_one_asset_and_its_neighbours_finish(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_bug_fails_one_asset_and_the_others_finish(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = serve_all(origin, 5)
-    batch = await submitted(parts, urls)
-    await work(batch.id, parts, fetching_with(processor, origin=StumblingOrigin(parts, urls[2])))
-    batch = await exact(parts.sessions, batch.id)
+    batch = await submit_batch(resources, urls)
+    await work(batch.id, resources, fetching_with(processor, origin=BuggyOrigin(resources, urls[2])))
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.succeeded, batch.errors) == ("completed_with_errors", 4, {"internal_error": 1})
     assert processor.fetching.memory.idle
 
 
-async def test_a_storage_that_is_full_is_tried_again_and_then_named(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_full_storage_is_tried_again_and_then_reported(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, serve_all(origin, 1))
-    (parts.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
-    hasty = RetryPolicy(ours=(timedelta(milliseconds=1),) * 5)
-    await work(batch.id, parts, replace(processor, retries=hasty))
-    [asset] = await assets_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, serve_all(origin, 1))
+    (resources.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
+    short_waits = RetryPolicy(own_waits=(timedelta(milliseconds=1),) * 5)
+    await work(batch.id, resources, replace(processor, retries=short_waits))
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.error_code) == ("failed", "storage_error")
     assert (asset.attempts, asset.storage_failures) == (1, 6)
 
 
-async def test_a_batch_that_is_gone_is_nothing_to_do(parts: Resources, processor: AssetProcessor) -> None:
-    assert await asyncio.wait_for(work("bat_none", parts, processor), 5) is False
+async def test_a_missing_batch_ends_the_lane_at_once(resources: Resources, processor: AssetProcessor) -> None:
+    assert await asyncio.wait_for(work("bat_none", resources, processor), 5) is False

@@ -1,4 +1,4 @@
-"""Runs that die, freeze, stop or are cancelled: nothing is lost, nothing is counted twice."""
+"""Runs that crash, freeze, stop or are cancelled: nothing is lost and nothing is counted twice."""
 
 import asyncio
 from dataclasses import replace
@@ -17,8 +17,8 @@ from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
-from support.batches import HandClock, assets_of, batch_of, deliveries_of, exact, submitted
-from support.codec import Holding, NotedQuarantine, codec_pool
+from support.batches import ManualClock, assets_of, batch_of, consistent_batch, deliveries_of, submit_batch
+from support.codec import HoldingWatchdog, RecordingSandbox, codec_pool
 from support.lanes import LEASE, HeldOrigin, fetching_with, flush, plan, until, work
 from support.origin_server import OriginServer, image_bytes
 from support.storage import media
@@ -27,250 +27,253 @@ from support.verbs import succeeded
 pytestmark = pytest.mark.slow
 
 
-async def slow_batch(parts: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
-    """Its origin never answers until `serve` is called again."""
-    return await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
+async def slow_batch(resources: Resources, origin: OriginServer, *, count: int = 3) -> Batch:
+    """Return a batch whose origin does not respond until `serve` is called again."""
+    return await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=600) for n in range(count)])
 
 
-# -- dead runs --------------------------------------------------------------------------------------------------------
+# -- crashed runs -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_assets_of_a_dead_run_are_taken_over_when_their_lease_ends(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+async def test_the_assets_of_a_crashed_run_are_claimed_again_when_their_lease_ends(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
-    await flush(batch.id, parts, token="dead", claim=2)
-    await work(batch.id, parts, processor)
-    assert [asset.status for asset in await assets_of(parts.sessions, batch.id)] == [
+    batch = await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(3)])
+    await flush(batch.id, resources, token="crashed", claim=2)
+    await work(batch.id, resources, processor)
+    assert [asset.status for asset in await assets_of(resources.sessions, batch.id)] == [
         "processing", "processing", "succeeded",
     ]  # fmt: skip
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
 
     clock.forward(LEASE)
-    await work(batch.id, parts, processor)
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert [asset.lost for asset in await assets_of(parts.sessions, batch.id)] == [1, 1, 0]
+    await work(batch.id, resources, processor)
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
+    assert [asset.lost for asset in await assets_of(resources.sessions, batch.id)] == [1, 1, 0]
 
 
-@pytest.mark.parametrize(("deaths", "status", "code"), [(9, "succeeded", None), (10, "failed", "worker_crash")])
-async def test_an_asset_that_ten_runs_died_with_is_given_up_without_being_touched(
-    parts: Resources,
+@pytest.mark.parametrize(("crashes", "status", "code"), [(9, "succeeded", None), (10, "failed", "worker_crash")])
+async def test_an_asset_that_crashed_ten_runs_is_given_up_without_another_fetch(
+    resources: Resources,
     processor: AssetProcessor,
     origin: OriginServer,
-    clock: HandClock,
-    deaths: int,
+    clock: ManualClock,
+    crashes: int,
     status: str,
     code: str,
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/bomb.jpg", image_bytes())])
-    for number in range(deaths):
-        await flush(batch.id, parts, token=f"dead {number}", claim=1)
+    batch = await submit_batch(resources, [origin.serve("/bomb.jpg", image_bytes())])
+    for number in range(crashes):
+        await flush(batch.id, resources, token=f"crashed {number}", claim=1)
         clock.forward(LEASE)
-    await work(batch.id, parts, processor)
-    [asset] = await assets_of(parts.sessions, batch.id)
-    assert (asset.status, asset.error_code, asset.lost) == (status, code, deaths)
+    await work(batch.id, resources, processor)
+    [asset] = await assets_of(resources.sessions, batch.id)
+    assert (asset.status, asset.error_code, asset.lost) == (status, code, crashes)
     assert origin.hits("/bomb.jpg") == (0 if code else 1)
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
 
 
-async def test_a_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_image_that_is_stuck_in_a_thread_is_handed_back_as_a_suspect(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/slow.jpg", image_bytes())])
+    batch = await submit_batch(resources, [origin.serve("/slow.jpg", image_bytes())])
     stopping = asyncio.Event()
-    watchdog = Holding(10)
+    watchdog = HoldingWatchdog(10)
     pool = codec_pool(watchdog=watchdog, on_overrun=stopping.set)
-    lane = asyncio.create_task(work(batch.id, parts, replace(processor, codec=pool), stopping=stopping))
+    lane = asyncio.create_task(work(batch.id, resources, replace(processor, codec=pool), stopping=stopping))
     await until(lambda: watchdog.held == 1)
     while not stopping.is_set():
         watchdog.tick(2.0)
     assert await lane is True
-    [asset] = await assets_of(parts.sessions, batch.id)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 0)
     assert asset.suspicion == "overran"
-    assert asset.due_at == parts.clock()  # its lease is not waited for
-    assert (await batch_of(parts.sessions, batch.id)).overran_round == 1
-    watchdog.let()
+    assert asset.due_at == resources.clock()  # without waiting for the end of its lease
+    assert (await batch_of(resources.sessions, batch.id)).overran_round == 1
+    watchdog.release()
     await pool.aclose()
 
 
-async def test_an_image_whose_lane_ends_while_a_thread_has_it_is_finished_by_that_thread_for_the_next_lane(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_thread_finishes_an_image_for_the_next_lane_when_its_own_lane_ends(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/slow.jpg", image_bytes())])
-    watchdog, quarantine = Holding(), NotedQuarantine()
-    pool = codec_pool(threads=2, watchdog=watchdog, quarantine=quarantine)
+    batch = await submit_batch(resources, [origin.serve("/slow.jpg", image_bytes())])
+    watchdog, sandbox = HoldingWatchdog(), RecordingSandbox()
+    pool = codec_pool(threads=2, watchdog=watchdog, sandbox=sandbox)
     slow = replace(processor, codec=pool)
 
     def compressing(fetches: int) -> bool:
-        """Whether the last fetch has ended: its body is all that lies in memory."""
-        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory._used == len(image_bytes())
+        """Return True when the last fetch has ended, so that its body is the only one in memory."""
+        fetched = origin.hits("/slow.jpg") == fetches and slow.fetching.memory.used == len(image_bytes())
         return watchdog.held == 1 and fetched
 
     for number in range(1, 13):
-        ending = asyncio.create_task(work(batch.id, parts, slow))
+        ending = asyncio.create_task(work(batch.id, resources, slow))
         await until(partial(compressing, number))
         ending.cancel()
         await asyncio.gather(ending, return_exceptions=True)
-        [asset] = await assets_of(parts.sessions, batch.id)
+        [asset] = await assets_of(resources.sessions, batch.id)
         assert (asset.status, asset.claim, asset.attempts, asset.lost) == ("pending", None, 0, 0)
         assert asset.suspicion == "abandoned"
-    watchdog.let()
-    await work(batch.id, parts, slow)
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert (watchdog.held, quarantine.images) == (1, [])
+    watchdog.release()
+    await work(batch.id, resources, slow)
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
+    assert (watchdog.held, sandbox.images) == (1, [])
     await pool.aclose()
 
 
-@pytest.mark.parametrize(("round_number", "apart"), [(1, 4), (2, 1)])
-async def test_where_one_image_overran_all_others_of_that_round_are_suspects_in_every_worker(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, round_number: int, apart: int
+@pytest.mark.parametrize(("round_number", "in_sandbox"), [(1, 4), (2, 1)])
+async def test_after_an_overrun_all_images_of_that_round_are_suspects_in_every_worker(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, round_number: int, in_sandbox: int
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
-    [slow] = await flush(batch.id, parts, token="elsewhere", claim=1)
+    batch = await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes()) for n in range(4)])
+    [slow] = await flush(batch.id, resources, token="elsewhere", claim=1)
     await flush(
-        batch.id, parts, token="elsewhere", outcomes=[Postponed(slow._replace(suspicion="overran"), 0, parts.clock())]
+        batch.id,
+        resources,
+        token="elsewhere",
+        outcomes=[Postponed(slow._replace(suspicion="overran"), 0, resources.clock())],
     )
-    async with parts.sessions.write() as session:
+    async with resources.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(round=round_number))
-    quarantine = NotedQuarantine()
-    pool = codec_pool(quarantine=quarantine)
-    await work(batch.id, parts, replace(processor, codec=pool))
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert len(quarantine.images) == apart
+    sandbox = RecordingSandbox()
+    pool = codec_pool(sandbox=sandbox)
+    await work(batch.id, resources, replace(processor, codec=pool))
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
+    assert len(sandbox.images) == in_sandbox
     await pool.aclose()
 
 
 # -- frozen runs ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_frozen_run_whose_assets_were_taken_over_moves_nothing_when_it_wakes_up(
-    parts: Resources, processor: AssetProcessor, clock: HandClock
+async def test_a_frozen_run_whose_assets_were_claimed_by_another_moves_nothing(
+    resources: Resources, processor: AssetProcessor, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
-    first, second = await flush(batch.id, parts, token="frozen", claim=2)
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
+    first, second = await flush(batch.id, resources, token="frozen", claim=2)
     clock.forward(LEASE)
-    await flush(batch.id, parts, token="other", claim=1)
+    await flush(batch.id, resources, token="other", claim=1)
 
     awake: list[Outcome] = [Failed(first, 1, NotAnImage()), Postponed(second, 0, clock())]
-    await flush(batch.id, parts, token="frozen", outcomes=awake)
-    rows = await assets_of(parts.sessions, batch.id)
+    await flush(batch.id, resources, token="frozen", outcomes=awake)
+    rows = await assets_of(resources.sessions, batch.id)
     assert [(row.status, row.claim) for row in rows] == [("processing", "other"), ("pending", None)]
-    assert (await exact(parts.sessions, batch.id)).failed == 0
+    assert (await consistent_batch(resources.sessions, batch.id)).failed == 0
 
-    await flush(batch.id, parts, token="other", outcomes=[Failed(first, 1, NotAnImage())])
-    await flush(batch.id, parts, token="frozen", outcomes=awake)
-    assert (await exact(parts.sessions, batch.id)).errors == {"not_an_image": 1}
+    await flush(batch.id, resources, token="other", outcomes=[Failed(first, 1, NotAnImage())])
+    await flush(batch.id, resources, token="frozen", outcomes=awake)
+    assert (await consistent_batch(resources.sessions, batch.id)).errors == {"not_an_image": 1}
 
 
-async def test_a_batch_that_ended_meanwhile_is_not_changed_by_a_late_flush(
-    parts: Resources, processor: AssetProcessor, clock: HandClock
+async def test_a_late_flush_does_not_change_a_batch_that_has_ended(
+    resources: Resources, processor: AssetProcessor, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
-    [asset] = await flush(batch.id, parts, token="frozen", claim=1)
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg"], webhook_url="http://shop.example/hook")
+    [asset] = await flush(batch.id, resources, token="frozen", claim=1)
     ending = [Failed(asset, 1, NotAnImage())]
-    await flush(batch.id, parts, token="frozen", outcomes=ending)
-    ended = await exact(parts.sessions, batch.id)
+    await flush(batch.id, resources, token="frozen", outcomes=ending)
+    ended = await consistent_batch(resources.sessions, batch.id)
     clock.forward(LEASE)
-    assert await flush(batch.id, parts, token="frozen", outcomes=ending, claim=1) == []
-    assert (await exact(parts.sessions, batch.id)).version == ended.version
-    assert len(await deliveries_of(parts.sessions, batch.id)) == 1
+    assert await flush(batch.id, resources, token="frozen", outcomes=ending, claim=1) == []
+    assert (await consistent_batch(resources.sessions, batch.id)).version == ended.version
+    assert len(await deliveries_of(resources.sessions, batch.id)) == 1
 
 
-async def test_a_lane_that_outlives_its_own_leases_does_not_take_over_from_itself(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+async def test_a_lane_that_outlives_its_own_leases_does_not_claim_from_itself(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     urls = [origin.serve(f"/{n}.jpg", image_bytes(), delay=1.0 if n == 0 else 0.1) for n in range(5)]
-    batch = await submitted(parts, urls)
-    lane = asyncio.create_task(work(batch.id, parts, processor, assets=2, flush_assets=1))
+    batch = await submit_batch(resources, urls)
+    lane = asyncio.create_task(work(batch.id, resources, processor, assets=2, flush_assets=1))
     await until(lambda: len(origin.requests) == 2)
     clock.forward(LEASE + 1)
     await lane
     assert [origin.hits(f"/{n}.jpg") for n in range(5)] == [1] * 5
-    assert (await exact(parts.sessions, batch.id)).status == "completed"
-    assert {asset.lost for asset in await assets_of(parts.sessions, batch.id)} == {0}
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
+    assert {asset.lost for asset in await assets_of(resources.sessions, batch.id)} == {0}
 
 
 # -- stopping ---------------------------------------------------------------------------------------------------------
 
 
-async def handed_back(parts: Resources, batch_id: str) -> bool:
-    rows = await assets_of(parts.sessions, batch_id)
-    await exact(parts.sessions, batch_id)
+async def handed_back(resources: Resources, batch_id: str) -> bool:
+    rows = await assets_of(resources.sessions, batch_id)
+    await consistent_batch(resources.sessions, batch_id)
     return {(row.status, row.claim, row.attempts, row.lost, row.due_at) for row in rows} == {
-        ("pending", None, 0, 0, parts.clock())
+        ("pending", None, 0, 0, resources.clock())
     }
 
 
 async def test_a_stopping_process_hands_back_and_counts_no_attempt(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch, stopping = await slow_batch(parts, origin), asyncio.Event()
-    lane = asyncio.create_task(work(batch.id, parts, processor, stopping=stopping, drain=0.05))
+    batch, stopping = await slow_batch(resources, origin), asyncio.Event()
+    lane = asyncio.create_task(work(batch.id, resources, processor, stopping=stopping, drain=0.05))
     await until(lambda: len(origin.requests) == 3)
     stopping.set()
-    assert await lane is True  # there is more to do, for somebody else
-    assert await handed_back(parts, batch.id)
+    assert await lane is True  # more is due, for another lane
+    assert await handed_back(resources, batch.id)
     assert processor.fetching.memory.idle
     assert processor.fetching.fetches.idle
 
 
-async def test_a_stopping_process_lets_what_is_in_flight_end_and_claims_nothing_more(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_stopping_process_finishes_what_is_in_flight_and_claims_nothing(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
+    batch = await submit_batch(resources, [origin.serve(f"/{n}.jpg", image_bytes(), delay=1) for n in range(4)])
     stopping = asyncio.Event()
-    lane = asyncio.create_task(work(batch.id, parts, processor, stopping=stopping, assets=2, drain=10))
+    lane = asyncio.create_task(work(batch.id, resources, processor, stopping=stopping, assets=2, drain=10))
     await until(lambda: len(origin.requests) == 2)
     stopping.set()
     assert await lane is True
     assert len(origin.requests) == 2
-    assert (await exact(parts.sessions, batch.id)).succeeded == 2
+    assert (await consistent_batch(resources.sessions, batch.id)).succeeded == 2
 
 
 async def test_a_lane_whose_task_is_cancelled_hands_back(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await slow_batch(parts, origin)
-    lane = asyncio.create_task(work(batch.id, parts, processor))
+    batch = await slow_batch(resources, origin)
+    lane = asyncio.create_task(work(batch.id, resources, processor))
     await until(lambda: len(origin.requests) == 3)
     lane.cancel()
     await asyncio.gather(lane, return_exceptions=True)
     assert lane.cancelled()
-    assert await handed_back(parts, batch.id)
+    assert await handed_back(resources, batch.id)
 
 
-async def test_a_lane_that_gets_old_hands_back_what_still_hangs(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_old_lane_hands_back_what_is_still_in_flight(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await slow_batch(parts, origin)
+    batch = await slow_batch(resources, origin)
     origin.serve("/1.jpg", image_bytes())
-    while batch.succeeded == 0:  # a machine that stands still may make it hand back this one too
-        assert await work(batch.id, parts, processor, lifetime=0.1, hand_back_after=0.3) is True
-        batch = await exact(parts.sessions, batch.id)
+    while batch.succeeded == 0:  # on a machine that stalls, this one may be handed back as well
+        assert await work(batch.id, resources, processor, lifetime=0.1, hand_back_after=0.3) is True
+        batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.processing) == ("processing", 0)
 
 
-async def test_a_lane_that_is_cancelled_again_while_it_hands_back_still_hands_back(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_lane_that_is_cancelled_again_while_it_hands_back_still_does(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    """As by a job's time-out, and by the end of the process a moment later."""
-    batch = await slow_batch(parts, origin)
-    lane = asyncio.create_task(work(batch.id, parts, processor))
+    """A job's time-out and the end of the process a moment later do this."""
+    batch = await slow_batch(resources, origin)
+    lane = asyncio.create_task(work(batch.id, resources, processor))
     await until(lambda: len(origin.requests) == 3)
     while not lane.done():
         lane.cancel()
         await asyncio.sleep(0)
-    assert await handed_back(parts, batch.id)
+    assert await handed_back(resources, batch.id)
     assert not in_flight()
 
 
-async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_nothing_to_its_lease(
-    parts: Resources, processor: AssetProcessor
+async def test_a_lane_that_is_cancelled_during_its_claim_hands_the_assets_back(
+    resources: Resources, processor: AssetProcessor
 ) -> None:
-    """It never hears what it has claimed, and yet nobody has to wait for it, or take it for dead."""
-    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=HeldOrigin())))
+    """The lane never learns what it claimed, yet no lease has to end and no crash is counted."""
+    batch = await submit_batch(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    lane = asyncio.create_task(work(batch.id, resources, fetching_with(processor, origin=HeldOrigin())))
     commits: list[str] = []
 
     def cancel(_: object) -> None:
@@ -278,111 +281,113 @@ async def test_a_lane_that_is_cancelled_while_its_claim_is_committed_leaves_noth
             lane.cancel()
         commits.append("commit")
 
-    event.listen(parts.sessions.engine.sync_engine, "commit", cancel)
+    event.listen(resources.sessions.engine.sync_engine, "commit", cancel)
     await asyncio.gather(lane, return_exceptions=True)
     assert lane.cancelled()
     assert len(commits) == 2
-    rows = await assets_of(parts.sessions, batch.id)
+    rows = await assets_of(resources.sessions, batch.id)
     assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
-    await exact(parts.sessions, batch.id)
+    await consistent_batch(resources.sessions, batch.id)
     assert not in_flight()
 
 
-# -- the storage goes away --------------------------------------------------------------------------------------------
+# -- the storage fails ------------------------------------------------------------------------------------------------
 
 
-async def test_a_storage_that_is_away_costs_an_image_time_and_no_attempt(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+async def test_an_unavailable_storage_costs_an_image_time_but_no_attempt(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [origin.serve("/1.jpg", image_bytes())])
+    batch = await submit_batch(resources, [origin.serve("/1.jpg", image_bytes())])
     hour = timedelta(hours=1)
-    patient = replace(processor, retries=RetryPolicy(ours=(timedelta(), timedelta(), hour, hour, hour)))
-    media(parts).rename(media(parts).with_name("away"))
-    media(parts).write_text("a file stands where the folder was", encoding="utf-8")
-    await work(batch.id, parts, patient)
-    [asset] = await assets_of(parts.sessions, batch.id)
+    patient = replace(processor, retries=RetryPolicy(own_waits=(timedelta(), timedelta(), hour, hour, hour)))
+    media(resources).rename(media(resources).with_name("away"))
+    media(resources).write_text("a file where the folder was", encoding="utf-8")
+    await work(batch.id, resources, patient)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.claim, asset.attempts, asset.storage_failures) == ("pending", None, 0, 3)
     assert hour / 2 < asset.due_at - clock() < 2 * hour
     assert origin.hits("/1.jpg") == 1
 
-    media(parts).unlink()
+    media(resources).unlink()
     clock.forward(2 * hour.total_seconds())
-    await work(batch.id, parts, patient)
-    [asset] = await assets_of(parts.sessions, batch.id)
+    await work(batch.id, resources, patient)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert (asset.status, asset.attempts, asset.storage_failures) == ("succeeded", 1, 3)
 
 
-# -- the batch goes away ----------------------------------------------------------------------------------------------
+# -- the batch ends ---------------------------------------------------------------------------------------------------
 
 
 def in_flight() -> list[asyncio.Task[object]]:
-    """The tasks that still work on an asset."""
-    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "make"]
+    """Return the tasks that are still processing an asset."""
+    name = AssetProcessor.process.__qualname__
+    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == name]
 
 
 async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
-    parts: Resources, processor: AssetProcessor
+    resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
+    batch = await submit_batch(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    lane = asyncio.create_task(work(batch.id, resources, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
-    async with parts.sessions.write() as session:
+    assert len(in_flight()) == 3
+    async with resources.sessions.write() as session:
         counters = await batch_queries.lock(session, batch.id)
         assert counters is not None
         counters.processing, counters.cancelled = 0, 3
         await batch_queries.save_counters(session, batch.id, counters)
         await batch_queries.move(session, batch.id, BatchStatus.CANCELLED)
         await session.exec(update(Asset).values(status="cancelled", claim=None))
-    version = (await batch_of(parts.sessions, batch.id)).version
+    version = (await batch_of(resources.sessions, batch.id)).version
 
     origin.waiting[0].set()
     assert await lane is False
     assert not in_flight()
-    batch = await exact(parts.sessions, batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.version) == ("cancelled", 3, version)
     assert processor.fetching.memory.idle
 
 
 async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
-    parts: Resources, processor: AssetProcessor
+    resources: Resources, processor: AssetProcessor
 ) -> None:
     origin = HeldOrigin()
-    batch = await submitted(parts, [f"http://shop.example/{number}.jpg" for number in range(3)])
-    lane = asyncio.create_task(work(batch.id, parts, fetching_with(processor, origin=origin)))
+    batch = await submit_batch(resources, [f"http://shop.example/{number}.jpg" for number in range(3)])
+    lane = asyncio.create_task(work(batch.id, resources, fetching_with(processor, origin=origin)))
     await until(lambda: len(origin.waiting) == 3)
-    async with parts.sessions.write() as session:
-        await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=parts.clock()))
+    async with resources.sessions.write() as session:
+        await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=resources.clock()))
     origin.waiting[0].set()
     assert await lane is False
     assert not in_flight()
-    assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"processing"}
+    assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"processing"}
     assert processor.fetching.memory.idle
 
 
 async def test_attempts_that_failed_before_a_hand_back_still_count(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    batch = await submitted(parts, [origin.url("/status/500")])
-    [asset] = await flush(batch.id, parts, token="mine", claim=1)
+    batch = await submit_batch(resources, [origin.url("/status/500")])
+    [asset] = await flush(batch.id, resources, token="mine", claim=1)
     retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
-    making = asyncio.create_task(replace(processor, retries=retries).process(asset, plan(batch.id)))
+    processing = asyncio.create_task(replace(processor, retries=retries).process(asset, plan(batch.id)))
     await until(lambda: origin.hits("/status/500") >= 4)
-    making.cancel()
-    outcome = await making
+    processing.cancel()
+    outcome = await processing
     assert isinstance(outcome, Postponed)
-    assert outcome.attempts >= 3  # all but the one under way
+    assert outcome.attempts >= 3  # all but the attempt under way
 
 
-async def test_a_run_never_takes_what_it_has_at_work_although_another_had_it_and_handed_it_back(
-    parts: Resources, origin: OriginServer, clock: HandClock
+async def test_a_run_never_claims_an_asset_that_it_has_in_flight(
+    resources: Resources, origin: OriginServer, clock: ManualClock
 ) -> None:
-    batch = await submitted(parts, [origin.url("/1.jpg"), origin.url("/2.jpg")])
-    [old] = await flush(batch.id, parts, token="mine", claim=1)
+    batch = await submit_batch(resources, [origin.url("/1.jpg"), origin.url("/2.jpg")])
+    [old] = await flush(batch.id, resources, token="mine", claim=1)
     clock.forward(LEASE)
-    taken = await flush(batch.id, parts, token="another", claim=2)
-    given_back = [Postponed(asset, 0, clock()) for asset in taken if asset.position == old.position]
-    await flush(batch.id, parts, token="another", outcomes=given_back)
-    assert await flush(batch.id, parts, token="mine", claim=2, in_flight=[old.position]) == []
-    await flush(batch.id, parts, token="mine", outcomes=[succeeded(batch.id, old)])
-    assert (await exact(parts.sessions, batch.id)).status == "processing"
+    taken = await flush(batch.id, resources, token="another", claim=2)
+    handed_back_again = [Postponed(asset, 0, clock()) for asset in taken if asset.position == old.position]
+    await flush(batch.id, resources, token="another", outcomes=handed_back_again)
+    assert await flush(batch.id, resources, token="mine", claim=2, in_flight=[old.position]) == []
+    await flush(batch.id, resources, token="mine", outcomes=[succeeded(batch.id, old)])
+    assert (await consistent_batch(resources.sessions, batch.id)).status == "processing"

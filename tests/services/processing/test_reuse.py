@@ -1,4 +1,4 @@
-"""An unchanged catalogue the second time: what was made before is taken over, and only where that is right."""
+"""An unchanged catalogue processed again: earlier renditions are reused, but only where that is right."""
 
 import asyncio
 from datetime import timedelta
@@ -12,11 +12,11 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.imaging import compress
 from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.services.integrity.audit import audit
+from imgsvc.services.integrity.audit import run_audit
 from imgsvc.services.processing import rendition_plan
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.audits import wrong
-from support.batches import HandClock, assets_of, exact, submitted
+from support.audits import violations
+from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
@@ -26,14 +26,14 @@ TAGGED = {"ETag": '"v1"'}
 DATED = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
 
 
-async def done(parts: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
-    """The only asset of a batch of this URL, at its end."""
-    assert isinstance(parts.clock, HandClock)
-    parts.clock.forward(1)
-    batch = await submitted(parts, [url], **fields)
-    await work(batch.id, parts, processor)
-    await exact(parts.sessions, batch.id)
-    [asset] = await assets_of(parts.sessions, batch.id)
+async def processed(resources: Resources, processor: AssetProcessor, url: str, **fields: Any) -> Asset:
+    """Process a batch of this URL and return its only asset."""
+    assert isinstance(resources.clock, ManualClock)
+    resources.clock.forward(1)
+    batch = await submit_batch(resources, [url], **fields)
+    await work(batch.id, resources, processor)
+    await consistent_batch(resources.sessions, batch.id)
+    [asset] = await assets_of(resources.sessions, batch.id)
     return asset
 
 
@@ -42,186 +42,195 @@ def action(asset: Asset) -> str:
     return str(rendition["action"])
 
 
-async def stored(parts: Resources, asset: Asset) -> bytes:
+async def stored(resources: Resources, asset: Asset) -> bytes:
     [rendition] = asset.renditions or []
-    path = await parts.storage.locate(rendition["key"])
+    path = await resources.storage.locate(rendition["key"])
     assert isinstance(path, Path)
     return await asyncio.to_thread(path.read_bytes)
 
 
-async def faults(parts: Resources) -> object:
-    """What the deep check finds, of files that are in the making too."""
-    return wrong(
-        await audit(sessions=parts.sessions, inventory=parts.storage, clock=parts.clock, grace=timedelta(seconds=-60))
+async def faults(resources: Resources) -> object:
+    """Return the findings of the deep check, which here includes files that are being written."""
+    return violations(
+        await run_audit(
+            sessions=resources.sessions,
+            inventory=resources.storage,
+            clock=resources.clock,
+            grace=timedelta(seconds=-60),
+        )
     )
 
 
 def conditions(origin: OriginServer) -> list[str | None]:
-    """What each request asked, by its entity tag or date."""
+    """Return the entity tag or date that each request sent."""
     return [r.headers.get("If-None-Match", r.headers.get("If-Modified-Since")) for r in origin.requests]
 
 
-async def test_what_did_not_change_is_taken_over_under_a_name_of_its_own(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_unchanged_image_is_reused_under_a_key_of_its_own(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(320, 200), headers=TAGGED | DATED)
-    first, second = await done(parts, processor, url), await done(parts, processor, url)
+    first, second = await processed(resources, processor, url), await processed(resources, processor, url)
     assert (action(first), action(second)) == ("compressed", "reused")
     assert conditions(origin) == [None, '"v1"']
-    assert await stored(parts, first) == await stored(parts, second)
+    assert await stored(resources, first) == await stored(resources, second)
     [old], [new] = first.renditions or [], second.renditions or []
     assert new["key"] != old["key"]
     assert new["key"].startswith(second.batch_id)
     assert {**new, "key": "", "action": ""} == {**old, "key": "", "action": ""}
     assert (second.width, second.input_bytes, second.etag) == (first.width, first.input_bytes, first.etag)
-    assert await faults(parts) == {}
+    assert await faults(resources) == {}
 
 
-async def test_the_third_time_follows_from_the_second(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_reused_rendition_can_be_reused_again(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    first, second = await done(parts, processor, url), await done(parts, processor, url)
-    await delete(parts, first.batch_id)
-    third = await done(parts, processor, url)
+    first, second = await processed(resources, processor, url), await processed(resources, processor, url)
+    await delete(resources, first.batch_id)
+    third = await processed(resources, processor, url)
     assert [action(asset) for asset in (second, third)] == ["reused", "reused"]
-    assert await stored(parts, third) == await stored(parts, second)
+    assert await stored(resources, third) == await stored(resources, second)
 
 
-async def test_a_date_alone_is_asked_about_too(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_date_alone_makes_a_conditional_fetch(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=DATED)
-    await done(parts, processor, url)
-    assert action(await done(parts, processor, url)) == "compressed"  # this origin does not look at dates
+    await processed(resources, processor, url)
+    assert action(await processed(resources, processor, url)) == "compressed"  # this origin ignores dates
     assert conditions(origin) == [None, DATED["Last-Modified"]]
 
 
-async def test_what_changed_is_compressed_anew_from_the_same_answer(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_changed_image_is_compressed_from_the_same_response(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(parts, processor, url)
+    await processed(resources, processor, url)
     origin.serve("/a.jpg", image_bytes(160, 120), headers={"ETag": '"v2"'})
-    asset = await done(parts, processor, url)
-    assert (action(asset), asset.etag, decoded(await stored(parts, asset)).size) == ("compressed", '"v2"', (160, 120))
+    asset = await processed(resources, processor, url)
+    assert (action(asset), asset.etag, decoded(await stored(resources, asset)).size) == (
+        "compressed",
+        '"v2"',
+        (160, 120),
+    )
     assert conditions(origin) == [None, '"v1"']
-    assert action(await done(parts, processor, url)) == "reused"
+    assert action(await processed(resources, processor, url)) == "reused"
     assert conditions(origin) == [None, '"v1"', '"v2"']
 
 
-async def test_without_validators_there_is_nothing_to_ask(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_without_validators_the_fetch_is_unconditional(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes())
-    assert (await done(parts, processor, url)).reuse_hash is None
-    assert action(await done(parts, processor, url)) == "compressed"
+    assert (await processed(resources, processor, url)).reuse_hash is None
+    assert action(await processed(resources, processor, url)) == "compressed"
     assert conditions(origin) == [None, None]
 
 
-# -- only where that is right -----------------------------------------------------------------------------------------
+# -- limits of reuse ---------------------------------------------------------------------------------------------------
 
 
-async def test_refresh_asks_for_everything_anew_and_what_it_made_is_taken_over_later(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_refresh_fetches_everything_again_and_its_results_are_reused_later(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(parts, processor, url)
-    assert action(await done(parts, processor, url, refresh=True)) == "compressed"
-    assert action(await done(parts, processor, url)) == "reused"
+    await processed(resources, processor, url)
+    assert action(await processed(resources, processor, url, refresh=True)) == "compressed"
+    assert action(await processed(resources, processor, url)) == "reused"
     assert conditions(origin) == [None, None, '"v1"']
 
 
 @pytest.mark.parametrize("spec", [Spec(quality=51), Spec(format=Format.webp), Spec(max_width=32), Spec(name="thumb")])
-async def test_another_wish_is_another_image(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, spec: Spec
+async def test_another_spec_prevents_reuse(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, spec: Spec
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(parts, processor, url)
-    assert action(await done(parts, processor, url, specs=(spec,))) == "compressed"
+    await processed(resources, processor, url)
+    assert action(await processed(resources, processor, url, specs=(spec,))) == "compressed"
     assert conditions(origin) == [None, None]
 
 
-async def test_what_another_key_had_made_is_never_looked_at(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_renditions_of_another_api_key_are_never_reused(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    theirs = await done(parts, processor, url)
-    other = await add_key(parts)
-    batch = await submitted(parts, [url])
-    async with parts.sessions.write() as session:
+    theirs = await processed(resources, processor, url)
+    other = await add_key(resources)
+    batch = await submit_batch(resources, [url])
+    async with resources.sessions.write() as session:
         await session.exec(update(Batch).where(col(Batch.id) == batch.id).values(api_key_id=other))
-    await work(batch.id, parts, processor)
-    [asset] = await assets_of(parts.sessions, batch.id)
+    await work(batch.id, resources, processor)
+    [asset] = await assets_of(resources.sessions, batch.id)
     assert action(asset) == "compressed"
     assert asset.reuse_hash != theirs.reuse_hash
     assert conditions(origin) == [None, None]
 
 
-async def test_what_an_older_compressor_made_is_not_taken_over(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+async def test_renditions_of_an_older_compressor_are_not_reused(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    await done(parts, processor, url)
-    monkeypatch.setattr(rendition_plan, "RECIPE", compress.RECIPE + 1)
-    assert action(await done(parts, processor, url)) == "compressed"
+    await processed(resources, processor, url)
+    monkeypatch.setattr(rendition_plan, "COMPRESSOR_VERSION", compress.COMPRESSOR_VERSION + 1)
+    assert action(await processed(resources, processor, url)) == "compressed"
 
 
-async def test_an_origin_that_claims_not_modified_unasked_has_failed(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_unrequested_304_is_a_failure(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    asset = await done(parts, processor, origin.url("/status/304"))
+    asset = await processed(resources, processor, origin.url("/status/304"))
     assert (asset.status, asset.error_code) == ("failed", "http_304")
 
 
-# -- what goes meanwhile ----------------------------------------------------------------------------------------------
+# -- deletions and retries --------------------------------------------------------------------------------------------
 
 
-async def test_where_the_earlier_rendition_is_gone_the_image_is_fetched_after_all(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_an_image_whose_earlier_rendition_is_gone_is_fetched_again(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    first = await done(parts, processor, url)
+    first = await processed(resources, processor, url)
     [rendition] = first.renditions or []
-    await parts.storage.remove([rendition["key"]])
-    second = await done(parts, processor, url)
+    await resources.storage.remove([rendition["key"]])
+    second = await processed(resources, processor, url)
     assert (action(second), second.attempts) == ("compressed", 1)
     assert conditions(origin) == [None, '"v1"', None]
 
 
-async def test_a_rendition_that_was_taken_over_outlives_the_batch_it_came_from(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, clock: HandClock
+async def test_a_reused_rendition_outlives_the_batch_that_it_came_from(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, clock: ManualClock
 ) -> None:
     url = origin.serve("/a.jpg", image_bytes(), headers=TAGGED)
-    first, second = await done(parts, processor, url), await done(parts, processor, url)
-    await delete(parts, first.batch_id)
+    first, second = await processed(resources, processor, url), await processed(resources, processor, url)
+    await delete(resources, first.batch_id)
     clock.forward(100_000)
-    await clean_up(parts, first.batch_id)
-    await clean_up(parts, second.batch_id)
-    assert decoded(await stored(parts, second)).size == (64, 48)
-    assert await faults(parts) == {}
+    await clean_up(resources, first.batch_id)
+    await clean_up(resources, second.batch_id)
+    assert decoded(await stored(resources, second)).size == (64, 48)
+    assert await faults(resources) == {}
 
 
-async def test_a_retry_takes_over_what_another_batch_has_made_since(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_a_retry_reuses_what_another_batch_has_made_since(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     path, url = "/a.jpg", origin.url("/a.jpg")
-    failed = await done(parts, processor, url)
+    failed = await processed(resources, processor, url)
     origin.serve(path, image_bytes(), headers=TAGGED)
-    await done(parts, processor, url)
-    await retry(parts, failed.batch_id)
-    await work(failed.batch_id, parts, processor)
-    [asset] = await assets_of(parts.sessions, failed.batch_id)
+    await processed(resources, processor, url)
+    await retry(resources, failed.batch_id)
+    await work(failed.batch_id, resources, processor)
+    [asset] = await assets_of(resources.sessions, failed.batch_id)
     assert action(asset) == "reused"
-    assert await faults(parts) == {}
+    assert await faults(resources) == {}
 
 
-async def test_what_succeeded_before_a_cancel_is_good_for_later(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer
+async def test_what_succeeded_before_a_cancellation_can_be_reused(
+    resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     urls = [origin.serve(f"/{number}.jpg", image_bytes(), headers=TAGGED) for number in range(2)]
-    batch = await submitted(parts, urls)
-    await work(batch.id, parts, processor, assets=1, lifetime=0)
-    await cancel(parts, batch.id)
-    kept = [asset for asset in await assets_of(parts.sessions, batch.id) if asset.status == "succeeded"]
-    assert all([action(await done(parts, processor, asset.origin_url)) == "reused" for asset in kept])
+    batch = await submit_batch(resources, urls)
+    await work(batch.id, resources, processor, assets=1, lifetime=0)
+    await cancel(resources, batch.id)
+    kept = [asset for asset in await assets_of(resources.sessions, batch.id) if asset.status == "succeeded"]
+    assert all([action(await processed(resources, processor, asset.origin_url)) == "reused" for asset in kept])

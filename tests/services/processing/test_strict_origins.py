@@ -1,4 +1,4 @@
-"""Origins that answer 429 above a rate: asked near their capacity, refusing little, and losing no image to it."""
+"""Origins that respond with 429 above a rate: fetches stay near it, few are refused, and no image is lost."""
 
 import asyncio
 from collections import Counter
@@ -12,8 +12,8 @@ from imgsvc.errors import HttpStatusError
 from imgsvc.services.ports import Fetched, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_rate import DECREASE, LEAST, PLATEAU, CubicRate
-from support.batches import assets_of, submitted
+from imgsvc.services.throttling.host_rate import DECREASE, MIN_RATE, PLATEAU, CubicRate
+from support.batches import assets_of, submit_batch
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
 from support.origin_server import image_bytes
@@ -21,20 +21,20 @@ from support.origin_server import image_bytes
 
 @dataclass
 class StrictOrigin:
-    """It answers so many requests a second and refuses the others; a fifth of a second's worth may come at once."""
+    """An origin that allows `rate` requests per second, in bursts of up to a fifth of that, and refuses the others."""
 
     rate: float
     latency: float
     retry_after: float | None = None
-    left: float = 0
+    allowance: float = 0
     at: float = field(default_factory=monotonic)
     seen: Counter[str] = field(default_factory=Counter)
 
-    async def fetch(self, url: str, room: MemoryBudget, known: Validators | None = None) -> Fetched:
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
         now = monotonic()
-        self.left, self.at = min(self.rate / 5, self.left + (now - self.at) * self.rate), now
-        allowed = self.left >= 1
-        self.left -= allowed
+        self.allowance, self.at = min(self.rate / 5, self.allowance + (now - self.at) * self.rate), now
+        allowed = self.allowance >= 1
+        self.allowance -= allowed
         self.seen["sent" if allowed else "refused"] += 1
         await asyncio.sleep(self.latency)
         if not allowed:
@@ -47,22 +47,22 @@ class StrictOrigin:
 @pytest.mark.parametrize(
     ("latency", "retry_after"),
     [(0.0, None), (0.15, None), (0.15, 0.5)],
-    ids=["at once", "after 150 ms", "and asks for a rest"],
+    ids=["no latency", "150 ms latency", "with Retry-After"],
 )
-async def test_an_origin_that_refuses_above_a_rate_gives_every_image(
-    parts: Resources, processor: AssetProcessor, latency: float, retry_after: float | None
+async def test_every_image_is_fetched_from_an_origin_that_limits_its_rate(
+    resources: Resources, processor: AssetProcessor, latency: float, retry_after: float | None
 ) -> None:
     origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
-    bench = fetching_with(processor, origin=origin, hosts=HostLimiter(maximum=64))
-    batch = await submitted(parts, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
-    while await work(batch.id, parts, bench):
+    strict = fetching_with(processor, origin=origin, hosts=HostLimiter(maximum=64))
+    batch = await submit_batch(resources, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
+    while await work(batch.id, resources, strict):
         pass
-    assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"succeeded"}
+    assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"succeeded"}
     assert origin.seen["sent"] == 150
     assert 0 < origin.seen["refused"] < 45
 
 
-def test_after_a_refusal_the_rate_falls_comes_back_slowly_and_goes_beyond() -> None:
+def test_after_a_refusal_the_rate_falls_recovers_slowly_and_then_grows() -> None:
     rate = CubicRate(refused=100, since=50)
     assert rate.at(50) == pytest.approx(100 * DECREASE)
     assert rate.at(50 + PLATEAU) == pytest.approx(100)
@@ -72,11 +72,11 @@ def test_after_a_refusal_the_rate_falls_comes_back_slowly_and_goes_beyond() -> N
     assert sorted(seconds, key=rate.at) == seconds
 
 
-def test_half_of_the_way_is_done_in_a_fifth_of_the_time_and_the_rest_spent_near_what_was_refused() -> None:
+def test_a_rate_stays_near_the_refused_one_for_most_of_its_recovery() -> None:
     rate = CubicRate(refused=100, since=0)
     assert rate.at(PLATEAU / 5) > 100 * (1 + DECREASE) / 2 - 1
     assert rate.at(PLATEAU / 2) > 96
 
 
-def test_some_of_the_rate_always_remains() -> None:
-    assert CubicRate(refused=0.01, since=0).at(0) == LEAST
+def test_a_rate_never_falls_below_its_minimum() -> None:
+    assert CubicRate(refused=0.01, since=0).at(0) == MIN_RATE

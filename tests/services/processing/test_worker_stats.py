@@ -1,4 +1,4 @@
-"""What a worker process has done, counted by how it ended."""
+"""The outcomes of a worker process are counted by kind."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

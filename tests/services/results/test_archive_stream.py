@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.results.archive import archive
-from support.verbs import ended
+from imgsvc.services.results.archive import stream_archive
+from support.verbs import ended_batch
 
 MIB = 2**20
 
@@ -28,13 +28,13 @@ class Endless:
 
 
 async def batch_of_three(parts: Resources) -> Batch:
-    return await ended(parts, None, None, None)
+    return await ended_batch(parts, None, None, None)
 
 
 async def test_it_reads_no_more_than_is_taken(resources: Resources) -> None:
     reader = Endless()
     sizes = []
-    async for piece in archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader):
+    async for piece in stream_archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader):
         sizes.append(len(piece))
         assert reader.read_bytes <= sum(sizes) + MIB
     assert max(sizes) <= MIB + 1_000
@@ -43,7 +43,7 @@ async def test_it_reads_no_more_than_is_taken(resources: Resources) -> None:
 
 async def test_when_nobody_takes_it_any_more_the_file_is_closed(resources: Resources) -> None:
     reader = Endless()
-    content = archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader)
+    content = stream_archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader)
     await anext(content)
     assert reader.open == 1
     await content.aclose()

@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime
 from zipfile import ZipFile
 
-from imgsvc.services.results.zip_stream import PIECE, ZipStream
+from imgsvc.services.results.zip_stream import CHUNK, ZipStream
 
 NOON = datetime(2026, 11, 23, 12, 34, 56, tzinfo=UTC)
 
@@ -53,7 +53,7 @@ def test_more_entries_than_the_first_zips_could_have_are_all_there() -> None:
     stream = ZipStream(NOON)
     parts = [part for name in names for part in (stream.begin(name), stream.write(b"x"), stream.end())]
     ends = list(stream.finish())
-    assert max(map(len, ends)) <= PIECE
+    assert max(map(len, ends)) <= CHUNK
     assert ZipFile(io.BytesIO(b"".join([*parts, *ends]))).namelist() == names
 
 

@@ -1,97 +1,97 @@
-"""The gate that is fair between batches."""
+"""The semaphore is fair between batches."""
 
 import asyncio
 
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
-from support.semaphores import Line, settled
+from support.semaphores import Waiters, settled
 
 
-async def test_keys_are_served_in_turn_and_first_come_first_served_within_a_key() -> None:
+async def test_keys_are_served_round_robin_and_requests_of_a_key_in_order() -> None:
     semaphore = FairSemaphore(1)
-    line, holder = Line(semaphore), await semaphore.acquire("a")
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a")
     for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
-        await line.join(name, name[0])
-    assert await line.drain(holder) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+        await waiters.add(name, name[0])
+    assert await waiters.drain(holder) == ["a1", "b1", "c1", "a2", "b2", "a3"]
     assert semaphore.idle
 
 
-async def test_a_large_request_is_not_overtaken_for_ever_by_small_ones() -> None:
+async def test_a_large_request_is_not_starved_by_small_ones() -> None:
     semaphore = FairSemaphore(10)
-    line, holder = Line(semaphore), await semaphore.acquire("small", 5)
-    await line.join("large", "large", 10)
-    await line.join("small", "small", 1)
-    assert line.served == []  # the small one would fit
-    assert await line.drain(holder) == ["large", "small"]
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("small", 5)
+    await waiters.add("large", "large", 10)
+    await waiters.add("small", "small", 1)
+    assert waiters.served == []  # the small one would fit
+    assert await waiters.drain(holder) == ["large", "small"]
 
 
-async def test_more_than_there_is_means_all_that_there_is() -> None:
+async def test_a_request_above_the_capacity_gets_all_units() -> None:
     semaphore = FairSemaphore(4)
     with await semaphore.acquire("a", 1_000):
         assert not semaphore.try_take(1)
     assert semaphore.idle
 
 
-async def test_units_given_back_are_enough_for_several_waiters() -> None:
+async def test_released_units_can_serve_several_waiters() -> None:
     semaphore = FairSemaphore(4)
-    line, holder = Line(semaphore), await semaphore.acquire("a", 4)
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a", 4)
     for name in ("b", "c", "d"):
-        await line.join(name, name, 2)
+        await waiters.add(name, name, 2)
     holder.release()
     await settled()
-    assert line.served == ["b", "c"]
+    assert waiters.served == ["b", "c"]
 
 
 # -- cancellation -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_cancelled_waiter_leaves_the_line_to_the_others() -> None:
+async def test_a_cancelled_waiter_makes_way_for_the_others() -> None:
     semaphore = FairSemaphore(1)
-    line, holder = Line(semaphore), await semaphore.acquire("a")
-    cancelled = await line.join("first", "b")
-    await line.join("second", "b")
-    await line.join("third", "c")
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a")
+    cancelled = await waiters.add("first", "b")
+    await waiters.add("second", "b")
+    await waiters.add("third", "c")
     cancelled.cancel()
     await settled()
-    del line.tasks["first"]
-    assert await line.drain(holder) == ["second", "third"]
+    del waiters.tasks["first"]
+    assert await waiters.drain(holder) == ["second", "third"]
     assert semaphore.idle
 
 
-async def test_a_large_waiter_that_is_cancelled_makes_way_for_what_fits() -> None:
+async def test_a_cancelled_large_waiter_makes_way_for_a_smaller_one() -> None:
     semaphore = FairSemaphore(4)
-    line, holder = Line(semaphore), await semaphore.acquire("a", 2)
-    large = await line.join("large", "b", 4)
-    await line.join("small", "c", 2)
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a", 2)
+    large = await waiters.add("large", "b", 4)
+    await waiters.add("small", "c", 2)
     large.cancel()
     await settled()
-    assert line.served == ["small"]
+    assert waiters.served == ["small"]
     holder.release()
 
 
-async def test_a_waiter_cancelled_in_the_moment_of_its_turn_gives_its_units_back() -> None:
+async def test_a_waiter_cancelled_just_after_it_was_granted_releases_its_units() -> None:
     semaphore = FairSemaphore(1)
-    line, holder = Line(semaphore), await semaphore.acquire("a")
-    cancelled = await line.join("cancelled", "b")
-    await line.join("next", "c")
-    holder.release()  # its turn has come, but it has not run yet
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a")
+    cancelled = await waiters.add("cancelled", "b")
+    await waiters.add("next", "c")
+    holder.release()  # it is granted, but its task has not run yet
     cancelled.cancel()
     await settled()
-    assert line.served == ["next"]
-    line.tasks["next"].result().release()
+    assert waiters.served == ["next"]
+    waiters.tasks["next"].result().release()
     assert semaphore.idle
 
 
-async def test_a_turn_that_comes_just_after_the_cancellation_goes_to_the_next() -> None:
+async def test_units_released_just_after_a_cancellation_go_to_the_next_waiter() -> None:
     semaphore = FairSemaphore(1)
-    line, holder = Line(semaphore), await semaphore.acquire("a")
-    cancelled = await line.join("cancelled", "b")
-    await line.join("next", "b")
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a")
+    cancelled = await waiters.add("cancelled", "b")
+    await waiters.add("next", "b")
     cancelled.cancel()
-    holder.release()  # the waiter is cancelled, but it has not run yet
+    holder.release()  # it is cancelled, but its task has not run yet
     await settled()
     assert cancelled.cancelled()
-    assert line.served == ["next"]
-    line.tasks["next"].result().release()
+    assert waiters.served == ["next"]
+    waiters.tasks["next"].result().release()
     assert semaphore.idle
 
 
@@ -111,23 +111,23 @@ async def test_all_holders_and_waiters_can_be_cancelled_at_once() -> None:
     assert semaphore.try_take(3)
 
 
-# -- keys that keep what they have for long ---------------------------------------------------------------------------
+# -- keys that hold their units for long ------------------------------------------------------------------------------
 
 
-async def test_of_a_gate_with_a_bound_one_key_leaves_a_quarter_to_the_next() -> None:
+async def test_with_a_hoard_of_three_one_key_leaves_a_quarter_to_others() -> None:
     semaphore = FairSemaphore(100, hoard=3)
-    line = Line(semaphore)
+    waiters = Waiters(semaphore)
     for number in range(100):
-        await line.join(f"hog {number}", "hog")
-    assert len(line.served) == 75
+        await waiters.add(f"hog {number}", "hog")
+    assert len(waiters.served) == 75
     for number in range(15):
-        await line.join(f"late {number}", "late")
-    assert len(line.served) == 90, "although 25 of the other wait"
-    assert not semaphore.try_take(11, "third"), "more than there is"
+        await waiters.add(f"late {number}", "late")
+    assert len(waiters.served) == 90, "although 25 of the first key wait"
+    assert not semaphore.try_take(11, "third"), "more than is free"
     assert semaphore.try_take(10, "third")
 
 
-async def test_however_many_keys_hold_much_something_is_left() -> None:
+async def test_some_units_are_left_however_many_keys_hold_much() -> None:
     semaphore = FairSemaphore(1_000, hoard=3)
     for key in ("a", "b", "c", "d"):
         while semaphore.try_take(1, key):
@@ -135,18 +135,18 @@ async def test_however_many_keys_hold_much_something_is_left() -> None:
         assert semaphore.try_take(1, f"late {key}")
 
 
-async def test_what_a_key_gives_back_is_its_own_again_or_another_ones() -> None:
+async def test_units_that_a_key_releases_can_go_to_the_same_key_again() -> None:
     semaphore = FairSemaphore(4, hoard=3)
-    leases = [await semaphore.acquire("hog") for _ in range(3)]
-    line = Line(semaphore)
-    await line.join("hog", "hog")
-    assert line.served == []
-    leases[0].release()
+    reservations = [await semaphore.acquire("hog") for _ in range(3)]
+    waiters = Waiters(semaphore)
+    await waiters.add("hog", "hog")
+    assert waiters.served == []
+    reservations[0].release()
     await settled()
-    assert line.served == ["hog"]
+    assert waiters.served == ["hog"]
 
 
-async def test_the_first_of_a_key_may_be_as_large_as_the_gate() -> None:
+async def test_the_first_request_of_a_key_may_take_all_units() -> None:
     semaphore = FairSemaphore(4, hoard=3)
     with await semaphore.acquire("a", 1_000):
         assert not semaphore.try_take(1, "b")

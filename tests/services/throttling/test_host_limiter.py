@@ -1,4 +1,4 @@
-"""The pace of each host: slowed when it cannot cope, growing back when it can, paused when it asks for it."""
+"""The limits of each host: cut when it cannot cope, growing back when it can, paused when it asks for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,22 +10,22 @@ import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
 from imgsvc.services.throttling.host_limiter import Clock, HostLimiter, HostPaused
-from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, FIRST, SHORTEST_WINDOW
+from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, INITIAL_LIMIT, MIN_WINDOW
 
 HOST = "shop.example"
 
 
-def hardly_any_time() -> Clock:
-    """A clock by which nothing takes longer than a microsecond, so that no rate grows meanwhile."""
+def almost_stopped_clock() -> Clock:
+    """Return a clock that advances by a microsecond per reading, so that no rate grows."""
     moments = count(1_000.0, 1e-6)
     return lambda: next(moments)
 
 
 @asynccontextmanager
-async def as_many_as_may(
+async def concurrent_fetches(
     limiter: HostLimiter, host: str = HOST, *, of: int = 20, conditional: bool = False
 ) -> AsyncIterator[int]:
-    """How many of so many fetches got a slot at one time; they are cancelled afterwards, which teaches nothing."""
+    """Yield how many of `of` fetches got a slot at one time; then cancel them, which changes no limit."""
     entered = 0
 
     async def hold() -> None:
@@ -44,7 +44,7 @@ async def as_many_as_may(
 
 
 async def limit_of(limiter: HostLimiter, host: str = HOST) -> int:
-    async with as_many_as_may(limiter, host) as entered:
+    async with concurrent_fetches(limiter, host) as entered:
         return entered
 
 
@@ -61,19 +61,22 @@ async def succeed(limiter: HostLimiter, host: str = HOST) -> None:
 
 async def test_each_host_gets_the_maximum_for_itself() -> None:
     limiter = HostLimiter(maximum=8)
-    async with as_many_as_may(limiter, "one.example") as one, as_many_as_may(limiter, "other.example") as other:
+    async with concurrent_fetches(limiter, "one.example") as one, concurrent_fetches(limiter, "other.example") as other:
         assert (one, other) == (8, 8)
 
 
-async def test_questions_whether_anything_changed_count_for_a_quarter() -> None:
+async def test_conditional_fetches_count_for_a_quarter() -> None:
     limiter = HostLimiter(maximum=4)
-    async with as_many_as_may(limiter, conditional=True) as questions:
-        assert questions == 16
-    async with as_many_as_may(limiter, of=2) as fetches, as_many_as_may(limiter, conditional=True) as questions:
-        assert (fetches, questions) == (2, 8)
+    async with concurrent_fetches(limiter, conditional=True) as conditional_fetches:
+        assert conditional_fetches == 16
+    async with (
+        concurrent_fetches(limiter, of=2) as fetches,
+        concurrent_fetches(limiter, conditional=True) as conditional_fetches,
+    ):
+        assert (fetches, conditional_fetches) == (2, 8)
 
 
-async def test_a_host_of_which_nothing_is_known_begins_with_sixteen_and_gets_one_more_for_each_success() -> None:
+async def test_an_unknown_host_starts_with_sixteen_and_gets_one_more_for_each_success() -> None:
     limiter = HostLimiter(maximum=64)
     assert await limit_of(limiter) == 16
     for _ in range(3):
@@ -81,7 +84,7 @@ async def test_a_host_of_which_nothing_is_known_begins_with_sixteen_and_gets_one
     assert await limit_of(limiter) == 19
 
 
-async def test_a_host_that_cannot_cope_gets_half_as_many_and_the_others_as_many_as_before() -> None:
+async def test_a_connect_timeout_halves_the_limit_of_that_host_alone() -> None:
     limiter = HostLimiter(maximum=8)
     await fail(limiter, ConnectTimeout())
     assert await limit_of(limiter) == 4
@@ -89,7 +92,7 @@ async def test_a_host_that_cannot_cope_gets_half_as_many_and_the_others_as_many_
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_host_that_refuses_gets_one_after_the_other_and_the_others_as_many_as_before(status: int) -> None:
+async def test_a_refusal_sets_a_rate_for_that_host_alone(status: int) -> None:
     limiter = HostLimiter(maximum=8)
     await fail(limiter, HttpStatusError(status))
     assert await limit_of(limiter) == 1
@@ -103,7 +106,7 @@ async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
     for _ in range(8):
         await succeed(limiter)
     seconds = monotonic() - began
-    rate = limiter._hosts[HOST].rate
+    rate = limiter.hosts[HOST].rate
     assert rate is not None
     assert 7 / rate.at(monotonic()) <= seconds < 8
 
@@ -111,20 +114,20 @@ async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
 @pytest.mark.parametrize(
     "error", [HttpStatusError(404), HttpStatusError(500), ReadTimeout(), ConnectError()], ids=lambda e: e.code
 )
-async def test_other_errors_say_nothing_about_the_pace(error: AssetError) -> None:
+async def test_other_errors_do_not_change_the_limit(error: AssetError) -> None:
     limiter = HostLimiter(maximum=8)
     await fail(limiter, error)
     assert await limit_of(limiter) == 8
 
 
-async def test_one_fetch_at_a_time_always_remains() -> None:
+async def test_the_limit_never_falls_below_one() -> None:
     limiter = HostLimiter(maximum=8)
     for _ in range(DOWN_AFTER - 1):
         await fail(limiter, ConnectTimeout())
     assert await limit_of(limiter) == 1
 
 
-async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
+async def test_each_success_raises_the_limit_by_one_up_to_the_maximum() -> None:
     limiter = HostLimiter(maximum=8)
     await fail(limiter, ConnectTimeout())
     await fail(limiter, ConnectTimeout())
@@ -135,16 +138,17 @@ async def test_each_success_gives_one_back_up_to_the_maximum() -> None:
     assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
 
 
-async def test_a_host_that_refuses_everything_is_not_waited_for_as_one_that_is_strict() -> None:
-    limiter = HostLimiter(maximum=64, clock=hardly_any_time())
-    paces = []
+async def test_a_host_that_refuses_everything_fails_faster_than_one_that_limits() -> None:
+    clock = almost_stopped_clock()
+    limiter = HostLimiter(maximum=64, clock=clock)
+    rates = []
     for _ in range(DOWN_AFTER + 2):
         await fail(limiter, HttpStatusError(503))
-        paces.append(limiter._hosts[HOST].pace(limiter._clock()))
-    assert paces[: DOWN_AFTER - 1] == sorted(paces[: DOWN_AFTER - 1], reverse=True)
-    assert paces[DOWN_AFTER - 2] < 5 < DOWN_RATE == paces[-1]
+        rates.append(limiter.hosts[HOST].current_rate(clock()))
+    assert rates[: DOWN_AFTER - 1] == sorted(rates[: DOWN_AFTER - 1], reverse=True)
+    assert rates[DOWN_AFTER - 2] < 5 < DOWN_RATE == rates[-1]
     await succeed(limiter)
-    assert limiter._hosts[HOST].pace(limiter._clock()) < DOWN_RATE
+    assert limiter.hosts[HOST].current_rate(clock()) < DOWN_RATE
 
 
 # -- Retry-After ------------------------------------------------------------------------------------------------------
@@ -176,21 +180,21 @@ async def test_a_short_pause_is_waited_for() -> None:
     assert monotonic() - started >= 0.1
 
 
-async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out() -> None:
+async def test_a_fetch_that_waits_when_a_pause_begins_is_not_sent() -> None:
     limiter = HostLimiter(maximum=1)
-    asked, told = asyncio.Event(), asyncio.Event()
+    asked, may_fail = asyncio.Event(), asyncio.Event()
 
     async def first() -> None:
         async with limiter.slot(HOST, "batch"):
             asked.set()
-            await told.wait()
+            await may_fail.wait()
             raise HttpStatusError(503, retry_after=60)
 
     one = asyncio.create_task(first())
     await asked.wait()
     other = asyncio.create_task(succeed(limiter))
     await asyncio.sleep(0)
-    told.set()
+    may_fail.set()
     one_end, other_end = await asyncio.gather(one, other, return_exceptions=True)
     assert isinstance(one_end, HttpStatusError)
     assert isinstance(other_end, HostPaused)
@@ -199,23 +203,23 @@ async def test_a_fetch_that_stands_in_line_when_the_pause_begins_does_not_go_out
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_host_can_take_is_known_to_the_next_batch() -> None:
-    limiter = HostLimiter(maximum=FIRST + 1)
+async def test_the_limit_of_a_host_is_remembered_for_the_next_batch() -> None:
+    limiter = HostLimiter(maximum=INITIAL_LIMIT + 1)
     await succeed(limiter)
-    assert await limit_of(limiter) == FIRST + 1
+    assert await limit_of(limiter) == INITIAL_LIMIT + 1
 
 
-async def test_a_rate_does_not_grow_while_nobody_asks() -> None:
+async def test_a_rate_does_not_grow_while_the_host_is_idle() -> None:
     now = 1_000.0
     limiter = HostLimiter(maximum=8, clock=lambda: now)
     await fail(limiter, HttpStatusError(429))
-    before = limiter._hosts[HOST].pace(now)
+    before = limiter.hosts[HOST].current_rate(now)
     now += 3_600
     await succeed(limiter)
-    assert limiter._hosts[HOST].pace(now) == pytest.approx(before)
+    assert limiter.hosts[HOST].current_rate(now) == pytest.approx(before)
 
 
-async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> None:
+async def test_after_a_pause_fetches_start_at_the_rate_and_not_all_at_once() -> None:
     limiter = HostLimiter(maximum=8)
     for _ in range(4):
         await succeed(limiter)
@@ -227,30 +231,30 @@ async def test_after_a_pause_fetches_leave_at_the_rate_and_not_all_at_once() -> 
             left.append(monotonic())
 
     await asyncio.gather(*[fetch() for _ in range(4)])
-    rate = limiter._hosts[HOST].rate
+    rate = limiter.hosts[HOST].rate
     assert rate is not None
     assert left[-1] - left[0] >= 2 / rate.at(left[-1])
 
 
-async def test_questions_answered_with_images_count_as_fetches_until_one_is_not() -> None:
+async def test_conditional_fetches_count_as_whole_ones_while_the_host_sends_images() -> None:
     limiter = HostLimiter(maximum=4)
     await succeed(limiter)
     for changes, at_one_time in ((True, 4), (False, 16)):
         limiter.note_changes(HOST, changes=changes)
-        async with as_many_as_may(limiter, conditional=True) as entered:
+        async with concurrent_fetches(limiter, conditional=True) as entered:
             assert entered == at_one_time
 
 
-async def test_a_host_that_is_gone_is_given_up_many_at_a_time() -> None:
+async def test_a_host_that_is_down_gets_many_fetches_at_a_time_so_they_fail_soon() -> None:
     limiter = HostLimiter(maximum=64)
     for _ in range(DOWN_AFTER - 1):
         await fail(limiter, ConnectTimeout())
     assert await limit_of(limiter) == 1
     await fail(limiter, ConnectTimeout())
-    assert await limit_of(limiter) == FIRST
+    assert await limit_of(limiter) == INITIAL_LIMIT
 
 
-async def test_an_image_that_is_not_there_is_an_answer() -> None:
+async def test_a_404_counts_as_a_response() -> None:
     limiter = HostLimiter(maximum=64)
     for _ in range(2 * DOWN_AFTER):
         await fail(limiter, ConnectTimeout())
@@ -258,24 +262,24 @@ async def test_an_image_that_is_not_there_is_an_answer() -> None:
     assert await limit_of(limiter) == 1
 
 
-async def test_the_hosts_that_are_idle_for_longest_are_forgotten() -> None:
-    limiter = HostLimiter(maximum=4, most_hosts=3)
+async def test_the_hosts_that_have_been_idle_longest_are_forgotten() -> None:
+    limiter = HostLimiter(maximum=4, max_hosts=3)
     for host in ("a.example", "b.example", "c.example", "a.example", "d.example"):
         await succeed(limiter, host)
-    assert list(limiter._hosts) == ["c.example", "a.example", "d.example"]
+    assert list(limiter.hosts) == ["c.example", "a.example", "d.example"]
 
 
-async def test_a_host_at_work_is_never_forgotten() -> None:
-    limiter = HostLimiter(maximum=1, most_hosts=1)
+async def test_a_host_in_use_is_never_forgotten() -> None:
+    limiter = HostLimiter(maximum=1, max_hosts=1)
     async with limiter.slot("busy.example", "batch"):
         await succeed(limiter, "other.example")
-        assert list(limiter._hosts) == ["busy.example"]
+        assert list(limiter.hosts) == ["busy.example"]
         assert await limit_of(limiter, "busy.example") == 0
     await succeed(limiter, "other.example")
-    assert list(limiter._hosts) == ["other.example"]
+    assert list(limiter.hosts) == ["other.example"]
 
 
-async def test_batches_take_turns_at_a_host() -> None:
+async def test_batches_are_served_round_robin_at_a_host() -> None:
     limiter = HostLimiter(maximum=1)
     served = []
 
@@ -290,11 +294,11 @@ async def test_batches_take_turns_at_a_host() -> None:
 
 @pytest.mark.parametrize(
     ("error", "rate"),
-    [(HttpStatusError(503), 8 / 2 / SHORTEST_WINDOW), (ConnectTimeout(), None)],
-    ids=["it refuses", "it does not answer"],
+    [(HttpStatusError(503), 8 / 2 / MIN_WINDOW), (ConnectTimeout(), None)],
+    ids=["it refuses", "it does not respond"],
 )
 async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: float | None) -> None:
-    limiter = HostLimiter(maximum=8, clock=hardly_any_time())
+    limiter = HostLimiter(maximum=8, clock=almost_stopped_clock())
     all_in_flight = asyncio.Event()
     waiting = 0
 
@@ -309,6 +313,6 @@ async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: fl
                 raise error
 
     await asyncio.gather(*(refused() for _ in range(8)))
-    host = limiter._hosts[HOST]
+    host = limiter.hosts[HOST]
     assert host.limit == 4
     assert (host.rate and host.rate.refused) == rate

@@ -1,78 +1,78 @@
-"""A gate that grows and shrinks, and leases that do."""
+"""Semaphores and reservations that grow and shrink."""
 
 from contextlib import suppress
 
 import pytest
 
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
-from support.semaphores import Line, settled
+from support.semaphores import Waiters, settled
 
 
-async def test_a_gate_that_grows_lets_waiters_in() -> None:
+async def test_a_semaphore_that_grows_serves_waiters() -> None:
     semaphore = FairSemaphore(1)
-    line, holder = Line(semaphore), await semaphore.acquire("a")
-    await line.join("b", "b")
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a")
+    await waiters.add("b", "b")
     semaphore.resize(2)
     await settled()
-    assert line.served == ["b"]
+    assert waiters.served == ["b"]
     holder.release()
 
 
-async def test_a_gate_that_shrinks_takes_nothing_back_and_waits_for_what_is_out() -> None:
+async def test_a_semaphore_that_shrinks_waits_until_held_units_are_released() -> None:
     semaphore = FairSemaphore(4)
-    leases = [await semaphore.acquire("a") for _ in range(4)]
+    reservations = [await semaphore.acquire("a") for _ in range(4)]
     semaphore.resize(1)
-    line = Line(semaphore)
-    await line.join("b", "b")
-    for lease in leases[:3]:
-        lease.release()
+    waiters = Waiters(semaphore)
+    await waiters.add("b", "b")
+    for reservation in reservations[:3]:
+        reservation.release()
         await settled()
-        assert line.served == []
-    leases[3].release()
+        assert waiters.served == []
+    reservations[3].release()
     await settled()
-    assert line.served == ["b"]
+    assert waiters.served == ["b"]
 
 
-async def test_a_waiter_that_asked_for_more_than_a_gate_that_shrank_has_still_comes_through() -> None:
+async def test_a_waiter_is_served_although_the_semaphore_shrank_below_its_request() -> None:
     semaphore = FairSemaphore(4)
-    line, holder = Line(semaphore), await semaphore.acquire("a")
-    await line.join("large", "b", 4)
+    waiters, holder = Waiters(semaphore), await semaphore.acquire("a")
+    await waiters.add("large", "b", 4)
     semaphore.resize(2)
-    assert await line.drain(holder) == ["large"]
+    assert await waiters.drain(holder) == ["large"]
     assert semaphore.idle
 
 
-async def test_a_lease_grows_into_units_that_are_free_before_those_who_wait() -> None:
+async def test_a_reservation_grows_into_free_units_ahead_of_waiters() -> None:
     semaphore = FairSemaphore(4)
-    lease, other = await semaphore.acquire("a", 1), await semaphore.acquire("b", 2)
-    assert lease.grow(2)
-    assert lease.grow(1)  # it holds as many already
-    assert not lease.grow(3)
-    line = Line(semaphore)
-    await line.join("c", "c", 4)
+    reservation, other = await semaphore.acquire("a", 1), await semaphore.acquire("b", 2)
+    assert reservation.grow(2)
+    assert reservation.grow(1)  # it already holds more
+    assert not reservation.grow(3)
+    waiters = Waiters(semaphore)
+    await waiters.add("c", "c", 4)
     other.release()
-    assert lease.grow(3)
+    assert reservation.grow(3)
     assert not semaphore.try_take(2)
-    lease.release()
+    reservation.release()
     await settled()
-    assert line.served == ["c"]
+    assert waiters.served == ["c"]
 
 
-async def test_a_lease_that_shrinks_serves_the_others_and_one_released_twice_counts_once() -> None:
+async def test_a_reservation_that_shrinks_serves_waiters_and_can_be_released_twice() -> None:
     semaphore = FairSemaphore(4)
-    lease = await semaphore.acquire("a", 4)
-    line = Line(semaphore)
-    await line.join("b", "b", 3)
-    lease.shrink(1)
+    reservation = await semaphore.acquire("a", 4)
+    waiters = Waiters(semaphore)
+    await waiters.add("b", "b", 3)
+    reservation.shrink(1)
     await settled()
-    assert line.served == ["b"]
-    lease.release()
-    lease.release()
+    assert waiters.served == ["b"]
+    reservation.release()
+    reservation.release()
     assert semaphore.try_take(1)
     assert not semaphore.try_take(1)
 
 
-async def test_a_lease_is_given_back_when_the_block_breaks() -> None:
+async def test_a_reservation_is_released_when_its_block_raises() -> None:
     semaphore = FairSemaphore(1)
     with suppress(ZeroDivisionError), await semaphore.acquire("a"):
         raise ZeroDivisionError
@@ -80,6 +80,6 @@ async def test_a_lease_is_given_back_when_the_block_breaks() -> None:
 
 
 @pytest.mark.parametrize("size", [4, 5, 1_000])
-async def test_a_lease_of_all_units_can_always_grow(size: int) -> None:
+async def test_a_reservation_of_all_units_can_always_grow(size: int) -> None:
     semaphore = FairSemaphore(4)
     assert (await semaphore.acquire("a", 9)).grow(size)

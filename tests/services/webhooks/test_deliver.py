@@ -8,14 +8,14 @@ from standardwebhooks import Webhook
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import webhook_secret
 from imgsvc.services.ports import EndpointResponse
-from imgsvc.services.webhooks import deliver as deliveries
-from support.batches import HandClock, NotedQueue, attempts_of
+from imgsvc.services.webhooks.deliver import LEASE, attempt_delivery
+from support.batches import ManualClock, RecordingQueue, attempts_of
 from support.deliveries import announced, deliver
 from support.origin_server import WebhookListener
 
 
 async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [204]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook?shop=1")), queue=queue)
@@ -33,7 +33,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
 
 
 async def test_the_secret_of_the_key_signs_when_the_settings_have_none(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue, secrets=())
     [post] = listener.requests
@@ -42,7 +42,7 @@ async def test_the_secret_of_the_key_signs_when_the_settings_have_none(
 
 
 async def test_the_log_keeps_the_first_2_kb_of_any_answer(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.body = b"caf\xc3\xa9 \xff\x00 " + b"x" * 5_000
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
@@ -56,7 +56,7 @@ async def test_the_log_keeps_the_first_2_kb_of_any_answer(
 
 
 async def test_what_is_not_due_or_has_ended_is_not_posted(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     clock.forward(-1)
@@ -84,14 +84,14 @@ class EventfulEndpoint:
 
 
 async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same_id(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     with pytest.raises(KeyboardInterrupt):
         await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts))
     await deliver(parts, delivery, queue=queue)
     assert len(listener.requests) == 1  # it may still be on its way
-    clock.forward(deliveries.LEASE.total_seconds())
+    clock.forward(LEASE.total_seconds())
     delivery = await deliver(parts, delivery, queue=queue)
 
     assert (delivery.status, delivery.attempts) == ("delivered", 1)
@@ -103,8 +103,8 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
 async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record_it(
     parts: Resources,
     listener: WebhookListener,
-    queue: NotedQueue,
-    clock: HandClock,
+    queue: RecordingQueue,
+    clock: ManualClock,
     late: int,
     early: int,
     status: str,
@@ -114,7 +114,7 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
 
     class Frozen(EventfulEndpoint):
         async def happens(self) -> None:
-            clock.forward(deliveries.LEASE.total_seconds())
+            clock.forward(LEASE.total_seconds())
             await deliver(parts, delivery, queue=queue)
 
     after = await deliver(parts, delivery, queue=queue, endpoint=Frozen(parts))
@@ -125,6 +125,6 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
     assert queue.deliveries == ([(delivery.id, 2, after.due_at)] if status == "pending" else [])
 
 
-async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: NotedQueue) -> None:
-    await deliveries.deliver("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
+async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: RecordingQueue) -> None:
+    await attempt_delivery("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
     assert queue.deliveries == []

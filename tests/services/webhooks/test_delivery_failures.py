@@ -11,7 +11,7 @@ import pytest
 
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
 from imgsvc.bootstrap import Resources
-from support.batches import HandClock, NotedQueue, attempts_of
+from support.batches import ManualClock, RecordingQueue, attempts_of
 from support.deliveries import announced, deliver
 from support.origin_server import OriginServer, WebhookListener
 from support.polling import PATIENT
@@ -22,7 +22,7 @@ async def waiting_for(seconds: float) -> AsyncIterator[Fetcher]:
     """An endpoint that waits so long for an answer."""
     fetcher = Fetcher(
         limits=replace(PATIENT, webhook_timeout=seconds),
-        ways=EgressPolicy([ip_network("127.0.0.0/8")]),
+        egress=EgressPolicy([ip_network("127.0.0.0/8")]),
         user_agent="imgsvc-test",
     )
     yield fetcher
@@ -39,7 +39,7 @@ def nobody_listens() -> Iterator[str]:
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
 async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, status: int
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, status: int
 ) -> None:
     listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
@@ -53,7 +53,7 @@ async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
 
 @pytest.mark.parametrize("trouble", ["total_timeout", "connect_error", "blocked_address"])
 async def test_no_answer_is_a_failure_that_the_log_names(
-    parts: Resources, origin: OriginServer, queue: NotedQueue, trouble: str
+    parts: Resources, origin: OriginServer, queue: RecordingQueue, trouble: str
 ) -> None:
     seconds = 0.2 if trouble == "total_timeout" else 60
     with nobody_listens() as nobody:
@@ -71,14 +71,14 @@ async def test_no_answer_is_a_failure_that_the_log_names(
 
 
 async def test_retry_after_of_a_busy_endpoint_moves_the_next_attempt(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses, listener.headers = [503], {"Retry-After": "120"}
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
     assert delivery.due_at == parts.clock() + timedelta(minutes=2)
 
 
-async def test_410_stops_at_once(parts: Resources, listener: WebhookListener, queue: NotedQueue) -> None:
+async def test_410_stops_at_once(parts: Resources, listener: WebhookListener, queue: RecordingQueue) -> None:
     listener.statuses = [410]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("exhausted", 1)
@@ -86,7 +86,7 @@ async def test_410_stops_at_once(parts: Resources, listener: WebhookListener, qu
 
 
 async def test_after_ten_attempts_over_days_the_delivery_is_exhausted(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * 10
     delivery, started = await announced(parts, listener.url("/hook")), clock()
@@ -100,7 +100,7 @@ async def test_after_ten_attempts_over_days_the_delivery_is_exhausted(
 
 
 async def test_an_endpoint_that_comes_back_gets_the_event(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500, 200]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
@@ -110,7 +110,7 @@ async def test_an_endpoint_that_comes_back_gets_the_event(
 
 
 async def test_a_lost_wake_up_call_is_left_to_the_sweep(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses, queue.away = [500], True
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)

@@ -9,13 +9,13 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import Delivery
 from imgsvc.errors import EndpointBusy, NotFound
 from imgsvc.services.ports import EndpointResponse
-from imgsvc.services.webhooks import deliver as deliveries
+from imgsvc.services.webhooks.deliver import request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
-from support.batches import HandClock, NotedQueue, attempts_of, batch_row, delivery_row, store
+from support.batches import ManualClock, RecordingQueue, attempts_of, batch_row, delivery_row, store
 from support.deliveries import Meanwhile, announced, attempt, deliver, now
 from support.lanes import until
 from support.origin_server import WebhookListener
@@ -24,13 +24,15 @@ from support.verbs import OTHER_KEY, sweep
 LAST = 10
 
 
-async def redeliver(parts: Resources, delivery: Delivery, queue: NotedQueue, *, api_key_id: str = LOCAL_KEY) -> Logged:
-    return await deliveries.redeliver(
+async def redeliver(
+    parts: Resources, delivery: Delivery, queue: RecordingQueue, *, api_key_id: str = LOCAL_KEY
+) -> DeliveryLog:
+    return await request_redelivery(
         delivery.id, api_key_id=api_key_id, sessions=parts.sessions, queue=queue, clock=parts.clock
     )
 
 
-async def run_out(parts: Resources, delivery: Delivery, queue: NotedQueue, clock: HandClock) -> Delivery:
+async def run_out(parts: Resources, delivery: Delivery, queue: RecordingQueue, clock: ManualClock) -> Delivery:
     """The delivery after attempts until it is pending no more."""
     while delivery.status == "pending":
         clock.now = max(clock(), delivery.due_at)
@@ -42,7 +44,7 @@ async def run_out(parts: Resources, delivery: Delivery, queue: NotedQueue, clock
 
 
 async def test_what_was_delivered_is_posted_again_under_the_same_id_and_the_log_grows(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
     logged = await redeliver(parts, delivery, queue)
@@ -59,7 +61,7 @@ async def test_what_was_delivered_is_posted_again_under_the_same_id_and_the_log_
 
 
 async def test_a_receiver_that_was_down_for_days_gets_the_event_by_a_redelivery(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * LAST
     delivery = await run_out(parts, await announced(parts, listener.url("/hook")), queue, clock)
@@ -72,7 +74,7 @@ async def test_a_receiver_that_was_down_for_days_gets_the_event_by_a_redelivery(
 
 @pytest.mark.parametrize("before", [[200], [410], [500, 500]])
 async def test_a_redelivery_that_fails_has_the_whole_schedule_before_it(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock, before: list[int]
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock, before: list[int]
 ) -> None:
     listener.statuses = [*before, *[500] * LAST]
     delivery = await announced(parts, listener.url("/hook"))
@@ -90,7 +92,7 @@ async def test_a_redelivery_that_fails_has_the_whole_schedule_before_it(
 
 
 async def test_what_waits_for_its_next_attempt_is_posted_at_once(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [503]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
@@ -101,7 +103,7 @@ async def test_what_waits_for_its_next_attempt_is_posted_at_once(
 
 
 async def test_a_redelivery_asked_for_while_the_last_attempt_is_under_way_is_not_lost(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * LAST
     delivery = await announced(parts, listener.url("/hook"))
@@ -117,7 +119,7 @@ async def test_a_redelivery_asked_for_while_the_last_attempt_is_under_way_is_not
 
 
 async def test_while_the_queue_is_away_a_redelivery_is_left_to_the_sweep(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
     queue.away = True
@@ -128,7 +130,7 @@ async def test_while_the_queue_is_away_a_redelivery_is_left_to_the_sweep(
 
 
 async def test_a_delivery_of_another_key_is_not_found(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
     with pytest.raises(NotFound):
@@ -142,7 +144,7 @@ async def test_a_delivery_of_another_key_is_not_found(
 
 
 async def test_the_schedule_is_a_setting(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue, clock: HandClock
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500, 500]
     quick = replace(parts, sender=replace(parts.sender, schedule=(0, 70)))
@@ -170,7 +172,7 @@ class Hanging:
         return EndpointResponse(200, b"", None)
 
 
-async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources, queue: NotedQueue) -> None:
+async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources, queue: RecordingQueue) -> None:
     slow = [await announced(parts, f"http://slow.example/{number}") for number in range(3)]
     other = await announced(parts, "http://quick.example/hook")
     endpoint = Hanging("slow.example")
@@ -193,19 +195,19 @@ async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources
 async def test_a_run_that_dies_gives_back_its_turn() -> None:
     turns = PerHostLimit(1)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt), turns.take("http://Slow.example/a"):
-            with pytest.raises(EndpointBusy), turns.take("http://slow.example/b"):
+        with pytest.raises(KeyboardInterrupt), turns.slot("http://Slow.example/a"):
+            with pytest.raises(EndpointBusy), turns.slot("http://slow.example/b"):
                 pass
             raise KeyboardInterrupt
 
 
-async def due(parts: Resources, queue: NotedQueue) -> Sequence[str]:
+async def due(parts: Resources, queue: RecordingQueue) -> Sequence[str]:
     await sweep(parts, queue)
     return [delivery_id for delivery_id, _, _ in queue.deliveries]
 
 
 async def test_the_thousands_that_wait_for_one_host_do_not_hide_the_others(
-    parts: Resources, queue: NotedQueue, clock: HandClock
+    parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     await store(parts.sessions, batch_row("bat_1", clock(), status="failed"))
     long_due = clock() - timedelta(days=1)
@@ -223,7 +225,7 @@ async def test_the_thousands_that_wait_for_one_host_do_not_hide_the_others(
 
 
 async def test_a_redelivery_asked_for_while_an_attempt_succeeds_is_made_too(
-    parts: Resources, listener: WebhookListener, queue: NotedQueue
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     delivery = await deliver(

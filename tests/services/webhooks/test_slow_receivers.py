@@ -9,9 +9,8 @@ from imgsvc.adapters.redis.queue import CONTROL_QUEUE
 from imgsvc.bootstrap import Resources, lane_policy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.settings.server import Settings
+from imgsvc.worker.arq_worker import QUEUES, build_worker, keep_running
 from imgsvc.worker.jobs import WorkerContext
-from imgsvc.worker.main import QUEUES, build_worker
-from imgsvc.worker.running import keep_running
 from support.deliveries import announced
 from support.lanes import until
 from support.origin_server import OriginServer, WebhookListener

@@ -1,4 +1,4 @@
-"""The gate: every socket to the outside is made here, and only towards addresses that may be called."""
+"""Creates every outgoing socket, and only for addresses that may be called; resolves names."""
 
 import asyncio
 import errno
@@ -17,54 +17,54 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from imgsvc.domain.addresses import Network, is_allowed
 
 MAX_ADDRESSES = 2
-"""Of a name, in each family, that are tried."""
+"""Addresses of a name that are tried, per family."""
 
-_refused_here: ContextVar[list[str]] = ContextVar("refused_here")
+_refused_addresses: ContextVar[list[str]] = ContextVar("refused_addresses")
 
 
 class RefusedAddress(OSError):
-    """An address that may not be called. An OSError, because aiohttp maps no other error of a socket factory."""
+    """An address that may not be called. It is an OSError because aiohttp maps no other error of a socket factory."""
 
 
 @contextmanager
-def refusals() -> Iterator[list[str]]:
-    """Collect the addresses refused while the block runs.
+def collect_refused_addresses() -> Iterator[list[str]]:
+    """Yield a list that collects the addresses refused while the block runs.
 
-    The error that aiohttp raises in the end may be that of another candidate address, and the candidates are tried in
-    tasks of their own; those get a copy of the context, but share this list.
+    aiohttp tries the candidate addresses in separate tasks and may finally raise the error of another one. The tasks
+    get a copy of the context, but share this list.
     """
     refused: list[str] = []
-    token = _refused_here.set(refused)
+    token = _refused_addresses.set(refused)
     try:
         yield refused
     finally:
-        _refused_here.reset(token)
+        _refused_addresses.reset(token)
 
 
 class AddressGuard:
     """The `socket_factory` of an aiohttp connector.
 
-    Literals, DNS answers, and every redirect hop come by with the very address that the kernel is given next: there is
-    no second look-up that could answer differently (DNS rebinding).
+    It gets the very address that the kernel connects to next, for literal addresses, DNS answers and every redirect:
+    no second look-up could answer differently (DNS rebinding).
     """
 
     def __init__(self, allowed_networks: Sequence[Network], own_ports: Collection[int] = ()) -> None:
-        """`own_ports` are those of our own API, Redis and database: closed on this machine, whatever is opened."""
+        """`own_ports` (our API, Redis, database) are closed on this machine, even if its network is allowed."""
         self._allowed_networks = tuple(allowed_networks)
         self._own_ports = frozenset(own_ports)
 
     def __call__(self, addr_info: AddrInfoType) -> socket.socket:
         family, kind, protocol, _, address = addr_info
         host, port = str(address[0]), int(address[1])
-        is_ours = port in self._own_ports and _is_this_machine(family, host)
-        if is_ours or not is_allowed(ip_address(host), self._allowed_networks):
-            _refused_here.get().append(host)
+        is_own_port = port in self._own_ports and _is_this_machine(family, host)
+        if is_own_port or not is_allowed(ip_address(host), self._allowed_networks):
+            _refused_addresses.get().append(host)
             raise RefusedAddress(errno.EACCES, f"{host} may not be called")
         return socket.socket(family, kind, protocol)
 
 
 def _is_this_machine(family: int, host: str) -> bool:
-    """Only an address of one's own can be bound."""
+    """Return whether `host` is an address of this machine: only those can be bound."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, 0))
@@ -74,10 +74,10 @@ def _is_this_machine(family: int, host: str) -> bool:
 
 
 class ThreadedResolver(AbstractResolver):
-    """`getaddrinfo` in threads of its own, each look-up bounded by `timeout` seconds, waiting for a thread included.
+    """Runs `getaddrinfo` in its own threads; a look-up may take `timeout` seconds, including the wait for a thread.
 
-    A look-up cannot be stopped, and a name server that hangs holds its thread for longer than anybody waits: there are
-    more of them than fetches, so that nobody waits for the names of others.
+    A look-up cannot be stopped, and a hanging name server occupies its thread long after the caller has given up.
+    There are more threads than fetches, so such look-ups do not delay the others.
     """
 
     def __init__(
@@ -90,7 +90,11 @@ class ThreadedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises `socket.gaierror`, also when no answer came in time."""
+        """Return the first addresses of each family.
+
+        Raises:
+            socket.gaierror: the name does not exist, or no answer came in time.
+        """
         lookup = partial(self._lookup, host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         try:
             async with asyncio.timeout(self._timeout):
@@ -101,15 +105,15 @@ class ThreadedResolver(AbstractResolver):
             raise socket.gaierror(socket.EAI_NONAME, "no valid name") from exc
         return [
             ResolveResult(hostname=host, host=address[0], port=address[1], family=kind, proto=protocol, flags=0)
-            for kind, _, protocol, _, address in _few(found)
+            for kind, _, protocol, _, address in _first_per_family(found)
         ]
 
     async def close(self) -> None:
-        """Wait for no look-up that still runs."""
+        """Stop accepting look-ups, without waiting for those that still run."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _few(found: list[Any]) -> list[Any]:
-    """The first addresses of either family: a name with a thousand of them would be a thousand connections."""
-    kinds = (socket.AF_INET6, socket.AF_INET)
-    return [each for kind in kinds for each in [one for one in found if one[0] == kind][:MAX_ADDRESSES]]
+def _first_per_family(found: list[Any]) -> list[Any]:
+    """Return the first addresses of each family: a name with a thousand addresses would cause as many connections."""
+    families = (socket.AF_INET6, socket.AF_INET)
+    return [entry for family in families for entry in [each for each in found if each[0] == family][:MAX_ADDRESSES]]

@@ -1,4 +1,4 @@
-"""Reads the body of an answer, within its limit and the memory that it is granted."""
+"""Reads response bodies within a size limit and a memory budget."""
 
 import asyncio
 from contextlib import suppress
@@ -6,37 +6,37 @@ from io import BytesIO
 
 import httpx
 
-from imgsvc.adapters.http.transport import declared_length, next_piece
+from imgsvc.adapters.http.transport import declared_length, next_chunk
 from imgsvc.errors import BodyTooLarge, BudgetExhausted, FetchError
 from imgsvc.services.ports import MemoryBudget
 
-FIRST_ROOM = 2**16  # bytes to reserve at first, whatever is announced; doubled while the body grows
+FIRST_RESERVATION = 2**16  # bytes reserved at first, whatever the declared length; doubled while the body grows
 MAX_EXCERPT = 2048  # bytes
 EXCERPT_TIMEOUT = 1.0  # seconds
 
 
 async def read_body(response: httpx.Response, budget: MemoryBudget, *, limit: int) -> bytes:
-    """Read all of the body; memory is reserved as its bytes come.
+    """Read the whole body, and reserve memory as its bytes arrive.
 
     Raises:
-        BodyTooLarge: more than `limit` bytes, announced or sent.
-        BudgetExhausted: `room` could not grow to what has come.
-        FetchError: it broke off.
+        BodyTooLarge: more than `limit` bytes were declared or sent.
+        BudgetExhausted: `budget` could not grow to the bytes that have arrived.
+        FetchError: the connection broke.
     """
     declared = declared_length(response.headers) or 0
-    most = declared if 0 < declared <= limit else limit
-    granted = _reserve(budget, min(FIRST_ROOM, most) if declared <= limit else declared, limit=limit)
-    body = BytesIO()  # gives its buffer away without a copy: the body is in memory once
-    while piece := await next_piece(response):
-        size = body.tell() + len(piece)
+    expected = declared if 0 < declared <= limit else limit
+    granted = _reserve(budget, min(FIRST_RESERVATION, expected) if declared <= limit else declared, limit=limit)
+    body = BytesIO()  # `getvalue` hands over its buffer without a copy, so the body is in memory once
+    while chunk := await next_chunk(response):
+        size = body.tell() + len(chunk)
         if size > granted:
-            granted = _reserve(budget, max(size, min(2 * granted, most)), limit=limit)
-        body.write(piece)
+            granted = _reserve(budget, max(size, min(2 * granted, expected)), limit=limit)
+        body.write(chunk)
     return body.getvalue()
 
 
 def _reserve(budget: MemoryBudget, size: int, *, limit: int) -> int:
-    """Make room for `size` bytes in all, and return that size."""
+    """Reserve `size` bytes in all, and return `size`."""
     if size > limit:
         raise BodyTooLarge
     if not budget.grow(size):
@@ -44,11 +44,11 @@ def _reserve(budget: MemoryBudget, size: int, *, limit: int) -> int:
     return size
 
 
-async def excerpt(response: httpx.Response) -> bytes:
-    """Read the first 2 kB of the body, as far as they come within a second: what counts is the status."""
-    text = bytearray()
+async def read_excerpt(response: httpx.Response) -> bytes:
+    """Read at most the first 2 kB of the body, for at most a second: only the status matters."""
+    excerpt = bytearray()
     with suppress(TimeoutError, FetchError):
         async with asyncio.timeout(EXCERPT_TIMEOUT):
-            while len(text) < MAX_EXCERPT and (piece := await next_piece(response)):
-                text += piece
-    return bytes(text[:MAX_EXCERPT])
+            while len(excerpt) < MAX_EXCERPT and (chunk := await next_chunk(response)):
+                excerpt += chunk
+    return bytes(excerpt[:MAX_EXCERPT])

@@ -1,12 +1,12 @@
-"""aiohttp's connections, kept from giving one fetch the answer of another and from endless bytes beside a body.
+"""aiohttp connections that never give a fetch the response of another one, and that limit the bytes around a body.
 
-aiohttp promises none of the names that are overridden or read here: `_get`, `_release`, `_conns` and `_factory` of its
-connector, `_payload` of its protocol. `_get`, and `idle`, are here for one fault: a server may answer on an idle
-connection, and aiohttp hands that answer to the next request (https://github.com/aio-libs/aiohttp/issues/13656; seen in
-3.14.5). When a release fixes it, delete `SafeConnector._get`, `BoundedResponse.idle`, what reads or sets it, and
-`_has_news` if `test_an_answer_that_nobody_has_seen_yet_answers_nothing_either` stays green without it. The limits
-(`MAX_IDLE` in `_release`, `MAX_EXCESS` in `data_received`) stay. The tests on answers that nobody asked for
-(docs/security.md) fail when a new version of aiohttp no longer has these names, or does something else with them.
+The names overridden or read here are private to aiohttp: `_get`, `_release`, `_conns` and `_factory` of its connector,
+`_payload` of its protocol. `_get` and `idle` work around one bug: a server may send a response on an idle connection,
+and aiohttp returns it for the next request (https://github.com/aio-libs/aiohttp/issues/13656; seen in 3.14.5). When a
+release fixes the bug, delete `SafeConnector._get`, `BoundedResponse.idle` and everything that reads or sets it, and
+`_has_unread_input` if `test_an_answer_that_nobody_has_seen_yet_answers_nothing_either` passes without it. The limits
+(`MAX_IDLE` in `_release`, `MAX_EXCESS` in `data_received`) stay. The tests of unsolicited responses (docs/security.md)
+fail when a new version of aiohttp no longer has these names or uses them differently.
 """
 
 import asyncio
@@ -19,35 +19,36 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 MAX_EXCESS = 2**18
-"""Bytes of an answer that are no body (status lines, headers, sizes of chunks), and a quarter of its body more."""
+"""Bytes that a response may have besides its body (status lines, headers, chunk sizes), plus a quarter of its body."""
 MAX_IDLE = 128
-"""Connections that are kept: a catalogue of many servers would leave one for each, until no file can be opened."""
+"""Idle connections kept open. A catalogue of many servers would leave one for each, until no file can be opened."""
 
 
 class ExcessData(aiohttp.ClientPayloadError):
-    """An answer that consists of something else than its body."""
+    """A response that sends too many bytes besides its body."""
 
 
 class BoundedResponse(ResponseHandler):
-    """Ends an answer whose chunk extensions, tiny chunks or interim responses would keep the parser busy for long.
+    """Aborts a response whose chunk extensions, tiny chunks or interim responses would keep the parser busy.
 
-    And whatever comes while nobody asks: aiohttp would parse it, and keep it for the next fetch.
+    It also aborts a connection that receives bytes while idle: aiohttp would parse them and keep them for the next
+    fetch.
     """
 
     idle = False
     _received = 0
 
     def set_response_params(self, **params: Any) -> None:
-        """Called before each request."""
+        """Reset the counters; aiohttp calls this before each request."""
         self._received, self.idle = 0, False
         super().set_response_params(**params)
 
     def close(self) -> None:
-        """At once: with TLS asyncio would wait half a minute for a goodbye."""
+        """Close at once: with TLS, asyncio would wait half a minute for the closing handshake."""
         self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self.idle and data:  # aiohttp calls it without any, to go on with what it holds
+        if self.idle and data:  # aiohttp passes no data to continue with its buffer
             self.abort()
             return
         self._received += len(data)
@@ -55,7 +56,7 @@ class BoundedResponse(ResponseHandler):
         payload = self._payload
         body = payload.total_bytes if payload is not None else 0
         if self.transport is not None and self._received > body + body // 4 + MAX_EXCESS:
-            self.transport.pause_reading()  # whoever waits for the answer closes the connection
+            self.transport.pause_reading()  # the reader of the response closes the connection
             error = ExcessData()
             self.set_exception(error)
             if payload is not None:
@@ -63,9 +64,10 @@ class BoundedResponse(ResponseHandler):
 
 
 class SafeConnector(aiohttp.TCPConnector):
-    """Keeps few connections, and none on which something came while nobody asked.
+    """A connector that keeps few connections, and none that received bytes while idle.
 
-    aiohttp would use it again, and each fetch on it would get the answer to the one before (see the top of this file).
+    aiohttp would reuse such a connection, and every fetch on it would get the response of the one before (see the
+    docstring of this module).
     """
 
     def __init__(self, **options: Any) -> None:
@@ -75,20 +77,20 @@ class SafeConnector(aiohttp.TCPConnector):
     async def _get(self, *arguments: Any) -> Connection | None:
         while (connection := await super()._get(*arguments)) is not None:
             protocol = connection.protocol
-            if protocol is not None and not protocol.should_close and not _has_news(protocol.transport):
+            if protocol is not None and not protocol.should_close and not _has_unread_input(protocol.transport):
                 return connection
             connection.close()
         return None
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        kept = sum(map(len, self._conns.values()))
-        super()._release(key, protocol, should_close=should_close or kept >= MAX_IDLE)
+        idle = sum(map(len, self._conns.values()))
+        super()._release(key, protocol, should_close=should_close or idle >= MAX_IDLE)
         if isinstance(protocol, BoundedResponse):
             protocol.idle = True
 
 
-def _has_news(transport: asyncio.Transport | None) -> bool:
-    """Whether the kernel has something that the event loop has not seen yet: bytes, or the end."""
+def _has_unread_input(transport: asyncio.Transport | None) -> bool:
+    """Return whether the kernel holds input that the event loop has not seen yet: bytes, or the end of the stream."""
     if transport is None:
         return True
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""The way to the outside as the settings want it: limits, addresses, authorities, proxy."""
+"""Builds the fetcher from the settings: limits, allowed addresses, trusted certificates, proxy."""
 
 import re
 import ssl
@@ -8,19 +8,23 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher, FetchLimits
-from imgsvc.errors import CannotStart
+from imgsvc.errors import StartupError
 from imgsvc.settings.server import Settings
 
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "postgresql+asyncpg": 5432}
 
 
 def open_fetcher(settings: Settings) -> Fetcher:
-    """Call it inside the running event loop. Raises CannotStart when there are no certificates in `ca_file`."""
+    """Build the fetcher; call this inside the running event loop.
+
+    Raises:
+        StartupError: `ca_file` contains no certificates.
+    """
     return Fetcher(
         limits=fetch_limits(settings),
-        ways=egress_policy(settings),
+        egress=egress_policy(settings),
         user_agent=settings.user_agent,
-        tls=authorities(settings.ca_file),
+        tls=tls_context(settings.ca_file),
     )
 
 
@@ -37,7 +41,7 @@ def fetch_limits(settings: Settings) -> FetchLimits:
 
 
 def egress_policy(settings: Settings) -> EgressPolicy:
-    """What is ours is closed to the URLs of others, on this machine, even where loopback is opened for origins."""
+    """Return the policy: our own ports on this machine stay closed, even if loopback is allowed for origins."""
     ports = [port for url in (settings.redis_url, settings.database) for port in _ports_in(url)]
     return EgressPolicy(
         allowed_networks=settings.allowed_networks,
@@ -48,20 +52,26 @@ def egress_policy(settings: Settings) -> EgressPolicy:
 
 
 def _ports_in(url: str) -> list[int]:
-    """Also those that stand in the query: `?host=db:5433`, `?host=db&port=5433`."""
+    """Return the ports of `url`, including those in its query: `?host=db:5433`, `?host=db&port=5433`."""
     parts = urlsplit(url)
-    asked = [text for name, text in parse_qsl(parts.query) if name in {"host", "port"}]
-    written = [int(digits) for digits in re.findall(r"(?:^|[:,])([0-9]{1,5})(?=,|$)", ",".join(asked))]
-    port = parts.port or (None if written else DEFAULT_PORTS.get(parts.scheme))
-    return written + ([port] if port else [])
+    values = [value for name, value in parse_qsl(parts.query) if name in {"host", "port"}]
+    in_query = [int(digits) for digits in re.findall(r"(?:^|[:,])([0-9]{1,5})(?=,|$)", ",".join(values))]
+    port = parts.port or (None if in_query else DEFAULT_PORTS.get(parts.scheme))
+    return in_query + ([port] if port else [])
 
 
-def authorities(ca_file: Path | None) -> ssl.SSLContext:
-    """Whose certificates are trusted: those of httpx, and those in `ca_file`."""
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the certificate authorities of httpx, and those in `ca_file`.
+
+    Raises:
+        CannotStart: `ca_file` cannot be read as certificates.
+    """
     tls = httpx.create_ssl_context(trust_env=False)
     if ca_file:
         try:
             tls.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as exc:
-            raise CannotStart(f"IMGSVC_CA_FILE: {ca_file} cannot be read as certificates in PEM form ({exc}).") from exc
+            raise StartupError(
+                f"IMGSVC_CA_FILE: {ca_file} is not a readable PEM file of certificates ({exc})."
+            ) from exc
     return tls

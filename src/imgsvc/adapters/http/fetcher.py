@@ -1,4 +1,4 @@
-"""The outbound edge: fetch an image, post a webhook, within limits that no origin can stretch."""
+"""Fetches images and posts webhooks, within limits that no server can exceed."""
 
 import asyncio
 import ssl
@@ -10,18 +10,18 @@ import httpx
 from aiohttp.abc import AbstractResolver
 
 from imgsvc.adapters.http.address_guard import AddressGuard, ThreadedResolver
-from imgsvc.adapters.http.body import excerpt, read_body
+from imgsvc.adapters.http.body import read_body, read_excerpt
 from imgsvc.adapters.http.connector import SafeConnector
-from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_part, parse_url, retry_after
-from imgsvc.adapters.http.validators import conditions_of, contradicts, url_hash, validator
-from imgsvc.domain.addresses import Network, is_metadata_name, may_be_asked_for
+from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_partial, parse_url, retry_after
+from imgsvc.adapters.http.validators import conditional_headers, contradicts, url_hash, validator
+from imgsvc.domain.addresses import Network, is_allowed_via_proxy, is_metadata_name
 from imgsvc.errors import (
     BlockedAddress,
     HttpStatusError,
+    NotModified,
     TlsError,
     TooManyRedirects,
     TotalTimeout,
-    Unchanged,
 )
 from imgsvc.services.ports import EndpointResponse, Fetched, MemoryBudget, Validators
 
@@ -31,10 +31,10 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """Times in seconds, sizes in bytes.
+    """Limits of fetches and posts; times in seconds, sizes in bytes.
 
-    `read_timeout` lies between two pieces of an answer, `total_timeout` covers a fetch with all its redirects, and
-    `webhook_timeout` one post. `dns_timeout` counts for the resolver that Fetcher makes itself.
+    `read_timeout` applies between two chunks of a response, `total_timeout` to a fetch with all its redirects, and
+    `webhook_timeout` to one post. `dns_timeout` applies to the resolver that Fetcher creates itself.
     """
 
     connect_timeout: float = 5.0
@@ -48,10 +48,10 @@ class FetchLimits:
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """What may be called, and how.
+    """Rules for outgoing connections.
 
-    `own_ports` are closed on this machine although a network is opened. Through a `proxy` (a URL), which looks names
-    up itself, only literal addresses can be checked here. `downgrade`: redirects from https to http are followed.
+    `own_ports` are closed on this machine, even if its network is allowed. A `proxy` (a URL) resolves names itself, so
+    only literal addresses can be checked here. With `downgrade`, redirects from https to http are followed.
     """
 
     allowed_networks: Sequence[Network] = ()
@@ -61,33 +61,32 @@ class EgressPolicy:
 
 
 class Fetcher:
-    """Both ports to the outside, Origin and Endpoint; one per process, made inside the running event loop."""
+    """The ports `Origin` and `Endpoint`. Create one per process, inside the running event loop."""
 
     def __init__(
         self,
         *,
         limits: FetchLimits,
-        ways: EgressPolicy,
+        egress: EgressPolicy,
         user_agent: str,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`resolver` is closed with this object; `tls` says which authorities to trust, by default those of httpx."""
+        """`resolver` is closed with this object; `tls` sets the trusted authorities, by default those of httpx."""
         self._limits = limits
-        self._ways = ways
+        self._egress = egress
         self._user_agent = user_agent
-        self._gate = (
-            None if ways.proxy else AddressGuard(ways.allowed_networks, ways.own_ports)
-        )  # a proxy may be anywhere
+        # A proxy may have any address.
+        self._guard = None if egress.proxy else AddressGuard(egress.allowed_networks, egress.own_ports)
         self._resolver = resolver or ThreadedResolver(timeout=limits.dns_timeout)
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
         self._images = self._transport(read_timeout=limits.read_timeout, keep_alive=True)
-        # A post is never sent twice, so it must not go into a connection that the other side is about to close.
+        # A post is never sent twice, so it must not use a connection that the server is about to close.
         self._webhooks = self._transport(read_timeout=None, keep_alive=False)
 
     def _transport(self, *, read_timeout: float | None, keep_alive: bool) -> VerbatimTransport:
-        where = {"socket_factory": self._gate, "resolver": self._resolver, "ssl": self._tls}
-        connector = SafeConnector(**where, limit=0, force_close=not keep_alive)
+        options = {"socket_factory": self._guard, "resolver": self._resolver, "ssl": self._tls}
+        connector = SafeConnector(**options, limit=0, force_close=not keep_alive)
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -98,56 +97,65 @@ class Fetcher:
             auto_decompress=False,
             trust_env=False,
         )
-        return VerbatimTransport(session, self._tls, proxy=self._ways.proxy)
+        return VerbatimTransport(session, self._tls, proxy=self._egress.proxy)
 
     async def aclose(self) -> None:
         await self._images.aclose()
         await self._webhooks.aclose()
         await self._resolver.close()
 
-    async def fetch(self, url: str, budget: MemoryBudget, known: Validators | None = None) -> Fetched:
-        """GET `url`, see `services.ports.Origin`; redirects are followed by hand, so that each hop is checked."""
+    def clear_dns_cache(self) -> None:
+        """Resolve every name again at its next use."""
+        self._images.clear_dns_cache()
+        self._webhooks.clear_dns_cache()
+
+    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+        """GET `url`, see `services.ports.Origin`. Redirects are followed here, so that each hop is checked."""
         try:
             async with asyncio.timeout(self._limits.total_timeout):
-                return await self._follow(parse_url(url), budget, known)
+                return await self._follow(parse_url(url), budget, validators)
         except TimeoutError as exc:
             raise TotalTimeout from exc
 
-    async def _follow(self, url: httpx.URL, budget: MemoryBudget, known: Validators | None) -> Fetched:
+    async def _follow(self, url: httpx.URL, budget: MemoryBudget, validators: Validators | None) -> Fetched:
         for _ in range(self._limits.max_redirects + 1):
-            answer = await self._ask(url, budget, known)
-            if isinstance(answer, Fetched):
-                return answer
-            url = answer
+            result = await self._request(url, budget, validators)
+            if isinstance(result, Fetched):
+                return result
+            url = result
         raise TooManyRedirects
 
-    async def _ask(self, url: httpx.URL, budget: MemoryBudget, known: Validators | None) -> Fetched | httpx.URL:
-        """Send one request: the body, or the URL that it redirects to."""
+    async def _request(
+        self, url: httpx.URL, budget: MemoryBudget, validators: Validators | None
+    ) -> Fetched | httpx.URL:
+        """Send one request; return the body, or the URL of the redirect."""
         self._check_host(url)
-        conditions = conditions_of(known, url)
+        conditions = conditional_headers(validators, url)
         async with exchange(self._images, "GET", url, headers=conditions) as response:
             location = response.headers.get("location", "").strip().replace(" ", "%20")
             if location and response.status_code in REDIRECTS:
-                return self._next(url, location)
-            if not (known and conditions and response.status_code == NOT_MODIFIED):
-                return await self._received(response, url, budget)
-            if not contradicts(response, known):
-                raise Unchanged
-        return await self._ask(url, budget, None)
+                return self._redirect_target(url, location)
+            if not (validators and conditions and response.status_code == NOT_MODIFIED):
+                return await self._read(response, url, budget)
+            if not contradicts(response, validators):
+                raise NotModified
+        return await self._request(url, budget, None)
 
-    def _next(self, url: httpx.URL, location: str) -> httpx.URL:
-        following = parse_url(location, base=url)
-        if (url.scheme, following.scheme) == ("https", "http") and not self._ways.downgrade:
-            raise TlsError("The address leads from a protected connection (https) to one that is not (http).")
-        return following
+    def _redirect_target(self, url: httpx.URL, location: str) -> httpx.URL:
+        target = parse_url(location, base=url)
+        if (url.scheme, target.scheme) == ("https", "http") and not self._egress.downgrade:
+            raise TlsError("The URL redirects from an encrypted connection (https) to an unencrypted one (http).")
+        return target
 
     def _check_host(self, url: httpx.URL) -> None:
-        host = url.raw_host.decode("ascii")  # `url.host` raises where xn-- is not to its taste
-        if is_metadata_name(host) or (self._ways.proxy and not may_be_asked_for(host, self._ways.allowed_networks)):
+        host = url.raw_host.decode("ascii")  # `url.host` raises for some xn-- names
+        if is_metadata_name(host) or (
+            self._egress.proxy and not is_allowed_via_proxy(host, self._egress.allowed_networks)
+        ):
             raise BlockedAddress
 
-    async def _received(self, response: httpx.Response, url: httpx.URL, budget: MemoryBudget) -> Fetched:
-        if not response.is_success or is_part(response):
+    async def _read(self, response: httpx.Response, url: httpx.URL, budget: MemoryBudget) -> Fetched:
+        if not response.is_success or is_partial(response):
             raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
         return Fetched(
             body=await read_body(response, budget, limit=self._limits.max_body_bytes),
@@ -164,7 +172,7 @@ class Fetcher:
             async with asyncio.timeout(self._limits.webhook_timeout):
                 async with exchange(self._webhooks, "POST", target, headers=headers, body=body) as response:
                     return EndpointResponse(
-                        response.status_code, await excerpt(response), retry_after(response.headers)
+                        response.status_code, await read_excerpt(response), retry_after(response.headers)
                     )
         except TimeoutError as exc:
             raise TotalTimeout from exc

@@ -1,4 +1,4 @@
-"""One HTTP exchange: a URL goes out as written, and whatever breaks comes back as one type of FetchError."""
+"""One HTTP exchange: the URL is sent as written, and every failure becomes one type of FetchError."""
 
 import re
 import ssl
@@ -13,7 +13,7 @@ import yarl
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import map_aiohttp_exceptions
 
-from imgsvc.adapters.http.address_guard import refusals
+from imgsvc.adapters.http.address_guard import collect_refused_addresses
 from imgsvc.adapters.http.connector import ExcessData
 from imgsvc.errors import (
     BlockedAddress,
@@ -27,16 +27,16 @@ from imgsvc.errors import (
     TlsError,
 )
 
-HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # as httpx encodes it: names in their xn-- form, IPv6 without brackets
+HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # as httpx encodes hosts: names in xn-- form, IPv6 without brackets
 MAX_RETRY_AFTER = 3600.0  # seconds
 PARTIAL = 206
 
-# What httpx, aiohttp, and the sockets below raise. RuntimeError: a connection that closes while it is read; ValueError:
-# a header or host that cannot be encoded.
-BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError, RuntimeError, ValueError)
+# Errors of httpx, aiohttp and sockets. RuntimeError: a connection that closes while it is read; ValueError: a header
+# or host that cannot be encoded.
+TRANSPORT_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError, RuntimeError, ValueError)
 
-# The first match names the error; ConnectError is everything else: refused, reset, cut short, or no HTTP at all.
-NAMES: tuple[tuple[type[Exception], type[FetchError]], ...] = (
+# The first match counts. ConnectError is for everything else: refused, reset, cut short, or no HTTP at all.
+TRANSLATIONS: tuple[tuple[type[Exception], type[FetchError]], ...] = (
     (ExcessData, BodyTooLarge),
     (aiohttp.InvalidURL, InvalidUrl),
     (aiohttp.ClientConnectorDNSError, DnsError),
@@ -47,40 +47,48 @@ NAMES: tuple[tuple[type[Exception], type[FetchError]], ...] = (
 )
 
 
-def named(exc: Exception) -> FetchError:
-    """Judge by aiohttp's error: httpx-aiohttp reports nearly all of them as ConnectTimeout, with the truth as cause."""
-    truth = exc.__cause__ if isinstance(exc, httpx.HTTPError) and exc.__cause__ else exc
-    return next(name for kind, name in NAMES if isinstance(truth, kind))()
+def translate(exc: Exception) -> FetchError:
+    """Return the FetchError for `exc`.
+
+    aiohttp's error decides: httpx-aiohttp reports nearly all of them as ConnectTimeout, with the original as the cause.
+    """
+    original = exc.__cause__ if isinstance(exc, httpx.HTTPError) and exc.__cause__ else exc
+    return next(error for kind, error in TRANSLATIONS if isinstance(original, kind))()
 
 
 def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
-    """An http(s) URL, or a reference relative to `base`, as it can be called.
+    """Parse an http(s) URL, or a reference relative to `base`.
 
     Raises:
-        InvalidUrl: white space, control characters, userinfo, another scheme, no host or an impossible one.
+        InvalidUrl: white space, control characters, userinfo, another scheme, or a missing or impossible host.
     """
     try:
         url = httpx.URL(text) if base is None else base.join(text)
         host = url.raw_host
     except (httpx.InvalidURL, ValueError) as exc:
         raise InvalidUrl from exc
-    there = HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65536)
-    if " " in text or url.scheme not in {"http", "https"} or url.userinfo or not there:
+    is_valid_host = HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65536)
+    if " " in text or url.scheme not in {"http", "https"} or url.userinfo or not is_valid_host:
         raise InvalidUrl
     return url
 
 
 class VerbatimTransport(AiohttpTransport):
-    """httpx-aiohttp's transport, except that a URL is sent as it is written.
+    """httpx-aiohttp's transport, except that it sends URLs as they are written.
 
-    The original hands aiohttp a string, which yarl quotes anew: `%2F` in a query becomes `/`, and the signature of a
-    presigned URL (S3, GCS, Firebase) no longer matches.
+    The original passes a string to aiohttp, and yarl quotes it again: `%2F` in a query becomes `/`, and the signature
+    of a presigned URL (S3, GCS, Firebase) no longer matches.
     """
 
     def __init__(self, session: aiohttp.ClientSession, tls: ssl.SSLContext, *, proxy: str | None = None) -> None:
         super().__init__(verify=tls, client=session)
         self._session = session
         self._proxy = proxy
+
+    def clear_dns_cache(self) -> None:
+        """Forget the resolved names, which aiohttp keeps for ten seconds."""
+        if isinstance(self._session.connector, aiohttp.TCPConnector):
+            self._session.connector.clear_dns_cache()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         with map_aiohttp_exceptions():
@@ -96,17 +104,17 @@ class VerbatimTransport(AiohttpTransport):
 
 
 class ChunkStream(httpx.AsyncByteStream):
-    """The body in the pieces that the socket gave; cut to httpx-aiohttp's 16 kB it costs a quarter more CPU."""
+    """The body in chunks as they arrive at the socket; httpx-aiohttp's 16 kB chunks cost a quarter more CPU."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self.next():
-            yield piece
+        while chunk := await self.next():
+            yield chunk
 
     async def next(self) -> bytes:
-        """What has arrived, at least a byte; empty at the end."""
+        """Return the bytes that have arrived, at least one; none at the end."""
         return await self._response.content.readany()
 
     async def aclose(self) -> None:
@@ -122,35 +130,40 @@ async def exchange(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
 ) -> AsyncIterator[httpx.Response]:
-    """Send a bare request and close the answer at the end; a connection whose answer was not read is not used again."""
+    """Send a request and yield its response; the connection is not reused unless the response was read to its end."""
     request = httpx.Request(method, url, headers=headers, stream=httpx.ByteStream(body))
-    with refusals() as refused:
+    with collect_refused_addresses() as refused:
         try:
             response = await transport.handle_async_request(request)
-        except BROKEN as exc:
-            raise (BlockedAddress() if refused else named(exc)) from exc
+        except TRANSPORT_ERRORS as exc:
+            raise (BlockedAddress() if refused else translate(exc)) from exc
     try:
         yield response
     finally:
         await response.aclose()
 
 
-async def next_piece(response: httpx.Response) -> bytes:
-    """What has arrived of the body, empty at its end; shorter than announced is a ConnectError.
+async def next_chunk(response: httpx.Response) -> bytes:
+    """Return the bytes of the body that have arrived; none at its end.
 
-    Straight from the socket's buffer: through httpx's iterators the pieces of a photo cost as much CPU as all the rest.
+    They come straight from the socket's buffer: httpx's iterators would double the CPU cost of fetching a photo.
+
+    Raises:
+        FetchError: the connection broke; a body shorter than declared is a ConnectError.
     """
-    assert isinstance(response.stream, ChunkStream)  # noqa: S101  # of `exchange`
+    assert isinstance(response.stream, ChunkStream)  # noqa: S101  # `exchange` creates no other
     try:
         return await response.stream.next()
-    except BROKEN as exc:
-        raise named(exc) from exc
+    except TRANSPORT_ERRORS as exc:
+        raise translate(exc) from exc
 
 
-def is_part(response: httpx.Response) -> bool:
-    """Whether it has a part of the body, for which nobody asked; some servers send the whole one as 206."""
-    range_sent = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("content-range", ""))
-    return response.status_code == PARTIAL and not (range_sent and int(range_sent[1]) + 1 == int(range_sent[2]))
+def is_partial(response: httpx.Response) -> bool:
+    """Return whether the response is an unrequested part of the body; some servers send the whole body as 206."""
+    content_range = re.fullmatch(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})", response.headers.get("content-range", ""))
+    return response.status_code == PARTIAL and not (
+        content_range and int(content_range[1]) + 1 == int(content_range[2])
+    )
 
 
 def declared_length(headers: httpx.Headers) -> int | None:
@@ -159,7 +172,7 @@ def declared_length(headers: httpx.Headers) -> int | None:
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds from now, from either form of Retry-After (RFC 9110 §10.2.3), within an hour."""
+    """Return the seconds in Retry-After, in either form (RFC 9110 §10.2.3), at most an hour; None if there are none."""
     value = headers.get("retry-after")
     if value is None:
         return None

@@ -1,1 +1,1 @@
-"""Redis: arq's queues, rate limits, and the embedded Valkey."""
+"""Redis: the queues of arq, rate limits, and the embedded Valkey."""

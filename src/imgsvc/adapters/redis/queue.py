@@ -1,4 +1,4 @@
-"""Jobs in Redis: the only module that enqueues. arq knows a job by its id, so waking what is awake changes nothing."""
+"""Jobs in Redis; no other module enqueues. arq identifies a job by its id, so enqueuing it twice changes nothing."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,9 +23,9 @@ CONTROL_QUEUE = "imgsvc:control"
 SWEEP_QUEUE = "imgsvc:sweep"
 CLEAN_UP_QUEUE = "imgsvc:tidy"
 WORKERS = "imgsvc:workers"
-"""Sorted set: worker id → when it was last heard of, in seconds."""
+"""Sorted set: worker id → time of its last heartbeat, in seconds."""
 STATS = "imgsvc:tally:"
-"""And a worker's id: what it has done since it began, as JSON."""
+"""Key prefix, followed by the worker id: the worker's stats since it started, as JSON."""
 WORKER_TIMEOUT = timedelta(seconds=30)
 
 WORK = "work"
@@ -33,14 +33,14 @@ DELIVER = "deliver"
 SWEEP = "sweep"
 CLEAN_UP = "tidy"
 
-_NOTHING: Mapping[str, int] = {}
+_NO_STATS: Mapping[str, int] = {}
 _MIN_LANES = 4
-_QUEUE_READ = 1_000
+_MAX_COUNTED = 1_000
 
 
 def serialize(job: dict[str, Any]) -> bytes:
-    """Jobs are JSON: whoever can write to Redis must not be able to run code here."""
-    return json.dumps(job, default=repr).encode()  # default: arq stores exceptions as results
+    """Return the job as JSON: writing to Redis must not be enough to run code here, as it is with pickle."""
+    return json.dumps(job, default=repr).encode()  # `default`: arq stores exceptions as results
 
 
 def deserialize(data: bytes) -> dict[str, Any]:
@@ -48,22 +48,27 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return job
 
 
-class _FlatRetry(Retry):
-    """Retries of a command, without those that redis-py makes inside of each to connect: 81 tries took 200 s in a hang.
+def in_progress_key(job_id: str) -> str:
+    """Return the key that arq sets while a worker runs the job."""
+    return in_progress_key_prefix + job_id
 
-    Every connection has a copy of its own.
+
+class _FlatRetry(Retry):
+    """Retries a command, without redis-py's nested retries of the connection in each try.
+
+    With both, a command made 81 tries in 200 s while Redis was hanging. Every connection has its own copy.
     """
 
-    _is_trying = False
+    _is_retrying = False
 
     async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: Callable[[RedisError], Any]) -> T:
-        if self._is_trying:
+        if self._is_retrying:
             return await do()
-        self._is_trying = True
+        self._is_retrying = True
         try:
             return await super().call_with_retry(do, fail)
         finally:
-            self._is_trying = False
+            self._is_retrying = False
 
 
 def _now_ms() -> int:
@@ -71,13 +76,13 @@ def _now_ms() -> int:
 
 
 def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int = 0) -> ArqRedis:
-    """A client for Redis or Valkey at `url` (redis://, rediss:// or unix://); `timeout` (seconds) bounds every try."""
+    """Return a client for Redis at `url` (redis://, rediss:// or unix://); each try may take `timeout` seconds."""
     pool = ConnectionPool.from_url(
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
         retry=_FlatRetry(ExponentialBackoff(cap=1, base=0.05), retries),
-        # OSError too: the refusal of a restarting server arrives as one, and would end an arq worker
+        # OSError: a restarting server refuses connections with it, and it would end an arq worker.
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError] if retries else [],
     )
     return ArqRedis(
@@ -86,7 +91,7 @@ def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int 
 
 
 class ArqQueue:
-    """The port `JobQueue` on arq, and the register of live workers."""
+    """The port `LaneQueue` on arq, and the register of live workers."""
 
     def __init__(self, redis: ArqRedis, *, timeout: float = 2.0) -> None:
         self._redis = redis
@@ -101,16 +106,16 @@ class ArqQueue:
                 )
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
-        # arq counts in whole milliseconds: rounded down, the job would come before the delivery is due.
-        until = at + timedelta(milliseconds=1) if at else None
+        # arq rounds down to milliseconds, so the job would run just before the delivery is due.
+        defer_until = at + timedelta(milliseconds=1) if at else None
         job_id = f"{delivery_id}:{attempt}"
         async with in_time(self._timeout):
             job = await reply(
                 self._redis.enqueue_job(
-                    DELIVER, delivery_id, _job_id=job_id, _queue_name=CONTROL_QUEUE, _defer_until=until
+                    DELIVER, delivery_id, _job_id=job_id, _queue_name=CONTROL_QUEUE, _defer_until=defer_until
                 )
             )
-            if job is None and at is None:  # its alarm clock is set for later: a redelivery puts it forward
+            if job is None and at is None:  # the job is already scheduled: a redelivery brings it forward
                 await reply(self._redis.zadd(CONTROL_QUEUE, {job_id: _now_ms()}, xx=True, lt=True))
 
     async def wake_clean_up(self, batch_id: str) -> None:
@@ -121,52 +126,54 @@ class ArqQueue:
 
     async def waiting(self) -> int:
         async with in_time(self._timeout):
-            due = names(await reply(self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_QUEUE_READ)))
+            due = names(
+                await reply(self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_MAX_COUNTED))
+            )
             if not due:
                 return 0
-            marks = [in_progress_key_prefix + job_id for job_id in due]
-            return len(due) - integer(await reply(self._redis.exists(*marks)))
+            in_progress = [in_progress_key(job_id) for job_id in due]
+            return len(due) - integer(await reply(self._redis.exists(*in_progress)))
 
     async def live_workers(self) -> int:
-        """Workers heard of lately.
+        """Return the number of workers with a recent heartbeat.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         async with in_time(self._timeout):
             return await self._live_workers()
 
-    async def heartbeat(self, worker_id: str, stats: Mapping[str, int] = _NOTHING) -> None:
-        """Say that a worker lives and what it has done so far, and forget those that have long been silent.
+    async def heartbeat(self, worker_id: str, stats: Mapping[str, int] = _NO_STATS) -> None:
+        """Record that a worker is alive, with its stats, and forget workers that have been silent for long.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         now = datetime.now(UTC)
-        forgotten = (now - 10 * WORKER_TIMEOUT).timestamp()
+        oldest = (now - 10 * WORKER_TIMEOUT).timestamp()
         async with in_time(self._timeout):
             await reply(self._redis.zadd(WORKERS, {worker_id: now.timestamp()}))
-            await reply(self._redis.zremrangebyscore(WORKERS, "-inf", forgotten))
+            await reply(self._redis.zremrangebyscore(WORKERS, "-inf", oldest))
             await reply(self._redis.set(STATS + worker_id, json.dumps(stats), ex=WORKER_TIMEOUT))
 
     async def worker_stats(self) -> dict[str, dict[str, int]]:
-        """What each worker that was heard of lately has done since it began.
+        """Return the stats of each worker with a recent heartbeat, since its start.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         async with in_time(self._timeout):
             since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
             workers = names(await reply(self._redis.zrangebyscore(WORKERS, since, "+inf")))
             keys = [STATS + worker for worker in workers]
-            told = await reply(self._redis.mget(keys)) if keys else []
-        return dict(zip(workers, worker_stats(told, len(keys)), strict=True))
+            found = await reply(self._redis.mget(keys)) if keys else []
+        return dict(zip(workers, worker_stats(found, len(keys)), strict=True))
 
     async def farewell(self, worker_id: str) -> None:
-        """Say that a worker is going.
+        """Remove a worker that stops from the register.
 
         Raises:
-            QueueUnavailable: Redis is away.
+            QueueUnavailable: Redis is unavailable.
         """
         async with in_time(self._timeout):
             await reply(self._redis.zrem(WORKERS, worker_id))

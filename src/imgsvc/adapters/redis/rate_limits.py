@@ -1,4 +1,4 @@
-"""How often somebody may do something, counted in Redis, so that all API processes count together."""
+"""Rate limits, counted in Redis, so that all API processes share the counts."""
 
 from time import time
 
@@ -18,15 +18,15 @@ PREFIX = "imgsvc:rates"
 
 
 class RedisRateLimiter:
-    """The port `RateLimiter`; it shares the connections of the queue."""
+    """The port `RateLimiter` on Redis; it shares the connections of the queue."""
 
     def __init__(self, redis: ArqRedis, *, timeout: float) -> None:
-        """`timeout`: seconds after which a call goes on uncounted."""
+        """`timeout`: seconds after which an action is allowed without being counted."""
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
             key_prefix=PREFIX,
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, and left out of its type
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, but missing in its type
         )
         self._timeout = timeout
         self._limiter = SlidingWindowCounterRateLimiter(storage)
@@ -41,4 +41,4 @@ class RedisRateLimiter:
             log.warning("rate_limit_not_counted", what=what, error=str(exc))
             return None
         seconds = max(0.0, stats.reset_time - time())
-        return RateLimit(what, granted=granted, most=per_minute, remaining=stats.remaining, reset=seconds)
+        return RateLimit(what, granted=granted, limit=per_minute, remaining=stats.remaining, reset=seconds)

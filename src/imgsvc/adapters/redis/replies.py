@@ -1,4 +1,4 @@
-"""Calls to Redis: what the client raises becomes QueueUnavailable, and faults of our own stay what they are."""
+"""Calls to Redis: errors of the client become QueueUnavailable, and our own errors stay as they are."""
 
 import asyncio
 import json
@@ -19,10 +19,10 @@ CLIENTS = frozenset({"redis", "limits"})
 
 @asynccontextmanager
 async def in_time(seconds: float) -> AsyncIterator[None]:
-    """Bound the calls of a block together.
+    """Limit the calls of a block to `seconds` together.
 
     Raises:
-        QueueUnavailable: the time is over.
+        QueueUnavailable: they took longer.
     """
     limit = asyncio.timeout(seconds)
     try:
@@ -31,16 +31,16 @@ async def in_time(seconds: float) -> AsyncIterator[None]:
     except TimeoutError as exc:
         if not limit.expired():
             raise
-        raise QueueUnavailable(f"Redis does not answer: nothing came within {seconds:g} s") from exc
+        raise QueueUnavailable(f"Redis is unavailable: no reply within {seconds:g} s") from exc
 
 
 async def reply(call: Awaitable[T]) -> T:
     """Await one call of redis-py, arq or limits.
 
     Raises:
-        QueueUnavailable: Redis is away, refuses, or answers with a reply of the wrong kind, over which the client
-            stumbles with a TypeError or ValueError (`parse_zadd` of redis-py). One that the client does not raise is
-            a fault of ours and passes, and so does a DataError, which is about our arguments.
+        QueueUnavailable: Redis is unavailable, refuses, or sends a reply of the wrong type, for which the client raises
+            a TypeError or ValueError (`parse_zadd` of redis-py). Such an error from outside the client is a bug of ours
+            and passes, and so does a DataError, which is about our arguments.
     """
     try:
         return await call
@@ -49,29 +49,41 @@ async def reply(call: Awaitable[T]) -> T:
     except (RedisError, OSError) as exc:
         raise _unavailable(exc) from exc
     except (AttributeError, LookupError, TypeError, ValueError) as exc:
-        if not _is_the_clients(exc):
+        if not _is_from_client(exc):
             raise
         raise _unavailable(exc) from exc
 
 
 def integer(found: object) -> int:
-    """Raises QueueUnavailable when a reply is no integer."""
+    """Return the reply as an integer.
+
+    Raises:
+        QueueUnavailable: it is not one.
+    """
     if not isinstance(found, int):
-        raise _wrong_kind(found)
+        raise _wrong_type(found)
     return found
 
 
 def names(found: object) -> list[str]:
-    """Raises QueueUnavailable when a reply is no list of texts."""
+    """Return the reply as a list of texts.
+
+    Raises:
+        QueueUnavailable: it is not one.
+    """
     if not isinstance(found, list):
-        raise _wrong_kind(found)
+        raise _wrong_type(found)
     return [_text(name) for name in found]
 
 
 def worker_stats(found: object, count: int) -> list[dict[str, int]]:
-    """Raises QueueUnavailable when a reply is no list of `count` JSON objects, each of which may be missing."""
+    """Return the reply as `count` JSON objects; a missing one becomes empty.
+
+    Raises:
+        QueueUnavailable: it is no list of `count` JSON objects or nulls.
+    """
     if not isinstance(found, list) or len(found) != count:
-        raise _wrong_kind(found)
+        raise _wrong_type(found)
     return [_worker_stats(each) for each in found]
 
 
@@ -79,9 +91,9 @@ def _worker_stats(found: object) -> dict[str, int]:
     try:
         parsed = {} if found is None else json.loads(_text(found))
     except ValueError as exc:
-        raise _wrong_kind(found) from exc
+        raise _wrong_type(found) from exc
     if not isinstance(parsed, dict):
-        raise _wrong_kind(found)
+        raise _wrong_type(found)
     return parsed
 
 
@@ -90,18 +102,18 @@ def _text(found: object) -> str:
         if isinstance(found, bytes):
             return found.decode()
     except UnicodeDecodeError as exc:
-        raise _wrong_kind(found) from exc
-    raise _wrong_kind(found)
+        raise _wrong_type(found) from exc
+    raise _wrong_type(found)
 
 
-def _wrong_kind(found: object) -> QueueUnavailable:
-    return QueueUnavailable(f"Redis does not answer: a reply of the wrong kind ({type(found).__name__})")
+def _wrong_type(found: object) -> QueueUnavailable:
+    return QueueUnavailable(f"Redis is unavailable: a reply of the wrong type ({type(found).__name__})")
 
 
 def _unavailable(exc: Exception) -> QueueUnavailable:
-    return QueueUnavailable(f"Redis does not answer: {str(exc) or type(exc).__name__}")
+    return QueueUnavailable(f"Redis is unavailable: {str(exc) or type(exc).__name__}")
 
 
-def _is_the_clients(exc: Exception) -> bool:
+def _is_from_client(exc: Exception) -> bool:
     modules = (str(frame.f_globals.get("__name__", "")) for frame, _ in walk_tb(exc.__traceback__))
     return any(module.partition(".")[0] in CLIENTS for module in modules)

@@ -1,1 +1,1 @@
-"""The sandbox: child processes that decode images a worker crashed on."""
+"""The sandbox: child processes for images that may crash a worker."""

@@ -1,7 +1,7 @@
-"""The process in quarantine: compresses one image after the other for the worker that started it.
+"""The child process of the sandbox: compresses one image after the other for the worker that started it.
 
-It says that it begins before it looks at an image: if it dies after that, the image is to blame. It does not try to
-survive: whatever goes wrong ends it, and its worker starts another.
+It reports that it starts before it looks at an image: if it dies after that, the image is the cause. It does not try to
+survive: any failure ends it, and the worker starts another child.
 """
 
 import json
@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from imgsvc.adapters.sandbox.framing import frame, read_frame
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, compress, prepare_pillow
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, ReservationTooSmall, compress, prepare_pillow
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError
 from imgsvc.process.child_process import end_with_parent
 
 OUT_OF_MEMORY = 3
-"""Its exit code when an image needs more memory than it has."""
+"""Exit code when an image needs more memory than the child may have."""
 CRASHES = frozenset(
     -number
     for number in (
@@ -29,17 +29,17 @@ CRASHES = frozenset(
         signal.SIGXCPU,
     )
 )  # fmt: skip
-"""Exit codes of a process that brought itself down. Any other signal was sent: by a service manager that ends the whole
-group, by the kernel when the machine is out of memory, by an operator."""
+"""Exit codes of a process that crashed. Any other signal was sent from outside: by a service manager that stops the
+whole group, by the kernel when the machine is out of memory, or by an operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """What a process in quarantine may take: bytes of address space, and seconds of the processor for an image."""
+    """Limits of a child: address space in bytes, CPU seconds per image, and the limits of the codec."""
 
     memory: int
     seconds: float
-    limits: CodecLimits
+    codec: CodecLimits
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -47,67 +47,67 @@ class SandboxLimits:
     @classmethod
     def load(cls, text: str) -> "SandboxLimits":
         values = json.loads(text)
-        limits = values.pop("limits")
-        return cls(**values, limits=CodecLimits(**limits | {"formats": tuple(limits["formats"])}))
+        codec = values.pop("codec")
+        return cls(**values, codec=CodecLimits(**codec | {"formats": tuple(codec["formats"])}))
 
 
 def main() -> None:
-    terms = SandboxLimits.load(sys.argv[1])
+    limits = SandboxLimits.load(sys.argv[1])
     end_with_parent()
-    # Decoders print to standard output, which is our worker's: what they say there would be no message.
-    answers = os.fdopen(os.dup(1), "wb")
+    # Decoders print to standard output, which carries the messages to the worker.
+    responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    prepare_pillow(terms.limits)
-    _limit(resource.RLIMIT_AS, terms.memory)
-    _limit(resource.RLIMIT_CORE, 0)  # a gigabyte of somebody's image
-    with suppress(EOFError):  # the worker has gone, or needs us no more
+    prepare_pillow(limits.codec)
+    _limit(resource.RLIMIT_AS, limits.memory)
+    _limit(resource.RLIMIT_CORE, 0)  # a core file would be a gigabyte with a user's image in it
+    with suppress(EOFError):  # the worker has ended, or no longer needs this process
         while True:
-            _serve_one(sys.stdin.buffer, answers, terms)
+            _serve_one(sys.stdin.buffer, responses, limits)
 
 
-def _serve_one(requests: BinaryIO, answers: BinaryIO, terms: SandboxLimits) -> None:
+def _serve_one(requests: BinaryIO, responses: BinaryIO, limits: SandboxLimits) -> None:
     request, data = read_frame(requests)
-    _send(answers, {"begun": True})
+    _send(responses, {"started": True})
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + terms.seconds))
+    _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + limits.seconds))
     try:
         specs = [Spec.model_validate(spec) for spec in request["specs"]]
-        compressed = compress(data, specs, terms.limits, max_pixels_now=request["max_pixels_now"])
-    except MorePixels as more:
-        _send(answers, {"more_pixels": more.pixels})
+        compressed = compress(data, specs, limits.codec, max_pixels_now=request["max_pixels_now"])
+    except ReservationTooSmall as more:
+        _send(responses, {"more_pixels": more.pixels})
     except CodecError as error:
         if isinstance(error.__cause__, MemoryError):
-            os._exit(OUT_OF_MEMORY)  # at once: a usual end lets go of the pipe before it has its exit code
-        _send(answers, {"error": error.code, "detail": error.detail})
+            os._exit(OUT_OF_MEMORY)  # a normal exit would close the pipe before the exit code is set
+        _send(responses, {"error": error.code, "detail": error.detail})
     else:
-        _send(answers, _described(compressed), *(rendition.data for rendition in compressed.renditions))
+        _send(responses, _describe(compressed), *(rendition.data for rendition in compressed.renditions))
 
 
-def _described(compressed: Compressed) -> dict[str, Any]:
-    """Everything but the renditions' bytes, which follow in their order."""
-    facts = ("format", "width", "height", "action")
+def _describe(compressed: Compressed) -> dict[str, Any]:
+    """Return everything except the bytes of the renditions, which follow in the same order."""
+    fields = ("format", "width", "height", "action")
     return {
         "input_format": compressed.input_format,
         "width": compressed.width,
         "height": compressed.height,
         "renditions": [
-            {"bytes": len(rendition.data), **{name: getattr(rendition, name) for name in facts}}
+            {"bytes": len(rendition.data), **{name: getattr(rendition, name) for name in fields}}
             for rendition in compressed.renditions
         ],
     }
 
 
-def _send(answers: BinaryIO, head: dict[str, Any], *bodies: bytes) -> None:
-    answers.write(frame(head, sum(map(len, bodies))))
-    answers.writelines(bodies)
-    answers.flush()
+def _send(responses: BinaryIO, head: dict[str, Any], *bodies: bytes) -> None:
+    responses.write(frame(head, sum(map(len, bodies))))
+    responses.writelines(bodies)
+    responses.flush()
 
 
 def _limit(which: int, amount: int) -> None:
     _, hard = resource.getrlimit(which)
     if hard not in (resource.RLIM_INFINITY, -1):
         amount = min(amount, hard)
-    with suppress(ValueError):  # macOS knows no limit of the address space
+    with suppress(ValueError):  # macOS has no limit on address space
         resource.setrlimit(which, (amount, hard))
 
 

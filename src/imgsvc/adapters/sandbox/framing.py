@@ -1,4 +1,4 @@
-"""How a worker and its quarantine talk: each message is a JSON object and raw bytes, with both lengths in front."""
+"""Messages between a worker and its sandbox: the two lengths, a JSON object, and raw bytes."""
 
 import asyncio
 import json
@@ -9,13 +9,17 @@ _LENGTHS = struct.Struct(">II")
 
 
 def frame(head: dict[str, Any], body_size: int = 0) -> bytes:
-    """The beginning of a message; as many bytes of body follow."""
-    words = json.dumps(head).encode()
-    return _LENGTHS.pack(len(words), body_size) + words
+    """Return a message without its body, of which `body_size` bytes follow."""
+    text = json.dumps(head).encode()
+    return _LENGTHS.pack(len(text), body_size) + text
 
 
 def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """Raises EOFError at the end of the stream, also in the middle of a message."""
+    """Read one message.
+
+    Raises:
+        EOFError: the stream has ended, even in the middle of a message.
+    """
     head_size, body_size = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
     return json.loads(_exactly(stream, head_size)), _exactly(stream, body_size)
 
@@ -28,14 +32,14 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 
 
 async def receive_frame(stream: asyncio.StreamReader, *, at_most: int) -> tuple[dict[str, Any], bytes]:
-    """`read_frame` from a process that may be out of its mind.
+    """Read one message from a process that may send anything.
 
     Raises:
-        EOFError: it has ended.
-        ValueError: what it says makes no sense, or has more than `at_most` bytes.
+        EOFError: the stream has ended.
+        ValueError: the message is invalid, or has more than `at_most` bytes.
     """
     head_size, body_size = _LENGTHS.unpack(await stream.readexactly(_LENGTHS.size))
     if head_size + body_size > at_most:
-        raise ValueError("too much")
+        raise ValueError("the message is too large")
     head = json.loads(await stream.readexactly(head_size))
     return head, await stream.readexactly(body_size)

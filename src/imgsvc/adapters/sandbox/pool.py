@@ -1,4 +1,4 @@
-"""Quarantine: images that a worker died with are decoded in processes that nobody else works in."""
+"""The child processes of the sandbox, in which images that may crash a worker are compressed."""
 
 import asyncio
 import os
@@ -12,34 +12,34 @@ from typing import Any
 from imgsvc.adapters.sandbox.child import CRASHES, OUT_OF_MEMORY, SandboxLimits
 from imgsvc.adapters.sandbox.framing import frame, receive_frame
 from imgsvc.adapters.sandbox.subprocess import PipedProcess
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, Rendition
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, Rendition, ReservationTooSmall
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import CodecError, DecodeAbandoned, KilledInQuarantine, QuarantineUnavailable, WorkerCrash
+from imgsvc.errors import CodecError, DecodeAbandoned, SandboxKilled, SandboxUnavailable, WorkerCrash
 from imgsvc.logs import get_logger
-from imgsvc.process.child_process import OURSELVES
+from imgsvc.process.child_process import RUN_MODULE
 from imgsvc.services.codec.watchdog import Watch, Watchdog, process_clock
 
 log = get_logger(__name__)
 
 LINGER = 5.0
-"""Seconds that a process waits for its next image: starting one takes a third of a second of the processor."""
+"""Seconds that an idle child waits for its next image: starting one takes a third of a second of CPU time."""
 _CODEC_ERRORS = {error.code: error for error in CodecError.__subclasses__()}
-_AT_ONCE = 2**20
-"""Bytes read ahead from a process."""
+_READ_AHEAD = 2**20
+"""Bytes of output buffered per child."""
 
-Answer = Compressed | MorePixels | CodecError
-"""What a process made of an image, or what is to be raised as if it had happened here."""
+Result = Compressed | ReservationTooSmall | CodecError
+"""The result of a child, or the error to raise as if it had occurred here."""
 
 
-class _NotBegun(Exception):
-    """The process ended before it looked at the image, which is not to blame."""
+class _NotStarted(Exception):
+    """The child ended before it looked at the image, which is therefore not to blame."""
 
 
 @dataclass(eq=False, slots=True)
 class _Child:
     process: PipedProcess
     retirement: asyncio.TimerHandle | None = None
-    leaving: "asyncio.Task[int] | None" = None
+    finishing: "asyncio.Task[int] | None" = None
     overran: bool = False
 
     @property
@@ -56,19 +56,19 @@ class _Child:
                 os.kill(self.process.pid, signal.SIGKILL)
 
     def retire(self) -> None:
-        self.leaving = self.process.leave()
+        self.finishing = self.process.finish()
 
 
 class SandboxPool:
-    """The port `Quarantine`. A process serves one image at a time, waits a little for the next, and then ends.
+    """The port `Sandbox`. A child serves one image at a time, waits for the next one, and ends after `linger` seconds.
 
-    It has `memory` bytes of address space. `watchdog` says how long an image may take: the process is told, and ends
-    itself by the processor's time; one that sleeps is ended here. An image is blamed for what its process did, not for
-    what was done to it: a process that was killed is none of its fault.
+    A child has `memory` bytes of address space. `watchdog` sets how long an image may take: the child limits its own
+    CPU time, and one that sleeps is killed from here. An image is blamed for what its child did, such as a crash, but
+    not for what was done to the child, such as a signal from outside.
     """
 
     def __init__(self, *, limits: CodecLimits, memory: int, watchdog: Watchdog, linger: float = LINGER) -> None:
-        self._terms = SandboxLimits(memory, watchdog.seconds, limits)
+        self._limits = SandboxLimits(memory, watchdog.seconds, limits)
         self._watchdog = watchdog
         self._linger = linger
         self._idle: list[_Child] = []
@@ -77,74 +77,74 @@ class SandboxPool:
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes that live."""
+        """The process ids of the running children."""
         return [child.process.pid for child in self._children if child.alive]
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
         request = {"specs": [spec.model_dump(mode="json") for spec in specs], "max_pixels_now": max_pixels_now}
         while True:
-            fresh = not self._idle
-            child = await self._start() if fresh else self._take()
+            is_new = not self._idle
+            child = await self._start() if is_new else self._take_idle()
             try:
-                answer = await self._ask(child, request, data)
-            except _NotBegun as exc:
+                result = await self._call(child, request, data)
+            except _NotStarted as exc:
                 log.warning("sandbox_lost", pid=child.process.pid, exit_code=child.process.returncode)
-                if fresh:  # the next would not come up either; one that died while idle is another matter
-                    raise QuarantineUnavailable("The process for images in quarantine does not come up.") from exc
+                if is_new:  # the next would not start either, unlike after the death of an idle child
+                    raise SandboxUnavailable("The sandbox process does not start.") from exc
                 continue
             try:
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
+                if isinstance(result, Exception):
+                    raise result
+                return result
             finally:
-                del answer  # raised, it would hold this frame, which holds it and the image
+                del result  # a raised exception refers to this frame: this breaks the cycle that would keep the image
 
     async def _start(self) -> _Child:
         self._children = {child for child in self._children if child.alive}
-        command = (*OURSELVES, "imgsvc.adapters.sandbox.child", self._terms.dump())
+        command = (*RUN_MODULE, "imgsvc.adapters.sandbox.child", self._limits.dump())
         try:
-            process = await PipedProcess.start(command, read_ahead=_AT_ONCE)
-        except OSError as exc:  # no memory or no process to be had right now
-            raise QuarantineUnavailable(f"No process could be started: {exc}.") from exc
+            process = await PipedProcess.start(command, read_ahead=_READ_AHEAD)
+        except OSError as exc:  # out of memory, or of processes, for now
+            raise SandboxUnavailable(f"The sandbox process could not be started: {exc}.") from exc
         child = _Child(process)
         self._children.add(child)
         return child
 
-    def _take(self) -> _Child:
+    def _take_idle(self) -> _Child:
         child = self._idle.pop()
         if child.retirement:
             child.retirement.cancel()
         return child
 
-    async def _ask(self, child: _Child, request: dict[str, Any], data: bytes) -> Answer:
-        begun = False
-        async with self._held(child) as watch:
-            requests, answers = child.process.stdin, child.process.stdout
-            receive = partial(receive_frame, answers, at_most=self._terms.memory)
+    async def _call(self, child: _Child, request: dict[str, Any], data: bytes) -> Result:
+        started = False
+        async with self._reserved(child) as watch:
+            requests, responses = child.process.stdin, child.process.stdout
+            receive = partial(receive_frame, responses, at_most=self._limits.memory)
             try:
                 requests.write(frame(request, len(data)))
                 requests.write(data)
                 await requests.drain()
                 await receive()
-                begun = True
-                watch.begin(process_clock(child.process.pid))  # what it took to come up is not the image's
-                return _understood(*await receive())
+                started = True
+                watch.begin(process_clock(child.process.pid))  # the time to start up does not count
+                return _parse_result(*await receive())
             except asyncio.CancelledError:
-                if begun:
+                if started:
                     raise DecodeAbandoned from None
                 raise
             except (EOFError, OSError) as exc:
                 child.kill()
                 await child.process.wait()
-                if not begun:
-                    raise _NotBegun from exc
-                raise DecodeAbandoned if self._closing else _why_it_ended(child) from exc
-            except (LookupError, TypeError, ValueError) as exc:  # it is out of its mind
-                raise WorkerCrash if begun else _NotBegun from exc
+                if not started:
+                    raise _NotStarted from exc
+                raise DecodeAbandoned if self._closing else _crash_error(child) from exc
+            except (LookupError, TypeError, ValueError) as exc:  # an invalid message
+                raise WorkerCrash if started else _NotStarted from exc
 
     @asynccontextmanager
-    async def _held(self, child: _Child) -> AsyncIterator[Watch]:
-        """The process is the caller's while the block runs, and ends unless the block ends well."""
+    async def _reserved(self, child: _Child) -> AsyncIterator[Watch]:
+        """Reserve the child for the block, and kill it if the block raises."""
         watch = self._watchdog.watch(child.overrun)
         watch.begin()
         try:
@@ -163,7 +163,7 @@ class SandboxPool:
         child.retire()
 
     async def aclose(self) -> None:
-        """End every process, whatever it is doing; no image is blamed for that."""
+        """Kill every child; an image that one is working on gets DecodeAbandoned."""
         self._closing = True
         for child in self._idle:
             if child.retirement:
@@ -174,26 +174,26 @@ class SandboxPool:
             await child.process.wait()
 
 
-def _why_it_ended(child: _Child) -> WorkerCrash:
-    """Return the verdict on an image whose process is gone; one that was killed by a signal may be retried."""
+def _crash_error(child: _Child) -> WorkerCrash:
+    """Return the error for an image whose child has ended; if the child was killed from outside, it can be retried."""
     code = child.process.returncode
     log.warning("sandbox_crashed", pid=child.process.pid, exit_code=code, overran=child.overran)
     if child.overran or code == -signal.SIGXCPU:
-        return WorkerCrash("Processing this image took too long, so it was given up.")
+        return WorkerCrash("Processing this image took too long and was stopped.")
     if code == OUT_OF_MEMORY:
-        return WorkerCrash("Processing this image took too much memory, so it was given up.")
-    return WorkerCrash() if code is None or code >= 0 or code in CRASHES else KilledInQuarantine()
+        return WorkerCrash("Processing this image took too much memory and was stopped.")
+    return WorkerCrash() if code is None or code >= 0 or code in CRASHES else SandboxKilled()
 
 
-def _understood(head: dict[str, Any], body: bytes) -> Answer:
-    """Raises LookupError or TypeError when it makes no sense."""
+def _parse_result(head: dict[str, Any], body: bytes) -> Result:
+    """Return the result in a message; raise LookupError, TypeError or ValueError if it is invalid."""
     if "more_pixels" in head:
-        return MorePixels(head["more_pixels"])
+        return ReservationTooSmall(head["more_pixels"])
     if "error" in head:
         return _CODEC_ERRORS[head["error"]](head["detail"])
     renditions, start = [], 0
-    for facts in head["renditions"]:
-        end = start + facts.pop("bytes")
-        renditions.append(Rendition(body[start:end], **facts))
+    for fields in head["renditions"]:
+        end = start + fields.pop("bytes")
+        renditions.append(Rendition(body[start:end], **fields))
         start = end
     return Compressed(head["input_format"], head["width"], head["height"], tuple(renditions))

@@ -1,7 +1,7 @@
-"""A process with pipes to it, in which nothing of ours runs before its own program does.
+"""A child process with pipes, in which no Python code of ours runs before its program starts.
 
-uvloop's own way runs Python between fork and exec, which clears away what the other threads had: a file that one of
-them was just writing to is closed behind a lock that nobody gives back, and both processes hang for ever.
+uvloop runs Python between fork and exec, which destroys the objects of the other threads in the child: a file that one
+of them was writing to is closed, which waits for a lock that no thread releases any more, and both processes hang.
 """
 
 import asyncio
@@ -11,25 +11,25 @@ from typing import Self
 
 
 class PipedProcess:
-    """As `asyncio.subprocess.Process`, on whatever event loop."""
+    """A replacement for `asyncio.subprocess.Process` that works on every event loop."""
 
     def __init__(
         self,
         process: "subprocess.Popen[bytes]",
         stdin: asyncio.StreamWriter,
         stdout: asyncio.StreamReader,
-        reading: asyncio.ReadTransport,
+        stdout_transport: asyncio.ReadTransport,
     ) -> None:
         self.stdin, self.stdout, self.pid = stdin, stdout, process.pid
         self._process = process
-        self._reading = reading
+        self._stdout_transport = stdout_transport
 
     @classmethod
     async def start(cls, command: Sequence[str], *, read_ahead: int) -> Self:
-        """In a session of its own; of its output, up to about `read_ahead` bytes wait here.
+        """Start `command` in its own session, and buffer up to about `read_ahead` bytes of its output.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the process cannot be started.
         """
         loop = asyncio.get_running_loop()
         process = subprocess.Popen(  # noqa: ASYNC220, S603  # milliseconds; the command is ours
@@ -37,28 +37,30 @@ class PipedProcess:
         )
         try:
             stdout = asyncio.StreamReader(limit=read_ahead)
-            reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdout), process.stdout)
+            stdout_transport, _ = await loop.connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(stdout), process.stdout
+            )
             unused = asyncio.StreamReaderProtocol(asyncio.StreamReader())
-            writing, protocol = await loop.connect_write_pipe(lambda: unused, process.stdin)
+            stdin_transport, protocol = await loop.connect_write_pipe(lambda: unused, process.stdin)
         except BaseException:
             process.kill()
             process.wait()
             raise
-        return cls(process, asyncio.StreamWriter(writing, protocol, None, loop), stdout, reading)
+        return cls(process, asyncio.StreamWriter(stdin_transport, protocol, None, loop), stdout, stdout_transport)
 
     @property
     def returncode(self) -> int | None:
-        """None while it lives."""
+        """The exit code, or None while the process runs."""
         return self._process.poll()
 
     async def wait(self) -> int:
-        """Until it has ended, by itself or because it was killed; the exit code."""
+        """Wait until the process has ended, and return its exit code."""
         code = await asyncio.to_thread(self._process.wait)
         self.stdin.close()
-        self._reading.close()
+        self._stdout_transport.close()
         return code
 
-    def leave(self) -> "asyncio.Task[int]":
-        """Let it end by itself, as it does when nothing can come any more."""
+    def finish(self) -> "asyncio.Task[int]":
+        """Close its input, so that the process ends by itself."""
         self.stdin.close()
         return asyncio.create_task(self.wait())

@@ -1,1 +1,1 @@
-"""Storage: a local disk or an object store."""
+"""Storage of renditions: a local folder or an object store; `open_storage` chooses."""

@@ -1,119 +1,72 @@
-"""The files of a storage on disk as they are, which obstore does not show: it hides what a killed put left behind.
+"""A local folder as storage, by obstore and by file operations of our own."""
 
-A put writes to `{key}#1` (the next free number) and renames it; a process that dies in between leaves that file, and
-obstore neither lists nor deletes a name with such an end.
-"""
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
 
-import os
-import secrets
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+import obstore
+from obstore.store import LocalStore
 
+from imgsvc.adapters.storage import local_files
+from imgsvc.adapters.storage.calls import DEFAULT_TIMEOUT, PAGE, new_probe_key, opening, read_chunks, storage_call
+from imgsvc.process.private_files import make_folder
 from imgsvc.services.ports import Stored
 
 
-def find(folder: Path, key: str) -> Path | None:
-    """The file of this key, or None; blocking.
+class LocalDisk:
+    """The ports `Storage`, `ObjectReader` and `Inventory` on a folder of this machine.
 
-    Raises:
-        OSError: the storage's own folder is not there, so nobody knows.
+    A put writes to a temporary name and renames it, so a truncated file is never visible, even if the process dies.
+    Nothing is synced: a stored file survives every crash of a process, but a power cut may empty or lose the files of
+    the last seconds. If the folder disappears, the next put creates it again.
+
+    The media type is not stored: it is in the database.
     """
-    path = _inside(folder, key)
-    if path.is_file():
-        return path
-    os.scandir(folder).close()
-    return None
 
+    def __init__(self, url: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Open the folder of the file:// `url`, and create it if it is missing; each call may take `timeout` seconds.
 
-def copy(folder: Path, source: str, key: str) -> bool:
-    """Make `key` a second name of the bytes under `source`, as new as if they were written now; blocking.
+        Raises:
+            StorageError: the folder cannot be created.
+        """
+        self._timeout = timeout
+        self._folder = Path(unquote(urlsplit(url).path))
+        with opening(url):
+            make_folder(self._folder)
+            self._store = LocalStore(self._folder, mkdir=True)
+        self._probe = new_probe_key()
 
-    Files are never written to again, so a link is as good as a copy. Where the file system has no links, or the file
-    all that it can have, the bytes are copied.
+    async def put(self, key: str, data: bytes, *, media_type: str) -> None:  # noqa: ARG002  # of the port
+        async with storage_call(self._timeout):
+            await obstore.put_async(self._store, key, data, use_multipart=False)
 
-    Returns:
-        False when nothing lies under `source`.
+    async def copy(self, source: str, key: str) -> bool:
+        async with storage_call(self._timeout):
+            return await asyncio.to_thread(local_files.copy, self._folder, source, key)
 
-    Raises:
-        OSError: the storage's own folder is not there, the disk is full, and the like.
-    """
-    old, new = _inside(folder, source), _inside(folder, key)
-    aside = new.with_name(f"{new.name}#{secrets.token_hex(8)}")
-    try:
-        new.parent.mkdir(exist_ok=True)
-        _link_or_copy(old, aside)
-    except FileNotFoundError:
-        os.scandir(folder).close()
-        return False
-    os.utime(aside)
-    aside.rename(new)
-    aside.unlink(missing_ok=True)  # two names of one file are not renamed: it was linked here before
-    return True
+    async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | None:  # noqa: ARG002  # of the port
+        async with storage_call(self._timeout):
+            return await asyncio.to_thread(local_files.find, self._folder, key)
 
+    def read(self, key: str) -> AsyncGenerator[bytes, None]:
+        return read_chunks(self._store, key, seconds=self._timeout)
 
-def _link_or_copy(old: Path, new: Path) -> None:
-    try:
-        new.hardlink_to(old)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(old, new)
+    async def check(self) -> None:
+        await self.put(self._probe, b"imgsvc", media_type="text/plain")
+        await self.remove([self._probe])
 
-
-def pages(folder: Path, prefix: str, size: int) -> Iterator[list[Stored]]:
-    """Every file under `prefix` (whole folder names; "" is all), `size` at a time; blocking, call it from a thread.
-
-    Raises:
-        OSError: the storage's own folder is not there, or is none. A prefix that is not has no files.
-    """
-    os.scandir(folder).close()
-    page: list[Stored] = []
-    for entry in _files(_inside(folder, prefix)):
-        with suppress(FileNotFoundError):  # removed, or renamed to its final name, since it was seen
-            found = entry.stat(follow_symlinks=False)
-            key = Path(entry.path).relative_to(folder).as_posix()
-            page.append(Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)))
-        if len(page) == size:
+    async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
+        pages = local_files.pages(self._folder, prefix, PAGE)
+        while True:
+            async with storage_call(self._timeout):
+                page = await asyncio.to_thread(next, pages, None)
+            if page is None:
+                return
             yield page
-            page = []
-    if page:
-        yield page
 
-
-def remove(folder: Path, keys: Sequence[str]) -> None:
-    """Unlink these files, those that are there, and the folders that become empty by it; blocking.
-
-    Safe beside a put into such a folder: only an empty one can be removed, and a put makes its folder until the file
-    stands in it.
-    """
-    paths = [_inside(folder, key) for key in keys]
-    for path in paths:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            path.unlink()
-    for parent in {parent for path in paths for parent in path.relative_to(folder).parents}:
-        with suppress(OSError):  # not empty, or gone already
-            if parent.parts:
-                (folder / parent).rmdir()
-
-
-def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Depth first, so that no more than one open folder for each level is held."""
-    try:
-        entries = os.scandir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    with entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
-            else:
-                yield entry
-
-
-def _inside(folder: Path, key: str) -> Path:
-    if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
-        raise ValueError(f"{key!r} leads out of the storage")
-    return folder / key
+    async def remove(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), PAGE):
+            async with storage_call(self._timeout):
+                await asyncio.to_thread(local_files.remove, self._folder, keys[start : start + PAGE])

@@ -1,4 +1,4 @@
-"""Accepting connections, which goes on whatever becomes of one of them."""
+"""Accepts connections, and continues when one of them fails."""
 
 import asyncio
 import socket
@@ -9,15 +9,15 @@ from imgsvc.logs import get_logger
 
 log = get_logger(__name__)
 
-PAUSE = 0.1
-"""Seconds until the next attempt when there is no room or no descriptor; clients wait in the kernel's queue."""
+RETRY_DELAY = 0.1
+"""Seconds until the next attempt when the table or the descriptors are full; clients wait in the kernel's queue."""
 
 
 class Acceptor:
     """Accepts the connections of one listening socket.
 
-    An event loop's own server gives the listening socket up when a process has no descriptor left (uvloop), or asks a
-    hundred times in a row (asyncio). This one drops a connection that is missed less, and tries again in a moment.
+    When a process is out of descriptors, uvloop's own server closes the listening socket and asyncio's calls accept a
+    hundred times in a row. This one drops the connection that is needed least, and retries after `RETRY_DELAY`.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Acceptor:
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
-        self._beginning: set[asyncio.Task[object]] = set()
+        self._starting: set[asyncio.Task[object]] = set()
         self._is_failing = False
 
     def open(self) -> None:
@@ -36,15 +36,15 @@ class Acceptor:
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more; connections that are open stay so."""
+        """Stop accepting; open connections stay open."""
         if self._retry is not None:
             self._retry.cancel()
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
 
     def _accept(self) -> None:
-        """Take one connection: the loop calls again while there are more."""
-        if not self._table.make_room():
+        """Accept one connection; the loop calls again while more are waiting."""
+        if not self._table.free_slot():
             self._pause()
             return
         try:
@@ -60,17 +60,17 @@ class Acceptor:
             return
         self._is_failing = False
         connection.setblocking(False)
-        beginning: asyncio.Task[object] = self._loop.create_task(self._begin(connection))
-        self._beginning.add(beginning)
-        beginning.add_done_callback(self._beginning.discard)
+        task: asyncio.Task[object] = self._loop.create_task(self._start(connection))
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
 
-    async def _begin(self, connection: socket.socket) -> None:
+    async def _start(self, connection: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError as error:  # the client has gone again
+        except OSError as error:  # the client has already disconnected
             log.debug("connection_lost", error=str(error))
             connection.close()
 
     def _pause(self) -> None:
         self._loop.remove_reader(self._listener.fileno())
-        self._retry = self._loop.call_later(PAUSE, self.open)
+        self._retry = self._loop.call_later(RETRY_DELAY, self.open)

@@ -1,4 +1,4 @@
-"""One connection to a client: when it is idle, and how it ends after an answer that came before the body."""
+"""One client connection: its idle state, and its end when the response is sent before the request body has arrived."""
 
 import asyncio
 from contextlib import suppress
@@ -12,24 +12,26 @@ from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from imgsvc.api.connections.table import BODY_WITHIN, SLOWEST, STALLED, ConnectionTable
+from imgsvc.api.connections.table import BODY_TIMEOUT, MIN_BODY_RATE, STALL_TIMEOUT, ConnectionTable
 from imgsvc.errors import ImgsvcError
 
-LINGER = 2.0
-"""Seconds without a byte after which a connection is closed whose answer came before its body. Closed at once, with
-bytes unread, the kernel would reset it, and clients that send everything before they read would lose the answer."""
+LINGER_TIMEOUT = 2.0
+"""Seconds without a byte after which a connection is closed whose response was sent before its body arrived. If it were
+closed at once, with unread bytes, the kernel would reset it, and clients that send everything before they read would
+lose the response."""
 MAX_LINGER = 30.0
-DRAINED = 2**23
-"""Bytes of such a body that are read and thrown away; the rest waits in the client until the connection is closed."""
-DRAINED_WHOLE = 2**27
-"""Bytes of one that is read to its end because it says its length: any upload is, and one twice as large as allowed."""
-HEADERS_WITHIN = 30.0
-"""Seconds from the first byte of a request's headers to the last, where the connection has been idle for long."""
-EVENTS = (b"content-type", b"text/event-stream")
+MAX_DRAIN = 2**23
+"""Bytes of such a body that are read and discarded; the client keeps the rest until the connection is closed."""
+MAX_DECLARED_DRAIN = 2**27
+"""The same for a body that declares its length, which is read to its end: enough for any upload, and for one twice as
+large as allowed."""
+HEADERS_TIMEOUT = 30.0
+"""Seconds from the first to the last byte of a request's headers, on a connection that has been idle for long."""
+EVENT_STREAM = (b"content-type", b"text/event-stream")
 
 
 class HttpConnection(H11Protocol):
-    """uvicorn's, with a place in the table of connections, and an end to bodies that will not be read."""
+    """uvicorn's HTTP protocol, registered in the connection table, that drains bodies the application will not read."""
 
     def __init__(
         self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any], *, table: ConnectionTable
@@ -41,36 +43,37 @@ class HttpConnection(H11Protocol):
         self._received = 0
         self._received_at = 0.0
         self._headers_since: float | None = None
-        self._request_since = 0.0
+        self.request_started_at = 0.0
         self._unread_since: float | None = None
-        self._is_leaving = False
+        self._is_lingering = False
         self.is_stream = False
 
-    # -- what the table asks ------------------------------------------------------------------------------------------
+    # -- called by the connection table -------------------------------------------------------------------------------
 
     @property
     def is_flushed(self) -> bool:
         return self.transport.get_write_buffer_size() == 0
 
     def is_sending_headers(self, now: float) -> bool:
-        return self._headers_since is not None and now - self._headers_since < HEADERS_WITHIN
+        return self._headers_since is not None and now - self._headers_since < HEADERS_TIMEOUT
 
     def is_stalled(self, now: float) -> bool:
         if self._unread_since is not None:
-            return now - self._unread_since > STALLED
+            return now - self._unread_since > STALL_TIMEOUT
         if not self.cycle.more_body or self.flow.read_paused:
             return False
-        age = now - self._request_since
+        age = now - self.request_started_at
         if not self._received:
-            return age > BODY_WITHIN
-        return now - self._received_at > STALLED or (age > STALLED and self._received < age * SLOWEST)
+            return age > BODY_TIMEOUT
+        is_slow = age > STALL_TIMEOUT and self._received < age * MIN_BODY_RATE
+        return is_slow or now - self._received_at > STALL_TIMEOUT
 
     def drop(self) -> None:
         self.transport.abort()
 
-    # -- what the event loop calls ------------------------------------------------------------------------------------
+    # -- called by the event loop -------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what uvicorn asks for
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
         self._table.set_idle(self)
 
@@ -82,7 +85,7 @@ class HttpConnection(H11Protocol):
         self._received_at = monotonic()
         self._received += len(data)
         super().data_received(data)
-        if self._is_leaving or not self._table.is_idle(self):
+        if self._is_lingering or not self._table.is_idle(self):
             return
         if self._has_request():
             self._begin_request()
@@ -103,37 +106,39 @@ class HttpConnection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _begin_request(self) -> None:
-        self._request_since, self._received = self._received_at, len(self.cycle.body)
+        self.request_started_at, self._received = self._received_at, len(self.cycle.body)
         self._headers_since, self.is_stream = None, False
         self._table.set_busy(self)
 
     def on_response_complete(self) -> None:
-        """Called by the cycle; the next request may be here already, and then begins in `super`."""
+        """Mark the connection as idle; called by the cycle. A pipelined next request begins in `super`."""
         self._table.set_idle(self)
         super().on_response_complete()
         if self._has_request():
             self._begin_request()
 
     def send_400_response(self, msg: str) -> None:
-        """Called for what breaks the rules of HTTP. A body may do so whose answer has begun: there is no second one."""
+        """Answer a violation of HTTP with 400, or close if a response has begun (the violation is in the body)."""
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             super().send_400_response(msg)
         else:
             self.transport.close()
 
     def _should_upgrade(self) -> bool:
-        """Nothing here speaks another protocol: the request is answered as if it did not ask for one."""
+        """Return False: no other protocol is supported, so `Upgrade` is ignored."""
         return False
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application; say that the connection ends where it answers before the body has come, and end it."""
+        """Run the application; if it responds before the body has arrived, send `Connection: close` and close."""
         cycle, is_early = self.cycle, False
 
-        async def send_to_the_end(message: Message) -> None:
+        async def send_and_linger(message: Message) -> None:
             nonlocal is_early
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", []))
-                self.is_stream = any(name == EVENTS[0] and value.startswith(EVENTS[1]) for name, value in headers)
+                self.is_stream = any(
+                    name == EVENT_STREAM[0] and value.startswith(EVENT_STREAM[1]) for name, value in headers
+                )
                 is_early = cycle.more_body
                 if is_early:
                     message = {**message, "headers": [*headers, CLOSE_HEADER]}
@@ -144,26 +149,27 @@ class HttpConnection(H11Protocol):
             await send(message)
 
         try:
-            await self._app(scope, receive, send_to_the_end)
-        except RuntimeError as error:  # Starlette's, for an error that came when the status was out
+            await self._app(scope, receive, send_and_linger)
+        except RuntimeError as error:  # Starlette's, for an error after the status was sent
             if not isinstance(error.__cause__, ImgsvcError):
                 raise
-            cycle.disconnected = True  # the log has it, as `response_cut_off`; uvicorn would add a traceback
+            cycle.disconnected = True  # already logged as `response_cut_off`; uvicorn would add a traceback
             self.transport.close()
 
     async def _linger(self, cycle: RequestResponseCycle, receive: Receive) -> None:
-        """Wait for the client to read its answer and hang up, throwing away a little of what it still sends."""
-        self._is_leaving = True
+        """Wait until the client has read the response and disconnected; discard some of what it still sends."""
+        self._is_lingering = True
         self._table.set_idle(self)
         length = next((value for name, value in self.headers if name == b"content-length"), b"")
-        left = DRAINED_WHOLE if length.isdigit() and int(length) <= DRAINED_WHOLE else DRAINED
+        is_declared = length.isdigit() and int(length) <= MAX_DECLARED_DRAIN
+        remaining = MAX_DECLARED_DRAIN if is_declared else MAX_DRAIN
         with suppress(TimeoutError):
             async with asyncio.timeout(MAX_LINGER):
-                while cycle.more_body and left > 0:
-                    async with asyncio.timeout(LINGER):
+                while cycle.more_body and remaining > 0:
+                    async with asyncio.timeout(LINGER_TIMEOUT):
                         message = await receive()
                     if message["type"] == "http.disconnect":
                         return
-                    left -= len(message.get("body", b""))
+                    remaining -= len(message.get("body", b""))
                 if cycle.more_body:
-                    await asyncio.sleep(LINGER)  # reading has paused, so that the client notices
+                    await asyncio.sleep(LINGER_TIMEOUT)  # reading is paused, so the client stops sending and reads

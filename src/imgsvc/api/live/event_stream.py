@@ -1,4 +1,4 @@
-"""The stream of a batch's events, as the HTML standard (§9.2) has them."""
+"""The stream of a batch's events (server-sent events, HTML standard §9.2)."""
 
 from collections.abc import AsyncGenerator
 from time import monotonic
@@ -12,39 +12,44 @@ from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import NotFound
 
 RECONNECT_AFTER = 2_000
-"""Milliseconds after which a client that lost the stream asks for it again."""
+"""Milliseconds after which a client reconnects when it has lost the stream."""
 HEARTBEAT = 15.0
-"""Seconds of silence that proxies live through: nginx hangs up after 60."""
+"""Seconds of silence before a comment is sent, so that proxies keep the connection: nginx closes it after 60."""
 LIFETIME = 300.0
-"""Seconds after which a client has to ask again, and is asked again for its API key."""
+"""Seconds after which a client has to reconnect, so that its API key is checked again."""
 
 
 async def event_stream(
-    figures: BatchProgress, watcher: Watcher, *, known: bool, heartbeat: float = HEARTBEAT, lifetime: float = LIFETIME
+    progress: BatchProgress,
+    watcher: Watcher,
+    *,
+    skip_first: bool,
+    heartbeat: float = HEARTBEAT,
+    lifetime: float = LIFETIME,
 ) -> AsyncGenerator[bytes, None]:
-    """From `figures` on, which are left out if they are `known`, to the end of the batch.
+    """Yield the events from `progress` to the end of the batch; `skip_first` omits the one of `progress`.
 
-    It breaks off after `lifetime` seconds, when the batch is deleted, and when the process is asked to stop.
+    The stream ends early after `lifetime` seconds, when the batch is deleted, and when the process is asked to stop.
     """
-    until = monotonic() + lifetime
+    deadline = monotonic() + lifetime
     yield format_sse_event(retry=RECONNECT_AFTER)
-    if not known:
-        yield _event(figures)
-    while figures.status in OPEN_BATCH and not watcher.is_closing and monotonic() < until:
+    if not skip_first:
+        yield _event(progress)
+    while progress.status in OPEN_BATCH and not watcher.is_closing and monotonic() < deadline:
         try:
-            news = await watcher.wait(figures.id, known=figures.version, timeout=heartbeat)
+            update = await watcher.wait(progress.id, newer_than=progress.version, timeout=heartbeat)
         except NotFound:
-            return  # whoever asks again is told
-        if news:
-            figures = news
-            yield _event(figures)
+            return  # a client that reconnects gets 404
+        if update:
+            progress = update
+            yield _event(progress)
         elif not watcher.is_closing:
             yield KEEPALIVE_COMMENT
 
 
-def _event(figures: BatchProgress) -> bytes:
+def _event(progress: BatchProgress) -> bytes:
     return format_sse_event(
-        event="progress" if figures.status in OPEN_BATCH else "end",
-        id=str(figures.version),
-        data_str=progress_out(figures).model_dump_json(),
+        event="progress" if progress.status in OPEN_BATCH else "end",
+        id=str(progress.version),
+        data_str=progress_out(progress).model_dump_json(),
     )

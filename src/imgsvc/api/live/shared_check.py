@@ -1,4 +1,4 @@
-"""A check that many ask for and that runs once: what it costs does not grow with those who ask."""
+"""A check that concurrent callers share, so that its cost does not grow with their number."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,25 +9,25 @@ T = TypeVar("T")
 
 
 class SharedCheck(Generic[T]):
-    """Runs one check at a time; those who ask meanwhile, or within `max_age` seconds of its begin, share the result.
+    """Runs one check at a time; callers that arrive while it runs, or before its result is too old, share the result.
 
-    A check must have a time-out of its own and raise nothing but CancelledError.
+    A check must have its own time-out and raise nothing but CancelledError.
     """
 
     def __init__(self, *, max_age: Callable[[T], float]) -> None:
-        """`max_age`: for how many seconds a result may be given out, counted from when its check began."""
+        """Use `max_age` to get the seconds for which a result is valid, counted from the start of its check."""
         self._max_age = max_age
         self._running: asyncio.Task[T] | None = None
         self._result: T | None = None
         self._fresh_until = float("-inf")
 
     async def result(self, check: Callable[[], Awaitable[T]]) -> T:
-        """The result of the last check if it is fresh, of the one that runs, or of a new one."""
+        """Return the last result if it is fresh, otherwise that of the running check or of a new one."""
         if self._result is not None and monotonic() < self._fresh_until:
             return self._result
         if self._running is None:
             self._running = asyncio.create_task(self._run(check))
-        return await asyncio.shield(self._running)  # one who hangs up does not take the others' result away
+        return await asyncio.shield(self._running)  # one caller's cancellation must not cancel the others' check
 
     async def _run(self, check: Callable[[], Awaitable[T]]) -> T:
         began = monotonic()
@@ -39,7 +39,7 @@ class SharedCheck(Generic[T]):
             self._running = None
 
     async def aclose(self) -> None:
-        """End a check that still runs."""
+        """Cancel the check that is running, if any."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Tells waiting requests how far a batch is: one SELECT for all of them, a few times a second."""
+"""Notifies waiting requests of a batch's progress: one SELECT for all of them, a few times a second."""
 
 import asyncio
 from collections import Counter
@@ -13,89 +13,94 @@ from imgsvc.logs import get_logger
 
 log = get_logger(__name__)
 
-INTERVAL = 0.25
-"""Seconds between two looks."""
+POLL_INTERVAL = 0.25
+"""Seconds between two SELECTs."""
 _FINISHED = frozenset(FINISHED_BATCH)
 
 
 class Watcher:
-    """Watches the batches that somebody waits for, and only while somebody does."""
+    """Polls the batches that requests wait for, and only while any request waits."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._watched: Counter[str] = Counter()
-        self._seen: dict[str, BatchProgress] = {}
-        self._gone: set[str] = set()
-        self._looked = asyncio.Condition()
-        self._wanted = asyncio.Event()
+        self._waiters: Counter[str] = Counter()
+        self._latest: dict[str, BatchProgress] = {}
+        self._deleted: set[str] = set()
+        self._polled = asyncio.Condition()
+        self._wake_up = asyncio.Event()
         self.is_closing = False
+
+    @property
+    def has_waiters(self) -> bool:
+        """True while any request waits."""
+        return bool(self._waiters)
 
     async def wait(
         self,
         batch_id: str,
         *,
-        known: int | None,
+        newer_than: int | None,
         timeout: float,  # noqa: ASYNC109  # a long poll's
     ) -> BatchProgress | None:
-        """The batch as soon as its version is above `known`, or, where that is None, it is finished.
+        """Return the batch once its version is above `newer_than` or, if that is None, once it is finished.
 
-        None after `timeout` seconds, and when the process is asked to stop: whoever waits asks again, and gets the next
-        one.
+        Return None after `timeout` seconds, and when the process is asked to stop: the client asks again, and reaches
+        the next process.
 
         Raises:
-            NotFound: the batch was deleted meanwhile.
+            NotFound: the batch was deleted during the wait.
         """
-        self._watched[batch_id] += 1
-        self._wanted.set()
+        self._waiters[batch_id] += 1
+        self._wake_up.set()
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(timeout), self._looked:
-                    await self._looked.wait_for(
-                        lambda: self.is_closing or batch_id in self._gone or self._is_news(batch_id, known)
+                async with asyncio.timeout(timeout), self._polled:
+                    await self._polled.wait_for(
+                        lambda: self.is_closing or batch_id in self._deleted or self._has_update(batch_id, newer_than)
                     )
-                    if batch_id in self._gone:
+                    if batch_id in self._deleted:
                         raise NotFound(f"Batch {batch_id} was deleted.")
-                    return self._seen[batch_id] if self._is_news(batch_id, known) else None
+                    return self._latest[batch_id] if self._has_update(batch_id, newer_than) else None
             return None
         finally:
-            self._watched[batch_id] -= 1
-            if not self._watched[batch_id]:
-                del self._watched[batch_id]
-                self._seen.pop(batch_id, None)
-                self._gone.discard(batch_id)
+            self._waiters[batch_id] -= 1
+            if not self._waiters[batch_id]:
+                del self._waiters[batch_id]
+                self._latest.pop(batch_id, None)
+                self._deleted.discard(batch_id)
 
-    def _is_news(self, batch_id: str, known: int | None) -> bool:
-        seen = self._seen.get(batch_id)
-        if seen is None:
+    def _has_update(self, batch_id: str, newer_than: int | None) -> bool:
+        latest = self._latest.get(batch_id)
+        if latest is None:
             return False
-        return seen.status in _FINISHED if known is None else seen.version > known
+        return latest.status in _FINISHED if newer_than is None else latest.version > newer_than
 
     async def run(self) -> None:
-        """Look for as long as the process lives."""
+        """Poll until the process ends."""
         while True:
-            await self._wanted.wait()
+            await self._wake_up.wait()
             try:
-                await self._look()
+                await self._poll()
             except DatabaseUnavailable:
-                pass  # those who wait time out, and are told by their own read
-            except Exception:  # the top of a task that nobody waits for: without it every long poll would be a long one
+                pass  # the waiting requests time out, and their own read then raises the error
+            except Exception:  # nothing awaits this task: if it ended here, every long poll would run into its time-out
                 log.exception("watcher_failed")
-            if not self._watched:
-                self._wanted.clear()
-            await asyncio.sleep(INTERVAL)
+            if not self._waiters:
+                self._wake_up.clear()
+            await asyncio.sleep(POLL_INTERVAL)
 
     async def close(self) -> None:
-        """Let everybody go who waits, or comes to wait."""
-        async with self._looked:
+        """Release all current and future waiters."""
+        async with self._polled:
             self.is_closing = True
-            self._looked.notify_all()
+            self._polled.notify_all()
 
-    async def _look(self) -> None:
-        asked = list(self._watched)
+    async def _poll(self) -> None:
+        batch_ids = list(self._waiters)
         async with self._sessions.read() as session:
-            seen = await batches.figures(session, asked)
-        async with self._looked:
-            # Somebody may have left meanwhile, and come back after another round has begun: what was seen is old then.
-            self._seen = {batch_id: row for batch_id, row in seen.items() if batch_id in self._watched}
-            self._gone = {batch_id for batch_id in asked if batch_id not in seen} & set(self._watched)
-            self._looked.notify_all()
+            found = await batches.progress(session, batch_ids)
+        async with self._polled:
+            # Batches without waiters are dropped: a waiter that comes later, say after a retry, must not get old state.
+            self._latest = {batch_id: row for batch_id, row in found.items() if batch_id in self._waiters}
+            self._deleted = {batch_id for batch_id in batch_ids if batch_id not in found} & set(self._waiters)
+            self._polled.notify_all()

@@ -1,4 +1,4 @@
-"""X-Request-ID: accepted or made, returned, and bound to every log line of the request."""
+"""X-Request-ID: taken from the request or generated, returned, and added to every log line of the request."""
 
 import re
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _ACCEPTABLE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RequestIds:
-    """Outermost of our middlewares, so that refusals carry the id too."""
+    """Assigns the request id; the outermost of our middlewares, so that their refusals have the id as well."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""The OpenAPI document beyond what the routes say: the introduction, the problem schema, the webhook."""
+"""The parts of the OpenAPI document that routes do not define: the introduction, the problem schema, the webhook."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,28 +13,28 @@ from imgsvc.api.schemas.batches import Bytes, Counts
 from imgsvc.domain.status import BatchStatus
 
 DESCRIPTION = """\
-Upload a CSV of products and image URLs; every image is fetched, compressed and stored; the same CSV comes back with an
-`Output Image Urls` column, and a signed webhook tells when it is done.
+Upload a CSV of products and image URLs. Every image is fetched, compressed and stored; you get the same CSV back with
+an `Output Image Urls` column, and a signed webhook notifies you when the batch is finished.
 
-**Try it:** open *Upload a CSV* below, press *Execute*, copy the `id` of the answer into *Follow a batch*, and when it
-is `completed`, into *Take the CSV back*. To upload a file, choose `multipart/form-data`; here is
-[a sample CSV](/docs/catalog.csv). With an API key, press *Authorize* first.
+**Try it:** open *Upload a CSV* below and press *Execute*. Copy the `id` from the response into *Get a batch*; when the
+status is `completed`, copy it into *Download output.csv*. To upload a file, choose `multipart/form-data`; here is
+[a sample CSV](/docs/catalog.csv). If you have an API key, press *Authorize* first.
 
-Every refusal is `application/problem+json` (RFC 9457) with all problems found. Every answer has an `X-Request-ID`, the
-one you sent or a new one; it stands in the server's log too.
+Every error response is `application/problem+json` (RFC 9457) and lists all problems found. Every response has an
+`X-Request-ID`, yours or a new one, which is also in the server's log.
 """
 
 TAGS = [
-    {"name": "Batches", "description": "A batch is one accepted CSV: upload it, follow it, see what became of it."},
-    {"name": "Results", "description": "What comes back: the CSV with its new column, what failed, all images."},
-    {"name": "Changes", "description": "Give up, try again, remove."},
-    {"name": "Webhooks", "description": "What was announced to whom, and what came back."},
-    {"name": "Images", "description": "The compressed images, as the output CSV links them."},
-    {"name": "Operations", "description": "For whoever runs the service."},
+    {"name": "Batches", "description": "A batch is one accepted CSV. Upload it and follow its progress."},
+    {"name": "Results", "description": "The CSV with its new column, the rows that failed, and all images."},
+    {"name": "Changes", "description": "Cancel, retry and delete batches."},
+    {"name": "Webhooks", "description": "The events sent to your endpoint, and its responses."},
+    {"name": "Images", "description": "The compressed images that the output CSV links to."},
+    {"name": "Operations", "description": "For operators of the service."},
 ]
 
 
-_ACKNOWLEDGED = {"2XX": {"description": "You have it; with any other status it comes again"}}
+_ACKNOWLEDGED = {"2XX": {"description": "Received; after any other status the event is sent again"}}
 
 
 class EventData(BaseModel):
@@ -45,13 +45,13 @@ class EventData(BaseModel):
     counts: Counts
     bytes: Bytes
     errors_by_code: dict[str, int]
-    output_csv_url: str = Field(description="Signed: it opens for a week without an API key.")
-    failures_csv_url: str = Field(description="Signed too.")
+    output_csv_url: str = Field(description="A signed link, valid for a week without an API key.")
+    failures_csv_url: str = Field(description="A signed link, valid for a week without an API key.")
     metadata: dict[str, str]
 
 
 class BatchEvent(BaseModel):
-    """Tells that a batch has ended."""
+    """The event that a batch has ended."""
 
     type: Literal["batch.completed", "batch.completed_with_errors", "batch.failed", "batch.cancelled"]
     timestamp: datetime = Field(description="When the batch ended.")
@@ -59,7 +59,7 @@ class BatchEvent(BaseModel):
 
 
 def complete_openapi(app: FastAPI) -> None:
-    """Add what the routes cannot say, and keep FastAPI's own 422 out: ours is a problem."""
+    """Add the parts that routes cannot define, and remove FastAPI's own 422: ours is a problem."""
 
     @app.webhooks.post(
         "batch.ended",
@@ -69,14 +69,14 @@ def complete_openapi(app: FastAPI) -> None:
     )
     def batch_ended(
         body: BatchEvent,
-        webhook_id: Annotated[str, Header(description="The same at every attempt: drop what you have seen.")],
+        webhook_id: Annotated[str, Header(description="The same at every attempt; ignore ids you have already seen.")],
         webhook_timestamp: Annotated[int, Header(description="When this attempt was made, in seconds since 1970.")],
-        webhook_signature: Annotated[str, Header(description="`v1,` and the HMAC-SHA256 in base 64.")],
+        webhook_signature: Annotated[str, Header(description="`v1,` followed by the HMAC-SHA256 in Base64.")],
     ) -> None:
-        """POSTed to the batch's `webhook_url`, again and again for up to four days until you answer with a 2xx.
+        """Sent as a POST to the batch's `webhook_url`, and repeated for up to four days until you answer with a 2xx.
 
-        Signed as Standard Webhooks 1.0.0 says, so any of its libraries verifies it; `imgsvc keys secret` prints the
-        secret.
+        The event is signed (Standard Webhooks 1.0.0), and any library for that standard can verify it;
+        `imgsvc keys secret` prints the secret.
         """
 
     generate = app.openapi
@@ -109,20 +109,21 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _restore_examples(app: FastAPI, document: dict[str, Any]) -> None:
-    """FastAPI leaves out every null, also of examples, where a member that is null is not one that is absent."""
+    """Restore the nulls that FastAPI removes from examples, where null and absent mean different things."""
     by_id = {operation["operationId"]: operation for _, operation in _operations(document)}
     for route in app.state.routes:
         for status, response in route.responses.items():
             for media_type, content in response.get("content", {}).items():
-                shown = by_id[route.operation_id]["responses"].get(str(status), {}).get("content", {}).get(media_type)
-                if shown and str(status).startswith("2") and "example" in content:
-                    shown["example"] = content["example"]
+                documented = by_id[route.operation_id]["responses"].get(str(status), {}).get("content", {})
+                target = documented.get(media_type)
+                if target and str(status).startswith("2") and "example" in content:
+                    target["example"] = content["example"]
 
 
 def _clean_up(path: str, operation: dict[str, Any]) -> None:
-    """Leave out what FastAPI adds and we never send, and let each example refusal name its own path."""
+    """Remove what FastAPI adds and we never send, and give each example of a problem the path of its operation."""
     if "security" in operation:
-        operation["security"].append({})  # while no key has been made, none is needed
+        operation["security"].append({})  # while no key exists, none is required
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]
     for parameter in operation.get("parameters", ()):

@@ -1,4 +1,4 @@
-"""What the docs page shows as answers, one for each operation."""
+"""The example responses on the docs page, one for each operation."""
 
 from hashlib import sha256
 from typing import Any
@@ -193,5 +193,5 @@ BATCH_LIST: dict[str, Any] = {"data": [BATCH], "has_more": True, "next": EXAMPLE
 
 
 def example(body: dict[str, Any]) -> dict[str, Any]:
-    """A response's JSON example, beside the schema that the route gives."""
+    """Return the JSON example of a response, to be merged with the schema that the route defines."""
     return {"content": {"application/json": {"example": body}}}

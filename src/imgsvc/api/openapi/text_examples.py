@@ -1,4 +1,4 @@
-"""What the docs page shows as answers that are no JSON."""
+"""The example responses on the docs page that are not JSON."""
 
 import json
 
@@ -13,11 +13,11 @@ FAILURES_CSV = f"""\
 S. No.,Product Name,Input Image Urls,Error
 1,Mountain print,{INPUTS[1]},http_404: The server has no such image (HTTP 404).
 """
-_PROGRESS_COLUMNS = ("status", "counts", "progress", "bytes", "errors_by_code")
+_PROGRESS_FIELDS = ("status", "counts", "progress", "bytes", "errors_by_code")
 
 
 def _event(name: str, version: int, batch: dict[str, object]) -> str:
-    data = {"id": EXAMPLE_ID, "object": "progress", **{figure: batch[figure] for figure in _PROGRESS_COLUMNS}}
+    data = {"id": EXAMPLE_ID, "object": "progress", **{field: batch[field] for field in _PROGRESS_FIELDS}}
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\nid: {version}\n\n"
 
 

@@ -1,4 +1,4 @@
-"""Every type of problem: the HTTP status and title of each error, and the shape in which it is told."""
+"""Every type of problem: the HTTP status and title of each error, and the schema of the response."""
 
 from collections.abc import Mapping
 
@@ -24,29 +24,29 @@ from imgsvc.errors import (
 
 # error type → (HTTP status, title)
 STATUSES: Mapping[type[ImgsvcError], tuple[int, str]] = {
-    InvalidManifest: (422, "The catalogue cannot be accepted"),
-    InvalidUpload: (422, "A field of the upload cannot be accepted"),
-    IdempotencyKeyReused: (422, "The Idempotency-Key belongs to another upload"),
-    LimitExceeded: (422, "The upload is over a limit"),
-    Unauthorized: (401, "An API key is needed"),
-    CrossOriginRefused: (403, "Not for pages of others"),
-    TooMany: (429, "Too much at one time"),
-    UnsupportedMediaType: (415, "The body has an unsupported media type"),
+    InvalidManifest: (422, "Invalid catalogue"),
+    InvalidUpload: (422, "Invalid upload field"),
+    IdempotencyKeyReused: (422, "Idempotency-Key used for another upload"),
+    LimitExceeded: (422, "Upload limit exceeded"),
+    Unauthorized: (401, "API key required"),
+    CrossOriginRefused: (403, "Cross-origin request refused"),
+    TooMany: (429, "Too many requests"),
+    UnsupportedMediaType: (415, "Unsupported media type"),
     NotFound: (404, "Not found"),
-    BatchNotFinished: (409, "The batch is not finished"),
-    BatchFinished: (409, "The batch has ended"),
-    NothingToRetry: (409, "There is nothing to retry"),
-    DatabaseUnavailable: (503, "The database is away"),
-    StorageError: (503, "The storage is away"),
+    BatchNotFinished: (409, "Batch not finished"),
+    BatchFinished: (409, "Batch already finished"),
+    NothingToRetry: (409, "Nothing to retry"),
+    DatabaseUnavailable: (503, "Database unavailable"),
+    StorageError: (503, "Storage unavailable"),
 }
 
 TITLES = {
-    400: ("malformed_request", "The request cannot be read"),
+    400: ("malformed_request", "Malformed request"),
     404: ("not_found", "Not found"),
-    405: ("method_not_allowed", "The method is not allowed here"),
-    413: ("upload_too_large", "The upload is too large"),
-    422: ("invalid_request", "A parameter cannot be accepted"),
-    500: ("internal_error", "Something went wrong on our side"),
+    405: ("method_not_allowed", "Method not allowed"),
+    413: ("upload_too_large", "Upload too large"),
+    422: ("invalid_request", "Invalid parameter"),
+    500: ("internal_error", "Internal server error"),
 }
 
 
@@ -59,29 +59,35 @@ TYPES: list[JsonValue] = [type_of(code) for code in sorted(_CODES)]
 
 
 class ProblemError(BaseModel):
-    """One thing wrong with a request."""
+    """One problem with a request."""
 
     row: int | None = Field(
-        None, description="Line of the file, or number of the product in JSON; 1 is the first.", examples=[3]
+        None,
+        description="The line of the file or, for JSON, the number of the product; 1 is the first.",
+        examples=[3],
     )
-    column: str | None = Field(None, description="Header cell or field name.", examples=["Input Image Urls"])
+    column: str | None = Field(
+        None, description="The header of the column, or the name of the field.", examples=["Input Image Urls"]
+    )
     code: str = Field(examples=["invalid_url"])
-    value: str | None = Field(None, description="What was found there.", examples=["htp:/shop.example/a.jpg"])
-    detail: str = Field(examples=["A web address begins with http:// or https://."])
+    value: str | None = Field(None, description="The invalid value.", examples=["htp:/shop.example/a.jpg"])
+    detail: str = Field(examples=["The URL must begin with http:// or https://."])
 
 
 class ProblemDetails(BaseModel):
-    """A refusal as RFC 9457 describes it."""
+    """An error response (RFC 9457)."""
 
     type: str = Field(
-        description="Stable; docs/problems.md says what each means and what to do.",
+        description="Stable; docs/problems.md explains each type and what to do about it.",
         examples=["urn:imgsvc:problem:invalid-manifest"],
         json_schema_extra={"enum": TYPES},
     )
-    title: str = Field(examples=["The catalogue cannot be accepted"])
+    title: str = Field(examples=["Invalid catalogue"])
     status: int = Field(examples=[422])
     detail: str = Field(examples=["1 problem was found; nothing was stored."])
     instance: str = Field(description="The path of the request.", examples=["/v1/batches"])
-    request_id: str = Field(description="Stands in the server's log too.", examples=["req_01m81syxdvn0cchm7jgbq1vyb2"])
-    errors: list[ProblemError] = Field(description="At most 100 of them.")
+    request_id: str = Field(
+        description="The id of the request, also in the server's log.", examples=["req_01m81syxdvn0cchm7jgbq1vyb2"]
+    )
+    errors: list[ProblemError] = Field(description="The first 100 problems.")
     errors_total: int = Field(examples=[1])

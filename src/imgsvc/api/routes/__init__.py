@@ -1,1 +1,1 @@
-"""The operations, by resource. Each reads its input, calls one service, and shapes the answer."""
+"""The operations, by resource. Each reads its input, calls one service, and builds the response."""

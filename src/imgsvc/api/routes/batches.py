@@ -1,12 +1,12 @@
-"""Batches: upload a CSV, follow it."""
+"""Batches: upload a CSV, get a batch."""
 
 from math import ceil
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from imgsvc.api.dependencies import BatchId, Budget, Caller, Open, Watch
-from imgsvc.api.etags import is_known
+from imgsvc.api.dependencies import BatchId, BudgetDep, Caller, ResourcesDep, WatcherDep
+from imgsvc.api.etags import etag_matches
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, VALIDATION, example
 from imgsvc.api.problems.documented import RATE_HEADERS, documented, refused_parameter, refused_upload
 from imgsvc.api.schemas.batches import BatchOut, batch_out
@@ -18,28 +18,28 @@ from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.services.batches.progress import time_left
-from imgsvc.services.batches.read import read
-from imgsvc.services.intake.quotas import admit
+from imgsvc.services.batches.read import read_batch
+from imgsvc.services.intake.quotas import admit_upload
 from imgsvc.services.intake.submit import submit, validate
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
 POLL_AFTER = 2
-"""Seconds after which a batch that has just begun is worth another look."""
+"""Seconds to wait before the next request while the end of a batch cannot be estimated."""
 MAX_POLL = 30
 _LOCATION = {
-    "Location": {"description": "Where to follow the batch.", "schema": {"type": "string"}},
+    "Location": {"description": "The path of the batch.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
-        "description": "`true` when the same upload had made this batch before, else absent.",
+        "description": "`true` if an earlier request with the same key created the batch, otherwise absent.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     **RATE_HEADERS,
 }
 _FRESHNESS = {
-    "ETag": {"description": "Changes with the batch.", "schema": {"type": "string"}},
+    "ETag": {"description": "Changes whenever the batch changes.", "schema": {"type": "string"}},
     "Retry-After": {
-        "description": f"Seconds to the expected end while the batch runs, {MAX_POLL} at most; {POLL_AFTER} where "
-        "that is not known, as at the beginning and after a retry. Absent when it has ended.",
+        "description": f"Seconds until the expected end while the batch runs, at most {MAX_POLL}; {POLL_AFTER} while "
+        "the end cannot be estimated, as at the start and after a retry. Absent when the batch has ended.",
         "schema": {"type": "integer"},
     },
 }
@@ -54,7 +54,7 @@ _FRESHNESS = {
     responses={
         200: {
             "model": ValidationOut,
-            "description": "With `validate_only`: what is in the upload",
+            "description": "With `validate_only`: a summary of the upload",
             "headers": RATE_HEADERS,
             **example(VALIDATION),
         },
@@ -69,43 +69,44 @@ async def create_batch(
     caller: Caller,
     request: Request,
     response: Response,
-    resources: Open,
-    budget: Budget,
+    resources: ResourcesDep,
+    budget: BudgetDep,
     idempotency_key: Annotated[
         str | None,
         Header(
             min_length=1,
             max_length=255,
             pattern="^[!-~]+$",
-            description="A name of yours for this upload, such as a UUID: within 24 hours it makes one batch.",
+            description="A unique name that you choose for this upload, such as a UUID. Repeated within 24 hours, the "
+            "upload creates no second batch.",
         ),
     ] = None,
 ) -> BatchOut | Response:
-    """Check the CSV, store it as a batch, and start fetching and compressing its images.
+    """Check the CSV, store it as a batch, and start to fetch and compress its images.
 
-    Send the file as `multipart/form-data` with the fields beside it, the CSV itself as `text/csv` with the fields
-    in the query string, or products as `application/json` with the fields as members beside them. The answer comes at
-    once; follow `Location` for the progress. When anything is wrong with the CSV, **every** problem is listed and
-    nothing is stored. A field has the same name and meaning everywhere.
+    Send the CSV as a file in `multipart/form-data` with options as form fields, or the CSV itself as `text/csv` with
+    options in the query string, or products as `application/json` with options as further members of the object. The
+    options have the same names and meanings everywhere. The response is immediate; poll `Location` for the progress. If
+    anything is wrong with the CSV, **every** problem is listed and nothing is stored.
 
-    With `validate_only=true` nothing is stored either way, and the answer (200) says what was found.
+    With `validate_only=true` nothing is stored, and the response (200) is a summary of the upload.
 
-    With an `Idempotency-Key` an upload is safe to repeat when no answer came: it gives the same batch, with
+    With an `Idempotency-Key` you can safely repeat an upload whose response was lost: you get the same batch, with
     `Idempotent-Replayed: true`.
 
-    **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Usual
-    spellings of the headers are understood; other columns are kept and returned.
+    **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Common
+    spellings of the headers are recognised; other columns are kept and returned.
     """
-    rate = await admit(caller, limits=resources.key_limits, rates=resources.rates)
+    rate = await admit_upload(caller, limits=resources.key_limits, rates=resources.rates)
     response.headers.update(rate.headers if rate else {})
     networks = resources.settings.allowed_networks
     async with read_upload(
         request, budget=budget, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
     ) as upload:
         if upload.validate_only:
-            found = await validate(upload, limits=manifest_limits(resources.settings))
+            validation = await validate(upload, limits=manifest_limits(resources.settings))
             headers = rate.headers if rate else {}
-            return Response(validation_out(found).model_dump_json(), media_type=JSON_TYPE, headers=dict(headers))
+            return Response(validation_out(validation).model_dump_json(), media_type=JSON_TYPE, headers=dict(headers))
         accepted = await submit(
             upload,
             api_key_id=caller,
@@ -124,9 +125,9 @@ async def create_batch(
 
 @router.get(
     "/{batch_id}",
-    summary="Follow a batch",
+    summary="Get a batch",
     operation_id="get_batch",
-    response_description="The batch as it is now",
+    response_description="The current state of the batch",
     responses={
         200: {"headers": _FRESHNESS, **example(BATCH)},
         304: {"description": "Unchanged since `If-None-Match`", "headers": _FRESHNESS},
@@ -139,32 +140,32 @@ async def get_batch(
     caller: Caller,
     batch_id: BatchId,
     response: Response,
-    resources: Open,
-    watcher: Watch,
-    wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the end, or for a change.")] = 0,
-    if_none_match: Annotated[str | None, Header(description="The `ETag` you know.")] = None,
+    resources: ResourcesDep,
+    watcher: WatcherDep,
+    wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the end or a change.")] = 0,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier response.")] = None,
 ) -> BatchOut | Response:
-    """The status, the counts and the figures of a batch.
+    """Return the status, the counts and the sizes of a batch.
 
-    With `wait` the answer comes when the batch has ended or the time is over; with `wait` and `If-None-Match` also as
-    soon as anything has changed. While the batch runs, `Retry-After` says when it is expected to end.
+    With `wait`, the response is delayed until the batch has ended or the time is over; with `wait` and `If-None-Match`,
+    until anything has changed. While the batch runs, `Retry-After` is the estimated time until its end.
     """
-    batch, delivery = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
-    known = batch.version if is_known(etag(batch, delivery), if_none_match) else None
-    if wait and batch.status in OPEN_BATCH and (known or if_none_match is None):
-        await watcher.wait(batch_id, known=known, timeout=wait)
-        batch, delivery = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, delivery = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
+    version = batch.version if etag_matches(etag(batch, delivery), if_none_match) else None
+    if wait and batch.status in OPEN_BATCH and (version or if_none_match is None):
+        await watcher.wait(batch_id, newer_than=version, timeout=wait)
+        batch, delivery = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     headers = {"ETag": etag(batch, delivery), "Cache-Control": "no-cache"}
     if batch.status in OPEN_BATCH:
-        left = time_left(batch, resources.clock())
-        headers["Retry-After"] = str(POLL_AFTER if left is None else min(MAX_POLL, max(1, ceil(left))))
-    if is_known(headers["ETag"], if_none_match):
+        seconds = time_left(batch, resources.clock())
+        headers["Retry-After"] = str(POLL_AFTER if seconds is None else min(MAX_POLL, max(1, ceil(seconds))))
+    if etag_matches(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return batch_out(batch, delivery, resources.links)
 
 
 def etag(batch: Batch, delivery: Delivery | None) -> str:
-    """Changes with everything that the batch's answer shows."""
+    """Return a tag that changes with every part of the batch's response."""
     webhook = f"-{delivery.status}{delivery.attempts}" if delivery else ""
     return f'"{batch.version}{webhook}"'

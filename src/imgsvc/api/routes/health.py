@@ -1,4 +1,4 @@
-"""Is the process alive, and are the parts there that it needs."""
+"""Health checks: liveness of the process, readiness of the components that it needs."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from imgsvc.api.dependencies import Open
+from imgsvc.api.dependencies import ResourcesDep
 from imgsvc.api.live.shared_check import SharedCheck
 from imgsvc.api.problems.documented import refused_parameter
 from imgsvc.bootstrap import Resources
@@ -20,29 +20,31 @@ router = APIRouter(tags=["Operations"])
 log = get_logger(__name__)
 
 _TIMEOUT = 3.0
-AWAY = "away; the log says why"
-"""Anybody may ask, and what a library says has addresses and paths in it."""
+UNAVAILABLE = "unavailable; see the log"
+"""The route is public, and the error messages of libraries contain addresses and paths."""
 
 
 STORAGE_MAX_AGE = 10.0
-"""Seconds; a check writes a file and removes it, which on S3 is two requests that cost money."""
-STORAGE_AWAY_MAX_AGE = 2.0
+"""Seconds; a check writes and removes a file, which on S3 is two billed requests."""
+STORAGE_UNAVAILABLE_MAX_AGE = 2.0
 
 
 class ReadinessChecks:
-    """Asks each part once at a time, however many calls there are, and the storage once in a while."""
+    """Checks each component at most once at a time, however many requests there are, and the storage rarely."""
 
     def __init__(self) -> None:
         self._database = SharedCheck[str](max_age=lambda _: 0)
-        self._storage = SharedCheck[str](max_age=lambda it: STORAGE_MAX_AGE if it == "ok" else STORAGE_AWAY_MAX_AGE)
+        self._storage = SharedCheck[str](
+            max_age=lambda state: STORAGE_MAX_AGE if state == "ok" else STORAGE_UNAVAILABLE_MAX_AGE
+        )
         self._queue = SharedCheck[tuple[str, int]](max_age=lambda _: 0)
 
-    async def ask(self, resources: Resources) -> tuple[str, str, tuple[str, int]]:
-        """Return the state of database and storage, `ok` or what is wrong, and that of Redis with its live workers."""
+    async def check(self, resources: Resources) -> tuple[str, str, tuple[str, int]]:
+        """Return the states of database and storage, `ok` or an error, and that of Redis with its live workers."""
         database = asyncio.create_task(self._database.result(lambda: _state(migrations.check(resources.sessions))))
         storage = asyncio.create_task(self._storage.result(lambda: _state(resources.storage.check())))
         queue = asyncio.create_task(self._queue.result(lambda: _queue(resources)))
-        await asyncio.wait((database, storage, queue))  # each to its end, also when another breaks
+        await asyncio.wait((database, storage, queue))  # each completes, even if another fails
         return database.result(), storage.result(), queue.result()
 
     async def aclose(self) -> None:
@@ -55,7 +57,7 @@ def _checks(request: Request) -> ReadinessChecks:
     return checks
 
 
-Checks = Annotated[ReadinessChecks, Depends(_checks)]
+ChecksDep = Annotated[ReadinessChecks, Depends(_checks)]
 
 
 class Health(BaseModel):
@@ -63,25 +65,25 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Uploads are accepted when the database and the storage work; Redis and workers may come later."""
+    """The state of each component. Uploads need the database and the storage; Redis and workers may start later."""
 
     status: Literal["ready", "not_ready"]
-    database: str = Field(description="`ok`, or what is wrong.")
-    storage: str = Field(description="`ok`, or what is wrong.")
-    redis: str = Field(description="`ok`, or what is wrong.")
-    workers: int = Field(description="Worker processes heard of in the last 30 seconds.")
+    database: str = Field(description="`ok`, or the error.")
+    storage: str = Field(description="`ok`, or the error.")
+    redis: str = Field(description="`ok`, or the error.")
+    workers: int = Field(description="Worker processes that reported in the last 30 seconds.")
 
 
-@router.get("/healthz", summary="Is the API process alive", operation_id="get_health", response_description="Alive")
+@router.get("/healthz", summary="Check liveness", operation_id="get_health", response_description="Alive")
 @router.head("/healthz", include_in_schema=False)
 async def get_health() -> Health:
-    """200 as long as the process answers; asks nothing of its parts."""
+    """Return 200 as long as the process responds; no component is checked."""
     return Health()
 
 
 @router.get(
     "/readyz",
-    summary="Are the parts there that it needs",
+    summary="Check readiness",
     operation_id="get_readiness",
     response_description="Ready",
     responses={
@@ -92,16 +94,16 @@ async def get_health() -> Health:
 @router.head("/readyz", include_in_schema=False)
 async def get_readiness(
     response: Response,
-    resources: Open,
-    checks: Checks,
-    strict: Annotated[bool, Query(description="Ask for Redis and at least one worker too.")] = False,
+    resources: ResourcesDep,
+    checks: ChecksDep,
+    strict: Annotated[bool, Query(description="Require Redis and at least one worker as well.")] = False,
 ) -> Readiness:
-    """503 unless the database and the storage work; with `strict`, Redis and at least one worker are asked for too.
+    """Return 503 unless the database and the storage work; with `strict`, Redis and at least one worker as well.
 
-    The storage's state is at most 10 seconds old, because asking it means writing to it (2 seconds when it is away).
-    The other parts are asked at each call; calls at the same time share the answers.
+    The state of the storage may be up to 10 seconds old, because checking it means writing to it (2 seconds if it is
+    unavailable). The other components are checked at every call; concurrent calls share the result.
     """
-    database, storage, (redis, workers) = await checks.ask(resources)
+    database, storage, (redis, workers) = await checks.check(resources)
     ready = (database, storage) == ("ok", "ok") and (not strict or (redis == "ok" and workers > 0))
     if not ready:
         response.status_code = 503
@@ -115,7 +117,7 @@ async def _queue(resources: Resources) -> tuple[str, int]:
         return "ok", await resources.queue.live_workers()
     except QueueUnavailable as error:
         log.warning("queue_unavailable", error=str(error))
-        return AWAY, 0
+        return UNAVAILABLE, 0
 
 
 async def _state(check: Awaitable[None]) -> str:
@@ -126,7 +128,7 @@ async def _state(check: Awaitable[None]) -> str:
         return str(error)
     except ImgsvcError as error:
         log.warning("component_unavailable", error=str(error))
-        return AWAY
+        return UNAVAILABLE
     except TimeoutError:
         return f"No answer within {_TIMEOUT:g} s."
     return "ok"

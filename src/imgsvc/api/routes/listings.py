@@ -1,16 +1,16 @@
-"""Lists, a page at a time: your batches, the products of one."""
+"""Paginated lists: the batches of an API key, the products of a batch."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from imgsvc.api.dependencies import BatchId, Caller, Open
+from imgsvc.api.dependencies import BatchId, Caller, ResourcesDep
 from imgsvc.api.openapi.examples import BATCH_LIST, PRODUCTS, example
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.schemas.batches import BatchPage, batch_out
 from imgsvc.api.schemas.products import ProductPage, product_out
 from imgsvc.domain.status import AssetStatus, BatchStatus
-from imgsvc.services.batches.read import listed, products, products_with, read
+from imgsvc.services.batches.read import list_batches, list_products, list_products_with_status, read_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -21,24 +21,27 @@ _MAX_POSITION = 2**31 - 1
     "",
     summary="List your batches",
     operation_id="list_batches",
-    response_description="One page of the batches, the newest first",
+    response_description="One page of batches, newest first",
     responses={
         200: example(BATCH_LIST),
         **documented(503),
         **refused_parameter("limit", "500", "less_than_equal", "Input should be less than or equal to 100"),
     },
 )
-async def list_batches(
+async def get_batches(
     caller: Caller,
-    resources: Open,
+    resources: ResourcesDep,
     status: Annotated[
-        list[BatchStatus] | None, Query(description="Only these; may be given several times.", max_length=8)
+        list[BatchStatus] | None,
+        Query(description="Only batches with one of these statuses; may be repeated.", max_length=8),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="Batches in one page.")] = 20,
-    after: Annotated[str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Batches per page.")] = 20,
+    after: Annotated[
+        str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the previous page.")
+    ] = None,
 ) -> BatchPage:
-    """The batches of your API key, the newest first; those that were deleted are gone."""
-    rows = await listed(caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions)
+    """Return the batches of your API key, newest first, without deleted ones."""
+    rows = await list_batches(caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions)
     data = [batch_out(batch, delivery, resources.links) for batch, delivery in rows[:limit]]
     has_more = len(rows) > limit
     return BatchPage(data=data, has_more=has_more, next=data[-1].id if has_more else None)
@@ -48,35 +51,37 @@ async def list_batches(
     "/{batch_id}/products",
     summary="List the products of a batch",
     operation_id="list_products",
-    response_description="One page of the products",
+    response_description="One page of products",
     responses={
         200: example(PRODUCTS),
         **documented(404, 503),
         **refused_parameter("limit", "5000", "less_than_equal", "Input should be less than or equal to 1000"),
     },
 )
-async def list_products(
+async def get_products(
     caller: Caller,
     batch_id: BatchId,
-    resources: Open,
-    limit: Annotated[int, Query(ge=1, le=1_000, description="Products in one page.")] = 100,
-    after: Annotated[int, Query(ge=-1, le=_MAX_POSITION, description="`next` of the page before.")] = -1,
+    resources: ResourcesDep,
+    limit: Annotated[int, Query(ge=1, le=1_000, description="Products per page.")] = 100,
+    after: Annotated[int, Query(ge=-1, le=_MAX_POSITION, description="`next` of the previous page.")] = -1,
     status: Annotated[
         list[AssetStatus] | None,
-        Query(description="Only products with an image in one of these; may be given several times.", max_length=8),
+        Query(description="Only products with an image in one of these statuses; may be repeated.", max_length=8),
     ] = None,
 ) -> ProductPage:
-    """The products in the order of the CSV, each with what became of its images.
+    """Return the products in the order of the CSV, each with the results of its images.
 
-    A page may have fewer than `limit` although more follow, where products have many images; with `status` even none:
-    go on with `next`.
+    If products have many images, a page may have fewer than `limit` products although more follow, and with `status`
+    even none: while `has_more` is true, continue with `next`.
     """
-    batch, _ = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     if status:
-        some, go_on = await products_with(batch.id, status, after=after, limit=limit, sessions=resources.sessions)
-        data = [product_out(view, resources.links) for view in some]
-        return ProductPage(data=data, has_more=go_on is not None, next=go_on)
-    page = await products(batch.id, after=after, limit=limit, sessions=resources.sessions)
+        views, next_after = await list_products_with_status(
+            batch.id, status, after=after, limit=limit, sessions=resources.sessions
+        )
+        data = [product_out(view, resources.links) for view in views]
+        return ProductPage(data=data, has_more=next_after is not None, next=next_after)
+    page = await list_products(batch.id, after=after, limit=limit, sessions=resources.sessions)
     has_more = bool(page) and page[-1].product.position < batch.product_count - 1
     return ProductPage(
         data=[product_out(view, resources.links) for view in page],

@@ -1,4 +1,4 @@
-"""The renditions, under addresses that nobody can guess."""
+"""Renditions, at URLs that cannot be guessed."""
 
 import asyncio
 from contextlib import ExitStack
@@ -9,19 +9,20 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import RedirectResponse
 
-from imgsvc.api.dependencies import Open
-from imgsvc.api.etags import is_known
+from imgsvc.api.dependencies import ResourcesDep
+from imgsvc.api.etags import etag_matches
 from imgsvc.api.file_response import OpenFileResponse
 from imgsvc.api.problems.documented import documented
 from imgsvc.domain.ids import parse_rendition_key
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.errors import NotFound, StorageError
-from imgsvc.services.batches import read as batches
+from imgsvc.services.batches.read import find_rendition
 from imgsvc.services.ports import Storage
 
 router = APIRouter(prefix="/media", tags=["Images"])
 
 IMMUTABLE = "public, max-age=31536000, immutable"
-"""A key never means other bytes."""
+"""The bytes of a key never change."""
 
 
 @router.get(
@@ -33,59 +34,59 @@ IMMUTABLE = "public, max-age=31536000, immutable"
         200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The image"},
         206: {
             "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "A `Range` of it",
+            "description": "The requested `Range` of the image",
         },
-        304: {"description": "The client has it already"},
-        307: {"description": "Where the image lies, on object storage"},
+        304: {"description": "Unchanged since `If-None-Match`"},
+        307: {"description": "A redirect to the image in the object storage"},
         **documented(404, 503),
     },
 )
 @router.head("/{key:path}", include_in_schema=False)
 async def get_media(
     request: Request,
-    key: Annotated[str, PathParameter(description="The rest of an output URL.")],
-    resources: Open,
-    if_none_match: Annotated[str | None, Header(description="The `ETag` you know.")] = None,
+    key: Annotated[str, PathParameter(description="The part of an output URL after `/media/`.")],
+    resources: ResourcesDep,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` of an earlier response.")] = None,
 ) -> Response:
-    """The image behind an output URL; needs no API key, because the address itself is the secret."""
-    named = parse_rendition_key(key)
-    if named is None:
+    """Return the image of an output URL. No API key is required, because the URL itself is secret."""
+    parsed = parse_rendition_key(key)
+    if parsed is None:
         raise NotFound("There is no such image.")
-    batch_id, position = named
-    rendition = await batches.rendition(key, batch_id=batch_id, position=position, sessions=resources.sessions)
-    place = await _place(key, resources.storage, method=request.method)
-    if isinstance(place, str):
-        return RedirectResponse(place, 307, headers={"Cache-Control": "private, max-age=300"})
+    batch_id, position = parsed
+    rendition = await find_rendition(key, batch_id=batch_id, position=position, sessions=resources.sessions)
+    location = await _locate(key, resources.storage, method=request.method)
+    if isinstance(location, str):
+        return RedirectResponse(location, 307, headers={"Cache-Control": "private, max-age=300"})
     with ExitStack() as until_sent:
-        file = until_sent.enter_context(place)
+        file = until_sent.enter_context(location)
         name = Path(file.name).name
         headers = {
             "Cache-Control": IMMUTABLE,
             "ETag": f'"{name}"',
             "Content-Disposition": f'inline; filename="{name}"',
-            "Cross-Origin-Resource-Policy": "cross-origin",  # shops show them on their own pages
+            "Cross-Origin-Resource-Policy": "cross-origin",  # shops embed the images in their own pages
         }
-        if is_known(headers["ETag"], if_none_match):
+        if etag_matches(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         until_sent.pop_all()
-        return OpenFileResponse(file, media_type=f"image/{rendition['format']}", headers=headers)
+        return OpenFileResponse(file, media_type=OUTPUT_FORMATS[rendition["format"]].media_type, headers=headers)
 
 
-async def _place(key: str, storage: Storage, *, method: str) -> BinaryIO | str:
-    """The file, opened, or the link to redirect to.
+async def _locate(key: str, storage: Storage, *, method: str) -> BinaryIO | str:
+    """Return the open file, or the link to redirect to.
 
     Raises:
-        NotFound: it is not there, or was removed a moment ago.
+        NotFound: the file does not exist, or has just been removed.
         StorageError: the storage does not answer.
     """
-    for _ in range(2):  # where the file has gone since it was found, whether it is gone or the storage is away
-        place = await (storage.locate(key, method="HEAD") if method == "HEAD" else storage.locate(key))
-        if isinstance(place, str):
-            return place
-        if place is None:
+    for _ in range(2):  # a second look-up shows whether a file that vanished was removed, or the storage is unavailable
+        location = await (storage.locate(key, method="HEAD") if method == "HEAD" else storage.locate(key))
+        if isinstance(location, str):
+            return location
+        if location is None:
             break
         try:
-            return await asyncio.to_thread(place.open, "rb")
+            return await asyncio.to_thread(location.open, "rb")
         except FileNotFoundError:
             continue
         except OSError as exc:

@@ -1,4 +1,4 @@
-"""Metrics, for a Prometheus of whoever runs the service."""
+"""Metrics for the operator's Prometheus."""
 
 import asyncio
 import secrets
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from imgsvc.api.auth import RequestAuthenticator
-from imgsvc.api.dependencies import Open
+from imgsvc.api.dependencies import ResourcesDep
 from imgsvc.api.metrics import MetricsCollector, MetricsSnapshot
 from imgsvc.api.problems.documented import documented
 from imgsvc.api.proxy_headers import proxy_header
@@ -29,54 +29,52 @@ _TIMEOUT = 3.0
 
 @router.get(
     "/metrics",
-    summary="Metrics for Prometheus",
+    summary="Get Prometheus metrics",
     operation_id="get_metrics",
     response_class=Response,
     responses={
         200: {
             "content": {"text/plain": {"schema": {"type": "string"}}},
-            "description": "The text format of Prometheus",
+            "description": "The metrics in the Prometheus text format",
         },
         **documented(401),
     },
 )
-async def get_metrics(request: Request, resources: Open) -> Response:
-    """What waits, what the workers have done, and how requests were answered, over all API keys.
+async def get_metrics(request: Request, resources: ResourcesDep) -> Response:
+    """Return the backlog, the workers' counters and the duration of requests, for all API keys together.
 
-    Answered to whoever sends `IMGSVC_METRICS_TOKEN` as a bearer token, or, while that is unset, on this machine only.
-    What belongs to a part that is away is left out, and `imgsvc_component_up` tells of it.
+    Send `IMGSVC_METRICS_TOKEN` as a bearer token; while that is unset, metrics are available on this machine only.
+    Values of an unavailable component are omitted, and `imgsvc_component_up` reports it.
     """
-    _let_in(request, resources)
-    requests: CollectorRegistry = request.app.state.request_times
-    looks = CollectorRegistry(auto_describe=False)
-    looks.register(MetricsCollector(await _look(resources)))
-    return Response(generate_latest(looks) + generate_latest(requests), media_type=CONTENT_TYPE_LATEST)
+    _authenticate(request, resources)
+    request_times: CollectorRegistry = request.app.state.request_times
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(MetricsCollector(await _snapshot(resources)))
+    return Response(generate_latest(registry) + generate_latest(request_times), media_type=CONTENT_TYPE_LATEST)
 
 
-def _let_in(request: Request, resources: Resources) -> None:
-    """No API key opens this: the figures are those of all keys together."""
-    wanted = resources.settings.metrics_token
-    if wanted is not None:
+def _authenticate(request: Request, resources: Resources) -> None:
+    """Raise `Unauthorized` without the token; an API key is not enough, because the metrics cover all keys."""
+    expected = resources.settings.metrics_token
+    if expected is not None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        fits = secrets.compare_digest(token.encode(), wanted.get_secret_value().encode())
-        if scheme.lower() != "bearer" or not fits:
-            raise Unauthorized("Metrics are for whoever has IMGSVC_METRICS_TOKEN.")
+        matches = secrets.compare_digest(token.encode(), expected.get_secret_value().encode())
+        if scheme.lower() != "bearer" or not matches:
+            raise Unauthorized("Send the value of IMGSVC_METRICS_TOKEN as a bearer token.")
         return
-    is_here = request.client is not None and is_loopback(request.client.host)
+    is_local = request.client is not None and is_loopback(request.client.host)
     authenticator: RequestAuthenticator = request.app.state.authenticator
-    is_page = "origin" in request.headers or not authenticator.is_ours(
-        request.headers.get("host", "")
-    )  # as the door keeps out
-    if not is_here or is_page or proxy_header(request.headers):
-        raise Unauthorized("Without IMGSVC_METRICS_TOKEN metrics are answered on this machine only.")
+    is_cross_origin = "origin" in request.headers or not authenticator.is_own_host(request.headers.get("host", ""))
+    if not is_local or is_cross_origin or proxy_header(request.headers):
+        raise Unauthorized("While IMGSVC_METRICS_TOKEN is unset, metrics are available on this machine only.")
 
 
-async def _look(resources: Resources) -> MetricsSnapshot:
-    database, queue = await asyncio.gather(_asked(_database(resources)), _asked(_queue(resources)))
+async def _snapshot(resources: Resources) -> MetricsSnapshot:
+    database, queue = await asyncio.gather(_or_none(_database(resources)), _or_none(_queue(resources)))
     batches, deliveries = database or (None, None)
     waiting, worker_stats = queue or (None, None)
-    parts = {"database": database is not None, "redis": queue is not None}
-    return MetricsSnapshot(resources.clock(), batches, deliveries, waiting, worker_stats, parts)
+    components = {"database": database is not None, "redis": queue is not None}
+    return MetricsSnapshot(resources.clock(), batches, deliveries, waiting, worker_stats, components)
 
 
 async def _database(resources: Resources) -> tuple[list[backlog.OpenBatches], tuple[int, datetime | None]]:
@@ -88,11 +86,11 @@ async def _queue(resources: Resources) -> tuple[int, dict[str, dict[str, int]]]:
     return await resources.queue.waiting(), await resources.queue.worker_stats()
 
 
-async def _asked(question: Awaitable[T]) -> T | None:
-    """None when no answer comes."""
+async def _or_none(read: Awaitable[T]) -> T | None:
+    """Return the result, or None if the component fails or does not answer in time."""
     try:
         async with asyncio.timeout(_TIMEOUT):
-            return await question
+            return await read
     except (ImgsvcError, TimeoutError) as error:
         log.warning("component_unavailable", error=str(error) or "no answer in time")
         return None

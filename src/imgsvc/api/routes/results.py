@@ -1,4 +1,4 @@
-"""What comes back: the CSV, what of it failed, the images in one file."""
+"""Results: output.csv, failures.csv, and all images in one ZIP."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -8,30 +8,30 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from imgsvc.api.dependencies import BatchId, Caller, Open, Reader
+from imgsvc.api.dependencies import BatchId, Caller, ReportReader, ResourcesDep
 from imgsvc.api.openapi.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.batches.read import read, require_finished
-from imgsvc.services.results.archive import archive
+from imgsvc.services.batches.read import read_batch, require_finished
+from imgsvc.services.results.archive import stream_archive
 from imgsvc.services.results.report import ReportOptions, failures_csv, output_csv
 
 router = APIRouter(prefix="/v1/batches", tags=["Results"])
 
-Partial = Annotated[bool, Query(description="What is there already, while the batch runs.")]
+Partial = Annotated[bool, Query(description="Return the results so far while the batch runs.")]
 Safe = Annotated[
     bool,
-    Query(description="Put `'` before each cell that a spreadsheet would run as a formula: for opening it in one."),
+    Query(description="For spreadsheets: put `'` in front of each cell that would run as a formula."),
 ]
-Bom = Annotated[bool, Query(description="Begin with a byte order mark, by which spreadsheets tell UTF-8.")]
+Bom = Annotated[bool, Query(description="For spreadsheets: start with a byte order mark, so that they detect UTF-8.")]
 
 
 def _csv(example: str, description: str) -> dict[int | str, dict[str, Any]]:
-    return _answers(description, "text/csv", {"schema": {"type": "string"}, "example": example})
+    return _responses(description, "text/csv", {"schema": {"type": "string"}, "example": example})
 
 
-def _answers(description: str, media_type: str, content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+def _responses(description: str, media_type: str, content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {
         200: {"content": {media_type: content}, "description": description},
         **documented(404, 409, 503),
@@ -41,105 +41,109 @@ def _answers(description: str, media_type: str, content: dict[str, Any]) -> dict
 
 @router.get(
     "/{batch_id}/output.csv",
-    summary="Take the CSV back",
+    summary="Download output.csv",
     operation_id="get_output_csv",
     responses=_csv(OUTPUT_CSV, "The CSV with the new column"),
     response_class=Response,
 )
 async def get_output_csv(
     batch_id: BatchId,
-    caller: Reader,
-    resources: Open,
+    caller: ReportReader,
+    resources: ResourcesDep,
     partial: Partial = False,
     extended: Annotated[
-        bool, Query(description="`Status`, `Error`, `Input Bytes` and `Output Bytes` too, one entry for each URL.")
+        bool,
+        Query(description="Add `Status`, `Error`, `Input Bytes` and `Output Bytes`, with one entry per URL."),
     ] = False,
     safe: Safe = False,
     bom: Bom = False,
 ) -> StreamingResponse:
-    """The CSV as it was uploaded, with `Output Image Urls`: in every row one slot per input URL, empty where it failed.
+    """Return the uploaded CSV with the column `Output Image Urls`: one slot per input URL, empty if the image failed.
 
-    UTF-8, with the delimiter of the upload. The webhook's link opens it for a week without an API key.
+    The encoding is UTF-8, the delimiter that of the upload. The link in the webhook works for a week without an API
+    key.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
     options = ReportOptions(extended=extended, safe=safe, bom=bom)
     text = output_csv(batch, options, sessions=resources.sessions, links=resources.links)
-    return _attached(text, batch, "output")
+    return _csv_response(text, batch, "output")
 
 
 @router.get(
     "/{batch_id}/failures.csv",
-    summary="Take what failed",
+    summary="Download failures.csv",
     operation_id="get_failures_csv",
     responses=_csv(FAILURES_CSV, "The rows with images that failed"),
     response_class=Response,
 )
 async def get_failures_csv(
     batch_id: BatchId,
-    caller: Reader,
-    resources: Open,
+    caller: ReportReader,
+    resources: ResourcesDep,
     partial: Partial = False,
     safe: Safe = False,
     bom: Bom = False,
 ) -> StreamingResponse:
-    """Only the rows with images that failed or were cancelled, with those URLs alone and an `Error` column.
+    """Return only the rows with failed or cancelled images, with only those URLs and an `Error` column.
 
-    Mend the URLs and upload it again: it has the shape of the CSV that you sent.
+    Correct the URLs and upload the file again: it has the columns of the CSV that you sent.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
     text = failures_csv(batch, ReportOptions(safe=safe, bom=bom), sessions=resources.sessions)
-    return _attached(text, batch, "failures")
+    return _csv_response(text, batch, "failures")
 
 
 @router.get(
     "/{batch_id}/archive.zip",
-    summary="Take all images",
+    summary="Download all images",
     operation_id="get_archive",
-    responses=_answers("The images in one ZIP", "application/zip", {"schema": {"type": "string", "format": "binary"}}),
+    responses=_responses(
+        "The images in one ZIP", "application/zip", {"schema": {"type": "string", "format": "binary"}}
+    ),
     response_class=Response,
 )
 async def get_archive(
-    batch_id: BatchId, caller: Caller, resources: Open, partial: Partial = False
+    batch_id: BatchId, caller: Caller, resources: ResourcesDep, partial: Partial = False
 ) -> StreamingResponse:
-    """Every compressed image in one ZIP, named as in its link: `0-mountain-print-5d1c0e7a.jpg`.
+    """Return every compressed image in one ZIP, with the file names of their URLs: `0-mountain-print-5d1c0e7a.jpg`.
 
-    It is made while it is sent, so its size is not known beforehand; one that breaks off is not a whole ZIP. An image
-    that has been lost from the storage stands in `MISSING.txt`.
+    The ZIP is built while it is sent, so its size is not known in advance; an interrupted download is not a valid ZIP.
+    Images that are missing from the storage are listed in `MISSING.txt`.
     """
     batch = await _finished(batch_id, caller, resources, partial=partial)
-    content = await _begun(archive(batch, sessions=resources.sessions, reader=resources.storage))
+    content = await _with_first_chunk(stream_archive(batch, sessions=resources.sessions, reader=resources.storage))
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
     return StreamingResponse(content, media_type="application/zip", headers=headers)
 
 
-async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The same, with its first piece at hand: while none has been sent, a storage that is away can be told by 503."""
+async def _with_first_chunk(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Return `content` once its first chunk is read, so that an unavailable storage can still be answered with 503."""
     first = await anext(content, b"")
 
-    async def whole() -> AsyncGenerator[bytes, None]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
         async with aclosing(content):
             yield first
-            async for piece in content:
-                yield piece
+            async for chunk in content:
+                yield chunk
 
-    return whole()
+    return chunks()
 
 
 async def _finished(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
-    batch, _ = await read(batch_id, api_key_id=caller, sessions=resources.sessions)
+    batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     if not partial:
         require_finished(batch)
     return batch
 
 
-def _attached(text: AsyncIterator[str], batch: Batch, kind: str) -> StreamingResponse:
+def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str) -> StreamingResponse:
     return StreamingResponse(
         text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": attachment(batch, f"{kind}.csv")}
     )
 
 
 def attachment(batch: Batch, ending: str) -> str:
-    """A Content-Disposition (RFC 6266) after the name of the upload."""
+    """Return a Content-Disposition (RFC 6266) with a file name derived from that of the upload."""
     name = batch.filename or batch.id
     stem = name[:-4] if name.lower().endswith(".csv") else name
     return f"attachment; filename=\"{batch.id}-{ending}\"; filename*=UTF-8''{quote(f'{stem}-{ending}', safe='')}"

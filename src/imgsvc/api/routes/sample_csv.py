@@ -1,4 +1,4 @@
-"""The sample CSV that the docs page offers."""
+"""The sample CSV that the docs page links to."""
 
 from fastapi import APIRouter, Response
 

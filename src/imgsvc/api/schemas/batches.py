@@ -1,4 +1,4 @@
-"""The wire: what goes out as JSON. Names here are a promise; no table is ever returned."""
+"""The JSON of batches. Its names are part of the public API; tables are never returned directly."""
 
 from datetime import datetime
 from typing import Literal
@@ -14,7 +14,7 @@ from imgsvc.services.batches.progress import counts, progress, transfer
 
 
 class AssetCounts(BaseModel):
-    """Sums to `total` at every read."""
+    """The assets by status; the counts always add up to `total`."""
 
     total: int
     pending: int
@@ -26,20 +26,20 @@ class AssetCounts(BaseModel):
 
 class Counts(BaseModel):
     products: int = Field(description="Data rows of the CSV.")
-    urls: int = Field(description="URLs of the CSV, repeated ones too.")
+    urls: int = Field(description="URLs of the CSV, including repeated ones.")
     assets: AssetCounts = Field(description="Distinct URLs, by status.")
 
 
 class Bytes(BaseModel):
-    """Of the assets that succeeded."""
+    """The bytes of the assets that succeeded."""
 
     input: int
     output: int
-    saved_ratio: float | None = Field(description="Share of the bytes that was saved.")
+    saved_ratio: float | None = Field(description="The share of the input bytes that was saved.")
 
 
-class Warning(BaseModel):  # noqa: A001  # the field's own word; nobody needs the built-in here
-    """Something odd in the CSV that was accepted all the same."""
+class Warning(BaseModel):  # noqa: A001  # the schema's public name; the built-in is not needed here
+    """A questionable row of the CSV that was accepted nevertheless."""
 
     row: int | None
     column: str | None
@@ -49,13 +49,13 @@ class Warning(BaseModel):  # noqa: A001  # the field's own word; nobody needs th
 
 
 class ManifestOut(BaseModel):
-    """How the CSV was read."""
+    """The uploaded CSV and how it was read."""
 
     filename: str | None
     sha256: str
     encoding: str
     delimiter: str
-    warnings: list[Warning] = Field(description="At most 100 of them.")
+    warnings: list[Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
 
@@ -75,28 +75,30 @@ class LinksOut(BaseModel):
 
 
 class BatchOut(BaseModel):
-    """One accepted CSV and how far it is."""
+    """One accepted CSV and its progress."""
 
     id: str = Field(examples=["bat_01m81syxdvn0cchm7jgbq1vyb2"])
     object: Literal["batch"] = "batch"
     status: BatchStatus
-    specs: list[Spec] = Field(description="What every image is compressed to.")
+    specs: list[Spec] = Field(description="The renditions made of every image.")
     counts: Counts
-    progress: float = Field(description="Share of assets that have ended, 0 to 1.", examples=[0.953])
+    progress: float = Field(description="The share of assets that are finished, from 0 to 1.", examples=[0.953])
     bytes: Bytes
-    errors_by_code: dict[str, int] = Field(description="Failed assets by cause.", examples=[{"http_404": 3}])
+    errors_by_code: dict[str, int] = Field(
+        description="The number of failed assets by error code.", examples=[{"http_404": 3}]
+    )
     manifest: ManifestOut
     webhook: WebhookOut | None
     metadata: dict[str, str]
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    expires_at: datetime | None = Field(description="When it will be removed; null while batches are kept for good.")
+    expires_at: datetime | None = Field(description="When the batch will be deleted; null if batches are kept forever.")
     links: LinksOut
 
 
 class ProgressOut(BaseModel):
-    """How far a batch is: the data of an event."""
+    """The progress of a batch: the data of an event."""
 
     id: str
     object: Literal["progress"] = "progress"
@@ -108,13 +110,13 @@ class ProgressOut(BaseModel):
 
 
 class BatchPage(BaseModel):
-    data: list[BatchOut] = Field(description="The newest first.")
+    data: list[BatchOut] = Field(description="Newest first.")
     has_more: bool
-    next: str | None = Field(description="What to pass as `after` for the next page.")
+    next: str | None = Field(description="The value of `after` for the next page.")
 
 
 def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut:
-    """The batch as the API shows it."""
+    """Convert a batch to its JSON."""
     return BatchOut(
         id=batch.id,
         status=BatchStatus(batch.status),
@@ -148,15 +150,15 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
     )
 
 
-def progress_out(figures: BatchProgress) -> ProgressOut:
-    """The figures as an event shows them."""
+def progress_out(batch: BatchProgress) -> ProgressOut:
+    """Convert the progress of a batch to the JSON of an event."""
     return ProgressOut(
-        id=figures.id,
-        status=BatchStatus(figures.status),
-        counts=Counts.model_validate(counts(figures)),
-        progress=progress(figures),
-        bytes=Bytes.model_validate(transfer(figures)),
-        errors_by_code=figures.errors,
+        id=batch.id,
+        status=BatchStatus(batch.status),
+        counts=Counts.model_validate(counts(batch)),
+        progress=progress(batch),
+        bytes=Bytes.model_validate(transfer(batch)),
+        errors_by_code=batch.errors,
     )
 
 

@@ -1,11 +1,11 @@
-"""The wire of webhook deliveries; names here are a promise."""
+"""The JSON of webhook deliveries. Its names are part of the public API."""
 
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import DeliveryAttempt
 from imgsvc.domain.status import DeliveryStatus
 from imgsvc.services.webhooks.send import AttemptResult
@@ -16,45 +16,45 @@ class AttemptOut(BaseModel):
 
     number: int
     at: datetime
-    duration: float = Field(description="Seconds until the answer, or until it was given up.", examples=[0.084])
+    duration: float = Field(description="Seconds until the response, or until the attempt failed.", examples=[0.084])
     http_status: int | None = Field(description="Only 2xx counts as delivered.", examples=[500])
-    error: str | None = Field(description="Why there was no answer.", examples=["connect_timeout"])
-    answer: str | None = Field(description="The first 2 kB of the answer's body.")
+    error: str | None = Field(description="Why there was no response.", examples=["connect_timeout"])
+    answer: str | None = Field(description="The first 2 kB of the response body.")
 
 
 class DeliveryOut(BaseModel):
-    """The announcement of one end of a batch."""
+    """The webhook event for one end of a batch, and its attempts."""
 
     id: str = Field(description="The event's `webhook-id`, the same at every attempt.")
     object: Literal["delivery"] = "delivery"
     batch_id: str
-    round: int = Field(description="1, and one more with each retry of the batch.")
+    round: int = Field(description="1 for the upload, plus 1 for each retry of the batch.")
     event_type: str = Field(examples=["batch.completed"])
     url: str
     status: DeliveryStatus
     attempts: int
     created_at: datetime
-    next_attempt_at: datetime | None = Field(description="null once it is delivered or exhausted.")
+    next_attempt_at: datetime | None = Field(description="null once the delivery is delivered or exhausted.")
     log: list[AttemptOut]
 
 
 class DeliveryList(BaseModel):
-    data: list[DeliveryOut] = Field(description="The newest first.")
+    data: list[DeliveryOut] = Field(description="Newest first.")
 
 
 class WebhookTest(BaseModel):
-    """What came of a test event."""
+    """The result of a test event."""
 
-    id: str = Field(description="Its `webhook-id`.")
-    delivered: bool = Field(description="Whether a real event would have counted as delivered.")
+    id: str = Field(description="The `webhook-id` of the event.")
+    delivered: bool = Field(description="True if a real event would have counted as delivered.")
     duration: float
     http_status: int | None
     error: str | None
     answer: str | None
 
 
-def delivery_out(logged: Logged) -> DeliveryOut:
-    """The delivery as the API shows it."""
+def delivery_out(logged: DeliveryLog) -> DeliveryOut:
+    """Convert a delivery to its JSON."""
     delivery = logged.delivery
     status = DeliveryStatus(delivery.status)
     return DeliveryOut(
@@ -82,7 +82,7 @@ def _attempt(attempt: DeliveryAttempt) -> AttemptOut:
     )
 
 
-def trial_out(event_id: str, result: AttemptResult) -> WebhookTest:
+def webhook_test_out(event_id: str, result: AttemptResult) -> WebhookTest:
     return WebhookTest(
         id=event_id,
         delivered=result.delivered,

@@ -1,4 +1,4 @@
-"""What the API shows of a product and what became of its images."""
+"""The JSON of products and the results of their images."""
 
 from typing import Annotated, Any, Literal
 
@@ -21,15 +21,15 @@ Action = Annotated[
     Literal["compressed", "kept_original", "reused"],
     Field(
         description=(
-            "`compressed`, `kept_original` where compressing would not save bytes, or `reused`: made in an earlier "
-            "batch, and not changed at its origin since."
+            "`compressed`; `kept_original` if compressing would not save bytes; `reused` if an earlier batch made the "
+            "rendition and the image has not changed since."
         )
     ),
 ]
 
 
 class RenditionOut(BaseModel):
-    """One image made of an image, as the spec of the same name asks."""
+    """One compressed version of an image, made by the spec of the same name."""
 
     name: str = Field(examples=["main"])
     url: str
@@ -41,7 +41,7 @@ class RenditionOut(BaseModel):
 
 
 class AssetOut(BaseModel):
-    """One image URL of a product; what is said of its output is true of the rendition `main`."""
+    """One image URL of a product; the output fields describe the rendition `main`."""
 
     input_url: str
     status: AssetStatus
@@ -53,29 +53,31 @@ class AssetOut(BaseModel):
     height: int | None
     input_bytes: int | None
     output_bytes: int | None
-    renditions: list[RenditionOut] = Field(description="In the order of the batch's `specs`; none unless it succeeded.")
+    renditions: list[RenditionOut] = Field(
+        description="In the order of the batch's `specs`; empty unless the image succeeded."
+    )
     error: AssetError | None
 
 
 class ProductOut(BaseModel):
     """One data row of the CSV."""
 
-    position: int = Field(description="Place among the data rows, from 0.")
+    position: int = Field(description="The index of the data row, from 0.")
     serial_number: str
     product_name: str
     input_urls: list[str]
-    output_urls: list[str | None] = Field(description="In the order of `input_urls`; null where there is none (yet).")
+    output_urls: list[str | None] = Field(description="In the order of `input_urls`; null if there is no image (yet).")
     assets: list[AssetOut]
 
 
 class ProductPage(BaseModel):
     data: list[ProductOut]
     has_more: bool
-    next: int | None = Field(description="What to pass as `after` for the next page.")
+    next: int | None = Field(description="The value of `after` for the next page.")
 
 
 def product_out(view: ProductView, links: Links) -> ProductOut:
-    """The product with its assets, in URL order."""
+    """Convert a product to its JSON, with its assets in URL order."""
     assets = [_asset(asset, links) for asset in view.assets]
     return ProductOut(
         position=view.product.position,

@@ -1,4 +1,4 @@
-"""What the API says of an upload that it was only asked to check."""
+"""The JSON of an upload that was only validated."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ class HostOut(BaseModel):
 
 
 class ColumnsOut(BaseModel):
-    """The header of each column that was understood; null where products are numbered."""
+    """The header of each recognised column; `serial_number` is null if the products are numbered."""
 
     serial_number: str | None
     product_name: str
@@ -22,24 +22,24 @@ class ColumnsOut(BaseModel):
 
 
 class ValidationOut(BaseModel):
-    """An upload that would be accepted, and what is in it."""
+    """The summary of an upload that would be accepted."""
 
     object: Literal["validation"] = "validation"
     products: int = Field(description="Data rows.")
-    urls: int = Field(description="URLs, repeated ones too.")
+    urls: int = Field(description="URLs, including repeated ones.")
     assets: int = Field(description="Distinct URLs.")
-    invalid_urls: int = Field(description="Distinct ones that would fail at once (`on_invalid=skip`).")
-    hosts: list[HostOut] = Field(description="At most 20, those with the most images first.")
+    invalid_urls: int = Field(description="Distinct invalid URLs, which would fail at once (`on_invalid=skip`).")
+    hosts: list[HostOut] = Field(description="The 20 hosts with the most images, most images first.")
     hosts_total: int
     encoding: str
     delimiter: str
     columns: ColumnsOut
-    warnings: list[batches.Warning] = Field(description="At most 100 of them.")
+    warnings: list[batches.Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
 
 def validation_out(validation: Validation) -> ValidationOut:
-    """The validation as the API shows it."""
+    """Convert a validation to its JSON."""
     manifest = validation.manifest
     serial = manifest.serial_column
     return ValidationOut(

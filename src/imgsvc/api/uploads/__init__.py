@@ -1,1 +1,1 @@
-"""Uploads: form, bare CSV or JSON to a validated `Upload`."""
+"""Uploads: converts a form, a bare CSV or JSON to a validated `Upload`."""

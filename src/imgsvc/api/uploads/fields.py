@@ -1,4 +1,4 @@
-"""The fields of an upload beside its products: their types, limits and descriptions."""
+"""The options of an upload: their types, limits and descriptions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, Json, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from imgsvc.domain.addresses import Network, is_allowed, literal
+from imgsvc.domain.addresses import Network, is_allowed, parse_literal
 from imgsvc.domain.imaging.spec import Compression, Spec
 from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
 from imgsvc.domain.manifest.urls import why_invalid
@@ -17,10 +17,9 @@ from imgsvc.errors import BlockedAddress, InvalidUrl
 _SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
 _THUMB = '[{"name": "thumb", "max_width": 200, "max_height": 200}]'
 _RENDITIONS = (
-    "list of up to 8, each with a `name` of its own, for example "
-    f"`{_THUMB}`. What an entry leaves out is as in the fields beside it; those alone make the first one, "
-    "`main`, unless an entry has that name. Each further one is a column of its own in the report, "
-    "`Output Image Urls (thumb)`."
+    f"list of up to 8, each with a unique `name`, for example `{_THUMB}`. Entries inherit the settings they omit from "
+    "the other fields of the upload; those alone define the first rendition, `main`, unless an entry has that name. "
+    "Each further rendition has its own column in the report: `Output Image Urls (thumb)`."
 )
 _Key = Annotated[str, Field(max_length=40)]
 _Value = Annotated[str, Field(max_length=500)]
@@ -28,24 +27,24 @@ Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
 
 
 def check_webhook_url(url: str, info: ValidationInfo) -> str:
-    """Addresses that are refused for certain are refused here; names are looked up when the webhook is posted.
+    """Return `url`, or raise if it is invalid or its IP address is blocked; names are resolved when it is called.
 
-    The validation's context has the settings' `allowed_networks`.
+    The validation context contains `allowed_networks` of the settings.
     """
-    if why := why_invalid(url):
-        raise PydanticCustomError(InvalidUrl.code, "{why}", {"why": why})
+    if detail := why_invalid(url):
+        raise PydanticCustomError(InvalidUrl.code, "{detail}", {"detail": detail})
     networks: Sequence[Network] = (info.context or {}).get("allowed_networks", ())
-    address = literal(urlsplit(url).hostname or "")
+    address = parse_literal(urlsplit(url).hostname or "")
     if address is not None and not is_allowed(address, networks):
         raise PydanticCustomError(BlockedAddress.code, BlockedAddress.sentence)
     return url
 
 
 def check_names(renditions: list[Spec]) -> list[Spec]:
-    """Each rendition has a name of its own: its column in the report and its address have it too."""
-    twice = [name for name, count in Counter(spec.name for spec in renditions).items() if count > 1]
-    if twice:
-        raise PydanticCustomError("repeated_name", "more than one rendition is called {name}", {"name": twice[0]})
+    """Return `renditions`, or raise if a name is repeated: it is part of the rendition's URL and report column."""
+    repeated = [name for name, count in Counter(spec.name for spec in renditions).items() if count > 1]
+    if repeated:
+        raise PydanticCustomError("repeated_name", "more than one rendition is named {name}", {"name": repeated[0]})
     return renditions
 
 
@@ -54,62 +53,62 @@ WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhoo
 
 
 class CommonFields(Compression):
-    """What every upload may say: the wish for the main rendition, and how to treat the upload."""
+    """The options of every upload: the main rendition, and how to process the upload."""
 
     on_invalid: OnInvalid = Field(
         "reject",
-        description="An invalid URL refuses the upload (`reject`), or counts as failed in its slot (`skip`).",
+        description="`reject`: an invalid URL rejects the upload. `skip`: it counts as a failed image.",
     )
     webhook_url: WebhookUrl | None = Field(
         None,
-        description="Where to POST a signed event when the batch has ended.",
+        description="The URL that receives a signed event (POST) when the batch has ended.",
     )
     refresh: bool = Field(
         False,
         description=(
-            "Compress every image anew. Otherwise one that you had compressed in the same way before, and that has not "
-            "changed since by what its server says, is taken over (`reused`)."
+            "Compress every image again. By default, an image already compressed with the same settings is reused if "
+            "its server reports no change (`reused`)."
         ),
     )
     validate_only: bool = Field(
         False,
-        description="Only check the upload, and answer with what was found in it (200); nothing is stored or fetched.",
+        description="Only check the upload and return a summary (200); nothing is stored or fetched.",
     )
 
     def specs_with(self, renditions: Sequence[Spec] | None) -> tuple[Spec, ...]:
-        """What every image is compressed to, `main` first."""
+        """Return the specs of every image, `main` first."""
         common = self.model_dump(include=set(Compression.model_fields))
         named = {spec.name: {**common, **spec.model_dump(exclude_unset=True)} for spec in renditions or ()}
         main = named.pop("main", common)
-        return tuple(Spec.model_validate(wish) for wish in (main, *named.values()))
+        return tuple(Spec.model_validate(spec) for spec in (main, *named.values()))
 
 
 class UploadFields(CommonFields):
-    """The fields beside a CSV: in the form, or in the query string."""
+    """The options of a CSV upload, in the form or in the query string."""
 
     columns: Json[Columns] | None = Field(
         None,
         description=(
-            "For CSVs with other headers, as JSON: which column is which, for example "
-            f"`{_SHOPIFY}`; `null` as the serial number numbers the rows."
+            "For CSVs with other headers: a JSON object that names the columns, for example "
+            f"`{_SHOPIFY}`. With `null` as the serial number, the rows are numbered."
         ),
     )
     renditions: Json[Renditions] | None = Field(
-        None, description=f"Several renditions of every image, as a JSON {_RENDITIONS}"
+        None, description=f"Several renditions of every image: a JSON {_RENDITIONS}"
     )
     metadata: Json[Metadata] | None = Field(
         None,
-        description="Up to 16 pairs of your own, as a JSON object of strings; returned with the batch.",
+        description="Your own data, returned with the batch: a JSON object with up to 16 strings.",
     )
 
 
 class JsonFields(CommonFields):
-    """The members beside the products of a JSON upload."""
+    """The members of a JSON upload other than its products."""
 
     filename: str | None = Field(
-        None, max_length=255, description="What the CSV that comes back is named after, without folders."
+        None, max_length=255, description="The name, without folders, from which the names of the reports are derived."
     )
-    renditions: Renditions | None = Field(None, description=f"Several renditions of every image, as a {_RENDITIONS}")
+    renditions: Renditions | None = Field(None, description=f"Several renditions of every image: a {_RENDITIONS}")
     metadata: Metadata | None = Field(
-        None, description="Up to 16 pairs of your own, strings both; returned with the batch."
+        None, description="Your own data, returned with the batch: an object with up to 16 strings."
     )

@@ -1,4 +1,4 @@
-"""The upload as the docs page offers it: a form and a query string that work with "Try it out"."""
+"""The upload in the OpenAPI document: a form, a query string and JSON that work with "Try it out"."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ EXAMPLE_JSON: dict[str, Any] = {
 
 
 def _json_schema() -> dict[str, Any]:
-    """Of an upload as JSON: the products, and the members beside them."""
+    """Return the schema of a JSON upload: the products and the other members."""
     product = ListedProduct.model_json_schema()
     product["title"] = "ListedProduct"
     properties = JsonFields.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
@@ -41,7 +41,12 @@ def _json_schema() -> dict[str, Any]:
         "required": ["products"],
         "additionalProperties": False,
         "properties": {
-            "products": {"type": "array", "minItems": 1, "description": "At most 8 MiB in all.", "items": product},
+            "products": {
+                "type": "array",
+                "minItems": 1,
+                "description": "The products; the whole body may have at most 8 MiB.",
+                "items": product,
+            },
             **properties,
         },
     }
@@ -58,20 +63,20 @@ def _upload_schema() -> dict[str, Any]:
 
 
 def _form_field(field: dict[str, Any]) -> dict[str, Any]:
-    """A property as a form shows it: without the null that JSON would need, and JSON texts as plain strings.
+    """Convert a property to a form field: without the null that JSON needs, and with JSON as a plain string.
 
-    The docs page shows a file chooser for a string with a media type: it is left out. And it fills in a sample (a width
-    of 1, the URL "string") that would then be sent, unless an empty one says that the field may stay empty.
+    The media type is omitted, because the docs page shows a file chooser for a string with one. The example is empty,
+    because the docs page would otherwise fill in, and send, a sample (a width of 1, the URL "string").
     """
-    kinds = [kind for kind in field.get("anyOf", []) if kind.get("type") != "null"]
-    plain = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title")}
+    types = [schema for schema in field.get("anyOf", []) if schema.get("type") != "null"]
+    result = {name: value for name, value in field.items() if name not in ("anyOf", "default", "title")}
     if field.get("default") is not None:
-        plain["default"] = field["default"]
-    if kinds:
-        plain |= kinds[0]
-    if plain.get("contentMediaType") == "application/json":
-        plain = {"type": "string", "description": field["description"]}
-    return plain if "default" in plain else plain | {"example": ""}
+        result["default"] = field["default"]
+    if types:
+        result |= types[0]
+    if result.get("contentMediaType") == "application/json":
+        result = {"type": "string", "description": field["description"]}
+    return result if "default" in result else result | {"example": ""}
 
 
 def _query_parameters() -> list[dict[str, Any]]:

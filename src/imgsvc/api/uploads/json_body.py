@@ -1,4 +1,4 @@
-"""An upload as JSON: products, and the fields beside them as members of one object."""
+"""JSON uploads: one object with the products and the options as its members."""
 
 import asyncio
 import codecs
@@ -14,23 +14,23 @@ from imgsvc.api.uploads.fields import JsonFields
 from imgsvc.errors import InvalidUpload, Problem
 
 JSON_TYPE = "application/json"
-JSON_WEIGHT = 4
-"""Of CSVs of the same size: a list of empty objects takes 24 times as much memory as its text."""
+JSON_COST = 4
+"""The memory cost relative to a CSV of the same size: a list of empty objects takes 24 times as much as its text."""
 _MAX_MEMBERS = 30
 _MAX_BYTES = 2**16
-_IN_QUERY = "validate_only"
-_SPELLINGS = {"true": True, "1": True, "false": False, "0": False}
-"""Of a truth in a query; Python's own has a capital."""
+_QUERY_PARAMETER = "validate_only"
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+"""The spellings of a boolean in the query."""
 
 
 async def read_json(
     data: bytes, query: Sequence[tuple[str, str]], context: dict[str, Any]
 ) -> tuple[JsonFields, list[Any]]:
-    """The members of a JSON upload and its products, which are not looked at; parsed in a thread.
+    """Return the options of a JSON upload and its products, which are not validated yet; parse in a thread.
 
     Raises:
-        HTTPException: it is not JSON (400).
-        InvalidUpload: with every member that cannot be accepted.
+        HTTPException: the body is not JSON (400).
+        InvalidUpload: options are invalid; lists all of them.
     """
     return await asyncio.to_thread(_read, data, query, context)
 
@@ -39,32 +39,33 @@ def _read(data: bytes, query: Sequence[tuple[str, str]], context: dict[str, Any]
     try:
         body = from_json(data.removeprefix(codecs.BOM_UTF8))
     except ValueError as exc:
-        raise HTTPException(400, f"This is not JSON: {exc}.") from exc
+        raise HTTPException(400, f"The body is not valid JSON: {exc}.") from exc
     if not isinstance(body, dict):
-        raise _refused(Problem("dict_type", "A JSON upload is an object with a list of `products`."))
+        raise _invalid(Problem("dict_type", "The JSON must be an object with a list of `products`."))
     products = body.pop("products", None)
     problems = []
     if not isinstance(products, list):
-        problems.append(Problem("list_type", "products: a list of products is needed.", column="products"))
+        problems.append(Problem("list_type", "products: must be a list of products.", column="products"))
     for name, value in query:
-        if name != _IN_QUERY:
-            detail = f"{name}: beside JSON the query has no field but `{_IN_QUERY}`."
+        if name != _QUERY_PARAMETER:
+            detail = f"{name}: with JSON, only `{_QUERY_PARAMETER}` may be in the query; put other fields in the body."
             problems.append(Problem("extra_forbidden", detail, column=name, value=value[:200]))
         elif name in body:
             problems.append(Problem("repeated", f"{name}: given more than once.", column=name))
         else:
-            body[name] = _SPELLINGS.get(value.lower(), value)
+            body[name] = _BOOLEANS.get(value.lower(), value)
     if len(body) > _MAX_MEMBERS or len(to_json(body)) > _MAX_BYTES:
-        raise _refused(Problem("too_long", "There is too much beside the products."))
+        detail = f"Besides `products`, at most {_MAX_MEMBERS} fields with {_MAX_BYTES:,} bytes in total are allowed."
+        raise _invalid(Problem("too_long", detail))
     try:
         members = JsonFields.model_validate_json(to_json(body), strict=True, context=context)
     except ValidationError as error:
         problems += from_pydantic(error.errors(include_url=False, include_context=False))
     if problems:
-        raise _refused(*problems)
+        raise _invalid(*problems)
     return members, products
 
 
-def _refused(*problems: Problem) -> InvalidUpload:
+def _invalid(*problems: Problem) -> InvalidUpload:
     listed = "; ".join(problem.detail for problem in problems[:3])
-    return InvalidUpload(f"The upload cannot be accepted: {listed}", problems)
+    return InvalidUpload(f"The upload was rejected: {listed}", problems)

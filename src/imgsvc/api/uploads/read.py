@@ -1,4 +1,4 @@
-"""An upload as it arrives: a form, a bare CSV with a query string, or JSON; validated into an `Upload`."""
+"""Reads an upload (a form, a bare CSV with a query string, or JSON) and validates it."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.api.problems.responses import from_pydantic
 from imgsvc.api.uploads.fields import JsonFields, UploadFields
-from imgsvc.api.uploads.json_body import JSON_TYPE, JSON_WEIGHT, read_json
+from imgsvc.api.uploads.json_body import JSON_COST, JSON_TYPE, read_json
 from imgsvc.api.uploads.receive import UploadBudget, received_body, received_form
 from imgsvc.domain.addresses import Network
 from imgsvc.errors import InvalidUpload, Problem, UnsupportedMediaType
@@ -31,25 +31,25 @@ async def read_upload(
     idempotency_key: str | None,
     allowed_networks: Sequence[Network],
 ) -> AsyncIterator[Upload]:
-    """The upload that `request` carries, in memory for as long as it is being worked on.
+    """Yield the upload in `request`; its bytes are in memory only within the context.
 
     Raises:
         UnsupportedMediaType: neither multipart, CSV nor JSON.
-        InvalidUpload: with every field that cannot be accepted.
-        HTTPException: the body is too large (413) or not readable (400).
-        StorageError: there is no place for it on the disk.
+        InvalidUpload: fields are invalid; lists all of them.
+        HTTPException: the body is too large (413) or malformed (400).
+        StorageError: the disk is full or fails.
     """
     context = {"allowed_networks": allowed_networks}
     async with _received(request) as (file, pairs):
         size = file.size or 0
         if _media_type(request) == JSON_TYPE:
-            with await budget.take(api_key_id, size * JSON_WEIGHT):
+            with await budget.reserve(api_key_id, size * JSON_COST):
                 data = await file.read()
                 members, products = await read_json(data, pairs, context)
                 yield _upload(members, data, members.filename, idempotency_key, products=products)
         else:
             fields = _fields(pairs, context)
-            with await budget.take(api_key_id, size):
+            with await budget.reserve(api_key_id, size):
                 data = await file.read()
                 yield _upload(fields, data, unquote(file.filename or ""), idempotency_key, columns=fields.columns)
 
@@ -59,7 +59,7 @@ def _upload(
 ) -> Upload:
     return Upload(
         data=data,
-        filename=_name(filename),
+        filename=_base_name(filename),
         specs=fields.specs_with(fields.renditions),
         on_invalid=fields.on_invalid,
         webhook_url=fields.webhook_url,
@@ -73,7 +73,7 @@ def _upload(
 
 @asynccontextmanager
 async def _received(request: Request) -> AsyncIterator[tuple[UploadFile, list[tuple[str, str]]]]:
-    """The file, and the fields beside it."""
+    """Yield the file and the fields."""
     query = request.query_params.multi_items()
     media_type = _media_type(request)
     if media_type == MULTIPART:
@@ -93,7 +93,9 @@ async def _received(request: Request) -> AsyncIterator[tuple[UploadFile, list[tu
 def _file(form: FormData) -> UploadFile:
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        missing = Problem(code="missing", detail="file: the CSV is sent as a file in the field `file`.", column="file")
+        missing = Problem(
+            code="missing", detail="file: send the CSV as a file in the form field `file`.", column="file"
+        )
         raise InvalidUpload("The upload has no file.", (missing,))
     return file
 
@@ -102,26 +104,26 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _name(given: str | None) -> str | None:
-    """Without the folders that some programs put before it."""
-    name = (given or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(letter for letter in name if letter.isprintable())[:255] or None
+def _base_name(filename: str | None) -> str | None:
+    """Return the file name without the folders that some programs include."""
+    name = (filename or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(character for character in name if character.isprintable())[:255] or None
 
 
 def _fields(pairs: Sequence[tuple[str, str]], context: dict[str, Any]) -> UploadFields:
-    """Validate the fields; one left empty in a form counts as not given."""
-    given: dict[str, Any] = {name: value for name, value in pairs if value != ""}
-    times = Counter(name for name, value in pairs if value != "")
+    """Validate the fields; an empty form field counts as omitted."""
+    values: dict[str, Any] = {name: value for name, value in pairs if value != ""}
+    counts = Counter(name for name, value in pairs if value != "")
     problems = [
-        Problem(code="repeated", detail=f"{name}: given {count} times.", column=name)
-        for name, count in times.items()
+        Problem(code="repeated", detail=f"{name}: given {count} times; send it once.", column=name)
+        for name, count in counts.items()
         if count > 1
     ]
     try:
-        fields = UploadFields.model_validate(given, context=context)
+        fields = UploadFields.model_validate(values, context=context)
     except ValidationError as error:
         problems += from_pydantic(error.errors(include_url=False, include_context=False))
     if problems:
         listed = "; ".join(problem.detail for problem in problems[:3])
-        raise InvalidUpload(f"The upload's fields cannot be accepted: {listed}", tuple(problems))
+        raise InvalidUpload(f"The upload was rejected: {listed}", tuple(problems))
     return fields

@@ -1,4 +1,4 @@
-"""The bytes of an upload: on disk while they arrive, in memory when it is their turn."""
+"""Receives the bytes of an upload: to disk while they arrive, to memory when the budget allows."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,41 +10,41 @@ from starlette.datastructures import FormData, UploadFile
 from imgsvc.errors import StorageError
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
-IN_MEMORY = 2**20
-"""Bytes of a body that are not worth a file; what is no larger waits for no larger one either."""
-SMALL_AT_ONCE = 32
+SMALL_UPLOAD = 2**20
+"""Bytes up to which a body is kept in memory instead of a file; such uploads have a budget of their own."""
+CONCURRENT_SMALL_UPLOADS = 32
 _MAX_FIELDS = 30
 _MAX_FIELD_BYTES = 64 * 1024
 
 
 class UploadBudget:
-    """How many bytes of CSVs are worked on at one time: a manifest takes several times its file's.
+    """A limit on the bytes of uploads processed at one time: a manifest takes several times the memory of its file.
 
-    API keys take turns. Small uploads have room of their own, so that none waits behind the largest.
+    API keys are served in turn. Small uploads have a budget of their own, so that none waits for a large one.
     """
 
-    def __init__(self, most: int) -> None:
-        """`most`: bytes of the largest upload there is; as many are worked on at one time."""
-        self._small = FairSemaphore(SMALL_AT_ONCE * IN_MEMORY)
-        self._large = FairSemaphore(most)
+    def __init__(self, max_upload_bytes: int) -> None:
+        """Allow `max_upload_bytes`, the size of the largest possible upload, at one time."""
+        self._small = FairSemaphore(CONCURRENT_SMALL_UPLOADS * SMALL_UPLOAD)
+        self._large = FairSemaphore(max_upload_bytes)
 
-    async def take(self, api_key_id: str, size: int) -> Reservation:
-        gate = self._small if size <= IN_MEMORY else self._large
-        return await gate.acquire(api_key_id, max(1, size))
+    async def reserve(self, api_key_id: str, size: int) -> Reservation:
+        semaphore = self._small if size <= SMALL_UPLOAD else self._large
+        return await semaphore.acquire(api_key_id, max(1, size))
 
 
 @asynccontextmanager
 async def received_form(request: Request) -> AsyncIterator[FormData]:
-    """A multipart form, its file complete.
+    """Yield the multipart form once it has been received completely.
 
     Raises:
-        HTTPException: it is too large (413), or none (400).
-        StorageError: there is no place for it on the disk.
+        HTTPException: the body is too large (413), or not a valid form (400).
+        StorageError: the disk is full or fails.
     """
     try:
         form = await request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
     except OSError as exc:
-        raise StorageError(f"no place for an upload: {exc}") from exc
+        raise StorageError(f"an upload could not be written to the disk: {exc}") from exc
     try:
         yield form
     finally:
@@ -53,18 +53,18 @@ async def received_form(request: Request) -> AsyncIterator[FormData]:
 
 @asynccontextmanager
 async def received_body(request: Request) -> AsyncIterator[UploadFile]:
-    """A body that is the file itself.
+    """Yield a body that is the file itself, once it has been received completely.
 
     Raises:
-        HTTPException: it is too large (413).
-        StorageError: there is no place for it on the disk.
+        HTTPException: the body is too large (413).
+        StorageError: the disk is full or fails.
     """
-    with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
-        file = UploadFile(spool, size=0)  # type: ignore[arg-type]  # what Starlette's own forms have
-        async for piece in request.stream():
+    with SpooledTemporaryFile(max_size=SMALL_UPLOAD) as spool:
+        file = UploadFile(spool, size=0)  # type: ignore[arg-type]  # Starlette's own forms use one as well
+        async for chunk in request.stream():
             try:
-                await file.write(piece)
+                await file.write(chunk)
             except OSError as exc:
-                raise StorageError(f"no place for an upload: {exc}") from exc
+                raise StorageError(f"an upload could not be written to the disk: {exc}") from exc
         await file.seek(0)
         yield file

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import ApiKey, Batch
 
 LOCAL_KEY = "key_local"
-"""Owns what is made without keys; the first migration inserts it, with a webhook secret and no secret of its own."""
+"""Owns everything created without a key; the first migration inserts it, with a webhook secret and without a token."""
 
 
 async def get(session: AsyncSession, key_id: str) -> ApiKey | None:
@@ -16,18 +16,18 @@ async def get(session: AsyncSession, key_id: str) -> ApiKey | None:
 
 
 async def lock(session: AsyncSession, key_id: str) -> ApiKey | None:
-    """Lock a key for a change that depends on its row; uploads, whose foreign keys point to it, go on meanwhile."""
+    """Lock a key for a change that depends on its row, without blocking uploads, whose foreign keys refer to it."""
     statement = select(ApiKey).where(ApiKey.id == key_id).with_for_update(key_share=True)
     return (await session.exec(statement, execution_options={"populate_existing": True})).one_or_none()
 
 
 async def owner_of(session: AsyncSession, batch_id: str) -> ApiKey:
-    """The key that a batch belongs to."""
+    """Return the key that a batch belongs to."""
     statement = select(ApiKey).join(Batch, col(Batch.api_key_id) == ApiKey.id).where(Batch.id == batch_id)
     return (await session.exec(statement)).one()
 
 
-async def made(session: AsyncSession) -> Sequence[ApiKey]:
-    """Every key but the local one, revoked ones too, the oldest first."""
+async def list_created(session: AsyncSession) -> Sequence[ApiKey]:
+    """Return every key except the local one, including revoked keys, oldest first."""
     statement = select(ApiKey).where(col(ApiKey.secret_hash).is_not(None)).order_by(col(ApiKey.id))
     return (await session.exec(statement)).all()

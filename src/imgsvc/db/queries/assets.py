@@ -1,4 +1,4 @@
-"""Statements on assets: end them, begin them again, read them."""
+"""Statements on assets: cancel, reset and read them."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -14,7 +14,7 @@ from imgsvc.domain.status import AssetStatus, Suspicion
 
 
 class SlotAsset(NamedTuple):
-    """What reports and product pages show of an asset."""
+    """The columns of an asset that reports and product pages show."""
 
     position: int
     origin_url: str
@@ -30,7 +30,7 @@ class SlotAsset(NamedTuple):
 
 
 async def cancel_open(session: AsyncSession, batch_id: str, *, code: str, detail: str, now: datetime) -> int:
-    """Cancel what is open in a locked batch, whoever works on it; returns how many."""
+    """Cancel the open assets of a locked batch, including claimed ones; return how many there were."""
     result = await session.exec(
         update(Asset)
         .where(col(Asset.batch_id) == batch_id, literal_column(OPEN_ASSETS))
@@ -42,23 +42,23 @@ async def cancel_open(session: AsyncSession, batch_id: str, *, code: str, detail
 
 
 async def failures(
-    session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), but: Collection[str] = ()
+    session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), exclude: Collection[str] = ()
 ) -> dict[str, int]:
-    """Failed assets by code: those of `codes` (empty: all), leaving out those of `but`."""
+    """Count the failed assets by error code: only those in `codes` (empty: all), without those in `exclude`."""
     connection = await session.connection()
-    statement = sa.select(col(Asset.error_code), sa.func.count()).where(*_failed(batch_id, codes, but))
+    statement = sa.select(col(Asset.error_code), sa.func.count()).where(*_failed(batch_id, codes, exclude))
     rows = await connection.execute(statement.group_by(col(Asset.error_code)))
     return {code or "": count for code, count in rows}
 
 
 async def reset_failed(
-    session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), but: Collection[str] = (), now: datetime
+    session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), exclude: Collection[str] = (), now: datetime
 ) -> None:
-    """Make failed assets of a locked batch pending again, with all counters reset.
+    """Move failed assets of a locked batch back to pending, with all counters reset.
 
-    A suspect stays one, but of the mildest kind: what overran in the round before says nothing about this one.
+    A suspect stays suspected, but only as abandoned: an overrun in an earlier round means nothing in this one.
     """
-    emptied = dict.fromkeys(("error_code", "error_detail", "http_status"))
+    cleared = dict.fromkeys(("error_code", "error_detail", "http_status"))
     counters = {
         **dict.fromkeys(("attempts", "storage_failures", "quarantine_failures"), 0),
         "lost": case((col(Asset.lost) > 0, 1), else_=0),
@@ -66,19 +66,19 @@ async def reset_failed(
     }
     await session.exec(
         update(Asset)
-        .where(*_failed(batch_id, codes, but))
-        .values(status=AssetStatus.PENDING, claim=None, due_at=now, updated_at=now, **counters, **emptied)
+        .where(*_failed(batch_id, codes, exclude))
+        .values(status=AssetStatus.PENDING, claim=None, due_at=now, updated_at=now, **counters, **cleared)
     )
 
 
-def _failed(batch_id: str, codes: Collection[str], but: Collection[str]) -> tuple[sa.ColumnElement[bool], ...]:
-    wanted = (col(Asset.error_code).in_(codes),) if codes else ()
-    unwanted = col(Asset.error_code).not_in(but)
-    return (col(Asset.batch_id) == batch_id, col(Asset.status) == AssetStatus.FAILED, unwanted, *wanted)
+def _failed(batch_id: str, codes: Collection[str], exclude: Collection[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    included = (col(Asset.error_code).in_(codes),) if codes else ()
+    not_excluded = col(Asset.error_code).not_in(exclude)
+    return (col(Asset.batch_id) == batch_id, col(Asset.status) == AssetStatus.FAILED, not_excluded, *included)
 
 
 async def rendition_keys(session: AsyncSession, batch_id: str, positions: Collection[int]) -> set[str]:
-    """Every key that these assets name."""
+    """Return the storage keys of these assets' renditions."""
     rows = await at_positions(session, batch_id, positions)
     return {
         entry["key"] for row in rows.values() if row.status == AssetStatus.SUCCEEDED for entry in row.renditions or ()
@@ -88,7 +88,7 @@ async def rendition_keys(session: AsyncSession, batch_id: str, positions: Collec
 async def succeeded(
     session: AsyncSession, batch_id: str, *, after: int, limit: int
 ) -> list[tuple[int, list[dict[str, Any]]]]:
-    """Position and renditions of the assets behind position `after` that have succeeded, in order."""
+    """Return position and renditions of the succeeded assets after position `after`, in order."""
     connection = await session.connection()
     statement = (
         sa.select(col(Asset.position), col(Asset.renditions))
@@ -103,11 +103,11 @@ _SLOT_COLUMNS = tuple(col(getattr(Asset, name)) for name in SlotAsset._fields)
 
 
 async def at_positions(session: AsyncSession, batch_id: str, positions: Collection[int]) -> dict[int, SlotAsset]:
-    """The assets at these positions."""
+    """Return the assets at these positions."""
     connection = await session.connection()
     found: dict[int, SlotAsset] = {}
     ordered = sorted(set(positions))
-    for start in range(0, len(ordered), 500):  # well below the variables that one statement may have
+    for start in range(0, len(ordered), 500):  # well below the limit of variables per statement
         statement = sa.select(*_SLOT_COLUMNS).where(
             col(Asset.batch_id) == batch_id, col(Asset.position).in_(ordered[start : start + 500])
         )

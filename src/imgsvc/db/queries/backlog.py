@@ -1,4 +1,4 @@
-"""Statements about what is still to be done."""
+"""Statements that measure unfinished work."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from imgsvc.db.tables import OPEN_BATCHES, OPEN_DELIVERIES, Batch, Delivery
 
 
 class OpenBatches(NamedTuple):
-    """Batches in one open status, their assets that have not ended, and when the oldest was made."""
+    """The batches in one open status, their unfinished assets, and the creation time of the oldest batch."""
 
     status: str
     batches: int
@@ -43,7 +43,7 @@ async def open_batches(session: AsyncSession) -> list[OpenBatches]:
 
 
 async def open_deliveries(session: AsyncSession) -> tuple[int, datetime | None]:
-    """How many webhooks are not delivered yet, and when the one that waits longest was or is due."""
+    """Return the number of pending deliveries and the earliest time one of them was or is due."""
     connection = await session.connection()
     statement = sa.select(sa.func.count(), sa.func.min(Delivery.due_at)).where(literal_column(OPEN_DELIVERIES))
     count, due = (await connection.execute(statement)).one()

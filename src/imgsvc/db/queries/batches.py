@@ -14,12 +14,12 @@ from imgsvc.db.tables import OPEN_ASSETS, OPEN_BATCHES, Asset, Batch, Product
 from imgsvc.domain.status import BATCH_MOVES, BatchStatus
 
 _SLICE = 250
-"""Rows bound at once; while 100,000 URLs came in, status reads took 32 to 42 ms at p99, with 1,000 rows 44 to 60."""
+"""Rows per INSERT. While 100,000 URLs were stored, status reads took 32 to 42 ms at p99; with 1,000 rows 44 to 60."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """The counters of a batch while its row is locked; written back by `save_counters`."""
+    """The counters of a batch whose row is locked; written back by `save_counters`."""
 
     status: str
     round: int
@@ -43,7 +43,7 @@ _COUNTERS = tuple(col(getattr(Batch, spec.name)) for spec in fields(Counters))
 
 
 class ProductRow(NamedTuple):
-    """What reports and product pages show of a product."""
+    """The columns of a product that reports and product pages show."""
 
     position: int
     serial_number: str
@@ -53,21 +53,21 @@ class ProductRow(NamedTuple):
 
 
 async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:
-    """Insert `rows` in slices, so that the event loop breathes between them; rows may be a generator."""
+    """Insert `rows` in slices, so that other tasks run in between; `rows` may be a generator."""
     statement = insert(table)
-    batch: list[dict[str, Any]] = []
+    pending: list[dict[str, Any]] = []
     connection = await session.connection()
     for row in rows:
-        batch.append(row)
-        if len(batch) == _SLICE:
-            await connection.execute(statement, batch)
-            batch = []
-    if batch:
-        await connection.execute(statement, batch)
+        pending.append(row)
+        if len(pending) == _SLICE:
+            await connection.execute(statement, pending)
+            pending = []
+    if pending:
+        await connection.execute(statement, pending)
 
 
 async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = None) -> Batch | None:
-    """The batch, unless it is deleted or belongs to another key (None: any key)."""
+    """Return the batch unless it is deleted or belongs to another key (`api_key_id=None`: any key)."""
     statement = select(Batch).where(Batch.id == batch_id, col(Batch.deleted_at).is_(None))
     if api_key_id is not None:
         statement = statement.where(Batch.api_key_id == api_key_id)
@@ -77,7 +77,7 @@ async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = 
 async def page(
     session: AsyncSession, api_key_id: str, *, statuses: Collection[str], before: str | None, limit: int
 ) -> Sequence[Batch]:
-    """Batches of a key, the newest first, which began before the one with the id `before`; ids sort by their time."""
+    """Return batches of a key, newest first, created before the batch with the id `before`; ids sort by time."""
     statement = select(Batch).where(Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None))
     if statuses:
         statement = statement.where(col(Batch.status).in_(statuses))
@@ -87,10 +87,10 @@ async def page(
 
 
 async def lock(session: AsyncSession, batch_id: str, *, api_key_id: str | None = None) -> Counters | None:
-    """Lock the batch's row (on SQLite the transaction already has the only write lock) and read its counters.
+    """Lock the batch's row (on SQLite the transaction already holds the only write lock) and read its counters.
 
-    Every writing transaction starts here, so that all of them take their locks in the same order. None: it is deleted,
-    or belongs to another key.
+    Every transaction that writes to a batch starts here, so that all of them take their locks in the same order.
+    Return None if the batch is deleted or belongs to another key.
     """
     connection = await session.connection()
     statement = sa.select(*_COUNTERS).where(col(Batch.id) == batch_id, col(Batch.deleted_at).is_(None))
@@ -101,7 +101,7 @@ async def lock(session: AsyncSession, batch_id: str, *, api_key_id: str | None =
 
 
 async def save_counters(session: AsyncSession, batch_id: str, counters: Counters) -> None:
-    """Write the counters of a locked batch, and mark the change."""
+    """Write the counters of a locked batch and increment its version."""
     await session.exec(
         update(Batch)
         .where(col(Batch.id) == batch_id)
@@ -120,7 +120,7 @@ async def save_counters(session: AsyncSession, batch_id: str, counters: Counters
 
 
 async def move(session: AsyncSession, batch_id: str, target: BatchStatus, **values: Any) -> bool:
-    """Move the batch to `target` if the table of moves allows it from where it is; True when it moved."""
+    """Move the batch to `target` if BATCH_MOVES allows it from its current status; return whether it moved."""
     result = await session.exec(
         update(Batch)
         .where(col(Batch.id) == batch_id, col(Batch.status).in_(BATCH_MOVES[target]))
@@ -130,7 +130,7 @@ async def move(session: AsyncSession, batch_id: str, target: BatchStatus, **valu
 
 
 async def open_work(session: AsyncSession, api_key_id: str) -> tuple[int, int]:
-    """How many batches of a key have not ended, and how many of their assets."""
+    """Return the number of a key's open batches, and of their unfinished assets."""
     ended = col(Batch.succeeded) + col(Batch.failed) + col(Batch.cancelled)
     statement = select(sa.func.count(), sa.func.coalesce(sa.func.sum(col(Batch.asset_count) - ended), 0)).where(
         literal_column(OPEN_BATCHES), Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None)
@@ -140,7 +140,7 @@ async def open_work(session: AsyncSession, api_key_id: str) -> tuple[int, int]:
 
 
 class BatchProgress(NamedTuple):
-    """What of a batch changes while it runs; the names are those of the columns."""
+    """The fields of a batch that change while it runs, and its totals; named after their columns."""
 
     id: str
     version: int
@@ -160,15 +160,15 @@ class BatchProgress(NamedTuple):
 _PROGRESS_COLUMNS = tuple(col(getattr(Batch, name)) for name in BatchProgress._fields)
 
 
-async def figures(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, BatchProgress]:
-    """How far each of these batches is that still exists."""
+async def progress(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str, BatchProgress]:
+    """Return the progress of these batches, without deleted ones, by id."""
     connection = await session.connection()
     statement = sa.select(*_PROGRESS_COLUMNS).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None))
     return {row.id: BatchProgress(*row) for row in await connection.execute(statement)}
 
 
 async def with_due_assets(session: AsyncSession, now: datetime) -> list[str]:
-    """Open batches that have something to do now, oldest first."""
+    """Return the open batches that have due assets, oldest first."""
     due = exists().where(
         col(Asset.batch_id) == Batch.id, literal_column(f"asset.{OPEN_ASSETS}"), col(Asset.due_at) <= now
     )
@@ -182,7 +182,7 @@ _PRODUCT_COLUMNS = tuple(col(getattr(Product, name)) for name in ProductRow._fie
 
 
 async def products_page(session: AsyncSession, batch_id: str, *, after: int, limit: int) -> list[ProductRow]:
-    """The products behind position `after`, in order."""
+    """Return the products after position `after`, in order."""
     connection = await session.connection()
     statement = sa.select(*_PRODUCT_COLUMNS).where(col(Product.batch_id) == batch_id, col(Product.position) > after)
     rows = await connection.execute(statement.order_by(col(Product.position)).limit(limit))

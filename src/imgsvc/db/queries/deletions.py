@@ -1,4 +1,4 @@
-"""Statements that end the life of a batch: what has expired, what is to be tidied, and the removal of rows."""
+"""Statements on the end of a batch's life: find expired batches and due clean-ups, and remove rows."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,61 +22,63 @@ from imgsvc.db.tables import (
 from imgsvc.domain.status import FINISHED_BATCH, DeliveryStatus
 
 _SLICE = 2_000
-"""Rows removed in one statement: the write lock is free again in milliseconds."""
+"""Rows removed per statement, so that the write lock is held for milliseconds only."""
 
 
 async def expired(session: AsyncSession, now: datetime, *, limit: int = 100) -> Sequence[str]:
-    """Finished batches whose time is over, the longest ago first; one whose webhook still waits is kept until then."""
-    announcing = (
+    """Return finished batches past their expiry, longest expired first, except those with a pending delivery."""
+    has_pending_delivery = (
         select(Delivery.id).where(col(Delivery.batch_id) == Batch.id, literal_column(f"delivery.{OPEN_DELIVERIES}"))
     ).exists()
-    statement = select(Batch.id).where(literal_column(EXPIRING_BATCHES), col(Batch.expires_at) <= now, ~announcing)
+    statement = select(Batch.id).where(literal_column(EXPIRING_BATCHES), col(Batch.expires_at) <= now)
+    statement = statement.where(~has_pending_delivery)
     return (await session.exec(statement.order_by(col(Batch.expires_at)).limit(limit))).all()
 
 
 async def soft_delete(session: AsyncSession, batch_ids: Sequence[str], now: datetime) -> int:
-    """Delete finished batches for everybody who asks; returns how many. Their rows are tidied away later.
+    """Mark finished batches as deleted, which makes them invisible; return how many. Clean-ups remove the rows later.
 
-    The clients' names for them are free at once: the same upload makes a new batch. Webhooks that wait are given up.
+    Their idempotency keys are freed at once: the same upload then makes a new batch. Pending deliveries are dropped.
     """
     result = await session.exec(
         update(Batch)
         .where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_(None), col(Batch.status).in_(FINISHED_BATCH))
         .values(deleted_at=now, tidy_at=now, version=Batch.version + 1)
     )
-    hidden = select(Batch.id).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_not(None))
-    await session.exec(delete(IdempotencyKey).where(col(IdempotencyKey.batch_id).in_(hidden)))
+    deleted = select(Batch.id).where(col(Batch.id).in_(batch_ids), col(Batch.deleted_at).is_not(None))
+    await session.exec(delete(IdempotencyKey).where(col(IdempotencyKey.batch_id).in_(deleted)))
     await session.exec(
         update(Delivery)
-        .where(col(Delivery.batch_id).in_(hidden), literal_column(OPEN_DELIVERIES))
+        .where(col(Delivery.batch_id).in_(deleted), literal_column(OPEN_DELIVERIES))
         .values(status=DeliveryStatus.EXHAUSTED)
     )
     return int(result.rowcount)
 
 
-async def not_cleaned_up(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
-    """Batches whose storage is to be looked at now."""
+async def due_for_clean_up(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
+    """Return the batches whose clean-up is due, longest due first."""
     statement = select(Batch.id).where(literal_column(UNTIDY_BATCHES), col(Batch.tidy_at) <= now)
     return (await session.exec(statement.order_by(col(Batch.tidy_at)).limit(limit))).all()
 
 
-async def to_clean_up(session: AsyncSession, batch_id: str) -> Batch | None:
-    """The batch, deleted or not, if it is to be tidied at some time."""
+async def get_for_clean_up(session: AsyncSession, batch_id: str) -> Batch | None:
+    """Return the batch, deleted or not, if a clean-up is scheduled."""
     statement = select(Batch).where(Batch.id == batch_id, col(Batch.tidy_at).is_not(None))
     return (await session.exec(statement)).one_or_none()
 
 
-async def cleaned_up(session: AsyncSession, batch_id: str, *, seen: datetime, next_at: datetime | None) -> None:
-    """Say when it is to be tidied next, unless something changed that since it was `seen` to be due."""
+async def schedule_clean_up(session: AsyncSession, batch_id: str, *, seen: datetime, next_at: datetime | None) -> None:
+    """Schedule the next clean-up (None: no more), unless the schedule has changed since it was read as `seen`."""
     await session.exec(
         update(Batch).where(col(Batch.id) == batch_id, col(Batch.tidy_at) == seen).values(tidy_at=next_at)
     )
 
 
 async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch_id: str) -> int:
-    """Remove some rows of a deleted batch; returns how many, 0 when none is left.
+    """Remove one slice of a deleted batch's rows; return how many, 0 when none are left.
 
-    One at a time: the second of two that remove the same rows would see that it removed none, and go on too early.
+    The batch's row is locked: of two processes that remove the same rows, the second would see that it removed none,
+    and continue too early.
     """
     await session.exec(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     key = sa.tuple_(col(table.batch_id), col(table.position))
@@ -84,15 +86,15 @@ async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch
     return int((await session.exec(delete(table).where(key.in_(some)))).rowcount)
 
 
-async def remove_messages(session: AsyncSession, batch_id: str) -> None:
-    """Remove the deliveries of a deleted batch and their log."""
-    # An attempt that is just being recorded comes first, and is seen by what follows.
+async def remove_deliveries(session: AsyncSession, batch_id: str) -> None:
+    """Remove the deliveries of a deleted batch and their attempts."""
+    # The lock waits for an attempt that is being recorded, so that the statements below see it.
     await session.exec(select(Delivery.id).where(Delivery.batch_id == batch_id).with_for_update())
-    its = select(Delivery.id).where(Delivery.batch_id == batch_id)
-    await session.exec(delete(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(its)))
+    delivery_ids = select(Delivery.id).where(Delivery.batch_id == batch_id)
+    await session.exec(delete(DeliveryAttempt).where(col(DeliveryAttempt.delivery_id).in_(delivery_ids)))
     await session.exec(delete(Delivery).where(col(Delivery.batch_id) == batch_id))
 
 
 async def remove_batch(session: AsyncSession, batch_id: str) -> None:
-    """Remove the row of a deleted batch that has no others left."""
+    """Remove the row of a deleted batch whose other rows are gone."""
     await session.exec(delete(Batch).where(col(Batch.id) == batch_id, col(Batch.deleted_at).is_not(None)))

@@ -12,11 +12,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import OPEN_DELIVERIES, Batch, Delivery, DeliveryAttempt
 from imgsvc.domain.status import DELIVERY_MOVES, DeliveryStatus
 
-SHOWN_ATTEMPTS = 50
+MAX_ATTEMPTS_SHOWN = 50
 
 
-class Logged(NamedTuple):
-    """A delivery and the attempts at it, in order."""
+class DeliveryLog(NamedTuple):
+    """A delivery and its attempts, in order."""
 
     delivery: Delivery
     attempts: Sequence[DeliveryAttempt]
@@ -27,38 +27,38 @@ async def get(session: AsyncSession, delivery_id: str) -> Delivery | None:
 
 
 async def lock(session: AsyncSession, delivery_id: str) -> Delivery | None:
-    """The delivery as it is, and stays until the transaction ends."""
+    """Return the delivery, locked until the transaction ends."""
     return await session.get(Delivery, delivery_id, with_for_update=True)
 
 
-async def of_batch(session: AsyncSession, batch_id: str) -> list[Logged]:
-    """Every delivery of a batch, the newest first."""
+async def logs_of_batch(session: AsyncSession, batch_id: str) -> list[DeliveryLog]:
+    """Return every delivery of a batch with its attempts, newest first."""
     statement = select(Delivery.id).where(Delivery.batch_id == batch_id).order_by(col(Delivery.round).desc())
-    return [await logged(session, delivery_id) for delivery_id in await session.exec(statement)]
+    return [await get_log(session, delivery_id) for delivery_id in await session.exec(statement)]
 
 
-async def logged(session: AsyncSession, delivery_id: str) -> Logged:
-    """A delivery that is there, with its attempts in order."""
+async def get_log(session: AsyncSession, delivery_id: str) -> DeliveryLog:
+    """Return an existing delivery with its attempts in order."""
     statement = select(Delivery).where(Delivery.id == delivery_id)
     delivery = (await session.exec(statement, execution_options={"populate_existing": True})).one()
-    return Logged(delivery, await attempts(session, delivery_id))
+    return DeliveryLog(delivery, await attempts(session, delivery_id))
 
 
-async def of_round(session: AsyncSession, batch_id: str, *, round_number: int) -> Delivery | None:
-    """The delivery that announces the end of this round of the batch, once it has ended."""
+async def get_for_round(session: AsyncSession, batch_id: str, *, round_number: int) -> Delivery | None:
+    """Return the delivery that announces the end of this round of the batch; None until it has ended."""
     statement = select(Delivery).where(Delivery.batch_id == batch_id, Delivery.round == round_number)
     return (await session.exec(statement)).one_or_none()
 
 
-async def of_batches(session: AsyncSession, batches: Collection[Batch]) -> dict[str, Delivery]:
-    """The deliveries that announced the ends of the batches' present rounds, by batch id."""
+async def get_for_batches(session: AsyncSession, batches: Collection[Batch]) -> dict[str, Delivery]:
+    """Return the deliveries that announced the ends of the batches' current rounds, by batch id."""
     rounds = {batch.id: batch.round for batch in batches}
     found = await session.exec(select(Delivery).where(col(Delivery.batch_id).in_(rounds)))
     return {delivery.batch_id: delivery for delivery in found if delivery.round == rounds[delivery.batch_id]}
 
 
 async def lease(session: AsyncSession, delivery_id: str, *, now: datetime, until: datetime) -> bool:
-    """Take a due delivery for one attempt; False when it is not due, ended, or being attempted elsewhere."""
+    """Lease a due delivery for one attempt; return False if it is not due, has ended, or is leased elsewhere."""
     result = await session.exec(
         update(Delivery)
         .where(col(Delivery.id) == delivery_id, literal_column(OPEN_DELIVERIES), col(Delivery.due_at) <= now)
@@ -68,7 +68,7 @@ async def lease(session: AsyncSession, delivery_id: str, *, now: datetime, until
 
 
 async def record(session: AsyncSession, attempt: DeliveryAttempt, target: DeliveryStatus, *, due_at: datetime) -> bool:
-    """Log an attempt and move its pending delivery to `target`; False when another run recorded that attempt before."""
+    """Store an attempt and move its pending delivery to `target`; return False if another run has stored it already."""
     result = await session.exec(
         update(Delivery)
         .where(
@@ -83,10 +83,12 @@ async def record(session: AsyncSession, attempt: DeliveryAttempt, target: Delive
     return bool(result.rowcount)
 
 
-async def due(session: AsyncSession, now: datetime, *, limit: int = 1_000, each: int = 100) -> list[tuple[str, int]]:
-    """(id, attempts so far) of the deliveries whose time has come, the longest due first.
+async def due(
+    session: AsyncSession, now: datetime, *, limit: int = 1_000, per_host: int = 100
+) -> list[tuple[str, int]]:
+    """Return (id, attempts so far) of the due deliveries, longest due first.
 
-    At most `each` of one host: the thousands that wait for one that is down do not hide the others.
+    At most `per_host` for each host, so that thousands for a host that is down do not hide the others.
     """
     place = sa.func.row_number().over(partition_by=col(Delivery.host), order_by=col(Delivery.due_at)).label("place")
     waiting = (
@@ -94,14 +96,14 @@ async def due(session: AsyncSession, now: datetime, *, limit: int = 1_000, each:
         .where(literal_column(OPEN_DELIVERIES), col(Delivery.due_at) <= now)
         .subquery()
     )
-    statement = sa.select(waiting.c.id, waiting.c.attempts).where(waiting.c.place <= each)
+    statement = sa.select(waiting.c.id, waiting.c.attempts).where(waiting.c.place <= per_host)
     connection = await session.connection()
     rows = await connection.execute(statement.order_by(waiting.c.due_at).limit(limit))
     return [(delivery_id, attempts) for delivery_id, attempts in rows]
 
 
 async def redeliver(session: AsyncSession, delivery_id: str, now: datetime) -> bool:
-    """Make a delivery due at once, its schedule begun anew; True when there is one."""
+    """Make a delivery due at once and restart its schedule; return False if it does not exist."""
     result = await session.exec(
         update(Delivery)
         .where(col(Delivery.id) == delivery_id, col(Delivery.status).in_(DELIVERY_MOVES[DeliveryStatus.PENDING]))
@@ -111,7 +113,7 @@ async def redeliver(session: AsyncSession, delivery_id: str, now: datetime) -> b
 
 
 async def attempts(session: AsyncSession, delivery_id: str) -> Sequence[DeliveryAttempt]:
-    """The newest attempts at a delivery, in order."""
+    """Return the newest attempts of a delivery, in order."""
     statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery_id)
-    newest = await session.exec(statement.order_by(col(DeliveryAttempt.number).desc()).limit(SHOWN_ATTEMPTS))
+    newest = await session.exec(statement.order_by(col(DeliveryAttempt.number).desc()).limit(MAX_ATTEMPTS_SHOWN))
     return newest.all()[::-1]

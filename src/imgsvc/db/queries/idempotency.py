@@ -1,4 +1,4 @@
-"""Statements on idempotency keys: the clients' own names for their uploads."""
+"""Statements on idempotency keys: clients' names for their uploads."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -12,30 +12,33 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import IdempotencyKey
 
 KEY_TTL = timedelta(hours=24)
-"""How long a key keeps its meaning."""
+"""Lifetime of a key."""
 
 
 class StoredKey(NamedTuple):
-    """What a key was used for."""
+    """The upload and batch that a key was used for."""
 
     fingerprint: str
     batch_id: str
 
 
-async def known(session: AsyncSession, api_key_id: str, key: str, *, since: datetime) -> StoredKey | None:
-    """What `key` was used for since then."""
+async def find(session: AsyncSession, api_key_id: str, key: str, *, since: datetime) -> StoredKey | None:
+    """Return the use of `key` after `since`, if any."""
     connection = await session.connection()
     statement = sa.select(col(IdempotencyKey.fingerprint), col(IdempotencyKey.batch_id)).where(
-        *_named(api_key_id, key), col(IdempotencyKey.created_at) > since
+        *_is_key(api_key_id, key), col(IdempotencyKey.created_at) > since
     )
     row = (await connection.execute(statement)).one_or_none()
     return StoredKey(*row) if row else None
 
 
-async def take(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -> bool:
-    """Write down the key unless it was used since then; on Postgres this waits for whoever is just writing it."""
+async def reserve(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -> bool:
+    """Insert the key unless it was used after `since`; return whether it was inserted.
+
+    On Postgres this waits for a concurrent transaction that inserts the same key.
+    """
     await session.exec(
-        delete(IdempotencyKey).where(*_named(row.api_key_id, row.key), col(IdempotencyKey.created_at) <= since)
+        delete(IdempotencyKey).where(*_is_key(row.api_key_id, row.key), col(IdempotencyKey.created_at) <= since)
     )
     connection = await session.connection()
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
@@ -43,16 +46,16 @@ async def take(session: AsyncSession, row: IdempotencyKey, *, since: datetime) -
     return bool((await connection.execute(statement)).rowcount)
 
 
-async def any_until(session: AsyncSession, until: datetime) -> bool:
-    """Whether there are keys that are older than that."""
+async def any_created_by(session: AsyncSession, until: datetime) -> bool:
+    """Return whether any key was created at or before `until`."""
     statement = select(IdempotencyKey.key).where(col(IdempotencyKey.created_at) <= until)
     return (await session.exec(statement.limit(1))).first() is not None
 
 
-async def forget(session: AsyncSession, until: datetime) -> None:
-    """Remove the keys that are older than that."""
+async def delete_created_by(session: AsyncSession, until: datetime) -> None:
+    """Delete the keys created at or before `until`."""
     await session.exec(delete(IdempotencyKey).where(col(IdempotencyKey.created_at) <= until))
 
 
-def _named(api_key_id: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:
+def _is_key(api_key_id: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (col(IdempotencyKey.api_key_id) == api_key_id, col(IdempotencyKey.key) == key)

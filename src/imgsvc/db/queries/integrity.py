@@ -1,6 +1,6 @@
-"""Statements that compare rows with rows: what the assets of batches add up to, and which of them cannot be right.
+"""Statements of the integrity audit: totals of the rows of batches, and rows that contradict themselves.
 
-They look at many batches at once: most shops send small ones, and each statement costs as much as a hundred rows.
+Each reads many batches at once: most batches are small, and a statement costs as much as a hundred rows.
 """
 
 from collections import defaultdict
@@ -12,23 +12,23 @@ import sqlalchemy as sa
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt, IdempotencyKey, Product
 from imgsvc.domain.status import AssetStatus
 
 PAGE = 1_000
-"""Rows of one answer."""
+"""Rows per query."""
 
 
 class Span(NamedTuple):
-    """The batches from one id to another, both included."""
+    """A range of batch ids, both ends included."""
 
     first: str
     last: str
 
 
 class AssetGroup(NamedTuple):
-    """The assets of a batch with one status and one error code, taken together."""
+    """Totals of a batch's assets with the same status and error code."""
 
     batch_id: str
     status: str
@@ -41,20 +41,20 @@ class AssetGroup(NamedTuple):
     last_change: datetime
 
 
-class Oddity(NamedTuple):
-    """Assets of a batch whose columns contradict each other: in what, how many, and one of them."""
+class Contradiction(NamedTuple):
+    """Assets of a batch whose columns contradict each other: how, how many, and the position of the first."""
 
     batch_id: str
-    what: str
+    description: str
     assets: int
     position: int
 
 
-R = TypeVar("R", AssetGroup, Oddity)
+R = TypeVar("R", AssetGroup, Contradiction)
 
 
-async def sizes(session: AsyncSession, *, after: str) -> list[tuple[str, int]]:
-    """(id, assets) of some batches behind `after`, in order; deleted ones too while their row is there."""
+async def batch_sizes(session: AsyncSession, *, after: str) -> list[tuple[str, int]]:
+    """Return (id, assets) of one page of batches after the id `after`, in order, including deleted ones."""
     statement = sa.select(col(Batch.id), col(Batch.asset_count)).where(col(Batch.id) > after)
     connection = await session.connection()
     rows = await connection.execute(statement.order_by(col(Batch.id)).limit(PAGE))
@@ -62,21 +62,21 @@ async def sizes(session: AsyncSession, *, after: str) -> list[tuple[str, int]]:
 
 
 async def batches(session: AsyncSession, span: Span) -> Sequence[Batch]:
-    """In order; deleted ones too."""
+    """Return the batches of `span` in order, including deleted ones."""
     return (await session.exec(select(Batch).where(col(Batch.id).between(*span)).order_by(col(Batch.id)))).all()
 
 
 async def batches_by_id(session: AsyncSession, batch_ids: Collection[str]) -> dict[str, Batch]:
-    """Those of these batches that have a row; deleted ones too."""
+    """Return the existing batches with these ids, including deleted ones."""
     found = await session.exec(select(Batch).where(col(Batch.id).in_(batch_ids)))
     return {batch.id: batch for batch in found}
 
 
 async def asset_groups(session: AsyncSession, span: Span) -> dict[str, list[AssetGroup]]:
-    """All assets by status and error code, for each batch."""
-    kind = (col(Asset.batch_id), col(Asset.status), col(Asset.error_code))
+    """Return the totals of the assets by status and error code, for each batch."""
+    group = (col(Asset.batch_id), col(Asset.status), col(Asset.error_code))
     statement = sa.select(
-        *kind,
+        *group,
         sa.func.count(),
         sa.func.sum(col(Asset.input_bytes)),
         sa.func.min(col(Asset.position)),
@@ -85,7 +85,7 @@ async def asset_groups(session: AsyncSession, span: Span) -> dict[str, list[Asse
         sa.func.max(col(Asset.updated_at)),
     )
     connection = await session.connection()
-    rows = await connection.execute(statement.where(col(Asset.batch_id).between(*span)).group_by(*kind))
+    rows = await connection.execute(statement.where(col(Asset.batch_id).between(*span)).group_by(*group))
     return _by_batch(AssetGroup(*row) for row in rows)
 
 
@@ -97,13 +97,13 @@ def _by_batch(rows: Iterable[R]) -> dict[str, list[R]]:
 
 
 _STATUS, _CLAIM, _CODE = col(Asset.status), col(Asset.claim), col(Asset.error_code)
-_GAVE_UP = _STATUS.in_((AssetStatus.FAILED, AssetStatus.CANCELLED))
+_ENDED_BADLY = _STATUS.in_((AssetStatus.FAILED, AssetStatus.CANCELLED))
 _FACTS = (col(Asset.renditions), col(Asset.input_format), col(Asset.input_bytes), col(Asset.width), col(Asset.height))
-_ODD: sa.ColumnElement[str | None] = sa.case(
+_CONTRADICTION: sa.ColumnElement[str | None] = sa.case(
     ((_STATUS == AssetStatus.PROCESSING) & _CLAIM.is_(None), "processing without a claim"),
     ((_STATUS != AssetStatus.PROCESSING) & _CLAIM.is_not(None), "claimed without processing"),
-    (_GAVE_UP & _CODE.is_(None), "ended without an error code"),
-    (~_GAVE_UP & _CODE.is_not(None), "with an error code although they did not fail"),
+    (_ENDED_BADLY & _CODE.is_(None), "ended without an error code"),
+    (~_ENDED_BADLY & _CODE.is_not(None), "with an error code although they did not fail"),
     (
         (_STATUS != AssetStatus.SUCCEEDED) & sa.or_(*(fact.is_not(None) for fact in _FACTS)),
         "with a rendition, or its facts, although they did not succeed",
@@ -115,31 +115,31 @@ _ODD: sa.ColumnElement[str | None] = sa.case(
 )
 
 
-async def oddities(session: AsyncSession, span: Span) -> dict[str, list[Oddity]]:
-    """What is odd about single assets, for each batch; of several oddities of one asset the first."""
-    # A subquery: Postgres does not see that an expression with parameters is the one that it is to group by.
-    odd = (
-        sa.select(col(Asset.batch_id), _ODD.label("what"), col(Asset.position))
+async def contradictions(session: AsyncSession, span: Span) -> dict[str, list[Contradiction]]:
+    """Return the contradictions in the columns of assets, for each batch; at most one per asset, the first found."""
+    # A subquery: Postgres does not recognize an expression with parameters as the one in GROUP BY.
+    found = (
+        sa.select(col(Asset.batch_id), _CONTRADICTION.label("what"), col(Asset.position))
         .where(col(Asset.batch_id).between(*span))
         .subquery()
     )
-    kind = (odd.c.batch_id, odd.c.what)
-    statement = sa.select(*kind, sa.func.count(), sa.func.min(odd.c.position)).where(odd.c.what.is_not(None))
+    group = (found.c.batch_id, found.c.what)
+    statement = sa.select(*group, sa.func.count(), sa.func.min(found.c.position)).where(found.c.what.is_not(None))
     connection = await session.connection()
-    rows = await connection.execute(statement.group_by(*kind).order_by(*kind))
-    return _by_batch(Oddity(*row) for row in rows)
+    rows = await connection.execute(statement.group_by(*group).order_by(*group))
+    return _by_batch(Contradiction(*row) for row in rows)
 
 
 async def slots(session: AsyncSession, span: Span) -> AsyncIterator[tuple[str, list[int]]]:
-    """(batch id, slots) of every product, read a page at a time."""
+    """Yield (batch id, slots) of every product, reading a page at a time."""
     async for batch_id, _, found in _each(session, Product, col(Product.slots), span):
         yield batch_id, found
 
 
 async def renditions(session: AsyncSession, span: Span) -> AsyncIterator[tuple[str, int, list[dict[str, Any]]]]:
-    """(batch id, position, renditions) of every succeeded asset, read a page at a time."""
-    is_done = col(Asset.status) == AssetStatus.SUCCEEDED
-    async for batch_id, position, found in _each(session, Asset, col(Asset.renditions), span, is_done):
+    """Yield (batch id, position, renditions) of every succeeded asset, reading a page at a time."""
+    has_succeeded = col(Asset.status) == AssetStatus.SUCCEEDED
+    async for batch_id, position, found in _each(session, Asset, col(Asset.renditions), span, has_succeeded):
         yield batch_id, position, found or []
 
 
@@ -158,8 +158,8 @@ async def _each(
             after = (row[0], row[1])
 
 
-async def deliveries(session: AsyncSession, span: Span) -> dict[str, list[Logged]]:
-    """Every delivery with its log, for each batch."""
+async def deliveries(session: AsyncSession, span: Span) -> dict[str, list[DeliveryLog]]:
+    """Return every delivery with its attempts, for each batch."""
     attempts = defaultdict(list)
     log = select(DeliveryAttempt).join(Delivery).where(col(Delivery.batch_id).between(*span))
     for attempt in await session.exec(log.order_by(col(DeliveryAttempt.number))):
@@ -167,12 +167,12 @@ async def deliveries(session: AsyncSession, span: Span) -> dict[str, list[Logged
     found = defaultdict(list)
     statement = select(Delivery).where(col(Delivery.batch_id).between(*span)).order_by(col(Delivery.round))
     for delivery in await session.exec(statement):
-        found[delivery.batch_id].append(Logged(delivery, attempts[delivery.id]))
+        found[delivery.batch_id].append(DeliveryLog(delivery, attempts[delivery.id]))
     return found
 
 
 async def keys_without_batch(session: AsyncSession) -> list[tuple[str, str]]:
-    """(idempotency key, batch id) where there is no such batch, or it is deleted: both would have gone together."""
+    """Return (idempotency key, batch id) of keys without a batch; deleting a batch removes its keys."""
     its_batch = sa.exists().where(col(Batch.id) == IdempotencyKey.batch_id, col(Batch.deleted_at).is_(None))
     connection = await session.connection()
     rows = await connection.execute(

@@ -1,4 +1,4 @@
-"""Statements on the leases of assets: claim, settle, and who holds what."""
+"""Statements on the leases of assets: claim assets, write outcomes, check claims."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from imgsvc.domain.status import AssetStatus
 
 
 class Claimed(NamedTuple):
-    """An asset that a lane may work on until its lease ends."""
+    """An asset that a lane may process until its lease ends."""
 
     position: int
     origin_url: str
@@ -27,12 +27,12 @@ class Claimed(NamedTuple):
 
     @property
     def is_suspect(self) -> bool:
-        """Whether its image must not be decoded in a thread."""
+        """True if the image must not be decoded in a thread, only in quarantine."""
         return self.lost > 0 or self.suspicion is not None
 
 
 class Claims(NamedTuple):
-    """What a claim took: the assets, and how many of them were pending (the others were a dead worker's)."""
+    """The assets that a claim got, and how many of them were pending (the others belonged to a dead worker)."""
 
     assets: list[Claimed]
     were_pending: int
@@ -51,10 +51,10 @@ async def claim(
     until: datetime,
     limit: int,
 ) -> Claims:
-    """Take up to `limit` due assets of a locked batch for the run `token`, the longest due first.
+    """Claim up to `limit` due assets of a locked batch for the run `token`, longest due first.
 
-    A run whose own leases have ended (its process was frozen, the clock jumped) does not take over from itself what it
-    has `at_work`, not even when another had it meanwhile and handed it back: it would count the asset's end twice.
+    A run whose own leases have expired (its process was frozen, the clock jumped) does not claim the assets that it
+    still has `in_flight`, even if another run claimed them and handed them back: their outcome would count twice.
     """
     connection = await session.connection()
     due = (
@@ -66,7 +66,7 @@ async def claim(
     rows = (await connection.execute(due)).all() if limit else []
     if not rows:
         return Claims([], 0)
-    taken_over = col(Asset.status) == AssetStatus.PROCESSING
+    lease_expired = col(Asset.status) == AssetStatus.PROCESSING
     await connection.execute(
         update(Asset)
         .where(col(Asset.batch_id) == batch_id, col(Asset.position).in_([row.position for row in rows]))
@@ -74,7 +74,7 @@ async def claim(
             status=AssetStatus.PROCESSING,
             claim=token,
             due_at=until,
-            lost=Asset.lost + case((taken_over, 1), else_=0),
+            lost=Asset.lost + case((lease_expired, 1), else_=0),
             updated_at=now,
         )
     )
@@ -87,13 +87,13 @@ def _due(batch_id: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 async def any_due(session: AsyncSession, batch_id: str, now: datetime) -> bool:
-    """Whether another run could claim something now."""
+    """Return whether a run could claim any asset now."""
     due = select(Asset.position).where(*_due(batch_id, now))
     return (await session.exec(due.limit(1))).first() is not None
 
 
 async def still_claimed(session: AsyncSession, batch_id: str, token: str, positions: Collection[int]) -> set[int]:
-    """Which of `positions` the run `token` still holds; a frozen worker that wakes up may have lost them."""
+    """Return those of `positions` that the run `token` still holds; it loses them if its process was frozen."""
     statement = select(Asset.position).where(
         Asset.batch_id == batch_id,
         Asset.claim == token,
@@ -103,7 +103,7 @@ async def still_claimed(session: AsyncSession, batch_id: str, token: str, positi
     return set(await session.exec(statement))
 
 
-_SETTLED = (
+_OUTCOME_COLUMNS = (
     "status",
     "due_at",
     "attempts",
@@ -126,31 +126,38 @@ _SETTLED = (
     "updated_at",
 )
 _TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
-_SETTLE = (
+_WRITE_OUTCOME = (
     update(_TABLE)
     .where(_TABLE.c.batch_id == bindparam("at_batch_id"), _TABLE.c.position == bindparam("at_position"))
-    .values(claim=None, **{name: bindparam(name) for name in _SETTLED})
+    .values(claim=None, **{name: bindparam(name) for name in _OUTCOME_COLUMNS})
 )
 
 
 async def write_outcomes(session: AsyncSession, batch_id: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Write how claimed assets ended, all in one statement; each row has `position` and every column of `_SETTLED`."""
+    """Write the outcomes of claimed assets in one statement; a row has `position` and every `_OUTCOME_COLUMNS`."""
     connection = await session.connection()
     await connection.execute(
-        _SETTLE,
-        [{"at_batch_id": batch_id, "at_position": row["position"], **{n: row[n] for n in _SETTLED}} for row in rows],
+        _WRITE_OUTCOME,
+        [
+            {
+                "at_batch_id": batch_id,
+                "at_position": row["position"],
+                **{name: row[name] for name in _OUTCOME_COLUMNS},
+            }
+            for row in rows
+        ],
     )
 
 
 async def unacknowledged_claims(
-    session: AsyncSession, batch_id: str, token: str, known: Collection[int]
+    session: AsyncSession, batch_id: str, token: str, acknowledged: Collection[int]
 ) -> list[Claimed]:
-    """What the run `token` has claimed without knowing: the answer to a commit got lost."""
+    """Return the assets that the run `token` has claimed without knowing: the response to a commit was lost."""
     connection = await session.connection()
     statement = sa.select(*_CLAIMED_COLUMNS).where(
         col(Asset.batch_id) == batch_id,
         literal_column(OPEN_ASSETS),
         col(Asset.claim) == token,
-        col(Asset.position).not_in(known),
+        col(Asset.position).not_in(acknowledged),
     )
     return [Claimed(*row) for row in await connection.execute(statement)]

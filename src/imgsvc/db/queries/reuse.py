@@ -1,4 +1,4 @@
-"""The statement that finds what was made of a URL before."""
+"""The statement that finds earlier results of the same URLs."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from imgsvc.db.tables import Asset, Batch
 
 
 class PreviousResult(NamedTuple):
-    """An asset that succeeded: what it was, what was made of it, and its origin's validators (RFC 9110 §8.8)."""
+    """A succeeded asset: facts about the input, its renditions, and the origin's validators (RFC 9110 §8.8)."""
 
     reuse_hash: str
     input_format: str
@@ -27,11 +27,11 @@ class PreviousResult(NamedTuple):
 _COLUMNS = tuple(col(getattr(Asset, name)) for name in PreviousResult._fields)
 
 
-async def known(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
-    """The newest asset for each of `hashes` that has one, by hash.
+async def previous_results(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
+    """Return the newest asset for each of `hashes`, by hash.
 
-    Those of deleted batches do not count, nor do those written before `final_url_hash` was: their validators may be
-    those of an address that a redirect led to, and be sent to no other.
+    Assets of deleted batches are left out, and so are those written before `final_url_hash` existed: their validators
+    may belong to the target of a redirect, and must not be sent to any other URL.
     """
     if not hashes:
         return {}

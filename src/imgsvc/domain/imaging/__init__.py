@@ -1,1 +1,1 @@
-"""Images: bytes and a spec to a compressed rendition."""
+"""Image compression: bytes and specs to renditions."""

@@ -1,4 +1,4 @@
-"""The frames of an animation, one at a time: memory follows one frame, however many there are."""
+"""The frames of an animation, decoded one at a time, so that memory depends on one frame and not on their number."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,75 +6,77 @@ from typing import NamedTuple
 
 from PIL import Image, ImageFile
 
-from imgsvc.domain.imaging.decode import MOVING_FORMATS, READING_FAILURES
+from imgsvc.domain.imaging.decode import ANIMATED_FORMATS, READING_FAILURES
 from imgsvc.domain.imaging.file_structure.frame_counts import Layout
 
 MAX_FRAME_DURATION = 65_535
-"""Milliseconds; what every format can say."""
+"""Milliseconds; the longest duration that every format can hold."""
 
 
 class Frame(NamedTuple):
-    """`duration` is in ms."""
+    """One frame; `duration` is in ms."""
 
     image: Image.Image
     duration: int
 
 
-class BrokeOff(Exception):
-    """An animation has only `frames` undamaged ones: begin again with those."""
+class FrameDamaged(Exception):
+    """Only the first `undamaged` frames can be decoded: start again with those."""
 
-    def __init__(self, frames: int) -> None:
-        super().__init__(f"{frames} frames")
-        self.frames = frames
+    def __init__(self, undamaged: int) -> None:
+        super().__init__(f"{undamaged} frames")
+        self.undamaged = undamaged
 
 
-class OtherMode(Exception):
-    """A frame is of another mode than the first, which not every format can hold: begin again with all in RGBA."""
+class MixedModes(Exception):
+    """A frame has another mode than the first, which not every format can hold: start again with all in RGBA."""
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
-    """An animation of at least two frames that plays `plays` times (0: for ever).
+class Animation:
+    """At least two frames that are played `plays` times (0: forever).
 
-    `frames` begins again with the first one at each call, and may raise BrokeOff.
+    Each call of `frames` starts with the first frame; its iterator may raise FrameDamaged.
     """
 
     frames: Callable[[], Iterator[Frame]]
     count: int
     plays: int
 
-    def through(self, step: Callable[[Image.Image], Image.Image]) -> "Film":
-        """The same animation with `step` applied to each frame."""
-        return Film(lambda: (Frame(step(image), duration) for image, duration in self.frames()), self.count, self.plays)
+    def map(self, step: Callable[[Image.Image], Image.Image]) -> "Animation":
+        """Return the animation with `step` applied to each frame."""
+        return Animation(
+            lambda: (Frame(step(image), duration) for image, duration in self.frames()), self.count, self.plays
+        )
 
-    def of_one_mode(self) -> "Film":
-        """The same animation, whose frames raise OtherMode unless all are of the mode of the first."""
-        return Film(self._of_one_mode, self.count, self.plays)
+    def in_one_mode(self) -> "Animation":
+        """Return the animation with frames that raise MixedModes unless all have the mode of the first."""
+        return Animation(self._frames_in_one_mode, self.count, self.plays)
 
-    def _of_one_mode(self) -> Iterator[Frame]:
+    def _frames_in_one_mode(self) -> Iterator[Frame]:
         frames = self.frames()
         first = next(frames)
         yield first
         for frame in frames:
             if frame.image.mode != first.image.mode:
-                raise OtherMode
+                raise MixedModes
             yield frame
 
 
-class Reel(Image.Image):
-    """A film as one of Pillow's own images of several frames, which its writers of WebP and AVIF seek in.
+class PillowAnimation(Image.Image):
+    """An adapter to Pillow's image of several frames, in which Pillow's writers of WebP and AVIF seek.
 
-    `durations` are those of the frames read so far.
+    `durations` has those of the frames read so far.
     """
 
     is_animated = True
 
-    def __init__(self, film: Film) -> None:
+    def __init__(self, animation: Animation) -> None:
         super().__init__()
-        self.n_frames = film.count
+        self.n_frames = animation.count
         self.durations: list[int] = []
-        self._film = film
-        self._frames = film.frames()
+        self._animation = animation
+        self._frames = animation.frames()
         self._at = -1
         self.seek(0)
 
@@ -82,7 +84,7 @@ class Reel(Image.Image):
         if frame >= self.n_frames:
             raise EOFError
         if frame < self._at:
-            self._frames, self._at = self._film.frames(), -1
+            self._frames, self._at = self._animation.frames(), -1
         while self._at < frame:
             image, duration = next(self._frames)
             self._im, self._mode, self._size = image.im, image.mode, image.size
@@ -95,30 +97,30 @@ class Reel(Image.Image):
 
 
 def count_frames(image: ImageFile.ImageFile, layout: Layout) -> int:
-    """How many frames an animation has; 1 for other images, and for the pages of a TIFF or an MPO.
+    """Return the number of frames of an animation; 1 for other images and for the pages of a TIFF or an MPO.
 
-    Pillow knows the number of all but a GIF, whose frames it would have to walk through.
+    Pillow knows it from the header, except for a GIF, through which it would have to seek.
     """
-    if image.format not in MOVING_FORMATS:
+    if image.format not in ANIMATED_FORMATS:
         return 1
-    known = layout.frames if image.format == "GIF" else int(getattr(image, "n_frames", 1)) - _stills(image)
-    return max(1, min(layout.frames, known))
+    count = layout.frames if image.format == "GIF" else int(getattr(image, "n_frames", 1)) - _stills(image)
+    return max(1, min(layout.frames, count))
 
 
 def _stills(image: ImageFile.ImageFile) -> int:
-    """An APNG may begin with a still for programs that know no animation: it is no frame."""
+    """Return 1 for an APNG that begins with a still for programs without animation; the still is not a frame."""
     return 1 if image.info.get("default_image") else 0
 
 
 def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]:
-    """Decode `count` frames of a freshly opened image in order, one at a time.
+    """Decode `count` frames of a newly opened image in order, one at a time.
 
-    Once for each: Pillow 13 takes up an APNG that it left before its end in the middle when it is rewound.
+    An image can be read once: after a rewind, Pillow 13 resumes an APNG in the middle if it was not read to its end.
 
     Raises:
-        BrokeOff: a frame is damaged.
+        FrameDamaged: a frame cannot be decoded.
     """
-    image.decodermaxblock = ImageFile.MAXBLOCK  # or of a GIF all that follows would be read with each frame
+    image.decodermaxblock = ImageFile.MAXBLOCK  # otherwise each frame of a GIF would read the whole rest of the file
     stills = _stills(image)
     for index in range(stills, count + stills):
         try:
@@ -127,12 +129,12 @@ def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]
         except MemoryError:
             raise
         except READING_FAILURES as exc:
-            raise BrokeOff(index - stills) from exc
+            raise FrameDamaged(index - stills) from exc
         yield frame
 
 
 def read_plays(image: Image.Image) -> int:
-    """How often an animation plays, 0 for ever. GIF counts repetitions, and plays once when it says nothing."""
+    """Return how often an animation is played, 0 for forever. GIF counts repetitions; without a number, it is 1."""
     loop = image.info.get("loop")
     if image.format != "GIF":
         return loop or 0

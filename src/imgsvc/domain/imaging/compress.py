@@ -1,4 +1,7 @@
-"""Bytes and specs to renditions: decode once, set right once (sources.py), then the steps of each spec."""
+"""The compressor: bytes and specs to renditions.
+
+The image is decoded and normalised once (normalise.py), then the steps of each spec are applied (steps.py).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,39 +10,46 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from imgsvc.domain.imaging.animation import BrokeOff, count_frames
+from imgsvc.domain.imaging.animation import FrameDamaged, count_frames
 from imgsvc.domain.imaging.decode import (
-    MOVING_FORMATS,
+    ANIMATED_FORMATS,
     CodecLimits,
-    MorePixels,
-    TakesLong,
+    ReservationTooSmall,
+    TooSlowForThread,
     check_size,
     open_image,
     prepare_pillow,
     reading,
 )
-from imgsvc.domain.imaging.encode import MAX_BYTES, MOVING_TARGETS, Oversized, encode, encode_film, writing
+from imgsvc.domain.imaging.encode import MAX_BYTES, Oversized, encode, encode_animation, writing
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
-from imgsvc.domain.imaging.memory_cost import LONG, SECONDS_A_PIECE, film_weight, seconds, weight
+from imgsvc.domain.imaging.formats import GIF, JPEG, KEPT_FORMATS, OUTPUT_FORMATS, PNG, Format, OutputFormat
+from imgsvc.domain.imaging.memory_cost import MAX_THREAD_SECONDS, SECONDS_PER_PIECE, animation_weight, seconds, weight
 from imgsvc.domain.imaging.metadata import bytes_to_keep, exif_to_keep, leaks_metadata, xmp_to_keep
-from imgsvc.domain.imaging.normalise import Source, decode
-from imgsvc.domain.imaging.spec import Format, Spec
-from imgsvc.domain.imaging.steps import Job, done
+from imgsvc.domain.imaging.normalise import NormalisedInput, normalise
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.imaging.steps import Output, apply_steps
 
-__all__ = ["RECIPE", "CodecLimits", "Compressed", "MorePixels", "Rendition", "TakesLong", "compress", "prepare_pillow"]
+__all__ = [
+    "COMPRESSOR_VERSION",
+    "CodecLimits",
+    "Compressed",
+    "Rendition",
+    "ReservationTooSmall",
+    "TooSlowForThread",
+    "compress",
+    "prepare_pillow",
+]
 
-RECIPE = 4
-"""Counted up by every change that makes other bytes of the same input and spec: earlier renditions are then too old."""
-
-# Input formats that `original` keeps; the rest becomes JPEG, or PNG where it is transparent.
-KEPT = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
+COMPRESSOR_VERSION = 4
+"""Increased by every change that makes other bytes of the same input and spec: earlier renditions are not reused."""
 
 Action = Literal["compressed", "kept_original"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """`format` is lower-case and that of `data`; `kept_original` means that `data` is the input."""
+    """One output image. `format` is a name in OUTPUT_FORMATS; `kept_original`: `data` is the input."""
 
     data: bytes
     format: str
@@ -50,7 +60,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """Renditions in the order of the specs; `width` and `height` are the input's, upright."""
+    """Renditions in the order of the specs; `width` and `height` are those of the input, upright."""
 
     input_format: str
     width: int
@@ -66,17 +76,17 @@ def compress(
     max_pixels_now: int | None = None,
     may_take_long: bool = True,
 ) -> Compressed:
-    """Decode `data` and encode it as each of `specs` asks; CPU-bound, call it from a worker thread.
+    """Decode `data` and encode it once per spec; CPU-bound, call it from a worker thread.
 
-    A rendition is never larger than the input, unless something had to change: the format, the size, the
-    orientation, the colours, or what has to go or cannot be accounted for (privacy comes before size; containers.py).
+    A rendition is never larger than the input, unless something had to change: the format, the size, the orientation,
+    the colours, or bytes that must be removed or have no known meaning (privacy comes before size; file_structure/).
 
     Raises:
-        NotAnImage, UnsupportedFormat: what `data` is instead.
-        TooManyFrames, TooManyPixels: over a limit, known from the header and the layout of the file alone.
-        MorePixels: within the limit, but weighted more than `max_pixels_now`; known from the header alone.
-        TakesLong: at worst longer than a thread should be kept, unless it `may_take_long`; known likewise.
-        DecodeError, EncodeError: the image is damaged; the wanted format cannot hold it.
+        NotAnImage, UnsupportedFormat: `data` is something else.
+        TooManyFrames, TooManyPixels: over a limit, by the header and the layout of the file alone.
+        ReservationTooSmall: within the limits, but the weight exceeds `max_pixels_now`; by the header alone.
+        TooSlowForThread: may block a thread for long, and `may_take_long` is false; by the header alone.
+        DecodeError, EncodeError: the image is damaged; the requested format cannot hold it.
     """
     undamaged = None
     while True:
@@ -85,8 +95,8 @@ def compress(
                 source = _read(data, specs, limits, undamaged, max_pixels_now, may_take_long)
             renditions = tuple(_render(source, spec, data, limits) for spec in specs)
             return Compressed(source.format.lower(), *source.size, renditions)
-        except BrokeOff as end:  # what is whole is shown; its still if not even the first frame is
-            undamaged = max(1, end.frames)
+        except FrameDamaged as error:  # use the frames before it; if the first is damaged, the still of an APNG
+            undamaged = max(1, error.undamaged)
 
 
 def _read(
@@ -96,82 +106,87 @@ def _read(
     undamaged: int | None,
     max_pixels_now: int | None,
     may_take_long: bool,
-) -> Source:
-    """A function of its own, so that what was decoded is gone from memory once it has been set right."""
+) -> NormalisedInput:
+    """Check, decode and normalise; a separate function, so that the decoded image is freed once it is normalised."""
     layout = layout_of(data, limits.max_frames)
-    if not may_take_long and layout.pieces * SECONDS_A_PIECE > LONG:  # already to open it
-        raise TakesLong(max_pixels_now or 0)
+    if not may_take_long and layout.pieces * SECONDS_PER_PIECE > MAX_THREAD_SECONDS:  # opening it would take as long
+        raise TooSlowForThread(max_pixels_now or 0)
     opened = partial(open_image, data, limits, layout)
     image = opened()
-    frames = count_frames(image, layout) if any(_may_move(image.format, spec) for spec in specs) else 1
+    frames = count_frames(image, layout) if any(_may_be_animated(image.format, spec) for spec in specs) else 1
     check_size(image, frames, layout, limits)
     frames = min(frames, undamaged or frames)
-    made = [(_likely_target(image, spec), spec.fitted(image.size)) for spec in specs]
-    pixels = film_weight(image, made, frames, len(data)) if frames > 1 else weight(image, made)
-    if not may_take_long and seconds(image, data, made, frames=frames, pieces=layout.pieces) > LONG:
-        raise TakesLong(pixels)
+    outputs = [(_likely_format(image, spec), spec.fitted(image.size)) for spec in specs]
+    pixels = animation_weight(image, outputs, frames, len(data)) if frames > 1 else weight(image, outputs)
+    if not may_take_long and seconds(image, data, outputs, frames=frames, pieces=layout.pieces) > MAX_THREAD_SECONDS:
+        raise TooSlowForThread(pixels)
     if max_pixels_now is not None and pixels > max_pixels_now:
-        raise MorePixels(pixels)
-    source = decode(opened if frames > 1 else lambda: image, frames, specs)
+        raise ReservationTooSmall(pixels)
+    source = normalise(opened if frames > 1 else lambda: image, frames, specs)
     return replace(source, altered=True) if undamaged else source
 
 
-def _may_move(input_format: str | None, spec: Spec) -> bool:
+def _may_be_animated(input_format: str | None, spec: Spec) -> bool:
     if spec.format is Format.original:
-        return input_format in MOVING_FORMATS
-    return spec.format.value in MOVING_TARGETS
+        return input_format in ANIMATED_FORMATS
+    return OUTPUT_FORMATS[spec.format.value].animated
 
 
-def _likely_target(image: Image.Image, spec: Spec) -> str:
-    """Before anything is decoded; what may turn out transparent becomes a PNG, which takes more."""
-    return spec.format.value if spec.format is not Format.original else KEPT.get(image.format or "", "png")
+def _likely_format(image: Image.Image, spec: Spec) -> OutputFormat:
+    """Return the output format as far as the header shows it: PNG if it may be PNG or JPEG, because PNG weighs more."""
+    if spec.format is not Format.original:
+        return OUTPUT_FORMATS[spec.format.value]
+    return KEPT_FORMATS.get(image.format or "", PNG)
 
 
-def _render(source: Source, spec: Spec, data: bytes, limits: CodecLimits) -> Rendition:
-    job = Job(spec, _target(source, spec), spec.fitted(source.size))
+def _render(source: NormalisedInput, spec: Spec, data: bytes, limits: CodecLimits) -> Rendition:
+    output = Output(spec, _output_format(source, spec), spec.fitted(source.size))
     with reading(limits), writing():
-        if not _keepable(source, job):
-            return Rendition(_encoded(source, job), job.target, *job.size, "compressed")
-        result = _smaller(source, job, len(data))
+        if not _may_keep_original(source, output):
+            return Rendition(_encoded(source, output), output.format.name, *output.size, "compressed")
+        result = _encoded_if_smaller(source, output, len(data))
         if result is None or len(result) >= len(data):
             original = bytes_to_keep(data, source.format, source.credits, spec.keep_metadata)
             if original is not None:
                 action: Action = "kept_original" if original == data else "compressed"
                 return Rendition(original, source.format.lower(), *source.size, action)
-        return Rendition(result or _encoded(source, job), job.target, *job.size, "compressed")
+        return Rendition(result or _encoded(source, output), output.format.name, *output.size, "compressed")
 
 
-def _smaller(source: Source, job: Job, size: int) -> bytes | None:
-    """Encode to less than `size` bytes; an animation that does not become smaller is written no further."""
+def _encoded_if_smaller(source: NormalisedInput, output: Output, size: int) -> bytes | None:
+    """Encode; for an animation, stop and return None once it has `size` bytes."""
     try:
-        return _encoded(source, job, most=size - 1)
+        return _encoded(source, output, max_bytes=size - 1)
     except Oversized:
         return None
 
 
-def _encoded(source: Source, job: Job, *, most: int = MAX_BYTES) -> bytes:
-    """Encode the image, or an animation of at most `most` bytes."""
-    facts: dict[str, Any] = {
-        **job.spec.encoder_options(),
-        "exif": exif_to_keep(source.exif, source.credits, job.spec.keep_metadata, job.target),
-        "xmp": xmp_to_keep(source.info, job.spec.keep_metadata, job.target),
+def _encoded(source: NormalisedInput, output: Output, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """Encode the image, or an animation of at most `max_bytes`."""
+    options: dict[str, Any] = {
+        **output.spec.encoder_options(),
+        "exif": exif_to_keep(source.exif, source.credits, output.spec.keep_metadata, output.format),
+        "xmp": xmp_to_keep(source.info, output.spec.keep_metadata, output.format),
     }
-    if source.film and job.target in MOVING_TARGETS:
-        return encode_film(source.film.through(partial(done, job=job)), job.target, **facts, most=most)
-    return encode(done(source.first, job), job.target, **facts)
+    if source.animation and output.format.animated:
+        frames = source.animation.map(partial(apply_steps, output=output))
+        return encode_animation(frames, output.format, **options, max_bytes=max_bytes)
+    return encode(apply_steps(source.first, output), output.format, **options)
 
 
-def _target(source: Source, spec: Spec) -> str:
+def _output_format(source: NormalisedInput, spec: Spec) -> OutputFormat:
     if spec.format is not Format.original:
-        return spec.format.value
-    if source.format == "GIF" and source.film:
-        return "gif"
+        return OUTPUT_FORMATS[spec.format.value]
+    if source.format == "GIF" and source.animation:
+        return GIF
     transparent = source.first.mode in {"LA", "RGBA"}
-    return KEPT.get(source.format) or ("png" if transparent else "jpeg")
+    return KEPT_FORMATS.get(source.format) or (PNG if transparent else JPEG)
 
 
-def _keepable(source: Source, job: Job) -> bool:
-    """Whether the input may stand for the rendition: same format (a GIF will do), and nothing had to change."""
-    same = source.format.lower() == job.target or (source.format == "GIF" and job.spec.format is Format.original)
-    unchanged = job.size == source.size and not source.altered
-    return same and unchanged and not leaks_metadata(source.info, source.exif, job.spec.keep_metadata)
+def _may_keep_original(source: NormalisedInput, output: Output) -> bool:
+    """Return whether the input can be the rendition: the same format (or a still GIF), and nothing has to change."""
+    same = source.format.lower() == output.format.name or (
+        source.format == "GIF" and output.spec.format is Format.original
+    )
+    unchanged = output.size == source.size and not source.altered
+    return same and unchanged and not leaks_metadata(source.info, source.exif, output.spec.keep_metadata)

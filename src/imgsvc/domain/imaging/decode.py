@@ -1,4 +1,4 @@
-"""Bytes to frames: what may be opened, how large it may be, and Pillow's reading errors translated once."""
+"""Opening of images: accepted formats, size limits, and Pillow's errors translated in one place."""
 
 import struct
 import warnings
@@ -17,43 +17,45 @@ from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
 from imgsvc.domain.imaging.file_types import format_by_signature
 from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, TooManyPixels, UnsupportedFormat
 
-MOVING_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Bytes; those of printing presses have up to 3 MB. A longer one is ignored."""
+"""Limit of an ICC profile; those of printing presses have up to 3 MB. A longer one is ignored."""
 MAX_EXIF_BYTES = 2**20
-"""Bytes; Pillow makes objects of the numbers in it, 0.4 GB of 4 MB. A longer block is ignored."""
+"""Limit of an EXIF block, which Pillow turns into objects: 0.4 GB for 4 MB. A longer block is ignored."""
 
-OPENED_WITHOUT_A_LOOK_AT_FRAMES = (b"GIF8", b"\x89PNG")
-"""How files begin of which one may have the first frame whatever follows; WebP and AVIF are read whole to be opened."""
+OPENED_LAZILY = (b"GIF8", b"\x89PNG")
+"""First bytes of formats whose first frame is read without the others; WebP and AVIF are read whole when opened."""
 
-# All that Pillow's plugins were seen to raise on damaged files. `Warning` is one of them under `python -W error`.
+# Everything that Pillow's plugins were seen to raise on damaged files; `Warning` is raised under `python -W error`.
 READING_FAILURES = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
 )  # fmt: skip
 
 
-class Asks(Exception):
-    """The image asks for `pixels` to be reserved, weighted by the memory that its formats take (weights.py)."""
+class NotDecoded(Exception):
+    """The image was not decoded; it needs a reservation of `pixels`, weighted by memory (memory_cost.py)."""
 
     def __init__(self, pixels: int) -> None:
         super().__init__(f"{pixels} pixels")
         self.pixels = pixels
 
 
-class TakesLong(Asks):
-    """The image would keep a thread for long: compress it in a process of its own."""
+class TooSlowForThread(NotDecoded):
+    """The image may block a thread for long: compress it in a process of its own."""
 
 
-class MorePixels(Asks):
-    """They are more than the caller has reserved: reserve them, then call again."""
+class ReservationTooSmall(NotDecoded):
+    """The caller has reserved fewer pixels: reserve `pixels`, then call again."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodecLimits:
-    """`max_pixels` is width × height of an image and of each frame of an animation, `max_animation_pixels` that of all
-    its frames together; `formats` are Pillow's names of what may be opened.
+    """Limits of the input.
+
+    `max_pixels` is width × height of an image and of each frame of an animation, `max_animation_pixels` that of all
+    frames together; `formats` are Pillow's names of the formats that may be opened.
     """
 
     max_pixels: int = 50_000_000
@@ -63,22 +65,23 @@ class CodecLimits:
 
 
 def prepare_pillow(limits: CodecLimits) -> None:
-    """Set what Pillow keeps per process; call it once at start, before any thread compresses.
+    """Set Pillow's options of the process; call it once at start, before any thread compresses.
 
     `compress` works without it, but then Pillow prints its warnings, imports its plugins in the first thread that needs
-    them, and refuses hidden sizes (an icon's inner PNG, a frame larger than its canvas) only from 179 MP on.
+    them, and refuses sizes that are not in the header (an icon's inner PNG, a frame larger than its canvas) only above
+    179 MP.
     """
     Image.init()
     Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)  # Pillow warns above it and refuses above twice as many
-    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # a quarter of that would be a reason to refuse the image
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool of codec threads is as large as it should be
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # with a quarter of that Pillow would refuse the image
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool has a thread per core already
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # images with faults that do not show; one line each per host
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # for invisible faults of images
 
 
 @contextmanager
 def reading(limits: CodecLimits, fault: Callable[[], CodecError] = DecodeError) -> Iterator[None]:
-    """The one place where Pillow's reading errors become ours; `fault` says which, DecodeError unless told."""
+    """Translate Pillow's errors inside the block to TooManyPixels or the error that `fault` makes."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
@@ -96,42 +99,44 @@ def _too_many_frames(limits: CodecLimits) -> TooManyFrames:
 
 
 def open_image(data: bytes, limits: CodecLimits, layout: Layout) -> ImageFile.ImageFile:
-    """Read the header only (an ICO is decoded whole: Pillow offers nothing less).
+    """Read the header (Pillow decodes an ICO whole).
 
     Raises:
-        NotAnImage, UnsupportedFormat, TooManyFrames, TooManyPixels, DecodeError: as their names say.
+        NotAnImage, UnsupportedFormat, TooManyFrames, TooManyPixels, DecodeError: see their docstrings.
     """
-    if layout.frames > limits.max_frames and not data.startswith(OPENED_WITHOUT_A_LOOK_AT_FRAMES):
+    if layout.frames > limits.max_frames and not data.startswith(OPENED_LAZILY):
         raise _too_many_frames(limits)
-    # MPO is not a plugin of its own: Pillow finds out while it reads a JPEG.
+    # MPO has no plugin of its own: Pillow detects it while it reads a JPEG.
     formats = tuple(name for name in limits.formats if name != "MPO")
-    with reading(limits, lambda: _why_it_did_not_open(data, limits)):
+    with reading(limits, lambda: _open_error(data, limits)):
         image = Image.open(BytesIO(_without_long_profiles(data)), formats=formats)
-    _fit_key(image)
-    image.decodermaxblock = max(len(data), ImageFile.MAXBLOCK)  # fewer turns at the GIL than one per 64 kB
+    _scale_transparency_key(image)
+    image.decodermaxblock = max(
+        len(data), ImageFile.MAXBLOCK
+    )  # Pillow waits for the GIL after each block; its default is 64 kB
     return image
 
 
 def _without_long_profiles(data: bytes) -> bytes:
-    """Leave out what is too long to be a profile: Pillow would not open the PNG for it."""
+    """Return `data` without ICC profiles that are too long: Pillow would refuse to open the PNG."""
     if not data.startswith(b"\x89PNG"):
         return data
     kept, at = [], 0
     for kind, start, end in takewhile(lambda chunk: chunk.kind != b"IDAT", png_chunks(data)):
         if kind == b"iCCP" and _is_long(data[start:end].partition(b"\0")[2][1:]):
             kept.append(data[at : start - 8])
-            at = end + 4  # behind its checksum
+            at = end + 4  # after its checksum
     return b"".join([*kept, data[at:]]) if kept else data
 
 
 def _is_long(packed: bytes) -> bool:
-    with suppress(zlib.error):  # Pillow ignores those
+    with suppress(zlib.error):  # Pillow ignores such a profile
         return len(zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES + 1)) > MAX_PROFILE_BYTES
     return False
 
 
-def _fit_key(image: ImageFile.ImageFile) -> None:
-    """Pillow brings the pixels of a PNG to 8 bits, but not the value that stands for transparent (as of version 13)."""
+def _scale_transparency_key(image: ImageFile.ImageFile) -> None:
+    """Scale the transparent value of a PNG to 8 bits, as Pillow 13 does only with the pixels."""
     key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
     if isinstance(key, int) and rawmode in {"L;2", "L;4"}:
         image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[rawmode]
@@ -139,7 +144,7 @@ def _fit_key(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
-def _why_it_did_not_open(data: bytes, limits: CodecLimits) -> CodecError:
+def _open_error(data: bytes, limits: CodecLimits) -> CodecError:
     name = format_by_signature(data)
     if name is None:
         return NotAnImage()
@@ -149,10 +154,10 @@ def _why_it_did_not_open(data: bytes, limits: CodecLimits) -> CodecError:
 
 
 def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: CodecLimits) -> None:
-    """Check an opened image of which `frames` are to be decoded, by what its header and layout say.
+    """Check the size of an opened image, of which `frames` will be decoded, by its header and layout.
 
     Raises:
-        TooManyFrames, TooManyPixels: as their names say.
+        TooManyFrames, TooManyPixels: over a limit.
     """
     if frames > limits.max_frames:
         raise _too_many_frames(limits)
@@ -167,9 +172,9 @@ def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: 
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
-    """The EXIF block, empty where it cannot be read: a damaged one is no reason to refuse a good image.
+    """Return the EXIF block, empty if it cannot be read: a damaged block is no reason to refuse an image.
 
-    Pillow takes an orientation from XMP where EXIF has none; browsers do not, and what they show is what is meant.
+    XMP is hidden from Pillow, which takes the orientation from it if EXIF has none; browsers do not.
     """
     if len(image.info.get("exif") or b"") > MAX_EXIF_BYTES:
         return Image.Exif()

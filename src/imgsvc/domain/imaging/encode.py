@@ -1,27 +1,24 @@
-"""Frames to bytes: how each format is written, and Pillow's writing errors translated once."""
+"""The encoders: frames to bytes, with Pillow's errors translated in one place."""
 
 import os
 import struct
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, Any
+from typing import IO
 
 from PIL import Image, ImageFile, PngImagePlugin
 
-from imgsvc.domain.imaging.animation import Film, OtherMode, Reel
+from imgsvc.domain.imaging.animation import Animation, MixedModes, PillowAnimation
+from imgsvc.domain.imaging.formats import AVIF, GIF, PNG, Options, OutputFormat
 from imgsvc.domain.imaging.palettes import quantise
 from imgsvc.domain.imaging.write_apng import write_apng
 from imgsvc.domain.imaging.write_gif import write_gif
 from imgsvc.errors import EncodeError
 
-# A JPEG side takes 16 bits, and libjpeg stops at 65,500 (JPEG_MAX_DIMENSION); a WebP side 14 (RFC 9649 §2.6); libavif
-# reads no more than 32,768.
-MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535, "avif": 32_768}
-MOVING_TARGETS = frozenset({"gif", "png", "webp", "avif"})
 WRITING_FAILURES = (
     ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, Warning,
     struct.error, zlib.error,
@@ -29,169 +26,167 @@ WRITING_FAILURES = (
 
 
 MAX_BYTES = 64 * 2**20
-"""Of an animation that is written: 250 megapixels as PNG could have a gigabyte, from a file of one."""
+"""Limit of an animation: 250 megapixels as PNG could have a gigabyte, from a small input."""
 
 
-def encode(image: Image.Image, target: str, *, quality: int, exif: bytes, xmp: bytes = b"") -> bytes:
-    """Write `image` (L, LA, RGB, RGBA; for JPEG without alpha) as `target`: jpeg, png, webp or avif.
-
-    PNG is written with few colours where they look like all and weigh less: smooth drawings weigh more.
+def encode(image: Image.Image, target: OutputFormat, *, quality: int, exif: bytes, xmp: bytes = b"") -> bytes:
+    """Encode `image` (L, LA, RGB, RGBA; without alpha if `target` has none) as a still.
 
     Raises:
-        EncodeError: the format cannot hold it, with a sentence that says why where that is known.
+        EncodeError: the format cannot hold the image; the message contains the reason if it is known.
     """
     _check_sides(image, target)
-    options: dict[str, Any] = {**options_of(target, quality), "exif": exif, **_with_xmp(target, xmp)}
-    if target != "png":
-        return _save(image, target, options)
-    few = quantise(image, quality)
-    return _save(few if _weighs_less(few, image) else image, target, options)
+    options = target.options(quality) | _metadata_options(target, exif, xmp)
+    encoder = ENCODERS.get(target)
+    return encoder(image, quality, options) if encoder else _save(image, target, options)
+
+
+def _encode_png(image: Image.Image, quality: int, options: Options) -> bytes:
+    """Write a palette if it looks like the image and is smaller: smooth drawings are larger with a palette."""
+    reduced = quantise(image, quality)
+    return _save(reduced if _is_smaller(reduced, image) else image, PNG, options)
+
+
+def _encode_avif(image: Image.Image, _quality: int, options: Options) -> bytes:
+    """Copy an opened file first: Pillow would write its other pages as well."""
+    return _save(image.copy() if isinstance(image, ImageFile.ImageFile) else image, AVIF, options)
+
+
+ENCODERS: Mapping[OutputFormat, Callable[[Image.Image, int, Options], bytes]] = {
+    PNG: _encode_png,
+    AVIF: _encode_avif,
+}
+"""Encoders of stills, for the formats that need more than Pillow's `save`."""
 
 
 class Oversized(EncodeError):
-    """The animation is larger than it may be."""
+    """The animation is larger than allowed."""
 
 
-def encode_film(
-    film: Film, target: str, *, quality: int, exif: bytes, xmp: bytes = b"", most: int = MAX_BYTES
+def encode_animation(
+    animation: Animation,
+    target: OutputFormat,
+    *,
+    quality: int,
+    exif: bytes,
+    xmp: bytes = b"",
+    max_bytes: int = MAX_BYTES,
 ) -> bytes:
-    """Write an animation (L, LA, RGB, RGBA, all frames of one size) as gif, png, webp or avif, frame by frame.
+    """Encode an animation (L, LA, RGB, RGBA, all frames of one size) frame by frame, while it is decoded.
 
-    It is decoded meanwhile, once or twice. The larger it is, the less effort is made: it has to end in time.
+    It may be decoded twice. The larger it is, the less effort is made, to end in time.
 
     Raises:
-        BrokeOff: a frame is damaged.
-        Oversized: more than `most` bytes.
-        EncodeError: the format cannot hold it, with a sentence that says why where that is known.
+        FrameDamaged: a frame cannot be decoded.
+        Oversized: more than `max_bytes`.
+        EncodeError: the format cannot hold the animation; the message contains the reason if it is known.
     """
-    first = next(film.frames()).image
+    first = next(animation.frames()).image
     _check_sides(first, target)
-    megapixels = first.width * first.height * film.count / 1e6
-    facts = {"exif": exif, **_with_xmp(target, xmp)}
-    if target == "gif":
-        return _written(lambda file: write_gif(film.frames(), file, plays=film.plays, careful=megapixels <= 60), most)
+    megapixels = first.width * first.height * animation.count / 1e6
+    options = target.options(quality) | target.animation_options(megapixels)
+    if target is GIF:
+        return _written(lambda file: write_gif(animation.frames(), file, plays=animation.plays, **options), max_bytes)
+    metadata = _metadata_options(target, exif, xmp)
     try:
-        return _written(partial(_write_film, film.of_one_mode(), target, quality, megapixels, facts), most)
-    except OtherMode:
-        in_rgba = film.through(lambda image: image if image.mode == "RGBA" else image.convert("RGBA"))
-        return _written(partial(_write_film, in_rgba, target, quality, megapixels, facts), most)
+        return _written(partial(_write_animation, animation.in_one_mode(), target, options, metadata), max_bytes)
+    except MixedModes:
+        in_rgba = animation.map(lambda image: image if image.mode == "RGBA" else image.convert("RGBA"))
+        return _written(partial(_write_animation, in_rgba, target, options, metadata), max_bytes)
 
 
-def _write_film(
-    film: Film, target: str, quality: int, megapixels: float, facts: dict[str, Any], file: IO[bytes]
+def _write_animation(
+    animation: Animation, target: OutputFormat, options: Options, metadata: Options, file: IO[bytes]
 ) -> Iterator[None]:
-    options = options_of(target, quality) | effort_for(target, megapixels)
-    if target == "png":
-        yield from write_apng(film.frames(), file, plays=film.plays, options=options, still_options=facts)
+    if target is PNG:
+        frames = animation.frames()
+        yield from write_apng(frames, file, plays=animation.plays, options=options, still_options=metadata)
         return
-    reel = Reel(film)
-    reel.save(file, target, save_all=True, duration=reel.durations, loop=film.plays, **options, **facts)
+    image = PillowAnimation(animation)
+    image.save(file, target.name, save_all=True, duration=image.durations, loop=animation.plays, **options, **metadata)
 
 
-def effort_for(target: str, megapixels: float) -> dict[str, object]:
-    """Pillow's options that make 250 megapixels end in time; docs/compression.md has what they cost in bytes."""
-    if target == "webp":
-        return {"method": 4 if megapixels <= 60 else 2 if megapixels <= 120 else 0}
-    if target == "png":
-        return {"compress_level": 6 if megapixels <= 30 else 3 if megapixels <= 100 else 1}
-    return {"speed": 8 if megapixels <= 60 else 10}
-
-
-def _weighs_less(few: Image.Image, whole: Image.Image) -> bool:
-    """By an eighth of the image, from its middle: to write all of it in both ways would take three times as long."""
-    if few is whole:
+def _is_smaller(reduced: Image.Image, whole: Image.Image) -> bool:
+    """Compare an eighth of the image, from its middle: writing all of it both ways would take three times as long."""
+    if reduced is whole:
         return False
     top = whole.height * 7 // 16
     band = (0, top, whole.width, top + max(1, whole.height // 8))
-    return len(_save(few.crop(band), "png", {})) <= len(_save(whole.crop(band), "png", {}))
+    return len(_save(reduced.crop(band), PNG, {})) <= len(_save(whole.crop(band), PNG, {}))
 
 
-def _check_sides(image: Image.Image, target: str) -> None:
-    longest = MAX_SIDE.get(target)
-    if longest is not None and max(image.size) > longest:
-        raise EncodeError(f"{target.upper()} holds at most {longest:,} pixels a side; this image is larger.")
+def _check_sides(image: Image.Image, target: OutputFormat) -> None:
+    if target.max_side is not None and max(image.size) > target.max_side:
+        raise EncodeError(f"{target.title} holds at most {target.max_side:,} pixels a side; this image is larger.")
 
 
-def options_of(target: str, quality: int) -> dict[str, object]:
-    """Pillow's options for a still image; why these, docs/compression.md says."""
-    if target == "jpeg":
-        return {"quality": quality, "subsampling": "4:2:0" if quality <= 90 else "4:4:4"}
-    if target == "webp":
-        return {"quality": quality, "method": 4}
-    if target == "avif":
-        return {"quality": quality, "speed": 8, "max_threads": 1}
-    return {}
-
-
-def _with_xmp(target: str, xmp: bytes) -> dict[str, object]:
-    if not xmp or target == "gif":
-        return {}
-    if target != "png":
-        return {"xmp": xmp}
+def _metadata_options(target: OutputFormat, exif: bytes, xmp: bytes) -> Options:
+    if not xmp:
+        return {"exif": exif}
+    if target is not PNG:
+        return {"exif": exif, "xmp": xmp}
     text = PngImagePlugin.PngInfo()
     text.add_itxt("XML:com.adobe.xmp", xmp.decode(errors="replace"))
-    return {"pnginfo": text}
+    return {"exif": exif, "pnginfo": text}
 
 
-def _save(image: Image.Image, target: str, options: dict[str, Any]) -> bytes:
-    if target == "avif" and isinstance(image, ImageFile.ImageFile):
-        image = image.copy()  # or its other pages would be written too
-    file = _mine.scratch.file
+def _save(image: Image.Image, target: OutputFormat, options: Options) -> bytes:
+    file = _thread.scratch.file
     try:
-        image.save(file, target, **options)
+        image.save(file, target.name, **options)
         return os.pread(file.fileno(), file.seek(0, os.SEEK_END), 0)
     finally:
         file.seek(0)
         file.truncate()
 
 
-def _written(write: Callable[[IO[bytes]], Iterator[None]], most: int) -> bytes:
-    """What `write` puts into the file that it is given, which may have `most` bytes."""
-    file = _mine.scratch.file
+def _written(write: Callable[[IO[bytes]], Iterator[None]], max_bytes: int) -> bytes:
+    """Return what `write` writes into a file, at most `max_bytes`; the size is checked at each step of its iterator."""
+    file = _thread.scratch.file
     try:
         for _ in write(file):
-            _check_bytes(file.tell(), most)
-        _check_bytes(size := file.seek(0, os.SEEK_END), most)
+            _check_bytes(file.tell(), max_bytes)
+        _check_bytes(size := file.seek(0, os.SEEK_END), max_bytes)
         return os.pread(file.fileno(), size, 0)
     finally:
         file.seek(0)
         file.truncate()
 
 
-def _check_bytes(size: int, most: int) -> None:
-    if size > most:
-        raise Oversized(f"The animation would have more than {most / 2**20:g} MiB in this format.")
+def _check_bytes(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise Oversized(f"The animation would have more than {max_bytes / 2**20:g} MiB in this format.")
 
 
-class _Scratch:
-    """A file in memory with a real descriptor: into anything else Pillow's JPEG encoder writes under the GIL."""
+class _ScratchFile:
+    """A file in memory with a descriptor: without one, Pillow's JPEG encoder does not release the GIL."""
 
     def __init__(self) -> None:
         if hasattr(os, "memfd_create"):
             self.file: IO[bytes] = os.fdopen(os.memfd_create("rendition"), "w+b")
         else:
-            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # see below
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by __del__
 
     def __del__(self) -> None:
         self.file.close()
 
 
-class _Mine(threading.local):
-    """Each thread's own, empty between two images, and closed with the thread.
+class _ThreadState(threading.local):
+    """A scratch file per thread, empty between two images, and closed with the thread.
 
-    To open and close one for every image takes a dozen system calls, after each of which a thread queues for the GIL.
+    A file per image would take a dozen system calls, and the thread would wait for the GIL after each.
     """
 
     def __init__(self) -> None:
-        self.scratch = _Scratch()
+        self.scratch = _ScratchFile()
 
 
-_mine = _Mine()
+_thread = _ThreadState()
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """The one place where Pillow's writing errors become ours."""
+    """Translate Pillow's errors inside the block to EncodeError."""
     try:
         yield
     except WRITING_FAILURES as exc:

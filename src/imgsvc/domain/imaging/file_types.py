@@ -1,8 +1,8 @@
-"""What a file is by its first bytes, also where no decoder opens it."""
+"""Detection of file types by the first bytes, including formats that are not accepted."""
 
 import re
 
-# In this order: HEIC and AVIF share their container.
+# The order matters: HEIC and AVIF share their container.
 _SIGNATURES = tuple(
     (name, re.compile(pattern, re.DOTALL))
     for name, pattern in (
@@ -31,15 +31,15 @@ _SIGNATURES = tuple(
     )
 )
 
-_SIGNED = 4_096
-"""Bytes in which a signature is looked for."""
+_SIGNATURE_BYTES = 4_096
+"""Length of the start of a file in which a signature is looked for."""
 
 
 def format_by_signature(data: bytes) -> str | None:
-    """By Pillow's name where it has one; None for what is no image."""
-    return next((name for name, signature in _SIGNATURES if signature.match(data, 0, _SIGNED)), None)
+    """Return the format of `data`, by Pillow's name if it has one; None if it is not an image."""
+    return next((name for name, signature in _SIGNATURES if signature.match(data, 0, _SIGNATURE_BYTES)), None)
 
 
-def holds_the_interpreter(data: bytes) -> bool:
-    """Whether decoding `data` keeps every other thread from running: 3 s for a JPEG 2000 of 50 megapixels."""
+def decoder_holds_gil(data: bytes) -> bool:
+    """Return whether decoding `data` blocks all other threads: 3 s for a JPEG 2000 of 50 megapixels."""
     return format_by_signature(data) == "JPEG2000"

@@ -1,9 +1,9 @@
-"""What an image takes while it is worked on, known before it is decoded: memory, and time of the processor.
+"""The memory and CPU time that an image needs, estimated before it is decoded.
 
-Memory is in terms of a plain image: a weight of 1 stands for 8 bytes a pixel. Peaks of images of 7 and of 49
-megapixels, in bytes a pixel beyond what an idle worker has (Pillow 13): to JPEG 4 from a plain one, 7 to 10 from a
-progressive one, 8 in CMYK, 12 in both, 13 from anything transparent; PNG to a palette 12 to 18; WebP 15 to decode and 8
-to encode; AVIF 9 and 23; JPEG 2000 19 to decode.
+The unit of memory is the pixel of a plain image: a weight of 1 is 8 bytes per pixel. Peaks measured with images of 7
+and of 49 megapixels, in bytes per pixel above an idle worker (Pillow 13): to JPEG 4 from a plain JPEG, 7 to 10 from a
+progressive one, 8 in CMYK, 12 in both, 13 from anything transparent; PNG to a palette 12 to 18; WebP 15 to decode and
+8 to encode; AVIF 9 and 23; JPEG 2000 19 to decode. formats.py has the weights of the encoders.
 """
 
 import re
@@ -12,70 +12,71 @@ from math import prod
 
 from PIL import ImageFile
 
-Made = tuple[str, tuple[int, int]]
-"""The target and the size of a rendition."""
+from imgsvc.domain.imaging.formats import OutputFormat
+
+FormatAndSize = tuple[OutputFormat, tuple[int, int]]
+"""The format and the size of a rendition."""
 
 DECODING = {"WEBP": 2.0, "AVIF": 2.0, "JPEG2000": 3.0}
-"""All others: 1."""
+"""Weights per pixel; 1 for all other formats."""
 PROGRESSIVE = 2.0
-"""A JPEG that keeps all of its coefficients until the last scan."""
-ENCODING = {"webp": 1.0, "png": 1.5, "gif": 1.0, "avif": 3.0}
-"""On top of that; JPEG is written line by line."""
+"""Weight of a JPEG whose coefficients are all kept until the last scan."""
 FLATTENING = 1.0
-"""To lay transparency on a background."""
+"""Additional weight of pasting a transparent image on a background."""
 
-FRAMES_AT_A_TIME = 3
-"""Frames of an animation that are in memory: the one before, the one being written, the decoder's."""
+FRAMES_IN_MEMORY = 3
+"""Frames of an animation in memory at a time: the previous one, the one being written, the decoder's."""
 FRAME = 512
-"""For each frame of an animation, what a decoder and a writer know of it: 4 kB."""
+"""Weight of what a decoder and a writer store about each frame of an animation: 4 kB."""
 WRITTEN = 3 / 8
-"""For each byte of an animation: what is made of it has about as many, which a writer, a file and the answer hold."""
+"""Weight per byte of an animation: the output is about as large, and is held by the writer, the file and the result."""
 
-# Seconds of the processor for a megapixel, at worst: of noise.
+# Seconds of CPU per megapixel in the worst case, which is noise.
 SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}
-"""All others: 0.02, shrinking and setting right included."""
-SECONDS_TO_ENCODE = {"jpeg": 0.02, "webp": 0.2, "avif": 0.65, "png": 0.3, "gif": 0.2}
-SECONDS_A_SCAN = 0.01
+"""0.02 for all other formats; includes shrinking and normalising."""
+SECONDS_PER_SCAN = 0.01
 SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-"""How one begins (ITU-T T.81, B.2.3): with the number of its channels, which its length has to fit."""
+"""Start of a scan (ITU-T T.81, B.2.3): the length of its header has to match the number of its components."""
 USUAL_SCANS = 8
-"""Of a JPEG that is not progressive: three, and those of the smaller images in its metadata."""
-SECONDS_A_PIECE = 8e-6
-"""A chunk of a PNG or a segment of a JPEG in Pillow; what other formats have of them takes less."""
-LONG = 3.0
-"""Seconds from which on an image is compressed in a process of its own, where nobody waits behind it."""
+"""Scans of a JPEG that is not progressive: three, and those of the smaller images in its metadata."""
+SECONDS_PER_PIECE = 8e-6
+"""Time that Pillow takes for a chunk of a PNG or a segment of a JPEG; the pieces of other formats take less."""
+MAX_THREAD_SECONDS = 3.0
+"""An image that takes longer is compressed in a process of its own, so that no other image waits for it."""
 
 
 def decoding(image: ImageFile.ImageFile) -> float:
-    """Of an opened image, for each of its pixels."""
+    """Return the weight of decoding an opened image, per pixel."""
     if image.info.get("progressive"):
         return PROGRESSIVE
     return DECODING.get(image.format or "", 1.0)
 
 
-def encoding(image: ImageFile.ImageFile, target: str) -> float:
-    """Of what is made of it, for each pixel of that."""
-    if target == "jpeg":
-        return FLATTENING if image.has_transparency_data else 0.0
-    return ENCODING[target]
+def encoding(image: ImageFile.ImageFile, target: OutputFormat) -> float:
+    """Return the weight of encoding a rendition of an opened image, per pixel of the rendition."""
+    flattened = target.alpha == "none" and image.has_transparency_data
+    return target.encoding_weight + (FLATTENING if flattened else 0.0)
 
 
-def weight(image: ImageFile.ImageFile, made: Iterable[Made]) -> int:
-    """Weigh an opened image in pixels: all are decoded; what is made of them, one after the other, may be smaller."""
-    return int(prod(image.size) * decoding(image) + max(prod(size) * encoding(image, target) for target, size in made))
+def weight(image: ImageFile.ImageFile, outputs: Iterable[FormatAndSize]) -> int:
+    """Return the weight of an opened image in pixels: its decoding, and the heaviest of its renditions in turn."""
+    heaviest = max(prod(size) * encoding(image, target) for target, size in outputs)
+    return int(prod(image.size) * decoding(image) + heaviest)
 
 
-def film_weight(image: ImageFile.ImageFile, made: Sequence[Made], frames: int, size: int) -> int:
-    """Weigh an animation of `size` bytes: a few of its frames are in memory at a time, and all of what is written."""
-    return int(FRAMES_AT_A_TIME * weight(image, made) + FRAME * frames + WRITTEN * size)
+def animation_weight(image: ImageFile.ImageFile, outputs: Sequence[FormatAndSize], frames: int, size: int) -> int:
+    """Return the weight of an animation of `size` bytes: a few frames at a time, and the whole output."""
+    return int(FRAMES_IN_MEMORY * weight(image, outputs) + FRAME * frames + WRITTEN * size)
 
 
-def seconds(image: ImageFile.ImageFile, data: bytes, made: Sequence[Made], *, frames: int, pieces: int) -> float:
-    """Estimate the processor's time at worst; an animation is decoded once for each rendition."""
+def seconds(
+    image: ImageFile.ImageFile, data: bytes, outputs: Sequence[FormatAndSize], *, frames: int, pieces: int
+) -> float:
+    """Estimate the CPU time in the worst case; an animation is decoded once per rendition."""
     scans = sum(1 for _ in SCAN.finditer(data)) if image.format in {"JPEG", "MPO"} else 0
     if not image.info.get("progressive"):
         scans = max(0, scans - USUAL_SCANS)
-    decode = SECONDS_TO_DECODE.get(image.format or "", 0.02) + SECONDS_A_SCAN * scans
-    passes = frames * len(made) if frames > 1 else 1
-    encode = sum(SECONDS_TO_ENCODE[target] * prod(size) for target, size in made) * frames
-    return (decode * prod(image.size) * passes + encode) / 1e6 + pieces * SECONDS_A_PIECE
+    decode = SECONDS_TO_DECODE.get(image.format or "", 0.02) + SECONDS_PER_SCAN * scans
+    passes = frames * len(outputs) if frames > 1 else 1
+    encode = sum(target.seconds_per_megapixel * prod(size) for target, size in outputs) * frames
+    return (decode * prod(image.size) * passes + encode) / 1e6 + pieces * SECONDS_PER_PIECE

@@ -1,4 +1,4 @@
-"""What a rendition says about its image: which EXIF and XMP stays, and what the original bytes would give away."""
+"""Metadata policy: the EXIF and XMP that a rendition keeps, and the metadata that an original would leak."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,14 +10,15 @@ from PIL import ExifTags, Image, TiffTags
 from imgsvc.domain.imaging.credits import ARTIST, COPYRIGHT
 from imgsvc.domain.imaging.decode import READING_FAILURES
 from imgsvc.domain.imaging.file_structure.known_bytes import is_damaged, known_bytes
+from imgsvc.domain.imaging.formats import OutputFormat
 
 POINTERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-# Tags that describe how a TIFF lays out its own pixels, and the orientation that has been applied.
+# Tags that describe how a TIFF stores its pixels, and the orientation, which has been applied.
 LAYOUT = frozenset(
     {0x0111, 0x0112, 0x011C, 0x02BC, 0x83BB, 0x8649, 0x8773}
     | {*range(0x00FE, 0x010E), *range(0x0115, 0x011A), *range(0x013D, 0x015C), *range(0x0200, 0x0215)}
 )
-# Pillow's names for the blocks beside EXIF that may say where and by whom an image was taken.
+# Pillow's names for further blocks that may contain where and by whom an image was taken.
 OTHER_BLOCKS = (
     "xmp",
     "XML:com.adobe.xmp",
@@ -26,48 +27,45 @@ OTHER_BLOCKS = (
     "Raw profile type iptc",
     "Raw profile type APP1",
 )
-MAX_SEGMENT_BYTES = 65_000  # bytes; a segment of JPEG holds 65,533
-MAX_BLOCK_BYTES = 2**20  # of the other formats: no rendition is to consist of its metadata
 MAKER_NOTE = 0x927C
 PREFIX = b"Exif\0\0"
-TURN_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
+ORIENTATION_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
 
 
 def orientation_of(exif: Image.Exif) -> int:
-    """1 to 8 as in EXIF; 1 (upright) where the tag is missing or nonsense."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if the tag is missing or invalid."""
     value = exif.get(ExifTags.Base.Orientation)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], policy: str, target: str) -> bytes:
-    """The EXIF block to write under `policy` (none, copyright, all); empty where there is nothing to keep.
+def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], policy: str, target: OutputFormat) -> bytes:
+    """Return the EXIF block to write under `policy` (none, copyright, all); empty if there is nothing to keep.
 
-    What is too long for the target goes without the camera maker's own notes, or else with the credits alone.
+    A block that is too long for the target is written without the camera maker's notes, or with the credits alone.
     """
     if policy == "none":
         return b""
-    ways: list[Callable[[], Mapping[int, Any]]] = [lambda: credit_tags]
+    choices: list[Callable[[], Mapping[int, Any]]] = [lambda: credit_tags]
     if policy == "all":
-        ways[:0] = [lambda: {**_all_of(exif), **credit_tags}, lambda: {**_all_of(exif, MAKER_NOTE), **credit_tags}]
-    for tags in ways:
+        choices[:0] = [
+            lambda: {**_all_tags(exif), **credit_tags},
+            lambda: {**_all_tags(exif, MAKER_NOTE), **credit_tags},
+        ]
+    for tags in choices:
         with suppress(*READING_FAILURES):
             block = _block(tags())
-            if len(block) <= _longest(target):
+            if len(block) <= target.max_metadata_bytes:
                 return block
     return b""
 
 
-def _longest(target: str) -> int:
-    return MAX_SEGMENT_BYTES if target == "jpeg" else MAX_BLOCK_BYTES
-
-
-def _all_of(exif: Image.Exif, *without: int) -> dict[int, Any]:
+def _all_tags(exif: Image.Exif, *without: int) -> dict[int, Any]:
     tags: dict[int, Any] = {tag: exif[tag] for tag in exif if tag not in LAYOUT and tag not in POINTERS}
     for pointer in POINTERS:
         if pointer in exif:
-            # The pointer to the camera's interoperability table would point nowhere in the new block.
-            left_out = {ExifTags.IFD.Interop, *without}
-            tags[pointer] = {tag: value for tag, value in exif.get_ifd(pointer).items() if tag not in left_out}
+            # The pointer to the camera's interoperability table would be invalid in the new block.
+            excluded = {ExifTags.IFD.Interop, *without}
+            tags[pointer] = {tag: value for tag, value in exif.get_ifd(pointer).items() if tag not in excluded}
     return tags
 
 
@@ -77,22 +75,24 @@ def _block(tags: Mapping[int, Any], order: str = "<") -> bytes:
     kept.endian = order
     for tag, value in tags.items():
         if isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII:
-            # The very bytes that were read (as Latin-1, whatever they are): Pillow writes ? for what is no ASCII.
+            # Pillow reads any encoding as Latin-1 and writes ? for all that is not ASCII: write the bytes as read.
             kept[tag] = value.encode("latin-1", "replace")
         else:
             kept[tag] = value
     return kept.tobytes() if kept else b""
 
 
-def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: str) -> bytes:
-    """The XMP packet to write under `policy`, upright; empty where there is nothing to keep."""
+def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: OutputFormat) -> bytes:
+    """Return the XMP packet to write under `policy`, with an upright orientation; empty if there is nothing to keep."""
     packet = info.get("xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else packet
-    return TURN_IN_XMP.sub(rb"\g<1>1", packet) if policy == "all" and len(packet) <= _longest(target) else b""
+    if policy != "all" or len(packet) > target.max_metadata_bytes:
+        return b""
+    return ORIENTATION_IN_XMP.sub(rb"\g<1>1", packet)
 
 
 def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:
-    """Whether the image was read with metadata that `policy` drops."""
+    """Return whether the metadata that Pillow read contains something that `policy` removes."""
     if policy == "all":
         return False
     if any(block in info for block in OTHER_BLOCKS):
@@ -103,10 +103,10 @@ def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exi
 
 
 def bytes_to_keep(data: bytes, image_format: str, credit_tags: Mapping[int, str | bytes], policy: str) -> bytes | None:
-    """Return the bytes of an original that may be handed on under `policy`, None where it has to be written anew.
+    """Return the bytes of an original that may be kept under `policy`, None if it has to be encoded again.
 
-    Under `none` and `copyright` they hold nothing that a rendition would not hold: no comment, no colour profile, no
-    program's name, no EXIF but the very block that a rendition gets, in either byte order.
+    Under `none` and `copyright` they contain only what a rendition would contain: no comment, no colour profile, no
+    name of a program, no EXIF except the block of a rendition, in either byte order.
     """
     if policy == "all":
         return None if is_damaged(data, image_format) else data

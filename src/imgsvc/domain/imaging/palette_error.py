@@ -1,59 +1,60 @@
-"""How far an image is from another one for an eye that sees no single pixels, so that dither does not count."""
+"""The visible difference between two images, averaged over blocks of pixels, so that dither does not count."""
 
 from PIL import Image, ImageChops
 
 Box = tuple[int, int, int, int]
 
 BLOCK = 8
-"""Pixels a side that the eye takes together: the dither of a palette is even within them, a step in a shadow is not."""
-GROUNDS = ("white", "black")
-WORST = 0.01
-"""Of the blocks that show something, those that may be off by more than the answer."""
-PLAIN = 2
-"""How far, of 255 and in each channel, a block may be from the commonest colour and still be the plain ground."""
+"""Side of a block in pixels: the dither of a palette is even within it, a step in a shadow is not."""
+BACKGROUNDS = ("white", "black")
+IGNORED_SHARE = 0.01
+"""Share of the worst blocks that is ignored, of all blocks that are not plain background."""
+BACKGROUND_TOLERANCE = 2
+"""Difference from the most common colour, of 255 and in each channel, up to which a block is plain background."""
 
 
 def block_error(one: Image.Image, other: Image.Image) -> int:
-    """Of 255: what all but the worst hundredth of the blocks differ by at most, on white and on black alike.
+    """Return the largest difference of a block, of 255, on white and on black; the worst hundredth is ignored.
 
-    Both are of one size and of any mode with or without alpha. Blocks of the plain ground of `one` do not count into
-    the hundredth: a ring on a large white ground is looked at as closely as one that fills the image.
+    Both images have the same size and any mode with or without alpha. Blocks of the plain background of `one` are not
+    counted in the hundredth: a ring on a large white background is compared as closely as one that fills the image.
     """
-    small = [_reduced(image) for image in (one, other)]
-    return max(_block_error(*(_on(ground, image) for image in small)) for ground in GROUNDS)
+    small = [_blocks(image) for image in (one, other)]
+    return max(_block_error(*(_on(background, image) for image in small)) for background in BACKGROUNDS)
 
 
-def subject_of(image: Image.Image) -> Box:
-    """What lies around everything but the plain ground, in whole blocks: its colours are what a palette has to show."""
-    small = _reduced(image)
-    box = (_shown(small.convert("RGB")) if image.mode == "RGB" else small.getchannel("A")).getbbox()
+def subject_box(image: Image.Image) -> Box:
+    """Return the box around everything but the plain background, in whole blocks: a palette needs its colours."""
+    small = _blocks(image)
+    box = (_subject_mask(small.convert("RGB")) if image.mode == "RGB" else small.getchannel("A")).getbbox()
     left, top, right, bottom = box or (0, 0, *image.size)
     return left * BLOCK, top * BLOCK, min(right * BLOCK, image.width), min(bottom * BLOCK, image.height)
 
 
-def _shown(image: Image.Image) -> Image.Image:
-    """A mask (L) of what is not the plain ground in `image` (RGB): not near its commonest colour."""
-    _, commonest = max(image.getcolors(image.width * image.height) or [])
-    ground = Image.new("RGB", image.size, commonest)  # type: ignore[arg-type]  # RGB: three numbers
-    return _largest_difference(image, ground).point([0] * (PLAIN + 1) + [255] * (255 - PLAIN))
+def _subject_mask(image: Image.Image) -> Image.Image:
+    """Return a mask (L) of the pixels of `image` (RGB) that are not close to its most common colour."""
+    _, most_common = max(image.getcolors(image.width * image.height) or [])
+    background = Image.new("RGB", image.size, most_common)  # type: ignore[arg-type]  # RGB: three numbers
+    near, far = BACKGROUND_TOLERANCE + 1, 255 - BACKGROUND_TOLERANCE
+    return _largest_difference(image, background).point([0] * near + [255] * far)
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-    """One pixel (RGBA) of each block."""
+def _blocks(image: Image.Image) -> Image.Image:
+    """Return an image (RGBA) with one pixel per block."""
     if image.mode == "P":
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     return image.reduce(BLOCK).convert("RGBA")
 
 
-def _on(ground: str, image: Image.Image) -> Image.Image:
-    return Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+def _on(background: str, image: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", image.size, background), image).convert("RGB")
 
 
 def _block_error(one: Image.Image, other: Image.Image) -> int:
     blocks = _largest_difference(one, other).histogram()
-    allowed = _shown(one).histogram()[255] * WORST
+    ignored = _subject_mask(one).histogram()[255] * IGNORED_SHARE
     worst = 255
-    while worst and sum(blocks[worst:]) <= allowed:
+    while worst and sum(blocks[worst:]) <= ignored:
         worst -= 1
     return worst
 

@@ -1,9 +1,9 @@
-"""Few colours for PNG: what makes it small while text and edges stay crisp.
+"""Palettes for PNG: fewer colours make small files, in which text and edges stay crisp.
 
-Measured with Pillow 13 on product renders and photos: its octree is quick and keeps smooth parts smooth, but takes
-colours 16 steps apart for one and loses bright ones; its maximum coverage holds on to those, at more grain. Neither
-needs more than a sample of the pixels, and dithered to either palette there are no blotches on folds and skies. Of
-alpha the octree tells eight steps apart, which make rings of a soft shadow: alpha has levels of its own here.
+Measured with Pillow 13 on product renders and photos: its octree is fast and keeps smooth parts smooth, but merges
+colours up to 16 steps apart and loses bright ones; its maximum coverage keeps those, with more grain. Both need only a
+sample of the pixels, and dithering to either palette leaves no blotches on folds and skies. The octree has only eight
+levels of alpha, which make rings of a soft shadow; here, alpha has its own levels.
 """
 
 from itertools import accumulate
@@ -11,52 +11,52 @@ from itertools import accumulate
 from PIL import Image, ImageChops
 from PIL.Image import Quantize
 
-from imgsvc.domain.imaging.palette_error import Box, block_error, subject_of
+from imgsvc.domain.imaging.palette_error import Box, block_error, subject_box
 
 Colour = tuple[int, ...]
 
 SAMPLE = (128, 128)
-"""Pixels from which a palette is made."""
-TOLERANCE, STRICTEST = 250, 4
-"""How far (see `off_by`) a palette may be off: as a JPEG of its quality is, which is this divided by the quality."""
-FLAT = 0.02
-"""A colour with this share of an image is a surface, such as the white around a product, and stays exactly that."""
+"""Size of the sample of which a palette is made."""
+TOLERANCE, MIN_TOLERANCE = 250, 4
+"""Largest `block_error` of a palette: about that of a JPEG, which is TOLERANCE divided by the quality."""
+FLAT_SHARE = 0.02
+"""Share of an image from which a colour is a flat area, such as the white around a product, and is kept exactly."""
 NEAR = 12
-"""How far, of 255 and in each channel, a palette's entry may be from a surface's colour to be replaced by it."""
+"""Distance, of 255 and in each channel, up to which an entry of a palette is replaced by the colour of a flat area."""
 BAND = 4_096  # pixels
 LEVELS, TINTS = 16, 16
-"""Of alpha, and of colour, where an image is translucent; together as many as an index has values."""
+"""Levels of alpha, and colours, of translucent pixels; their combinations have to fit in an index of 8 bits."""
 
 
 def quantise(image: Image.Image, quality: int) -> Image.Image:
-    """A palette image of `image` (L, LA, RGB, RGBA): exact if it has 256 colours or fewer, else dithered.
+    """Return a palette image of `image` (L, LA, RGB, RGBA): exact if it has at most 256 colours, otherwise dithered.
 
-    Grey without alpha stays grey unless 16 values are all it has, which take half a byte in a palette. Where even 256
-    colours are too far off for `quality`, it is `image` itself.
+    Return `image` itself if even 256 colours are too far off for `quality`, or if it is grey without alpha and has more
+    than 16 values; 16 values take half a byte in a palette.
     """
     if image.mode == "L" and image.getcolors(16) is None:
         return image
     if image.getcolors(256) is not None:
-        return exactly(image)
+        return exact_palette(image)
     colours = max(32, 256 * min(quality, 50) // 50)
-    ways = (colours, Quantize.FASTOCTREE), (colours, Quantize.MAXCOVERAGE), (256, Quantize.MAXCOVERAGE)
-    dither, subject = _dithered if image.mode == "RGB" else _translucent, subject_of(image)
-    tries = (dither(image, subject, *way) for way in dict.fromkeys(ways))
-    tolerance = max(STRICTEST, TOLERANCE / quality)
-    return next((few for few in tries if block_error(image, few) <= tolerance), image)
+    methods = (colours, Quantize.FASTOCTREE), (colours, Quantize.MAXCOVERAGE), (256, Quantize.MAXCOVERAGE)
+    dither, subject = _dithered if image.mode == "RGB" else _translucent, subject_box(image)
+    candidates = (dither(image, subject, *method) for method in dict.fromkeys(methods))
+    tolerance = max(MIN_TOLERANCE, TOLERANCE / quality)
+    return next((reduced for reduced in candidates if block_error(image, reduced) <= tolerance), image)
 
 
-def exactly(image: Image.Image) -> Image.Image:
-    """The palette image of at most 256 colours; of those with alpha 0 the first entry.
+def exact_palette(image: Image.Image) -> Image.Image:
+    """Return the palette image of an image of at most 256 colours; entries with alpha 0 come first.
 
-    Pillow has no exact way for colours with alpha: its octree merges near ones even when all would fit.
+    Pillow cannot do that for colours with alpha: its octree merges similar colours even if all would fit.
     """
     counted = image.getcolors(256) or []
     palette = Image.new(image.mode, (len(counted), 1))
     palette.putdata([colour for _, colour in counted])
     colours = sorted(_pixels(palette))  # alpha is the highest byte: the opaque ones come last
     index_of = {colour: index for index, colour in enumerate(colours)}
-    # Band by band: within one call the interpreter lock is never handed over.
+    # Band by band: the interpreter lock is not released within one call.
     step = max(1, BAND // image.width)
     bands = (image.crop((0, top, image.width, min(top + step, image.height))) for top in range(0, image.height, step))
     indexes = b"".join(bytes(map(index_of.__getitem__, _pixels(band))) for band in bands)
@@ -65,86 +65,86 @@ def exactly(image: Image.Image) -> Image.Image:
 
 
 def _pixels(image: Image.Image) -> memoryview:
-    """Each as one number, red in its lowest byte and alpha in its highest."""
+    """Return each pixel as one number, with red in its lowest byte and alpha in its highest."""
     return memoryview(image.convert("RGBA").tobytes()).cast("I")
 
 
 def _dithered(rgb: Image.Image, subject: Box, colours: int, method: Quantize) -> Image.Image:
-    return rgb.quantize(palette=_palette(_with_surfaces(_common_colours(rgb, subject, colours - 1, method), rgb)))
+    return rgb.quantize(palette=_palette(_with_flat_areas(_common_colours(rgb, subject, colours - 1, method), rgb)))
 
 
-def _with_surfaces(entries: list[Colour], rgb: Image.Image) -> list[Colour]:
-    """The larger ones first; one entry more where the largest is like none of them."""
-    surfaces = _surfaces(rgb.resize(SAMPLE, Image.Resampling.NEAREST))
-    entries, most = list(entries), len(entries) + 1
-    for surface in surfaces:
-        nearest = min(range(len(entries)), key=lambda index: _apart(entries[index], surface))
-        if _apart(entries[nearest], surface) > NEAR and len(entries) < most:
-            entries.append(surface)
-        elif _apart(entries[nearest], surface) <= NEAR and entries[nearest] not in surfaces:
-            entries[nearest] = surface
+def _with_flat_areas(entries: list[Colour], rgb: Image.Image) -> list[Colour]:
+    """Return `entries` with the colours of flat areas, largest first, and one more if none is near the largest area."""
+    flat_colours = _flat_colours(rgb.resize(SAMPLE, Image.Resampling.NEAREST))
+    entries, max_entries = list(entries), len(entries) + 1
+    for colour in flat_colours:
+        nearest = min(range(len(entries)), key=lambda index: _largest_distance(entries[index], colour))
+        if _largest_distance(entries[nearest], colour) > NEAR and len(entries) < max_entries:
+            entries.append(colour)
+        elif _largest_distance(entries[nearest], colour) <= NEAR and entries[nearest] not in flat_colours:
+            entries[nearest] = colour
     return entries
 
 
-def _common_colours(rgb: Image.Image, subject: Box, most: int, method: Quantize) -> list[Colour]:
+def _common_colours(rgb: Image.Image, subject: Box, count: int, method: Quantize) -> list[Colour]:
     sample = rgb.resize(SAMPLE, Image.Resampling.NEAREST, subject)
-    return [colour[:3] for colour in _colours(sample.quantize(most, method))][:most]
+    return [colour[:3] for colour in _colours(sample.quantize(count, method))][:count]
 
 
-def _surfaces(sample: Image.Image) -> list[Colour]:
-    """The colours that cover an image's flat parts, the largest first."""
+def _flat_colours(sample: Image.Image) -> list[Colour]:
+    """Return the colours that cover the flat areas of an image, largest first."""
     pixels = sample.width * sample.height
     counted = sorted(sample.getcolors(pixels) or [], reverse=True)
-    return [colour for count, colour in counted if count >= pixels * FLAT and isinstance(colour, tuple)]
+    return [colour for count, colour in counted if count >= pixels * FLAT_SHARE and isinstance(colour, tuple)]
 
 
-def _apart(one: Colour, other: Colour) -> int:
+def _largest_distance(one: Colour, other: Colour) -> int:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _translucent(image: Image.Image, subject: Box, colours: int, method: Quantize) -> Image.Image:
-    """What is opaque, what shines through and what is not there at all have entries of their own."""
+    """Return a palette image with separate entries for opaque, translucent and fully transparent pixels."""
     rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     alpha = rgba.getchannel("A")
     count = alpha.histogram()
     share = sum(count[1:255]) / max(1, sum(count[1:]))
-    soft = alpha.point([0, *[255] * 254, 0])
-    mixed, mixtures = _mixed(rgba, soft, subject, int(colours * min(0.75, max(0.25, share))), method)
+    translucent = alpha.point([0, *[255] * 254, 0])
+    mixed, mixtures = _mixed(rgba, translucent, subject, int(colours * min(0.75, max(0.25, share))), method)
     before = [(0, 0, 0, 0), *mixtures]
     solid = _dithered(_blacked_out(rgba, alpha.point([255] * 255 + [0])), subject, colours - len(before), method)
     opaque = [(*colour[:3], 255) for colour in _colours(solid)][: colours - len(before)]
 
     indexes = _indexes(solid).point([min(255, index + len(before)) for index in range(256)])
-    indexes.paste(mixed.point([min(255, index + 1) for index in range(256)]), mask=soft)
+    indexes.paste(mixed.point([min(255, index + 1) for index in range(256)]), mask=translucent)
     indexes.paste(0, mask=alpha.point([255] + [0] * 255))
     return _palette_image(indexes, [*before, *opaque])
 
 
 def _blacked_out(rgba: Image.Image, hidden: Image.Image) -> Image.Image:
-    """What nobody is to see gets no colours."""
+    """Return `rgba` without alpha, with black where `hidden` is set: invisible colours need no entries."""
     rgb = rgba.convert("RGB")
     rgb.paste((0, 0, 0), mask=hidden)
     return rgb
 
 
 def _mixed(
-    rgba: Image.Image, soft: Image.Image, subject: Box, most: int, method: Quantize
+    rgba: Image.Image, translucent: Image.Image, subject: Box, max_colours: int, method: Quantize
 ) -> tuple[Image.Image, list[Colour]]:
-    """Indexes of the soft parts, and the at most `most` colours with alpha that they stand for.
+    """Return the indexes of the translucent pixels, and their colours with alpha, at most `max_colours`.
 
-    Tint and alpha are dithered apart; of their mixtures the most common stay, and the others become the nearest.
+    Tint and alpha are dithered separately; the most common mixtures are kept, the others become the nearest of those.
     """
-    by_tint, tints = _by_tint(_blacked_out(rgba, ImageChops.invert(soft)), subject, method)
+    by_tint, tints = _by_tint(_blacked_out(rgba, ImageChops.invert(translucent)), subject, method)
     by_level, levels = _by_level(rgba.getchannel("A"))
     both = ImageChops.add(by_tint.point(lambda index: index * LEVELS), by_level)
 
-    count = both.histogram(soft)
+    count = both.histogram(translucent)
     used = sorted((index for index in range(256) if count[index]), key=lambda index: -count[index])
     mixture = {index: (*tints[index // LEVELS], levels[index % LEVELS]) for index in used}
-    kept = [mixture[index] for index in used[:most]]
+    kept = [mixture[index] for index in used[:max_colours]]
     nearest = [0] * 256
     for index in used:
-        nearest[index] = min(range(len(kept)), key=lambda at: _unlike(kept[at], mixture[index]))
+        nearest[index] = min(range(len(kept)), key=lambda at: _distance(kept[at], mixture[index]))
     return both.point(nearest), kept
 
 
@@ -160,7 +160,7 @@ def _by_level(alpha: Image.Image) -> tuple[Image.Image, list[int]]:
 
 
 def _levels(count: list[int]) -> list[int]:
-    """Of alpha: none, all, and between them more where there is more of it (by the root, so that rare ones count)."""
+    """Return levels of alpha: 0, 255, and more in between where there are more pixels, weighted by the square root."""
     weights = [0.0, *(count[alpha] ** 0.5 for alpha in range(1, 255))]
     sums = list(accumulate(weights))
     wanted = [sums[-1] * (step + 0.5) / (LEVELS - 2) for step in range(LEVELS - 2)]
@@ -168,14 +168,14 @@ def _levels(count: list[int]) -> list[int]:
     return sorted({0, 255} | between)
 
 
-def _unlike(one: Colour, other: Colour) -> float:
-    """How far two colours with alpha are apart on a ground of any brightness."""
+def _distance(one: Colour, other: Colour) -> float:
+    """Return the distance between two colours with alpha, for any background."""
     tint = sum((a * one[3] - b * other[3]) ** 2 for a, b in zip(one[:3], other[:3], strict=True)) / 255**2
     return tint + 3 * (one[3] - other[3]) ** 2
 
 
 def _palette(colours: list[Colour]) -> Image.Image:
-    """What `quantize` takes; it fills up with the last one, for what is left out would be black."""
+    """Return a palette for `quantize`, filled with its last colour: missing entries would be black."""
     palette = Image.new("P", (1, 1))
     palette.putpalette(b"".join(bytes(colour) for colour in colours + colours[-1:] * (256 - len(colours))))
     return palette
@@ -191,7 +191,7 @@ def _colours(image: Image.Image) -> list[Colour]:
 
 
 def _palette_image(indexes: Image.Image, colours: list[Colour]) -> Image.Image:
-    """Alpha goes into the tRNS chunk, which says nothing of the opaque colours at the end."""
+    """Return a palette image; its tRNS chunk omits the opaque colours at the end."""
     image = Image.frombytes("P", indexes.size, indexes.tobytes())
     image.putpalette(b"".join(bytes(colour[:3]) for colour in colours))
     alpha = bytes(colour[3] for colour in colours).rstrip(b"\xff")

@@ -1,24 +1,19 @@
-"""What a rendition must be: the validated wish that every image of a batch is compressed to."""
+"""The validated options of a rendition."""
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS, Format, in_prose
 
-class Format(StrEnum):
-    """The format to write; `original` keeps the input's own one where the web can show it."""
+__all__ = ["Compression", "Format", "Spec"]
 
-    original = "original"
-    jpeg = "jpeg"
-    png = "png"
-    webp = "webp"
-    avif = "avif"
+_ROWS = OUTPUT_FORMATS.values()
 
 
 def _opaque_colour(value: str) -> str:
-    """Pillow's colour names and notations; the error is a ValueError, as pydantic wants it."""
+    """Check that `value` is a colour name or notation that Pillow knows; raise ValueError, as pydantic expects."""
     ImageColor.getcolor(value, "RGB")
     return value
 
@@ -27,7 +22,7 @@ Side = Annotated[int, Field(ge=1, le=20_000)]
 
 
 class Compression(BaseModel):
-    """How to compress; each field is one of the upload's too."""
+    """Compression options; each is a field of the upload as well."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,15 +31,16 @@ class Compression(BaseModel):
         ge=1,
         le=95,
         description=(
-            "Higher looks better and weighs more. For PNG it sets the number of colours kept: 256 from 50 on, "
-            "and all of them where fewer would show."
+            "Higher looks better and makes larger files. For PNG it sets the number of colours kept: 256 from 50 on, "
+            "and all of them if 256 would be visibly different."
         ),
     )
     format: Format = Field(
         Format.original,
         description=(
-            "Format to write. `original` keeps JPEG, PNG, WebP and AVIF; anything else becomes JPEG, "
-            "or PNG where it is transparent. Animations stay animated except as JPEG."
+            f"Format to write. `original` keeps {in_prose([row for row in _ROWS if row.kept_from])}; anything else "
+            "becomes JPEG, or PNG if it is transparent. "
+            f"Animations stay animated except as {in_prose([row for row in _ROWS if not row.animated])}."
         ),
     )
     max_width: Side | None = Field(None, description="Shrink to at most this many pixels; never enlarged.")
@@ -52,13 +48,13 @@ class Compression(BaseModel):
     background: Annotated[str, AfterValidator(_opaque_colour)] = Field(
         "#ffffff",
         max_length=64,
-        description="What shows through where JPEG replaces a transparent image: `#rrggbb` or a CSS colour name.",
+        description="Colour behind a transparent image that is written as JPEG: `#rrggbb` or a CSS colour name.",
     )
     keep_metadata: Literal["none", "copyright", "all"] = Field(
         "copyright",
         description=(
-            "`copyright` keeps copyright and artist and drops the rest, such as where a photo was taken; "
-            "`all` keeps EXIF and XMP, `none` nothing."
+            "`copyright` keeps copyright and artist and removes everything else, such as where a photo was taken; "
+            "`all` keeps EXIF and XMP, `none` removes everything."
         ),
     )
 
@@ -67,17 +63,17 @@ class Compression(BaseModel):
         return {"quality": self.quality}
 
     def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size that an upright image of `size` gets: within both limits, same proportions, never larger."""
+        """Return the size of the rendition of an upright image of `size`: proportions are kept."""
         width, height = size
         scale = min(1.0, (self.max_width or width) / width, (self.max_height or height) / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 class Spec(Compression):
-    """One rendition of every image of a batch. Equal specs give equal renditions of equal bytes."""
+    """One rendition of every image of a batch. Equal specs make equal renditions of equal bytes."""
 
     name: str = Field(
         "main",
         pattern="^[a-z0-9][a-z0-9_-]{0,31}$",
-        description="What this rendition is called in the report and in its address, for example `thumb`.",
+        description="Name of this rendition in the report and in its URL, for example `thumb`.",
     )

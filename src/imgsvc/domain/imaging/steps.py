@@ -1,4 +1,4 @@
-"""The steps from a frame that is set right to one that is written, one after the other."""
+"""The steps from a normalised frame to one that can be encoded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,46 +6,46 @@ from functools import reduce
 
 from PIL import Image, ImageColor
 
+from imgsvc.domain.imaging.formats import OutputFormat
 from imgsvc.domain.imaging.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What the steps of one spec need to know."""
+class Output:
+    """The format and the size of the rendition that `spec` asks for."""
 
     spec: Spec
-    target: str
+    format: OutputFormat
     size: tuple[int, int]
 
 
-def shrink(image: Image.Image, job: Job) -> Image.Image:
-    if image.size == job.size:
+def shrink(image: Image.Image, output: Output) -> Image.Image:
+    if image.size == output.size:
         return image
-    return image.resize(job.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image.resize(output.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def flatten(image: Image.Image, job: Job) -> Image.Image:
-    """Lay alpha on the background where the target has none: what is transparent is black underneath."""
-    if job.target != "jpeg" or image.mode not in {"LA", "RGBA"}:
+def flatten(image: Image.Image, output: Output) -> Image.Image:
+    """Paste on the background if the format has no transparency; the pixels below are often black."""
+    if output.format.alpha != "none" or image.mode not in {"LA", "RGBA"}:
         return image
-    flat = Image.new("RGB", image.size, ImageColor.getcolor(job.spec.background, "RGB"))
+    flat = Image.new("RGB", image.size, ImageColor.getcolor(output.spec.background, "RGB"))
     flat.paste(image.convert("RGB"), mask=image.getchannel("A"))
     return flat
 
 
-def cut_out(image: Image.Image, job: Job) -> Image.Image:
-    """GIF knows no half: what shines through more than it covers is gone, or there would be rings around everything."""
-    if job.target != "gif" or image.mode not in {"LA", "RGBA"}:
+def threshold_alpha(image: Image.Image, output: Output) -> Image.Image:
+    """Make each pixel opaque or fully transparent for GIF, at half: soft edges would become rings."""
+    if output.format.alpha != "binary" or image.mode not in {"LA", "RGBA"}:
         return image
-    cut = image.copy()  # other specs have the same frame
+    cut = image.copy()  # the other specs share the frame
     cut.putalpha(image.getchannel("A").point([0] * 128 + [255] * 128))
     return cut
 
 
-Step = Callable[[Image.Image, Job], Image.Image]
-STEPS: tuple[Step, ...] = (shrink, flatten, cut_out)
+Step = Callable[[Image.Image, Output], Image.Image]
+STEPS: tuple[Step, ...] = (shrink, flatten, threshold_alpha)
 
 
-def done(image: Image.Image, job: Job) -> Image.Image:
-    """Apply all steps."""
-    return reduce(lambda image, step: step(image, job), STEPS, image)
+def apply_steps(image: Image.Image, output: Output) -> Image.Image:
+    return reduce(lambda image, step: step(image, output), STEPS, image)

@@ -1,7 +1,7 @@
-"""Writes animated PNGs frame by frame: of each one only what differs from the one before.
+"""Writer of animated PNGs, frame by frame: each contains only the box that differs from the previous frame.
 
-Pillow's own writer keeps every frame until the last; its encoder of one image is used here, whose chunks are put into
-those of an APNG (PNG, third edition, 4.9 and 11.3.5).
+Pillow's own writer keeps all frames in memory. This one encodes each frame as a PNG with Pillow and moves its chunks
+to those of an APNG (PNG, third edition, 4.9 and 11.3.5).
 """
 
 import struct
@@ -21,7 +21,9 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(slots=True)
-class _Shown:
+class _PendingFrame:
+    """The last frame read: it is written once the next one differs, because its duration may grow until then."""
+
     image: Image.Image
     box: Box
     duration: int
@@ -36,33 +38,34 @@ class _Writer:
         self._control_at = 0
         self.frames = 0
 
-    def write(self, shown: _Shown, plays: int) -> None:
+    def write(self, pending: _PendingFrame, plays: int) -> None:
         if not self.frames:
-            self._write_first(shown, plays)
+            self._write_first(pending, plays)
         else:
-            self._write_control(shown)
-            for kind, body in _chunks(shown.image.crop(shown.box), self._options):
+            self._write_control(pending)
+            for kind, body in _chunks(pending.image.crop(pending.box), self._options):
                 if kind == b"IDAT":
-                    self._put(b"fdAT", struct.pack(">I", self._next()) + body)
+                    self._put(b"fdAT", struct.pack(">I", self._next_sequence()) + body)
         self.frames += 1
 
-    def _write_first(self, shown: _Shown, plays: int) -> None:
+    def _write_first(self, pending: _PendingFrame, plays: int) -> None:
         self._file.write(b"\x89PNG\r\n\x1a\n")
-        begun = False
-        for kind, body in _chunks(shown.image, self._options | self._still_options):
-            if kind == b"IDAT" and not begun:
-                self._control_at, begun = self._file.tell(), True
+        has_started = False
+        for kind, body in _chunks(pending.image, self._options | self._still_options):
+            if kind == b"IDAT" and not has_started:
+                self._control_at, has_started = self._file.tell(), True
                 self._put(b"acTL", struct.pack(">2I", 0, plays))
-                self._write_control(shown)
+                self._write_control(pending)
             if kind != b"IEND":
                 self._put(kind, body)
 
-    def _write_control(self, shown: _Shown) -> None:
-        left, top, right, bottom = shown.box
-        place = struct.pack(">4I", right - left, bottom - top, left, top)
-        self._put(b"fcTL", struct.pack(">I", self._next()) + place + struct.pack(">2H2B", shown.duration, 1000, 0, 0))
+    def _write_control(self, pending: _PendingFrame) -> None:
+        left, top, right, bottom = pending.box
+        position = struct.pack(">4I", right - left, bottom - top, left, top)
+        timing = struct.pack(">2H2B", pending.duration, 1000, 0, 0)
+        self._put(b"fcTL", struct.pack(">I", self._next_sequence()) + position + timing)
 
-    def _next(self) -> int:
+    def _next_sequence(self) -> int:
         self._sequence += 1
         return self._sequence - 1
 
@@ -80,31 +83,33 @@ class _Writer:
 def write_apng(
     frames: Iterator[Frame], file: IO[bytes], *, plays: int, options: dict[str, Any], still_options: dict[str, Any]
 ) -> Iterator[None]:
-    """Write `frames` (L, LA, RGB or RGBA, all of one mode and size), yielding after each; frames that look the same are
-    written as one. `options` are Pillow's for each frame, `still_options` those for the file as a whole.
+    """Write `frames` (L, LA, RGB or RGBA, all of one mode and size), yielding after each.
+
+    Consecutive frames that look the same are written as one. `options` are Pillow's for each frame, `still_options`
+    those for the file as a whole.
     """
     writer = _Writer(file, options, still_options)
-    shown: _Shown | None = None
+    pending: _PendingFrame | None = None
     for image, duration in frames:
-        box = (0, 0, *image.size) if shown is None else _changed(image, shown.image)
-        if shown and not box and shown.duration + duration <= MAX_FRAME_DURATION:
-            shown.duration += duration
+        box = (0, 0, *image.size) if pending is None else _changed_box(image, pending.image)
+        if pending and not box and pending.duration + duration <= MAX_FRAME_DURATION:
+            pending.duration += duration
         else:
-            if shown:
-                writer.write(shown, plays)
-            shown = _Shown(image, box or (0, 0, 1, 1), duration)
+            if pending:
+                writer.write(pending, plays)
+            pending = _PendingFrame(image, box or (0, 0, 1, 1), duration)
         yield
-    if shown:
-        writer.write(shown, plays)
+    if pending:
+        writer.write(pending, plays)
     writer.end(plays)
 
 
-def _changed(image: Image.Image, before: Image.Image) -> Box | None:
-    return ImageChops.difference(image, before).getbbox(alpha_only=False)
+def _changed_box(image: Image.Image, previous: Image.Image) -> Box | None:
+    return ImageChops.difference(image, previous).getbbox(alpha_only=False)
 
 
 def _chunks(image: Image.Image, options: dict[str, Any]) -> Iterator[Chunk]:
-    """Of a PNG that Pillow writes of `image`."""
+    """Yield the chunks of a PNG that Pillow writes of `image`."""
     buffer = BytesIO()
     image.save(buffer, "PNG", **options)
     data = buffer.getvalue()

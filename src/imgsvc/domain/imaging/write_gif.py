@@ -1,7 +1,7 @@
-"""Writes animated GIFs frame by frame: of each one only what differs from the one before.
+"""Writer of animated GIFs, frame by frame: each contains only what differs from the previous frame.
 
-Pillow's own writer keeps every frame until the last, and looks for the best 256 colours of all pixels of each: that
-took 0.6 to 1.7 s for a megapixel of many colours. Its encoder of one frame is used here.
+Pillow's own writer keeps all frames in memory, and computes the best 256 colours from all pixels of each, which took
+0.6 to 1.7 s for a megapixel of many colours. This one uses Pillow's encoder of one frame.
 """
 
 import struct
@@ -13,60 +13,59 @@ from PIL import GifImagePlugin, Image, ImageChops
 from PIL.Image import Quantize
 
 from imgsvc.domain.imaging.animation import Frame
-from imgsvc.domain.imaging.palettes import exactly
+from imgsvc.domain.imaging.palettes import exact_palette
 
 Box = tuple[int, int, int, int]
 
 SAMPLE = 64
-"""Pixels a side from which a palette is made where a frame has more colours than fit."""
+"""Side, in pixels, of the sample of which a palette is made if a frame has more colours than fit."""
 MAX_DELAY = 655_350
-"""Milliseconds that a frame may be shown: 16 bits of hundredths of a second."""
+"""Longest duration of a frame in milliseconds: 16 bits of hundredths of a second."""
 KEEP, CLEAR = 1, 2
-"""What becomes of a frame before the next (GIF89a, 23.c.iv)."""
-BLANK = (0, 0, 0, 0)
+"""Disposal methods: a frame stays below the next, or its area is cleared (GIF89a, 23.c.iv)."""
 
 
 @dataclass(slots=True)
-class _Shown:
-    """A frame that waits for the next: `before` is what it is drawn on, None for nothing at all."""
+class _PendingFrame:
+    """The last frame read, written once the next one is known; `canvas` is what it is drawn on, None for the first."""
 
     image: Image.Image
-    before: Image.Image | None
+    canvas: Image.Image | None
     duration: int
 
 
 def write_gif(frames: Iterator[Frame], file: IO[bytes], *, plays: int, careful: bool) -> Iterator[None]:
-    """Write `frames` (of any plain mode, all of one size; alpha is all or nothing), yielding after each.
+    """Write `frames` (of any plain mode, all of one size, with binary alpha), yielding after each.
 
-    Frames that look the same are written as one. `careful` looks for the nearest of 255 good colours, which takes 0.2 s
-    for a megapixel of more of them; else colours that are 16 steps apart may become one.
+    Consecutive frames that look the same are written as one. If a frame has more than 255 colours, `careful` finds the
+    nearest of 255 good ones, which takes 0.2 s per megapixel; otherwise colours 16 steps apart may be merged.
     """
-    shown: _Shown | None = None
+    pending: _PendingFrame | None = None
     for image, duration in frames:
         solid = _solid(image)
-        if shown is None:
+        if pending is None:
             file.write(_header(image.size, plays))
-            shown = _Shown(solid, None, duration)
-        elif shown.duration + duration <= MAX_DELAY and not _changes(solid, shown.image).getbbox():
-            shown.duration += duration
+            pending = _PendingFrame(solid, None, duration)
+        elif pending.duration + duration <= MAX_DELAY and not _changes(solid, pending.image).getbbox():
+            pending.duration += duration
         else:
-            file.writelines(_block(shown, solid, careful=careful))
-            cleared = _needs_clearing(shown.image, solid)
-            shown = _Shown(solid, Image.new("RGBA", solid.size) if cleared else shown.image, duration)
+            file.writelines(_block(pending, solid, careful=careful))
+            cleared = _needs_clearing(pending.image, solid)
+            pending = _PendingFrame(solid, Image.new("RGBA", solid.size) if cleared else pending.image, duration)
         yield
-    if shown is not None:
-        file.writelines(_block(shown, None, careful=careful))
+    if pending is not None:
+        file.writelines(_block(pending, None, careful=careful))
     file.write(b";")
 
 
 def _header(size: tuple[int, int], plays: int) -> bytes:
     loop = b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", min(max(0, plays - 1), 0xFFFF)) + b"\0"
-    # A GIF that says nothing plays once, and what it says is the number of repetitions.
+    # The number is that of repetitions; without the extension, a GIF is played once.
     return b"GIF89a" + struct.pack("<2H3B", *size, 0x70, 0, 0) + (b"" if plays == 1 else loop)
 
 
 def _solid(image: Image.Image) -> Image.Image:
-    """RGBA in which what is transparent has no colour either."""
+    """Return `image` as RGBA, with all transparent pixels in one colour."""
     if image.mode not in {"LA", "RGBA"}:
         return image.convert("RGBA")
     rgba = image.convert("RGBA")
@@ -76,64 +75,67 @@ def _solid(image: Image.Image) -> Image.Image:
 
 
 def _changes(one: Image.Image, other: Image.Image) -> Image.Image:
-    """A mask (L) of the pixels that differ."""
+    """Return a mask (L) of the pixels that differ."""
     red, green, blue, alpha = ImageChops.difference(one, other).split()
-    most = ImageChops.lighter(ImageChops.lighter(red, green), ImageChops.lighter(blue, alpha))
-    return most.point([0] + [255] * 255)
+    largest = ImageChops.lighter(ImageChops.lighter(red, green), ImageChops.lighter(blue, alpha))
+    return largest.point([0] + [255] * 255)
 
 
-def _needs_clearing(shown: Image.Image, following: Image.Image) -> bool:
-    """Whether something has to go: it cannot be painted over with nothing."""
-    return ImageChops.subtract(shown.getchannel("A"), following.getchannel("A")).getbbox() is not None
+def _needs_clearing(image: Image.Image, following: Image.Image) -> bool:
+    """Return whether a visible pixel becomes transparent: a GIF can only clear it, not draw over it."""
+    return ImageChops.subtract(image.getchannel("A"), following.getchannel("A")).getbbox() is not None
 
 
-def _block(shown: _Shown, following: Image.Image | None, *, careful: bool) -> list[bytes]:
-    clear = following is not None and _needs_clearing(shown.image, following)
-    changes = _changes(shown.image, shown.before) if shown.before else None
-    box = _box(shown.image, changes, clear=clear)
-    part = shown.image.crop(box)
+def _block(pending: _PendingFrame, following: Image.Image | None, *, careful: bool) -> list[bytes]:
+    clear = following is not None and _needs_clearing(pending.image, following)
+    changes = _changes(pending.image, pending.canvas) if pending.canvas else None
+    box = _box(pending.image, changes, clear=clear)
+    part = pending.image.crop(box)
     painted = part
     if changes:
         painted = Image.new("RGBA", part.size)
         painted.paste(part, mask=changes.crop(box))
-    indexes, hole = _indexes(painted, part, hole=clear, careful=careful)
-    options = {"duration": shown.duration, "disposal": CLEAR if clear else KEEP, "include_color_table": True}
-    if hole is not None:
-        options["transparency"] = hole
+    indexes, transparent_entry = _indexes(painted, part, transparent_entry=clear, careful=careful)
+    options = {"duration": pending.duration, "disposal": CLEAR if clear else KEEP, "include_color_table": True}
+    if transparent_entry is not None:
+        options["transparency"] = transparent_entry
     return GifImagePlugin.getdata(indexes, box[:2], **options)
 
 
 def _box(image: Image.Image, changes: Image.Image | None, *, clear: bool) -> Box:
-    """What of a frame is written: all of the first; what has changed; everything in it where all of it is to go."""
+    """Return the box to write: all of the first frame, otherwise the changes, or everything that will be cleared."""
     if changes is None:
         return (0, 0, *image.size)
-    seen = image.getchannel("A") if clear else changes
-    return seen.getbbox() or (0, 0, 1, 1)
+    written = image.getchannel("A") if clear else changes
+    return written.getbbox() or (0, 0, 1, 1)
 
 
-def _indexes(painted: Image.Image, part: Image.Image, *, hole: bool, careful: bool) -> tuple[Image.Image, int | None]:
-    """A palette image of `painted` (RGBA), and the index of what is transparent in it if anything is.
+def _indexes(
+    painted: Image.Image, part: Image.Image, *, transparent_entry: bool, careful: bool
+) -> tuple[Image.Image, int | None]:
+    """Return a palette image of `painted` (RGBA), and the index of its transparent entry, if it has one.
 
-    `part` is the same with what was there before: where 256 colours are needed, there is no index left for a hole.
+    `part` is `painted` together with what was there before: it is used if all 256 entries are needed for colours.
+    `transparent_entry` asks for a transparent entry even if no pixel needs one.
     """
-    see_through = painted.getchannel("A").getextrema()[0] == 0
-    if painted.getcolors(256 - (hole and not see_through)) is not None:
-        few = exactly(painted)
-        return few, 0 if see_through else _one_more(few) if hole else None
-    if not hole and part.getchannel("A").getextrema()[0] == 255 and part.getcolors(256) is not None:
-        return exactly(part), None
-    few = _nearest(painted.convert("RGB"), careful=careful)
-    if not see_through and not hole:
-        return few, None
-    few.paste(255, mask=painted.getchannel("A").point([255] + [0] * 255))
-    few.putpalette([*(few.getpalette() or [])[: 255 * 3], 0, 0, 0])
-    return few, 255
+    is_transparent = painted.getchannel("A").getextrema()[0] == 0
+    if painted.getcolors(256 - (transparent_entry and not is_transparent)) is not None:
+        reduced = exact_palette(painted)
+        return reduced, 0 if is_transparent else _append_entry(reduced) if transparent_entry else None
+    if not transparent_entry and part.getchannel("A").getextrema()[0] == 255 and part.getcolors(256) is not None:
+        return exact_palette(part), None
+    reduced = _nearest(painted.convert("RGB"), careful=careful)
+    if not is_transparent and not transparent_entry:
+        return reduced, None
+    reduced.paste(255, mask=painted.getchannel("A").point([255] + [0] * 255))
+    reduced.putpalette([*(reduced.getpalette() or [])[: 255 * 3], 0, 0, 0])
+    return reduced, 255
 
 
-def _one_more(few: Image.Image) -> int:
-    """The index of an entry behind those that `few` has."""
-    entries = few.getpalette() or []
-    few.putpalette([*entries, 0, 0, 0])
+def _append_entry(reduced: Image.Image) -> int:
+    """Append an entry to the palette of `reduced` and return its index."""
+    entries = reduced.getpalette() or []
+    reduced.putpalette([*entries, 0, 0, 0])
     return len(entries) // 3
 
 
@@ -143,5 +145,5 @@ def _nearest(rgb: Image.Image, *, careful: bool) -> Image.Image:
     sample = rgb.resize((min(SAMPLE, rgb.width), min(SAMPLE, rgb.height)), Image.Resampling.NEAREST)
     entries = sample.quantize(255).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette(entries + entries[-3:] * (256 - len(entries) // 3))  # what is left out would be black
+    palette.putpalette(entries + entries[-3:] * (256 - len(entries) // 3))  # missing entries would be black
     return rgb.quantize(palette=palette, dither=Image.Dither.NONE)

@@ -1,1 +1,1 @@
-"""A manifest: an upload's bytes to products and distinct image URLs, and the report that goes back."""
+"""Manifests and reports: reads an upload into products and distinct image URLs, and writes the CSV that is returned."""

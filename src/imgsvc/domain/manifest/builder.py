@@ -1,16 +1,16 @@
-"""The rows of a manifest, gathered: products, their distinct addresses, and everything odd about them."""
+"""Builds a manifest row by row: products, their distinct URLs, problems and warnings."""
 
 from collections.abc import Sequence
 
-from imgsvc.domain.manifest.columns import Layout
+from imgsvc.domain.manifest.columns import ColumnLayout
 from imgsvc.domain.manifest.model import Manifest, ManifestLimits, Product
 from imgsvc.domain.manifest.records import MAX_PROBLEMS, MAX_VALUE, over_limit
 from imgsvc.domain.manifest.urls import complete, join_cell, split_cell, why_invalid
 from imgsvc.errors import LimitExceeded, Problem
 
 
-class Findings:
-    """Problems or warnings: the first hundred, and how many there are in all."""
+class ProblemList:
+    """Problems or warnings: the first hundred, and their total number."""
 
     def __init__(self) -> None:
         self.listed: list[Problem] = []
@@ -25,102 +25,105 @@ class Findings:
 
 
 def too_many_rows(limits: ManifestLimits, *, row: int | None = None) -> LimitExceeded:
-    return over_limit(f"The catalogue has more than {limits.max_rows:,} rows (setting IMGSVC_MAX_ROWS).", row=row)
+    detail = f"The catalogue has more than {limits.max_rows:,} rows (setting IMGSVC_MAX_ROWS). Split it."
+    return over_limit(detail, row=row)
 
 
 class ManifestBuilder:
-    """What has been gathered from the rows read so far."""
+    """Collects the rows of an upload, in order."""
 
-    def __init__(self, layout: Layout, limits: ManifestLimits, *, reject: bool, urls_named: str | None = None) -> None:
-        """`urls_named`: what problems call the place of the addresses, if not by their header."""
-        # An unquoted list of URLs runs over into the cells behind its own, where no other column can claim them.
+    def __init__(
+        self, layout: ColumnLayout, limits: ManifestLimits, *, reject: bool, url_field: str | None = None
+    ) -> None:
+        """Reject invalid URLs if `reject`; name them in problems by `url_field` instead of the column's header."""
+        # An unquoted list of URLs spills into the cells after its own; as the last column it can claim them.
         self.spills = not any(cell.strip() for cell in layout.header[layout.image_urls + 1 :])
         self.header = layout.header[: layout.image_urls + 1] if self.spills else layout.header
-        self.url_header = urls_named or layout.header[layout.image_urls][:MAX_VALUE]
+        self.url_header = url_field or layout.header[layout.image_urls][:MAX_VALUE]
         self.width = len(self.header)
         self.layout, self.limits, self.reject = layout, limits, reject
         self.products: list[Product] = []
         self.positions: dict[str, int] = {}
-        self.faults: dict[int, tuple[str, str]] = {}
+        self.invalid: dict[int, tuple[str, str]] = {}
         self.serials: set[str] = set()
         self.url_count = self.cell_count = 0
-        self.problems, self.warnings = Findings(), Findings()
+        self.problems, self.warnings = ProblemList(), ProblemList()
 
     def add(self, line: int, cells: list[str]) -> None:
-        """Take in the record that begins on `line`; its cells may be rearranged."""
+        """Add the record that begins on `line`; modifies `cells` to fit the header."""
         layout = self.layout
         if len(cells) != len(self.header):
-            self._shape(line, cells)
+            self._fit_to_header(line, cells)
         self.cell_count += len(cells)
         serial = None if layout.serial_number is None else cells[layout.serial_number].strip()
         name = cells[layout.product_name].strip()
         self._check_quotes(line, serial or "", name)
-        self._take(line, serial, name, cells, split_cell(cells[layout.image_urls]))
+        self._add(line, serial, name, cells, split_cell(cells[layout.image_urls]))
 
     def add_product(self, number: int, serial: str | None, name: str, urls: Sequence[str]) -> None:
-        """Take in the product with this number, from 1; without a serial number that is its own."""
+        """Add the product with this number, from 1, which is also its serial number if it has none."""
         cells = [str(number) if serial is None else serial, name, join_cell(urls)]
         if any("\0" in cell for cell in cells):
-            self.problems.add(Problem("nul_byte", "There is a NUL character.", number))
-        self._take(number, cells[0].strip(), name.strip(), cells, [url.strip() for url in urls])
+            self.problems.add(Problem("nul_byte", "The product contains a NUL character.", number))
+        self._add(number, cells[0].strip(), name.strip(), cells, [url.strip() for url in urls])
 
-    def _take(self, line: int, serial: str | None, name: str, cells: list[str], urls: Sequence[str]) -> None:
+    def _add(self, line: int, serial: str | None, name: str, cells: list[str], urls: Sequence[str]) -> None:
         self._check_limits(line)
         serial = str(len(self.products) + 1) if serial is None else serial
         slots = self._slots(line, urls)
-        self._check(line, serial, name, slots)
+        self._warn_about(line, serial, name, slots)
         self.products.append(Product(serial, name, tuple(cells), slots))
 
-    def _shape(self, line: int, cells: list[str]) -> None:
-        own = len(self.header)
-        while len(cells) > own and not cells[-1].strip():
+    def _fit_to_header(self, line: int, cells: list[str]) -> None:
+        width = len(self.header)
+        while len(cells) > width and not cells[-1].strip():
             cells.pop()
-        if len(cells) <= own:
-            cells.extend([""] * (own - len(cells)))
+        if len(cells) <= width:
+            cells.extend([""] * (width - len(cells)))
         elif self.spills:
-            cells[own - 1 :] = [self.layout.delimiter.join(cells[own - 1 :])]
+            cells[width - 1 :] = [self.layout.delimiter.join(cells[width - 1 :])]
         else:
             self.width = max(self.width, len(cells))
-            self._warn("extra_cells", f"The row has {len(cells)} cells, the header {own}.", line)
+            self._warn("extra_cells", f"The row has {len(cells)} cells, but the header has {width}.", line)
 
     def _check_limits(self, line: int) -> None:
         limits = self.limits
         if len(self.products) >= limits.max_rows:
             raise too_many_rows(limits, row=line)
         if self.cell_count > limits.max_cells:
-            raise over_limit(f"The catalogue has more than {limits.max_cells:,} cells.", row=line)
+            raise over_limit(f"The catalogue has more than {limits.max_cells:,} cells. Split it.", row=line)
 
     def _slots(self, line: int, pieces: Sequence[str]) -> tuple[int, ...]:
         self.url_count += len(pieces)
-        most = self.limits.max_urls_per_row
-        if len(pieces) > most:
-            raise over_limit(f"A row has more than {most:,} URLs (setting IMGSVC_MAX_URLS_PER_ROW).", row=line)
+        limit = self.limits.max_urls_per_row
+        if len(pieces) > limit:
+            raise over_limit(f"A row has more than {limit:,} URLs (setting IMGSVC_MAX_URLS_PER_ROW).", row=line)
         slots = []
         for piece in pieces:
             url = complete(piece)
             position = self.positions.get(url)
             if position is None:
-                position = self._admit(line, url)
-            if self.reject and position in self.faults:
-                code, detail = self.faults[position]
+                position = self._add_url(line, url)
+            if self.reject and position in self.invalid:
+                code, detail = self.invalid[position]
                 self.problems.add(Problem(code, detail, line, self.url_header, piece[:MAX_VALUE]))
             slots.append(position)
         return tuple(slots)
 
-    def _admit(self, line: int, url: str) -> int:
+    def _add_url(self, line: int, url: str) -> int:
         position, limits = len(self.positions), self.limits
         if position >= limits.max_assets:
-            most = f"{limits.max_assets:,} distinct URLs (setting IMGSVC_MAX_ASSETS)"
-            raise over_limit(f"The catalogue has more than {most}.", row=line)
+            limit = f"{limits.max_assets:,} distinct URLs (setting IMGSVC_MAX_ASSETS)"
+            raise over_limit(f"The catalogue has more than {limit}. Split it.", row=line)
         self.positions[url] = position
         if len(url) > limits.max_url_length:
-            most = f"{limits.max_url_length:,} (setting IMGSVC_MAX_URL_LENGTH)"
-            self.faults[position] = ("url_too_long", f"The address has {len(url):,} characters, more than {most}.")
+            limit = f"{limits.max_url_length:,} (setting IMGSVC_MAX_URL_LENGTH)"
+            self.invalid[position] = ("url_too_long", f"The URL has {len(url):,} characters, more than {limit}.")
         elif detail := why_invalid(url):
-            self.faults[position] = ("invalid_url", detail)
+            self.invalid[position] = ("invalid_url", detail)
         return position
 
-    def _check(self, line: int, serial: str, name: str, slots: tuple[int, ...]) -> None:
+    def _warn_about(self, line: int, serial: str, name: str, slots: tuple[int, ...]) -> None:
         if not serial:
             self._warn("missing_serial_number", "The row has no serial number.", line)
         elif serial in self.serials:
@@ -134,17 +137,15 @@ class ManifestBuilder:
     def _check_quotes(self, line: int, serial: str, name: str) -> None:
         for cell in (serial, name):
             if "://" in cell and len(cell.splitlines()) > 1:
-                detail = (
-                    "The cell goes on over several rows: a quotation mark before it is not closed where it should be."
-                )
+                detail = "The cell spans several lines. Check that every quotation mark before it is closed."
                 self.problems.add(Problem("unclosed_quote", detail, line, value=cell[:MAX_VALUE]))
 
     def _warn(self, code: str, detail: str, line: int, value: str | None = None) -> None:
         self.warnings.add(Problem(code, detail, line, value=value and value[:MAX_VALUE]))
 
-    def check_not_empty(self, why_empty: str) -> None:
+    def check_not_empty(self, detail_if_empty: str) -> None:
         if not self.products:
-            self.problems.add(Problem("no_rows", why_empty))
+            self.problems.add(Problem("no_rows", detail_if_empty))
         elif not self.url_count:
             detail = f"No row has an image URL in the column `{self.url_header}`."
             self.problems.add(Problem("no_urls", detail, column=self.url_header))
@@ -159,7 +160,7 @@ class ManifestBuilder:
             url_column=self.layout.image_urls,
             products=self.products,
             assets=list(self.positions),
-            invalid={position: detail for position, (_, detail) in self.faults.items()},
+            invalid={position: detail for position, (_, detail) in self.invalid.items()},
             url_count=self.url_count,
             warnings=self.warnings.listed,
             warnings_total=self.warnings.total,

@@ -1,4 +1,4 @@
-"""The header of an upload: its delimiter, and which column holds what."""
+"""The header of an upload: finds its delimiter and the three required columns."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from imgsvc.errors import InvalidManifest, Problem
 
 
 class Role(NamedTuple):
-    """What a column can hold; `aliases` are in the order of preference, for headers that have several of them."""
+    """The role of a column; `aliases` are in order of preference, for headers that contain several of them."""
 
     meaning: str
     examples: str
@@ -39,17 +39,17 @@ ROLES = {
 
 
 class Columns(BaseModel, frozen=True, extra="forbid", str_strip_whitespace=True):
-    """Which column of the file holds what, by its header; capitals, blanks and punctuation do not matter."""
+    """The headers of the required columns; case, blanks and punctuation are ignored."""
 
     serial_number: str | None = Field(
-        min_length=1, description="Header of the column with the serial numbers; null numbers the products from 1."
+        min_length=1, description="Header of the column with the serial numbers; null: products are numbered from 1."
     )
     product_name: str = Field(min_length=1, description="Header of the column with the product names.")
     image_urls: str = Field(min_length=1, description="Header of the column with the image URLs.")
 
 
-class Layout(NamedTuple):
-    """The header as uploaded and the index of each column; without a serial column the products are numbered."""
+class ColumnLayout(NamedTuple):
+    """The header as uploaded and the index of each column; products are numbered if `serial_number` is None."""
 
     delimiter: str
     header: list[str]
@@ -59,22 +59,22 @@ class Layout(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """The header as one delimiter splits it; `found` has the columns that each role could mean: one is right."""
+    """The header as split by one delimiter; `matches` has the candidate columns of each role, ideally one."""
 
     delimiter: str
     line: int
     cells: list[str]
-    found: dict[str, list[int]]
+    matches: dict[str, list[int]]
 
     def score(self) -> tuple[int, int]:
-        return sum(map(bool, self.found.values())), len(self.cells)
+        return sum(map(bool, self.matches.values())), len(self.cells)
 
 
-def find_layout(source: Source, columns: Columns | None) -> Layout:
+def find_layout(source: Source, columns: Columns | None) -> ColumnLayout:
     """Read the header with the delimiter that yields the most known columns.
 
     Raises:
-        InvalidManifest: `empty_file`, `no_header`, `missing_column`, `duplicate_column`, and what `records` raises.
+        InvalidManifest: `empty_file`, `no_header`, `missing_column`, `duplicate_column`, and those of `records`.
         LimitExceeded: the header is too large.
     """
     headers, failures = [], []
@@ -86,23 +86,25 @@ def find_layout(source: Source, columns: Columns | None) -> Layout:
         else:
             headers.append(_Header(delimiter, line, cells, _match(cells, columns)))
     best = max(headers, key=_Header.score, default=None)
-    if best is None or (failures and not any(best.found.values())):
+    if best is None or (failures and not any(best.matches.values())):
         raise failures[0]
     problems = list(_header_problems(best, columns))
     if problems:
         raise refused(problems)
-    index = {role: matches[0] for role, matches in best.found.items()}
-    return Layout(best.delimiter, best.cells, index.get("serial_number"), index["product_name"], index["image_urls"])
+    index = {role: columns[0] for role, columns in best.matches.items()}
+    return ColumnLayout(
+        best.delimiter, best.cells, index.get("serial_number"), index["product_name"], index["image_urls"]
+    )
 
 
 def _match(header: Sequence[str], columns: Columns | None) -> dict[str, list[int]]:
     if columns is None:
-        return {role: _first_match(header, what.aliases.split()) for role, what in ROLES.items()}
-    wanted = {role: name for role, name in columns if name is not None}
-    return {role: _exact(header, name) or _first_match(header, [_normal(name)]) for role, name in wanted.items()}
+        return {name: _first_match(header, role.aliases.split()) for name, role in ROLES.items()}
+    names = {role: name for role, name in columns if name is not None}
+    return {role: _exact_match(header, name) or _first_match(header, [_normal(name)]) for role, name in names.items()}
 
 
-def _exact(header: Sequence[str], name: str) -> list[int]:
+def _exact_match(header: Sequence[str], name: str) -> list[int]:
     return [index for index, cell in enumerate(header) if cell.strip() == name]
 
 
@@ -119,22 +121,22 @@ def _normal(name: str) -> str:
 def _header_problems(header: _Header, columns: Columns | None) -> Iterator[Problem]:
     if not header.cells:
         yield Problem("empty_file", "The file is empty.")
-    elif not any(header.found.values()) and any(map(starts_with_url, header.cells)):
-        yield Problem(
-            "no_header", "The first row has data; a row with the columns' names belongs before it.", header.line
-        )
+    elif not any(header.matches.values()) and any(map(starts_with_url, header.cells)):
+        detail = "The first row contains data. Add a header row with the names of the columns."
+        yield Problem("no_header", detail, header.line)
     else:
-        for role, matches in header.found.items():
+        for role, matches in header.matches.items():
             if not matches:
-                wanted = ROLES[role].examples if columns is None else f"`{getattr(columns, role)}`"
-                yield _missing(header, role, wanted)
+                expected = ROLES[role].examples if columns is None else f"`{getattr(columns, role)}`"
+                yield _missing(header, role, expected)
             elif len(matches) > 1:
                 name = header.cells[matches[0]][:MAX_VALUE]
-                detail = f"{len(matches)} columns named `{name}` could hold {ROLES[role].meaning}; rename all but one."
+                detail = f"{len(matches)} columns named `{name}` could hold {ROLES[role].meaning}. Rename all but one."
                 yield Problem("duplicate_column", detail, header.line, name)
 
 
-def _missing(header: _Header, role: str, wanted: str) -> Problem:
-    shown = ", ".join(f"`{cell}`" for cell in header.cells)[:MAX_VALUE]
-    detail = f"There is no column for {ROLES[role].meaning}: expected {wanted}, found {shown}."
-    return Problem("missing_column", f"{detail} The upload field `columns` can name it.", header.line, role, shown)
+def _missing(header: _Header, role: str, expected: str) -> Problem:
+    found = ", ".join(f"`{cell}`" for cell in header.cells)[:MAX_VALUE]
+    detail = f"There is no column for {ROLES[role].meaning}: expected {expected}, found {found}."
+    hint = "Rename the column, or name it in the upload field `columns`."
+    return Problem("missing_column", f"{detail} {hint}", header.line, role, found)

@@ -1,4 +1,4 @@
-"""What an upload says: its products, their distinct addresses, and the limits of both."""
+"""The content of an upload: its products, their distinct URLs, and the limits of both."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -10,7 +10,8 @@ OnInvalid = Literal["reject", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class ManifestLimits:
-    """The first four are settings. The last bounds memory: 10 million cells of two characters take 0.65 GB."""
+    """Limits of an upload; all but `max_cells` are settings. That one bounds memory: 10 million cells of two characters
+    take 0.65 GB."""
 
     max_rows: int = 200_000
     max_assets: int = 250_000
@@ -20,10 +21,10 @@ class ManifestLimits:
 
 
 class Product(NamedTuple):
-    """One row; `slots` are positions of assets in URL order, repeats kept.
+    """One row; `slots` are the positions of its assets in URL order, including repeats.
 
-    `cells` are as uploaded, except that an unquoted list of URLs that ran over several cells is one cell again, a short
-    row is filled up to the header's width, and blank cells beyond it are dropped.
+    `cells` are as uploaded, except that an unquoted list of URLs that spilled into several cells is joined again, a
+    short row is padded to the header's width, and blank cells beyond it are dropped.
     """
 
     serial_number: str
@@ -34,12 +35,12 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an upload says. `assets` are the distinct URLs in the order they first appear; a slot is an index into it.
+    """The content of an upload. `assets` are the distinct URLs by first appearance; a slot is an index into it.
 
-    `header` is as wide as the widest row; it ends with the URL column where only blank header cells follow. The columns
-    are indexes into it; without a serial column the products are numbered. `invalid`
-    says what is wrong with an asset's URL, by position; it is empty unless invalid URLs are skipped. `warnings` has at
-    most 100 of the `warnings_total`.
+    `header` is as wide as the widest row; it ends with the URL column if only blank header cells follow. The columns
+    are indexes into it; products are numbered if `serial_column` is None. `invalid` has the error of each invalid URL,
+    by the asset's position; it is empty unless invalid URLs are skipped. `warnings` has at most 100 of the
+    `warnings_total`.
     """
 
     encoding: str

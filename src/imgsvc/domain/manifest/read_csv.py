@@ -1,4 +1,4 @@
-"""The CSV in: bytes to products and distinct assets, or every reason why not."""
+"""Reads a CSV: converts its bytes to products and distinct assets, or reports every problem."""
 
 from imgsvc.domain.manifest.builder import ManifestBuilder
 from imgsvc.domain.manifest.columns import Columns, find_layout
@@ -19,21 +19,21 @@ def read_manifest(
     """Read an uploaded CSV; CPU-bound, 2 to 3 s for 200,000 rows: call it from a worker thread.
 
     Raises:
-        InvalidManifest: with every problem of the file, at most 100 of them listed.
-        LimitExceeded: the first limit that the file is over.
+        InvalidManifest: the file has problems; counts all of them and lists the first 100.
+        LimitExceeded: the file exceeds a limit; reports the first one.
     """
     source = open_source(data)
     layout = find_layout(source, columns)
-    rows = ManifestBuilder(layout, limits, reject=on_invalid == "reject")
-    lines = records(source, layout.delimiter)
-    next(lines)  # the header
+    builder = ManifestBuilder(layout, limits, reject=on_invalid == "reject")
+    rows = records(source, layout.delimiter)
+    next(rows)  # the header
     try:
-        for line, cells in lines:
-            rows.add(line, cells)
-    except InvalidManifest as exc:  # nothing behind this place can be read
-        rows.problems.add(exc.problems[0], first=True)
+        for line, cells in rows:
+            builder.add(line, cells)
+    except InvalidManifest as exc:  # the rest of the file cannot be read
+        builder.problems.add(exc.problems[0], first=True)
     else:
-        rows.check_not_empty("The CSV has a header but no rows.")
-    if rows.problems.total:
-        raise refused(rows.problems.listed, rows.problems.total)
-    return rows.manifest(source.encoding)
+        builder.check_not_empty("The CSV has a header but no rows.")
+    if builder.problems.total:
+        raise refused(builder.problems.listed, builder.problems.total)
+    return builder.manifest(source.encoding)

@@ -1,4 +1,4 @@
-"""Products that come as JSON instead of a CSV."""
+"""Reads products that are sent as JSON instead of a CSV."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,25 +14,25 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from imgsvc.domain.manifest.builder import Findings, ManifestBuilder, too_many_rows
-from imgsvc.domain.manifest.columns import Layout
+from imgsvc.domain.manifest.builder import ManifestBuilder, ProblemList, too_many_rows
+from imgsvc.domain.manifest.columns import ColumnLayout
 from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, OnInvalid
 from imgsvc.domain.manifest.records import MAX_VALUE, refused
 from imgsvc.errors import Problem
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
-"""Of the CSV that comes back."""
-_LAYOUT = Layout(",", list(HEADER), 0, 1, 2)
-_MAX_MEMBERS = 10
-"""Of a product: each one that is unknown would be a problem of its own."""
+"""The header of the report."""
+_LAYOUT = ColumnLayout(",", list(HEADER), 0, 1, 2)
+_MAX_FIELDS = 10
+"""Fields of a product: each unknown one would be reported as a problem."""
 
 
-def _one_complaint(value: object, check: ValidatorFunctionWrapHandler) -> object:
-    """pydantic has one for each type that the value could have."""
+def _single_error(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    """Raise one error for an invalid value; pydantic raises one for each of the allowed types."""
     try:
-        return check(value)
+        return validate(value)
     except ValidationError as error:
-        raise PydanticCustomError("text_or_integer", "Input should be a text or an integer") from error
+        raise PydanticCustomError("text_or_integer", "Input should be a string or an integer") from error
 
 
 class ListedProduct(BaseModel):
@@ -40,47 +40,49 @@ class ListedProduct(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    serial_number: Annotated[str | int | None, WrapValidator(_one_complaint)] = Field(
-        None, description="Without one the product is numbered, from 1."
+    serial_number: Annotated[str | int | None, WrapValidator(_single_error)] = Field(
+        None, description="The default is the number of the product, from 1."
     )
     product_name: str
-    input_urls: Annotated[list[str], FailFast()] = Field(description="Addresses of its images.")
+    input_urls: Annotated[list[str], FailFast()] = Field(description="The URLs of the product's images.")
 
 
 def read_products(
     products: Sequence[object], *, on_invalid: OnInvalid = "reject", limits: ManifestLimits = DEFAULT_LIMITS
 ) -> Manifest:
-    """The manifest of `products` as `json.loads` gives them; CPU-bound, call it from a worker thread.
+    """Read `products`, as returned by `json.loads`; CPU-bound, call it from a worker thread.
 
     Raises:
-        InvalidManifest: with every problem, at most 100 of them listed; `row` is the number of the product.
-        LimitExceeded: the first limit that the list is over.
+        InvalidManifest: products have problems; counts all of them and lists the first 100, `row` being the number of
+            the product.
+        LimitExceeded: the list exceeds a limit; reports the first one.
     """
-    if len(products) > limits.max_rows:  # before any is looked at: millions of them would take minutes
+    if len(products) > limits.max_rows:  # before any product is validated: millions of them would take minutes
         raise too_many_rows(limits)
-    rows = ManifestBuilder(_LAYOUT, limits, reject=on_invalid == "reject", urls_named="input_urls")
-    for number, given in enumerate(products, 1):
-        product = _checked(given, number, rows.problems)
+    builder = ManifestBuilder(_LAYOUT, limits, reject=on_invalid == "reject", url_field="input_urls")
+    for number, data in enumerate(products, 1):
+        product = _validated(data, number, builder.problems)
         if product:
             serial = None if product.serial_number is None else str(product.serial_number)
-            rows.add_product(number, serial, product.product_name, product.input_urls)
-    if not rows.problems.total:
-        rows.check_not_empty("The list of products is empty.")
-    if rows.problems.total:
-        raise refused(rows.problems.listed, rows.problems.total, place="product")
-    return rows.manifest("utf-8")
+            builder.add_product(number, serial, product.product_name, product.input_urls)
+    if not builder.problems.total:
+        builder.check_not_empty("The list of products is empty.")
+    if builder.problems.total:
+        raise refused(builder.problems.listed, builder.problems.total, unit="product")
+    return builder.manifest("utf-8")
 
 
-def _checked(given: object, number: int, problems: Findings) -> ListedProduct | None:
-    if isinstance(given, dict) and len(given) > _MAX_MEMBERS:
-        problems.add(Problem("too_long", f"A product has {len(given):,} members.", number))
+def _validated(data: object, number: int, problems: ProblemList) -> ListedProduct | None:
+    if isinstance(data, dict) and len(data) > _MAX_FIELDS:
+        detail = f"The product has {len(data):,} fields; at most {_MAX_FIELDS} are allowed."
+        problems.add(Problem("too_long", detail, number))
         return None
     try:
-        return ListedProduct.model_validate(given)
-    except ValidationError as error:
-        for found in error.errors(include_url=False, include_context=False):
-            column = ".".join(str(part) for part in found["loc"])[:MAX_VALUE] or None
-            value = None if found["type"] == "missing" else str(found["input"])[:MAX_VALUE]
-            detail = f"{column}: {found['msg']}" if column else found["msg"]
-            problems.add(Problem(found["type"], detail, number, column, value))
+        return ListedProduct.model_validate(data)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_context=False):
+            column = ".".join(str(part) for part in error["loc"])[:MAX_VALUE] or None
+            value = None if error["type"] == "missing" else str(error["input"])[:MAX_VALUE]
+            detail = f"{column}: {error['msg']}" if column else error["msg"]
+            problems.add(Problem(error["type"], detail, number, column, value))
         return None

@@ -1,4 +1,4 @@
-"""Bytes to records: the encoding of an upload, its lines and its cells, watched for what is too much."""
+"""Splits the bytes of an upload into lines and cells: detects the encoding and enforces the size limits."""
 
 import codecs
 import csv
@@ -12,8 +12,8 @@ from imgsvc.errors import InvalidManifest, LimitExceeded, Problem
 DELIMITERS = ",;\t|"
 MAX_PROBLEMS = 100
 MAX_VALUE = 200
-# What keeps a file of nothing but line ends or delimiters from costing minutes and gigabytes.
-MAX_LINES = 2_000_000  # blank ones too; a spreadsheet has at most 1,048,576 rows
+# These limits keep a file of only line ends or delimiters from taking minutes and gigabytes.
+MAX_LINES = 2_000_000  # including blank ones; a spreadsheet has at most 1,048,576 rows
 MAX_RECORD_LINES = 1_000
 MAX_RECORD_CHARS = 2_000_000
 MAX_COLUMNS = 1_000
@@ -21,9 +21,9 @@ MAX_COLUMNS = 1_000
 _END = "\0"
 _SEP_LINE = re.compile(rf'"?sep=([{DELIMITERS}])"?\s*', re.IGNORECASE)
 _OTHER_FILES = {
-    b"PK\x03\x04": "This is an Excel workbook (or another ZIP file); save it as CSV.",
-    b"\xd0\xcf\x11\xe0": "This is an old Excel workbook; save it as CSV.",
-    b"\x1f\x8b": "This is a compressed file; unpack it first.",
+    b"PK\x03\x04": "This is an Excel workbook (or another ZIP file), not a CSV file. Save it as CSV.",
+    b"\xd0\xcf\x11\xe0": "This is an old Excel workbook, not a CSV file. Save it as CSV.",
+    b"\x1f\x8b": "This is a compressed file. Unpack it first.",
     b"%PDF": "This is a PDF document, not a CSV file.",
     b"\x89PNG": "This is an image, not a CSV file.",
     b"\xff\xd8\xff": "This is an image, not a CSV file.",
@@ -33,15 +33,15 @@ _OTHER_FILES = {
 }
 
 
-def refused(problems: Sequence[Problem], total: int | None = None, *, place: str = "line") -> InvalidManifest:
-    """The refusal for `problems`, at least one; `total` counts also those that are not listed.
+def refused(problems: Sequence[Problem], total: int | None = None, *, unit: str = "line") -> InvalidManifest:
+    """Build the error for `problems`, at least one; `total` includes those that are not listed.
 
-    `place` is what their `row` counts.
+    `unit` is the unit of their `row`.
     """
     total = total or len(problems)
-    more = f" ({total:,} problems in all)" if total > 1 else ""
-    where = f" ({place} {problems[0].row})" if problems[0].row else ""
-    detail = f"The catalogue cannot be accepted{where}: {problems[0].detail}{more}"
+    more = f" ({total:,} problems in total)" if total > 1 else ""
+    where = f" ({unit} {problems[0].row})" if problems[0].row else ""
+    detail = f"The catalogue was rejected{where}: {problems[0].detail}{more}"
     return InvalidManifest(detail, tuple(problems[:MAX_PROBLEMS]), problems_total=total)
 
 
@@ -51,19 +51,19 @@ def over_limit(detail: str, *, row: int | None = None) -> LimitExceeded:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An upload whose bytes are known to be text, with the delimiters it may have."""
+    """An upload whose bytes are known to be text, with its possible delimiters."""
 
     data: bytes
     encoding: str
     delimiters: str
 
     def lines(self) -> Iterator[str]:
-        """The physical lines, each with its line end (LF, CRLF or CR); decoded as they are read."""
+        """Return the physical lines, each with its line end (LF, CRLF or CR), decoded lazily."""
         return io.TextIOWrapper(io.BytesIO(self.data), self.encoding, newline="")
 
 
 def open_source(data: bytes) -> Source:
-    """Find out how `data` is encoded: UTF-16 by its byte order mark, else UTF-8 if it is that, else cp1252.
+    """Detect the encoding of `data`: UTF-16 by its byte order mark, otherwise UTF-8 if it is valid, otherwise cp1252.
 
     Raises:
         InvalidManifest: `not_a_csv`, `undecodable`.
@@ -88,14 +88,14 @@ def _encoding(data: bytes) -> str:
             line = data.count(b"\n", 0, exc.start) + 1
         else:
             return encoding
-    detail = "There are bytes that are no text; save the file as UTF-8."
+    detail = "The line contains bytes that are not text. Save the file as UTF-8."
     raise refused([Problem("undecodable", detail, row=line)])
 
 
 class _Lines:
-    """The lines of `source`, watched: csv.reader takes as many as a record asks for, a forgotten quote all of them.
+    """The lines of `source`, with limits: a record with an unclosed quote would make csv.reader read the whole file.
 
-    `first` is the line that the record being read begins on; whoever reads the records moves it.
+    `first` is the line on which the current record begins; the reader of the records updates it.
     """
 
     def __init__(self, source: Source) -> None:
@@ -109,21 +109,21 @@ class _Lines:
             if number - self.first >= MAX_RECORD_LINES or size > MAX_RECORD_CHARS:
                 raise _too_large(self.first, number)
             if number > MAX_LINES:
-                raise over_limit(f"The file has more than {MAX_LINES:,} lines.")
+                raise over_limit(f"The file has more than {MAX_LINES:,} lines. Split it.")
             if _END in line:
-                detail = "There is a NUL character. Is this a CSV file, saved as UTF-8?"
+                detail = "The line contains a NUL character. Check that the file is a CSV, saved as UTF-8."
                 raise refused([Problem("nul_byte", detail, row=number)])
             yield "\n" if number == 1 and _SEP_LINE.fullmatch(line) else line
-        # Inside quotes that never close this becomes part of a cell, else a record of its own.
+        # Inside an unclosed quote this becomes part of a cell, otherwise a record of its own.
         yield _END
 
 
 def records(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The records that are not blank, header first, each with the number of the line it begins on.
+    """Yield the records that are not blank, header first, each with the number of the line on which it begins.
 
     Raises:
         InvalidManifest: `nul_byte`, `unclosed_quote`.
-        LimitExceeded: too large a cell or row, too many lines.
+        LimitExceeded: a cell or row is too large, or the file has too many lines.
     """
     lines = _Lines(source)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -145,12 +145,10 @@ def records(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def _too_large(first: int, last: int) -> InvalidManifest | LimitExceeded:
     if last > first:
         return _unclosed(first)
-    detail = (
-        f"Line {first} is too large: at most {csv.field_size_limit():,} characters a cell, {MAX_RECORD_CHARS:,} a row."
-    )
-    return over_limit(detail, row=first)
+    limits = f"{csv.field_size_limit():,} characters per cell and {MAX_RECORD_CHARS:,} per row"
+    return over_limit(f"Line {first} is too large: at most {limits} are allowed.", row=first)
 
 
 def _unclosed(first: int) -> InvalidManifest:
-    detail = "A quotation mark in the row that begins here is never closed."
+    detail = "A quotation mark in the row that begins here is never closed. Add the closing one."
     return refused([Problem("unclosed_quote", detail, row=first)])

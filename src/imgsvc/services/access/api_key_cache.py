@@ -1,4 +1,4 @@
-"""Who is calling: the API keys as an API process knows them, a second old at most."""
+"""A cache of the API keys in an API process, at most a second old."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from time import monotonic
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.domain.api_keys import KeyHashes, fits, key_of
+from imgsvc.domain.api_keys import KeyHashes, key_id_of, token_matches
 from imgsvc.errors import Unauthorized
 from imgsvc.services.clock import Clock
 
 CACHE_TTL = 1.0
-"""Seconds after which the keys are read again: as long may a key that was revoked still work."""
+"""Seconds until the keys are read again; a revoked key may work that much longer."""
 
 
 class ApiKeyCache:
-    """`needs_key`: whether a caller without a key is refused even while no key has been made."""
+    """The cache. `needs_key`: refuse callers without a key even while no key has been created."""
 
     def __init__(
         self, *, sessions: Sessions, clock: Clock, needs_key: bool, timer: Callable[[], float] = monotonic
@@ -27,35 +27,35 @@ class ApiKeyCache:
         self._needs_key = needs_key
         self._read_at = float("-inf")
         self._hashes: dict[str, KeyHashes] = {}
-        self._any_made = False
-        self._reading = asyncio.Lock()
+        self._any_created = False
+        self._lock = asyncio.Lock()
 
     async def caller(self, token: str | None) -> str:
-        """The id of the key that `token` is; `key_local` without one, while none has been made.
+        """Return the id of the key that `token` belongs to, or `key_local` while no keys are required.
 
         Raises:
-            Unauthorized: a key is needed, and this is none.
+            Unauthorized: a key is required, and `token` is not valid.
             DatabaseUnavailable: the keys cannot be read.
         """
-        await self._read()
-        if not self._any_made and not self._needs_key:
+        await self._refresh()
+        if not self._any_created and not self._needs_key:
             return LOCAL_KEY
         if token is None:
-            made = "" if self._any_made else " None has been made yet: `imgsvc keys create NAME` makes one."
-            raise Unauthorized(f"Send an API key as `Authorization: Bearer isk_…`.{made}")
-        key_id = key_of(token)
+            hint = "" if self._any_created else " No key exists yet: create one with `imgsvc keys create NAME`."
+            raise Unauthorized(f"Send an API key as `Authorization: Bearer isk_…`.{hint}")
+        key_id = key_id_of(token)
         hashes = self._hashes.get(key_id) if key_id else None
-        if key_id is None or hashes is None or not fits(token, hashes, self._clock()):
-            raise Unauthorized("This API key is not known, or it has been revoked.")
+        if key_id is None or hashes is None or not token_matches(token, hashes, self._clock()):
+            raise Unauthorized("This API key is unknown or has been revoked.")
         return key_id
 
-    async def _read(self) -> None:
-        async with self._reading:
+    async def _refresh(self) -> None:
+        async with self._lock:
             if self._timer() - self._read_at < CACHE_TTL:
                 return
             async with self._sessions.read() as session:
-                rows = await queries.made(session)
-            self._any_made = bool(rows)
+                rows = await queries.list_created(session)
+            self._any_created = bool(rows)
             self._hashes = {
                 row.id: KeyHashes(row.secret_hash, row.former_hash, row.former_until)
                 for row in rows

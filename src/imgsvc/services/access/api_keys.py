@@ -1,4 +1,4 @@
-"""API keys and the secrets that webhooks and links are signed with: make, list, rotate, revoke."""
+"""API keys, and the secrets that sign webhooks and links: create, list, rotate, revoke."""
 
 import base64
 import secrets
@@ -13,9 +13,9 @@ from imgsvc.db.queries import api_keys as queries
 from imgsvc.db.queries import batches
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey
-from imgsvc.domain.api_keys import hashed, new_token
+from imgsvc.domain.api_keys import hash_token, new_token
 from imgsvc.domain.ids import new_id
-from imgsvc.domain.signed_urls import opens
+from imgsvc.domain.signed_urls import is_valid_link
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
 from imgsvc.services.access.links import Report, report_path
@@ -24,7 +24,7 @@ from imgsvc.services.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class ApiKeySummary:
-    """A key as its owner may see it; `former_until` is when the token before the present one stops working."""
+    """The public fields of a key; `former_until`: when the previous token stops working."""
 
     id: str
     name: str
@@ -33,28 +33,28 @@ class ApiKeySummary:
     former_until: datetime | None
 
 
-async def create(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
-    """Make a key: its id and its token, which is nowhere kept and cannot be shown again."""
+async def create_key(name: str, *, sessions: Sessions, clock: Clock) -> tuple[str, str]:
+    """Create a key; return its id and its token, which is not stored and cannot be shown again."""
     now = clock()
     key_id = new_id("key", now)
     token = new_token(key_id)
     row = ApiKey(
-        id=key_id, name=name, secret_hash=hashed(token), webhook_secrets=_with_new_secret([], now), created_at=now
+        id=key_id, name=name, secret_hash=hash_token(token), webhook_secrets=_with_new_secret([], now), created_at=now
     )
     async with sessions.write() as session:
         session.add(row)
     return key_id, token
 
 
-async def listed(*, sessions: Sessions) -> list[ApiKeySummary]:
-    """Every key that was made, revoked ones too, the oldest first."""
+async def list_keys(*, sessions: Sessions) -> list[ApiKeySummary]:
+    """Return all created keys, including revoked ones, oldest first."""
     async with sessions.read() as session:
-        rows = await queries.made(session)
+        rows = await queries.list_created(session)
     return [ApiKeySummary(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
 
 
-async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
-    """A new token for a key; the present one works on until `grace` is over, the one before it no longer.
+async def rotate_key(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
+    """Return a new token for a key; the current one works until `grace` is over, the one before it stops at once.
 
     Raises:
         NotFound: no such key, or it is revoked.
@@ -63,15 +63,15 @@ async def rotate(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Cl
     async with sessions.write() as session:
         row = _usable(await queries.lock(session, key_id), key_id)
         if row.secret_hash is None:
-            raise NotFound(f"{key_id} stands for what is made without API keys: it has no token.")
+            raise NotFound(f"{key_id} owns everything created without an API key; it has no token.")
         row.former_hash, row.former_until = row.secret_hash, now + grace
-        row.secret_hash = hashed(token)
+        row.secret_hash = hash_token(token)
         session.add(row)
     return token
 
 
 async def rotate_webhook_secret(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
-    """A new webhook secret for a key; until `grace` is over webhooks are signed with the former one as well.
+    """Return a new webhook secret for a key; until `grace` is over, webhooks are signed with the previous one as well.
 
     Raises:
         NotFound: no such key, or it is revoked.
@@ -84,22 +84,22 @@ async def rotate_webhook_secret(key_id: str, *, grace: timedelta, sessions: Sess
         return str(row.webhook_secrets[0]["secret"])
 
 
-async def revoke(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
-    """Refuse a key from now on; its batches go on, and their webhooks are still signed with its secret.
+async def revoke_key(key_id: str, *, sessions: Sessions, clock: Clock) -> None:
+    """Revoke a key; its batches continue, and their webhooks are still signed with its secret.
 
     Raises:
-        NotFound: no such key, or it is revoked already.
+        NotFound: no such key, or it is already revoked.
     """
     async with sessions.write() as session:
         row = _usable(await queries.lock(session, key_id), key_id)
         if row.secret_hash is None:
-            raise NotFound(f"{key_id} stands for what is made without API keys: it cannot be revoked.")
+            raise NotFound(f"{key_id} owns everything created without an API key; it cannot be revoked.")
         row.revoked_at = clock()
         session.add(row)
 
 
 async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
-    """The newest webhook secret of a key.
+    """Return the newest webhook secret of a key.
 
     Raises:
         NotFound: no such key.
@@ -112,9 +112,9 @@ async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
 
 
 async def link_secret(session: AsyncSession, batch_id: str) -> str:
-    """The newest secret for links to the reports of a batch; the receiver of its webhooks does not know it.
+    """Return the newest secret for links to the reports of a batch; receivers of its webhooks do not know it.
 
-    It ends with the webhook secret beside it. A key from before link secrets gets its own here.
+    It expires with the webhook secret of the same entry. A key older than link secrets gets its first one here.
     """
     owner = await queries.owner_of(session, batch_id)
     if "link_secret" not in owner.webhook_secrets[0]:
@@ -129,33 +129,33 @@ async def link_secret(session: AsyncSession, batch_id: str) -> str:
 async def owner_by_link(
     batch_id: str, name: Report, *, expires: int, signature: str, sessions: Sessions, clock: Clock
 ) -> str:
-    """The key that owns a batch, for whoever has a signed link to one of its reports.
+    """Return the id of the key that owns a batch, given a signed link to one of its reports.
 
     Raises:
-        Unauthorized: the link is too old, was changed, or its batch is gone.
+        Unauthorized: the link has expired or was altered, or its batch is gone.
     """
     async with sessions.read() as session:
         batch = await batches.get(session, batch_id)
         owner = await queries.owner_of(session, batch_id) if batch else None
     now = clock()
     stored = owner.webhook_secrets if owner and owner.revoked_at is None else []
-    secrets_now = valid_secrets(stored, now, kind="link_secret")
+    link_secrets = valid_secrets(stored, now, kind="link_secret")
     path = report_path(batch_id, name)
-    if batch is None or not opens(path, expires=expires, signature=signature, secrets=secrets_now, now=now):
-        raise Unauthorized("This link is no longer valid, or was changed. An API key opens the CSV at any time.")
+    if batch is None or not is_valid_link(path, expires=expires, signature=signature, secrets=link_secrets, now=now):
+        raise Unauthorized("This link has expired or was altered. With an API key the CSV is always available.")
     return batch.api_key_id
 
 
 def _usable(row: ApiKey | None, key_id: str) -> ApiKey:
     if row is None or row.revoked_at is not None:
-        raise NotFound(f"There is no API key {key_id}, or it is revoked; `imgsvc keys list` shows all.")
+        raise NotFound(f"There is no API key {key_id}, or it is revoked; `imgsvc keys list` shows all keys.")
     return row
 
 
 def _with_new_secret(
     stored: list[dict[str, Any]], now: datetime, *, grace: timedelta = timedelta()
 ) -> list[dict[str, Any]]:
-    """192 random bits, as Standard Webhooks recommends; those before it stay until their time is over."""
+    """Add a secret of 192 random bits, as Standard Webhooks recommends; keep the previous ones until they expire."""
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
     until = (now + grace).isoformat()
     valid = set(valid_secrets(stored, now))
@@ -164,5 +164,4 @@ def _with_new_secret(
 
 
 def _new_link_secret() -> str:
-    """256 random bits."""
-    return secrets.token_hex(32)
+    return secrets.token_hex(32)  # 256 random bits

@@ -1,4 +1,4 @@
-"""Absolute addresses of what the API serves; they stand in answers, reports and webhooks."""
+"""Absolute URLs of the API's resources, for answers, reports and webhooks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ Report = Literal["output.csv", "failures.csv"]
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Addresses under `public_url` (no slash at its end)."""
+    """URLs under `public_url` (without a trailing slash)."""
 
     public_url: str
 
@@ -31,7 +31,7 @@ class Links:
         return f"{self.public_url}{report_path(batch_id, name)}"
 
     def signed_report(self, batch_id: str, name: Report, *, secret: str, now: datetime) -> str:
-        """One that opens without an API key for a week."""
+        """Return a link that works without an API key for a week."""
         query = signed_query(report_path(batch_id, name), secret=secret, until=now + LIFETIME)
         return f"{self.report(batch_id, name)}?{query}"
 

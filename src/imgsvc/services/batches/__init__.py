@@ -1,1 +1,1 @@
-"""Batches: read, cancel, retry, finish and delete them."""
+"""Batches: read, cancel, retry, finish and delete."""

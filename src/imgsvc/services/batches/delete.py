@@ -1,4 +1,4 @@
-"""Delete batches, and keep the storage to what the rows name."""
+"""Delete batches, and remove files from the storage that no row refers to."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,10 +18,11 @@ from imgsvc.services.wakeups import wake_clean_up
 
 log = get_logger(__name__)
 
-AT_ONCE = 5.0
+REMOVAL_TIMEOUT = 5.0
+"""Seconds that a delete request waits for the removal before a job takes over."""
 
 
-async def delete(
+async def delete_batch(
     batch_id: str,
     *,
     api_key_id: str,
@@ -30,15 +31,15 @@ async def delete(
     queue: JobQueue,
     clock: Clock,
     clean_up_after: timedelta,
-    patience: float = AT_ONCE,
+    removal_timeout: float = REMOVAL_TIMEOUT,
 ) -> None:
-    """Delete a finished batch for everybody who asks, then remove its renditions and its rows.
+    """Delete a finished batch: it becomes invisible at once, then its renditions and rows are removed.
 
-    The removal may take `patience` (seconds) while the caller waits; what is left then is a job's.
+    The caller waits up to `removal_timeout` seconds for the removal; a job removes the rest.
 
     Raises:
         NotFound: no such batch, or it belongs to another API key.
-        BatchNotFinished: it still runs.
+        BatchNotFinished: it is still open.
     """
     async with sessions.write() as session:
         counters = await batches.lock(session, batch_id, api_key_id=api_key_id)
@@ -49,45 +50,47 @@ async def delete(
         await queries.soft_delete(session, [batch_id], clock())
     log.info("batch_deleted", batch_id=batch_id)
     try:
-        async with asyncio.timeout(patience):
-            await clean_up(batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after)
+        async with asyncio.timeout(removal_timeout):
+            await clean_up_batch(
+                batch_id, sessions=sessions, inventory=inventory, clock=clock, clean_up_after=clean_up_after
+            )
     except (TimeoutError, StorageError, DatabaseUnavailable) as error:
         log.warning("removal_deferred", batch_id=batch_id, error=str(error) or type(error).__name__)
         await wake_clean_up(batch_id, queue=queue)
 
 
-async def clean_up(
+async def clean_up_batch(
     batch_id: str, *, sessions: Sessions, inventory: Inventory, clock: Clock, clean_up_after: timedelta
 ) -> None:
-    """Remove what a deleted batch left behind, or what lies in the storage of a finished one without being named.
+    """Remove the files and rows of a deleted batch, or the files of a finished batch that no asset refers to.
 
-    Workers never delete: one that was frozen could take away what its successor has just stored. What is removed here
-    cannot come into use any more: no claim of an ended round is valid, and renditions of later rounds have other keys
-    (services/processing/process_asset.py). May be repeated at any time, and anywhere at the same time.
+    Workers never delete: one that was frozen could remove the file that its successor has just stored. The files
+    removed here cannot come into use again: no claim of an ended round is valid, and renditions of later rounds have
+    other keys (services/processing/process_asset.py). Idempotent, and safe to run concurrently.
 
     Raises:
-        StorageError, DatabaseUnavailable: the sweep has it done again.
+        StorageError, DatabaseUnavailable: the sweep wakes another clean-up.
     """
     async with sessions.read() as session:
-        batch = await queries.to_clean_up(session, batch_id)
+        batch = await queries.get_for_clean_up(session, batch_id)
     now = clock()
     if batch is None or batch.tidy_at is None or batch.tidy_at > now:
         return
     if batch.deleted_at is None:
-        # Nothing that is young: it may be a new round's, begun since the batch was read.
-        is_tidy = await _remove_unnamed(
+        # Young files are kept: they may belong to a new round that began after the batch was read.
+        is_clean = await _remove_unreferenced(
             batch_id, until=now - clean_up_after / 2, sessions=sessions, inventory=inventory
         )
-        next_at = None if is_tidy else now + clean_up_after
+        next_at = None if is_clean else now + clean_up_after
     else:
         await _remove_all(batch_id, sessions=sessions, inventory=inventory)
-        # A worker that was storing an image in the moment of the deletion may be done only now: a last look later.
+        # A worker may have been storing an image when the batch was deleted, so a last clean-up follows.
         next_at = batch.deleted_at + clean_up_after
     async with sessions.write() as session:
         if batch.deleted_at and next_at and next_at <= now:
             await queries.remove_batch(session, batch_id)
         else:
-            await queries.cleaned_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
+            await queries.schedule_clean_up(session, batch_id, seen=batch.tidy_at, next_at=next_at)
 
 
 async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory) -> None:
@@ -99,27 +102,27 @@ async def _remove_all(batch_id: str, *, sessions: Sessions, inventory: Inventory
             async with sessions.write() as session:
                 removed = await queries.remove_rows(session, table, batch_id)
     async with sessions.write() as session:
-        await queries.remove_messages(session, batch_id)
+        await queries.remove_deliveries(session, batch_id)
 
 
-async def _remove_unnamed(batch_id: str, *, until: datetime, sessions: Sessions, inventory: Inventory) -> bool:
-    """Remove what dead runs stored before `until`; False when there is more that was stored later."""
+async def _remove_unreferenced(batch_id: str, *, until: datetime, sessions: Sessions, inventory: Inventory) -> bool:
+    """Remove the files that dead runs stored before `until`; return False if younger ones are left."""
     young = 0
     async for page in inventory.list(_folder(batch_id)):
-        named = await _named(batch_id, page, sessions=sessions)
-        unnamed = [stored for stored in page if stored.key not in named]
-        old = [stored.key for stored in unnamed if stored.modified < until]
-        young += len(unnamed) - len(old)
+        referenced = await _referenced(batch_id, page, sessions=sessions)
+        unreferenced = [stored for stored in page if stored.key not in referenced]
+        old = [stored.key for stored in unreferenced if stored.modified < until]
+        young += len(unreferenced) - len(old)
         if old:
             log.info("unreferenced_files_removed", batch_id=batch_id, files=len(old))
             await inventory.remove(old)
     return not young
 
 
-async def _named(batch_id: str, page: Sequence[Stored], *, sessions: Sessions) -> set[str]:
-    places = (parse_rendition_key(stored.key) for stored in page)
+async def _referenced(batch_id: str, page: Sequence[Stored], *, sessions: Sessions) -> set[str]:
+    parsed = (parse_rendition_key(stored.key) for stored in page)
     async with sessions.read() as session:
-        return await assets.rendition_keys(session, batch_id, {place[1] for place in places if place})
+        return await assets.rendition_keys(session, batch_id, {each[1] for each in parsed if each})
 
 
 def _folder(batch_id: str) -> str:

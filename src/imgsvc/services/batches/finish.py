@@ -1,4 +1,4 @@
-"""The end of a batch: its final status and the announcement, in the transaction that brought its open assets to 0."""
+"""The end of a batch: its final status and its delivery, in the transaction that ends its last open asset."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,10 +24,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What becomes of a batch that has ended: where its announcement points, and how long what remains is kept.
+    """The settings for ended batches: the base of links in webhooks, and how long batches and files are kept.
 
-    `keep_for`: until it is removed with its renditions (None: never); `clean_up_after`: until what lies in its storage
-    without being named is removed, and a last look is taken at the storage of one that was deleted.
+    `keep_for`: time until a batch is removed with its renditions (None: never). `clean_up_after`: time until
+    unreferenced files of a finished batch are removed, and until the last clean-up of a deleted one.
     """
 
     links: Links
@@ -39,7 +39,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedBatch:
     """A batch that has just ended, and the delivery that announces it, if it has a webhook."""
 
     batch_id: str
@@ -49,28 +49,28 @@ class Ended:
     delivery_id: str | None
 
 
-async def finish(
+async def finish_batch(
     session: AsyncSession, batch_id: str, counters: Counters, *, retention: Retention, now: datetime
-) -> Ended | None:
-    """Move a locked batch without open assets to its final status and write its delivery; None: it had ended before."""
+) -> EndedBatch | None:
+    """Move a locked batch without open assets to its final status and add its delivery; None if already ended."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
     dates = {"finished_at": now, "expires_at": retention.expiry(now), "tidy_at": now + retention.clean_up_after}
     if not await batch_queries.move(session, batch_id, status, **dates):
         return None
     batch = await batch_queries.get(session, batch_id)
     if batch is None:
-        raise LookupError(f"{batch_id} was moved a moment ago and is not there")
+        raise LookupError(f"{batch_id} disappeared while its row was locked")
     delivery = None
     if batch.webhook_url:
         secret = await link_secret(session, batch_id)
-        delivery = announcement(batch, links=retention.links, secret=secret, now=now)
+        delivery = _new_delivery(batch, links=retention.links, secret=secret, now=now)
         session.add(delivery)
     seconds = (now - batch.created_at).total_seconds()
-    return Ended(batch_id, status, counters, seconds, delivery.id if delivery else None)
+    return EndedBatch(batch_id, status, counters, seconds, delivery.id if delivery else None)
 
 
-async def announce(ended: Ended, *, queue: JobQueue) -> None:
-    """After the commit: log the end and wake the delivery."""
+async def announce(ended: EndedBatch, *, queue: JobQueue) -> None:
+    """Log the end of a batch and wake its delivery. Call it after the commit."""
     log.info(
         "batch_ended",
         batch_id=ended.batch_id,
@@ -86,8 +86,8 @@ async def announce(ended: Ended, *, queue: JobQueue) -> None:
         await wake_delivery(ended.delivery_id, attempts=0, queue=queue)
 
 
-def announcement(batch: Batch, *, links: Links, secret: str, now: datetime) -> Delivery:
-    """The webhook message that tells of the batch's end; its id is the event's, whatever happens from here on."""
+def _new_delivery(batch: Batch, *, links: Links, secret: str, now: datetime) -> Delivery:
+    """Build the webhook message that announces the end of the batch; its id is that of the event, on every attempt."""
     event_type = f"batch.{batch.status}"
     reports = {
         "output_csv_url": links.signed_report(batch.id, "output.csv", secret=secret, now=now),

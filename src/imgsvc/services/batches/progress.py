@@ -1,4 +1,4 @@
-"""The figures of a batch as every reader sees them: status answers, events, webhooks, the command line."""
+"""The progress of a batch as status answers, events, webhooks and the command line report it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from imgsvc.db.tables import Batch
 
 
 def counts(batch: Batch | BatchProgress) -> dict[str, Any]:
-    """Products, URLs and assets by status; the asset counts sum to their total at every read."""
+    """Return the counts of products, URLs, and assets by status; asset counts add up to their total at every read."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return {
         "products": batch.product_count,
@@ -26,15 +26,15 @@ def counts(batch: Batch | BatchProgress) -> dict[str, Any]:
 
 
 def progress(batch: Batch | BatchProgress) -> float:
-    """The share of assets that have ended, from 0 to 1."""
+    """Return the share of assets that have ended, from 0 to 1."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return round(ended / batch.asset_count, 3)
 
 
 def time_left(batch: Batch, now: datetime) -> float | None:
-    """Seconds until an open batch will have ended, at the rate so far; None before its first asset has.
+    """Estimate the seconds until an open batch ends, at the rate so far; None before its first asset has ended.
 
-    None in later rounds too: what had ended before is not told apart from what has since.
+    Also None in later rounds: the counters do not separate the assets that had ended before.
     """
     ended = batch.succeeded + batch.failed + batch.cancelled
     if batch.started_at is None or not ended or batch.round > 1:
@@ -43,13 +43,13 @@ def time_left(batch: Batch, now: datetime) -> float | None:
 
 
 def transfer(batch: Batch | BatchProgress) -> dict[str, Any]:
-    """Bytes in and out of the assets that succeeded, and the share saved (None before the first)."""
+    """Return input and output bytes of the succeeded assets, and the share saved (None before the first)."""
     saved = round(1 - batch.output_bytes / batch.input_bytes, 3) if batch.input_bytes else None
     return {"input": batch.input_bytes, "output": batch.output_bytes, "saved_ratio": saved}
 
 
 def event_data(batch: Batch, reports: Mapping[str, str]) -> dict[str, Any]:
-    """What a webhook tells of a finished batch, with links to its `reports`; well under 20 kB."""
+    """Return the data of the webhook for a finished batch, with the links in `reports`; well under 20 kB."""
     return {
         "id": batch.id,
         "status": str(batch.status),

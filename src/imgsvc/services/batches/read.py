@@ -1,4 +1,4 @@
-"""Batches, read: their status, their products, their renditions."""
+"""Read batches: status, products, renditions."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
@@ -16,24 +16,25 @@ from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.errors import BatchNotFinished, NotFound
 
 PAGE = 250
-"""Products read at a time for a report: short reads, and memory that does not grow with the report. The event loop was
-3 ms late at p99 while 100,000 rows were written; with 1,000 at a time 167 ms, and all of it took an eighth less."""
-SLOTS = 5_000
-"""URLs of the products that are read at a time: a row may have a hundred."""
-PAGES_AT_ONCE = 40
-"""Looked through in one request for products with a certain status."""
+"""Products per read for a report: reads stay short, and memory does not grow with the report. The event loop was 3 ms
+late at p99 while a report of 100,000 rows was written; with 1,000 per read 167 ms, and the total took an eighth less.
+"""
+MAX_SLOTS = 5_000
+"""URLs of the products in one read; a product may have a hundred."""
+MAX_PAGES = 40
+"""Pages searched per request for products with a given status."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProductView:
-    """A product with the asset of each of its slots, in URL order."""
+    """A product and the assets of its slots, in URL order."""
 
     product: ProductRow
     assets: Sequence[SlotAsset]
 
 
-async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[Batch, Delivery | None]:
-    """The batch, and the delivery that announced its end.
+async def read_batch(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[Batch, Delivery | None]:
+    """Return the batch, and the delivery that announced its end.
 
     Raises:
         NotFound: no such batch, or it belongs to another API key.
@@ -42,11 +43,11 @@ async def read(batch_id: str, *, api_key_id: str, sessions: Sessions) -> tuple[B
         batch = await queries.get(session, batch_id, api_key_id=api_key_id)
         if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        return batch, await delivery_queries.of_round(session, batch_id, round_number=batch.round)
+        return batch, await delivery_queries.get_for_round(session, batch_id, round_number=batch.round)
 
 
-async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> BatchProgress:
-    """How far the batch is.
+async def read_progress(batch_id: str, *, api_key_id: str, sessions: Sessions) -> BatchProgress:
+    """Return the progress of the batch.
 
     Raises:
         NotFound: no such batch, or it belongs to another API key.
@@ -58,26 +59,26 @@ async def figures(batch_id: str, *, api_key_id: str, sessions: Sessions) -> Batc
     return BatchProgress(*(getattr(batch, name) for name in BatchProgress._fields))
 
 
-async def listed(
+async def list_batches(
     api_key_id: str, *, statuses: Collection[str] = (), after: str | None = None, limit: int, sessions: Sessions
 ) -> list[tuple[Batch, Delivery | None]]:
-    """The batches of a key, the newest first, behind the one with the id `after`; only of `statuses`, if any."""
+    """Return a page of a key's batches, newest first, after the one with the id `after`; only `statuses`, if given."""
     async with sessions.read() as session:
         page = await queries.page(session, api_key_id, statuses=statuses, before=after, limit=limit)
-        deliveries = await delivery_queries.of_batches(session, page) if page else {}
+        deliveries = await delivery_queries.get_for_batches(session, page) if page else {}
     return [(batch, deliveries.get(batch.id)) for batch in page]
 
 
-async def products_with(
+async def list_products_with_status(
     batch_id: str, statuses: Collection[str], *, after: int, limit: int, sessions: Sessions
 ) -> tuple[list[ProductView], int | None]:
-    """Products behind position `after` with an image in one of `statuses`, and where to go on (None: no more).
+    """Return products after position `after` with an image in one of `statuses`, and the next `after` (None: no more).
 
-    Of a large batch a part is looked through at a time, so there may be fewer than `limit` although more follow.
+    Only part of a large batch is searched, so there may be fewer than `limit` products although more follow.
     """
     found: list[ProductView] = []
-    for _ in range(PAGES_AT_ONCE):
-        views = await products(batch_id, after=after, limit=PAGE, sessions=sessions)
+    for _ in range(MAX_PAGES):
+        views = await list_products(batch_id, after=after, limit=PAGE, sessions=sessions)
         for view in views:
             after = view.product.position
             if any(asset.status in statuses for asset in view.assets):
@@ -89,51 +90,51 @@ async def products_with(
     return found, after
 
 
-async def products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
-    """The products behind position `after` (-1: from the first), each with its assets; fewer where they have many.
+async def list_products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
+    """Return the products after position `after` (-1: from the first) with their assets; fewer if they have many URLs.
 
     Raises:
-        NotFound: the batch was deleted; its products may be gone in part, and what is left must not pass for all.
+        NotFound: the batch was deleted. Some of its rows may be gone, and the rest must not pass for a complete list.
     """
     async with sessions.read() as session:
         if await queries.get(session, batch_id) is None:
             raise NotFound(f"Batch {batch_id} was deleted.")
-        rows = _up_to_slots(await queries.products_page(session, batch_id, after=after, limit=limit))
+        rows = _limit_slots(await queries.products_page(session, batch_id, after=after, limit=limit))
         assets = await asset_queries.at_positions(session, batch_id, {slot for row in rows for slot in row.slots})
     return [ProductView(row, [assets[slot] for slot in row.slots]) for row in rows]
 
 
-def _up_to_slots(rows: list[ProductRow]) -> list[ProductRow]:
-    """The first rows that together have no more than `SLOTS`; one at least."""
-    sums = accumulate(len(row.slots) for row in rows)
-    return rows[: max(1, sum(so_far <= SLOTS for so_far in sums))]
+def _limit_slots(rows: list[ProductRow]) -> list[ProductRow]:
+    """Return the first rows that together have at most `MAX_SLOTS` slots, and at least one row."""
+    totals = accumulate(len(row.slots) for row in rows)
+    return rows[: max(1, sum(total <= MAX_SLOTS for total in totals))]
 
 
-async def all_products(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:
-    """Every product, a page at a time.
+async def product_pages(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:
+    """Yield all products, a page at a time.
 
     Raises:
-        NotFound: the batch was deleted in the meantime.
+        NotFound: the batch has been deleted.
     """
     after = -1
-    while page := await products(batch_id, after=after, limit=PAGE, sessions=sessions):
+    while page := await list_products(batch_id, after=after, limit=PAGE, sessions=sessions):
         yield page
         after = page[-1].product.position
 
 
 def require_finished(batch: Batch) -> None:
-    """Raises BatchNotFinished while assets are open."""
+    """Raise BatchNotFinished while the batch has open assets."""
     if batch.status in OPEN_BATCH:
         raise BatchNotFinished(
-            f"Batch {batch.id} is still {batch.status}. Wait for its end, or ask for what is there with partial=true."
+            f"Batch {batch.id} is still {batch.status}. Wait for its end, or get the results so far with partial=true."
         )
 
 
-async def rendition(key: str, *, batch_id: str, position: int, sessions: Sessions) -> dict[str, Any]:
-    """The rendition stored under `key`, if it stands in a succeeded asset of a batch that is not deleted.
+async def find_rendition(key: str, *, batch_id: str, position: int, sessions: Sessions) -> dict[str, Any]:
+    """Return the rendition stored under `key`, if a succeeded asset of an existing batch has it.
 
     Raises:
-        NotFound: it does not.
+        NotFound: no asset has it.
     """
     async with sessions.read() as session:
         batch = await queries.get(session, batch_id)

@@ -12,11 +12,11 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.wakeups import wake_lanes
 
-NEVER = (InvalidUrl.code,)
-"""Codes that no retry changes."""
+NOT_RETRIED = (InvalidUrl.code,)
+"""Error codes that a retry cannot change."""
 
 
-async def retry(
+async def retry_batch(
     batch_id: str,
     *,
     codes: Collection[str],
@@ -26,14 +26,14 @@ async def retry(
     retention: Retention,
     clock: Clock,
 ) -> None:
-    """Begin a new round: failed assets (empty `codes`: all) are pending again, and so is the batch.
+    """Start a new round: move the batch and its failed assets (empty `codes`: all of them) back to pending.
 
-    The new round ends with an event of its own.
+    The new round ends with its own event.
 
     Raises:
         NotFound: no such batch, or it belongs to another API key.
-        BatchNotFinished: the round before still runs.
-        NothingToRetry: no asset failed with one of `codes`; or the batch was cancelled, which is for good.
+        BatchNotFinished: the current round has not ended.
+        NothingToRetry: no asset failed with one of `codes`, or the batch was cancelled, which is final.
     """
     async with sessions.write() as session:
         counters = await batches.lock(session, batch_id, api_key_id=api_key_id)
@@ -41,18 +41,15 @@ async def retry(
             raise NotFound(f"There is no batch {batch_id}.")
         if counters.status in OPEN_BATCH:
             raise BatchNotFinished(f"Batch {batch_id} is still {counters.status}; retry it when it has ended.")
-        failures = await assets.failures(session, batch_id, codes=codes, but=NEVER)
+        failures = await assets.failures(session, batch_id, codes=codes, exclude=NOT_RETRIED)
         if counters.status not in BATCH_MOVES[BatchStatus.PENDING] or not failures:
-            raise NothingToRetry(f"Batch {batch_id} is {counters.status}: no image of it can be retried{_of(codes)}.")
+            requested = f" (codes: {', '.join(sorted(codes))})" if codes else ""
+            raise NothingToRetry(f"Batch {batch_id} is {counters.status}: no image can be retried{requested}.")
         now = clock()
-        await assets.reset_failed(session, batch_id, codes=codes, but=NEVER, now=now)
+        await assets.reset_failed(session, batch_id, codes=codes, exclude=NOT_RETRIED, now=now)
         counters.failed -= sum(failures.values())
         counters.errors = dict(Counter(counters.errors) - Counter(failures))
         await batches.save_counters(session, batch_id, counters)
         dates = {"finished_at": None, "tidy_at": None, "expires_at": retention.expiry(now)}
         await batches.move(session, batch_id, BatchStatus.PENDING, round=counters.round + 1, **dates)
     await wake_lanes(batch_id, queue=queue)
-
-
-def _of(codes: Collection[str]) -> str:
-    return f" (asked for: {', '.join(sorted(codes))})" if codes else ""

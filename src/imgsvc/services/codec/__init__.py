@@ -1,1 +1,1 @@
-"""The codec: the thread pool in which images are decoded and encoded."""
+"""The codec: a thread pool that decodes and encodes images, and a sandbox for images that might crash it."""

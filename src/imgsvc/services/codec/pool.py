@@ -1,4 +1,4 @@
-"""Where images are decoded and encoded: the one place where CPU work leaves the event loop."""
+"""The codec pool: the one place where decoding and encoding leave the event loop."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,36 +6,37 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
-from imgsvc.domain.imaging.compress import CodecLimits, Compressed, MorePixels, TakesLong, compress
-from imgsvc.domain.imaging.file_types import holds_the_interpreter
+from imgsvc.domain.imaging.compress import CodecLimits, Compressed, ReservationTooSmall, TooSlowForThread, compress
+from imgsvc.domain.imaging.file_types import decoder_holds_gil
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.errors import DecodeAbandoned, Overran
+from imgsvc.errors import CpuTimeExceeded, DecodeAbandoned
 from imgsvc.logs import get_logger
-from imgsvc.services.codec.isolation import Isolation, with_pixels
-from imgsvc.services.codec.unfinished import AbandonedDecodes
-from imgsvc.services.codec.watchdog import Watch, Watchdog, processor_clock
-from imgsvc.services.ports import Quarantine
+from imgsvc.services.codec.abandoned import AbandonedDecodes
+from imgsvc.services.codec.sandbox_queue import SandboxQueue, with_pixels
+from imgsvc.services.codec.watchdog import Watch, Watchdog, thread_clock
+from imgsvc.services.ports import Sandbox
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 
 log = get_logger(__name__)
 
-CLOSE_WITHIN = 3.0
-"""Seconds that a closing pool waits for its threads; nobody wants what they make any more."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds that a closing pool waits for its threads; their results are discarded."""
 
 
 class CodecPool:
-    """Compresses images in `threads` threads, fairly between batches, with at most `pixels` pixels worked on at once.
+    """Compresses images in `threads` threads, fairly between batches, with at most `pixels` pixels decoded at once.
 
-    The pixels are weighted by what the formats take of memory (`domain.weights`). An image starts with an equal share
-    of them; one whose header asks for more waits until that many are free. Nothing that may take long is done in a
-    thread, where others would wait behind it: suspects, images that take seconds at worst, and those that weigh more
-    than all the threads together may have, are sent to quarantine, which has as many pixels and places of its own.
+    Pixels are weighted by the memory that their format takes (`domain.imaging.memory_cost`). An image starts with an
+    equal share of them; if its header asks for more, it waits until that many are free. Work that may take long never
+    runs in a thread, where other images would wait behind it. The sandbox, which has the same number of pixels and
+    slots for itself, takes the images of quarantined batches, suspects, images that may take seconds, and images that
+    need more than all the pixels.
 
-    A thread cannot be stopped. When one works on an image for longer than `watchdog` allows, `on_overrun` is called,
-    and the process should end. Until then the further images of that batch are suspects.
+    A thread cannot be stopped. When an image takes longer than `watchdog` allows, `on_overrun` is called, and the
+    process should end. Until then the other images of that batch are suspects.
 
-    Work that has begun goes on when its caller is cancelled; a later call with the same image and specs joins it. So
-    nothing is decoded in two threads at one time, and an image that takes longer than a lane lives is finished.
+    Work that has started continues when its caller is cancelled, and a later call with the same image and specs joins
+    it. So no image is decoded in two threads at once, and one that takes longer than a lane's lifetime gets finished.
     """
 
     def __init__(
@@ -44,119 +45,117 @@ class CodecPool:
         threads: int,
         pixels: int,
         limits: CodecLimits,
-        quarantine: Quarantine,
+        sandbox: Sandbox,
         watchdog: Watchdog,
         on_overrun: Callable[[], None],
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="codec")
-        self._semaphore = FairSemaphore(max(pixels, limits.max_pixels))
-        # Two more than the threads can run: the next image is at hand the moment a thread is free.
-        self._share = self._semaphore.capacity // (threads + 2)
-        self._unfinished = AbandonedDecodes()
-        self._isolation = Isolation(
-            quarantine, places=threads, pixels=self._semaphore.capacity, unfinished=self._unfinished
-        )
+        self.pixels = FairSemaphore(max(pixels, limits.max_pixels))
+        # Two more than the threads can run: the next image is ready the moment a thread is free.
+        self._share = self.pixels.capacity // (threads + 2)
+        self._abandoned = AbandonedDecodes()
+        self.sandbox = SandboxQueue(sandbox, slots=threads, pixels=self.pixels.capacity, abandoned=self._abandoned)
         self._limits = limits
         self._watchdog = watchdog
         self._on_overrun = on_overrun
-        self._at_work: set[Future[Compressed]] = set()
-        self._overran_with: set[str] = set()
-        self._kept_apart: set[str] = set()
+        self._running: set[Future[Compressed]] = set()
+        self._overran_batches: set[str] = set()
+        self._quarantined: set[str] = set()
         self._one_ended = asyncio.Event()
         self.overran = False
 
     async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str, suspect: bool = False) -> Compressed:
-        """`domain.images.compress` on behalf of the batch `key`.
+        """Call `domain.imaging.compress` on behalf of the batch `key`, in a thread or in the sandbox.
 
         Raises:
             CodecError: the image cannot become a rendition.
-            WorkerCrash: it brought down its process in quarantine.
-            KilledInQuarantine: its process there was killed from outside.
-            QuarantineUnavailable: there is no quarantine right now.
-            DecodeAbandoned: it was being worked on when the caller was cancelled.
-            Overran: it takes too long for a thread.
+            WorkerCrash: the image crashed its sandbox process.
+            SandboxKilled: its sandbox process was killed from outside.
+            SandboxUnavailable: no sandbox process can be started now.
+            DecodeAbandoned: the caller was cancelled while the image was being compressed.
+            CpuTimeExceeded: the image takes too long for a thread.
         """
-        if begun := self._unfinished.find(data, specs):
-            with suppress(MorePixels, TakesLong):  # it had only looked at the header
-                return await asyncio.shield(begun)
+        if running := self._abandoned.find(data, specs):
+            with suppress(ReservationTooSmall, TooSlowForThread):  # the thread had only read the header
+                return await asyncio.shield(running)
         pixels = self._share
-        if not suspect and not self._is_apart(key) and not holds_the_interpreter(data):
+        if not suspect and not self._is_quarantined(key) and not decoder_holds_gil(data):
             try:
                 work = partial(self._in_thread, data, specs, key)
-                return await with_pixels(self._semaphore, key, pixels, work, most=self._semaphore.capacity)
-            except (MorePixels, TakesLong) as more:
+                return await with_pixels(self.pixels, key, pixels, work, max_pixels=self.pixels.capacity)
+            except (ReservationTooSmall, TooSlowForThread) as more:
                 pixels = more.pixels
-        return await self._isolation.compress(data, specs, key=key, pixels=pixels)
+        return await self.sandbox.compress(data, specs, key=key, pixels=pixels)
 
-    def keep_apart(self, key: str, *, apart: bool) -> None:
-        """Say whether all images of the batch `key` are suspects, because one of them overran somewhere."""
-        if apart:
-            self._kept_apart.add(key)
+    def quarantine(self, key: str, *, quarantined: bool) -> None:
+        """Set whether all images of the batch `key` are suspects because one of them overran in some worker."""
+        if quarantined:
+            self._quarantined.add(key)
         else:
-            self._kept_apart.discard(key)
+            self._quarantined.discard(key)
 
-    def _is_apart(self, key: str) -> bool:
-        return key in self._overran_with or key in self._kept_apart
+    def _is_quarantined(self, key: str) -> bool:
+        return key in self._overran_batches or key in self._quarantined
 
     async def _in_thread(
-        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, lease: Reservation
+        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, reservation: Reservation
     ) -> Compressed:
-        if self._is_apart(key):  # since it began to wait for its pixels
-            lease.release()
-            raise TakesLong(pixels)
+        if self._is_quarantined(key):  # since it began to wait for its pixels
+            reservation.release()
+            raise TooSlowForThread(pixels)
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Compressed] = loop.create_future()
-        watch = self._watchdog.watch(partial(self._overrun, key, answer))
+        result: asyncio.Future[Compressed] = loop.create_future()
+        watch = self._watchdog.watch(partial(self._overrun, key, result))
         work = self._threads.submit(self._compress, watch, data, specs, pixels)
-        self._at_work.add(work)
-        work.add_done_callback(partial(loop.call_soon_threadsafe, partial(self._end, watch, lease, answer)))
+        self._running.add(work)
+        work.add_done_callback(partial(loop.call_soon_threadsafe, partial(self._end, watch, reservation, result)))
         try:
-            return await asyncio.shield(answer)
+            return await asyncio.shield(result)
         except asyncio.CancelledError:
             work.cancel()
             if work.running():
-                self._unfinished.keep(data, specs, answer)
+                self._abandoned.keep(data, specs, result)
                 raise DecodeAbandoned from None
-            answer.cancel()
+            result.cancel()
             raise
         finally:
-            del work, answer  # they hold what is raised here, which would hold them and the image
+            del work, result  # they refer to the exception raised here: a cycle that would keep the image in memory
 
     def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
-        watch.begin(processor_clock())
+        watch.begin(thread_clock())
         return compress(data, specs, self._limits, max_pixels_now=pixels, may_take_long=False)
 
     def _end(
-        self, watch: Watch, lease: Reservation, answer: "asyncio.Future[Compressed]", work: Future[Compressed]
+        self, watch: Watch, reservation: Reservation, result: "asyncio.Future[Compressed]", work: Future[Compressed]
     ) -> None:
-        """When the thread ends, not when its waiter is cancelled: until then the pixels are still in memory."""
+        """Release the pixels when the thread ends, not when its caller is cancelled: they are in memory until then."""
         watch.end()
-        lease.release()
-        self._at_work.discard(work)
+        reservation.release()
+        self._running.discard(work)
         self._one_ended.set()
-        if answer.done():
+        if result.done():
             return
         if work.cancelled():
-            answer.cancel()
+            result.cancel()
         elif error := work.exception():
-            answer.set_exception(error)
+            result.set_exception(error)
         else:
-            answer.set_result(work.result())
+            result.set_result(work.result())
 
-    def _overrun(self, key: str, answer: "asyncio.Future[Compressed]") -> None:
+    def _overrun(self, key: str, result: "asyncio.Future[Compressed]") -> None:
         log.error("codec_timeout_exceeded", batch_id=key, seconds=self._watchdog.seconds)
         self.overran = True
-        self._overran_with.add(key)
-        if not answer.done():
-            answer.set_exception(Overran())
+        self._overran_batches.add(key)
+        if not result.done():
+            result.set_exception(CpuTimeExceeded())
         self._on_overrun()
 
     async def aclose(self) -> None:
-        """Drop the images not begun, and wait a moment for the others in threads; those in quarantine are ended."""
+        """Drop the images not started, end those in the sandbox, and wait up to `CLOSE_TIMEOUT` for the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        await self._isolation.aclose()
+        await self.sandbox.aclose()
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_WITHIN):
-                while self._at_work:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                while self._running:
                     self._one_ended.clear()
                     await self._one_ended.wait()

@@ -1,6 +1,6 @@
-"""Notices images that take too long, by the time the processor spent on them rather than by the clock on the wall.
+"""A watchdog for images that take too long, measured in CPU seconds rather than wall-clock seconds.
 
-A busy machine makes no image overrun: only work that sleeps, and gets nothing of the processor, runs out of time.
+A busy machine makes no image overrun: only work that sleeps, and so uses almost no CPU, is timed by the wall clock.
 """
 
 import asyncio
@@ -12,17 +12,18 @@ from contextlib import suppress
 from typing import Self
 
 TICK = 0.5
+"""Seconds between two checks."""
 MAX_TICK_SHARE = 2.0
-"""Seconds that a tick counts at most: a process that was stopped for minutes (SIGSTOP) did not work meanwhile."""
+"""Seconds that one tick counts at most: a process that was stopped for minutes (SIGSTOP) did no work in them."""
 STALL_TIMEOUT = 4
-"""Seconds on the wall, for each that the work may take of the processor, after which work that sleeps is given up."""
+"""Wall-clock seconds, per CPU second that the work may take, after which sleeping work is given up."""
 PROGRESS = 0.01
-"""Share of its seconds of the processor that work has to get in that time. Less than that means asleep: work that waits
-for a busy processor gets more, however many others want it (with 100 competitors, four times as much)."""
+"""Share of its CPU seconds that the work must use within that time, or it counts as asleep. Work that waits for a busy
+CPU gets more, however many processes compete for it (four times as much with 100 competitors)."""
 
 
 class Watch:
-    """One piece of work under the watchdog's eyes; time counts from `begin` to `end`."""
+    """One piece of work that the watchdog times, from `begin` to `end`."""
 
     __slots__ = ("_awake", "_clock", "_spent", "_watchdog", "began", "on_overrun")
 
@@ -31,21 +32,21 @@ class Watch:
         self.began = False
         self._watchdog = watchdog
         self._awake = self._spent = 0.0
-        self._clock: Callable[[], float] = _standing_still
+        self._clock: Callable[[], float] = _stopped_clock
 
     def begin(self, clock: "Callable[[], float] | None" = None) -> None:
-        """May be called in any thread; `clock` tells the seconds that the processor has spent on the work."""
-        self._awake, self._clock = self._watchdog.awake, clock or _standing_still
+        """Start the time, from any thread; `clock` returns the CPU seconds spent on the work."""
+        self._awake, self._clock = self._watchdog.awake, clock or _stopped_clock
         self._spent = self._clock()
-        self.began = True  # last: the watchdog may look at any moment
+        self.began = True  # last: the watchdog may check at any moment
 
     def end(self) -> None:
         self._watchdog.forget(self)
-        self.on_overrun = (
-            _nothing  # it knows whoever waits for the work, whose error knows the work: a ring with an image
-        )
+        # The callback refers to the caller's future, and its exception to the work: a cycle that holds the image.
+        self.on_overrun = _do_nothing
 
     def is_over(self, seconds: float) -> bool:
+        """Return True when the work used more than `seconds` of CPU, or slept for `STALL_TIMEOUT` times as long."""
         if not self.began:
             return False
         with suppress(OSError):  # the thread, or the process, has just ended
@@ -57,27 +58,28 @@ class Watch:
 
 
 class Watchdog:
-    """Calls `on_overrun` of each watch that takes more than `seconds` of the processor; runs from enter to exit."""
+    """Calls `on_overrun` of each watch that takes more than `seconds` of CPU; runs from enter to exit."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.awake = 0.0
-        self._watches: set[Watch] = set()
+        """Wall-clock seconds so far, without those in which this process was stopped."""
+        self.watches: set[Watch] = set()
         self._running: asyncio.Task[None] | None = None
 
     def watch(self, on_overrun: Callable[[], None]) -> Watch:
-        """Call it in the event loop, as `on_overrun` will be: once, or never."""
+        """Return a new watch. Call it in the event loop; `on_overrun` is called there at most once."""
         watch = Watch(self, on_overrun)
-        self._watches.add(watch)
+        self.watches.add(watch)
         return watch
 
     def forget(self, watch: Watch) -> None:
-        self._watches.discard(watch)
+        self.watches.discard(watch)
 
     def tick(self, seconds: float) -> None:
-        """`seconds` have passed on the wall since the last one."""
+        """Count `seconds` that have passed on the wall clock since the last tick, and report overruns."""
         self.awake += min(seconds, MAX_TICK_SHARE)
-        for watch in [watch for watch in self._watches if watch.is_over(self.seconds)]:
+        for watch in [watch for watch in self.watches if watch.is_over(self.seconds)]:
             self.forget(watch)
             watch.on_overrun()
 
@@ -98,27 +100,27 @@ class Watchdog:
             self.tick(last - before)
 
 
-def processor_clock() -> Callable[[], float]:
-    """A clock that any thread may read: the processor's seconds for the calling thread, from now on."""
-    if not hasattr(time, "pthread_getcpuclockid"):  # macOS: then the wall decides alone
-        return _standing_still
+def thread_clock() -> Callable[[], float]:
+    """Return a clock of the CPU seconds of the calling thread from now on; any thread may read it."""
+    if not hasattr(time, "pthread_getcpuclockid"):  # macOS: the wall clock decides alone
+        return _stopped_clock
     clock = time.pthread_getcpuclockid(threading.get_ident())
     begun = time.clock_gettime(clock)
     return lambda: time.clock_gettime(clock) - begun
 
 
 def process_clock(pid: int) -> Callable[[], float]:
-    """Return a clock of the processor's seconds for the process `pid`, from now on."""
-    if sys.platform != "linux":  # then the wall decides alone
-        return _standing_still
+    """Return a clock of the CPU seconds of the process `pid` from now on."""
+    if sys.platform != "linux":  # the wall clock decides alone
+        return _stopped_clock
     clock = ~pid << 3 | 2  # CPUCLOCK_SCHED of a process: what clock_getcpuclockid(3) returns
     begun = time.clock_gettime(clock)
     return lambda: time.clock_gettime(clock) - begun
 
 
-def _nothing() -> None:
-    """The work has ended."""
+def _do_nothing() -> None:
+    """Replace `on_overrun` once the work has ended."""
 
 
-def _standing_still() -> float:
+def _stopped_clock() -> float:
     return 0.0

@@ -1,4 +1,4 @@
-"""Idempotency keys: a client that does not know whether its upload arrived repeats it, and gets the same batch."""
+"""Idempotency keys: a client that repeats an upload under the same key gets the same batch."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,34 +14,40 @@ from imgsvc.services.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class RequestKey:
-    """What a client calls an upload; `fingerprint` tells whether it is still the same one."""
+class UploadKey:
+    """A client's name for an upload; the `fingerprint` changes when the upload does."""
 
     api_key_id: str
     key: str
     fingerprint: str
 
 
-async def find_earlier(name: RequestKey, *, sessions: Sessions, clock: Clock) -> tuple[Batch, Delivery | None] | None:
-    """The batch that was made under this name in the last 24 hours, and the delivery that announced its end.
+async def find_replayed(
+    upload_key: UploadKey, *, sessions: Sessions, clock: Clock
+) -> tuple[Batch, Delivery | None] | None:
+    """Return the batch created under this key in the last 24 hours, and the delivery that announced its end.
 
     Raises:
-        IdempotencyKeyReused: of another upload.
+        IdempotencyKeyReused: the key was used for another upload.
     """
     async with sessions.read() as session:
-        known = await queries.known(session, name.api_key_id, name.key, since=clock() - queries.KEY_TTL)
-        batch = await batches.get(session, known.batch_id) if known else None
-        delivery = await deliveries.of_round(session, batch.id, round_number=batch.round) if batch else None
-    if known and known.fingerprint != name.fingerprint:
+        stored = await queries.find(session, upload_key.api_key_id, upload_key.key, since=clock() - queries.KEY_TTL)
+        batch = await batches.get(session, stored.batch_id) if stored else None
+        delivery = await deliveries.get_for_round(session, batch.id, round_number=batch.round) if batch else None
+    if stored and stored.fingerprint != upload_key.fingerprint:
         raise IdempotencyKeyReused(
-            "This Idempotency-Key was used for another file or other fields in the last 24 hours; take a new one."
+            "This Idempotency-Key was used for another file or other fields in the last 24 hours; use a new one."
         )
     return (batch, delivery) if batch else None
 
 
-async def take(session: AsyncSession, name: RequestKey, batch_id: str, now: datetime) -> bool:
-    """Write the name down for a batch that is about to be stored; False when another was first."""
+async def reserve(session: AsyncSession, upload_key: UploadKey, batch_id: str, now: datetime) -> bool:
+    """Store the key for a batch that is about to be stored; return False when another upload was first."""
     row = IdempotencyKey(
-        api_key_id=name.api_key_id, key=name.key, fingerprint=name.fingerprint, batch_id=batch_id, created_at=now
+        api_key_id=upload_key.api_key_id,
+        key=upload_key.key,
+        fingerprint=upload_key.fingerprint,
+        batch_id=batch_id,
+        created_at=now,
     )
-    return await queries.take(session, row, since=now - queries.KEY_TTL)
+    return await queries.reserve(session, row, since=now - queries.KEY_TTL)

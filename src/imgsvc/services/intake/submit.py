@@ -1,4 +1,4 @@
-"""Take an upload in: read the products, store the batch in one transaction, wake its lanes."""
+"""Accept an upload: read the products, store the batch in one transaction, wake its lanes."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manif
 from imgsvc.domain.manifest.read_json import read_products
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import Ended, Retention, announce, finish
+from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
@@ -29,12 +29,12 @@ from imgsvc.services.wakeups import wake_lanes
 
 log = get_logger(__name__)
 
-HOSTS = 20
+MAX_HOSTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What an upload has in it; `hosts` are the 20 with the most distinct URLs, of `hosts_total`."""
+    """The contents of an upload; `hosts` are the 20 with the most distinct URLs, out of `hosts_total`."""
 
     manifest: Manifest
     hosts: list[tuple[str, int]]
@@ -43,7 +43,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """The batch of an upload; `replayed` when the same upload had made it before, which may have ended since."""
+    """The batch of an upload; `replayed`: an earlier request created it, and it may have ended since."""
 
     batch: Batch
     delivery: Delivery | None = None
@@ -63,36 +63,36 @@ async def submit(
 ) -> Submitted:
     """Store the batch with its products and assets in one transaction, then wake its lanes.
 
-    When Redis is away the batch is accepted all the same; the sweep wakes its lanes later. An upload with an
-    idempotency key makes one batch, however often and however concurrently it comes.
+    The batch is accepted even while Redis is unavailable; the sweep wakes its lanes later. An upload with an
+    idempotency key creates one batch, however often and however concurrently it is repeated.
 
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.
-        TooMany: the key has more open than `quota` allows.
+        TooMany: the key has more open work than `quota` allows.
         IdempotencyKeyReused: nothing is stored.
-        DatabaseUnavailable: nothing is stored, unless it went away between the commit and its answer. Repeating the
-            upload with its idempotency key is right in either case.
+        DatabaseUnavailable: nothing is stored, unless the connection broke between the commit and its answer. In
+            either case it is safe to repeat the upload with its idempotency key.
     """
-    name = await _named(upload, api_key_id)
-    if name and (earlier := await idempotency.find_earlier(name, sessions=sessions, clock=clock)):
-        batch, delivery = earlier
+    upload_key = await _upload_key(upload, api_key_id)
+    if upload_key and (replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock)):
+        batch, delivery = replayed
         return Submitted(batch, delivery, replayed=True)
     with _no_collection():
-        manifest, digest = await asyncio.to_thread(_read_and_sum, upload, limits)
+        manifest, digest = await asyncio.to_thread(_read_and_hash, upload, limits)
         now = clock()
         batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
         batch.expires_at = retention.expiry(now)
         async with sessions.write() as session:
-            if quota:  # others may have come in while this one was on its way
+            if quota:  # other uploads may have been stored while this one was received
                 await check_quota(session, api_key_id, limits=quota)
-            repeated = name is not None and not await idempotency.take(session, name, batch.id, now)
-            ended = None if repeated else await _store(session, batch, manifest, retention=retention, now=now)
+            is_repeat = upload_key is not None and not await idempotency.reserve(session, upload_key, batch.id, now)
+            ended = None if is_repeat else await _store(session, batch, manifest, retention=retention, now=now)
             stored = await queries.get(session, batch.id) or batch
-    if name and repeated:  # by one that came a moment earlier: now it is there, or deleted already
-        if earlier := await idempotency.find_earlier(name, sessions=sessions, clock=clock):
-            batch, delivery = earlier
+    if upload_key and is_repeat:  # a concurrent upload was first: its batch is committed, or already deleted
+        if replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock):
+            batch, delivery = replayed
             return Submitted(batch, delivery, replayed=True)
-        raise DatabaseUnavailable(f"the batch of the idempotency key {name.key!r} came and went")
+        raise DatabaseUnavailable(f"the batch of the idempotency key {upload_key.key!r} was created and deleted again")
     log.info(
         "batch_accepted",
         batch_id=batch.id,
@@ -105,24 +105,24 @@ async def submit(
     return Submitted(stored)
 
 
-async def _named(upload: Upload, api_key_id: str) -> idempotency.RequestKey | None:
+async def _upload_key(upload: Upload, api_key_id: str) -> idempotency.UploadKey | None:
     if upload.idempotency_key is None:
         return None
-    return idempotency.RequestKey(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
+    return idempotency.UploadKey(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
 
 
 async def validate(upload: Upload, *, limits: ManifestLimits) -> Validation:
-    """What is in the upload; nothing is stored.
+    """Report the contents of the upload without storing anything.
 
     Raises:
-        InvalidManifest, LimitExceeded: as `submit` would.
+        InvalidManifest, LimitExceeded: `submit` would refuse the upload.
     """
     with _no_collection():
         return await asyncio.to_thread(lambda: examine(_read(upload, limits)))
 
 
-def _read_and_sum(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, str]:
-    """The manifest, and the SHA-256 of the file; in a thread."""
+def _read_and_hash(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, str]:
+    """Return the manifest and the SHA-256 of the file; CPU-bound, call it from a thread."""
     return _read(upload, limits), hashlib.sha256(upload.data).hexdigest()
 
 
@@ -134,10 +134,11 @@ def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector away while a manifest is in memory.
+    """Disable the garbage collector while a manifest is in memory.
 
-    All of it is in use, so there is nothing to find; but each look at 200,000 rows stops every thread, the event loop's
-    too, for 110 to 140 ms (measured). Of two uploads at a time the first to end lets it in again, which costs a pause.
+    All of the manifest is in use, so there is nothing to collect; but each scan of 200,000 rows stops every thread,
+    including the event loop, for 110 to 140 ms (measured). When two uploads overlap, the first to end enables it
+    again, which costs one such pause.
     """
     gc.disable()
     try:
@@ -148,8 +149,8 @@ def _no_collection() -> Iterator[None]:
 
 async def _store(
     session: AsyncSession, batch: Batch, manifest: Manifest, *, retention: Retention, now: datetime
-) -> Ended | None:
-    """Insert everything; a batch without a URL to fetch ends at once."""
+) -> EndedBatch | None:
+    """Insert all rows; a batch without a URL to fetch ends at once."""
     session.add(batch)
     await session.flush()
     await queries.insert_rows(session, Product, product_rows(batch.id, manifest))
@@ -157,13 +158,13 @@ async def _store(
     if len(manifest.invalid) < len(manifest.assets):
         return None
     counters = await queries.lock(session, batch.id)
-    return await finish(session, batch.id, counters, retention=retention, now=now) if counters else None
+    return await finish_batch(session, batch.id, counters, retention=retention, now=now) if counters else None
 
 
 def examine(manifest: Manifest) -> Validation:
-    """CPU-bound: a second for 250,000 URLs."""
+    """Count the hosts of a manifest; CPU-bound, 1 s for 250,000 URLs."""
     hosts = Counter(_hosts(manifest))
-    return Validation(manifest, hosts.most_common(HOSTS), len(hosts))
+    return Validation(manifest, hosts.most_common(MAX_HOSTS), len(hosts))
 
 
 def _hosts(manifest: Manifest) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""An upload, and the rows that it becomes."""
+"""An upload, and the rows it is stored as."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from imgsvc.errors import InvalidUrl
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One upload, its fields validated; `data` is the file as it came, `products` what it lists if that is JSON."""
+    """One upload with validated fields; `data` is the file as received, `products` its parsed list if it is JSON."""
 
     data: bytes
     products: Sequence[object] | None = None
@@ -32,15 +32,15 @@ class Upload:
     idempotency_key: str | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over the file's bytes and the fields: the same for a repeated upload, and for no other.
+        """Return the SHA-256 of the file's bytes and the fields: equal for repeated uploads, different for all others.
 
-        Of JSON what it says counts, not how its members are ordered or spaced.
+        JSON is compared by value: the order of members and the white space do not matter.
         """
         fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
         fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
-        told = json.dumps(fields, sort_keys=True, default=str).encode()
+        options = json.dumps(fields, sort_keys=True, default=str).encode()
         data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()
-        return hashlib.sha256(told + b"\0" + data).hexdigest()
+        return hashlib.sha256(options + b"\0" + data).hexdigest()
 
 
 def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: str, now: datetime) -> Batch:
@@ -83,7 +83,7 @@ def product_rows(batch_id: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
 
 
 def asset_rows(batch_id: str, manifest: Manifest, now: datetime) -> Iterator[dict[str, Any]]:
-    """Rows in the order of their positions: the products are walked in order, and positions count first appearances."""
+    """Yield rows by position; positions number the URLs by their first appearance in the products."""
     position = 0
     for product in manifest.products:
         name = slug(product.product_name) if product.slots and max(product.slots) >= position else ""
@@ -94,15 +94,15 @@ def asset_rows(batch_id: str, manifest: Manifest, now: datetime) -> Iterator[dic
 
 
 def _asset_row(batch_id: str, position: int, manifest: Manifest, *, slug: str, now: datetime) -> dict[str, Any]:
-    why_invalid = manifest.invalid.get(position)
+    problem = manifest.invalid.get(position)
     return {
         "batch_id": batch_id,
         "position": position,
         "origin_url": manifest.assets[position],
         "slug": slug,
-        "status": AssetStatus.FAILED if why_invalid else AssetStatus.PENDING,
+        "status": AssetStatus.FAILED if problem else AssetStatus.PENDING,
         "due_at": now,
         "updated_at": now,
-        "error_code": InvalidUrl.code if why_invalid else None,
-        "error_detail": why_invalid,
+        "error_code": InvalidUrl.code if problem else None,
+        "error_detail": problem,
     }

@@ -1,1 +1,1 @@
-"""Integrity: compare counters, rows, deliveries and files."""
+"""Integrity: compare counters, rows, deliveries and stored files."""

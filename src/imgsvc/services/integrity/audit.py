@@ -1,4 +1,4 @@
-"""The deep check: whether counters, rows, deliveries and files agree, and whether anything was left undone."""
+"""The integrity audit: compare counters, rows, deliveries and files, and find what is overdue."""
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,18 +14,18 @@ from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import parse_rendition_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.services.clock import Clock
-from imgsvc.services.integrity.rules import OF_A_DELETED_BATCH, RULES, Part
-from imgsvc.services.integrity.snapshot import Snapshot, take
+from imgsvc.services.integrity.rules import DELETED_BATCH_RULES, RULES, Category
+from imgsvc.services.integrity.snapshot import BatchSnapshot, take_snapshots
 from imgsvc.services.ports import Inventory, Stored
 
-EXAMPLES = 5
-TOGETHER = 10_000
-"""Assets of small batches that are read in one transaction."""
+MAX_EXAMPLES = 5
+MAX_SPAN_ASSETS = 10_000
+"""Assets of small batches read in one transaction."""
 
 
 @dataclass(slots=True)
-class Faults:
-    """How much is wrong with one part, and the first few, a line each."""
+class Violations:
+    """The number of violations in one category, and a line on each of the first few."""
 
     total: int = 0
     examples: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Faults:
 
 @dataclass(slots=True)
 class Audit:
-    """What was looked at, and what is wrong with it."""
+    """The numbers of rows and files examined, and the violations found."""
 
     batches: int = 0
     products: int = 0
@@ -43,147 +43,151 @@ class Audit:
     deliveries: int = 0
     attempts: int = 0
     files: int = 0
-    faults: dict[Part, Faults] = field(default_factory=lambda: {part: Faults() for part in Part})
+    violations: dict[Category, Violations] = field(default_factory=lambda: {name: Violations() for name in Category})
 
-    def note(self, part: Part, fault: str) -> None:
-        faults = self.faults[part]
-        faults.total += 1
-        if len(faults.examples) < EXAMPLES:
-            faults.examples.append(fault)
+    def report(self, category: Category, violation: str) -> None:
+        violations = self.violations[category]
+        violations.total += 1
+        if len(violations.examples) < MAX_EXAMPLES:
+            violations.examples.append(violation)
 
-    def add(self, seen: Snapshot) -> None:
+    def add(self, snapshot: BatchSnapshot) -> None:
         self.batches += 1
-        self.products += seen.totals.products
-        self.assets += seen.count(*AssetStatus)
-        self.renditions += seen.totals.renditions
-        self.rendition_bytes += seen.totals.rendition_bytes
-        self.deliveries += len(seen.deliveries)
-        self.attempts += sum(len(logged.attempts) for logged in seen.deliveries)
+        self.products += snapshot.totals.products
+        self.assets += snapshot.count(*AssetStatus)
+        self.renditions += snapshot.totals.renditions
+        self.rendition_bytes += snapshot.totals.rendition_bytes
+        self.deliveries += len(snapshot.deliveries)
+        self.attempts += sum(len(log.attempts) for log in snapshot.deliveries)
 
 
 @dataclass(frozen=True, slots=True)
-class _Then:
-    """What the rows said of a batch before the storage was listed."""
+class _Before:
+    """Facts from a batch's rows before the storage was listed."""
 
     renditions: int
     awaits_clean_up: bool
 
 
-async def audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
-    """Look at every row and every file once; nothing is changed.
+async def run_audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, grace: timedelta) -> Audit:
+    """Examine every row and every file once, without changing anything.
 
-    Safe beside a running service: a batch and its rows are read as they are at one moment, and a file is compared with
-    the rows before and after it was listed. What is younger than `grace` may still be under way.
+    Safe while the service runs: a batch and its rows are read in one snapshot, and a file is compared with the rows
+    before and after it was listed. Anything younger than `grace` may still be in progress.
 
     Raises:
         DatabaseUnavailable, StorageError
     """
     result, until = Audit(), clock() - grace
-    known = {batch_id: then async for batch_id, then in _rows(result, sessions=sessions, until=until)}
-    found = await _files(result, known, sessions=sessions, inventory=inventory, until=until)
-    for batch_id, then in known.items():
-        if found[batch_id] != then.renditions:  # or it has changed since: a closer look
+    before = {batch_id: facts async for batch_id, facts in _check_rows(result, sessions=sessions, until=until)}
+    found = await _check_files(result, before, sessions=sessions, inventory=inventory, until=until)
+    for batch_id, facts in before.items():
+        if found[batch_id] != facts.renditions:  # files are missing, or the batch has changed since: check again
             for key in await _missing(batch_id, sessions=sessions, inventory=inventory):
-                result.note(Part.RENDITIONS, f"{key} is not in the storage")
+                result.report(Category.RENDITIONS, f"{key} is not in the storage")
     return result
 
 
-async def _rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncIterator[tuple[str, _Then]]:
+async def _check_rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncIterator[tuple[str, _Before]]:
     async with sessions.read() as session:
         for key, batch_id in await integrity.keys_without_batch(session):
-            result.note(Part.STATES, f"idempotency key {key!r} leads to {batch_id}, which is not there")
+            result.report(Category.STATES, f"idempotency key {key!r} refers to {batch_id}, which does not exist")
     async for span in _spans(sessions):
         async with sessions.read() as session:
-            taken = await take(session, span, until=until)
-        for seen in taken:
-            result.add(seen)
-            for part, rule in OF_A_DELETED_BATCH if seen.batch.deleted_at else RULES:
-                for fault in rule(seen):
-                    result.note(part, f"{seen.batch.id}: {fault}")
-            yield seen.batch.id, _Then(seen.totals.renditions, _awaits_clean_up(seen.batch, until))
+            snapshots = await take_snapshots(session, span, until=until)
+        for snapshot in snapshots:
+            result.add(snapshot)
+            for category, rule in DELETED_BATCH_RULES if snapshot.batch.deleted_at else RULES:
+                for violation in rule(snapshot):
+                    result.report(category, f"{snapshot.batch.id}: {violation}")
+            yield snapshot.batch.id, _Before(snapshot.totals.renditions, _awaits_clean_up(snapshot.batch, until))
 
 
 async def _spans(sessions: Sessions) -> AsyncIterator[Span]:
-    """All batches, in spans of at most `TOGETHER` assets, or of one batch."""
+    """Yield all batches in spans of at most `MAX_SPAN_ASSETS` assets, or of one batch."""
     page = [("", 0)]
     while page:
         async with sessions.read() as session:
-            page = await integrity.sizes(session, after=page[-1][0])
-        together: list[str] = []
-        room = TOGETHER
+            page = await integrity.batch_sizes(session, after=page[-1][0])
+        batch_ids: list[str] = []
+        left = MAX_SPAN_ASSETS
         for batch_id, size in page:
-            if together and size > room:
-                yield Span(together[0], together[-1])
-                together, room = [], TOGETHER
-            together.append(batch_id)
-            room -= size
-        if together:
-            yield Span(together[0], together[-1])
+            if batch_ids and size > left:
+                yield Span(batch_ids[0], batch_ids[-1])
+                batch_ids, left = [], MAX_SPAN_ASSETS
+            batch_ids.append(batch_id)
+            left -= size
+        if batch_ids:
+            yield Span(batch_ids[0], batch_ids[-1])
 
 
-async def _files(
-    result: Audit, known: Mapping[str, _Then], *, sessions: Sessions, inventory: Inventory, until: datetime
+async def _check_files(
+    result: Audit, before: Mapping[str, _Before], *, sessions: Sessions, inventory: Inventory, until: datetime
 ) -> Counter[str]:
-    """Look at every file; how many renditions of each batch are there, whatever their size."""
+    """Check every file; return how many renditions of each batch exist, whatever their size."""
     found: Counter[str] = Counter()
     async for page in inventory.list(""):
         async with sessions.read() as session:
             owners = await integrity.batches_by_id(session, {_folder(stored) for stored in page})
-            named = await _named(session, page, owners)
+            referenced = await _referenced(session, page, owners)
         for stored in page:
             result.files += 1
-            size = named.get(stored.key)
+            size = referenced.get(stored.key)
             if size is not None:
                 found[_folder(stored)] += 1
                 if size != stored.size:
-                    result.note(Part.RENDITIONS, f"{stored.key} has {stored.size:,} bytes instead of {size:,}")
-            elif stored.modified < until and _is_left(known.get(_folder(stored)), owners.get(_folder(stored)), until):
-                result.note(Part.LEFTOVERS, f"{stored.key} ({stored.size:,} bytes, {stored.modified:%Y-%m-%d %H:%M})")
+                    result.report(Category.RENDITIONS, f"{stored.key} has {stored.size:,} bytes instead of {size:,}")
+            elif stored.modified < until and _is_leftover(
+                before.get(_folder(stored)), owners.get(_folder(stored)), until
+            ):
+                result.report(
+                    Category.LEFTOVERS, f"{stored.key} ({stored.size:,} bytes, {stored.modified:%Y-%m-%d %H:%M})"
+                )
     return found
 
 
-async def _named(session: AsyncSession, page: Sequence[Stored], owners: Mapping[str, Batch]) -> dict[str, int]:
-    """Every key that the assets of these files name, with its size; a deleted batch names nothing any more."""
-    places: defaultdict[str, set[int]] = defaultdict(set)
+async def _referenced(session: AsyncSession, page: Sequence[Stored], owners: Mapping[str, Batch]) -> dict[str, int]:
+    """Return the keys that the assets of these files refer to, with their sizes; a deleted batch refers to none."""
+    positions_by_batch: defaultdict[str, set[int]] = defaultdict(set)
     for stored in page:
-        if place := parse_rendition_key(stored.key):
-            places[place[0]].add(place[1])
-    named: dict[str, int] = {}
-    for batch_id, positions in places.items():
+        if parsed := parse_rendition_key(stored.key):
+            positions_by_batch[parsed[0]].add(parsed[1])
+    referenced: dict[str, int] = {}
+    for batch_id, positions in positions_by_batch.items():
         if batch_id in owners and owners[batch_id].deleted_at is None:
             for row in (await assets.at_positions(session, batch_id, positions)).values():
                 if row.status == AssetStatus.SUCCEEDED:
-                    named.update((entry["key"], entry["bytes"]) for entry in row.renditions or ())
-    return named
+                    referenced.update((entry["key"], entry["bytes"]) for entry in row.renditions or ())
+    return referenced
 
 
-def _is_left(then: _Then | None, owner: Batch | None, until: datetime) -> bool:
-    """Whether nobody will take away a file that is not named, or should have by now.
+def _is_leftover(before: _Before | None, owner: Batch | None, until: datetime) -> bool:
+    """Return whether no clean-up will remove an unreferenced file, or one is overdue.
 
-    `then` and `owner` are the batch in whose folder it lies, before and after it was listed. What changed in between
-    may have brought it or be taking it away.
+    `before` and `owner` are the batch of the file's folder before and after the file was listed. If the batch changed
+    in between, the file may have just been stored, or be about to be removed.
     """
-    if then is None or owner is None:
-        return then is None and owner is None
-    return not then.awaits_clean_up and not _awaits_clean_up(owner, until)
+    if before is None or owner is None:
+        return before is None and owner is None
+    return not before.awaits_clean_up and not _awaits_clean_up(owner, until)
 
 
 def _awaits_clean_up(batch: Batch, until: datetime) -> bool:
-    """Whether what lies in its folder without a name will go by itself: a while after its end, or its deletion."""
+    """Return whether a clean-up, after the end or deletion of the batch, will remove its unreferenced files."""
     return batch.status in OPEN_BATCH or (batch.tidy_at is not None and batch.tidy_at >= until)
 
 
 async def _missing(batch_id: str, *, sessions: Sessions, inventory: Inventory) -> list[str]:
-    """The keys of a batch under which nothing lies."""
-    named: set[str] = set()
+    """Return the keys of a batch that are not in the storage."""
+    missing: set[str] = set()
     async with sessions.read() as session:
         async for _, _, renditions in integrity.renditions(session, Span(batch_id, batch_id)):
-            named.update(entry["key"] for entry in renditions)
+            missing.update(entry["key"] for entry in renditions)
     async for page in inventory.list(f"{batch_id}/"):
-        named.difference_update(stored.key for stored in page)
+        missing.difference_update(stored.key for stored in page)
     async with sessions.read() as session:
         batch = (await integrity.batches_by_id(session, [batch_id])).get(batch_id)
-    return sorted(named) if batch and batch.deleted_at is None else []  # deleted meanwhile: files go first
+    return sorted(missing) if batch and batch.deleted_at is None else []  # a deletion removes the files first
 
 
 def _folder(stored: Stored) -> str:

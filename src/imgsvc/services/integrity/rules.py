@@ -1,4 +1,4 @@
-"""What must hold of a batch and of all that belongs to it: rules over one consistent look at its rows."""
+"""The integrity rules: invariants of a batch and its rows, checked on one consistent snapshot."""
 
 from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
@@ -6,11 +6,11 @@ from enum import StrEnum
 from imgsvc.db.tables import Delivery
 from imgsvc.domain.status import OPEN_ASSET, AssetStatus, BatchStatus, DeliveryStatus, final_status
 from imgsvc.domain.webhooks import is_delivered
-from imgsvc.services.integrity.snapshot import Snapshot
+from imgsvc.services.integrity.snapshot import BatchSnapshot
 
 
-class Part(StrEnum):
-    """What can be wrong, in the order in which it is told."""
+class Category(StrEnum):
+    """The categories of violations, in the order in which they are reported."""
 
     COUNTERS = "Counters"
     STATES = "States"
@@ -20,151 +20,152 @@ class Part(StrEnum):
     LEFTOVERS = "Leftovers"
 
 
-Rule = Callable[[Snapshot], Iterator[str]]
+Rule = Callable[[BatchSnapshot], Iterator[str]]
 
 
-def counters(seen: Snapshot) -> Iterator[str]:
-    failed = [group for group in seen.groups if group.status == AssetStatus.FAILED]
-    succeeded = [group for group in seen.groups if group.status == AssetStatus.SUCCEEDED]
+def counters(snapshot: BatchSnapshot) -> Iterator[str]:
+    failed = [group for group in snapshot.groups if group.status == AssetStatus.FAILED]
+    succeeded = [group for group in snapshot.groups if group.status == AssetStatus.SUCCEEDED]
     counted = {
-        "product_count": seen.totals.products,
-        "url_count": seen.totals.urls,
-        "asset_count": seen.count(*AssetStatus),
-        "processing": seen.count(AssetStatus.PROCESSING),
-        "succeeded": seen.count(AssetStatus.SUCCEEDED),
-        "failed": seen.count(AssetStatus.FAILED),
-        "cancelled": seen.count(AssetStatus.CANCELLED),
+        "product_count": snapshot.totals.products,
+        "url_count": snapshot.totals.urls,
+        "asset_count": snapshot.count(*AssetStatus),
+        "processing": snapshot.count(AssetStatus.PROCESSING),
+        "succeeded": snapshot.count(AssetStatus.SUCCEEDED),
+        "failed": snapshot.count(AssetStatus.FAILED),
+        "cancelled": snapshot.count(AssetStatus.CANCELLED),
         "errors": {group.error_code: group.assets for group in failed},
         "input_bytes": sum(group.input_bytes or 0 for group in succeeded),
-        "output_bytes": seen.totals.rendition_bytes,
+        "output_bytes": snapshot.totals.rendition_bytes,
     }
     for name, count in counted.items():
-        if getattr(seen.batch, name) != count:
-            yield f"`{name}` is {getattr(seen.batch, name)}, its rows say {count}"
+        if getattr(snapshot.batch, name) != count:
+            yield f"`{name}` is {getattr(snapshot.batch, name)}, but the rows add up to {count}"
 
 
-def states(seen: Snapshot) -> Iterator[str]:
-    batch, open_assets = seen.batch, seen.count(*OPEN_ASSET)
-    if seen.is_open != (open_assets > 0):
+def states(snapshot: BatchSnapshot) -> Iterator[str]:
+    batch, open_assets = snapshot.batch, snapshot.count(*OPEN_ASSET)
+    if snapshot.is_open != (open_assets > 0):
         yield f"{batch.status} with {open_assets} open images"
-    if seen.is_open != (batch.finished_at is None):
-        yield f"{batch.status}, its end is {batch.finished_at or 'not written down'}"
-    if seen.is_open and batch.tidy_at is not None:
-        yield f"{batch.status}, and to be tidied as if it had ended"
-    if batch.status == BatchStatus.PENDING and seen.count(AssetStatus.PROCESSING):
-        yield "pending, and yet images are being worked on"
-    ended_as = final_status(
-        succeeded=seen.count(AssetStatus.SUCCEEDED),
-        failed=seen.count(AssetStatus.FAILED),
-        cancelled=seen.count(AssetStatus.CANCELLED),
+    if snapshot.is_open != (batch.finished_at is None):
+        yield f"{batch.status}, but `finished_at` is {batch.finished_at or 'not set'}"
+    if snapshot.is_open and batch.tidy_at is not None:
+        yield f"{batch.status}, but a clean-up is scheduled as if it had ended"
+    if batch.status == BatchStatus.PENDING and snapshot.count(AssetStatus.PROCESSING):
+        yield "pending, but some of its images are being processed"
+    expected = final_status(
+        succeeded=snapshot.count(AssetStatus.SUCCEEDED),
+        failed=snapshot.count(AssetStatus.FAILED),
+        cancelled=snapshot.count(AssetStatus.CANCELLED),
     )
-    if not seen.is_open and not open_assets and batch.status != ended_as:
-        yield f"{batch.status}, its images make it {ended_as}"
+    if not snapshot.is_open and not open_assets and batch.status != expected:
+        yield f"{batch.status}, but according to its images it is {expected}"
 
 
-def places(seen: Snapshot) -> Iterator[str]:
-    """Positions are 0, 1, 2 … and each stands in a slot."""
-    assets = seen.count(*AssetStatus)
-    first = min((group.first_position for group in seen.groups), default=0)
-    last = max((group.last_position for group in seen.groups), default=-1)
+def positions(snapshot: BatchSnapshot) -> Iterator[str]:
+    """Check that positions are 0, 1, 2 … and that every position is in a slot."""
+    assets = snapshot.count(*AssetStatus)
+    first = min((group.first_position for group in snapshot.groups), default=0)
+    last = max((group.last_position for group in snapshot.groups), default=-1)
     if (first, last) != (0, assets - 1):
         yield f"the positions of its {assets} images go from {first} to {last}"
-    astray = {position for position in seen.totals.shown if not 0 <= position < assets}
-    if astray:
-        yield f"{_some(astray)} named by a product and not there"
-    unseen = set(range(assets)) - seen.totals.shown
-    if unseen:
-        yield f"{_some(unseen)} in no product"
+    nonexistent = {position for position in snapshot.totals.referenced if not 0 <= position < assets}
+    if nonexistent:
+        yield f"{_list(nonexistent)} in a product, but nonexistent"
+    unreferenced = set(range(assets)) - snapshot.totals.referenced
+    if unreferenced:
+        yield f"{_list(unreferenced)} in no product"
 
 
-def odd_assets(seen: Snapshot) -> Iterator[str]:
-    for oddity in seen.oddities:
-        yield f"{oddity.assets} images {oddity.what}, such as {oddity.position}"
+def asset_columns(snapshot: BatchSnapshot) -> Iterator[str]:
+    for contradiction in snapshot.contradictions:
+        yield f"{contradiction.assets} images {contradiction.description}, such as {contradiction.position}"
 
 
-def renditions(seen: Snapshot) -> Iterator[str]:
-    if seen.totals.misfits:
-        yield f"{_some(seen.totals.misfits)} with other renditions than the batch asks for"
+def renditions(snapshot: BatchSnapshot) -> Iterator[str]:
+    if snapshot.totals.mismatched:
+        yield f"{_list(snapshot.totals.mismatched)} with renditions that the batch does not ask for"
 
 
-def announcements(seen: Snapshot) -> Iterator[str]:
-    """Each round that has ended has one delivery, if the batch has a webhook; there is none without."""
-    rounds = range(1, seen.batch.round + (not seen.is_open)) if seen.batch.webhook_url else range(0)
-    written = {logged.delivery.round for logged in seen.deliveries}
-    yield from (f"no delivery for the end of round {number}" for number in sorted(set(rounds) - written))
-    yield from (f"a delivery for round {number}, which has no end" for number in sorted(written - set(rounds)))
-    for logged in seen.deliveries:
-        delivery = logged.delivery
-        tells_the_end = delivery.round == seen.batch.round and not seen.is_open
-        if tells_the_end and delivery.event_type != f"batch.{seen.batch.status}":
-            yield f"{delivery.id} tells {delivery.event_type} of a batch that is {seen.batch.status}"
+def deliveries(snapshot: BatchSnapshot) -> Iterator[str]:
+    """Check that each ended round has exactly one delivery if the batch has a webhook, and none otherwise."""
+    batch = snapshot.batch
+    ended_rounds = set(range(1, batch.round + (not snapshot.is_open))) if batch.webhook_url else set()
+    announced = {log.delivery.round for log in snapshot.deliveries}
+    yield from (f"no delivery for the end of round {number}" for number in sorted(ended_rounds - announced))
+    yield from (f"a delivery for round {number}, which has not ended" for number in sorted(announced - ended_rounds))
+    for delivery, _ in snapshot.deliveries:
+        is_current = delivery.round == batch.round and not snapshot.is_open
+        if is_current and delivery.event_type != f"batch.{batch.status}":
+            yield f"{delivery.id} announces {delivery.event_type}, but the batch is {batch.status}"
 
 
-def attempts(seen: Snapshot) -> Iterator[str]:
-    for delivery, log in seen.deliveries:
+def attempts(snapshot: BatchSnapshot) -> Iterator[str]:
+    for delivery, log in snapshot.deliveries:
         numbers = [attempt.number for attempt in log]
         if numbers != list(range(1, delivery.attempts + 1)):
             yield f"{delivery.id} counts {delivery.attempts} attempts, its log has {len(numbers)}: {numbers[-5:]}"
-        elif not _stands_right(delivery, log[-1].http_status if log else None):
+        elif not _follows_from(delivery, log[-1].http_status if log else None):
             last = f"ended with {log[-1].http_status or log[-1].error}" if log else "was never made"
-            yield f"{delivery.id} is {delivery.status}, its last attempt {last}"
+            yield f"{delivery.id} is {delivery.status}, but its last attempt {last}"
 
 
-def _stands_right(delivery: Delivery, last: int | None) -> bool:
-    """Whether its status follows from the last answer; one that is posted anew has had any."""
-    is_answered = last is not None and is_delivered(last)
+def _follows_from(delivery: Delivery, last: int | None) -> bool:
+    """Return whether the delivery's status follows from its last HTTP status; after a redelivery any may precede."""
+    is_success = last is not None and is_delivered(last)
     if delivery.status == DeliveryStatus.PENDING:
-        return delivery.attempts == delivery.schedule_from or not is_answered
-    return delivery.attempts > 0 and is_answered == (delivery.status == DeliveryStatus.DELIVERED)
+        return delivery.attempts == delivery.schedule_from or not is_success
+    return delivery.attempts > 0 and is_success == (delivery.status == DeliveryStatus.DELIVERED)
 
 
-def standstill(seen: Snapshot) -> Iterator[str]:
-    """An image may wait long behind others of its batch, but then these make progress."""
-    waiting = [group for group in seen.groups if group.status in OPEN_ASSET and group.first_due < seen.until]
-    if waiting and max(group.last_change for group in seen.groups) < seen.until:
+def stalled_images(snapshot: BatchSnapshot) -> Iterator[str]:
+    """Report overdue images of a batch that makes no progress; an image may wait long behind others of its batch."""
+    waiting = [group for group in snapshot.groups if group.status in OPEN_ASSET and group.first_due < snapshot.until]
+    if waiting and max(group.last_change for group in snapshot.groups) < snapshot.until:
         since = min(group.first_due for group in waiting)
-        yield f"{seen.batch.status}: nobody works on images that are due since {since:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"{snapshot.batch.status}: no worker processes its images, due since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def unsent(seen: Snapshot) -> Iterator[str]:
-    for delivery, _ in seen.deliveries:
-        if delivery.status == DeliveryStatus.PENDING and delivery.due_at < seen.until:
-            yield f"nobody posts {delivery.id}, due since {delivery.due_at:%Y-%m-%d %H:%M:%S} UTC"
+def stalled_deliveries(snapshot: BatchSnapshot) -> Iterator[str]:
+    for delivery, _ in snapshot.deliveries:
+        if delivery.status == DeliveryStatus.PENDING and delivery.due_at < snapshot.until:
+            yield f"no worker posts {delivery.id}, due since {delivery.due_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def unexpired(seen: Snapshot) -> Iterator[str]:
-    """A batch whose webhook still waits is kept until then."""
-    expires_at = seen.batch.expires_at
-    is_kept = seen.is_open or any(logged.delivery.status == DeliveryStatus.PENDING for logged in seen.deliveries)
-    if expires_at and expires_at < seen.until and not is_kept:
-        yield f"to be removed since {expires_at:%Y-%m-%d %H:%M:%S} UTC"
+def overdue_expiry(snapshot: BatchSnapshot) -> Iterator[str]:
+    """Report a batch past its expiry; one with a pending delivery is kept until that has ended."""
+    expires_at = snapshot.batch.expires_at
+    is_kept = snapshot.is_open or any(log.delivery.status == DeliveryStatus.PENDING for log in snapshot.deliveries)
+    if expires_at and expires_at < snapshot.until and not is_kept:
+        yield f"expired at {expires_at:%Y-%m-%d %H:%M:%S} UTC, but not deleted"
 
 
-def not_cleaned_up(seen: Snapshot) -> Iterator[str]:
-    batch = seen.batch
+def overdue_clean_up(snapshot: BatchSnapshot) -> Iterator[str]:
+    batch = snapshot.batch
     if batch.deleted_at and not batch.tidy_at:
-        yield "deleted, and nobody will remove what is left of it"
-    elif batch.tidy_at and batch.tidy_at < seen.until:
-        was = "deleted" if batch.deleted_at else batch.status
-        yield f"{was}, its storage to be tidied since {batch.tidy_at:%Y-%m-%d %H:%M:%S} UTC"
+        yield "deleted, but no clean-up is scheduled"
+    elif batch.tidy_at and batch.tidy_at < snapshot.until:
+        status = "deleted" if batch.deleted_at else batch.status
+        yield f"{status}, its clean-up is due since {batch.tidy_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-RULES: tuple[tuple[Part, Rule], ...] = (
-    (Part.COUNTERS, counters),
-    (Part.STATES, states),
-    (Part.STATES, places),
-    (Part.STATES, odd_assets),
-    (Part.RENDITIONS, renditions),
-    (Part.WEBHOOKS, announcements),
-    (Part.WEBHOOKS, attempts),
-    (Part.OVERDUE, standstill),
-    (Part.OVERDUE, unsent),
-    (Part.OVERDUE, unexpired),
-    (Part.OVERDUE, not_cleaned_up),
+RULES: tuple[tuple[Category, Rule], ...] = (
+    (Category.COUNTERS, counters),
+    (Category.STATES, states),
+    (Category.STATES, positions),
+    (Category.STATES, asset_columns),
+    (Category.RENDITIONS, renditions),
+    (Category.WEBHOOKS, deliveries),
+    (Category.WEBHOOKS, attempts),
+    (Category.OVERDUE, stalled_images),
+    (Category.OVERDUE, stalled_deliveries),
+    (Category.OVERDUE, overdue_expiry),
+    (Category.OVERDUE, overdue_clean_up),
 )
-OF_A_DELETED_BATCH: tuple[tuple[Part, Rule], ...] = ((Part.OVERDUE, not_cleaned_up),)
-"""The rows of one that is being removed need not fit any more."""
+DELETED_BATCH_RULES: tuple[tuple[Category, Rule], ...] = ((Category.OVERDUE, overdue_clean_up),)
+"""The rows of a batch that is being removed need not be consistent."""
 
 
-def _some(positions: Collection[int]) -> str:
-    return f"{len(positions)} images ({', '.join(map(str, sorted(positions)[:5]))}{' …' if len(positions) > 5 else ''})"
+def _list(asset_positions: Collection[int]) -> str:
+    first, more = sorted(asset_positions)[:5], " …" if len(asset_positions) > 5 else ""
+    return f"{len(asset_positions)} images ({', '.join(map(str, first))}{more})"

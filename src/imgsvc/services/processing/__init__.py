@@ -1,1 +1,1 @@
-"""Processing: lanes claim assets, fetch and compress them, and flush the results."""
+"""Processing: lanes claim assets, fetch and compress their images, store the renditions, and flush the outcomes."""

@@ -1,4 +1,4 @@
-"""Failed tries of one asset in one run, counted for the origin, the storage and the quarantine each."""
+"""The failed attempts of one run at one asset, counted separately for the origin, the storage and the sandbox."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,25 +7,25 @@ from typing import TypeVar
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, InternalError, KilledInQuarantine, QuarantineUnavailable, StorageError
+from imgsvc.errors import AssetError, InternalError, SandboxKilled, SandboxUnavailable, StorageError
 from imgsvc.services.processing.outcomes import Failed, Postponed
 from imgsvc.services.processing.retry_policy import RetryPolicy
 
 T = TypeVar("T")
 
 
-class TryLater(Exception):
-    """A part of ours is away for longer than a worker waits; the next try is to be made in so many `seconds`."""
+class RetryLater(Exception):
+    """One of our own services is unavailable for longer than a worker waits; retry in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"try again in {seconds} s")
+        super().__init__(f"retry in {seconds} s")
         self.seconds = seconds
 
 
 class Attempts:
-    """The counters of one run at `asset`, which begin where the runs before ended.
+    """The counters of one run at `asset`, which continue those of the runs before.
 
-    None of them uses up another's tries: an origin is asked `max_attempts` times whatever the storage does.
+    Each service has its own: an origin is asked `max_attempts` times however often the storage fails.
     """
 
     def __init__(self, asset: Claimed, retries: RetryPolicy) -> None:
@@ -37,17 +37,18 @@ class Attempts:
 
     @property
     def asset(self) -> Claimed:
-        """The asset as it is to be written: with the failures of this run."""
+        """The asset with the failures of this run, as it will be written."""
         return self._asset._replace(storage_failures=self._storage, quarantine_failures=self._quarantine)
 
     async def at_storage(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call the storage until it succeeds. What is to be stored stays in memory meanwhile.
+        """Call the storage until it succeeds; the bytes to store stay in memory.
 
-        Each rendition has the tries that the runs before left: ten of them on a flaky storage do not share five.
+        Each rendition gets as many attempts as the runs before left, so that ten renditions do not share five attempts
+        at a flaky storage.
 
         Raises:
-            TryLater: the next try is to be made later, by another run.
-            StorageError: it was the last try.
+            RetryLater: another run should try again later.
+            StorageError: this was the last attempt.
         """
         failures = self._asset.storage_failures
         while True:
@@ -58,35 +59,35 @@ class Attempts:
                 self._storage = max(self._storage, failures)
                 await self._wait(failures, error)
 
-    async def at_quarantine(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call the codec until quarantine, should the image need it, is there.
+    async def at_codec(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call the codec until the sandbox, if the image needs it, is available.
 
         Raises:
-            TryLater: the next try is to be made later, by another run.
-            QuarantineUnavailable, KilledInQuarantine: it was the last try.
+            RetryLater: another run should try again later.
+            SandboxUnavailable, SandboxKilled: this was the last attempt.
         """
         while True:
             try:
                 return await call()
-            except (QuarantineUnavailable, KilledInQuarantine) as error:
+            except (SandboxUnavailable, SandboxKilled) as error:
                 self._quarantine += 1
                 await self._wait(self._quarantine, error)
 
-    async def _wait(self, failures: int, error: AssetError | QuarantineUnavailable) -> None:
+    async def _wait(self, failures: int, error: AssetError | SandboxUnavailable) -> None:
         wait = self._retries.wait(failures, error)
         if wait is None:
             raise error
         if wait > self._retries.own_patience:
-            raise TryLater(wait.total_seconds()) from error
+            raise RetryLater(wait.total_seconds()) from error
         await asyncio.sleep(wait.total_seconds())
 
     def postponed(self, due_at: datetime, suspicion: Suspicion | None = None) -> Postponed:
-        """Put the asset off without counting an attempt; a mark that it overran stays."""
+        """Postpone the asset without counting an attempt; the suspicion that it overran is never replaced."""
         asset = self.asset
         if suspicion and asset.suspicion != Suspicion.OVERRAN:
             asset = asset._replace(suspicion=suspicion)
         return Postponed(asset, self.origin, due_at)
 
     def failed(self, error: Exception) -> Failed:
-        """Give the asset up; an error that is none of an asset's is a fault of ours."""
+        """Give the asset up; any error other than an `AssetError` is an internal one."""
         return Failed(self.asset, self.origin + 1, error if isinstance(error, AssetError) else InternalError())

@@ -1,35 +1,35 @@
-"""Fetches an image's bytes when its host, the fetches in flight and the memory for bodies have room for it."""
+"""Fetches the bytes of an image within three limits: per host, fetches in flight, and memory for bodies."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from imgsvc.db.queries.reuse import PreviousResult
-from imgsvc.errors import BudgetExhausted, Unchanged
+from imgsvc.errors import BudgetExhausted, NotModified
 from imgsvc.services.ports import Fetched, Origin, Validators
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
 from imgsvc.services.throttling.host_limiter import HostLimiter
 
-LARGEST = 2**20
-"""Bytes; what a body has beyond them is reserved as it comes."""
-UNCHANGED = 2**16
-"""Bytes for a conditional fetch, whose body is not expected to come."""
+MAX_FIRST_RESERVATION = 2**20
+"""Bytes; the rest of a larger body is reserved as it arrives."""
+CONDITIONAL_RESERVATION = 2**16
+"""Bytes for a conditional fetch, which is expected to return no body."""
 
 
 def first_reservation(share: int, body_size: int, *, conditional: bool) -> int:
-    """Return the bytes to reserve: the fetch's `share` of the memory, so that as many as allowed can be in flight.
+    """Return the bytes to reserve first: the fetch's `share` of the memory, so that all allowed fetches fit in it.
 
-    Where the host's bodies are larger (`body_size`; 0: unknown), as many as those, up to `LARGEST`: in a memory that is
-    full, a body that outgrows its reservation is fetched again. With the share alone, 400 images of 639 KiB cost 500 to
-    560 requests.
+    If the host's bodies are larger (`body_size`; 0: unknown), reserve as much, up to `MAX_FIRST_RESERVATION`: when the
+    memory is full, a body that outgrows its reservation is fetched again. With the share alone, 400 images of 639 KiB
+    took 500 to 560 requests.
     """
     if conditional:
-        return max(1, min(share, UNCHANGED))
-    return max(1, min(max(share, body_size), LARGEST))
+        return max(1, min(share, CONDITIONAL_RESERVATION))
+    return max(1, min(max(share, body_size), MAX_FIRST_RESERVATION))
 
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """The origins, and the gates in front of them, which all lanes of a worker process share."""
+    """The origins and the limits on fetching from them, shared by all lanes of a worker process."""
 
     origin: Origin
     hosts: HostLimiter
@@ -38,53 +38,58 @@ class Fetching:
     memory: FairSemaphore
     """Bytes of fetched bodies."""
 
-    async def fetch(self, url: str, batch_id: str, known: PreviousResult | None) -> tuple[Fetched | None, Reservation]:
-        """The body, and the lease on the memory it lies in; None when it is the `known` one.
+    async def fetch(
+        self, url: str, batch_id: str, previous: PreviousResult | None
+    ) -> tuple[Fetched | None, Reservation]:
+        """Return the body and the reservation of its memory; None for the body when it is still the `previous` one.
 
-        Memory is waited for without a place at the host: what has it may be long in compressing, and others want the
-        place.
+        While this waits for memory, it holds no slot of the host: the memory may be held for long by images that are
+        being compressed, and other fetches can use the slot.
         """
         host, needed = urlsplit(url).netloc.lower(), 0
-        lease: Reservation | None = None
+        reservation: Reservation | None = None
         while True:
             try:
-                async with self.hosts.slot(host, batch_id, conditional=known is not None):
+                async with self.hosts.slot(host, batch_id, conditional=previous is not None):
                     with await self.fetches.acquire(batch_id):
-                        lease = lease or self._memory_now(batch_id, needed or self._first_size(host, known))
-                        fetched = await self._asked(url, host, lease, known)
+                        needed = needed or self._first_size(host, previous)
+                        reservation = reservation or self._memory_now(batch_id, needed)
+                        fetched = await self._fetch(url, host, reservation, previous)
             except BaseException as error:
-                if lease is not None:
-                    lease.release()
+                if reservation is not None:
+                    reservation.release()
                 if not isinstance(error, BudgetExhausted):
                     raise
                 needed = error.size
             else:
-                lease.shrink(len(fetched.body) if fetched else 0)
-                return fetched, lease
-            lease = await self.memory.acquire(batch_id, needed)
+                reservation.shrink(len(fetched.body) if fetched else 0)
+                return fetched, reservation
+            reservation = await self.memory.acquire(batch_id, needed)
 
-    def _first_size(self, host: str, known: PreviousResult | None) -> int:
-        share = self.memory.share_of_one // self.fetches.capacity
-        return first_reservation(share, self.hosts.body_size(host), conditional=known is not None)
+    def _first_size(self, host: str, previous: PreviousResult | None) -> int:
+        share = self.memory.single_key_share // self.fetches.capacity
+        return first_reservation(share, self.hosts.body_size(host), conditional=previous is not None)
 
     def _memory_now(self, batch_id: str, size: int) -> Reservation:
-        lease = self.memory.try_acquire(batch_id, size)
-        if lease is None:
+        reservation = self.memory.try_acquire(batch_id, size)
+        if reservation is None:
             raise BudgetExhausted(size)
-        return lease
+        return reservation
 
-    async def _asked(self, url: str, host: str, lease: Reservation, known: PreviousResult | None) -> Fetched | None:
-        validators = Validators(known.etag, known.last_modified, known.final_url_hash) if known else None
+    async def _fetch(
+        self, url: str, host: str, reservation: Reservation, previous: PreviousResult | None
+    ) -> Fetched | None:
+        validators = Validators(previous.etag, previous.last_modified, previous.final_url_hash) if previous else None
         try:
-            fetched = await self.origin.fetch(url, lease, validators)
-        except Unchanged:
+            fetched = await self.origin.fetch(url, reservation, validators)
+        except NotModified:
             self.hosts.note_changes(host, changes=False)
             return None
         except BudgetExhausted as more:
-            self.hosts.note_changes(host, changes=known is not None)
+            self.hosts.note_changes(host, changes=previous is not None)
             self.hosts.note_body(host, more.size)
             raise
-        if known:
+        if previous:
             self.hosts.note_changes(host, changes=True)
         self.hosts.note_body(host, len(fetched.body))
         return fetched

@@ -1,4 +1,4 @@
-"""A flush: in one transaction, write how assets ended, move the batch's counters, claim the next, finish the batch."""
+"""A flush: one transaction that writes outcomes, moves the batch's counters, claims assets and finishes the batch."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.services.batches.finish import Ended, Retention, finish
+from imgsvc.services.batches.finish import EndedBatch, Retention, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.processing.rendition_plan import ReuseHashes
@@ -25,22 +25,22 @@ from imgsvc.services.processing.rendition_plan import ReuseHashes
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What a flush did: the assets it claimed, whether more are due, and the end of the batch if it brought it."""
+    """The result of a flush: the assets claimed, whether more are due, and the end of the batch if it ended."""
 
     claimed: Sequence[Claimed]
-    known: Mapping[int, PreviousResult]
-    """What was made of a claimed asset before, by its position."""
+    previous: Mapping[int, PreviousResult]
+    """The earlier results of claimed assets, by position."""
     more_due: bool
-    ended: Ended | None
-    apart: bool
-    """Whether an image of this round overran a codec thread, here or elsewhere."""
+    ended: EndedBatch | None
+    quarantined: bool
+    """True when an image of this round overran a codec thread in some worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a lane: the batch's round that it works in, the token of its claims, and how long those are leased.
+    """One run of a lane: the round of the batch, the token of its claims, and the length of its leases.
 
-    With `reuse` it is told what was made before.
+    With `reuse`, a flush also returns the earlier results of the assets that it claims.
     """
 
     batch_id: str
@@ -64,14 +64,14 @@ async def flush(
     """Write `outcomes` and claim up to `claim` assets; None when the batch's round is no longer open.
 
     Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
-    `at_work` are the positions that the run has in flight. What it holds beside them after a first try failed was
-    claimed by a commit whose answer got lost, and is handed over as claimed. The `last` flush of a run claims nothing:
-    it hands back what the run holds without knowing, which else would wait for its lease and count as lost.
+    `in_flight` are the positions that the run is processing. If a first try fails, its commit may have succeeded
+    although its reply was lost: assets that the run holds besides those are returned as claimed. The `last` flush of a
+    run claims nothing. It hands such assets back, which otherwise would wait for their lease to end and count a crash.
 
     Raises:
-        DatabaseUnavailable: it stayed away for half a minute, which is well within a lease.
+        DatabaseUnavailable: the database stayed away for half a minute, which is well within a lease.
     """
-    known = {*in_flight, *(outcome.asset.position for outcome in outcomes)}
+    acknowledged = {*in_flight, *(outcome.asset.position for outcome in outcomes)}
     tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)
     async for attempt in tries:
         with attempt:
@@ -82,7 +82,7 @@ async def flush(
                 unacknowledged: list[Claimed] = []
                 handed_back: list[Outcome] = []
                 if attempt.num > 1 or last:
-                    unacknowledged = await queries.unacknowledged_claims(session, run.batch_id, run.token, known)
+                    unacknowledged = await queries.unacknowledged_claims(session, run.batch_id, run.token, acknowledged)
                 if last:
                     handed_back = [Postponed(asset, asset.attempts, clock()) for asset in unacknowledged]
                     claim, unacknowledged = 0, []
@@ -112,38 +112,40 @@ async def _flush(
     clock: Clock,
 ) -> Flushed:
     batch_id, now = run.batch_id, clock()
-    settled = await _write_outcomes(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
+    written = await _write_outcomes(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
     claims = await queries.claim(
         session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limit=claim
     )
-    known = await _known(session, run, claims.assets)
+    previous = await _previous_results(session, run, claims.assets)
     counters.processing += claims.were_pending
-    if settled or claims.assets:
+    if written or claims.assets:
         await batch_queries.save_counters(session, batch_id, counters)
     if claims.assets:
         await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
-    ended = await finish(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
+    ended = (
+        await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
+    )
     more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
-    return Flushed(claims.assets, known, more_due, ended, counters.overran_round == counters.round)
+    return Flushed(claims.assets, previous, more_due, ended, counters.overran_round == counters.round)
 
 
-async def _known(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, PreviousResult]:
+async def _previous_results(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, PreviousResult]:
     if run.reuse is None:
         return {}
-    hashes = {asset.position: run.reuse.of(asset.origin_url) for asset in claimed}
-    known = await reuse_queries.known(session, set(hashes.values()))
-    return {position: known[name] for position, name in hashes.items() if name in known}
+    hashes = {asset.position: run.reuse.for_url(asset.origin_url) for asset in claimed}
+    previous = await reuse_queries.previous_results(session, set(hashes.values()))
+    return {position: previous[each] for position, each in hashes.items() if each in previous}
 
 
 async def _write_outcomes(
     session: AsyncSession, batch_id: str, outcomes: Sequence[Outcome], *, token: str, counters: Counters, clock: Clock
 ) -> int:
-    """Write the outcomes that are still ours; returns how many."""
+    """Write the outcomes of the assets that this run still holds, and return their number."""
     if not outcomes:
         return 0
     positions = [outcome.asset.position for outcome in outcomes]
-    ours = await queries.still_claimed(session, batch_id, token, positions)
-    moved = [outcome for outcome in outcomes if outcome.asset.position in ours]
+    held = await queries.still_claimed(session, batch_id, token, positions)
+    moved = [outcome for outcome in outcomes if outcome.asset.position in held]
     if moved:
         now = clock()
         await queries.write_outcomes(session, batch_id, [columns(outcome, now) for outcome in moved])

@@ -1,4 +1,4 @@
-"""What a lane works on at one time, and how much more it has room for."""
+"""The assets that a lane is processing, and how many more it can take."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,58 +9,58 @@ from typing import Any, NamedTuple
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.services.processing.outcomes import Outcome
 
-KNOWN_SHARE = 1 / 4
-"""The part of a place that an asset takes whose origin is only asked whether it has changed: the answer is a line, and
-no image is decoded. With a place for each, an unchanged catalogue would go at the pace of its origin's latency."""
+CONDITIONAL_COST = 1 / 4
+"""The share of a slot that a conditional fetch takes: a 304 has no body, and no image is decoded. With a whole slot for
+each, an unchanged catalogue would be processed at the pace of its origin's latency."""
 
 Work = asyncio.Task[Outcome]
 
 
 class _Entry(NamedTuple):
     asset: Claimed
-    known: bool
+    conditional: bool
 
 
 @dataclass(slots=True)
 class InFlight:
-    """Work under way on claimed assets, in so many places."""
+    """The running tasks of claimed assets, which share `slots` slots."""
 
-    places: int
+    slots: int
     _entries: dict[Work, _Entry] = field(default_factory=dict)
     _ended: list[Work] = field(default_factory=list)
     _one_ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _known_lately: float = 0
-    """Which part of what was claimed last has been made into something before."""
+    _conditional_share: float = 0
+    """The share of conditional fetches among the assets claimed last."""
 
     @property
-    def room(self) -> int:
-        """Assets to claim, if as many are known as of those claimed last; else there is less than none later."""
-        saved = 1 - KNOWN_SHARE
-        known = sum(entry.known for entry in self._entries.values())
-        free = self.places - (len(self._entries) - saved * known)
-        return max(0, int(free / (1 - saved * self._known_lately)))
+    def to_claim(self) -> int:
+        """The number of assets to claim, assuming the last claim's share of conditional fetches. May overshoot."""
+        saved = 1 - CONDITIONAL_COST
+        conditional = sum(entry.conditional for entry in self._entries.values())
+        free = self.slots - (len(self._entries) - saved * conditional)
+        return max(0, int(free / (1 - saved * self._conditional_share)))
 
     @property
     def positions(self) -> list[int]:
         return [entry.asset.position for entry in self._entries.values()]
 
-    def start(self, asset: Claimed, work: Coroutine[Any, Any, Outcome], *, known: bool) -> None:
+    def start(self, asset: Claimed, work: Coroutine[Any, Any, Outcome], *, conditional: bool) -> None:
         task = asyncio.create_task(work)
-        self._entries[task] = _Entry(asset, known)
+        self._entries[task] = _Entry(asset, conditional)
         task.add_done_callback(self._note_end)
 
     def _note_end(self, work: Work) -> None:
         self._ended.append(work)
         self._one_ended.set()
 
-    def note_claim(self, *, assets: int, known: int) -> None:
+    def note_claim(self, *, assets: int, conditional: int) -> None:
         if assets:
-            self._known_lately = known / assets
+            self._conditional_share = conditional / assets
 
     async def ended(self, *, within: float) -> list[Outcome]:
-        """The outcomes of what has ended since this was last asked; waits `within` seconds for one.
+        """Return the outcomes of the tasks that ended since the last call; wait up to `within` seconds for the first.
 
-        Not `asyncio.wait`, which adds a callback to each task and takes it away again for every one that ends.
+        This does not use `asyncio.wait`, which adds a callback to every task and removes it for each one that ends.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -72,7 +72,7 @@ class InFlight:
         return [work.result() for work in ended]
 
     async def cancel(self) -> dict[Work, Claimed]:
-        """Stop everything; gives the tasks, all done or cancelled. When cancelled itself, it can be called again."""
+        """Cancel all tasks and return them, done or cancelled. If this is cancelled itself, it can be called again."""
         entries = dict(self._entries)
         for work in entries:
             work.cancel()

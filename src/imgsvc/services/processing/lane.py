@@ -1,4 +1,4 @@
-"""A lane: one job that works off a batch beside a few others, claiming assets as it has room."""
+"""A lane: one job that processes a batch alongside other lanes, claiming assets as it has free slots."""
 
 import asyncio
 import secrets
@@ -19,24 +19,36 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.ports import LaneQueue
 from imgsvc.services.processing.flush import Flushed, Run, flush
 from imgsvc.services.processing.in_flight import InFlight
-from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
 
 log = get_logger(__name__)
 
-_LEAVE_WITHIN = 5.0
-"""Seconds for the last flush of a lane that is being cancelled."""
+FINAL_FLUSH_TIMEOUT = 5.0  # seconds, for a lane that is being cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """The limits on how long a lane lives and how much it carries; all times in seconds."""
+
+    assets: int = 64  # slots for assets in flight; a conditional fetch takes a quarter of one
+    flush_assets: int = 32
+    flush_interval: float = 0.5
+    idle_flush_interval: float = 5  # with nothing finished: a cancelled batch must not keep fetching from slow origins
+    lease: float = 60
+    yield_after: float = 5  # the age at which it ends if other lanes are waiting
+    lifetime: float = 40  # the age at which it stops claiming in any case
+    hand_back_after: float = 50  # the age at which it hands back what is still in flight, well before the lease ends
+    drain: float = 15  # the time that a stopping process gives the assets in flight
 
 
 @dataclass(slots=True)
 class Lane:
-    """One run of a lane; `stopping` is set when the process is asked to stop."""
+    """One run of a lane; `stopping` is set when the process is asked to stop, `reuse` allows earlier renditions."""
 
     plan: RenditionPlan
     reuse: bool
-    """Whether what was made before may be taken over."""
     sessions: Sessions
     queue: LaneQueue
     processor: AssetProcessor
@@ -45,23 +57,23 @@ class Lane:
     policy: LanePolicy
     stopping: asyncio.Event
     token: str = field(default_factory=lambda: secrets.token_hex(16))
-    born: float = field(default_factory=monotonic)
+    started_at: float = field(default_factory=monotonic)
     in_flight: InFlight = field(init=False)
     finished: list[Outcome] = field(default_factory=list)
     claiming: bool = True
     draining: bool = False
     hand_back_at: float = 0
-    crowd_asked_at: float = 0
+    queue_checked_at: float = 0
 
     def __post_init__(self) -> None:
         self.in_flight = InFlight(self.policy.assets)
 
     async def run(self) -> bool:
-        """Work until nothing is due or it is time to make place; True when assets are still due."""
-        self.hand_back_at = self.born + self.policy.hand_back_after
+        """Process assets until none is due or the lane must end; return True when assets are still due."""
+        self.hand_back_at = self.started_at + self.policy.hand_back_after
         try:
             while True:
-                await self._decide_whether_to_go_on()
+                await self._decide_whether_to_claim()
                 flushed = await self._flush()
                 if flushed is None:  # cancelled, deleted or finished elsewhere
                     return False
@@ -71,44 +83,38 @@ class Lane:
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
                     await self._hand_back()
-        except BaseException:  # we are being cancelled, or the database is gone for long
-            await _to_its_end(self._leave())
+        except BaseException:  # this lane is being cancelled, or the database stayed away
+            await _run_to_completion(self._leave())
             raise
 
-    async def _decide_whether_to_go_on(self) -> None:
-        age = monotonic() - self.born
+    async def _decide_whether_to_claim(self) -> None:
+        age = monotonic() - self.started_at
         if self.stopping.is_set() and not self.draining:
             self.draining, self.claiming = True, False
             self.hand_back_at = min(self.hand_back_at, monotonic() + self.policy.drain)
-        if not self.claiming:
-            return
         if age >= self.policy.lifetime:
             self.claiming = False
-        elif age >= self.policy.yield_after and monotonic() - self.crowd_asked_at >= 1:
-            self.crowd_asked_at = monotonic()
-            self.claiming = not await self._others_wait()
-
-    async def _others_wait(self) -> bool:
-        try:
-            return await self.queue.waiting() > 0
-        except QueueUnavailable:
-            return False
+        elif self.claiming and age >= self.policy.yield_after and monotonic() - self.queue_checked_at >= 1:
+            self.queue_checked_at = monotonic()
+            with suppress(QueueUnavailable):
+                self.claiming = await self.queue.waiting() == 0
 
     async def _flush(self) -> Flushed | None:
-        """Write what is finished, and claim and start what there is room for."""
+        """Write the finished outcomes, and claim and start as many assets as there are slots for."""
         flushed = await self._write()
         if flushed is None:
             await self.in_flight.cancel()
             return None
-        self.processor.codec.keep_apart(self.plan.batch_id, apart=flushed.apart)
-        self.in_flight.note_claim(assets=len(flushed.claimed), known=len(flushed.known))
+        self.processor.codec.quarantine(self.plan.batch_id, quarantined=flushed.quarantined)
+        self.in_flight.note_claim(assets=len(flushed.claimed), conditional=len(flushed.previous))
         for asset in flushed.claimed:
-            known = flushed.known.get(asset.position)
-            self.in_flight.start(asset, self.processor.process(asset, self.plan, known), known=known is not None)
+            previous = flushed.previous.get(asset.position)
+            work = self.processor.process(asset, self.plan, previous)
+            self.in_flight.start(asset, work, conditional=previous is not None)
         return flushed
 
     async def _write(self, *, last: bool = False) -> Flushed | None:
-        """Write what is finished and claim what there is room for; the `last` time, nothing is claimed."""
+        """Write the finished outcomes and claim assets for the free slots; the `last` time, claim nothing."""
         plan, lease = self.plan, timedelta(seconds=self.policy.lease)
         run = Run(plan.batch_id, plan.round, self.token, lease, plan.hashes if self.reuse else None)
         outcomes, self.finished = self.finished, []
@@ -116,7 +122,7 @@ class Lane:
             flushed = await flush(
                 run,
                 outcomes,
-                claim=self.in_flight.room if self.claiming and not last else 0,
+                claim=self.in_flight.to_claim if self.claiming and not last else 0,
                 in_flight=self.in_flight.positions,
                 last=last,
                 sessions=self.sessions,
@@ -131,35 +137,33 @@ class Lane:
         return flushed
 
     async def _wait_for_a_flush(self) -> None:
-        """Until enough is finished, or something is and the interval has passed, or the lane has to look up."""
-        look_up_at = min(self.hand_back_at, monotonic() + self.policy.look_up_after)
+        """Wait until enough has finished, the flush interval has passed, or the lane must check its batch."""
+        flush_at = min(self.hand_back_at, monotonic() + self.policy.idle_flush_interval)
         while self.in_flight and len(self.finished) < self.policy.flush_assets:
-            timeout = min(max(0.0, look_up_at - monotonic()), 1.0)
-            self.finished += await self.in_flight.ended(within=timeout)
-            if self.finished:  # the first of them counts
-                look_up_at = min(look_up_at, monotonic() + self.policy.flush_interval)
-            if monotonic() >= look_up_at or (self.stopping.is_set() and not self.draining):
+            self.finished += await self.in_flight.ended(within=min(max(0.0, flush_at - monotonic()), 1.0))
+            if self.finished:  # the interval counts from the first of them
+                flush_at = min(flush_at, monotonic() + self.policy.flush_interval)
+            if monotonic() >= flush_at or (self.stopping.is_set() and not self.draining):
                 return
 
     async def _hand_back(self) -> None:
-        """Stop what is in flight; the attempts under way do not count, and anyone may take the assets at once."""
+        """Stop what is in flight; the attempts under way do not count, and any run may claim the assets at once."""
         for work, asset in (await self.in_flight.cancel()).items():
-            # cancelled: before its first step, so that it could not even postpone itself
-            begun = not work.cancelled()
+            begun = not work.cancelled()  # a task cancelled before its first step could not postpone its asset
             self.finished.append(work.result() if begun else Postponed(asset, asset.attempts, self.clock()))
 
     async def _leave(self) -> None:
-        """Hand everything back, in a few seconds; nothing is claimed or started any more."""
+        """Hand everything back within `FINAL_FLUSH_TIMEOUT`; claim and start nothing more."""
         await self._hand_back()
         try:
-            async with asyncio.timeout(_LEAVE_WITHIN):
+            async with asyncio.timeout(FINAL_FLUSH_TIMEOUT):
                 await self._write(last=True)
-        except (DatabaseUnavailable, TimeoutError):  # the leases run out
+        except (DatabaseUnavailable, TimeoutError):  # the leases expire
             log.warning("hand_back_failed", batch_id=self.plan.batch_id, assets=len(self.finished))
 
 
-async def _to_its_end(ending: Coroutine[Any, Any, None]) -> None:
-    """Await `ending` however often the caller is cancelled meanwhile."""
+async def _run_to_completion(ending: Coroutine[Any, Any, None]) -> None:
+    """Await `ending` even if the caller is cancelled again in the meantime."""
     task = asyncio.create_task(ending)
     while not task.done():
         with suppress(asyncio.CancelledError):
@@ -178,12 +182,12 @@ async def work(
     policy: LanePolicy,
     stopping: asyncio.Event,
 ) -> bool:
-    """Work off a batch beside other lanes; True when this lane ended although assets are still due.
+    """Process a batch alongside other lanes; return True when this lane ended although assets are still due.
 
     May run any number of times, anywhere, at the same time: claims keep the runs apart.
 
     Raises:
-        DatabaseUnavailable: the database stayed away; leases bring the assets back.
+        DatabaseUnavailable: the database stayed away; the leases expire, so that other runs can claim the assets.
     """
     async with sessions.read() as session:
         batch = await batch_queries.get(session, batch_id)

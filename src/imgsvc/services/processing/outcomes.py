@@ -1,4 +1,4 @@
-"""How a run at an asset ends, and the columns each ending writes."""
+"""The outcomes of a run at an asset, and the columns that each writes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from imgsvc.errors import AssetError
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """Every rendition is stored. `renditions` are rows of the asset's JSON column, one per spec, in their order."""
+    """Every rendition is stored. `renditions` go to the asset's JSON column, one per spec, in the specs' order."""
 
     asset: Claimed
     attempts: int
@@ -41,9 +41,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """Back to pending until `due_at`; with the asset's own `attempts` when none was made.
+    """The asset goes back to pending until `due_at`, with its former `attempts` if none was made.
 
-    As in every outcome, `asset` carries the failures of storage and quarantine so far, and what it is suspected of.
+    As in every outcome, `asset` carries the failures of storage and sandbox so far, and its suspicion.
     """
 
     asset: Claimed
@@ -52,7 +52,7 @@ class Postponed:
 
     @property
     def overran(self) -> bool:
-        """Whether it took a codec thread too long: then the other images of its batch are suspects in this round."""
+        """True when the image took a codec thread too long; then all images of its batch are suspects in this round."""
         return self.asset.suspicion == Suspicion.OVERRAN
 
 
@@ -77,7 +77,7 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
 
 
 def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    """Every column that `queries.claims.settle` writes."""
+    """Return every column that `db.queries.leases.write_outcomes` writes."""
     row = {
         **_EMPTY,
         "position": outcome.asset.position,

@@ -1,4 +1,4 @@
-"""What a batch wants of its images, and where the results lie."""
+"""The renditions that a batch asks for: their specs, their storage keys, and the hashes that allow their reuse."""
 
 import hashlib
 import json
@@ -7,31 +7,28 @@ from dataclasses import dataclass
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
-from imgsvc.domain.imaging.compress import RECIPE
+from imgsvc.domain.imaging.compress import COMPRESSOR_VERSION
+from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
 
 
 class ReuseHashes:
-    """Names for "this URL, for this API key, compressed to these specs by this version of the compressor"."""
+    """Hashes of "this URL, for this API key, compressed to these specs by this version of the compressor"."""
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec]) -> None:
-        plan = [RECIPE, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
-        self._wish = hashlib.sha256(json.dumps(plan, sort_keys=True).encode() + b"\0")
+        settings = [COMPRESSOR_VERSION, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        self._prefix = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\0")
 
-    def of(self, url: str) -> str:
-        """64 hex digits; nobody can make two that meet, so that no key is ever given what is another's."""
-        whole = self._wish.copy()
+    def for_url(self, url: str) -> str:
+        """Return 64 hex digits. They resist collisions, so that no API key can get the renditions of another."""
+        whole = self._prefix.copy()
         whole.update(url.encode())
         return whole.hexdigest()
 
 
-EXTENSIONS = {"jpeg": "jpg"}
-"""File names' endings where they differ from the format's name."""
-
-
 @dataclass(frozen=True, slots=True)
 class RenditionPlan:
-    """What a round of a batch wants of its assets."""
+    """The renditions that one round of a batch makes of each of its assets."""
 
     batch_id: str
     round: int
@@ -39,12 +36,12 @@ class RenditionPlan:
     hashes: ReuseHashes
 
     def key(self, asset: Claimed, *, name: str, data: bytes, kind: str) -> str:
-        """Where the rendition `name` of an asset lies; `data` says which bytes it is, and no others."""
+        """Return the storage key of the rendition `name`, which contains a digest of `data`: one key, one content."""
         return rendition_key(
             batch_id=self.batch_id,
             position=asset.position,
             slug=asset.slug,
             name=name,
             digest=digest(data, self.round),
-            extension=EXTENSIONS.get(kind, kind),
+            extension=OUTPUT_FORMATS[kind].extension,
         )

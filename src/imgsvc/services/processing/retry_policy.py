@@ -1,42 +1,42 @@
-"""How long to wait before trying again, and when to give up."""
+"""The retry policy: how long to wait before another attempt, and when to give up."""
 
 import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from imgsvc.errors import AssetError, KilledInQuarantine, QuarantineUnavailable, StorageError
+from imgsvc.errors import AssetError, SandboxKilled, SandboxUnavailable, StorageError
 
-OWN_TROUBLE = (StorageError, QuarantineUnavailable, KilledInQuarantine)
-"""Errors that are our own parts', whatever the origin does."""
+OWN_ERRORS = (StorageError, SandboxUnavailable, SandboxKilled)
+"""Errors of our own services (storage and sandbox), for which the origin is not to blame."""
 _MAX_EXPONENT = 32
-"""Far beyond `longest`, and far from a number that Python cannot hold."""
+"""Far beyond `longest`, and far below the largest float."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with jitter; waits above a patience are spent in the database, not in a worker."""
+    """Exponential backoff with jitter. Long waits are spent in the database, not in a worker."""
 
     max_attempts: int = 3
     base: timedelta = timedelta(seconds=0.5)
     factor: float = 4.0
     longest: timedelta = timedelta(days=1)
     patience: timedelta = timedelta(seconds=3)
-    """For an origin."""
+    """The longest wait for an origin that is spent in the worker."""
     own_patience: timedelta = timedelta(seconds=10)
-    """For a part of our own: the image's bytes are here, and stay in memory meanwhile."""
-    ours: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
-    """Waits for what is our own, storage and quarantine: when they are away for two minutes, that costs no image."""
+    """The same for our own services: the image has been fetched already, and its bytes stay in memory."""
+    own_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
+    """Waits between the attempts at our own services: an outage of two minutes costs no image."""
 
-    def wait(self, failures: int, error: AssetError | QuarantineUnavailable) -> timedelta | None:
-        """Return how long to wait after the `failures`-th failure of the same part, `error`; None: it was the last.
+    def wait(self, failures: int, error: AssetError | SandboxUnavailable) -> timedelta | None:
+        """Return the wait after `error`, the `failures`-th failure of the same service; None when it was the last.
 
-        Never less than the origin asked for.
+        The wait is never shorter than the origin asked for.
         """
         if not error.retryable:
             return None
-        if isinstance(error, OWN_TROUBLE):
+        if isinstance(error, OWN_ERRORS):
             jitter = random.uniform(0.9, 1.1)  # noqa: S311  # jitter
-            return self.ours[failures - 1] * jitter if failures <= len(self.ours) else None
+            return self.own_waits[failures - 1] * jitter if failures <= len(self.own_waits) else None
         if failures >= self.max_attempts:
             return None
         asked = timedelta(seconds=getattr(error, "retry_after", None) or 0)

@@ -1,4 +1,4 @@
-"""What a worker process has done since it began, as numbers."""
+"""The totals of a worker process since it started."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ INPUT_BYTES, OUTPUT_BYTES = "input_bytes", "output_bytes"
 
 
 class WorkerStats:
-    """Counts that only grow; a failure counts under its code, what was taken over from an earlier batch as `reused`."""
+    """Counts that only grow. A failure counts under its code; a rendition reused from an earlier batch, as `reused`."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -1,1 +1,1 @@
-"""Results: output.csv, failures.csv and archive.zip, streamed."""
+"""Results: output.csv, failures.csv and archive.zip, all streamed."""

@@ -1,4 +1,4 @@
-"""The archive: every rendition of a batch in one ZIP, made while it is sent."""
+"""The archive: all renditions of a batch in one ZIP, created while it is sent."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -7,7 +7,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Batch
-from imgsvc.errors import NotFound, NotStored
+from imgsvc.errors import NotFound, ObjectNotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.ports import ObjectReader
 from imgsvc.services.results.zip_stream import ZipStream
@@ -15,44 +15,45 @@ from imgsvc.services.results.zip_stream import ZipStream
 log = get_logger(__name__)
 
 PAGE = 1_000
-"""Assets that are looked up at a time."""
+"""Assets per read."""
 MISSING = "MISSING.txt"
 
 
-async def archive(batch: Batch, *, sessions: Sessions, reader: ObjectReader) -> AsyncGenerator[bytes, None]:
-    """A ZIP of all renditions there are, each named as in its link; what is lost stands in `MISSING.txt`.
+async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectReader) -> AsyncGenerator[bytes, None]:
+    """Yield a ZIP of all renditions, each named as in its link; `MISSING.txt` lists those not found in the storage.
 
     Raises:
-        NotFound: the batch was deleted in the meantime.
-        StorageError: the storage does not answer.
+        NotFound: the batch has been deleted.
+        StorageError: the storage is unavailable.
     """
     bundle = ZipStream(batch.finished_at or batch.created_at)
     missing = []
-    rest = b""
+    pending = b""
     async for key in _keys(batch.id, sessions):
         name = key.rpartition("/")[2]
-        async with aclosing(reader.read(key)) as pieces:  # also when whoever takes the archive goes away
+        async with aclosing(reader.read(key)) as chunks:  # closes the file when the client disconnects as well
             try:
-                piece = await anext(pieces, b"")
-            except NotStored:
-                log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # there is nothing to trace
+                chunk = await anext(chunks, b"")
+            except ObjectNotFound:
+                log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # the traceback adds nothing
                 missing.append(name)
                 continue
-            rest += bundle.begin(name)
-            while piece:
-                yield rest + bundle.write(piece)
-                rest = b""
-                piece = await anext(pieces, b"")
-        rest += bundle.end()
+            pending += bundle.begin(name)
+            while chunk:
+                yield pending + bundle.write(chunk)
+                pending = b""
+                chunk = await anext(chunks, b"")
+        pending += bundle.end()
     if missing:
-        rest += bundle.begin(MISSING) + bundle.write("".join(f"{name}\r\n" for name in missing).encode()) + bundle.end()
-    yield rest
-    for part in bundle.finish():
-        yield part
+        lines = "".join(f"{name}\r\n" for name in missing)
+        pending += bundle.begin(MISSING) + bundle.write(lines.encode()) + bundle.end()
+    yield pending
+    for chunk in bundle.finish():
+        yield chunk
 
 
 async def _keys(batch_id: str, sessions: Sessions) -> AsyncGenerator[str, None]:
-    """Of every rendition of every asset that has succeeded, in the order of the manifest."""
+    """Yield the keys of all renditions of succeeded assets, in the order of the manifest."""
     after: int | None = -1
     while after is not None:
         async with sessions.read() as session:

@@ -1,4 +1,4 @@
-"""The report: the CSV that goes back, a page at a time."""
+"""The report: the CSV out, a page at a time."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,18 @@ from imgsvc.db.tables import Batch
 from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.read import all_products
+from imgsvc.services.batches.read import product_pages
 
 WITHOUT_IMAGE = frozenset({AssetStatus.FAILED, AssetStatus.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """`extended`: status, error and sizes too. For spreadsheets: `safe` runs no cell as a formula, `bom` says UTF-8."""
+    """Options of a report.
+
+    `extended`: add columns for status, error and sizes. For spreadsheets: `safe` keeps cells from running as formulas,
+    `bom` adds a byte order mark, which identifies UTF-8.
+    """
 
     extended: bool = False
     safe: bool = False
@@ -28,11 +32,11 @@ class ReportOptions:
 
 
 async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
-    """The uploaded CSV with the output columns, as text; slots without a rendition are empty."""
+    """Yield the uploaded CSV with the output columns; slots without a rendition are empty."""
     names = [str(spec["name"]) for spec in batch.specs]
     layout = output_layout(batch.header, renditions=names, extended=options.extended)
     yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
-    async for page in all_products(batch.id, sessions=sessions):
+    async for page in product_pages(batch.id, sessions=sessions):
         rows = (
             layout.row(
                 view.product.cells,
@@ -48,10 +52,10 @@ async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions
 
 
 async def failures_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions) -> AsyncIterator[str]:
-    """The rows with images that failed or were cancelled, with those alone and why: to be mended and uploaded again."""
+    """Yield the rows with failed or cancelled images, with those URLs only and their errors, ready for re-upload."""
     layout = failures_layout(batch.header)
     yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
-    async for page in all_products(batch.id, sessions=sessions):
+    async for page in product_pages(batch.id, sessions=sessions):
         failed = ((view, [asset for asset in view.assets if asset.status in WITHOUT_IMAGE]) for view in page)
         rows = (
             failure_row(
@@ -82,7 +86,7 @@ def _slot(asset: SlotAsset, names: Sequence[str], links: Links) -> Slot:
 
 
 def output_url(asset: SlotAsset, name: str, links: Links) -> str | None:
-    """Where the rendition `name` of an asset is served; None when it has none."""
+    """Return the URL of the rendition `name` of an asset; None if it has none."""
     if asset.status != AssetStatus.SUCCEEDED:
         return None
     return next((links.media(entry["key"]) for entry in asset.renditions or () if entry["name"] == name), None)

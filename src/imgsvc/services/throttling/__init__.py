@@ -1,1 +1,1 @@
-"""Throttling: fair semaphores, and a limit for each host."""
+"""Throttling: fair semaphores, and a limit and a rate for each host."""

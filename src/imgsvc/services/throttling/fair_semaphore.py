@@ -1,4 +1,4 @@
-"""A gate that is fair between batches: fetches, bytes and pixels are handed out through one."""
+"""A semaphore that is fair between batches; it limits fetches, bytes of bodies and pixels."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
@@ -10,13 +10,13 @@ from typing import Self
 class FairSemaphore:
     """A number of units (fetches, bytes, pixels) shared among keys (batches).
 
-    Waiters are served in turn by key and in order within a key, so that the three images of a small batch never wait
-    behind the thousands of a large one. The next in turn is waited for even when a smaller request would fit: a large
-    one is never starved.
+    Waiting requests are granted round-robin between keys and first come, first served within a key, so that the three
+    images of a small batch never wait behind the thousands of a large one. The next request in that order is waited
+    for even when a smaller one would fit, so that large requests are never starved.
 
-    With `hoard` a key that holds something gets no more than makes it that many times what is free: of 3, one key gets
-    three quarters at most, two get three sevenths each, and something is left for the next to come however long the
-    others keep what they have (the dynamic thresholds of Choudhury and Hahne, 1998).
+    With `hoard`, a key that holds units may hold at most that many times the number of free ones. With 3, a single key
+    gets at most three quarters, two get three sevenths each, and some units are always left for another key however
+    long the others keep theirs (the dynamic thresholds of Choudhury and Hahne, 1998).
     """
 
     def __init__(self, capacity: int, *, hoard: float | None = None) -> None:
@@ -27,46 +27,60 @@ class FairSemaphore:
         self._queues: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
 
     @property
-    def share_of_one(self) -> int:
-        """Units that one key gets while no other has any."""
+    def used(self) -> int:
+        """The units held now."""
+        return self._used
+
+    @property
+    def idle(self) -> bool:
+        return not self._used and not self._queues
+
+    @property
+    def single_key_share(self) -> int:
+        """The units that one key can hold while no other key holds any."""
         return self.capacity if self._hoard is None else int(self.capacity * self._hoard / (1 + self._hoard))
 
+    def waiting(self, key: str | None = None) -> int:
+        """Return the number of waiting requests, of `key` alone if it is given."""
+        queues = self._queues.values() if key is None else [self._queues.get(key, deque())]
+        return sum(len(queue) for queue in queues)
+
     async def acquire(self, key: str, amount: int = 1) -> "Reservation":
-        """Wait for `amount` units; more than the gate has is taken for all that it has."""
-        if lease := self.try_acquire(key, amount):
-            return lease
+        """Wait for `amount` units, or for all of them if `amount` exceeds the capacity."""
+        if reservation := self.try_acquire(key, amount):
+            return reservation
         amount = min(amount, self.capacity)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(key, deque()).append((amount, turn))
-        self._serve()
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(key, deque()).append((amount, granted))
+        self._grant()
         try:
-            await turn
+            await granted
         except asyncio.CancelledError:
-            self._forget(key, amount, turn)
+            self._withdraw(key, amount, granted)
             raise
         return Reservation(self, key, amount)
 
     def try_acquire(self, key: str, amount: int = 1) -> "Reservation | None":
-        """The same without waiting; None where one would have to."""
+        """Acquire `amount` units as `acquire` does, or return None if that would have to wait."""
         amount = min(amount, self.capacity)
-        return Reservation(self, key, amount) if self._next() is None and self.try_take(amount, key) else None
+        return Reservation(self, key, amount) if self._next_key() is None and self.try_take(amount, key) else None
 
-    def _forget(self, key: str, amount: int, turn: "asyncio.Future[None]") -> None:
-        if turn.done() and not turn.cancelled():  # the turn came in the moment of the cancellation
+    def _withdraw(self, key: str, amount: int, granted: "asyncio.Future[None]") -> None:
+        if granted.done() and not granted.cancelled():  # granted at the moment of the cancellation
             self.release(amount, key)
             return
         queue = self._queues.get(key, deque())
-        with suppress(ValueError):  # others were cancelled with it, and one that gave back has passed it over
-            queue.remove((amount, turn))
+        with suppress(ValueError):  # `_grant` has dropped it, after another cancelled task released its units
+            queue.remove((amount, granted))
             if not queue:
                 del self._queues[key]
-        self._serve()
+        self._grant()
 
     def try_take(self, amount: int, key: str = "") -> bool:
-        """Take `amount` units if they are free and `key` may have them, before those who wait.
+        """Take `amount` units if they are free and `key` may have them, ahead of all waiting requests.
 
-        It is for leases that grow: a body that is half there needs its memory more than one that has not begun. Those
-        who wait are served in the end, because no new ones are let in before them.
+        This is for reservations that grow: a body that is half received needs its memory more than one that has not
+        started. The waiting requests are granted in the end, because no new ones are admitted before them.
         """
         if self._used + amount > self.capacity or not self._may_have(key, amount):
             return False
@@ -87,38 +101,34 @@ class FairSemaphore:
         self._held[key] -= amount
         if not self._held[key]:
             del self._held[key]
-        self._serve()
+        self._grant()
 
     def resize(self, capacity: int) -> None:
-        """Change how many units there are; those handed out above it are waited for, not taken back."""
+        """Change the number of units. Units held beyond it are not revoked; new requests wait until they are free."""
         self.capacity = capacity
-        self._serve()
+        self._grant()
 
-    @property
-    def idle(self) -> bool:
-        return not self._used and not self._queues
-
-    def _next(self) -> str | None:
-        """The key whose turn it is: those that hold too much are passed over."""
+    def _next_key(self) -> str | None:
+        """Return the key whose request is granted next, skipping keys that hold too much."""
         return next((key for key, queue in self._queues.items() if self._may_have(key, queue[0][0])), None)
 
-    def _serve(self) -> None:
-        while (key := self._next()) is not None:
+    def _grant(self) -> None:
+        while (key := self._next_key()) is not None:
             queue = self._queues[key]
-            amount, turn = queue[0]
-            if not turn.cancelled():
+            amount, granted = queue[0]
+            if not granted.cancelled():
                 if self._used + min(amount, self.capacity) > self.capacity:
                     return
                 self._take(key, amount)
                 self._queues.move_to_end(key)
-                turn.set_result(None)
+                granted.set_result(None)
             queue.popleft()
             if not queue:
                 del self._queues[key]
 
 
 class Reservation:
-    """Units held from a gate until the block ends; `release` may be called twice."""
+    """Units of a semaphore, held until the block ends; `release` may be called twice."""
 
     __slots__ = ("_amount", "_key", "_semaphore")
 
@@ -128,7 +138,7 @@ class Reservation:
         self._amount = amount
 
     def grow(self, size: int) -> bool:
-        """Hold at least `size` units in all; False when they are not free now. (This is the port `Room`.)"""
+        """Hold at least `size` units in all; False when they are not free now. (This is the port `MemoryBudget`.)"""
         more = min(size, self._semaphore.capacity) - self._amount
         if more > 0:
             if not self._semaphore.try_take(more, self._key):
@@ -137,7 +147,7 @@ class Reservation:
         return True
 
     def shrink(self, size: int) -> None:
-        """Hold at most `size` units from here on."""
+        """Hold at most `size` units from now on."""
         if size < self._amount:
             freed, self._amount = self._amount - size, size
             self._semaphore.release(freed, self._key)

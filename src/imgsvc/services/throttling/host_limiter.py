@@ -1,4 +1,4 @@
-"""A pace for each host that follows how it copes."""
+"""A limiter for the fetches from each host, which adapts to how the host copes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,19 +7,26 @@ from time import monotonic
 
 from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
-from imgsvc.services.throttling.host_rate import DOWN_AFTER, FIRST, SHARES, UNPACED, CubicRate, HostState
+from imgsvc.services.throttling.host_rate import (
+    DOWN_AFTER,
+    INITIAL_LIMIT,
+    UNITS_PER_FETCH,
+    UNLIMITED_RATE,
+    CubicRate,
+    HostState,
+)
 
 MAX_HOSTS = 10_000
-"""Hosts whose pace is remembered, so that the next batch need not find it out again. A catalogue of dead hosts must not
-fill the memory."""
+"""Hosts whose limits are remembered, so that the next batch need not learn them again. Bounded, because a catalogue of
+dead hosts must not fill the memory."""
 
 
 Clock = Callable[[], float]
-"""Seconds."""
+"""Returns seconds."""
 
 
 class HostPaused(Exception):  # not an error: a reason to come back later
-    """The host asked to be left alone for `seconds` more."""
+    """A host that asked for no requests during the next `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"paused for {seconds:.1f} s")
@@ -27,44 +34,45 @@ class HostPaused(Exception):  # not an error: a reason to come back later
 
 
 class HostLimiter:
-    """How many fetches each host gets at one time, and how many a second once it has refused some.
+    """Limits the fetches at one time for each host, and its fetches per second once it has refused some.
 
-    At one time: a 429, a 503 or a connect time-out halves a host's limit, each success adds one up to the maximum. A
-    second: a 429 or a 503 sets a rate near the one that was refused, which grows back and beyond (`CubicRate`).
-    Refusals of fetches that were in flight when a host was slowed down do not slow it again: they tell of the old pace.
-    `Retry-After` pauses that host alone. Pauses longer than `patience` (seconds) are not waited for: `HostPaused` says
-    so.
+    At one time: a 429, a 503 or a connect time-out halves a host's limit; each success adds one, up to `maximum`. Per
+    second: a 429 or a 503 sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
+    Failures of fetches that were already in flight when a host was slowed down do not slow it again: they are due to
+    the former limits. `Retry-After` pauses that host alone. Pauses longer than `patience` (seconds) raise `HostPaused`
+    instead of being waited for.
     """
 
     def __init__(
-        self, *, maximum: int, patience: float = 3.0, most_hosts: int = MAX_HOSTS, clock: Clock = monotonic
+        self, *, maximum: int, patience: float = 3.0, max_hosts: int = MAX_HOSTS, clock: Clock = monotonic
     ) -> None:
         self._maximum = maximum
         self._patience = patience
-        self._most_hosts = most_hosts
+        self._max_hosts = max_hosts
         self._clock = clock
-        self._hosts: dict[str, HostState] = {}
+        self.hosts: dict[str, HostState] = {}
+        """The hosts remembered, the one used longest ago first."""
 
     @asynccontextmanager
     async def slot(self, host: str, key: str, *, conditional: bool = False) -> AsyncIterator[None]:
-        """One fetch from `host` on behalf of the batch `key`; learns from the error that leaves the block.
+        """Enclose one fetch from `host` on behalf of the batch `key`; an error that leaves the block adapts the limits.
 
         Raises:
-            HostPaused: the host wants a longer rest.
+            HostPaused: the host asked for a longer pause.
         """
-        state = self._hosts.get(host)
+        state = self.hosts.get(host)
         if state is None:
-            first = min(FIRST, self._maximum)
-            state = self._hosts[host] = HostState(first, FairSemaphore(first * SHARES))
+            initial = min(INITIAL_LIMIT, self._maximum)
+            state = self.hosts[host] = HostState(initial, FairSemaphore(initial * UNITS_PER_FETCH))
         began = self._clock()
-        if not state.waiting:
+        if not state.in_use:
             state.wake(began)
-        state.waiting += 1
-        share = 1 if conditional and not state.changes else SHARES
+        state.in_use += 1
+        units = 1 if conditional and not state.changes else UNITS_PER_FETCH
         try:
-            await self._rest(state)
-            with await state.semaphore.acquire(key, share):
-                await self._take_turn(state, key)
+            await self._wait_for_pause(state)
+            with await state.semaphore.acquire(key, units):
+                await self._wait_for_rate(state, key)
                 began = self._clock()
                 yield
                 self._speed_up(state)
@@ -72,75 +80,75 @@ class HostLimiter:
             self._slow_down(state, error, began)
             raise
         finally:
-            state.waiting -= 1
-            if not state.waiting:
+            state.in_use -= 1
+            if not state.in_use:
                 state.idle_since = self._clock()
                 self._rank_last(host)
 
     def note_changes(self, host: str, *, changes: bool) -> None:
-        """Whether `host` answered a conditional fetch with an image: then the next ones count as whole fetches."""
-        if state := self._hosts.get(host):
+        """Note whether `host` sent an image to a conditional fetch; if so, the next ones count as whole fetches."""
+        if state := self.hosts.get(host):
             state.changes = changes
 
     def note_body(self, host: str, size: int) -> None:
-        """Note how large a body of `host` is, in bytes."""
-        if state := self._hosts.get(host):
+        """Note the size in bytes of a body from `host`."""
+        if state := self.hosts.get(host):
             state.note_body(size)
 
     def body_size(self, host: str) -> int:
-        """Return how large a body of `host` may be expected to be; 0 when nothing is known."""
-        state = self._hosts.get(host)
+        """Return the size to expect of a body from `host`; 0 when it is unknown."""
+        state = self.hosts.get(host)
         return state.body_size if state else 0
 
     def _rank_last(self, host: str) -> None:
-        """`host` is idle; of all that are, the one that is for longest is forgotten where there are too many."""
-        self._hosts[host] = self._hosts.pop(host)
-        if len(self._hosts) > self._most_hosts:
-            del self._hosts[next(name for name, state in self._hosts.items() if not state.waiting)]
+        """Move `host`, which is idle now, to the end; forget the host that is idle longest if there are too many."""
+        self.hosts[host] = self.hosts.pop(host)
+        if len(self.hosts) > self._max_hosts:
+            del self.hosts[next(name for name, state in self.hosts.items() if not state.in_use)]
 
-    async def _rest(self, state: HostState) -> None:
-        rest = state.paused_until - self._clock()
-        if rest > self._patience:
-            raise HostPaused(rest)
-        if rest > 0:
-            await asyncio.sleep(rest)
+    async def _wait_for_pause(self, state: HostState) -> None:
+        pause = state.paused_until - self._clock()
+        if pause > self._patience:
+            raise HostPaused(pause)
+        if pause > 0:
+            await asyncio.sleep(pause)
 
-    async def _take_turn(self, state: HostState, key: str) -> None:
-        """Wait for a pause to end, and then for the rate: all that waited for the former would come at once."""
-        await self._rest(state)
+    async def _wait_for_rate(self, state: HostState, key: str) -> None:
+        """Wait for the end of a pause, then for the rate: all that waited for the pause must not start at once."""
+        await self._wait_for_pause(state)
         if state.rate is None:
             return
-        turn = await state.turns.acquire(key)
+        reservation = await state.pacer.acquire(key)
         try:
-            await self._rest(state)
+            await self._wait_for_pause(state)
         except BaseException:
-            turn.release()
+            reservation.release()
             raise
-        pace = state.pace(self._clock())
-        if pace >= UNPACED:
+        rate = state.current_rate(self._clock())
+        if rate >= UNLIMITED_RATE:
             state.rate = None
-        asyncio.get_running_loop().call_later(1 / pace, turn.release)
+        asyncio.get_running_loop().call_later(1 / rate, reservation.release)
 
     def _speed_up(self, state: HostState) -> None:
-        state.note_answer(self._clock())
+        state.note_response(self._clock())
         if state.limit < self._maximum:
             state.limit = min(state.limit + 1, self._maximum)
-            state.semaphore.resize(int(state.limit) * SHARES)
+            state.semaphore.resize(int(state.limit) * UNITS_PER_FETCH)
 
     def _slow_down(self, state: HostState, error: AssetError, began: float) -> None:
         now = self._clock()
         refused = isinstance(error, HttpStatusError) and error.http_status in (429, 503)
         if not refused and not isinstance(error, ConnectTimeout):
             if isinstance(error, HttpStatusError):
-                state.note_answer(now)
+                state.note_response(now)
             return
         if began >= state.slowed_at:
             state.slowed_at = now
-            state.refusals += 1
-            hopeless = state.refusals >= DOWN_AFTER
-            if refused and not hopeless:
+            state.slow_downs += 1
+            is_down = state.slow_downs >= DOWN_AFTER
+            if refused and not is_down:
                 state.rate = CubicRate(state.refused_rate(now, began), now)
-            state.limit = float(min(FIRST, self._maximum)) if hopeless else max(1.0, state.limit / 2)
-            state.semaphore.resize(int(state.limit) * SHARES)
+            state.limit = float(min(INITIAL_LIMIT, self._maximum)) if is_down else max(1.0, state.limit / 2)
+            state.semaphore.resize(int(state.limit) * UNITS_PER_FETCH)
         if isinstance(error, HttpStatusError) and error.retry_after:
             state.paused_until = max(state.paused_until, now + error.retry_after)

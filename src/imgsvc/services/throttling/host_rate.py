@@ -1,4 +1,4 @@
-"""What is known of one host: how much it takes at one time and in a second."""
+"""The state of one host: how many fetches it can take at once and per second."""
 
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -6,107 +6,115 @@ from time import monotonic
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 
 DECREASE = 0.7
-"""What is left of a rate that was refused (RFC 9438 §4.6)."""
+"""The factor by which a refused rate is cut (RFC 9438 §4.6)."""
 PLATEAU = 4.0
-"""Seconds from a refusal until the rate is back where it was refused; then it grows ever faster."""
-LEAST = 0.5
+"""Seconds from a refusal until the rate is back at the refused one; then it grows ever faster."""
+MIN_RATE = 0.5
+"""Fetches per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class CubicRate:
-    """Steep at first, flat near the rate that was refused, then steep again: mostly it is near capacity."""
+    """A rate that grows steeply at first, is flat near the refused rate, then grows steeply again.
+
+    So it stays close to the host's capacity most of the time.
+    """
 
     refused: float
-    """Fetches a second that were too many."""
+    """Fetches per second that were too many."""
     since: float
-    """When they were, in seconds."""
+    """The time of the refusal, in seconds."""
 
     def at(self, now: float) -> float:
-        """Fetches a second, `LEAST` at least."""
+        """Return the fetches per second at `now`, at least `MIN_RATE`."""
         distance = (now - self.since - PLATEAU) / PLATEAU
-        return max(LEAST, self.refused * (1 + (1 - DECREASE) * distance**3))
+        return max(MIN_RATE, self.refused * (1 + (1 - DECREASE) * distance**3))
 
 
-SHARES = 4
-"""Of a fetch: a conditional one, whose answer is a line if nothing changed, counts for one of them."""
-FIRST = 16
-"""Fetches at one time from a host of which nothing is known."""
-SHORTEST_WINDOW = 0.2
-"""Seconds; hosts allow bursts, so that what went well in less says little about what they allow in the long run."""
+UNITS_PER_FETCH = 4
+"""Units per fetch. A conditional fetch costs one: a 304 has no body."""
+INITIAL_LIMIT = 16
+"""Fetches at one time from an unknown host."""
+MIN_WINDOW = 0.2
+"""Seconds. Hosts allow bursts, so what succeeded within less time says little about the rate that they allow."""
 WINDOW = 1.0
-UNPACED = 1_000.0
-"""Fetches a second above which a rate is none."""
+"""Seconds over which responses are counted."""
+UNLIMITED_RATE = 1_000.0
+"""Fetches per second; a rate that has grown to this is lifted."""
 DOWN_AFTER = 10
-"""Times in a row that a host was slowed down without an answer in between: it does not limit, it refuses or is gone."""
+"""Slow-downs in a row without a response in between, after which a host counts as down rather than as limiting."""
 DOWN_RATE = 20.0
-"""Fetches a second of such a host, `FIRST` at one time: they should fail soon, and not at the pace of a strict host."""
+"""Fetches per second from a host that is down, with `INITIAL_LIMIT` at one time. They should fail soon, and not at the
+rate of a host that limits."""
 
 
 @dataclass(slots=True)
 class ResponseCounts:
-    """How many answers come in a second: counted in windows, of which the one before is remembered."""
+    """The responses per second, counted in windows; the previous window is remembered."""
 
     count: int = 0
     since: float = field(default_factory=monotonic)
-    before: float = 0
+    previous: float = 0
 
     def note(self, now: float) -> None:
         if now - self.since >= WINDOW:
-            self.before = self.count / (now - self.since)
+            self.previous = self.count / (now - self.since)
             self.count, self.since = 0, now
         self.count += 1
 
-    def rate(self, now: float, shortest: float) -> float:
-        """A second; a window counts as `shortest` seconds at least."""
-        return max(self.before, self.count / max(now - self.since, shortest))
+    def rate(self, now: float, min_window: float) -> float:
+        """Return the responses per second; the current window counts as at least `min_window` seconds."""
+        return max(self.previous, self.count / max(now - self.since, min_window))
 
 
 @dataclass(slots=True)
 class HostState:
     limit: float
+    """Fetches at one time."""
     semaphore: FairSemaphore
-    """Fetches in flight, in shares."""
-    turns: FairSemaphore = field(default_factory=lambda: FairSemaphore(1))
+    """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
+    pacer: FairSemaphore = field(default_factory=lambda: FairSemaphore(1))
     """Held from the start of one fetch until the rate allows the next."""
     rate: CubicRate | None = None
-    answers: ResponseCounts = field(default_factory=ResponseCounts)
-    refusals: int = 0
-    """Times that it was slowed down since its last answer."""
+    responses: ResponseCounts = field(default_factory=ResponseCounts)
+    slow_downs: int = 0
+    """The number of slow-downs since the last response."""
     changes: bool = False
-    """Whether the last answer to a conditional fetch was a whole image."""
+    """True when the last conditional fetch returned a whole image."""
     body_size: int = 0
-    """Bytes that its bodies had lately, nearer to the largest of them; 0 while none has come."""
+    """Bytes of recent bodies, close to the largest of them; 0 before the first."""
     paused_until: float = 0.0
     slowed_at: float = 0.0
     idle_since: float = 0.0
-    waiting: int = 0
+    in_use: int = 0
+    """The number of fetches that wait or are in flight."""
 
-    def pace(self, now: float) -> float:
-        """Fetches a second."""
+    def current_rate(self, now: float) -> float:
+        """Return the fetches per second that are allowed at `now`."""
         if self.rate is None:
-            return UNPACED
-        return DOWN_RATE if self.refusals >= DOWN_AFTER else self.rate.at(now)
+            return UNLIMITED_RATE
+        return DOWN_RATE if self.slow_downs >= DOWN_AFTER else self.rate.at(now)
 
     def wake(self, now: float) -> None:
-        """The first fetch after a while: a rate grows with what goes well, not while nobody asks."""
+        """Start again after idle time, in which the rate must not have grown: only successes make it grow."""
         if self.rate:
             self.rate = replace(self.rate, since=self.rate.since + now - self.idle_since)
 
-    def note_answer(self, now: float) -> None:
-        """Whatever its status is: the host copes."""
-        self.answers.note(now)
-        self.refusals = 0
+    def note_response(self, now: float) -> None:
+        """Note that the host responded, with whatever status: it copes."""
+        self.responses.note(now)
+        self.slow_downs = 0
 
     def note_body(self, size: int) -> None:
-        """The largest counts at once, and is forgotten by half within a dozen smaller ones."""
+        """Follow larger bodies at once, and smaller ones slowly: a dozen halve the distance."""
         self.body_size = max(size, self.body_size - (self.body_size - size) // 16)
 
     def refused_rate(self, now: float, began: float) -> float:
-        """Fetches a second that turned out to be too many, when one that `began` then was refused.
+        """Return the fetches per second that proved too many when a fetch that started at `began` was refused.
 
-        Without a rate so far it is what went well, or half of what was asked for where that is more.
+        Without a rate so far, this is the rate of the responses, or half of the rate of the requests if that is more.
         """
         if self.rate:
             return self.rate.at(now)
-        window = max(SHORTEST_WINDOW, now - began)
-        return max(self.answers.rate(now, window), self.limit / 2 / window)
+        window = max(MIN_WINDOW, now - began)
+        return max(self.responses.rate(now, window), self.limit / 2 / window)

@@ -1,4 +1,4 @@
-"""Webhook deliveries: one attempt at a time, on a schedule that lives in the database."""
+"""Webhook deliveries: one attempt at a time, on a schedule kept in the database."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import api_keys, batches
 from imgsvc.db.queries import deliveries as queries
-from imgsvc.db.queries.deliveries import Logged
+from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import Delivery, DeliveryAttempt
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus
@@ -22,25 +22,25 @@ log = get_logger(__name__)
 
 TEST_EVENT = "webhook.test"
 LEASE = timedelta(seconds=60)
-"""How long an attempt may take before the sweep has it made again; far above the endpoint's time-out."""
+"""Time after which the sweep repeats an attempt; far longer than the endpoint's time-out."""
 
 
-async def deliver(
+async def attempt_delivery(
     delivery_id: str, *, sessions: Sessions, sender: WebhookSender, queue: JobQueue, clock: Clock
 ) -> None:
-    """Make one attempt at a delivery that is due, and schedule the next if it fails.
+    """Make one attempt at a due delivery, and schedule the next if it fails.
 
-    A crash between the POST and its record repeats the attempt under the same id: at least once, never lost.
+    A crash between the POST and its record repeats the attempt under the same id: delivery is at least once.
 
     Raises:
-        EndpointBusy: nothing was done; enough others are being posted to that host.
-        DatabaseUnavailable: the attempt is made again when its lease ends.
+        EndpointBusy: nothing was posted, because the limit of posts to this host is reached.
+        DatabaseUnavailable: the attempt is repeated when its lease ends.
     """
     async with sessions.read() as session:
-        waiting = await queries.get(session, delivery_id)
-    if waiting is None or waiting.status != DeliveryStatus.PENDING:
+        pending = await queries.get(session, delivery_id)
+    if pending is None or pending.status != DeliveryStatus.PENDING:
         return
-    with sender.host_limit.take(waiting.url):
+    with sender.host_limit.slot(pending.url):
         async with sessions.write() as session:
             now = clock()
             if not await queries.lease(session, delivery_id, now=now, until=now + LEASE):
@@ -53,8 +53,10 @@ async def deliver(
     await _record(delivery, result, sender=sender, sessions=sessions, queue=queue, clock=clock)
 
 
-async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock) -> Logged:
-    """Post a delivery again at once, under the same id, whatever became of it; its schedule begins anew.
+async def request_redelivery(
+    delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock
+) -> DeliveryLog:
+    """Have a delivery posted again at once under the same id, whatever its status; restart its schedule.
 
     Raises:
         NotFound: no such delivery, or it belongs to another API key.
@@ -64,13 +66,13 @@ async def redeliver(delivery_id: str, *, api_key_id: str, sessions: Sessions, qu
         if delivery is None or not await batches.lock(session, delivery.batch_id, api_key_id=api_key_id):
             raise NotFound(f"There is no delivery {delivery_id}.")
         await queries.redeliver(session, delivery_id, clock())
-        logged = await queries.logged(session, delivery_id)
-    await wake_delivery(delivery_id, attempts=logged.delivery.attempts, queue=queue)
-    return logged
+        log_entry = await queries.get_log(session, delivery_id)
+    await wake_delivery(delivery_id, attempts=log_entry.delivery.attempts, queue=queue)
+    return log_entry
 
 
-async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[Logged]:
-    """Every delivery of a batch, the newest first, each with its attempts in order.
+async def list_deliveries(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[DeliveryLog]:
+    """Return every delivery of a batch, newest first, each with its attempts in order.
 
     Raises:
         NotFound: no such batch, or it belongs to another API key.
@@ -78,13 +80,18 @@ async def log_of(batch_id: str, *, api_key_id: str, sessions: Sessions) -> list[
     async with sessions.read() as session:
         if await batches.get(session, batch_id, api_key_id=api_key_id) is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        return await queries.of_batch(session, batch_id)
+        return await queries.logs_of_batch(session, batch_id)
 
 
 async def send_test(
     url: str, *, api_key_id: str, sessions: Sessions, sender: WebhookSender, clock: Clock
 ) -> tuple[Delivery, AttemptResult]:
-    """Post a `webhook.test` event to `url`, signed like the real ones, once; nothing is stored."""
+    """Post a `webhook.test` event to `url` once, signed like any other event; nothing is stored.
+
+    Raises:
+        NotFound: there is no such API key.
+        EndpointBusy: the limit of posts to this host is reached.
+    """
     async with sessions.read() as session:
         key = await api_keys.get(session, api_key_id)
     now = clock()
@@ -95,7 +102,7 @@ async def send_test(
     )  # fmt: skip
     if key is None:
         raise NotFound(f"There is no API key {api_key_id}.")
-    with sender.host_limit.take(url):
+    with sender.host_limit.slot(url):
         return event, await post(event, signing_secrets(sender, key, now), sender=sender, clock=clock)
 
 
@@ -108,14 +115,14 @@ async def _record(
     queue: JobQueue,
     clock: Clock,
 ) -> None:
-    row = _row(delivery, result)
+    row = _attempt_row(delivery, result)
     async with sessions.write() as session:
         current = await queries.lock(session, delivery.id)
         if current is None:
             return
         if current.due_at == delivery.due_at:
-            status, due_at = _verdict(result, row.number - current.schedule_from, sender.schedule, clock())
-        else:  # a redelivery was asked for while the answer was on its way
+            status, due_at = _next_state(result, row.number - current.schedule_from, sender.schedule, clock())
+        else:  # a redelivery was requested during the attempt
             status, due_at = DeliveryStatus.PENDING, current.due_at
         recorded = await queries.record(session, row, status, due_at=due_at)
     if not recorded:
@@ -133,7 +140,7 @@ async def _record(
         await wake_delivery(delivery.id, attempts=row.number, at=due_at, queue=queue)
 
 
-def _row(delivery: Delivery, result: AttemptResult) -> DeliveryAttempt:
+def _attempt_row(delivery: Delivery, result: AttemptResult) -> DeliveryAttempt:
     return DeliveryAttempt(
         delivery_id=delivery.id,
         number=delivery.attempts + 1,
@@ -145,10 +152,10 @@ def _row(delivery: Delivery, result: AttemptResult) -> DeliveryAttempt:
     )
 
 
-def _verdict(
+def _next_state(
     result: AttemptResult, attempts: int, schedule: Sequence[float], now: datetime
 ) -> tuple[DeliveryStatus, datetime]:
-    """Where the delivery stands after this attempt, and when it is due again."""
+    """Return the delivery's status after this attempt, and when it is due again."""
     if result.delivered:
         return DeliveryStatus.DELIVERED, now
     answer = result.answer

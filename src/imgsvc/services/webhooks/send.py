@@ -1,4 +1,4 @@
-"""One POST of a webhook: through which door, signed with what, and what came of it."""
+"""One POST of a webhook: how it is sent and signed, and its result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,9 @@ from imgsvc.services.webhooks.host_slots import PerHostLimit
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
-    """How webhooks are posted: through which door, how many to one host at a time, and when again.
+    """The means to post webhooks: the endpoint port, the limit per host, the schedule of attempts.
 
-    `schedule` are the seconds before each attempt; `secrets` sign what is made without API keys, instead of the stored
-    ones, when given.
+    `schedule`: seconds before each attempt. `secrets`: if given, they replace the stored secrets of `key_local`.
     """
 
     endpoint: Endpoint
@@ -30,7 +29,7 @@ class WebhookSender:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What came of one POST: an answer, or the error that stood in its way."""
+    """The result of one POST: an answer, or the error that prevented one."""
 
     at: datetime
     duration: float
@@ -43,14 +42,14 @@ class AttemptResult:
 
     @property
     def excerpt(self) -> str | None:
-        """The beginning of the answer as text that every database takes."""
+        """The beginning of the answer, as text that every database accepts."""
         return self.answer.excerpt.decode("utf-8", "replace").replace("\0", "�") if self.answer else None
 
 
 def signing_secrets(sender: WebhookSender, owner: ApiKey, now: datetime) -> Sequence[str]:
-    """Two while the owner's is being rotated."""
-    given = sender.secrets if owner.id == LOCAL_KEY else ()
-    return given or valid_secrets(owner.webhook_secrets, now)
+    """Return the secrets to sign with; two while the owner's secret is being rotated."""
+    configured = sender.secrets if owner.id == LOCAL_KEY else ()
+    return configured or valid_secrets(owner.webhook_secrets, now)
 
 
 async def post(delivery: Delivery, secrets: Sequence[str], *, sender: WebhookSender, clock: Clock) -> AttemptResult:

@@ -1,4 +1,4 @@
-"""The data of an AV1 still image: its units, its tiles, and variants of it whose tiles end too early."""
+"""The data of an AV1 still image: its units and tiles, and variants with shortened tiles."""
 
 from collections.abc import Iterator
 
@@ -7,21 +7,21 @@ from imgsvc.domain.imaging.file_structure.reader import Reader, require
 
 SEQUENCE, DELIMITER, FRAME = 1, 2, 6
 PADDING = b"\x7a\0"
-"""An empty unit that is skipped."""
+"""An empty unit that decoders skip."""
 HAS_SIZE = 2
 SPARE = 2
-"""As many bytes cut off are missed by dav1d, whatever libaom had encoded."""
+"""Bytes of a tile whose loss dav1d always notices in data from libaom."""
 MAX_TILES = 8
-"""For each the image is decoded once more."""
+"""Each tile costs one more decode of the image."""
 
 
 def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
-    """Account for all units of an image; for each tile yield the image, as long as before, without the tile's end.
+    """Account for all units of an image; for each tile yield the image, of the same length, without the tile's end.
 
-    `grey`: it may have no colours, as those of an alpha, which are not shown.
+    `grey`: the image must have no colours, because those of an alpha are never shown.
 
     Raises:
-        UnknownPart: it has other units, or too many tiles.
+        UnknownPart: the image has other units, or too many tiles.
     """
     reader = Reader(item)
     kind, body, _ = _unit(reader)
@@ -42,7 +42,7 @@ def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
 
 
 def _unit(reader: Reader) -> tuple[int, bytes, int]:
-    """Return type, content, and how many bytes its size takes (5.3)."""
+    """Return type and content of the next unit, and the number of bytes of its size field (5.3)."""
     header = reader.number(1)
     require(header & ~(15 << 3) == HAS_SIZE)
     size = size_bytes = 0
@@ -61,7 +61,7 @@ def _leb128(number: int, size: int) -> bytes:
 
 
 def _split(body: bytes, tiles: Tiles) -> list[bytes]:
-    """5.11.1: the last tile goes to the end, and each other one has its size, less one, before it."""
+    """Return the tiles (5.11.1): each but the last is preceded by its size less one; the last extends to the end."""
     reader = Reader(body, "little")
     reader.take(tiles.start)
     data = [reader.take(reader.number(tiles.size_bytes) + 1) for _ in range(tiles.count - 1)]

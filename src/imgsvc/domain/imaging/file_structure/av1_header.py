@@ -6,7 +6,7 @@ from imgsvc.domain.imaging.file_structure.reader import require
 
 
 class Bits:
-    """Reads numbers of any size, the highest bit first."""
+    """Reader of numbers of any size in bits, highest bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")
@@ -19,16 +19,16 @@ class Bits:
         return self._value >> self._left & (1 << size) - 1
 
     def optional(self, size: int) -> int:
-        """Read a number that is there only if a bit before it says so; else 0."""
+        """Read a number that is present only if the bit before it is 1; otherwise return 0."""
         return self.number(size) if self.number(1) else 0
 
     def finish(self) -> None:
-        """Read the bits that fill up a header: one, and zeros (5.3.4)."""
+        """Read the padding of a header: a 1, then zeros (5.3.4)."""
         left = self._left
         require(1 <= left <= 8 and self.number(left) == 1 << left - 1)
 
     def align(self) -> int:
-        """Read zeros up to the next whole byte; return its place."""
+        """Read zeros up to the next whole byte; return its offset."""
         require(self.number(self._left % 8) == 0)
         return self._size - self._left // 8
 
@@ -49,7 +49,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Where they begin in a frame, how many there are, and the bytes of the size before each but the last."""
+    """Tiles of a frame: their start, their number, and the bytes of the size field before each but the last."""
 
     start: int
     count: int
@@ -72,9 +72,9 @@ def read_sequence(bits: Bits) -> Sequence:
     if grey:
         bits.number(1)
     else:
-        halved = meant != 0x010D00 and _is_halved(bits, profile, twelve)  # else sRGB as it is
+        halved = meant != 0x010D00 and _is_halved(bits, profile, twelve)  # otherwise plain sRGB
         separate_delta = bits.number(1)
-    require(not has_scaling and not bits.number(1))  # nor grain
+    require(not has_scaling and not bits.number(1))  # no film grain
     bits.finish()
     return Sequence(width, height, large_blocks, has_cdef, has_restoration, 1 if grey else 3, halved, separate_delta)
 
@@ -87,11 +87,11 @@ def _is_halved(bits: Bits, profile: int, twelve: int) -> bool:
 
 
 def read_frame(bits: Bits, sequence: Sequence) -> Tiles:
-    """Read the header of the one frame; those with segments of their own are not known."""
+    """Read the header of the only frame; segmentation is not accepted."""
     bits.number(1)
     for_screens = bits.number(1)
     bits.number(1 if for_screens else 0)
-    require(not bits.number(1))  # another size to be shown in
+    require(not bits.number(1))  # a separate render size
     copies = bits.number(1) if for_screens else 0
     count, size_bytes = _read_tiling(bits, sequence)
     lossless = _read_quantisation(bits, sequence, copies)
@@ -107,7 +107,7 @@ def read_frame(bits: Bits, sequence: Sequence) -> Tiles:
 
 
 def _read_tiling(bits: Bits, sequence: Sequence) -> tuple[int, int]:
-    """5.9.15, for images that need not have more than one tile."""
+    """Read the tiling (5.9.15) of an image that may consist of one tile."""
     block = 128 if sequence.large_blocks else 64
     sides = -(-sequence.width // block), -(-sequence.height // block)
     require(sides[0] * block <= 4096 and sides[0] * sides[1] * block * block <= 4096 * 2304)
@@ -124,7 +124,7 @@ def _read_tiling(bits: Bits, sequence: Sequence) -> tuple[int, int]:
 
 
 def _read_quantisation(bits: Bits, sequence: Sequence, copies: int) -> bool:
-    """5.9.12 to 5.9.18; return whether the image is lossless."""
+    """Read quantisation (5.9.12 to 5.9.18); return whether the image is lossless."""
     base = bits.number(8)
     deltas = [bits.optional(7)]
     if sequence.planes > 1:
@@ -141,7 +141,7 @@ def _read_quantisation(bits: Bits, sequence: Sequence, copies: int) -> bool:
 
 
 def _read_filters(bits: Bits, sequence: Sequence) -> None:
-    """5.9.11, 5.9.19 and 5.9.20: smoothing of blocks, and restoration."""
+    """Read the loop filter, CDEF and restoration (5.9.11, 5.9.19 and 5.9.20)."""
     colour = sequence.planes > 1
     if (bits.number(6) | bits.number(6)) and colour:
         bits.number(12)

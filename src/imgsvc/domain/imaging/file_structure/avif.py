@@ -1,4 +1,4 @@
-"""AVIF: boxes known by their content, data that is all of an image or its alpha (ISO/IEC 23000-22, 14496-12)."""
+"""Account for the bytes of an AVIF: known boxes, data of the image and its alpha (ISO/IEC 23000-22, 14496-12)."""
 
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -19,7 +19,7 @@ LENGTHS: Mapping[bytes, tuple[int, ...]] = {
     b"colr": (11,),
     b"pasp": (8,),
 }
-"""Of properties that are numbers alone."""
+"""Lengths of the properties that consist of numbers only."""
 NONE = bytes(4)
 """Version and flags."""
 STARTS: Mapping[bytes, bytes] = {b"ispe": NONE, b"pixi": NONE, b"colr": b"nclx"}
@@ -29,10 +29,10 @@ Boxes = dict[bytes, bytes]
 def check_avif(data: bytes) -> None:
     """Account for the bytes of `data`, a still image.
 
-    Tiles are not decoded here: dav1d has to fail, or to show something else, when the end of the data is cut off.
+    A tile is accepted if dav1d fails, or shows another image, once its end is cut off.
 
     Raises:
-        UnknownPart, LookupError: there is something in it that is not the image.
+        UnknownPart, LookupError: `data` contains something that the image does not need.
     """
     reader = Reader(data)
     (first, brands), (second, meta), (third, content) = _boxes(reader)
@@ -58,7 +58,7 @@ def _boxes(reader: Reader) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _only(body: bytes, *kinds: bytes) -> Boxes:
-    """Return the boxes in `body`, which are some of `kinds`, each once."""
+    """Return the boxes in `body`; require that they are some of `kinds`, each at most once."""
     found = list(_boxes(Reader(body)))
     boxes = dict(found)
     require(len(found) == len(boxes) and boxes.keys() <= set(kinds))
@@ -66,7 +66,7 @@ def _only(body: bytes, *kinds: bytes) -> Boxes:
 
 
 def _places(meta: bytes) -> list[tuple[int, int]]:
-    """Account for the description of the items; return where each begins, and how long it is, alpha last."""
+    """Account for the description of the items; return start and size of each, alpha last."""
     require(meta[:4] == NONE)
     boxes = _only(meta[4:], b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref")
     require(boxes[b"hdlr"] == bytes(8) + b"pict" + bytes(13))
@@ -110,7 +110,7 @@ def _check_properties(body: bytes, items: set[bytes]) -> None:
     for _ in items:
         require(reader.take(2) in items)
         own = [index & 127 for index in reader.take(reader.number(1))]
-        require(len({kinds[index - 1] for index in own}) == len(own))  # of two of a kind, one is not looked at
+        require(len({kinds[index - 1] for index in own}) == len(own))  # decoders ignore the second of a kind
         used |= set(own)
     require(reader.finished and used == set(range(1, len(kinds) + 1)))
 
@@ -120,7 +120,7 @@ def _locations(reader: Reader, items: set[bytes]) -> dict[bytes, tuple[int, int]
     found = {}
     for _ in items:
         item = reader.take(2)
-        reader.expect(b"\0\0\0\1")  # in this file, in one piece
+        reader.expect(b"\0\0\0\1")  # in this file, in one extent
         found[item] = reader.number(4), reader.number(4)
     require(reader.finished and found.keys() == items)
     return found

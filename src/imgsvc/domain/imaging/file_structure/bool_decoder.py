@@ -1,11 +1,11 @@
-"""The header of a VP8 frame, which is coded arithmetically: as far as it says how the data of the frame is divided."""
+"""The arithmetic-coded header of a VP8 frame, up to the number of its data partitions."""
 
 TAG = 10
 """Bytes of a key frame before its first partition (RFC 6386, 9.1)."""
 
 
 class _Bits:
-    """Reads bits that are as likely 0 as 1 (RFC 6386, 7.3)."""
+    """Reader of bits that are equally likely 0 and 1 (RFC 6386, 7.3)."""
 
     def __init__(self, data: bytes) -> None:
         self._following = iter(data[2:])
@@ -20,7 +20,7 @@ class _Bits:
         return value
 
     def skip(self, count: int, bits: int) -> None:
-        """Skip `count` numbers of `bits`, each of which is there only if a flag before it says so."""
+        """Skip `count` numbers of `bits`; each is present only if the flag before it is 1."""
         for _ in range(count):
             if self.number(1):
                 self.number(bits)
@@ -43,7 +43,7 @@ class _Bits:
 
 
 def data_partitions(frame: bytes) -> int:
-    """Return into how many partitions a VP8 key frame divides its coefficients (RFC 6386, 9.2 to 9.5 and 19.2)."""
+    """Return the number of coefficient partitions of a VP8 key frame (RFC 6386, 9.2 to 9.5 and 19.2)."""
     bits = _Bits(frame[TAG:])
     bits.number(2)  # colour space, clamping
     if bits.number(1):  # segments
@@ -55,6 +55,6 @@ def data_partitions(frame: bytes) -> int:
         if has_map:
             bits.skip(3, 8)
     bits.number(1 + 6 + 3)  # loop filter
-    if bits.number(1) and bits.number(1):  # its changes
+    if bits.number(1) and bits.number(1):  # adjustments
         bits.skip(8, 6 + 1)
     return 1 << bits.number(2)

@@ -1,4 +1,4 @@
-"""Counts the steps that decoders take to open a still image, from its bytes alone."""
+"""Count the steps that a decoder takes to open a still image, from its bytes."""
 
 import re
 import struct
@@ -8,22 +8,22 @@ from math import prod
 FILL = re.compile(rb"\xff+")
 START_OF_SCAN, END_OF_IMAGE, APP1 = 0xDA, 0xD9, 0xE1
 JOINED = 2**16
-"""Bytes of EXIF that Pillow copies in the time of a step: all that it has so far, with each segment that follows."""
+"""Bytes of EXIF that Pillow copies in the time of one step. It copies all EXIF so far with each further segment."""
 RUN_LENGTHS = frozenset({1, 2})
-"""BI_RLE8 and BI_RLE4, two of a BMP's kinds of compression."""
+"""The BMP compressions BI_RLE8 and BI_RLE4."""
 TIFF_BYTES = frozenset({1, 2, 7})
-"""Types of values that Pillow leaves together (TIFF 6.0, section 2)."""
+"""Types whose values Pillow keeps as one object (TIFF 6.0, section 2)."""
 TIFF_TABLES = frozenset({0x8769, 0x8825})
-"""EXIF and GPS."""
+"""Tags that point to the EXIF and GPS tables."""
 TIFF_POINTERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
-"""Types of values that say where a table is, with their code in `struct`."""
+"""Types of a pointer to a table, with their `struct` code."""
 ICON_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(........)", re.DOTALL)
 ICON_PIXELS = 4
-"""Pixels of a PNG in an icon that count as a step: Pillow decodes it when the icon is opened, before it is weighed."""
+"""Pixels per step of a PNG in an icon. Pillow decodes it when the icon is opened, before its cost is known."""
 
 
 def count_decode_steps(data: bytes) -> int:
-    """Count numbers, segments, pixels of icons, and what else takes Pillow a step before an image is weighed."""
+    """Count the numbers, segments and icon pixels that each take Pillow a step before the cost of an image is known."""
     if data.startswith(b"BM"):
         return _bmp_steps(data)
     if data.startswith(b"\0\0\1\0"):
@@ -34,7 +34,7 @@ def count_decode_steps(data: bytes) -> int:
 
 
 def _jpeg_segments(data: bytes) -> int:
-    """Before the first scan; each fill byte (ITU-T T.81, B.1.1.2) counts too, for Pillow reads them one by one."""
+    """Count segments before the first scan, and fill bytes (ITU-T T.81, B.1.1.2): Pillow reads them one by one."""
     pieces, exif, at = 0, 0, 2
     while (fill := FILL.match(data, at)) and fill.end() + 3 <= len(data):
         code, size = struct.unpack_from(">BH", data, fill.end())
@@ -51,7 +51,7 @@ def _jpeg_segments(data: bytes) -> int:
 def _tiff_values(data: bytes) -> int:
     """Count the numbers in the tags of the first page, and of the EXIF and GPS tables that it points to.
 
-    Pillow makes an object of each, and more of each strip and tile.
+    Pillow makes an object of each, and several of each strip and tile.
     """
     order = "<" if data.startswith(b"II") else ">"
     try:
@@ -69,11 +69,11 @@ def _tiff_values(data: bytes) -> int:
 
 
 def _is_big_tiff(data: bytes) -> bool:
-    return data[2:3] == b"+"  # as Pillow sees it, in either order
+    return data[2:3] == b"+"  # Pillow tests this byte in either byte order
 
 
 def _tiff_tags(data: bytes, at: int, order: str) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield tag, type, count and the field with the value or its place, as far as they are within the file."""
+    """Yield tag, type, count, and the field with the value or its offset, as far as they are inside the file."""
     head, entry = ("Q", "HHQ8s") if _is_big_tiff(data) else ("H", "HHL4s")
     start, size = at + struct.calcsize(order + head), struct.calcsize(order + entry)
     if start <= len(data):
@@ -83,13 +83,13 @@ def _tiff_tags(data: bytes, at: int, order: str) -> Iterator[tuple[int, int, int
 
 
 def _icon_steps(data: bytes) -> int:
-    """Count what the PNGs in an ICO may consist of, and their pixels, which may be more than the icon announces."""
+    """Count the possible chunks of the PNGs in an ICO, and their pixels: they may be more than the icon declares."""
     pixels: int = sum(prod(struct.unpack(">II", found[1])) for found in ICON_PNG.finditer(data))
     return len(data) // 3 + pixels // ICON_PIXELS
 
 
 def _bmp_steps(data: bytes) -> int:
-    """Pillow reads run lengths, and fills rows up, in Python: 60 bytes or pixels take as long as a piece does."""
+    """Count a run-length BMP. Pillow decodes it in Python: 60 bytes or pixels take as long as one step."""
     if len(data) < 34 or data[30] not in RUN_LENGTHS:
         return 0
     width, height = struct.unpack_from("<2i", data, 18)

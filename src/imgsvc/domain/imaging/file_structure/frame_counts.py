@@ -1,4 +1,4 @@
-"""Counts what a file consists of, from its bytes alone: before a decoder opens it, and without decoding anything."""
+"""Count the frames and parts of an image file from its bytes, before any decoder opens it."""
 
 import re
 import struct
@@ -11,24 +11,21 @@ from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
 GIF_BLOCK = re.compile(rb"[,!;]")
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
 MAX_PACKED = 2**12
-"""Bytes of a packed chunk, three of which take a step: at worst they are a thousand each, and Pillow stops at 4 MiB."""
+"""Bytes of a compressed chunk that count, three to a step. They may expand a thousandfold; Pillow stops at 4 MiB."""
 OFFSETS = frozenset({b"stco", b"co64"})
-"""Boxes of an AVIF that say where its chunks are."""
-OFFSETS = frozenset({b"stco", b"co64"})
-"""Boxes of an AVIF that say where its chunks are."""
+"""AVIF boxes with the offsets of chunks."""
 RUN = struct.Struct(">3I")
-"""Chunks of as many samples: the number of the first chunk, samples in each, and where they are described."""
+"""A run of chunks with the same number of samples: first chunk, samples per chunk, index of their description."""
 MAX_RUNS = 2**16
-"""More than there may be frames (`IMGSVC_MAX_FRAMES`), of which each run has one at least."""
+"""More runs than frames are allowed (`IMGSVC_MAX_FRAMES`); each run has at least one frame."""
 PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
-"""Where an AVIF says how many samples a track has, box within box."""
+"""Nested boxes that lead to an AVIF track's sample table."""
 
 
 class Layout(NamedTuple):
-    """`frames` of an animation, else 1; `pieces` (blocks, chunks, segments, values) take decoders a step each.
+    """Counts of a file: `frames` (1 for a still) and `pieces` (blocks, chunks, segments, values), a decoder step each.
 
-    `width` and `height` are those of the largest canvas that a frame of a GIF asks for, which may be more than its
-    header says.
+    `width` and `height` are the largest canvas that any frame of a GIF needs; its header may declare less.
     """
 
     frames: int = 1
@@ -40,7 +37,7 @@ class Layout(NamedTuple):
 def layout_of(data: bytes, at_most: int) -> Layout:
     """Count the frames and pieces of `data`, frames up to `at_most` + 1; a damaged file counts up to the damage.
 
-    At worst 0.1 µs for a byte of the file (pieces of two bytes each).
+    Takes at most 0.1 µs per byte (with pieces of two bytes each).
     """
     if data.startswith((b"GIF87a", b"GIF89a")):
         return _gif(data, at_most)
@@ -54,7 +51,7 @@ def layout_of(data: bytes, at_most: int) -> Layout:
 
 
 def _gif(data: bytes, at_most: int) -> Layout:
-    """Bytes between blocks are passed over, as Pillow and browsers do."""
+    """Count a GIF; skip bytes between blocks, as Pillow and browsers do."""
     frames = pieces = width = height = 0
     try:
         at = 13 + _colours(data[10])
@@ -78,12 +75,12 @@ def _gif(data: bytes, at_most: int) -> Layout:
 
 
 def _colours(flags: int) -> int:
-    """Bytes of the colour table that `flags` announce."""
+    """Return the size in bytes of the colour table that `flags` declare."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
 def _png(data: bytes) -> Layout:
-    """Frames that are announced and there: either number alone may be a lie."""
+    """Count the frames that are both declared and present: either number alone may be false."""
     announced, controls, pieces = 1, 0, 0
     for kind, start, end in png_chunks(data):
         if kind == b"acTL" and start + 4 <= min(end, len(data)):
@@ -115,7 +112,7 @@ def _avif(data: bytes) -> Layout:
 
 
 def _boxes(data: bytes, at: int, end: int, path: Sequence[bytes] = ()) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and end of the contents of each box (ISO/IEC 14496-12, 4.2), and of those within, along `path`."""
+    """Yield kind, start and end of each box's content (ISO/IEC 14496-12, 4.2), and of boxes nested along `path`."""
     while at + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, at)
         start = at + 8
@@ -132,13 +129,13 @@ def _boxes(data: bytes, at: int, end: int, path: Sequence[bytes] = ()) -> Iterat
 
 
 def _samples(data: bytes, start: int, end: int) -> int:
-    """What a sample table has, as libavif counts it: the samples of each chunk (14496-12, 8.7.4), however small.
+    """Return the samples of a sample table as libavif counts them: per chunk (14496-12, 8.7.4), of any size.
 
-    Several boxes of one kind are one table to libavif. Runs that are not in order count as the longest of them each.
+    libavif reads several boxes of one kind as one table. If runs are out of order, each counts as the longest.
     """
     chunks, runs = 0, bytearray()
     for kind, at, until in _boxes(data, start, end):
-        entries = at + 8  # behind version, flags and their number
+        entries = at + 8  # after version, flags and the number of entries
         if kind in OFFSETS and entries <= until:
             chunks += int.from_bytes(data[at + 4 : entries])
         if kind == b"stsc":

@@ -1,15 +1,15 @@
-"""GIF: blocks known by their content, codes that end with the last pixel, colours that are used."""
+"""Account for the bytes of a GIF: known blocks, codes that end with the last pixel, colours in use."""
 
 from imgsvc.domain.imaging.file_structure.reader import Reader, require
 
 FILLING = frozenset({b"\0\0\0", b"\xff\xff\xff"})
-"""What fills up a colour table to a power of two."""
+"""Entries that pad a colour table to a power of two."""
 MAX_CODES = 4096
 LOOPS = frozenset({b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0"})
 
 
 class _Colours:
-    """A colour table, and which of its entries images use."""
+    """A colour table, and the entries that images use."""
 
     def __init__(self, reader: Reader, flags: int) -> None:
         self._at = reader.at
@@ -17,7 +17,7 @@ class _Colours:
         self.used: set[int] = set()
 
     def blank(self, file: bytearray) -> None:
-        """Make those entries of `file` black that have a colour of their own, and no image uses it."""
+        """Blacken the entries in `file` whose colour no image uses."""
         known = FILLING | {self._entries[index] for index in self.used if index < len(self._entries)}
         for index, colour in enumerate(self._entries):
             if colour not in known:
@@ -25,12 +25,12 @@ class _Colours:
 
 
 def known_gif(data: bytes) -> bytes:
-    """Account for every byte of `data`, and return it with colours that are not used made black.
+    """Account for every byte of `data`; return it with unused colours made black.
 
-    Optimisers share one table between frames that do not need all of it, so such colours are common.
+    Unused colours are common: optimisers share one table between frames that need only a part of it.
 
     Raises:
-        UnknownPart, LookupError: there is something in it that is not the image.
+        UnknownPart, LookupError: `data` contains something that the image does not need.
     """
     reader = Reader(data, "little")
     require(reader.take(6) in {b"GIF87a", b"GIF89a"})
@@ -46,7 +46,7 @@ def known_gif(data: bytes) -> bytes:
         if kind == b"\x21":
             require(label == b"\xf9")
             _check_control(reader)
-            require(reader.take(1) == b"\x2c")  # the image that it is about
+            require(reader.take(1) == b"\x2c")  # the image that it describes
         else:
             require(kind == b"\x2c")
         _check_image(reader, size, tables)
@@ -73,7 +73,7 @@ def _check_control(reader: Reader) -> None:
 
 
 def _check_image(reader: Reader, canvas: tuple[int, int], tables: list[_Colours]) -> None:
-    """Account for an image; `tables` are the shared one and those of the images, in order."""
+    """Account for one image; `tables` are the shared colour table, then those of the images in order."""
     left, top, width, height, flags = (reader.number(size) for size in (2, 2, 2, 2, 1))
     require(left + width <= canvas[0] and top + height <= canvas[1] and not flags & 0x18)
     own = flags & 0x80
@@ -83,7 +83,7 @@ def _check_image(reader: Reader, canvas: tuple[int, int], tables: list[_Colours]
 
 
 def _check_codes(reader: Reader, pixels: int) -> set[int]:
-    """Walk through the codes of `pixels` pixels, the last byte and its spare bits included; return the values used."""
+    """Account for the codes of `pixels` pixels, including the spare bits of the last byte; return the values in use."""
     start = reader.number(1)
     require(2 <= start <= 8)
     data = b""
@@ -93,9 +93,9 @@ def _check_codes(reader: Reader, pixels: int) -> set[int]:
 
 
 class _Codes:
-    """Codes of GIF89a, appendix F, of which only the lengths of their strings are kept.
+    """LZW codes (GIF89a, appendix F). Only the lengths of their strings are kept.
 
-    Every value in a string was first sent as a code of its own.
+    That is enough to find the values in use: every value in a string first occurs as a code of its own.
     """
 
     def __init__(self, start: int) -> None:
@@ -121,12 +121,12 @@ class _Codes:
                     require(count == pixels and at == len(data) and not buffer)
                     return used
                 if previous and len(lengths) < MAX_CODES:
-                    lengths.append(previous + 1)  # what may be this very code
+                    lengths.append(previous + 1)  # may be the current code itself
                     if len(lengths) == 1 << size and size < 12:
                         size += 1
                 previous = lengths[code]
                 count += previous
                 if code < clear:
                     used.add(code)
-        require(count == pixels and bits < min(size, 8))  # many one-pixel images lack the code that ends them
+        require(count == pixels and bits < min(size, 8))  # many one-pixel images lack the end code
         return used

@@ -1,4 +1,4 @@
-"""JPEG: segments known by their content, tables that are standard or used, scans without a bit too many."""
+"""Account for the bytes of a JPEG: known segments, tables that are standard or in use, scans without extra bits."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,21 +9,21 @@ from imgsvc.domain.imaging.file_structure.jpeg_tables import HuffmanTable, is_kn
 from imgsvc.domain.imaging.file_structure.reader import Reader, require
 
 MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")
-"""In coded data: neither a stuffed byte nor a restart (ITU-T T.81, B.1.1)."""
+"""End of coded data: neither a stuffed byte nor a restart marker (ITU-T T.81, B.1.1)."""
 BASELINE, EXTENDED, PROGRESSIVE, RESTARTS = 0xC0, 0xC1, 0xC2, 0xDD
 MAX_SHIFT = 4
-"""Bits that a scan may leave to later ones; a value of 11 bits stays within the 16 that decoders keep."""
+"""Bits that a scan may leave to later scans; an 11-bit value then fits the 16 bits that decoders keep."""
 MAX_CODED_BYTES = 2**20
-"""Bytes of an original that is walked through; a longer one is written anew."""
+"""Longest original that is checked; longer ones are re-encoded."""
 MAX_BLOCKS = 2**22
-"""In all scans together: an end that is sent once for 32,767 blocks makes a small file of any number of scans."""
+"""Blocks in all scans together. One end-of-band code covers 32,767 blocks: a small file may have very many scans."""
 
 
 def check_jpeg(data: bytes, exif: Sequence[bytes]) -> None:
-    """Account for every byte of `data`; `exif` are the blocks that an Exif segment may hold.
+    """Account for every byte of `data`; `exif` are the blocks that an Exif segment may contain.
 
     Raises:
-        UnknownPart, LookupError: there is something in it that is not the image.
+        UnknownPart, LookupError: `data` contains something that the image does not need.
     """
     require(len(data) <= MAX_CODED_BYTES)
     reader = Reader(data)
@@ -40,7 +40,7 @@ def check_jpeg(data: bytes, exif: Sequence[bytes]) -> None:
 
 
 class _Jpeg:
-    """What the segments so far have set."""
+    """State of a JPEG after the segments read so far."""
 
     def __init__(self, reader: Reader, exif: Sequence[bytes]) -> None:
         self._reader = reader
@@ -63,11 +63,11 @@ class _Jpeg:
         _SEGMENTS[code](self, body)
 
     def finish(self) -> None:
-        """Look at the codes that no later segment has replaced, and at which steps components use."""
+        """Check the Huffman tables still in place, and that every quantisation table is in use."""
         require(all(table.is_known() for table in self._codes.values()) and self._quantisations == self._used)
 
     def jfif(self, body: bytes) -> None:
-        """Account for a JFIF segment: square pixels, and no thumbnail."""
+        """Account for a JFIF segment with square pixels and no thumbnail."""
         require(len(body) == 14 and body[:6] == b"JFIF\0\1" and body[7] <= 2)
         require(body[8:10] == body[10:12] and body[12:] == b"\0\0")
 
@@ -76,7 +76,7 @@ class _Jpeg:
 
     def adobe(self, body: bytes) -> None:
         require(len(body) == 12 and body[:6] == b"Adobe\0" and body[6] in {100, 101} and body[11] <= 2)
-        require(not body[7] & 0x3F and body[8:11] == bytes(3))  # what Photoshop notes for itself
+        require(not body[7] & 0x3F and body[8:11] == bytes(3))  # Photoshop's own flags
 
     def quantisation(self, body: bytes) -> None:
         for table in tables_of(0xDB, body):
@@ -94,7 +94,7 @@ class _Jpeg:
         self._interval = int.from_bytes(body, "big")
 
     def frame(self, body: bytes) -> None:
-        """Size and components (B.2.2); a height that comes later, in DNL, is not known."""
+        """Read size and components (B.2.2); a height that follows later, in DNL, is not accepted."""
         reader = Reader(body)
         require(reader.number(1) == 8)
         height, width, count = reader.number(2), reader.number(2), reader.number(1)
@@ -116,7 +116,7 @@ class _Jpeg:
             component.nonzero = [0] * (component.across * component.down)
 
     def scan(self, body: bytes) -> None:
-        """The header of a scan (B.2.3), and the coded data up to the next marker."""
+        """Account for the header of a scan (B.2.3) and the coded data up to the next marker."""
         self._once.discard(RESTARTS)  # each scan may have intervals of its own
         reader = Reader(body)
         names = [(reader.number(1), reader.number(1)) for _ in range(reader.number(1))]
@@ -141,7 +141,7 @@ class _Jpeg:
         return self._codes.get(number) or HuffmanTable(bytes(17))
 
     def _check_progression(self, components: Sequence[Component], first: int, last: int, bits: int) -> None:
-        """Each bit of each coefficient is sent once: what is sent again replaces something that is not seen (G.1.1)."""
+        """Require each bit of each coefficient exactly once (G.1.1): a second one would hide the first."""
         high, low = bits >> 4, bits & 15
         require(low <= MAX_SHIFT)
         if self._progressive:
@@ -156,7 +156,7 @@ class _Jpeg:
 
 
 def _parts(length: int, size: int) -> int:
-    """How many parts of `size` it takes to cover `length`."""
+    """Return the number of parts of `size` that cover `length`."""
     return -(-length // size)
 
 

@@ -1,4 +1,4 @@
-"""What a JPEG consists of: components, and scans that send them."""
+"""Components of a JPEG, and the scans that encode them."""
 
 from dataclasses import dataclass, field
 
@@ -9,8 +9,8 @@ from imgsvc.domain.imaging.file_structure.jpeg_tables import HuffmanTable
 class Component:
     """A channel of the image: `across` and `down` in blocks of 8 × 8.
 
-    `lowest` is the lowest bit sent of each coefficient. Progressive ones have `nonzero`: of each block a bit for each
-    coefficient that is not 0.
+    `lowest` is the lowest bit of each coefficient so far. Progressive images have `nonzero`: for each block one bit
+    per coefficient that is not 0.
     """
 
     horizontal: int
@@ -23,7 +23,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A component in a scan, with its codes there; those that it does not need are empty."""
+    """A component in a scan, with its Huffman tables; tables that the scan does not need are empty."""
 
     component: Component
     dc: HuffmanTable
@@ -32,7 +32,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`across` and `down` in MCUs, `first` and `last` coefficient; `refines` bits of what earlier scans have sent."""
+    """A scan: `across` and `down` in MCUs, `first` and `last` coefficient; it may refine bits of earlier scans."""
 
     channels: tuple[Channel, ...]
     across: int

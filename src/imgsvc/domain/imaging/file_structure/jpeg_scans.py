@@ -1,4 +1,4 @@
-"""The coded data of a JPEG: intervals between restart markers, none of which has a bit too many."""
+"""The coded data of a JPEG: intervals between restart markers, without extra bits."""
 
 import re
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 
 
 def check_coded_data(coded: bytes, scan: Scan, interval: int) -> None:
-    """Account for every bit of `coded`, restart markers after every `interval` MCUs (0: none) included.
+    """Account for every bit of `coded`, including restart markers after every `interval` MCUs (0: none).
 
     Raises:
-        UnknownPart, IndexError: it has more or less than the blocks of `scan`.
+        UnknownPart, IndexError: `coded` contains more or less than the blocks of `scan`.
     """
     total, walk = scan.across * scan.down, walk_of(scan)
     pieces = RESTART.split(coded)
@@ -24,7 +24,7 @@ def check_coded_data(coded: bytes, scan: Scan, interval: int) -> None:
     require(all(marker[0] == 0xD0 + number % 8 for number, marker in enumerate(pieces[1::2])))
     for first, data in zip(range(0, total, step), _unstuffed(pieces[::2]), strict=True):
         used = walk(_words(data), range(first, min(first + step, total)))
-        filling = (1 << -used % 8) - 1  # up to a whole byte, with ones (ITU-T T.81, F.1.2.3)
+        filling = (1 << -used % 8) - 1  # padding with ones up to a whole byte (ITU-T T.81, F.1.2.3)
         require(-(-used // 8) == len(data) and (not data or data[-1] & filling == filling))
 
 
@@ -33,6 +33,6 @@ def _unstuffed(pieces: list[bytes]) -> Iterator[bytes]:
 
 
 def _words(data: bytes) -> list[int]:
-    """Return 24 bits from each byte on: a code has 16 at most, and begins anywhere in the first byte."""
+    """Return the 24 bits that start at each byte: a code has at most 16, and may start at any bit of the first byte."""
     padded = data + bytes(2)
     return [one << 16 | two << 8 | three for one, two, three in zip(data, padded[1:], padded[2:], strict=False)]

@@ -1,4 +1,4 @@
-"""The tables of a JPEG: those that encoders are known to write, and Huffman codes made ready for a walk."""
+"""Tables of a JPEG: those that known encoders write, and Huffman codes as look-up tables."""
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
@@ -10,9 +10,9 @@ from imgsvc.domain.imaging.file_structure.reader import require
 
 INVALID = 255
 END = 128
-"""Steps of an entry: no such code, the end of a block."""
+"""Values of an entry's step: no such code, end of block."""
 
-# In the order of rows; the one for luma and chroma of mozjpeg (its table 3, by N. Robidoux).
+# Row by row; mozjpeg uses one table (its number 3, by N. Robidoux) for luma and chroma.
 MOZJPEG = (
     16, 16, 16, 18, 25, 37, 56, 85, 16, 17, 20, 27, 34, 40, 53, 75,
     16, 20, 24, 31, 43, 62, 91, 135, 18, 27, 31, 40, 53, 74, 106, 156,
@@ -22,10 +22,10 @@ MOZJPEG = (
 
 
 class HuffmanTable:
-    """A code: an entry for each 16 bits that may come, and the entries that have come.
+    """A Huffman code: an entry for each possible 16 bits, and the entries seen.
 
-    An entry is bits << 16 | symbol << 8 | step: `bits` are those of the code and of the value behind it, `step` is how
-    many coefficients of a sequential scan it fills, END or INVALID.
+    An entry is bits << 16 | symbol << 8 | step: `bits` counts those of the code and the value after it; `step` is the
+    number of coefficients that it fills in a sequential scan, END or INVALID.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -35,17 +35,17 @@ class HuffmanTable:
         self.seen: set[int] = set()
 
     def without_content(self) -> list[int]:
-        """Return the entries with symbol 0 alone, by which a block has no value of its own."""
+        """Return only the entries of symbol 0, with which a block has no value of its own."""
         return _entries(self._body, content=False)
 
     def is_known(self) -> bool:
-        """Return whether it is a standard one, or has no symbol that has not come."""
+        """Return whether the table is a standard one, or every symbol of it was seen."""
         return self._body in _standard_codes() or len(self.seen) == self._symbols == len(self._body) - 17
 
 
 @lru_cache(maxsize=16)
 def _entries(body: bytes, *, content: bool = True) -> list[int]:
-    """Of a DHT's class and number, 16 counts and symbols (ITU-T T.81, annex C)."""
+    """Return the entries for a DHT body: class and number, 16 counts, symbols (ITU-T T.81, annex C)."""
     kind, counts, symbols = body[0] >> 4, body[1:17], iter(body[17:])
     entries: list[int] = []
     for length, count in enumerate(counts, 1):
@@ -62,7 +62,7 @@ def _entry(kind: int, length: int, symbol: int) -> int:
     if kind == 0:
         require(symbol <= 11)
         return length + size << 16 | symbol << 8
-    require(size <= 10)  # as many as samples of 8 bits need (ITU-T T.81, F.1.2.2.1)
+    require(size <= 10)  # the most that 8-bit samples need (ITU-T T.81, F.1.2.2.1)
     step = run + 1 if size or run == 15 else END
     return length + size << 16 | symbol << 8 | step
 
@@ -88,12 +88,12 @@ def _of_quality(quality: int) -> Iterator[bytes]:
 
 @cache
 def _standard_codes() -> frozenset[bytes]:
-    """Those of annex K, which Pillow writes."""
+    """Return the Huffman tables of annex K, which Pillow writes."""
     return frozenset(body for kind, body in _tables(50) if kind == 0xC4)
 
 
 def _tables(quality: int) -> Iterator[tuple[int, bytes]]:
-    """Yield DQT and DHT as Pillow writes them, each table by itself."""
+    """Yield the DQT and DHT tables that Pillow writes, one by one."""
     file = BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality, subsampling="4:4:4")
     data, at = file.getvalue(), 2
@@ -113,5 +113,5 @@ def tables_of(kind: int, body: bytes) -> Iterator[bytes]:
 
 
 def _zigzag() -> list[int]:
-    """Places of the 64 coefficients as they are written, by row (ITU-T T.81, figure A.6)."""
+    """Return the row-by-row index of each of the 64 coefficients in zigzag order (ITU-T T.81, figure A.6)."""
     return sorted(range(64), key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8))

@@ -1,6 +1,7 @@
-"""Walks over the Huffman codes of a JPEG's scans, to know how many bits they take (ITU-T T.81, annexes F and G).
+"""Walk over the Huffman codes of a JPEG's scans to count their bits (ITU-T T.81, annexes F and G).
 
-Coefficients are not decoded. A walk is given 24 bits for each byte of coded data, and the numbers of its MCUs.
+Coefficients are not decoded. A walk takes 24 bits for each byte of coded data, and the numbers of its MCUs; it returns
+the number of bits.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,11 @@ from imgsvc.domain.imaging.file_structure.reader import UnknownPart, require
 T = TypeVar("T")
 Walk = Callable[[Sequence[int], range], int]
 Plan = list[tuple[list[int], list[int], Callable[[int], None], Callable[[int], None]]]
-"""For each block of an MCU the entries of its two codes, and where they are noted."""
+"""For each block of an MCU: the entries of its DC and AC codes, and the functions that record the entries seen."""
 
 
 def walk_of(scan: Scan) -> Walk:
-    """Return the walk for this kind of scan."""
+    """Return the walk for the kind of `scan`."""
     if not scan.progressive:
         return _sequential(scan)
     if not scan.first:
@@ -26,12 +27,12 @@ def walk_of(scan: Scan) -> Walk:
 
 
 def _plans(scan: Scan) -> list[Plan]:
-    """Return the plans of an MCU inside, at the right, at the bottom, and in the corner."""
+    """Return the plans of an MCU inside the image, at its right edge, at its bottom edge, and in the corner."""
     return [_plan(scan, bool(edge & 1), bool(edge & 2)) for edge in range(4)]
 
 
 def _in_order(scan: Scan, mcus: range, at_edges: Sequence[Sequence[T]]) -> Iterator[T]:
-    """Yield the entry of each block of `mcus`; `at_edges` has those of an MCU as `_plans` does."""
+    """Yield the entry of each block of `mcus`; `at_edges` has the entries of an MCU for each edge, as in `_plans`."""
     right, bottom = scan.across - 1, scan.down - 1
     for mcu in mcus:
         y, x = divmod(mcu, scan.across)
@@ -39,7 +40,7 @@ def _in_order(scan: Scan, mcus: range, at_edges: Sequence[Sequence[T]]) -> Itera
 
 
 def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
-    """Blocks that only fill up an MCU, beyond the edge of the image, must have no content."""
+    """Return the plan of an MCU; blocks that only pad it beyond the edge of the image must have no content."""
     plan: Plan = []
     for channel, seen in _blocks(scan, right, bottom):
         dc, ac = (table.entries if seen else table.without_content() for table in (channel.dc, channel.ac))
@@ -48,7 +49,7 @@ def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
 
 
 def _blocks(scan: Scan, right: bool, bottom: bool) -> Iterator[tuple[Channel, bool]]:
-    """Yield the blocks of an MCU, and whether they are within the image; the first of a channel always is."""
+    """Yield the blocks of an MCU, and whether each is inside the image; the first of a channel always is."""
     for channel in scan.channels:
         component, alone = channel.component, len(scan.channels) == 1
         across, down = (1, 1) if alone else (component.horizontal, component.vertical)
@@ -68,7 +69,7 @@ def _sequential(scan: Scan) -> Walk:
             entry = dc[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
             note_dc(entry)
             at += entry >> 16
-            filled = 1 + (entry & 0xFF)  # more than one: no such code
+            filled = 1 + (entry & 0xFF)  # INVALID makes this exceed 64
             while filled < 64:
                 entry = ac[words[at >> 3] >> 8 - (at & 7) & 0xFFFF]
                 note_ac(entry)
@@ -98,7 +99,7 @@ def _first_dc(scan: Scan) -> Walk:
 
 
 def _refining_dc(scan: Scan) -> Walk:
-    """One bit for each block: beyond the edge that of the block before, as their values were the same so far."""
+    """Return a walk with one bit for each block; beyond the edge it must repeat the bit of the block before."""
     edges = [[seen for _, seen in _blocks(scan, bool(edge & 1), bool(edge & 2))] for edge in range(4)]
 
     def walk(words: Sequence[int], mcus: range) -> int:
@@ -142,7 +143,7 @@ def _first_ac(scan: Scan) -> Walk:
 
 
 def _run_of_ends(words: Sequence[int], at: int, entry: int) -> tuple[int, int]:
-    """How many blocks end here, this one included, and the bits up to there (G.1.2.2)."""
+    """Return how many blocks end here, including this one, and the bit position after the code (G.1.2.2)."""
     size = entry >> 12 & 15
     return (1 << size) + ((words[at >> 3] >> 8 - (at & 7) & 0xFFFF) >> 16 - size if size else 0), at + size
 
@@ -169,7 +170,7 @@ def _refining_ac(scan: Scan) -> Walk:
                 found |= 1 << place if entry & 0x100 else 0
                 place += 1
             if run:
-                at += ((earlier & band) >> place).bit_count()  # a bit of correction for each
+                at += ((earlier & band) >> place).bit_count()  # one correction bit for each
                 run -= 1
             nonzero[block] |= found
         require(not run)
@@ -179,7 +180,7 @@ def _refining_ac(scan: Scan) -> Walk:
 
 
 def _after_zeros(earlier: int, place: int, zeros: int) -> tuple[int, int]:
-    """Return the place behind as many `zeros`, and how many others are passed: each is sent a bit (G.1.2.3)."""
+    """Return the place after that many `zeros`, and the number of nonzero ones passed: each takes a bit (G.1.2.3)."""
     passed = 0
     while place < 64:
         if earlier >> place & 1:

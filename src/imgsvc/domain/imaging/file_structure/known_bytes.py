@@ -1,4 +1,4 @@
-"""What of an original may be handed on: every byte of it has to be accounted for, as what its format needs."""
+"""Account for every byte of an original, so that no hidden data is passed on."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,19 +12,19 @@ from imgsvc.domain.imaging.file_structure.png import check_png, is_damaged_png
 from imgsvc.domain.imaging.file_structure.webp import check_webp
 
 Blocks = Sequence[bytes]
-"""EXIF, as TIFF without a prefix."""
+"""EXIF blocks as TIFF, without the `Exif` prefix."""
 
 
 def is_damaged(data: bytes, image_format: str) -> bool:
-    """Return whether browsers may refuse `data`, though it could be decoded here: a PNG with a wrong checksum."""
+    """Return whether browsers may refuse `data` although Pillow decodes it: a PNG with a wrong checksum."""
     return image_format == "PNG" and is_damaged_png(data)
 
 
 def known_bytes(data: bytes, image_format: str, exif: Blocks) -> bytes | None:
-    """Return `data` as far as it is made of known parts, or None where something in it is not known.
+    """Return the file if every byte of it is accounted for, else None.
 
-    PreviousResult is what its format needs to show the image, and one of the blocks `exif`. Of AVIF only
-    stills of few tiles are. A GIF may come back with other colours where no pixel uses them.
+    Accounted for are the bytes that the format needs to show the image, and any of the blocks in `exif`. AVIF is
+    supported for still images of few tiles only. In a GIF, colours that no pixel uses are returned as black.
     """
     read = _READERS.get(image_format)
     if read is None:

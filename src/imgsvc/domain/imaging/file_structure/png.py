@@ -1,4 +1,4 @@
-"""PNG and APNG: chunks known by their content, data that ends with the last row, palettes without spare entries."""
+"""Account for the bytes of a PNG or APNG: known chunks, data that ends with the last row, palettes fully in use."""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ HIGHEST_RESOLUTION = 100_000  # pixels a metre: 2,540 dpi
 
 
 def is_damaged_png(data: bytes) -> bool:
-    """Return whether a checksum or the structure of `data` is wrong, whatever decoders make of it."""
+    """Return whether a checksum or the structure of `data` is wrong, even if decoders accept it."""
     try:
         return not list(_chunks(Reader(data)))
     except UnknownPart:
@@ -29,10 +29,10 @@ def is_damaged_png(data: bytes) -> bool:
 
 
 def check_png(data: bytes, exif: Sequence[bytes]) -> None:
-    """Account for every byte of `data`; `exif` are the blocks that an eXIf chunk may hold.
+    """Account for every byte of `data`; `exif` are the blocks that an eXIf chunk may contain.
 
     Raises:
-        UnknownPart, zlib.error, and what Pillow raises: there is something in it that is not the image.
+        UnknownPart, zlib.error, Pillow's reading errors: `data` contains something that the image does not need.
     """
     reader = Reader(data)
     chunks = list(_chunks(reader))
@@ -73,7 +73,7 @@ def _is_resolution(body: bytes, _: Header) -> bool:
 
 
 def _is_colour(body: bytes, header: Header) -> bool:
-    """One value for grey, an index, or three."""
+    """Return whether `body` is a colour: an index, one grey value, or three values."""
     if header.colour == PALETTE:
         return len(body) == 1
     values = [int.from_bytes(body[at : at + 2], "big") for at in range(0, len(body), 2)]
@@ -104,7 +104,7 @@ KNOWN: Mapping[bytes, Callable[[bytes, Header], bool]] = {
 
 
 def _frames(chunks: Sequence[tuple[bytes, bytes]], header: Header) -> list[Frame]:
-    """Every frame that is shown; a still that an animation leaves out is not known."""
+    """Return every frame that is shown; a still image outside the animation is not accepted."""
     kinds = [kind for kind, _ in chunks]
     if b"acTL" not in kinds:
         require(b"fcTL" not in kinds and b"fdAT" not in kinds)

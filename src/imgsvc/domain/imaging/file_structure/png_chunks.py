@@ -1,4 +1,4 @@
-"""The chunks of a PNG (third edition, 5.3), of which nothing is checked."""
+"""The chunks of a PNG (third edition, 5.3), unchecked."""
 
 import struct
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class PngChunk(NamedTuple):
-    """`start` and `end` of its body, which may be announced longer than the file is."""
+    """A chunk: `start` and `end` of its body, which may be declared longer than the file."""
 
     kind: bytes
     start: int
@@ -14,7 +14,7 @@ class PngChunk(NamedTuple):
 
 
 def png_chunks(data: bytes) -> Iterator[PngChunk]:
-    """Yield the chunks of `data` behind its signature, in order."""
+    """Yield the chunks of `data` after its signature, in order."""
     at = 8
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)

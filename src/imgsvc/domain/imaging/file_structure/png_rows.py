@@ -1,4 +1,4 @@
-"""The rows of a PNG: how many bytes they unpack to, which palette entries and which spare bits they use."""
+"""The rows of a PNG: their unpacked size, the palette entries and the spare bits that they use."""
 
 import zlib
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE = 0, 2, 3
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, 4: 2, 6: 4}
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column, first row, columns and rows between two pixels of each pass (PNG, 8.2)."""
-PIECE = 2**20  # bytes that are unpacked at a time
+"""First column, first row, and the step in columns and rows, of each pass (PNG, 8.2)."""
+PIECE = 2**20  # bytes unpacked at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """IHDR: `depth` in bits a channel, `colour` one of the five colour types."""
+    """IHDR: `depth` in bits per channel, `colour` one of the five colour types."""
 
     width: int
     height: int
@@ -29,13 +29,13 @@ class Header:
 
     @property
     def bits(self) -> int:
-        """Bits of a pixel."""
+        """Bits per pixel."""
         return self.depth * CHANNELS[self.colour]
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Compressed rows of the whole canvas, or of one frame of an animation."""
+    """The compressed rows of the whole canvas, or of one frame of an animation."""
 
     width: int
     height: int
@@ -43,7 +43,7 @@ class Frame:
 
 
 def check_rows(frame: Frame, header: Header) -> None:
-    """Unpack `frame`, a piece at a time: its rows, its checksum, and nothing behind."""
+    """Unpack `frame` piece by piece; require its rows, its checksum, and nothing after them."""
     unpacker, unpacked, wanted = zlib.decompressobj(), 0, _packed_size(frame, header)
     rest = frame.data
     while rest and not unpacker.eof:
@@ -56,7 +56,7 @@ def check_rows(frame: Frame, header: Header) -> None:
 
 
 def _packed_size(frame: Frame, header: Header) -> int:
-    """Bytes of the rows of `frame`, each with its filter."""
+    """Return the unpacked size of the rows of `frame` in bytes, including their filter bytes."""
     total = 0
     for left, top, across, down in ADAM7 if header.interlaced else ((0, 0, 1, 1),):
         width, height = -(-(frame.width - left) // across), -(-(frame.height - top) // down)
@@ -66,10 +66,10 @@ def _packed_size(frame: Frame, header: Header) -> int:
 
 
 def check_values(frames: Sequence[Frame], header: Header, palette: bytes, alpha: bytes) -> None:
-    """Look at palette indexes and at the bits that fill up rows: every entry is used, every spare bit is 0."""
+    """Require that every palette entry is in use and every spare bit at the end of a row is 0."""
     if header.colour != PALETTE and header.depth >= 8:
         return
-    require(header.depth >= 8 or not header.interlaced)  # each of seven passes has bits of its own
+    require(header.depth >= 8 or not header.interlaced)  # each of the seven passes has spare bits of its own
     used: set[int] = set()
     for frame in frames:
         used |= _used_values(frame, header)
@@ -78,7 +78,7 @@ def check_values(frames: Sequence[Frame], header: Header, palette: bytes, alpha:
 
 
 def _used_values(frame: Frame, header: Header) -> set[int]:
-    """Let Pillow read `frame` as grey, in rows of whole bytes, so that indexes and spare bits are seen as they are."""
+    """Return the values in `frame`. Read as grey, in rows of whole bytes, indexes and spare bits stay as they are."""
     width = -(-frame.width * header.depth // 8) * 8 // header.depth
     size = width.to_bytes(4, "big") + frame.height.to_bytes(4, "big")
     parts = ((b"IHDR", size + bytes((header.depth, GREY, 0, 0, header.interlaced))), (b"IDAT", frame.data))

@@ -1,4 +1,4 @@
-"""A cursor over bytes that raises at whatever is not as it has to be."""
+"""A cursor over bytes that raises on anything unexpected."""
 
 from typing import Literal
 
@@ -14,10 +14,10 @@ def require(condition: bool) -> None:
 
 
 class Reader:
-    """Reads `data` from front to back.
+    """Cursor over `data`, read from front to back.
 
     Raises:
-        UnknownPart: from every method, where `data` ends too early or holds something else.
+        UnknownPart: from every method, when `data` ends too early or contains something else.
     """
 
     def __init__(self, data: bytes, order: Literal["big", "little"] = "big") -> None:
@@ -41,5 +41,5 @@ class Reader:
 
     @property
     def finished(self) -> bool:
-        """True behind the last byte."""
+        """True after the last byte."""
         return self.at == len(self.data)

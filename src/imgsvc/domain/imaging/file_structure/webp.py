@@ -1,4 +1,4 @@
-"""WebP: chunks known by their content, bitstreams of which the last bytes are needed (RFC 9649, RFC 6386)."""
+"""Account for the bytes of a WebP: known chunks, bitstreams that need their last bytes (RFC 9649, RFC 6386)."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -12,19 +12,19 @@ from imgsvc.domain.imaging.file_structure.reader import Reader, require
 Chunk = tuple[bytes, bytes]
 SPARE = {b"VP8 ": 4, b"VP8L": 2, b"ALPH": 2}
 SPARE_MODES = 3
-"""As many bytes cut off are missed by libwebp 1.6, whatever it had encoded: its decoder reads ahead by so little."""
+"""Bytes of the first partition whose loss libwebp 1.6 always notices: its decoder reads ahead by less than that."""
 ANIMATED, EXIF, ALPHA = 0x02, 0x08, 0x10
 LOSSLESS_ALPHA = 0x10
-"""In byte 4 of a VP8L chunk: the image has alpha."""
+"""Flag in byte 4 of a VP8L chunk: the image has alpha."""
 
 
 def check_webp(data: bytes, exif: Sequence[bytes]) -> None:
-    """Account for the bytes of `data`; `exif` are the blocks that an EXIF chunk may hold.
+    """Account for the bytes of `data`; `exif` are the blocks that an EXIF chunk may contain.
 
-    A bitstream is not decoded here: libwebp has to fail, or to show something else, when its end is cut off.
+    A bitstream is accepted if libwebp fails, or shows another image, once its end is cut off.
 
     Raises:
-        UnknownPart, LookupError: there is something in it that is not the image.
+        UnknownPart, LookupError: `data` contains something that the image does not need.
     """
     reader = Reader(data, "little")
     reader.expect(b"RIFF")
@@ -62,7 +62,7 @@ def _check_canvas(body: bytes) -> int:
 
 
 def _check_frame(body: bytes, canvas: bytes, *, has_alpha: bool) -> None:
-    """Account for an ANMF chunk: place, size, duration, flags, and the chunks of an image."""
+    """Account for an ANMF chunk: position, size, duration, flags, and the chunks of an image."""
     reader = Reader(body, "little")
     left, top = 2 * reader.number(3), 2 * reader.number(3)
     size = reader.take(6)
@@ -78,9 +78,9 @@ def _number(field: bytes) -> int:
 
 
 def _check_image(chunks: Sequence[Chunk], size: bytes = b"", *, has_alpha: bool) -> None:
-    """Account for the chunks of one image, which is as large as its canvas or frame says: `size`, less one each.
+    """Account for the chunks of one image; its canvas or frame declares `size`, both sides less one.
 
-    Without `has_alpha` there may be none, for browsers would not show it.
+    Without `has_alpha` the image must have none, because browsers would not show it.
     """
     kinds = [kind for kind, _ in chunks]
     require(kinds in ([b"VP8 "], [b"VP8L"], [b"ALPH", b"VP8 "]))
@@ -88,7 +88,7 @@ def _check_image(chunks: Sequence[Chunk], size: bytes = b"", *, has_alpha: bool)
     require(shown is not None and (not size or shown.size == (_number(size[:3]) + 1, _number(size[3:]) + 1)))
     kind, body = chunks[0]
     require(has_alpha or not (kind == b"ALPH" or (kind == b"VP8L" and body[4] & LOSSLESS_ALPHA)))
-    if kind == b"ALPH" and body[0] & 3:  # compressed, as the green of an image
+    if kind == b"ALPH" and body[0] & 3:  # compressed as the green channel of an image
         sides = sum(side - 1 << 14 * at for at, side in enumerate(_sides(chunks[1][1])))
         image = b"\x2f" + sides.to_bytes(4, "little") + body[1:]
         require(_is_flat(image, "R", "B") and _is_flat(_with_alpha(image), "A"))
@@ -105,12 +105,12 @@ def _check_image(chunks: Sequence[Chunk], size: bytes = b"", *, has_alpha: bool)
 
 
 def _with_alpha(image: bytes) -> bytes:
-    """Of a VP8L chunk, say that its alpha is to be shown."""
+    """Return a VP8L chunk with the flag that shows its alpha."""
     return image[:4] + bytes([image[4] | LOSSLESS_ALPHA]) + image[5:]
 
 
 def _is_flat(image: bytes, *channels: str) -> bool:
-    """Return whether channels that are not shown have the same value everywhere, in a VP8L chunk."""
+    """Return whether these hidden channels of a VP8L chunk have one value everywhere."""
     seen = _decoded([(b"VP8L", image)])
     there = [channel for channel in channels if seen and channel in seen.getbands()]
     return seen is not None and all(len(set(seen.getchannel(channel).getextrema())) == 1 for channel in there)
@@ -125,7 +125,7 @@ def _with_fewer_modes(body: bytes) -> bytes:
 
 
 def _decoded(chunks: Sequence[Chunk]) -> Image.Image | None:
-    """Decode them as a still image of its own; None where libwebp refuses."""
+    """Decode `chunks` as a still image; None where libwebp refuses."""
     if len(chunks) > 1:
         canvas = b"".join((side - 1).to_bytes(3, "little") for side in _sides(chunks[-1][1]))
         chunks = [(b"VP8X", bytes((ALPHA, 0, 0, 0)) + canvas), *chunks]
@@ -140,5 +140,5 @@ def _decoded(chunks: Sequence[Chunk]) -> Image.Image | None:
 
 
 def _sides(frame: bytes) -> tuple[int, int]:
-    """Width and height of a VP8 frame, without the scale in the upper two bits."""
+    """Return width and height of a VP8 frame, without the scale in the upper two bits."""
     return _number(frame[6:8]) & 0x3FFF, _number(frame[8:10]) & 0x3FFF

@@ -1,0 +1,121 @@
+"""Blocking file operations of the local disk, for the files that obstore hides.
+
+A put writes to `{key}#1` (the next free number) and renames that file. A process that dies in between leaves it behind,
+and obstore neither lists nor deletes names with such an end.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from imgsvc.services.ports import Stored
+
+
+def find(folder: Path, key: str) -> Path | None:
+    """Return the file of `key`, or None when there is none.
+
+    Raises:
+        OSError: the storage folder itself is missing, so the answer is unknown.
+    """
+    path = _inside(folder, key)
+    if path.is_file():
+        return path
+    os.scandir(folder).close()
+    return None
+
+
+def copy(folder: Path, source: str, key: str) -> bool:
+    """Make `key` a second name of the bytes under `source`, with the present time as its modification time.
+
+    Files are never modified, so a hard link is as good as a copy. The bytes are copied where the file system has no
+    links, or where the file has as many as it can have.
+
+    Returns:
+        False when there is no `source`.
+
+    Raises:
+        OSError: the storage folder itself is missing, the disk is full, and the like.
+    """
+    old, new = _inside(folder, source), _inside(folder, key)
+    temporary = new.with_name(f"{new.name}#{secrets.token_hex(8)}")
+    try:
+        new.parent.mkdir(exist_ok=True)
+        _link_or_copy(old, temporary)
+    except FileNotFoundError:
+        os.scandir(folder).close()
+        return False
+    os.utime(temporary)
+    temporary.rename(new)
+    temporary.unlink(missing_ok=True)  # if both names were links to one file, rename has done nothing (rename(2))
+    return True
+
+
+def _link_or_copy(old: Path, new: Path) -> None:
+    try:
+        new.hardlink_to(old)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(old, new)
+
+
+def pages(folder: Path, prefix: str, size: int) -> Iterator[list[Stored]]:
+    """Yield every file under `prefix` (whole folder names; "" means all), `size` at a time.
+
+    A prefix that does not exist has no files.
+
+    Raises:
+        OSError: the storage folder itself is missing or is no folder.
+    """
+    os.scandir(folder).close()
+    page: list[Stored] = []
+    for entry in _files(_inside(folder, prefix)):
+        with suppress(FileNotFoundError):  # removed, or renamed to its final name, after it was listed
+            found = entry.stat(follow_symlinks=False)
+            key = Path(entry.path).relative_to(folder).as_posix()
+            page.append(Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC)))
+        if len(page) == size:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def remove(folder: Path, keys: Sequence[str]) -> None:
+    """Unlink the files of `keys` that exist, and the folders that become empty.
+
+    Safe during a put into such a folder: only an empty folder can be removed, and a put creates its folder again until
+    the file is there.
+    """
+    paths = [_inside(folder, key) for key in keys]
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+    for parent in {parent for path in paths for parent in path.relative_to(folder).parents}:
+        with suppress(OSError):  # not empty, or already gone
+            if parent.parts:
+                (folder / parent).rmdir()
+
+
+def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield files depth first, so that at most one folder per level is open."""
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(Path(entry.path))
+            else:
+                yield entry
+
+
+def _inside(folder: Path, key: str) -> Path:
+    if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
+        raise ValueError(f"{key!r} leads out of the storage")
+    return folder / key

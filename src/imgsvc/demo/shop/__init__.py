@@ -1,1 +1,0 @@
-"""The demo's shop: its goods, drawn and photographed."""

@@ -1,0 +1,97 @@
+"""The queue in front of the sandbox, for images that might crash or block a codec thread."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from imgsvc.domain.imaging.compress import Compressed, ReservationTooSmall
+from imgsvc.domain.imaging.spec import Spec
+from imgsvc.errors import DecodeAbandoned
+from imgsvc.services.codec.abandoned import AbandonedDecodes
+from imgsvc.services.ports import Sandbox
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+
+Work = Callable[[int, Reservation], Awaitable[Compressed]]
+
+
+async def with_pixels(
+    semaphore: FairSemaphore, key: str, pixels: int, work: Work, *, max_pixels: int | None = None
+) -> Compressed:
+    """Run `work` with `pixels` pixels reserved, and again with more if it asks for them; `work` releases them.
+
+    Raises:
+        ReservationTooSmall: the image needs more than `max_pixels`.
+    """
+    while True:
+        # The heaviest images leave half of the pixels to others: the memory limit of their own process bounds them.
+        reserved = pixels if pixels <= semaphore.capacity else semaphore.capacity // 2
+        reservation = await semaphore.acquire(key, reserved)
+        try:
+            return await work(pixels, reservation)
+        except ReservationTooSmall as more:
+            if max_pixels is not None and more.pixels > max_pixels:
+                raise
+            pixels = more.pixels
+
+
+class SandboxQueue:
+    """Sends images to the sandbox, fairly between batches, with at most `pixels` pixels decoded at once.
+
+    `slots` images are in the sandbox at one time, but only one of those that need more than all the pixels. Work that
+    has started continues when its caller is cancelled, and `abandoned` keeps it for the next call.
+    """
+
+    def __init__(self, sandbox: Sandbox, *, slots: int, pixels: int, abandoned: AbandonedDecodes) -> None:
+        self._sandbox = sandbox
+        self.pixels = FairSemaphore(pixels)
+        self.slots = FairSemaphore(slots)
+        self.heavy_slot = FairSemaphore(1)
+        self._abandoned = abandoned
+        self._tasks: set[asyncio.Task[Compressed]] = set()
+
+    @property
+    def pending(self) -> int:
+        """The number of images that wait for the sandbox or are in it."""
+        return len(self._tasks)
+
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str, pixels: int) -> Compressed:
+        """Call `Sandbox.compress` on behalf of the batch `key` as soon as a slot and `pixels` pixels are free."""
+        started = asyncio.Event()
+        task = asyncio.create_task(self._in_slot(data, specs, key, pixels, started))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if started.is_set() and not task.done():
+                self._abandoned.keep(data, specs, task)
+                raise DecodeAbandoned from None
+            task.cancel()
+            raise
+
+    async def _in_slot(
+        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, started: asyncio.Event
+    ) -> Compressed:
+        while True:
+            is_heavy = pixels > self.pixels.capacity
+            slots, max_pixels = (self.heavy_slot, None) if is_heavy else (self.slots, self.pixels.capacity)
+            try:
+                # The slot comes first: an image that waits for one must hold no pixels that images in a slot wait for.
+                with await slots.acquire(key):
+                    work = partial(self._in_sandbox, data, specs, started)
+                    return await with_pixels(self.pixels, key, pixels, work, max_pixels=max_pixels)
+            except ReservationTooSmall as more:
+                pixels = more.pixels
+
+    async def _in_sandbox(
+        self, data: bytes, specs: Sequence[Spec], started: asyncio.Event, pixels: int, reservation: Reservation
+    ) -> Compressed:
+        started.set()
+        with reservation:
+            return await self._sandbox.compress(data, specs, max_pixels_now=pixels)
+
+    async def aclose(self) -> None:
+        """Cancel everything that waits or runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,179 @@
+"""arq in one file: the worker of a queue, what we override in it, and the loop that replaces it when Redis fails.
+
+Only this module, `worker/jobs.py` (raises `Retry`) and `adapters/redis/` import arq. For each override,
+`docs/adr/0011-arq-and-what-we-override.md` cites the lines of arq that make it necessary; it also says what a
+replacement must offer.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from arq.cron import CronJob, cron
+from arq.worker import Function, Worker, func
+from redis.exceptions import RedisError
+
+from imgsvc.adapters.redis.queue import (
+    CLEAN_UP,
+    CLEAN_UP_QUEUE,
+    CONTROL_QUEUE,
+    DELIVER,
+    SWEEP,
+    SWEEP_QUEUE,
+    WORK,
+    WORK_QUEUE,
+    deserialize,
+    in_progress_key,
+    open_redis,
+    serialize,
+)
+from imgsvc.logs import get_logger
+from imgsvc.process.supervisor import pause
+from imgsvc.worker import jobs
+
+log = get_logger(__name__)
+
+QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1, CLEAN_UP_QUEUE: 2}
+"""Maximum concurrent jobs per queue. The sweep has a queue of its own: slow webhooks must not delay recovery."""
+MAX_STARTED_PER_POLL = 2
+"""Jobs that a worker starts per poll: half of the lanes of a batch."""
+POLL_DELAY = 0.05
+"""Seconds; the longest that a new lane waits for an idle worker."""
+SLOW_POLL_DELAY = 0.5
+CLEAN_UP_TIMEOUT = 900
+"""Seconds; listing 250,000 images in a remote bucket takes minutes. A killed worker's clean-up waits as long."""
+HEALTH_INTERVAL = 60
+UNLIMITED_TRIES = 1_000_000_000
+"""arq drops a job after this many tries; attempts are counted in the database."""
+_REDIS_RETRIES = 8
+_REBUILD_DELAY = 1.0
+
+
+class QueueWorker(Worker):
+    """The arq worker of one queue. It leaves jobs to other workers and does not poll Redis about its own jobs."""
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Release the job if Redis fails while arq begins or ends it.
+
+        arq leaves its in-progress key in place, which lasts as long as the job may take: one such key kept a batch from
+        being cleaned up for an hour.
+        """
+        try:
+            await super().run_job(job_id, score)
+        except (RedisError, OSError):
+            with suppress(RedisError, OSError):
+                await self.pool.delete(in_progress_key(job_id))
+            raise
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start at most `MAX_STARTED_PER_POLL` jobs, and skip those that already run here.
+
+        arq starts every waiting job: the first of two workers would take all lanes of a batch. It also sends three
+        commands per poll for each job that it runs itself.
+        """
+        running = len(self.tasks)
+        for job_id in job_ids:
+            if job_id.decode() not in self.tasks:
+                await super().start_jobs([job_id])
+            if len(self.tasks) >= running + MAX_STARTED_PER_POLL:
+                return
+
+
+def worker_id() -> str:
+    """Return the name of this process in Redis: `host:pid`."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def job_functions() -> dict[str, list[Function]]:
+    """Return the functions of each queue, under the names they are enqueued by."""
+    return {
+        WORK_QUEUE: [func(jobs.run_lane, name=WORK)],
+        CONTROL_QUEUE: [func(jobs.deliver_webhook, name=DELIVER)],
+        CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP)],
+        SWEEP_QUEUE: [],  # enqueued by arq's cron
+    }
+
+
+def sweep_schedule(interval: int) -> CronJob:
+    """Return the cron job that sweeps at start and every `interval` seconds, in one worker of all."""
+    seconds = set(range(0, 60, interval))
+    return cron(jobs.run_sweep, name=SWEEP, second=seconds, run_at_startup=True, max_tries=1)
+
+
+def build_worker(queue_name: str, context: jobs.WorkerContext, *, burst: bool = False) -> Worker:
+    """Build the worker of one queue; call it inside the running event loop."""
+    settings = context.resources.settings
+    return QueueWorker(
+        functions=job_functions()[queue_name],
+        queue_name=queue_name,
+        cron_jobs=[sweep_schedule(settings.sweep_interval)] if queue_name == SWEEP_QUEUE else [],
+        redis_pool=open_redis(
+            settings.redis_url, queue_name=queue_name, timeout=settings.redis_timeout, retries=_REDIS_RETRIES
+        ),
+        ctx={jobs.CONTEXT_KEY: context},
+        burst=burst,
+        handle_signals=False,
+        max_jobs=QUEUES[queue_name],
+        job_timeout=CLEAN_UP_TIMEOUT if queue_name == CLEAN_UP_QUEUE else settings.job_timeout,
+        keep_result=0,
+        poll_delay=SLOW_POLL_DELAY if queue_name in (SWEEP_QUEUE, CLEAN_UP_QUEUE) else POLL_DELAY,
+        queue_read_limit=1_000,
+        max_tries=UNLIMITED_TRIES,
+        health_check_key=f"{queue_name}:health:{worker_id()}",
+        health_check_interval=HEALTH_INTERVAL,  # arq keeps the key one second longer; nothing reads it
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        log_results=False,
+    )
+
+
+async def keep_running(build: Callable[[], Worker], *, stopping: asyncio.Event, drain: float) -> None:
+    """Run the worker of one queue until `stopping` is set, then drain it for at most `drain` seconds.
+
+    arq gives up while Redis is unavailable, and sometimes when it returns. Then a new worker is built and the jobs of
+    the old one continue: they need Redis only when they end.
+    """
+    async with asyncio.TaskGroup() as endings:
+        while not stopping.is_set():
+            worker = build()
+            running = asyncio.create_task(worker.async_run())
+            stop = asyncio.create_task(stopping.wait())
+            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if running.done():
+                log.warning("queue_connection_lost", queue=worker.queue_name, error=repr(running.exception()))
+            endings.create_task(_end(worker, running, stopping=stopping, drain=drain))
+            await pause(_REBUILD_DELAY, stopping)
+
+
+async def _end(worker: Worker, running: "asyncio.Task[None]", *, stopping: asyncio.Event, drain: float) -> None:
+    """Take no more jobs, and let the running ones end by themselves until `stopping` is set.
+
+    arq's own `close` stops waiting at the first job that fails; without Redis every job fails.
+    """
+    worker.allow_pick_jobs = False
+    ending: asyncio.Future[Any] = asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+    stop: asyncio.Future[Any] = asyncio.create_task(stopping.wait())
+    await asyncio.wait({ending, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    await _wait_or_cancel(worker.job_tasks.values(), within=drain * 5 / 6)  # the jobs themselves; lanes see `stopping`
+    await _wait_or_cancel(
+        worker.tasks.values(), within=drain / 6
+    )  # arq's report to Redis; the sweep repairs a lost one
+    while not running.done():  # wait_for of Python 3.11 swallows a cancellation that arrives with a Redis reply
+        running.cancel()
+        await asyncio.wait({running}, timeout=0.1)
+    await asyncio.gather(*worker.tasks.values(), running, return_exceptions=True)
+    with suppress(RedisError, OSError):
+        await worker.pool.aclose(close_connection_pool=True)
+
+
+async def _wait_or_cancel(tasks: Iterable["asyncio.Task[Any]"], *, within: float) -> None:
+    """Wait up to `within` seconds for the tasks, then cancel those that are still running."""
+    if waiting := set(tasks):
+        _, late = await asyncio.wait(waiting, timeout=within)
+        for task in late:
+            task.cancel()
