@@ -1,6 +1,6 @@
 #!/bin/sh
-# Whether verify.mjs does what docs/webhooks.md says: sh docs/examples/check-node.sh
-# Needs node, npm and its registry, openssl; works in a temporary folder. By hand, for pip brings no Node.
+# Check verify.mjs: sh docs/examples/check-node.sh
+# Needs node, npm with its registry, and openssl; works in a temporary folder. Run it by hand: pip brings no Node.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)

@@ -1,4 +1,4 @@
-"""A receiver that does each piece of work once, however often the webhook comes.
+"""A receiver that handles each event once, however often it arrives.
 
 WEBHOOK_SECRET=whsec_… python receiver.py 9000
 """
@@ -23,18 +23,18 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
     def received(self):
         length = int(self.headers.get("Content-Length") or 0)
-        if length > 65_536:  # the longest event has less than 20 kB
+        if length > 65_536:  # the longest event is shorter than 20 kB
             return 413
         try:
             event = webhook.verify(self.rfile.read(length), dict(self.headers))
         except WebhookVerificationError:
             return 400
-        with database:  # one transaction: the id and the work are stored together, or neither is
+        with database:  # one transaction stores the id and the work together, or neither
             new = database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (self.headers["webhook-id"],)).rowcount
             if new and event["type"] != "webhook.test":
                 data = event["data"]
                 database.execute("INSERT INTO ended VALUES (?, ?)", (data["id"], data["status"]))
-        return 204  # also for what came before: it is here
+        return 204  # for repeats as well: they have been handled
 
 
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()

@@ -1,4 +1,4 @@
-"""Has posted again what an endpoint missed: the announcements given up, of batches made since a day.
+"""Ask for the events that an endpoint missed: exhausted deliveries of batches created since a date.
 
 IMGSVC_URL=https://images.shop.example IMGSVC_API_KEY=isk_… python reconcile.py 2026-11-16
 """
@@ -19,14 +19,14 @@ def asked(method, path, **query):
         answer = imgsvc.request(method, path, params=query)
         if answer.status_code not in (429, 503):
             return answer.raise_for_status().json()
-        time.sleep(float(answer.headers.get("Retry-After", 5)))  # 30 webhooks a minute may be asked for
+        time.sleep(float(answer.headers.get("Retry-After", 5)))  # at most 30 redeliveries a minute
 
 
 def batches():
     query = {"limit": 100}
     while query:
         page = asked("GET", "/v1/batches", **query)
-        for batch in page["data"]:  # the newest first
+        for batch in page["data"]:  # newest first
             if batch["created_at"] < since:
                 return
             yield batch

@@ -1,4 +1,4 @@
-"""Is this webhook from imgsvc, whole and fresh? Its type if so.
+"""Verify that a webhook comes from imgsvc, unchanged and recent, and print its type.
 
 WEBHOOK_SECRET=whsec_… python verify.py ID TIMESTAMP SIGNATURE < body.json
 """
@@ -10,7 +10,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 webhook_id, timestamp, signature = sys.argv[1:]
 headers = {"webhook-id": webhook_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
-body = sys.stdin.buffer.read()  # the bytes as they came: JSON that was read and written again is signed differently
+body = sys.stdin.buffer.read()  # the bytes as received: JSON that was parsed and written again has another signature
 try:
     event = Webhook(os.environ["WEBHOOK_SECRET"]).verify(body, headers)
 except WebhookVerificationError as error:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from imgsvc.domain.webhooks import event_body, signed_headers
+from imgsvc.settings.server import WEBHOOK_SCHEDULE
 from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.paths import DOCS
 from support.stack import SECRET, free_port, running_stack, until
@@ -55,9 +56,18 @@ def test_the_page_quotes_every_program_that_it_links_word_for_word() -> None:
         assert f"\n{(EXAMPLES / name).read_text(encoding='utf-8')}```\n" in PAGE, name
 
 
+def test_the_page_has_the_schedule_of_the_code_and_its_length() -> None:
+    hours = sum(WEBHOOK_SCHEDULE) / 3600
+    assert f"{len(WEBHOOK_SCHEDULE)} attempts in {hours:.0f} hours, a little over three days" in " ".join(PAGE.split())
+    assert 72 < hours < 80
+    shown = "5 seconds, 5 minutes, 30 minutes, 2, 5, 10, 14, 20 and 24 hours"
+    assert shown in PAGE
+    assert (0, 5, 300, 1800, *(3600 * hour for hour in (2, 5, 10, 14, 20, 24))) == WEBHOOK_SCHEDULE
+
+
 @VERIFIES
 async def test_what_imgsvc_signs_is_accepted(program: str) -> None:
-    assert await verdict(program, signed()) in {"batch.completed", "the signature holds"}
+    assert await verdict(program, signed()) in {"batch.completed", "the signature is valid"}
 
 
 @VERIFIES

@@ -39,7 +39,7 @@ class Bytes(ApiModel):
     saved_ratio: float | None = None
 
 
-class Spec(ApiModel):
+class Spec(ApiModel, extra="allow"):  # options that a newer server adds are there as well
     """The settings of one rendition; a batch's first spec is named `main`."""
 
     name: str
