@@ -1,4 +1,4 @@
-"""The refusals in the OpenAPI document: each is a problem, tells of its own operation, and really comes."""
+"""The error responses in the OpenAPI document: each is a problem, fits its operation, and really occurs."""
 
 import re
 
@@ -24,13 +24,13 @@ async def document(client: httpx.AsyncClient) -> Document:
     return await document_of(client)
 
 
-async def test_every_documented_refusal_is_a_problem_with_an_example_of_its_own(document: Document) -> None:
+async def test_every_documented_error_is_a_problem_with_an_example(document: Document) -> None:
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     refusals = [
         (path, status, response["content"])
         for _, path, operation in operations(document)
         for status, response in operation["responses"].items()
-        if status >= "4" and (path, status) != ("/readyz", "503")  # the same figures as when it is ready
+        if status >= "4" and (path, status) != ("/readyz", "503")  # the same schema as when it is ready
     ]
     assert len(refusals) > 10
     required = set(document["components"]["schemas"]["ProblemDetails"]["required"])
@@ -41,7 +41,7 @@ async def test_every_documented_refusal_is_a_problem_with_an_example_of_its_own(
         assert required <= set(content[MEDIA_TYPE]["example"]), (path, status)
 
 
-async def test_an_example_refusal_tells_of_its_own_operation(document: Document) -> None:
+async def test_an_example_of_an_error_fits_its_operation(document: Document) -> None:
     for _, path, operation in operations(document):
         names = names_in(document, operation) | {"Input Image Urls"}
         for status, response in operation["responses"].items():
@@ -120,7 +120,7 @@ async def refusals_of_endings_and_webhooks(client: httpx.AsyncClient, batch: str
     }
 
 
-async def test_the_problems_that_come_are_those_that_are_documented(
+async def test_exactly_the_documented_problems_occur(
     client: httpx.AsyncClient, settings: Settings, document: Document
 ) -> None:
     batch = (await upload(client, ONE_ROW))["id"]
