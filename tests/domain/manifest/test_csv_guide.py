@@ -44,7 +44,7 @@ def test_an_example_has_the_result_in_the_line_below_it(text: str, result: str, 
     try:
         manifest = read(text, result)
     except InvalidManifest as refusal:
-        assert result == "→ refused: " + ", ".join(f"`{problem.code}`" for problem in refusal.problems)
+        assert result == "→ rejected: " + ", ".join(f"`{problem.code}`" for problem in refusal.problems)
         assert quoted in ("", refusal.detail)
     else:
         assert re.sub(r"^→ (with `.*?`: )?", "", result) == result_of(manifest)
