@@ -45,67 +45,69 @@ async def key(resources: Resources, name: str = "shop") -> dict[str, str]:
 
 
 @pytest.fixture
-async def ours(resources: Resources) -> dict[str, str]:
+async def own_header(resources: Resources) -> dict[str, str]:
     return await key(resources)
 
 
 @pytest.fixture
-async def keyed(ours: dict[str, str], client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+async def protected_client(own_header: dict[str, str], client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
     """The API once a key exists."""
     yield client
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-async def test_every_protected_operation_requires_a_key(keyed: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_every_protected_operation_requires_a_key(
+    protected_client: httpx.AsyncClient, method: str, path: str
+) -> None:
     for header in ({}, {"Authorization": "Bearer isk_wrong"}, {"Authorization": "Basic dXNlcjpwYXNz"}):
-        answer = await keyed.request(method, path, headers=header)
+        answer = await protected_client.request(method, path, headers=header)
         problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 @pytest.mark.parametrize("path", PUBLIC)
-async def test_public_paths_require_no_key(keyed: httpx.AsyncClient, path: str) -> None:
-    assert (await keyed.get(path)).status_code != 401
+async def test_public_paths_require_no_key(protected_client: httpx.AsyncClient, path: str) -> None:
+    assert (await protected_client.get(path)).status_code != 401
 
 
-async def test_a_key_is_refused_before_the_body_is_read(keyed: httpx.AsyncClient) -> None:
+async def test_a_key_is_refused_before_the_body_is_read(protected_client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"S. No."
         raise AssertionError("the body is read")
 
-    problem(await keyed.post("/v1/batches", content=endless(), headers=CSV), 401)
+    problem(await protected_client.post("/v1/batches", content=endless(), headers=CSV), 401)
 
 
 async def test_the_batch_of_another_key_is_404(
-    keyed: httpx.AsyncClient, resources: Resources, ours: dict[str, str]
+    protected_client: httpx.AsyncClient, resources: Resources, own_header: dict[str, str]
 ) -> None:
-    theirs = await key(resources, "another shop")
-    keyed.headers = httpx.Headers(ours)
-    batch = (await upload(keyed, ENDED, on_invalid="skip", webhook_url="http://127.0.0.1:9/"))["id"]
-    [delivery] = (await keyed.get(f"/v1/batches/{batch}/deliveries")).json()["data"]
+    other_header = await key(resources, "another shop")
+    protected_client.headers = httpx.Headers(own_header)
+    batch = (await upload(protected_client, ENDED, on_invalid="skip", webhook_url="http://127.0.0.1:9/"))["id"]
+    [delivery] = (await protected_client.get(f"/v1/batches/{batch}/deliveries")).json()["data"]
     for method, path in CALLS[2:-1]:
-        shown = path.replace("bat_01m81syxdvn0cchm7jgbq1vyb2", batch)
-        shown = shown.replace("evt_01m81sz00wq6j8v5n2m3k4r7xt", delivery["id"])
-        problem(await keyed.request(method, shown, headers=theirs), 404, "not-found")
-    assert (await keyed.get(f"/v1/batches/{batch}")).status_code == 200
+        target = path.replace("bat_01m81syxdvn0cchm7jgbq1vyb2", batch)
+        target = target.replace("evt_01m81sz00wq6j8v5n2m3k4r7xt", delivery["id"])
+        problem(await protected_client.request(method, target, headers=other_header), 404, "not-found")
+    assert (await protected_client.get(f"/v1/batches/{batch}")).status_code == 200
 
 
 async def test_an_idempotency_key_is_scoped_to_its_api_key(
-    keyed: httpx.AsyncClient, resources: Resources, ours: dict[str, str]
+    protected_client: httpx.AsyncClient, resources: Resources, own_header: dict[str, str]
 ) -> None:
-    theirs = await key(resources, "another shop")
+    other_header = await key(resources, "another shop")
     named = CSV | {"Idempotency-Key": "monday"}
     batches = [
-        (await keyed.post("/v1/batches", content=ONE_ROW, headers=named | caller)).json()["id"]
-        for caller in (ours, theirs, ours)
+        (await protected_client.post("/v1/batches", content=ONE_ROW, headers=named | caller)).json()["id"]
+        for caller in (own_header, other_header, own_header)
     ]
     assert batches[0] == batches[2] != batches[1]
 
 
-async def test_with_auth_none_no_key_is_required(ours: dict[str, str], settings: Settings) -> None:
+async def test_with_auth_none_no_key_is_required(own_header: dict[str, str], settings: Settings) -> None:
     async with serving(settings.model_copy(update={"auth": "none"})) as (_, client):
         assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV)).status_code == 202
-        assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV | ours)).status_code == 202
+        assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV | own_header)).status_code == 202
 
 
 async def test_on_a_public_address_every_request_is_401_before_the_first_key(settings: Settings) -> None:
@@ -213,10 +215,10 @@ async def test_a_header_that_clients_send_themselves_is_not_taken_for_a_proxy(
 
 
 async def test_with_a_key_requests_with_proxy_headers_are_accepted(
-    keyed: httpx.AsyncClient, ours: dict[str, str]
+    protected_client: httpx.AsyncClient, own_header: dict[str, str]
 ) -> None:
     forwarded = dict.fromkeys(PROXY_HEADERS, "203.0.113.9")
-    assert (await keyed.get(CALLS[2][1], headers=ours | forwarded)).status_code == 404
+    assert (await protected_client.get(CALLS[2][1], headers=own_header | forwarded)).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -244,25 +246,29 @@ async def test_our_own_docs_page_may_post(settings: Settings, origin: str) -> No
         assert (await client.get(CALLS[2][1], headers={"Host": "images.shop.example"})).status_code == 404
 
 
-async def test_with_a_key_every_host_name_is_accepted(keyed: httpx.AsyncClient, ours: dict[str, str]) -> None:
+async def test_with_a_key_every_host_name_is_accepted(
+    protected_client: httpx.AsyncClient, own_header: dict[str, str]
+) -> None:
     page = {"Host": "images.shop.example", "Origin": "https://admin.shop.example"}
-    assert (await keyed.post("/v1/batches", content=ONE_ROW, headers=CSV | ours | page)).status_code == 202
+    assert (
+        await protected_client.post("/v1/batches", content=ONE_ROW, headers=CSV | own_header | page)
+    ).status_code == 202
 
 
 # -- signed links -----------------------------------------------------------------------------------------------------
 
 
 async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
-    keyed: httpx.AsyncClient,
+    protected_client: httpx.AsyncClient,
     resources: Resources,
-    ours: dict[str, str],
+    own_header: dict[str, str],
     listener: WebhookListener,
     work_off: WorkOff,
 ) -> None:
-    answer = await keyed.post(
+    answer = await protected_client.post(
         "/v1/batches",
         content=ENDED,
-        headers=CSV | ours,
+        headers=CSV | own_header,
         params={"on_invalid": "skip", "webhook_url": listener.url("/hook")},
     )
     batch = answer.json()["id"]
@@ -270,19 +276,19 @@ async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
     [post] = listener.requests
     data = json.loads(post.body)["data"]
     failures = urlsplit(data["failures_csv_url"])
-    assert "invalid_url: " in (await keyed.get(f"{failures.path}?{failures.query}")).text
+    assert "invalid_url: " in (await protected_client.get(f"{failures.path}?{failures.query}")).text
     link = urlsplit(data["output_csv_url"])
     path, query = link.path, link.query
-    problem(await keyed.get(f"{failures.path}?{query}"), 401, "unauthorized")
-    opened = await keyed.get(f"{path}?{query}")
+    problem(await protected_client.get(f"{failures.path}?{query}"), 401, "unauthorized")
+    opened = await protected_client.get(f"{path}?{query}")
     assert (opened.status_code, opened.text.splitlines()[0]) == (
         200,
         "S. No.,Product Name,Input Image Urls,Output Image Urls",
     )
-    problem(await keyed.get(f"{path}?{query[:-1]}"), 401, "unauthorized")
-    problem(await keyed.get(path), 401, "unauthorized")
+    problem(await protected_client.get(f"{path}?{query[:-1]}"), 401, "unauthorized")
+    problem(await protected_client.get(path), 401, "unauthorized")
     for other in ("", "/products", "/deliveries"):
-        problem(await keyed.get(f"/v1/batches/{batch}{other}?{query}"), 401, "unauthorized")
-    key_id = f"key_{ours['Authorization'].removeprefix('Bearer isk_').partition('_')[0]}"
+        problem(await protected_client.get(f"/v1/batches/{batch}{other}?{query}"), 401, "unauthorized")
+    key_id = f"key_{own_header['Authorization'].removeprefix('Bearer isk_').partition('_')[0]}"
     await revoke(key_id, sessions=resources.sessions, clock=resources.clock)
-    problem(await keyed.get(f"{path}?{query}"), 401, "unauthorized")
+    problem(await protected_client.get(f"{path}?{query}"), 401, "unauthorized")

@@ -29,21 +29,25 @@ FINISHED = catalogue(("1", "Shoe", "htp://nowhere"))
 
 
 @pytest.fixture
-def fault(database_kind: str, what: str, request: pytest.FixtureRequest) -> Fault:
+def fault(database_kind: str, fault_kind: str, request: pytest.FixtureRequest) -> Fault:
     """The fault of the database, as a context manager."""
     if database_kind == "sqlite":
-        return partial(gone, Path(request.getfixturevalue("tmp_path")) / "imgsvc.db", replaced=what == "replaced")
+        return partial(
+            database_file_moved,
+            Path(request.getfixturevalue("tmp_path")) / "imgsvc.db",
+            replaced=fault_kind == "replaced",
+        )
     server: Postgres = request.getfixturevalue("postgres")
     faults: dict[str, Fault] = {
         "stopped": server.stopped,
         "crashed": partial(server.stopped, signal.SIGQUIT),
         "silent": server.frozen,
     }
-    return faults[what]
+    return faults[fault_kind]
 
 
 @contextmanager
-def gone(file: Path, *, replaced: bool) -> Iterator[None]:
+def database_file_moved(file: Path, *, replaced: bool) -> Iterator[None]:
     aside = file.rename(file.with_name("aside.db"))
     if replaced:
         shutil.copy(aside, file)
@@ -57,13 +61,13 @@ async def ask_for_everything(client: httpx.AsyncClient, batch_id: str) -> list[h
     return await asyncio.gather(client.post("/v1/batches", content=ONE_ROW, headers=CSV), *reads)
 
 
-@pytest.mark.parametrize(("database_kind", "what"), FAULTS)
+@pytest.mark.parametrize(("database_kind", "fault_kind"), FAULTS)
 async def test_without_its_database_every_call_is_503_until_it_is_back(
-    settings: Settings, client: httpx.AsyncClient, fault: Fault, what: str
+    settings: Settings, client: httpx.AsyncClient, fault: Fault, fault_kind: str
 ) -> None:
     async with serving(settings) as (_, other):
         batch_id = (await upload(other, FINISHED, on_invalid="skip"))["id"]
-    if what != "silent":  # an open connection times out after 20 s, a new one after 5
+    if fault_kind != "silent":  # an open connection times out after 20 s, a new one after 5
         await ask_for_everything(client, batch_id)
     stored = await rows_stored(settings)
     with fault():

@@ -55,8 +55,8 @@ async def test_a_deleted_batch_and_those_of_other_keys_are_not_listed(
     tokens = [(await create(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
     client.headers["Authorization"] = f"Bearer {tokens[0]}"
     kept = (await upload(client, RUNNING))["id"]
-    gone = (await upload(client, ENDED, on_invalid="skip"))["id"]
-    assert (await client.delete(f"/v1/batches/{gone}")).status_code == 204
+    deleted = (await upload(client, ENDED, on_invalid="skip"))["id"]
+    assert (await client.delete(f"/v1/batches/{deleted}")).status_code == 204
     assert await listed(client) == [[kept]]
     client.headers["Authorization"] = f"Bearer {tokens[1]}"
     assert await listed(client) == [[]]

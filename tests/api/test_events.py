@@ -72,15 +72,15 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
         stream = events_of(answer)
         first = await anext(stream)
         await work_off()
-        seen = [first, *[event async for event in stream]]
-    assert [event.name for event in seen] == ["progress"] * (len(seen) - 1) + ["end"]
-    assert [event.id for event in seen] == sorted({event.id for event in seen})
-    shares = [event.data["progress"] for event in seen]
+        events = [first, *[event async for event in stream]]
+    assert [event.name for event in events] == ["progress"] * (len(events) - 1) + ["end"]
+    assert [event.id for event in events] == sorted({event.id for event in events})
+    shares = [event.data["progress"] for event in events]
     assert shares == sorted(shares)
     assert (first.data["status"], first.data["progress"]) == ("pending", 0)
-    shown = (await client.get(f"/v1/batches/{batch['id']}")).json()
+    current = (await client.get(f"/v1/batches/{batch['id']}")).json()
     fields = ("id", "status", "counts", "progress", "bytes", "errors_by_code")
-    assert seen[-1].data == {"object": "progress", **{name: shown[name] for name in fields}}
+    assert events[-1].data == {"object": "progress", **{name: current[name] for name in fields}}
 
 
 @pytest.mark.slow
@@ -104,10 +104,10 @@ async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
         for _ in listeners:
             await listening.acquire()
         await work_off()
-    for seen in (listener.result() for listener in listeners):
-        assert [event.name for event in seen] == ["progress"] * (len(seen) - 1) + ["end"]
-        assert [event.id for event in seen] == sorted({event.id for event in seen})
-        assert seen[-1].data["counts"]["assets"]["succeeded"] == 40
+    for events in (listener.result() for listener in listeners):
+        assert [event.name for event in events] == ["progress"] * (len(events) - 1) + ["end"]
+        assert [event.id for event in events] == sorted({event.id for event in events})
+        assert events[-1].data["counts"]["assets"]["succeeded"] == 40
 
 
 async def test_a_client_that_connects_after_the_end_gets_the_end_once(client: httpx.AsyncClient) -> None:

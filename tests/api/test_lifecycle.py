@@ -88,9 +88,9 @@ async def test_a_retry_starts_a_new_round_that_succeeds(
     batch_id = await ended(client, work_off, good, late)
     answer = await retry(client, batch_id)
     assert answer.status_code == 202
-    begun = answer.json()
-    assert (begun["status"], begun["finished_at"], begun["errors_by_code"]) == ("pending", None, {})
-    assert begun["counts"]["assets"] == {
+    retried = answer.json()
+    assert (retried["status"], retried["finished_at"], retried["errors_by_code"]) == ("pending", None, {})
+    assert retried["counts"]["assets"] == {
         "total": 2, "pending": 1, "processing": 0, "succeeded": 1, "failed": 0, "cancelled": 0,
     }  # fmt: skip
     problem(await client.get(f"/v1/batches/{batch_id}/output.csv"), 409, "batch-not-finished")
@@ -114,8 +114,8 @@ async def test_only_failures_with_the_given_codes_are_retried(
 async def test_only_a_batch_that_ended_with_failures_can_be_retried(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    well = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
-    problem(await retry(client, well), 409, "nothing-to-retry")
+    completed = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
+    problem(await retry(client, completed), 409, "nothing-to-retry")
     running = (await upload(client, ONE_ROW))["id"]
     problem(await retry(client, running), 409, "batch-not-finished")
     await cancel(client, running)
@@ -202,12 +202,12 @@ async def test_a_download_is_cut_off_when_its_batch_is_deleted(
         batch_id = answer.json()["id"]
         async with client.stream("GET", f"/v1/batches/{batch_id}/output.csv") as report:
             assert report.status_code == 200
-            pieces = report.aiter_bytes()
-            read = len(await anext(pieces))
+            chunks = report.aiter_bytes()
+            read = len(await anext(chunks))
             assert (await delete(client, batch_id)).status_code == 204
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-                async for piece in pieces:
-                    read += len(piece)
+                async for chunk in chunks:
+                    read += len(chunk)
     assert 0 < read < len(text)
     assert "response_cut_off" in caplog.text
     assert "Traceback" not in caplog.text

@@ -68,10 +68,10 @@ async def test_the_url_contains_the_product_name(image: str) -> None:
 
 
 async def test_head_has_the_same_headers_without_a_body(client: httpx.AsyncClient, image: str) -> None:
-    whole, head = await client.get(image), await client.head(image)
+    full, head = await client.get(image), await client.head(image)
     assert (head.status_code, head.content) == (200, b"")
     names = ("content-type", "content-length", "etag", "cache-control", "x-content-type-options")
-    assert [head.headers[name] for name in names] == [whole.headers[name] for name in names]
+    assert [head.headers[name] for name in names] == [full.headers[name] for name in names]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -98,11 +98,11 @@ async def test_the_etag_follows_the_bytes_not_the_file(
 async def test_a_range_of_an_image_can_be_requested(
     client: httpx.AsyncClient, image: str, asked: str, start: int, end: int | None
 ) -> None:
-    whole = (await client.get(image)).content
+    full = (await client.get(image)).content
     part = await client.get(image, headers={"Range": asked})
     assert part.status_code == 206
-    assert part.content == whole[start:end]
-    assert part.headers["content-range"] == f"bytes {start}-{(end or len(whole)) - 1}/{len(whole)}"
+    assert part.content == full[start:end]
+    assert part.headers["content-range"] == f"bytes {start}-{(end or len(full)) - 1}/{len(full)}"
 
 
 @pytest.mark.parametrize(

@@ -114,8 +114,8 @@ async def test_the_example_of_the_upload_is_accepted(client: httpx.AsyncClient, 
 
 
 async def test_the_sample_csv_of_the_page_is_the_example(client: httpx.AsyncClient, document: Document) -> None:
-    [address] = re.findall(r"\[a sample CSV\]\((.*?)\)", document["info"]["description"])
-    sample = await client.get(address)
+    [url] = re.findall(r"\[a sample CSV\]\((.*?)\)", document["info"]["description"])
+    sample = await client.get(url)
     assert sample.text == EXAMPLE_CSV
     assert sample.headers["content-disposition"] == 'attachment; filename="catalog.csv"'
 
@@ -162,10 +162,10 @@ class _LinkParser(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.urls: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.urls += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
 async def test_the_docs_page_loads_nothing_from_anywhere_else(client: httpx.AsyncClient) -> None:
@@ -173,17 +173,17 @@ async def test_the_docs_page_loads_nothing_from_anywhere_else(client: httpx.Asyn
     assert page.status_code == 200
     parser = _LinkParser()
     parser.feed(page.text)
-    own = [*parser.found, *re.findall(r"url: '([^']*)'", page.text)]
-    assert len(own) >= 4
-    for address in own:
-        assert not urlsplit(address).netloc, address
-        assert (await client.get(address)).status_code == 200, address
+    urls = [*parser.urls, *re.findall(r"url: '([^']*)'", page.text)]
+    assert len(urls) >= 4
+    for url in urls:
+        assert not urlsplit(url).netloc, url
+        assert (await client.get(url)).status_code == 200, url
     assert "://" not in page.text
 
 
 async def test_the_stylesheet_of_the_docs_loads_nothing_from_anywhere_else(client: httpx.AsyncClient) -> None:
     page = _LinkParser()
     page.feed((await client.get("/docs")).text)
-    [stylesheet] = [address for address in page.found if address.endswith(".css")]
+    [stylesheet] = [url for url in page.urls if url.endswith(".css")]
     text = (await client.get(stylesheet)).text
     assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import", text)

@@ -62,8 +62,8 @@ async def test_an_invalid_rendition_is_named_by_its_position(
 async def test_each_rendition_has_a_column_a_url_and_its_own_size(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    shown, gone = origin.serve("/a.jpg", image_bytes(800, 600)), origin.url("/status/404")
-    rows = catalogue(("1", "Shoe", f"{shown}, {gone}"))
+    image_url, missing_url = origin.serve("/a.jpg", image_bytes(800, 600)), origin.url("/status/404")
+    rows = catalogue(("1", "Shoe", f"{image_url}, {missing_url}"))
     batch = await upload(client, rows, renditions=json.dumps([THUMB | {"format": "webp"}]))
     await work_off()
 

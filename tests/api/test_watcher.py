@@ -43,9 +43,9 @@ async def test_a_batch_older_than_the_given_version_is_not_an_update(resources: 
     batch = await ended(resources, None)
     async with running(Watcher(resources.sessions)) as watcher, asyncio.timeout(20):
         assert await watcher.wait(batch.id, newer_than=batch.version + 2, timeout=0.6) is None
-        seen = await watcher.wait(batch.id, newer_than=batch.version - 1, timeout=10)
-    assert seen
-    assert (seen.version, seen.status) == (batch.version, "completed")
+        progress = await watcher.wait(batch.id, newer_than=batch.version - 1, timeout=10)
+    assert progress
+    assert (progress.version, progress.status) == (batch.version, "completed")
 
 
 @pytest.mark.parametrize("newer_than", [None, 1])
@@ -55,8 +55,8 @@ async def test_waiting_for_a_batch_fails_when_it_is_deleted(resources: Resources
         waiting = asyncio.create_task(watcher.wait(batch.id, newer_than=newer_than, timeout=60))
         await asyncio.sleep(0)
         async with resources.sessions.write() as session:
-            gone = update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=resources.clock())
-            await session.exec(gone)
+            deletion = update(Batch).where(col(Batch.id) == batch.id).values(deleted_at=resources.clock())
+            await session.exec(deletion)
         with pytest.raises(NotFound, match="deleted"):
             await waiting
 
