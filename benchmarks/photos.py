@@ -1,4 +1,4 @@
-"""Photo-like JPEGs of about one megapixel, made with a fixed seed, or those of a folder."""
+"""Photo-like JPEGs of about one megapixel, generated with a fixed seed, or the JPEGs of a folder."""
 
 import random
 from io import BytesIO
@@ -11,7 +11,7 @@ SIZE = (1152, 864)
 
 
 def photo_files(folder: Path | None = None, width: int = SIZE[0]) -> list[bytes]:
-    """JPEG files: all of `folder`, or made ones of `width` pixels."""
+    """Return all JPEG files of `folder`, or generated ones of `width` pixels."""
     if folder is not None:
         found = [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg")]
         if not found:
@@ -21,7 +21,7 @@ def photo_files(folder: Path | None = None, width: int = SIZE[0]) -> list[bytes]
 
 
 def _photo(seed: int, size: tuple[int, int]) -> bytes:
-    """Soft shapes with edges and grain: like a product photo it has busy and calm parts; 130 kB at the usual size."""
+    """Return soft shapes with edges and grain, as detailed as a product photo; 130 kB at the default size."""
     chance = random.Random(seed)
     colours = Image.frombytes("RGB", (24, 18), chance.randbytes(24 * 18 * 3)).resize(size, Image.Resampling.BICUBIC)
     shapes = Image.frombytes("L", (12, 9), chance.randbytes(108)).resize(size, Image.Resampling.NEAREST)

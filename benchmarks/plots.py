@@ -1,4 +1,4 @@
-"""Images of what was measured, drawn by Matplotlib in a virtual environment of its own."""
+"""Plots of measurements, drawn by Matplotlib in a separate virtual environment."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ MATPLOTLIB = ("matplotlib==3.11.2",)
 
 
 async def draw(name: str, figures: Path) -> None:
-    """docs/images/{name}.svg from the JSON in `figures`; skipped with a word where Matplotlib cannot be had."""
+    """Draw docs/images/{name}.svg from the JSON in `figures`; skipped if Matplotlib cannot be installed."""
     python = await environment("plots", MATPLOTLIB)
     if python is not None:
         script = str(HERE / "elsewhere" / "plot.py")

@@ -25,7 +25,7 @@ from imgsvc.settings.client import ClientSettings
 from imgsvc.settings.server import Settings
 from imgsvc.worker.arq_worker import build_worker
 from imgsvc.worker.jobs import WorkerContext
-from support.databases import Postgres, place_for_postgres
+from support.databases import Postgres, folder_for_postgres
 from support.origin_server import OriginServer, WebhookListener
 from support.stack import SECRET
 
@@ -112,7 +112,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One Postgres for the session."""
-    parent = place_for_postgres()
+    parent = folder_for_postgres()
     with tempfile.TemporaryDirectory(prefix="pg-", dir=parent) as folder, Postgres(Path(folder)) as server:
         server.make_template()
         yield server

@@ -1,4 +1,4 @@
-"""Images with something wrong inside, compressed in every way."""
+"""Fuzzing of the compressor with damaged images and all options."""
 
 import struct
 import zlib
@@ -16,17 +16,17 @@ from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError
 
 LIMITS = CodecLimits(max_pixels=4_000_000)
-LARGEST_SEED = 400_000
-"""Bytes; larger files are slower, not stranger."""
+MAX_SEED_BYTES = 400_000
+"""Bytes; larger files are only slower."""
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F")
-KINDS: tuple[tuple[str, dict[str, Any]], ...] = (
+FORMATS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("JPEG", {"quality": 80}), ("JPEG", {"progressive": True, "icc_profile": b"x" * 200}), ("PNG", {}),
     ("WEBP", {"lossless": True}), ("WEBP", {"quality": 50}), ("AVIF", {"speed": 10}), ("GIF", {}), ("BMP", {}),
     ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "jpeg"}), ("ICO", {}),
     ("JPEG2000", {}), ("MPO", {}),
 )  # fmt: skip
-MOVING = ("PNG", "WEBP", "AVIF", "GIF", "TIFF", "MPO")
-BARE = ("AVIF", "TIFF")  # with a turned animation, or with GPS, Pillow 13 cannot write them
+ANIMATED = ("PNG", "WEBP", "AVIF", "GIF", "TIFF", "MPO")
+WITHOUT_EXIF = ("AVIF", "TIFF")  # Pillow 13 cannot write them with GPS, or animated with an orientation
 COPYRIGHT, ORIENTATION, GPS = 0x8298, 0x0112, 0x8825
 PNG = b"\x89PNG\r\n\x1a\n"
 PIECES = (
@@ -39,11 +39,11 @@ class Images:
     def __init__(self, corpora: Path) -> None:
         prepare_pillow(LIMITS)
         folder = corpora / "images"
-        found = [path.read_bytes() for path in sorted(folder.glob("*")) if path.stat().st_size <= LARGEST_SEED]
-        self.seeds = [*_made(), *found]
+        found = [path.read_bytes() for path in sorted(folder.glob("*")) if path.stat().st_size <= MAX_SEED_BYTES]
+        self.seeds = [*_generated(), *found]
 
     def make(self, rng: Random) -> Case:
-        """The wish is the specs, and how many pixels are reserved for now."""
+        """Return a case whose plan is the specs and the number of reserved pixels."""
         data, mutator = rng.choice(self.seeds), Mutator(rng, self.seeds, PIECES)
         if rng.random() < 0.4:
             data = _rearranged(data, rng.choice(self.seeds), mutator)
@@ -67,7 +67,7 @@ class Images:
 
 
 def _check(rendition: Rendition, spec: Spec, size: tuple[int, int]) -> None:
-    """It is what it says, opens again, and keeps no secret that had to go."""
+    """Check that the rendition can be opened, has the right format and size, and no metadata that had to be removed."""
     assert (rendition.width, rendition.height) == spec.fitted(size)
     with Image.open(BytesIO(rendition.data)) as image:
         image.load()
@@ -90,40 +90,41 @@ def _spec(name: str, rng: Random) -> Spec:
     )
 
 
-def _made() -> Iterator[bytes]:
-    """What Pillow can write of every kind in every mode, with EXIF and XMP; animations too."""
+def _generated() -> Iterator[bytes]:
+    """Yield an image and an animation of every format and mode that Pillow can write, with EXIF."""
     soft = Image.effect_noise((8, 6), 90).resize((53, 41))
     colours = Image.merge(
         "RGBA", (soft, soft.transpose(Image.Transpose.ROTATE_180), soft.point(lambda v: 255 - v), soft)
     )
     exif = Image.Exif()
     exif[COPYRIGHT], exif[ORIENTATION], exif[GPS] = "Shop", 6, {1: "N"}
-    for kind, options in KINDS:
+    for image_format, options in FORMATS:
+        metadata = {} if image_format in WITHOUT_EXIF else {"exif": exif}
         for mode in MODES if options != {"compression": "jpeg"} else ("L", "RGB"):
             image = colours.convert("L" if mode in {"I;16", "F"} else "RGB" if mode == "CMYK" else "RGBA").convert(mode)
-            for moving in (False, True)[: 1 + (kind in MOVING)]:
-                more = {"save_all": True, "append_images": [image.copy().rotate(90), image]} if moving else {}
+            for animated in (False, True)[: 1 + (image_format in ANIMATED)]:
+                more = {"save_all": True, "append_images": [image.copy().rotate(90), image]} if animated else {}
                 buffer = BytesIO()
                 try:
-                    image.save(buffer, kind, **options, **more, **({} if kind in BARE else {"exif": exif}))
-                except (OSError, ValueError, TypeError, KeyError, RuntimeError):  # this kind has no such mode
+                    image.save(buffer, image_format, **options, **more, **metadata)
+                except (OSError, ValueError, TypeError, KeyError, RuntimeError):  # the format has no such mode
                     continue
                 yield buffer.getvalue()
 
 
 def _rearranged(data: bytes, donor: bytes, mutator: Mutator) -> bytes:
-    """By its own chunks, segments or boxes; the checksums of a PNG are made right again."""
+    """Change chunks, segments or boxes of `data`; most checksums of a PNG are corrected."""
     rng, parts, others = mutator.rng, list(_parts(data)), list(_parts(donor))
     for _ in range(rng.choice((1, 1, 2, 4))):
-        at, way = rng.randrange(len(parts)), rng.randrange(6)
-        if way == 0:
+        at, change = rng.randrange(len(parts)), rng.randrange(6)
+        if change == 0:
             del parts[at : at + (len(parts) > 1)]
-        elif way == 1:
+        elif change == 1:
             parts[at:at] = [parts[at]] * rng.choice((1, 2, 50))
-        elif way == 2:
+        elif change == 2:
             other = rng.randrange(len(parts))
             parts[at], parts[other] = parts[other], parts[at]
-        elif way == 3:
+        elif change == 3:
             parts[at : at + rng.randrange(2)] = [rng.choice(others)]
         else:
             parts[at] = mutator.mutated(parts[at])
@@ -138,7 +139,7 @@ def _chunk(part: bytes) -> bytes:
 
 
 def _parts(data: bytes) -> Iterator[bytes]:
-    """At least one; together they are `data`."""
+    """Yield the parts of `data`, at least one."""
     at = 0
     while (end := min(len(data), _end_of_part(data, at))) > at:
         yield data[at:end]
@@ -153,8 +154,8 @@ def _end_of_part(data: bytes, at: int) -> int:
     if data.startswith(b"RIFF"):
         return at + 8 + (-(-int.from_bytes(data[at + 4 : at + 8], "little") // 2) * 2 if at else 4)
     if data.startswith(b"\xff\xd8"):
-        standing_alone = not at or data[at + 1 : at + 2] in {b"\xda", b"\xd9", b""}
-        return (len(data) if at else 2) if standing_alone else at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        has_no_length = not at or data[at + 1 : at + 2] in {b"\xda", b"\xd9", b""}
+        return (len(data) if at else 2) if has_no_length else at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     if data[4:8] in {b"ftyp", b"jP  "}:
         return at + int.from_bytes(data[at : at + 4], "big")
     return at + max(16, len(data) // 16)

@@ -1,4 +1,4 @@
-"""What a fuzzer does to bytes: cut, flip, overwrite, splice, repeat, exchange, insert."""
+"""Mutations of bytes: cut, flip, overwrite, splice, repeat, exchange, insert."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,47 +7,47 @@ from typing import Any, NamedTuple, Protocol
 
 NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 HEAD = 256
-"""Bytes; half of all changes are made there, where sizes and counts stand."""
-LONGEST = 4_000_000
-"""Bytes of what repetitions may make."""
+"""Bytes; half of all changes are made there, because headers contain sizes and counts."""
+MAX_LENGTH = 4_000_000
+"""Bytes; longer results are cut."""
 
 
 class Case(NamedTuple):
-    """One input, and what is asked of the surface besides."""
+    """One input, and further arguments for the surface."""
 
     data: bytes
     plan: Any = None
 
 
 class Surface(Protocol):
-    """What strangers' input meets. The same `rng` makes the same case, whatever was made before."""
+    """A function under test. `make` depends on `rng` alone."""
 
     def make(self, rng: Random) -> Case: ...
 
     def attempt(self, case: Case) -> str:
-        """Give the code of the declared error, or what begins with `accepted`; raise whatever is not declared."""
+        """Return the code of a declared error, or a text that begins with `accepted`; raise any other error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutator:
-    """Changes bytes at random; splices come from `donors`."""
+    """Random changes of bytes; splices are taken from `donors`."""
 
     rng: Random
     donors: Sequence[bytes]
     pieces: Sequence[bytes]
-    """What may be inserted."""
+    """Bytes that may be inserted."""
 
     def mutated(self, data: bytes) -> bytes:
         for _ in range(self.rng.choice((1, 1, 1, 2, 3, 6))):
-            data = self.rng.choice(WAYS)(self, data)[:LONGEST]
+            data = self.rng.choice(MUTATIONS)(self, data)[:MAX_LENGTH]
         return data
 
-    def place(self, data: bytes) -> int:
+    def position(self, data: bytes) -> int:
         end = len(data) if self.rng.random() < 0.5 else min(len(data), HEAD)
         return self.rng.randint(0, end)
 
     def segment(self, data: bytes) -> tuple[int, int]:
-        start = self.place(data)
+        start = self.position(data)
         return start, min(len(data), start + int(2 ** self.rng.uniform(0, 12)))
 
     def truncated(self, data: bytes) -> bytes:
@@ -56,14 +56,14 @@ class Mutator:
     def flipped(self, data: bytes) -> bytes:
         changed = bytearray(data)
         for _ in range(self.rng.choice((1, 1, 2, 4, 16))):
-            at = self.place(data)
+            at = self.position(data)
             if at < len(changed):
                 changed[at] ^= 1 << self.rng.randrange(8)
         return bytes(changed)
 
     def overwritten(self, data: bytes) -> bytes:
-        """A length or a size becomes another one."""
-        at, width = self.place(data), self.rng.choice((1, 2, 4))
+        """Overwrite a few bytes with a number, which may be a length or a size."""
+        at, width = self.position(data), self.rng.choice((1, 2, 4))
         number = self.rng.choice((*NUMBERS, self.rng.getrandbits(32), self.rng.randrange(5000)))
         big = (number % 256**width).to_bytes(width, "big")
         written: bytes = self.rng.choice((big, big[::-1]))
@@ -72,9 +72,9 @@ class Mutator:
     def spliced(self, data: bytes) -> bytes:
         donor = self.rng.choice(self.donors)
         if self.rng.random() < 0.5:
-            return data[: self.place(data)] + donor[self.place(donor) :]
+            return data[: self.position(data)] + donor[self.position(donor) :]
         start, end = self.segment(donor)
-        at = self.place(data)
+        at = self.position(data)
         return data[:at] + donor[start:end] + data[at + (end - start if self.rng.random() < 0.5 else 0) :]
 
     def repeated(self, data: bytes) -> bytes:
@@ -91,11 +91,11 @@ class Mutator:
         return data[:a] + data[c:d] + data[b:c] + data[a:b] + data[d:]
 
     def inserted(self, data: bytes) -> bytes:
-        at = self.place(data)
+        at = self.position(data)
         return data[:at] + self.rng.choice(self.pieces) + data[at:]
 
 
-WAYS: tuple[Callable[[Mutator, bytes], bytes], ...] = (
+MUTATIONS: tuple[Callable[[Mutator, bytes], bytes], ...] = (
     Mutator.truncated,
     Mutator.flipped,
     Mutator.overwritten,

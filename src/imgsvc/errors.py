@@ -80,19 +80,19 @@ class Refusal(ImgsvcError):
 
 
 class InvalidManifest(Refusal):
-    """The catalogue is not acceptable; `problems` has at most 100 of the `problems_total`."""
+    """A catalogue that is not acceptable; `problems` has at most 100 of the `problems_total`."""
 
     code = "invalid_manifest"
 
 
 class InvalidUpload(Refusal):
-    """An upload field has an invalid value."""
+    """An upload field with an invalid value."""
 
     code = "invalid_upload"
 
 
 class Unauthorized(Refusal):
-    """An API key is required, and there is none or a wrong one."""
+    """A missing or wrong API key where one is required."""
 
     code = "unauthorized"
 
@@ -104,7 +104,7 @@ class CrossOriginRefused(Refusal):
 
 
 class TooMany(Refusal):
-    """The API key has reached a quota; `retry_after` is in seconds, `headers` carry the limit and the remainder."""
+    """An exhausted quota of an API key; `retry_after` is in seconds, `headers` carry the limit and the remainder."""
 
     code = "too_many"
     retryable = True
@@ -116,43 +116,43 @@ class TooMany(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The body is not a form, CSV or JSON."""
+    """A body that is not a form, CSV or JSON."""
 
     code = "unsupported_media_type"
 
 
 class LimitExceeded(Refusal):
-    """The upload exceeds a limit, which the message names."""
+    """An upload over a limit, which the message names."""
 
     code = "limit_exceeded"
 
 
 class NotFound(Refusal):
-    """There is no such resource, or it belongs to another API key."""
+    """A resource that does not exist or belongs to another API key."""
 
     code = "not_found"
 
 
 class BatchNotFinished(Refusal):
-    """The request is possible only after the batch has finished."""
+    """A request that is possible only after the batch has finished."""
 
     code = "batch_not_finished"
 
 
 class BatchFinished(Refusal):
-    """The request is possible only while the batch runs."""
+    """A request that is possible only while the batch runs."""
 
     code = "batch_finished"
 
 
 class NothingToRetry(Refusal):
-    """No asset of the batch failed, or none with the given codes."""
+    """A retry of a batch in which no asset failed, or none with the given codes."""
 
     code = "nothing_to_retry"
 
 
 class IdempotencyKeyReused(Refusal):
-    """The client already used this idempotency key for another upload."""
+    """An idempotency key that the client already used for another upload."""
 
     code = "idempotency_key_reused"
 
@@ -171,7 +171,7 @@ class AssetError(ImgsvcError):
 
 
 class FetchError(AssetError):
-    """The origin did not deliver the image. `retry_after` is in seconds, as the origin asked."""
+    """A failure of the origin to deliver the image. `retry_after` is in seconds, as the origin requested."""
 
     http_status: int | None = None
     retry_after: float | None = None
@@ -237,7 +237,7 @@ RETRYABLE_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
 
 
 class HttpStatusError(FetchError):
-    """The origin responded with an error status, which is part of `code`, for example `http_404`."""
+    """An error status from the origin; `code` contains it, for example `http_404`."""
 
     def __init__(self, status: int, *, retry_after: float | None = None) -> None:
         meaning = {401: "asks for a login", 403: "forbids access", 404: "has no such image", 410: "has removed it"}
@@ -249,7 +249,7 @@ class HttpStatusError(FetchError):
 
 
 class CodecError(AssetError):
-    """The bytes arrived but cannot be turned into a rendition."""
+    """A body that arrived but cannot be turned into a rendition."""
 
 
 class NotAnImage(CodecError):
@@ -299,7 +299,7 @@ class WorkerCrash(AssetError):
 
 
 class SandboxKilled(WorkerCrash):
-    """The process that compressed the image was killed from outside, possibly not because of the image."""
+    """A process that compressed the image was killed from outside, possibly not because of the image."""
 
     retryable = True
 
@@ -310,11 +310,11 @@ class InternalError(AssetError):
 
 
 class ObjectNotFound(ImgsvcError):
-    """The storage has no object under this key."""
+    """A key for which the storage has no object."""
 
 
 class BudgetExhausted(ImgsvcError):
-    """The memory budget has no room for `size` bytes (the total needed) now: wait, then fetch again."""
+    """A full memory budget: `size` bytes (the total needed) do not fit now. Wait, then fetch again."""
 
     code = "no_room"
     retryable = True
@@ -331,14 +331,14 @@ class NotModified(ImgsvcError):
 
 
 class DecodeAbandoned(ImgsvcError):
-    """The lane had to release the image while it was being compressed; the next attempt runs in quarantine."""
+    """An image that its lane released while it was being compressed; the next attempt runs in quarantine."""
 
     code = "left_at_work"
     retryable = True
 
 
 class CpuTimeExceeded(DecodeAbandoned):
-    """The image used more CPU time than an image may, in a thread that cannot be stopped."""
+    """An image that used more CPU time than an image may, in a thread that cannot be stopped."""
 
     code = "overran"
 
@@ -347,7 +347,7 @@ class CpuTimeExceeded(DecodeAbandoned):
 
 
 class Unavailable(ImgsvcError):
-    """A part of imgsvc does not respond; the same call should succeed soon."""
+    """A part of imgsvc that does not respond; the same call should succeed soon."""
 
     code = "unavailable"
     retryable = True
@@ -370,6 +370,6 @@ class SandboxUnavailable(Unavailable):
 
 
 class StartupError(ImgsvcError):
-    """A process cannot start; the message says why and what to do."""
+    """A process that cannot start; the message says why and what to do."""
 
     code = "cannot_start"

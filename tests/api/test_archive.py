@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import httpx
 import pytest
 
-from chaos.parts import S3_LOGIN
+from chaos.servers import S3_LOGIN
 from imgsvc.settings.server import Settings
 from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
 from support.origin_server import OriginServer, image_bytes

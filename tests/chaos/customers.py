@@ -1,4 +1,4 @@
-"""Customers: each sends one order after the other, follows it, and cancels, retries or deletes what it wishes to."""
+"""Customers: each sends one order after the other, follows it, and cancels, retries or deletes it as planned."""
 
 import asyncio
 import csv
@@ -13,13 +13,13 @@ from chaos.orders import OUTPUT, Catalogue, Order
 from chaos.plan import History
 
 EVENT_WITHIN = 20.0
-"""Seconds that a customer waits for the event before it deletes; where it comes later, the batch stays."""
+"""Seconds that a customer waits for the event before it deletes the batch; without the event, the batch stays."""
 OPEN = ("pending", "processing")
 
 
 @dataclass
 class Customers:
-    """`count` customers at a time; `orders` has every order, `violations` what should not have been."""
+    """Customers with their `orders`, and the `violations` they observed."""
 
     calls: Calls
     catalogue: Catalogue
@@ -31,7 +31,7 @@ class Customers:
     violations: list[str] = field(default_factory=list)
 
     async def stream(self, seed: str, *, count: int, over: asyncio.Event) -> None:
-        """Orders until it is `over`; returns when the last has come to its end."""
+        """Send orders as `count` concurrent customers until `over` is set; return when the last order has ended."""
         async with asyncio.TaskGroup() as group:
             for number in range(count):
                 group.create_task(self._customer(Random(f"{seed}/{number}"), over))
@@ -41,27 +41,27 @@ class Customers:
             order = self.catalogue.order(rng)
             self.orders.append(order)
             try:
-                await self._live(order, rng)
+                await self._run(order, rng)
             except Violation as violation:
                 self.violations.append(f"{order.key} ({order.batch_id}): {violation}")
                 self.history.note(f"VIOLATION {self.violations[-1]}")
 
-    async def _live(self, order: Order, rng: Random) -> None:
+    async def _run(self, order: Order, rng: Random) -> None:
         await self._upload(order, rng)
         if order.plan == "cancel":
-            await self._follow(order, rng, looks=rng.randrange(4))
+            await self._follow(order, rng, reads=rng.randrange(4))
             await self._cancel(order)
-        await self._end(order, rng)
+        await self._wait_for_end(order, rng)
         if "retry" in order.plan:
             await self._retry(order)
-            await self._end(order, rng)
+            await self._wait_for_end(order, rng)
         if order.plan == "redeliver":
             await self._redeliver(order)
         if "delete" in order.plan:
             await self._delete(order)
 
     async def _upload(self, order: Order, rng: Random) -> None:
-        """Some send it several times at once or again later; the key makes one batch of all."""
+        """Upload, sometimes several times at once or again later; the key makes one batch of them all."""
         order.sent_at = self.history.now()
         repeats = rng.choice((1, 1, 1, 3))
         ids = set(await asyncio.gather(*(self._post(order) for _ in range(repeats))))
@@ -80,54 +80,54 @@ class Customers:
         )
         return str(answer.json()["id"])
 
-    async def _look(self, order: Order, wait: float = 0) -> Any:
+    async def _read(self, order: Order, wait: float = 0) -> Any:
         answer, _ = await self.calls.call("GET", f"/v1/batches/{order.batch_id}", 200, params={"wait": wait})
         batch = answer.json()
         assets = dict(batch["counts"]["assets"])
         if assets.pop("total") != sum(assets.values()) or min(assets.values()) < 0:
-            raise Violation(f"the counts do not sum up: {batch['counts']}")
+            raise Violation(f"the counts do not add up: {batch['counts']}")
         return batch
 
-    async def _follow(self, order: Order, rng: Random, *, looks: int) -> None:
-        """Read what there is already."""
-        for _ in range(looks):
-            if (await self._look(order, wait=0.3))["status"] not in OPEN:
+    async def _follow(self, order: Order, rng: Random, *, reads: int) -> None:
+        """Read the status and some partial results."""
+        for _ in range(reads):
+            if (await self._read(order, wait=0.3))["status"] not in OPEN:
                 return
             if rng.random() < 0.3:
-                await self._peek(order, rng)
+                await self._check_partial_report(order, rng)
 
-    async def _peek(self, order: Order, rng: Random) -> None:
-        """An image that stands in the report can be had, and is whole, while the others are still made."""
+    async def _check_partial_report(self, order: Order, rng: Random) -> None:
+        """Check that an image in the partial report can be fetched and decoded while others are processed."""
         path = f"/v1/batches/{order.batch_id}/output.csv"
         report, _ = await self.calls.call("GET", path, 200, params={"partial": "true"})
         urls = [url for row in csv.DictReader(io.StringIO(report.text)) for url in row[OUTPUT].split(",") if url]
         if urls:
             await self.calls.image(rng.choice(urls))
 
-    async def _end(self, order: Order, rng: Random) -> None:
-        """Follow it to the end of a round."""
-        while (status := (await self._look(order, wait=2))["status"]) in OPEN:
-            await self._follow(order, rng, looks=2)
+    async def _wait_for_end(self, order: Order, rng: Random) -> None:
+        """Follow the order to the end of a round."""
+        while (status := (await self._read(order, wait=2))["status"]) in OPEN:
+            await self._follow(order, rng, reads=2)
         order.status = status
         order.ended_at = self.history.now()
 
     async def _cancel(self, order: Order) -> None:
         answer, lost = await self.calls.call("POST", f"/v1/batches/{order.batch_id}/cancel", 202, 409)
-        status = (await self._look(order))["status"]
+        status = (await self._read(order))["status"]
         if answer.status_code == 202 and status != "cancelled":
-            raise Violation(f"cancelled, and yet {status}")
+            raise Violation(f"the cancel was accepted, but the batch is {status}")
         if answer.status_code == 409 and (status in OPEN or (status == "cancelled" and not lost)):
-            raise Violation(f"not to be cancelled, and yet {status}")
+            raise Violation(f"the cancel was refused, but the batch is {status}")
 
     async def _retry(self, order: Order) -> None:
-        batch = await self._look(order)
+        batch = await self._read(order)
         answer, lost = await self.calls.call("POST", f"/v1/batches/{order.batch_id}/retry", 202, 409)
-        order.most_rounds += lost
+        order.max_rounds += lost
         if answer.status_code == 202:
-            order.least_rounds += 1
-            order.most_rounds += 1
+            order.min_rounds += 1
+            order.max_rounds += 1
         elif not lost and batch["status"] != "cancelled" and batch["errors_by_code"].keys() - {"invalid_url"}:
-            raise Violation(f"not to be retried, and yet there were {batch['errors_by_code']}: {answer.text}")
+            raise Violation(f"the retry was refused, but there are {batch['errors_by_code']}: {answer.text}")
 
     async def _redeliver(self, order: Order) -> None:
         answer, _ = await self.calls.call("GET", f"/v1/batches/{order.batch_id}/deliveries", 200)
@@ -135,14 +135,14 @@ class Customers:
             await self.calls.call("POST", f"/v1/deliveries/{delivery['id']}/redeliver", 202)
 
     async def _delete(self, order: Order) -> None:
-        """Once every round was announced."""
+        """Delete the batch once every round has been announced."""
         deadline = self.history.now() + EVENT_WITHIN
-        while order.has_webhook and len(self.mailbox.of(order.batch_id)) < order.least_rounds:
+        while order.has_webhook and len(self.mailbox.events_of(order.batch_id)) < order.min_rounds:
             if self.history.now() > deadline:
                 return
             await asyncio.sleep(0.1)
         answer, lost = await self.calls.call("DELETE", f"/v1/batches/{order.batch_id}", 204, 404)
         if answer.status_code == 404 and not lost:
-            raise Violation("it was gone before it was deleted")
+            raise Violation("the batch was gone before it was deleted")
         order.is_deleted = True
         await self.calls.call("GET", f"/v1/batches/{order.batch_id}", 404)

@@ -1,4 +1,4 @@
-"""What dies among our own parts: processes, Redis, the database."""
+"""Crashes and hangs of imgsvc's own processes, Redis and the database."""
 
 import asyncio
 import signal
@@ -8,57 +8,57 @@ from typing import ClassVar
 import psutil
 
 from chaos.fault import NO_ANSWER, Fault
-from chaos.parts import signal_all
+from chaos.servers import signal_all
 from support.databases import Postgres
 from support.stack import until
 
-# -- our own processes ------------------------------------------------------------------------------------------------
+# -- imgsvc's processes -----------------------------------------------------------------------------------------------
 
 
 class SignalOne(Fault):
-    """Sends `number` to one of the processes with `word` in their command."""
+    """A signal to one of the processes with `word` in their command."""
 
     lasts = False
     word: ClassVar[str]
     number: ClassVar[int]
 
     async def begin(self) -> None:
-        self.hit = [self.rng.choice(await until(self.there))]
-        signal_all(self.hit, self.number)
+        self.signalled = [self.rng.choice(await until(self.candidates))]
+        signal_all(self.signalled, self.number)
 
-    async def there(self) -> list[psutil.Process]:
+    async def candidates(self) -> list[psutil.Process]:
         return self.stage.service.children(self.word)
 
 
 class KillWorker(SignalOne):
-    name, part, word, number = "kill -9 a worker", "worker", "imgsvc.worker", signal.SIGKILL
+    name, target, word, number = "kill -9 a worker", "worker", "imgsvc.worker", signal.SIGKILL
 
 
 class StopWorker(SignalOne):
-    name, part, word, number = "SIGTERM a worker", "worker", "imgsvc.worker", signal.SIGTERM
+    name, target, word, number = "SIGTERM a worker", "worker", "imgsvc.worker", signal.SIGTERM
 
 
 class FreezeWorker(SignalOne):
-    """For less or for more than its lease; then it wakes up and must not harm what others did meanwhile."""
+    """A worker frozen for less or more than its lease; when it wakes up, it must not undo the work of others."""
 
-    name, part, word, number = "SIGSTOP a worker", "worker", "imgsvc.worker", signal.SIGSTOP
+    name, target, word, number = "SIGSTOP a worker", "worker", "imgsvc.worker", signal.SIGSTOP
     lasts = True
     excuses = NO_ANSWER
 
     async def end(self) -> None:
-        signal_all(self.hit, signal.SIGCONT)
+        signal_all(self.signalled, signal.SIGCONT)
 
 
 class KillApi(SignalOne):
-    name, part, word, number = "kill -9 the API", "api", "api", signal.SIGKILL
+    name, target, word, number = "kill -9 the API", "api", "api", signal.SIGKILL
 
 
 class StopApi(SignalOne):
-    name, part, word, number = "SIGTERM the API", "api", "api", signal.SIGTERM
+    name, target, word, number = "SIGTERM the API", "api", "api", signal.SIGTERM
 
 
 class KillEverything(Fault):
-    name, part = "kill -9 imgsvc up", "worker"
+    name, target = "kill -9 imgsvc up", "worker"
 
     async def begin(self) -> None:
         await self.stage.service.kill()
@@ -71,16 +71,16 @@ class KillEverything(Fault):
 
 
 class FlushRedis(Fault):
-    name, part, lasts = "flush Redis", "redis", False
+    name, target, lasts = "flush Redis", "redis", False
 
     async def begin(self) -> None:
         await self.stage.valkey.command("FLUSHALL")
 
 
 class RestartRedis(Fault):
-    """It comes back empty."""
+    """A restart of Redis, which comes back empty."""
 
-    name, part = "restart Redis", "redis"
+    name, target = "restart Redis", "redis"
 
     async def begin(self) -> None:
         await self.stage.valkey.stop()
@@ -90,7 +90,7 @@ class RestartRedis(Fault):
 
 
 class HangRedis(Fault):
-    name, part = "hang Redis", "redis"
+    name, target = "hang Redis", "redis"
 
     async def begin(self) -> None:
         self.stage.valkey.freeze()
@@ -100,7 +100,7 @@ class HangRedis(Fault):
 
 
 class FillRedis(Fault):
-    name, part = "fill Redis' memory", "redis"
+    name, target = "fill Redis' memory", "redis"
 
     async def begin(self) -> None:
         await self.stage.valkey.command("CONFIG", "SET", "maxmemory", "1")
@@ -113,9 +113,9 @@ class FillRedis(Fault):
 
 
 class LockSqlite(Fault):
-    """Another process holds the write lock."""
+    """A write lock held by another process."""
 
-    name, part, databases = "lock SQLite", "database", ("sqlite",)
+    name, target, databases = "lock SQLite", "database", ("sqlite",)
 
     async def begin(self) -> None:
         self.connection = sqlite3.connect(
@@ -128,9 +128,9 @@ class LockSqlite(Fault):
 
 
 class StopPostgres(Fault):
-    """Ends every connection and is away for a while."""
+    """A server that ends every connection and stays down for a while."""
 
-    name, part, databases = "restart Postgres", "database", ("postgres",)
+    name, target, databases = "restart Postgres", "database", ("postgres",)
     how: ClassVar[signal.Signals] = signal.SIGINT
 
     async def begin(self) -> None:
@@ -146,7 +146,7 @@ class StopPostgres(Fault):
 
 
 class CrashPostgres(StopPostgres):
-    """It recovers from its log when it comes back."""
+    """A server that crashes, and recovers from its log when it restarts."""
 
     name, how = "crash Postgres", signal.SIGQUIT
 

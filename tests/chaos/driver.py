@@ -16,7 +16,7 @@ from chaos.customers import OPEN, Customers
 from chaos.faults import faults_for
 from chaos.mailbox import Event
 from chaos.orders import Catalogue
-from chaos.plan import Act, History, carry_out, plan
+from chaos.plan import History, Step, carry_out, plan
 from chaos.stage import Database, Stage, clear, set_up
 from chaos.verdict import Verdict
 from imgsvc.db.engine import Sessions, open_sessions
@@ -27,21 +27,21 @@ from support.stack import until
 Say = Callable[[str], None]
 CUSTOMERS = 8
 HANGS_AFTER = 90.0
-"""Seconds without an answer after which a call hangs; a drain and a restart with back-off are no fault."""
+"""Seconds without an answer after which a call counts as hanging; longer than a drain and a restart with backoff."""
 END_WITHIN = 240.0
-"""Seconds after the last fault in which every order must come to its end."""
+"""Seconds after the last fault within which every order must end."""
 
 
 @dataclass
 class Result:
-    """What a run did and found."""
+    """The figures and findings of a run."""
 
     database: Database
     seed: str
     seconds: float = 0
     faults: Counter[str] = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)
-    """By what became of them."""
+    """Orders by their final status, or `deleted`."""
     slowest: float = 0
     """Seconds from the first upload to the end of the last round."""
     images: int = 0
@@ -51,23 +51,23 @@ class Result:
     events: list[Event] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     kept_in: str = ""
-    """The folder with data and logs, where something was found."""
+    """The folder with data and logs, kept if there are violations."""
 
 
 async def run(database: Database, seed: str, *, seconds: float, longest: float, say: Say, only: str = "") -> Result:
-    """Torment for about `seconds` with faults of up to `longest` seconds, then wait for calm and judge.
+    """Cause faults of up to `longest` seconds for about `seconds`, then wait until all work is done and judge.
 
-    With `only` those faults that have it in their name.
+    `only` restricts the faults to those with this text in their name.
     """
     result = Result(database, seed)
     async with set_up(database, clean_up_after=2 * longest + 2) as stage:
         history = History(say)
         say(f"{database}, seed {seed}, data and logs in {stage.folder}")
         try:
-            acts = plan(Random(f"{seed}/{database}"), faults_for(database, only), seconds=seconds, longest=longest)
-            await _play(stage, history, result, acts)
+            steps = plan(Random(f"{seed}/{database}"), faults_for(database, only), seconds=seconds, longest=longest)
+            await _play(stage, history, result, steps)
         except Exception as error:
-            result.violations.append(f"the run broke: {error!r}")
+            result.violations.append(f"the run failed: {error!r}")
             raise
         finally:
             result.seconds = history.now()
@@ -78,16 +78,16 @@ async def run(database: Database, seed: str, *, seconds: float, longest: float, 
     return result
 
 
-async def _play(stage: Stage, history: History, result: Result, acts: list[Act]) -> None:
+async def _play(stage: Stage, history: History, result: Result, steps: list[Step]) -> None:
     url = stage.service.url
     async with httpx.AsyncClient(base_url=url, timeout=HANGS_AFTER, follow_redirects=True, trust_env=False) as client:
-        calls, catalogue = Calls(client), Catalogue(stage.shop, stage.ways["origin"].url)
-        customers = Customers(calls, catalogue, stage.mailbox, stage.ways["webhook"].url, history)
-        await _torment(customers, acts, stage, history, result.seed)
+        calls, catalogue = Calls(client), Catalogue(stage.shop, stage.proxies["origin"].url)
+        customers = Customers(calls, catalogue, stage.mailbox, stage.proxies["webhook"].url, history)
+        await _cause_faults(customers, steps, stage, history, result.seed)
         history.note("every order has ended")
         sessions = open_sessions(stage.database_url)
-        await _calm(stage, sessions, result)
-        history.note("all is calm")
+        await _wait_until_idle(stage, sessions, result)
+        history.note("all work is done")
         verdict = Verdict(calls, stage.mailbox, history, sessions)
         await verdict.judge(customers.orders, stage.folder / "up.log")
         await sessions.aclose()
@@ -101,12 +101,12 @@ async def _play(stage: Stage, history: History, result: Result, acts: list[Act])
     result.violations += [f"imgsvc up stopped with exit code {code}"] if code else []
 
 
-async def _torment(customers: Customers, acts: list[Act], stage: Stage, history: History, seed: str) -> None:
-    """Carry out the plan while customers come and go, and wait for the last of them."""
+async def _cause_faults(customers: Customers, steps: list[Step], stage: Stage, history: History, seed: str) -> None:
+    """Carry out the plan while customers send orders, and wait for the last order to end."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         streaming = group.create_task(customers.stream(seed, count=CUSTOMERS, over=over))
-        await carry_out(acts, stage, history, Random(seed))
+        await carry_out(steps, stage, history, Random(seed))
         over.set()
         try:
             await asyncio.wait_for(streaming, END_WITHIN)
@@ -115,31 +115,31 @@ async def _torment(customers: Customers, acts: list[Act], stage: Stage, history:
             customers.violations.append(f"not ended within {END_WITHIN:g} s: {', '.join(open_orders)}")
 
 
-async def _calm(stage: Stage, sessions: Sessions, result: Result) -> None:
-    """Until every process is back, every delivery made, and what dead runs left behind is removed.
+async def _wait_until_idle(stage: Stage, sessions: Sessions, result: Result) -> None:
+    """Wait until every process is back, every delivery is made, and the files of dead runs are removed.
 
-    The attempt of a worker that died is made again after a minute, and what it was tidying is tidied after a quarter of
-    an hour (`CLEAN_UP_TIMEOUT`): here both clocks are moved.
+    The attempt of a dead worker is repeated after a minute, and its clean-up after a quarter of an hour
+    (`CLEAN_UP_TIMEOUT`): here both are made due at once.
     """
-    pending = col(Delivery.status) == "pending"
-    is_untidy = col(Batch.tidy_at).is_not(None)
+    is_pending = col(Delivery.status) == "pending"
+    awaits_clean_up = col(Batch.tidy_at).is_not(None)
     async with sessions.write() as session:
-        await session.exec(update(Delivery).where(pending).values(due_at=datetime.now(UTC)))
-        not_cleaned_up = (await session.exec(select(Batch.id).where(is_untidy))).all()
-    if not_cleaned_up:
-        await stage.valkey.command("DEL", *(f"{in_progress_key_prefix}{batch_id}:tidy" for batch_id in not_cleaned_up))
+        await session.exec(update(Delivery).where(is_pending).values(due_at=datetime.now(UTC)))
+        clean_ups = (await session.exec(select(Batch.id).where(awaits_clean_up))).all()
+    if clean_ups:
+        await stage.valkey.command("DEL", *(f"{in_progress_key_prefix}{batch_id}:tidy" for batch_id in clean_ups))
 
     async def nothing_left() -> bool:
         async with sessions.read() as session:
-            unacknowledged = (await session.exec(select(Delivery.id).where(pending))).all()
-            not_cleaned_up = (await session.exec(select(Batch.id).where(is_untidy))).all()
-        return not (unacknowledged or not_cleaned_up)
+            deliveries = (await session.exec(select(Delivery.id).where(is_pending))).all()
+            clean_ups = (await session.exec(select(Batch.id).where(awaits_clean_up))).all()
+        return not (deliveries or clean_ups)
 
     try:
         await until(stage.service.ready, within=END_WITHIN)
         await until(nothing_left, within=END_WITHIN)
     except AssertionError as error:
-        result.violations.append(f"it never calmed down: {error}")
+        result.violations.append(f"work is left undone: {error}")
 
 
 async def _deep_check(stage: Stage) -> list[str]:

@@ -10,15 +10,15 @@ NO_ANSWER = frozenset({"connect_error", "connect_timeout", "read_timeout", "tota
 
 
 class Fault(ABC):
-    """One fault of a run. Two with the same `part` are never there at the same time."""
+    """One fault of a run. Two faults with the same `target` never overlap."""
 
     name: ClassVar[str]
-    part: ClassVar[str]
+    target: ClassVar[str]
     databases: ClassVar[tuple[Database, ...]] = ("sqlite", "postgres")
     lasts: ClassVar[bool] = True
-    """Whether there is something to mend; else imgsvc has to help itself."""
+    """The fault lasts until `end`; otherwise imgsvc has to recover by itself."""
     excuses: ClassVar[frozenset[str]] = frozenset()
-    """Error codes that a good image may end with because of it."""
+    """Error codes that the fault may cause on good images."""
 
     def __init__(self, stage: Stage, rng: Random) -> None:
         self.stage = stage
@@ -26,7 +26,7 @@ class Fault(ABC):
 
     @abstractmethod
     async def begin(self) -> None:
-        """Break it."""
+        """Cause the fault."""
 
-    async def end(self) -> None:  # noqa: B027  # not every fault has to be mended
-        """Mend it."""
+    async def end(self) -> None:  # noqa: B027  # some faults need no repair
+        """Repair it."""

@@ -1,4 +1,4 @@
-"""Every fault there is."""
+"""The list of all faults."""
 
 from chaos import deaths, outages
 from chaos.fault import Fault
@@ -34,5 +34,5 @@ FAULTS: tuple[type[Fault], ...] = (
 
 
 def faults_for(database: Database, word: str = "") -> list[type[Fault]]:
-    """Those with `word` in their name."""
+    """Return the faults for `database` with `word` in their name."""
     return [fault for fault in FAULTS if database in fault.databases and word in fault.name]

@@ -1,4 +1,4 @@
-"""The shop's webhook endpoint: checks every signature and keeps what arrived."""
+"""The shop's webhook endpoint: it verifies every signature and keeps all messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from support.stack import SECRET
 
 @dataclass
 class Event:
-    """A webhook message as it arrived under one id, any number of times."""
+    """A webhook message that arrived under one id, any number of times."""
 
     batch_id: str
     event_type: str
@@ -23,32 +23,32 @@ class Event:
 
 @dataclass
 class Mailbox(Server):
-    """Takes every message; faults are on the way to it."""
+    """A server that accepts every message; faults happen in the proxy before it."""
 
     events: dict[str, Event] = field(default_factory=dict)
-    """By webhook-id."""
-    forged: list[str] = field(default_factory=list)
-    """What arrived with a wrong signature, or as another message under a known id."""
+    """Events by webhook-id."""
+    violations: list[str] = field(default_factory=list)
+    """Messages with a wrong signature, or with an earlier id but another body."""
 
     def routes(self) -> list[web.RouteDef]:
         return [web.post("/{any:.*}", self._receive)]
 
-    def of(self, batch_id: str) -> dict[str, Event]:
+    def events_of(self, batch_id: str) -> dict[str, Event]:
         return {key: event for key, event in self.events.items() if event.batch_id == batch_id}
 
     async def _receive(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self._note(headers, await request.read())
+        self._take(headers, await request.read())
         return web.Response(text="thank you")
 
-    def _note(self, headers: Mapping[str, str], body: bytes) -> None:
+    def _take(self, headers: Mapping[str, str], body: bytes) -> None:
         try:
             message: Any = Webhook(SECRET).verify(body, dict(headers))
         except WebhookVerificationError as error:
-            self.forged.append(f"{error!r}: {headers} {body!r}")
+            self.violations.append(f"{error!r}: {headers} {body!r}")
             return
         key = headers["webhook-id"]
         event = self.events.setdefault(key, Event(message["data"]["id"], message["type"], body))
         event.arrived += 1
         if event.body != body:
-            self.forged.append(f"{key} arrived as {event.body!r} and as {body!r}")
+            self.violations.append(f"{key} arrived as {event.body!r} and as {body!r}")

@@ -1,4 +1,4 @@
-"""What customers send: random catalogues of images whose right outcome is known beforehand."""
+"""The uploads of customers: random catalogues of images whose expected outcome is known in advance."""
 
 import csv
 import io
@@ -12,40 +12,40 @@ from support.images import alpha_png, animation, cmyk_jpeg, encoded, palette_png
 from support.origin_server import OriginServer
 
 Size = tuple[int, int]
-RenditionPlan = Literal["let be", "cancel", "retry", "redeliver", "delete", "retry and delete"]
-WISHES: tuple[RenditionPlan, ...] = ("let be", "cancel", "retry", "retry", "redeliver", "delete", "retry and delete")
+Plan = Literal["keep", "cancel", "retry", "redeliver", "delete", "retry and delete"]
+PLANS: tuple[Plan, ...] = ("keep", "cancel", "retry", "retry", "redeliver", "delete", "retry and delete")
 HEADER = ("S. No.", "Product Name", "Input Image Urls", "Colour")
 OUTPUT = "Output Image Urls"
-"""The column that the report has more."""
-MOST_PRODUCTS = 60
+"""The column that the report adds."""
+MAX_PRODUCTS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A URL and what must become of it: a rendition of a size, or an error code."""
+    """A URL and its expected outcome: a rendition of a size, or an error code."""
 
     url: str
     size: Size | None = None
     code: str | None = None
     is_flaky: bool = False
-    """Whether its origin answers 503 once or twice before it is well."""
+    """Its origin answers 503 once or twice before it succeeds."""
 
 
 @dataclass
 class Order:
-    """One upload and what is known of it from outside."""
+    """One upload, and the facts that its customer knows."""
 
     number: int
     products: list[list[Slot]]
-    plan: RenditionPlan
+    plan: Plan
     has_webhook: bool
     batch_id: str = ""
     status: str = "pending"
     sent_at: float = 0
     ended_at: float = 0
-    least_rounds: int = 1
-    most_rounds: int = 1
-    """More than the least where the answer to a retry was lost: it may have begun a round."""
+    min_rounds: int = 1
+    max_rounds: int = 1
+    """More than the minimum if the answer to a retry was lost: it may have started a round."""
     is_deleted: bool = False
 
     @property
@@ -54,7 +54,7 @@ class Order:
 
     @property
     def slots(self) -> dict[str, Slot]:
-        """The distinct ones, by URL."""
+        """The distinct slots, by URL."""
         return {slot.url: slot for slots in self.products for slot in slots}
 
     def manifest(self) -> bytes:
@@ -66,29 +66,29 @@ class Order:
         return text.getvalue().encode()
 
     def fields(self, hook: str) -> dict[str, str]:
-        """The upload's fields beside the file."""
+        """Return the upload's fields except the file."""
         fields = {"on_invalid": "skip", "metadata": json.dumps({"order": self.key})}
         return fields | ({"webhook_url": hook} if self.has_webhook else {})
 
 
 class Catalogue:
-    """Makes orders whose images the shop serves; customers know it under `address`."""
+    """A maker of orders whose images the shop serves; customers reach the shop at `address`."""
 
     def __init__(self, shop: OriginServer, address: str) -> None:
         self._shop = shop
         self._address = address
-        self._goods = _good_images()
+        self._images = _good_images()
         self._orders = 0
 
     def order(self, rng: Random) -> Order:
         self._orders += 1
         products: list[list[Slot]] = []
-        for _ in range(rng.choice((1, 3, 10, rng.randint(1, MOST_PRODUCTS)))):
-            known = [slot for slots in products for slot in slots]
-            fresh = [self._slot(rng, len(known) + count) for count in range(rng.choice((1, 1, 1, 2, 3)))]
-            again = [rng.choice(known)] if known and rng.random() < 0.1 else []
-            products.append([*fresh, *again])
-        return Order(self._orders, products, rng.choice(WISHES), has_webhook=rng.random() < 0.9)
+        for _ in range(rng.choice((1, 3, 10, rng.randint(1, MAX_PRODUCTS)))):
+            previous = [slot for slots in products for slot in slots]
+            new = [self._slot(rng, len(previous) + count) for count in range(rng.choice((1, 1, 1, 2, 3)))]
+            repeated = [rng.choice(previous)] if previous and rng.random() < 0.1 else []
+            products.append([*new, *repeated])
+        return Order(self._orders, products, rng.choice(PLANS), has_webhook=rng.random() < 0.9)
 
     def _slot(self, rng: Random, count: int) -> Slot:
         name = f"{self._orders}/{count}"
@@ -103,21 +103,21 @@ class Catalogue:
         if draw < 0.95:
             return Slot(f"{self._address}/html?{name}", code="not_an_image")
         if draw < 0.98:
-            return Slot(self._served(f"/broken/{name}.jpg", truncated(self._goods[0][0])), code="decode_error")
+            return Slot(self._serve(f"/broken/{name}.jpg", truncated(self._images[0][0])), code="decode_error")
         return Slot(f"ftp://shop.example/{name}.jpg", code="invalid_url")
 
     def _good(self, rng: Random, name: str) -> Slot:
-        body, size = rng.choice(self._goods)
+        body, size = rng.choice(self._images)
         delay = rng.choice((0, 0.1, 0.4, 1.2))
-        return Slot(self._served(f"/good/{name}", body, delay), size=size)
+        return Slot(self._serve(f"/good/{name}", body, delay), size=size)
 
-    def _served(self, path: str, body: bytes, delay: float = 0) -> str:
+    def _serve(self, path: str, body: bytes, delay: float = 0) -> str:
         self._shop.serve(path, body, delay=delay)
         return f"{self._address}{path}"
 
 
 def _good_images() -> Sequence[tuple[bytes, Size]]:
-    """Of several kinds and sizes, with the size that their renditions have."""
+    """Return images of several formats and sizes, each with the size of its rendition."""
     return (
         (photo_jpeg(640, 480), (640, 480)),
         (photo_jpeg(1600, 1000, progressive=True), (1600, 1000)),

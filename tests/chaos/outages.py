@@ -1,4 +1,4 @@
-"""What is not to be reached: the storage, origins, webhooks."""
+"""Outages of servers outside imgsvc: the storage, origins, webhooks."""
 
 import os
 import shutil
@@ -8,110 +8,110 @@ from chaos.fault import NO_ANSWER, Fault
 from support import fault_proxy as proxy
 from support.fault_proxy import HANG, REFUSE, Answer, Cut, FaultProxy, http
 
-# -- images that are files ------------------------------------------------------------------------------------------
+# -- local storage ----------------------------------------------------------------------------------------------------
 
 
 class LoseFolder(Fault):
-    """A file stands where the folder was: nothing can be written or read, not even by root."""
+    """A file in place of the folder, so that nothing can be written or read, not even by root."""
 
-    name, part, databases = "storage is no folder", "storage", ("sqlite",)
+    name, target, databases = "storage is no folder", "storage", ("sqlite",)
     excuses = frozenset({"storage_error"})
 
     async def begin(self) -> None:
         self.aside = self.stage.media.rename(self.stage.folder / "media.aside")
-        while self._has_folder():
-            self._take_what_is_new()
+        while not self._create_file():
+            self._move_new_files()
 
     async def end(self) -> None:
         self.stage.media.unlink()
-        while not self._is_back():
-            self._take_what_is_new()
+        while not self._restore_folder():
+            self._move_new_files()
 
-    def _has_folder(self) -> bool:
-        """Put the file there; a worker that writes at that very moment has made the folder again."""
+    def _create_file(self) -> bool:
+        """Create the file; return False if a worker that is storing an image has created the folder again."""
         try:
             self.stage.media.touch(exist_ok=False)
         except FileExistsError:
-            return True
-        return False
-
-    def _is_back(self) -> bool:
-        try:
-            self.aside.rename(self.stage.media)
-        except OSError:  # a worker has made the folder again, and something in it
             return False
         return True
 
-    def _take_what_is_new(self) -> None:
+    def _restore_folder(self) -> bool:
+        try:
+            self.aside.rename(self.stage.media)
+        except OSError:  # a worker has created the folder again, with a file in it
+            return False
+        return True
+
+    def _move_new_files(self) -> None:
         new = self.stage.media.rename(self.stage.folder / "media.new")
         shutil.copytree(new, self.aside, copy_function=os.replace, dirs_exist_ok=True)
         shutil.rmtree(new)
 
 
-# -- the ways to the servers outside ----------------------------------------------------------------------------------
+# -- proxies to the servers -------------------------------------------------------------------------------------------
 
 
-class OnTheWay(Fault):
-    """The server is well, but not reached."""
+class ProxyFault(Fault):
+    """A fault of the proxy before a server that works."""
 
-    trouble: ClassVar[proxy.Fault]
+    failure: ClassVar[proxy.Fault]
 
     async def begin(self) -> None:
-        await self.way.misbehave(self.trouble)
+        await self.proxy.misbehave(self.failure)
 
     async def end(self) -> None:
-        await self.way.behave()
+        await self.proxy.behave()
 
     @property
-    def way(self) -> FaultProxy:
-        return self.stage.ways[self.part]
+    def proxy(self) -> FaultProxy:
+        return self.stage.proxies[self.target]
 
 
-class OriginRefuses(OnTheWay):
-    name, part, trouble, excuses = "origin refuses", "origin", REFUSE, NO_ANSWER
+class OriginRefuses(ProxyFault):
+    name, target, failure, excuses = "origin refuses", "origin", REFUSE, NO_ANSWER
 
 
-class OriginHangs(OnTheWay):
-    name, part, trouble, excuses = "origin hangs", "origin", HANG, NO_ANSWER
+class OriginHangs(ProxyFault):
+    name, target, failure, excuses = "origin hangs", "origin", HANG, NO_ANSWER
 
 
-class OriginBreaksOff(OnTheWay):
-    """In the middle of the larger images."""
+class OriginBreaksOff(ProxyFault):
+    """A connection that breaks in the middle of larger images."""
 
-    name, part, trouble, excuses = "origin breaks off", "origin", Cut(down=30_000), NO_ANSWER
-
-
-class WebhookRefuses(OnTheWay):
-    name, part, trouble = "webhook refuses", "webhook", REFUSE
+    name, target, failure, excuses = "origin breaks off", "origin", Cut(down=30_000), NO_ANSWER
 
 
-class WebhookHangs(OnTheWay):
-    name, part, trouble = "webhook hangs", "webhook", HANG
+class WebhookRefuses(ProxyFault):
+    name, target, failure = "webhook refuses", "webhook", REFUSE
 
 
-class WebhookFails(OnTheWay):
-    name, part, trouble = "webhook answers 500", "webhook", Answer(http(500))
+class WebhookHangs(ProxyFault):
+    name, target, failure = "webhook hangs", "webhook", HANG
 
 
-class WebhookBreaksOff(OnTheWay):
-    """The message arrives, its answer does not."""
-
-    name, part, trouble = "webhook breaks off", "webhook", Cut(down=0)
+class WebhookFails(ProxyFault):
+    name, target, failure = "webhook answers 500", "webhook", Answer(http(500))
 
 
-class StoreFault(OnTheWay):
-    part, databases, excuses = "storage", ("postgres",), frozenset({"storage_error"})
+class WebhookBreaksOff(ProxyFault):
+    """A connection that breaks after the message has arrived and before its answer."""
+
+    name, target, failure = "webhook breaks off", "webhook", Cut(down=0)
+
+
+class StoreFault(ProxyFault):
+    target, databases, excuses = "storage", ("postgres",), frozenset({"storage_error"})
 
 
 class StoreFails(StoreFault):
-    name, trouble = "storage answers 500", Answer(http(500))
+    name, failure = "storage answers 500", Answer(http(500))
 
 
 class StoreHangs(StoreFault):
-    name, trouble = "storage hangs", HANG
+    name, failure = "storage hangs", HANG
 
 
 class StoreBreaksOff(StoreFault):
-    """In the middle of what is stored."""
+    """A connection that breaks in the middle of an upload to the storage."""
 
-    name, trouble = "storage breaks off", Cut(up=2_000)
+    name, failure = "storage breaks off", Cut(up=2_000)

@@ -1,4 +1,4 @@
-"""What goes wrong when: a list made from a seed, carried out, and remembered."""
+"""The plan of faults: drawn from a seed, carried out, and recorded."""
 
 import asyncio
 from collections import Counter
@@ -10,13 +10,13 @@ from time import monotonic
 from chaos.fault import Fault
 from chaos.stage import Stage
 
-FIRST_AFTER = 1.0
-SHORTEST = 0.5
+FIRST_PAUSE = 1.0
+MIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Stroke:
-    """One fault and for how long, in seconds."""
+class Strike:
+    """One fault and its duration in seconds."""
 
     fault: type[Fault]
     seconds: float
@@ -26,84 +26,84 @@ class Stroke:
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
-    """A pause, then one stroke or a pair at the same time."""
+class Step:
+    """A pause, then one strike or two at the same time."""
 
     pause: float
-    strokes: tuple[Stroke, ...]
+    strikes: tuple[Strike, ...]
 
     @property
     def seconds(self) -> float:
-        return self.pause + max(stroke.seconds for stroke in self.strokes)
+        return self.pause + max(strike.seconds for strike in self.strikes)
 
     def __str__(self) -> str:
-        return f"{self.pause:4.1f} s pause, then {' and '.join(map(str, self.strokes))}"
+        return f"{self.pause:4.1f} s pause, then {' and '.join(map(str, self.strikes))}"
 
 
-def plan(rng: Random, kinds: Sequence[type[Fault]], *, seconds: float, longest: float) -> list[Act]:
-    """Acts for about so many seconds; every kind comes before one comes again."""
-    acts: list[Act] = []
-    drawn = _shuffled_again_and_again(rng, kinds)
-    while sum(act.seconds for act in acts) < seconds:
+def plan(rng: Random, kinds: Sequence[type[Fault]], *, seconds: float, longest: float) -> list[Step]:
+    """Draw steps for about `seconds`; every kind of fault comes once before any comes again."""
+    steps: list[Step] = []
+    drawn = _shuffled_endlessly(rng, kinds)
+    while sum(step.seconds for step in steps) < seconds:
         fault = next(drawn)
-        strokes = [_stroke(rng, fault, longest)]
-        others = [kind for kind in kinds if kind.part != fault.part]
+        strikes = [_draw(rng, fault, longest)]
+        others = [kind for kind in kinds if kind.target != fault.target]
         if others and rng.random() < 0.3:
-            strokes.append(_stroke(rng, rng.choice(others), longest))
-        pause = rng.uniform(0.1, longest / 3) if acts else FIRST_AFTER
-        acts.append(Act(pause, tuple(strokes)))
-    return acts
+            strikes.append(_draw(rng, rng.choice(others), longest))
+        pause = rng.uniform(0.1, longest / 3) if steps else FIRST_PAUSE
+        steps.append(Step(pause, tuple(strikes)))
+    return steps
 
 
-def _stroke(rng: Random, fault: type[Fault], longest: float) -> Stroke:
-    return Stroke(fault, rng.uniform(SHORTEST, longest) if fault.lasts else SHORTEST)
+def _draw(rng: Random, fault: type[Fault], longest: float) -> Strike:
+    return Strike(fault, rng.uniform(MIN_SECONDS, longest) if fault.lasts else MIN_SECONDS)
 
 
-def _shuffled_again_and_again(rng: Random, kinds: Sequence[type[Fault]]) -> Iterator[type[Fault]]:
+def _shuffled_endlessly(rng: Random, kinds: Sequence[type[Fault]]) -> Iterator[type[Fault]]:
     while True:
         yield from rng.sample(kinds, len(kinds))
 
 
 @dataclass
 class History:
-    """What was broken from when to when, in seconds since the start."""
+    """The faults so far, with their beginnings and ends in seconds since the start."""
 
     say: Callable[[str], None]
-    born: float = field(default_factory=monotonic)
-    broken: list[tuple[type[Fault], float, float]] = field(default_factory=list)
+    started: float = field(default_factory=monotonic)
+    faults: list[tuple[type[Fault], float, float]] = field(default_factory=list)
 
     def now(self) -> float:
-        return monotonic() - self.born
+        return monotonic() - self.started
 
-    def note(self, words: str) -> None:
-        self.say(f"{self.now():7.1f} s  {words}")
+    def note(self, text: str) -> None:
+        self.say(f"{self.now():7.1f} s  {text}")
 
     def excuses(self, since: float, until: float) -> set[str]:
-        """The error codes that what was broken in between can have brought to good images."""
-        overlapping = [fault for fault, began, ended in self.broken if began <= until and ended >= since]
+        """Return the error codes that faults in this period may have caused on good images."""
+        overlapping = [fault for fault, began, ended in self.faults if began <= until and ended >= since]
         return {code for fault in overlapping for code in fault.excuses}
 
     def by_kind(self) -> Counter[str]:
-        return Counter(fault.name for fault, _, _ in self.broken)
+        return Counter(fault.name for fault, _, _ in self.faults)
 
 
-async def carry_out(acts: Sequence[Act], stage: Stage, history: History, rng: Random) -> None:
-    for act in acts:
-        await asyncio.sleep(act.pause)
+async def carry_out(steps: Sequence[Step], stage: Stage, history: History, rng: Random) -> None:
+    for step in steps:
+        await asyncio.sleep(step.pause)
         async with asyncio.TaskGroup() as group:
-            for stroke in act.strokes:
-                group.create_task(_strike(stroke, stage, history, rng))
+            for strike in step.strikes:
+                group.create_task(_carry_out(strike, stage, history, rng))
 
 
-async def _strike(stroke: Stroke, stage: Stage, history: History, rng: Random) -> None:
-    fault = stroke.fault(stage, rng)
+async def _carry_out(strike: Strike, stage: Stage, history: History, rng: Random) -> None:
+    fault = strike.fault(stage, rng)
     began = history.now()
-    history.note(f"{stroke}")
+    history.note(f"{strike}")
     try:
         await fault.begin()
-        await asyncio.sleep(stroke.seconds)
+        await asyncio.sleep(strike.seconds)
     finally:
         await fault.end()
-        history.broken.append((stroke.fault, began, history.now()))
+        history.faults.append((strike.fault, began, history.now()))
         if fault.lasts:
             history.note(f"    over: {fault.name}")

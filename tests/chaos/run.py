@@ -1,4 +1,4 @@
-"""`make chaos`: torment imgsvc with seeded faults on each database and report what came of it."""
+"""`make chaos`: cause seeded faults on each database and report how imgsvc coped."""
 
 import argparse
 import asyncio
@@ -20,19 +20,19 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Exit code 1 when a promise was broken."""
+    """Run from the command line; return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", default=secrets.token_hex(3), help="of a run to follow again; else a random one")
-    parser.add_argument("--minutes", type=float, default=3, help="of faults on each database (3)")
-    parser.add_argument("--database", choices=DATABASES, help="only this one")
+    parser.add_argument("--seed", default=secrets.token_hex(3), help="repeat the run with this seed (default: random)")
+    parser.add_argument("--minutes", type=float, default=3, help="minutes of faults on each database (default: 3)")
+    parser.add_argument("--database", choices=DATABASES, help="only this database")
     parser.add_argument("--only", default="", metavar="WORD", help="only faults with this word in their name")
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     results = [
         asyncio.run(
-            run(database, wanted.seed, seconds=60 * wanted.minutes, longest=LONGEST_FAULT, say=say, only=wanted.only)
+            run(database, options.seed, seconds=60 * options.minutes, longest=LONGEST_FAULT, say=say, only=options.only)
         )
         for database in DATABASES
-        if wanted.database in (None, database)
+        if options.database in (None, database)
     ]
     console.print(report(results))
     for result in results:
@@ -43,8 +43,8 @@ def main() -> int:
     return int(any(result.violations for result in results))
 
 
-def say(words: str) -> None:
-    console.print(words, markup=False)
+def say(text: str) -> None:
+    console.print(text, markup=False)
 
 
 def report(results: list[Result]) -> Table:
@@ -57,8 +57,8 @@ def report(results: list[Result]) -> Table:
         "faults": lambda r: counted(r.faults),
         "batches": lambda r: counted(r.orders),
         "slowest batch": lambda r: f"{r.slowest:.0f} s",
-        "images looked at": lambda r: str(r.images),
-        "failed for an outage": lambda r: counted(r.excused),
+        "images checked": lambda r: str(r.images),
+        "failed in an outage": lambda r: counted(r.excused),
         "API calls": lambda r: str(r.calls),
         "repeated": lambda r: counted(r.repeated),
         "events": lambda r: f"{len(r.events)}, in {sum(event.arrived for event in r.events)} attempts",
@@ -70,7 +70,7 @@ def report(results: list[Result]) -> Table:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """The sum, and a line for each."""
+    """Return the sum, and a line for each count."""
     lines = (f"{count:5d} {name}" for name, count in Counter(counts).most_common())
     return "\n".join((str(sum(counts.values())), *lines))
 

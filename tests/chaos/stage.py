@@ -1,4 +1,4 @@
-"""The stage of a run: every part as something that can be tormented, and `imgsvc up` on top of them."""
+"""The stage of a run: the servers that faults are caused on, and `imgsvc up` on top of them."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from chaos.mailbox import Mailbox
-from chaos.parts import BUCKET, S3_LOGIN, Valkey, object_store
+from chaos.servers import BUCKET, S3_LOGIN, Valkey, object_store
 from chaos.service import Service
 from support.databases import Postgres
 from support.fault_proxy import FaultProxy
@@ -19,13 +19,13 @@ from support.origin_server import OriginServer
 from support.stack import QUICK, SECRET, until
 
 Database = Literal["sqlite", "postgres"]
-# Lanes that carry little and write often: a batch takes its time, and a fault meets it in the middle.
+# Lanes that hold few assets and flush often: batches take longer, and faults hit them while they run.
 SMALL_STEPS = {"IMGSVC_LANE_ASSETS": "6", "IMGSVC_FLUSH_ASSETS": "3"}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that a fault may touch. `ways` lead to the servers outside, by what is there: origin, webhook, storage."""
+    """Everything that a fault may affect. `proxies` to the servers outside: `origin`, `webhook`, `storage`."""
 
     database: Database
     database_url: str
@@ -33,24 +33,24 @@ class Stage:
     valkey: Valkey
     shop: OriginServer
     mailbox: Mailbox
-    ways: Mapping[str, FaultProxy]
+    proxies: Mapping[str, FaultProxy]
     postgres: Postgres | None
     service: Service
 
     @property
     def media(self) -> Path:
-        """Where images are files."""
+        """The folder of the images in local storage."""
         return self.folder / "media"
 
 
 @asynccontextmanager
 async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[Stage]:
-    """Everything runs inside the block; the folder stays, for `clear`.
+    """Run everything inside the block; the folder remains until `clear`.
 
-    With SQLite images are files, with Postgres they are in an S3. `clean_up_after` (seconds) must be more than twice
-    as long as any process is frozen: files that it stores when it wakes up are to be found.
+    With SQLite, images are stored as files; with Postgres, in S3. `clean_up_after` (seconds) must be more than twice
+    as long as any process is frozen, so that files it stores when it wakes up are found.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{database}-", dir="/tmp"))  # short: there are sockets in it
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{database}-", dir="/tmp"))  # a short path, as sockets need
     async with AsyncExitStack() as stack:
         valkey = await stack.enter_async_context(Valkey(folder))
         shop, mailbox = await stack.enter_async_context(OriginServer()), await stack.enter_async_context(Mailbox())
@@ -61,25 +61,25 @@ async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[
         )
         if database == "postgres":
             servers["storage"] = await stack.enter_async_context(object_store())
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-pg-", dir="/tmp"))
-            postgres = await asyncio.to_thread(Postgres, Path(place))  # not in `folder`, which is imgsvc's alone
+            data = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-pg-", dir="/tmp"))
+            postgres = await asyncio.to_thread(Postgres, Path(data))  # not in `folder`, which only imgsvc uses
             stack.enter_context(postgres)
             url = postgres.url("postgres")
-        ways = {
+        proxies = {
             name: await stack.enter_async_context(FaultProxy(("127.0.0.1", port))) for name, port in servers.items()
         }
-        service = Service(folder, _settings(url, valkey, ways.get("storage"), clean_up_after))
+        service = Service(folder, _settings(url, valkey, proxies.get("storage"), clean_up_after))
         stack.push_async_callback(service.stop)
         service.start()
         try:
             await until(service.ready, within=60)
         except AssertionError as error:
             raise RuntimeError(f"imgsvc did not come up; its log is {folder / 'up.log'}") from error
-        yield Stage(database, url, folder, valkey, shop, mailbox, ways, postgres, service)
+        yield Stage(database, url, folder, valkey, shop, mailbox, proxies, postgres, service)
 
 
 def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, clean_up_after: float) -> dict[str, str]:
-    """The environment of `imgsvc`: no setting of whoever runs this reaches it."""
+    """Return the environment of `imgsvc`, without any IMGSVC_ variable of the caller's."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IMGSVC_")}
     chosen = {
         "IMGSVC_ALLOWED_NETWORKS": "127.0.0.0/8",

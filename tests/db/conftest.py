@@ -1,4 +1,4 @@
-"""A database for each test, of each kind."""
+"""A SQLite and a Postgres database for each test."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,13 +16,13 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def database_path(sqlite_database: str) -> Path:
-    """The SQLite file of a test that is about SQLite."""
+    """The SQLite file of the test's database."""
     return Path(make_url(sqlite_database).database or "")
 
 
 @pytest.fixture
 async def sessions(database: str) -> AsyncIterator[Sessions]:
-    """On that database."""
+    """Sessions on the test's database."""
     sessions = open_sessions(database)
     yield sessions
     await sessions.aclose()

@@ -1,4 +1,4 @@
-"""Batches and deliveries: moves that only the table allows, and each attempt recorded once."""
+"""Statements on batches and deliveries: only allowed moves are made, and each attempt is recorded once."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ async def move(sessions: Sessions, batch_id: str, target: BatchStatus, **values:
 
 @pytest.mark.parametrize("source", BatchStatus)
 @pytest.mark.parametrize("target", BatchStatus)
-async def test_a_batch_moves_only_where_the_table_allows_it(
+async def test_a_batch_makes_only_the_moves_that_the_table_allows(
     sessions: Sessions, source: BatchStatus, target: BatchStatus
 ) -> None:
     await store(sessions, batch_row("bat_1", NOW, status=source), batch_row("bat_2", NOW, status=source))
@@ -34,7 +34,7 @@ async def test_a_batch_moves_only_where_the_table_allows_it(
     assert (await batch_of(sessions, "bat_2")).status == source
 
 
-async def test_a_move_that_was_made_is_not_made_again(sessions: Sessions) -> None:
+async def test_a_repeated_move_changes_nothing(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW))
     assert await move(sessions, "bat_1", BatchStatus.PROCESSING, started_at=NOW)
     assert not await move(sessions, "bat_1", BatchStatus.PROCESSING, started_at=LATER)
@@ -65,7 +65,7 @@ async def test_counters_can_never_exceed_the_assets(sessions: Sessions) -> None:
             await batches.save_counters(session, "bat_1", counters)
 
 
-async def test_a_deleted_batch_is_not_there(sessions: Sessions) -> None:
+async def test_queries_do_not_find_a_deleted_batch(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW, deleted_at=NOW), asset_row("bat_1", 0, NOW))
     async with sessions.write() as session:
         assert await batches.get(session, "bat_1") is None
@@ -74,31 +74,31 @@ async def test_a_deleted_batch_is_not_there(sessions: Sessions) -> None:
         assert await batches.with_due_assets(session, LATER) == []
 
 
-async def test_a_batch_is_there_only_for_the_key_that_owns_it(sessions: Sessions) -> None:
+async def test_only_the_owning_key_finds_a_batch(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW))
     async with sessions.read() as session:
         assert await batches.get(session, "bat_1", api_key_id="key_local")
         assert await batches.get(session, "bat_1", api_key_id="key_other") is None
 
 
-async def test_batches_with_something_to_do_now_are_found_oldest_first(sessions: Sessions) -> None:
+async def test_batches_with_due_assets_are_found_oldest_first(sessions: Sessions) -> None:
     due = {"bat_3": NOW, "bat_1": NOW, "bat_2": LATER, "bat_4": NOW}
     for batch_id, due_at in due.items():
         status = "completed" if batch_id == "bat_4" else "processing"
         await store(sessions, batch_row(batch_id, NOW, status=status))
-        await store(sessions, *[asset_row(batch_id, place, due_at) for place in range(3)])
+        await store(sessions, *[asset_row(batch_id, position, due_at) for position in range(3)])
     await store(sessions, batch_row("bat_5", NOW), asset_row("bat_5", 0, NOW, status="succeeded"))
     async with sessions.read() as session:
         assert await batches.with_due_assets(session, NOW) == ["bat_1", "bat_3"]
         assert await batches.with_due_assets(session, LATER) == ["bat_1", "bat_2", "bat_3"]
 
 
-async def test_figures_tell_of_every_batch_that_still_exists(sessions: Sessions) -> None:
+async def test_progress_is_reported_for_every_existing_batch(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW), batch_row("bat_2", NOW, version=7, status="failed"))
     async with sessions.read() as session:
-        figures = await batches.progress(session, ["bat_1", "bat_2", "bat_none"])
-    told = {batch_id: (row.id, row.version, row.status) for batch_id, row in figures.items()}
-    assert told == {"bat_1": ("bat_1", 1, "pending"), "bat_2": ("bat_2", 7, "failed")}
+        progress = await batches.progress(session, ["bat_1", "bat_2", "bat_none"])
+    reported = {batch_id: (row.id, row.version, row.status) for batch_id, row in progress.items()}
+    assert reported == {"bat_1": ("bat_1", 1, "pending"), "bat_2": ("bat_2", 7, "failed")}
 
 
 # -- deliveries -------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ async def test_one_run_at_a_time_leases_a_delivery(sessions: Sessions, delivery:
 
 
 @pytest.mark.parametrize("ended", [DeliveryStatus.DELIVERED, DeliveryStatus.EXHAUSTED])
-async def test_what_has_ended_is_neither_leased_nor_recorded_nor_due(
+async def test_an_ended_delivery_is_neither_leased_nor_recorded_nor_due(
     sessions: Sessions, delivery: Delivery, ended: DeliveryStatus
 ) -> None:
     assert await record(sessions, 1, ended, NOW)
@@ -151,7 +151,7 @@ async def test_an_attempt_is_recorded_once_and_none_is_skipped(sessions: Session
     assert [attempt.number for attempt in await attempts_of(sessions, "evt_1")] == [1, 2]
 
 
-async def test_due_deliveries_come_with_their_attempts_the_longest_due_first(sessions: Sessions) -> None:
+async def test_due_deliveries_are_returned_longest_due_first_with_their_attempts(sessions: Sessions) -> None:
     await store(sessions, *[batch_row(f"bat_{number}", NOW) for number in range(3)])
     for number, seconds in enumerate([-5, -50, 5]):
         due_at = NOW + timedelta(seconds=seconds)
@@ -161,15 +161,15 @@ async def test_due_deliveries_come_with_their_attempts_the_longest_due_first(ses
         assert list(await deliveries.due(session, NOW, limit=1)) == [("evt_1", 1)]
 
 
-async def test_thousands_that_wait_for_one_host_hide_no_other(sessions: Sessions) -> None:
+async def test_deliveries_waiting_for_one_host_do_not_hide_others(sessions: Sessions) -> None:
     await store(sessions, *[batch_row(f"bat_{number}", NOW) for number in range(6)])
     for number in range(5):
         url, due_at = f"http://down.example/hook?order={number}", NOW - timedelta(seconds=100 - number)
         await store(sessions, delivery_row(f"evt_{number}", f"bat_{number}", due_at, url=url, host="down.example"))
-    await store(sessions, delivery_row("evt_well", "bat_5", NOW, url="http://well.example/", host="well.example"))
+    await store(sessions, delivery_row("evt_up", "bat_5", NOW, url="http://up.example/", host="up.example"))
     async with sessions.read() as session:
         due = await deliveries.due(session, NOW, limit=3, per_host=2)
-    assert [delivery_id for delivery_id, _ in due] == ["evt_0", "evt_1", "evt_well"]
+    assert [delivery_id for delivery_id, _ in due] == ["evt_0", "evt_1", "evt_up"]
 
 
 async def test_a_round_of_a_batch_is_announced_once(sessions: Sessions, delivery: Delivery) -> None:

@@ -1,4 +1,4 @@
-"""A write that is cancelled in the middle of a statement lets others write at once."""
+"""A write that is cancelled during a statement does not block other writers."""
 
 import asyncio
 import gc
@@ -21,10 +21,10 @@ SLOW = text("SELECT hang()")
 
 
 class Hang:
-    """A function of SQL that ends when it is let: a statement that is cancelled goes on in its thread."""
+    """An SQL function that hangs until `released`: a cancelled statement goes on in its thread."""
 
     def __init__(self, sessions: Sessions) -> None:
-        self.begun, self.let = Event(), Event()
+        self.begun, self.released = Event(), Event()
         event.listen(sessions.engine.sync_engine, "connect", self._install)
 
     def _install(self, connection: Any, _record: object) -> None:
@@ -32,18 +32,18 @@ class Hang:
 
     def __call__(self) -> None:
         self.begun.set()
-        self.let.wait(60)
+        self.released.wait(60)
 
 
 @pytest.fixture
 def no_garbage_collection() -> Iterator[None]:
-    """It would free the connection in the end; an upload keeps it away for seconds."""
+    """A disabled garbage collector, which would free the connection; an upload disables it for seconds."""
     gc.disable()
     yield
     gc.enable()
 
 
-async def test_a_write_that_is_cancelled_in_a_statement_gives_up_the_lock(
+async def test_a_write_cancelled_in_a_statement_releases_the_lock(
     sessions: Sessions, database_path: Path, no_garbage_collection: None
 ) -> None:
     hang = Hang(sessions)
@@ -55,7 +55,7 @@ async def test_a_write_that_is_cancelled_in_a_statement_gives_up_the_lock(
     writing = asyncio.create_task(write())
     assert await asyncio.to_thread(hang.begun.wait, 60)
     writing.cancel()
-    asyncio.get_running_loop().call_later(0.1, hang.let.set)  # the connection is given up while the statement goes on
+    asyncio.get_running_loop().call_later(0.1, hang.released.set)  # after the connection was discarded
     await asyncio.gather(writing, return_exceptions=True)
     assert writing.cancelled()
     await asyncio.to_thread(write_elsewhere, database_path)
@@ -64,6 +64,6 @@ async def test_a_write_that_is_cancelled_in_a_statement_gives_up_the_lock(
 
 
 def write_elsewhere(path: Path) -> None:
-    """As another process would: without the lock within 30 s it raises."""
+    """Write as another process would; raise if the lock is not free within 30 s."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as connection:
         connection.execute("UPDATE api_key SET name = 'theirs'")

@@ -1,4 +1,4 @@
-"""Removing rows while others still write them."""
+"""Removal of rows that are being written at the same time."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -19,10 +19,10 @@ NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
 @pytest.fixture
 def database_kind() -> str:
-    return "postgres"  # on SQLite one waits for the other before it begins
+    return "postgres"  # on SQLite, writers queue before they begin
 
 
-async def test_the_log_of_a_delivery_goes_with_an_attempt_that_is_just_being_recorded(sessions: Sessions) -> None:
+async def test_removing_deliveries_includes_an_attempt_being_recorded(sessions: Sessions) -> None:
     batch = batch_row("bat_1", NOW, status="completed", asset_count=0)
     await store(sessions, batch, delivery_row("evt_1", "bat_1", NOW, status="pending"))
     attempt = DeliveryAttempt(delivery_id="evt_1", number=1, at=NOW, duration=0.1)

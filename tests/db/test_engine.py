@@ -1,4 +1,4 @@
-"""Sessions: what is stored comes back, writers never lose an update, readers never wait."""
+"""Sessions: values survive storage, writers never lose an update, readers never wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,14 +24,14 @@ async def batch(sessions: Sessions) -> None:
 
 @pytest.fixture
 async def elsewhere(database: str) -> AsyncIterator[Sessions]:
-    """The same database as another process sees it."""
+    """Sessions of another process on the same database."""
     sessions = open_sessions(database)
     yield sessions
     await sessions.aclose()
 
 
 async def count_up(sessions: Sessions) -> None:
-    """Read under the lock that every writer takes first, let others run, write."""
+    """Read under the lock that every writer takes first, let other tasks run, then write."""
     async with sessions.write() as session:
         batch = (await session.exec(select(Batch).where(Batch.id == "bat_1").with_for_update())).one()
         version = batch.version
@@ -55,12 +55,12 @@ async def test_none_in_a_json_column_is_null(sessions: Sessions) -> None:
     async with sessions.write() as session:
         connection = await session.connection()
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 1
-        for_another_time = Postponed(leases.Claimed(1, "", "", 0, 0), 0, NOW)
-        await leases.write_outcomes(session, "bat_1", [columns(for_another_time, NOW)])
+        postponed = Postponed(leases.Claimed(1, "", "", 0, 0), 0, NOW)
+        await leases.write_outcomes(session, "bat_1", [columns(postponed, NOW)])
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 2
 
 
-async def test_a_row_needs_the_batch_it_belongs_to(sessions: Sessions) -> None:
+async def test_a_row_needs_its_batch(sessions: Sessions) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         await store(sessions, asset_row("bat_none", 0, NOW))
 
@@ -70,7 +70,7 @@ async def test_a_row_needs_the_batch_it_belongs_to(sessions: Sessions) -> None:
 
 async def test_writers_of_one_process_and_of_two_never_lose_an_update(sessions: Sessions, elsewhere: Sessions) -> None:
     async with asyncio.TaskGroup() as group:
-        for number in range(40):  # Postgres has a connection for each: nobody waits for one, which is bounded
+        for number in range(40):  # within Postgres's pool: no task waits for a connection, a wait that is bounded
             group.create_task(count_up(elsewhere if number % 2 else sessions))
     assert (await batch_of(sessions, "bat_1")).version == 41
 
@@ -87,7 +87,7 @@ async def test_a_writer_that_raises_leaves_nothing(sessions: Sessions) -> None:
 
 @pytest.mark.parametrize("error", [OSError("ours"), TimeoutError("ours"), ConnectionResetError("ours")])
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_an_error_of_the_caller_is_not_taken_for_a_database_that_is_away(
+async def test_a_callers_error_is_not_taken_for_an_unavailable_database(
     sessions: Sessions, kind: str, error: OSError
 ) -> None:
     with pytest.raises(type(error)) as caught:
@@ -101,7 +101,7 @@ async def test_an_error_of_the_caller_is_not_taken_for_a_database_that_is_away(
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_a_time_limit_of_the_caller_is_its_own(sessions: Sessions, kind: str) -> None:
+async def test_a_callers_time_out_is_passed_on_unchanged(sessions: Sessions, kind: str) -> None:
     async with getattr(sessions, kind)() as session:
         await session.exec(select(Batch))
         with pytest.raises(TimeoutError):
@@ -109,7 +109,7 @@ async def test_a_time_limit_of_the_caller_is_its_own(sessions: Sessions, kind: s
                 await asyncio.Event().wait()
 
 
-async def test_a_writer_that_is_cancelled_leaves_nothing_and_lets_the_next_one_in(sessions: Sessions) -> None:
+async def test_a_cancelled_writer_leaves_nothing_and_admits_the_next(sessions: Sessions) -> None:
     entered = asyncio.Event()
 
     async def hang() -> None:
@@ -128,7 +128,7 @@ async def test_a_writer_that_is_cancelled_leaves_nothing_and_lets_the_next_one_i
         assert (await session.exec(select(Asset))).all() == []
 
 
-async def test_what_a_reader_changes_is_not_kept(sessions: Sessions) -> None:
+async def test_changes_by_a_reader_are_discarded(sessions: Sessions) -> None:
     async with sessions.read() as session:
         session.add(asset_row("bat_1", 0, NOW))
         await session.flush()
@@ -139,7 +139,7 @@ async def test_what_a_reader_changes_is_not_kept(sessions: Sessions) -> None:
 # -- readers ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_there_before(
+async def test_a_reader_does_not_wait_for_a_writer_and_sees_the_committed_state(
     sessions: Sessions, elsewhere: Sessions
 ) -> None:
     async with sessions.write() as session:
@@ -150,9 +150,7 @@ async def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_there_befor
                 assert (await reader.exec(select(Asset))).all() == []
 
 
-async def test_a_reader_keeps_its_view_while_others_write_and_does_not_stop_them(
-    sessions: Sessions, elsewhere: Sessions
-) -> None:
+async def test_a_reader_keeps_its_snapshot_and_does_not_block_writers(sessions: Sessions, elsewhere: Sessions) -> None:
     async with sessions.read() as reader:
         versions = select(Batch.version)
         assert (await reader.exec(versions)).one() == 1

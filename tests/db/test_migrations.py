@@ -1,4 +1,4 @@
-"""The migrations: they make what the models say, go both ways, and say so when the schema is old."""
+"""The migrations: they match the models, go both ways, and report an old schema."""
 
 import asyncio
 import base64
@@ -28,7 +28,8 @@ from imgsvc.services.access.api_keys import webhook_secret
 from support.databases import Postgres
 from support.stack import until
 
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations._config()).walk_revisions()][::-1]
+SCRIPTS = ScriptDirectory.from_config(migrations.alembic_config())
+REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
 
 
 A_BATCH = text(
@@ -45,7 +46,7 @@ AN_ASSET = text(
 
 @pytest.fixture
 async def new(tmp_path: Path) -> AsyncIterator[Sessions]:
-    """On a database that does not exist yet."""
+    """Sessions on a database that does not exist yet."""
     sessions = open_sessions(f"sqlite+aiosqlite:///{tmp_path}/new.db")
     yield sessions
     await sessions.aclose()
@@ -53,11 +54,11 @@ async def new(tmp_path: Path) -> AsyncIterator[Sessions]:
 
 async def go(sessions: Sessions, step: Any, revision: str) -> None:
     async with sessions.engine.begin() as connection:
-        await connection.run_sync(lambda sync: step(migrations._config(sync), revision))
+        await connection.run_sync(lambda sync: step(migrations.alembic_config(sync), revision))
 
 
 async def schema(sessions: Sessions) -> dict[str, str]:
-    """The statements that make each table and index, in one spelling."""
+    """Return the statement that creates each table and index, with normalised white space."""
     async with sessions.read() as session:
         connection = await session.connection()
         rows = await connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
@@ -79,20 +80,20 @@ async def test_models_and_migrations_agree(new: Sessions) -> None:
         assert await connection.run_sync(differences) == []
 
 
-async def test_checks_and_partial_indexes_are_those_of_the_models_too(new: Sessions, tmp_path: Path) -> None:
-    """What alembic does not compare."""
+async def test_checks_and_partial_indexes_match_the_models(new: Sessions, tmp_path: Path) -> None:
+    """Compare what alembic does not."""
     await migrations.upgrade(new)
-    of_models = open_sessions(f"sqlite+aiosqlite:///{tmp_path}/models.db")
-    async with of_models.engine.begin() as connection:
+    from_models = open_sessions(f"sqlite+aiosqlite:///{tmp_path}/models.db")
+    async with from_models.engine.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)
-    made, wanted = await schema(new), await schema(of_models)
-    await of_models.aclose()
+    migrated, expected = await schema(new), await schema(from_models)
+    await from_models.aclose()
 
-    assert made.keys() == wanted.keys()
-    for name, statement in wanted.items():
-        assert constraints(made[name]) == constraints(statement), name
+    assert migrated.keys() == expected.keys()
+    for name, statement in expected.items():
+        assert constraints(migrated[name]) == constraints(statement), name
         if statement.startswith("CREATE INDEX"):
-            assert made[name] == statement
+            assert migrated[name] == statement
 
 
 async def test_every_migration_goes_up_down_and_up_again(new: Sessions) -> None:
@@ -107,15 +108,15 @@ async def test_every_migration_goes_up_down_and_up_again(new: Sessions) -> None:
     await migrations.check(new)
 
 
-async def upgraded_with_rows(sessions: Sessions) -> None:
-    """From the schema before failures were counted by part, with a batch in it."""
+async def check_upgrade_with_rows(sessions: Sessions) -> None:
+    """Upgrade a batch from the schema before 0006, and check the new columns of its asset."""
     await migrations.upgrade(sessions)
-    script = ScriptDirectory.from_config(migrations._config()).get_revision("0006")
-    await go(sessions, command.downgrade, str(script.down_revision))
+    await go(sessions, command.downgrade, str(SCRIPTS.get_revision("0006").down_revision))
     now = datetime(2026, 11, 1, tzinfo=UTC)
+    is_sqlite = sessions.engine.dialect.name == "sqlite"
     async with sessions.engine.begin() as connection:
         for statement in (A_BATCH, AN_ASSET):
-            await connection.execute(statement, {"now": now.isoformat(" ") if sessions._file else now})
+            await connection.execute(statement, {"now": now.isoformat(" ") if is_sqlite else now})
     await go(sessions, command.upgrade, "head")
     async with sessions.read() as session:
         [asset] = await session.exec(sqlmodel_select(Asset))
@@ -123,8 +124,8 @@ async def upgraded_with_rows(sessions: Sessions) -> None:
     assert (asset.storage_failures, asset.quarantine_failures) == (0, 0)
 
 
-async def test_assets_of_before_have_no_failures_of_storage_and_quarantine(new: Sessions) -> None:
-    await upgraded_with_rows(new)
+async def test_older_assets_have_no_storage_and_quarantine_failures(new: Sessions) -> None:
+    await check_upgrade_with_rows(new)
 
 
 async def test_upgrading_a_new_database_again_changes_nothing(new: Sessions) -> None:
@@ -147,7 +148,7 @@ async def test_an_old_schema_is_not_ready(new: Sessions) -> None:
         await migrations.check(new)
 
 
-async def test_the_local_key_gets_a_random_secret_that_signs(new: Sessions, tmp_path: Path) -> None:
+async def test_the_local_key_gets_a_random_webhook_secret(new: Sessions, tmp_path: Path) -> None:
     await migrations.upgrade(new)
     secret = await webhook_secret(sessions=new)
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 24
@@ -159,9 +160,9 @@ async def test_the_local_key_gets_a_random_secret_that_signs(new: Sessions, tmp_
     await other.aclose()
 
 
-# -- several at one time, as when `imgsvc db upgrade` is started on two machines ---------------------------------------
+# -- concurrent upgrades, as when `imgsvc db upgrade` is started on two machines ---------------------------------------
 
-UPGRADE_WHEN_TOLD = """
+UPGRADE_ON_INPUT = """
 import asyncio, sys
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
@@ -175,22 +176,22 @@ print("ready", flush=True)
 sys.stdin.readline()
 asyncio.run(upgrade())
 """
-AT_ONE_TIME = 4
+PROCESSES = 4
 
 
-async def upgrade_in_processes_at_one_time(url: str) -> list[tuple[int | None, str]]:
-    """How each of several processes ended that upgrade the database at `url` from the same moment on."""
+async def upgrade_in_processes(url: str) -> list[tuple[int | None, str]]:
+    """Upgrade the database at `url` in several processes at once; return their return codes and errors."""
     processes = [
-        await create_subprocess_exec(sys.executable, "-c", UPGRADE_WHEN_TOLD, url, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-        for _ in range(AT_ONE_TIME)
+        await create_subprocess_exec(sys.executable, "-c", UPGRADE_ON_INPUT, url, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        for _ in range(PROCESSES)
     ]
     for process in processes:
         assert process.stdout
         assert await process.stdout.readline() == b"ready\n"
-    said = await asyncio.wait_for(asyncio.gather(*(process.communicate(b"go\n") for process in processes)), 60)
+    outputs = await asyncio.wait_for(asyncio.gather(*(process.communicate(b"go\n") for process in processes)), 60)
     return [
         (process.returncode, errors.decode().strip()[-500:])
-        for process, (_, errors) in zip(processes, said, strict=True)
+        for process, (_, errors) in zip(processes, outputs, strict=True)
     ]
 
 
@@ -209,27 +210,27 @@ async def on_postgres(postgres_url: str) -> AsyncIterator[Sessions]:
 
 
 @pytest.mark.slow
-async def test_upgrades_at_one_time_all_end_well(new: Sessions) -> None:
+async def test_concurrent_upgrades_all_succeed(new: Sessions) -> None:
     url = new.engine.url.render_as_string()
-    assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME
+    assert await upgrade_in_processes(url) == [(0, "")] * PROCESSES
     await migrations.check(new)
 
 
 @pytest.mark.slow
-async def test_upgrades_at_one_time_all_end_well_on_postgres_too(on_postgres: Sessions) -> None:
+async def test_concurrent_upgrades_all_succeed_on_postgres(on_postgres: Sessions) -> None:
     url = on_postgres.engine.url.render_as_string()
-    assert await upgrade_in_processes_at_one_time(url) == [(0, "")] * AT_ONE_TIME
+    assert await upgrade_in_processes(url) == [(0, "")] * PROCESSES
     await migrations.check(on_postgres)
 
 
-async def test_assets_of_before_have_no_failures_on_postgres_either(on_postgres: Sessions) -> None:
-    await upgraded_with_rows(on_postgres)
+async def test_older_assets_have_no_such_failures_on_postgres(on_postgres: Sessions) -> None:
+    await check_upgrade_with_rows(on_postgres)
 
 
-async def test_an_upgrade_of_postgres_waits_for_one_that_runs(on_postgres: Sessions) -> None:
-    """Seen from the one that runs: it holds the lock, and the other has made nothing yet."""
+async def test_an_upgrade_of_postgres_waits_for_a_running_one(on_postgres: Sessions) -> None:
+    """Act as the running upgrade: it holds the lock, and the other has not created any table yet."""
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    made = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+    tables = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     async with on_postgres.engine.begin() as running:
         await running.execute(select(func.pg_advisory_xact_lock(migrations.UPGRADING)))
         upgrade = asyncio.create_task(migrations.upgrade(on_postgres))
@@ -239,7 +240,7 @@ async def test_an_upgrade_of_postgres_waits_for_one_that_runs(on_postgres: Sessi
 
         await until(waits_or_ended, within=20)
         assert not upgrade.done()
-        assert (await running.execute(made)).scalar() == 0
+        assert (await running.execute(tables)).scalar() == 0
     await upgrade
     await migrations.check(on_postgres)
 
@@ -249,15 +250,15 @@ async def test_an_upgrade_of_postgres_waits_for_one_that_runs(on_postgres: Sessi
 FUTURE = text("UPDATE alembic_version SET version_num = '9999'")
 
 
-async def test_the_schema_of_a_newer_imgsvc_serves_an_older_one(new: Sessions) -> None:
-    """While machines are updated one after the other, those not yet updated go on."""
+async def test_an_older_imgsvc_runs_on_the_schema_of_a_newer_one(new: Sessions) -> None:
+    """Check a rolling update: machines that are not updated yet go on working."""
     await migrations.upgrade(new)
     async with new.write() as session:
         await (await session.connection()).execute(FUTURE)
     await migrations.check(new)
 
 
-async def test_an_older_imgsvc_leaves_the_schema_of_a_newer_one_alone(new: Sessions) -> None:
+async def test_an_older_imgsvc_does_not_change_the_schema_of_a_newer_one(new: Sessions) -> None:
     await migrations.upgrade(new)
     async with new.write() as session:
         await (await session.connection()).execute(FUTURE)

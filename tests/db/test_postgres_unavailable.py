@@ -1,4 +1,4 @@
-"""Postgres that is stopped, restarted, frozen, full or busy: unavailable, then as before, and nothing half done."""
+"""Postgres that is stopped, restarted, frozen, full or busy: calls fail cleanly and work again afterwards."""
 
 import asyncio
 import signal
@@ -31,14 +31,14 @@ def database_kind() -> str:
 
 @pytest.fixture
 async def impatient(database: str) -> AsyncIterator[Sessions]:
-    """Waits half a second for a statement."""
+    """Sessions with a statement time-out of half a second."""
     sessions = open_sessions(database, statement_timeout=0.5)
     yield sessions
     await sessions.aclose()
 
 
 async def is_written(sessions: Sessions, name: str) -> bool:
-    """On a busy machine a statement may take longer than little patience lasts."""
+    """Write `name`; on a busy machine a statement may exceed the short time-out."""
     try:
         await write_name(sessions, name)
     except DatabaseUnavailable:
@@ -61,10 +61,10 @@ async def run(session: AsyncSession, statement: str) -> Any:
 
 
 @pytest.mark.parametrize("how", STOPS)
-async def test_while_it_is_stopped_it_is_unavailable_and_afterwards_all_is_as_before(
+async def test_a_stopped_server_is_unavailable_and_works_again_after_a_restart(
     sessions: Sessions, postgres: Postgres, how: signal.Signals
 ) -> None:
-    await asyncio.gather(*(read_name(sessions) for _ in range(12)))  # connections that will be found dead
+    await asyncio.gather(*(read_name(sessions) for _ in range(12)))  # pooled connections that the stop will break
     await write_name(sessions, "kept")
     with postgres.stopped(how):
         for attempt in (read_name(sessions), write_name(sessions, "lost")):
@@ -85,7 +85,7 @@ async def test_a_restart_between_two_transactions_goes_unnoticed(
 
 
 @pytest.mark.parametrize("how", STOPS)
-async def test_a_stop_in_the_middle_of_a_transaction_undoes_it(
+async def test_a_stop_during_a_transaction_undoes_it(
     sessions: Sessions, postgres: Postgres, how: signal.Signals
 ) -> None:
     name = await read_name(sessions)
@@ -99,7 +99,7 @@ async def test_a_stop_in_the_middle_of_a_transaction_undoes_it(
 
 
 @pytest.mark.parametrize("how", STOPS)
-async def test_a_restart_just_before_the_commit_undoes_it_and_says_so(
+async def test_a_restart_just_before_the_commit_undoes_and_reports_it(
     sessions: Sessions, postgres: Postgres, how: signal.Signals
 ) -> None:
     name = await read_name(sessions)
@@ -111,7 +111,7 @@ async def test_a_restart_just_before_the_commit_undoes_it_and_says_so(
     assert await read_name(sessions) == name
 
 
-async def test_while_it_waits_for_the_last_client_it_takes_no_new_one(sessions: Sessions, postgres: Postgres) -> None:
+async def test_a_server_shutting_down_accepts_no_new_client(sessions: Sessions, postgres: Postgres) -> None:
     try:
         async with sessions.read() as session:
             await session.exec(select(ApiKey.name))
@@ -131,8 +131,8 @@ async def read_with_a_new_connection(sessions: Sessions) -> str:
     return await read_name(sessions)
 
 
-@pytest.mark.parametrize("call", [read_name, read_with_a_new_connection], ids=["known connection", "new connection"])
-async def test_a_server_that_says_nothing_is_unavailable_and_afterwards_all_is_as_before(
+@pytest.mark.parametrize("call", [read_name, read_with_a_new_connection], ids=["pooled connection", "new connection"])
+async def test_a_frozen_server_is_unavailable_and_works_again_afterwards(
     impatient: Sessions, postgres: Postgres, call: Callable[[Sessions], Any]
 ) -> None:
     await until(lambda: is_written(impatient, "kept"))
@@ -144,7 +144,7 @@ async def test_a_server_that_says_nothing_is_unavailable_and_afterwards_all_is_a
 
 
 @pytest.mark.parametrize("at", ["statement", "commit"])
-async def test_a_server_that_falls_silent_in_a_transaction_is_unavailable(
+async def test_a_server_that_freezes_during_a_transaction_is_unavailable(
     impatient: Sessions, postgres: Postgres, at: str
 ) -> None:
     async with asyncio.timeout(60):
@@ -162,7 +162,7 @@ async def test_a_server_that_falls_silent_in_a_transaction_is_unavailable(
 # -- locks ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_lock_that_is_held_for_too_long_is_not_waited_for_and_what_waited_leaves_nothing(
+async def test_a_writer_gives_up_on_a_long_held_lock_and_leaves_nothing(
     sessions: Sessions, impatient: Sessions
 ) -> None:
     async with sessions.write() as session:
@@ -172,9 +172,7 @@ async def test_a_lock_that_is_held_for_too_long_is_not_waited_for_and_what_waite
     assert await read_name(sessions) == "mine"
 
 
-async def test_what_a_frozen_process_has_locked_is_freed_and_it_is_told_when_it_wakes_up(
-    sessions: Sessions, database: str
-) -> None:
+async def test_a_frozen_process_loses_its_locks_and_gets_an_error_on_waking(sessions: Sessions, database: str) -> None:
     frozen = open_sessions(database)
     with pytest.raises(DatabaseUnavailable):
         async with frozen.write() as session:
@@ -187,7 +185,7 @@ async def test_what_a_frozen_process_has_locked_is_freed_and_it_is_told_when_it_
     await frozen.aclose()
 
 
-async def test_a_write_that_is_cancelled_in_a_statement_gives_up_its_locks(sessions: Sessions, database: str) -> None:
+async def test_a_write_cancelled_in_a_statement_releases_its_locks(sessions: Sessions, database: str) -> None:
     inside = asyncio.Event()
 
     async def hang() -> None:
@@ -205,9 +203,9 @@ async def test_a_write_that_is_cancelled_in_a_statement_gives_up_its_locks(sessi
     assert await read_name(sessions) == "mine"
 
 
-# -- what it says -----------------------------------------------------------------------------------------------------
+# -- errors -----------------------------------------------------------------------------------------------------------
 
-PASSING = {
+TEMPORARY = {
     "08006": "connection failure",
     "25006": "read-only, as after a failover",
     "25P03": "too long in a transaction",
@@ -222,7 +220,7 @@ PASSING = {
     "57P03": "starting up",
     "58030": "I/O error",
 }
-FAULTS = {"22001": "too long", "22021": "NUL", "23503": "no such batch", "23505": "twice", "42P01": "no such table"}
+BUGS = {"22001": "too long", "22021": "NUL", "23503": "no such batch", "23505": "twice", "42P01": "no such table"}
 
 
 async def fail(sessions: Sessions, state: str) -> None:
@@ -230,31 +228,31 @@ async def fail(sessions: Sessions, state: str) -> None:
         await run(session, f"DO $$ BEGIN RAISE EXCEPTION 'it broke' USING ERRCODE = '{state}'; END $$")
 
 
-@pytest.mark.parametrize("state", PASSING, ids=PASSING.values())
-async def test_what_passes_is_unavailable(sessions: Sessions, state: str) -> None:
+@pytest.mark.parametrize("state", TEMPORARY, ids=TEMPORARY.values())
+async def test_a_temporary_error_is_reported_as_unavailable(sessions: Sessions, state: str) -> None:
     with pytest.raises(DatabaseUnavailable, match="it broke"):
         await fail(sessions, state)
 
 
-@pytest.mark.parametrize("state", FAULTS, ids=FAULTS.values())
-async def test_a_fault_of_ours_is_not_taken_for_a_database_that_is_away(sessions: Sessions, state: str) -> None:
+@pytest.mark.parametrize("state", BUGS, ids=BUGS.values())
+async def test_a_bug_is_not_taken_for_an_unavailable_database(sessions: Sessions, state: str) -> None:
     with pytest.raises(DBAPIError, match="it broke"):
         await fail(sessions, state)
 
 
-async def test_a_value_that_the_driver_refuses_is_a_fault_of_ours(sessions: Sessions) -> None:
+async def test_a_value_that_the_driver_refuses_is_a_bug(sessions: Sessions) -> None:
     with pytest.raises(DBAPIError, match="out of"):
         await store(sessions, batch_row("bat_1", utc_now(), asset_count=2**40))
 
 
-async def test_a_database_that_is_not_there_is_unavailable(sessions: Sessions, postgres: Postgres) -> None:
+async def test_a_nonexistent_database_is_unavailable(sessions: Sessions, postgres: Postgres) -> None:
     nowhere = open_sessions(postgres.url("nowhere"))
     with pytest.raises(DatabaseUnavailable, match="does not exist"):
         await read_name(nowhere)
     await nowhere.aclose()
 
 
-async def test_half_a_write_leaves_nothing(sessions: Sessions) -> None:
+async def test_an_incomplete_write_leaves_nothing(sessions: Sessions) -> None:
     with pytest.raises(DatabaseUnavailable):
         async with sessions.write() as session:
             session.add(batch_row("bat_1", utc_now()))

@@ -1,4 +1,4 @@
-"""Claiming assets and settling them: who may take what, and who still holds it."""
+"""Leases: which assets a run may claim, and which claims it still holds."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -47,26 +47,26 @@ async def write_outcomes(sessions: Sessions, claims: Claims, *, due_at: datetime
 # -- claim ------------------------------------------------------------------------------------------------------------
 
 
-async def test_only_what_is_due_is_claimed_the_longest_due_first(sessions: Sessions) -> None:
+async def test_only_due_assets_are_claimed_longest_due_first(sessions: Sessions) -> None:
     due = [-1, 0, 1, -60, -1]
-    await store(sessions, *[asset_row("bat_1", place, at(seconds)) for place, seconds in enumerate(due)])
+    await store(sessions, *[asset_row("bat_1", position, at(seconds)) for position, seconds in enumerate(due)])
     assert positions(await claim(sessions)) == [3, 0, 4, 1]
 
 
-async def test_no_more_are_claimed_than_asked_for_and_none_of_another_batch(sessions: Sessions) -> None:
-    await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(5)], asset_row("bat_2", 0, at(-99)))
+async def test_a_claim_keeps_to_its_limit_and_its_batch(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", position, NOW) for position in range(5)], asset_row("bat_2", 0, at(-99)))
     assert positions(await claim(sessions, limit=2)) == [0, 1]
     assert positions(await claim(sessions, limit=2)) == [2, 3]
     assert positions(await claim(sessions, limit=0)) == []
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
-async def test_what_has_ended_is_never_claimed(sessions: Sessions, status: str) -> None:
+async def test_an_ended_asset_is_never_claimed(sessions: Sessions, status: str) -> None:
     await store(sessions, asset_row("bat_1", 0, at(-99), status=status))
     assert await claim(sessions) == Claims([], 0)
 
 
-async def test_a_claim_leaves_its_token_and_its_lease_on_the_row(sessions: Sessions) -> None:
+async def test_a_claim_writes_its_token_and_lease_to_the_row(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, at(-5), attempts=2))
     [claimed], were_pending = await claim(sessions)
     [row] = await assets_of(sessions, "bat_1")
@@ -75,13 +75,13 @@ async def test_a_claim_leaves_its_token_and_its_lease_on_the_row(sessions: Sessi
     assert (claimed.origin_url, claimed.slug) == (row.origin_url, "shoe")
 
 
-async def test_what_is_leased_is_left_alone_until_the_lease_ends(sessions: Sessions) -> None:
+async def test_a_leased_asset_is_not_claimed_before_its_lease_ends(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW))
     await claim(sessions)
     assert await claim(sessions, token="other", now=NOW + LEASE - timedelta(microseconds=1)) == Claims([], 0)
 
 
-async def test_a_takeover_counts_as_lost_and_not_as_having_been_pending(sessions: Sessions) -> None:
+async def test_claiming_an_expired_lease_counts_as_lost_and_not_as_pending(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(61)))
     await claim(sessions)
     claims = await claim(sessions, token="other", now=at(61))
@@ -90,31 +90,31 @@ async def test_a_takeover_counts_as_lost_and_not_as_having_been_pending(sessions
     assert [(row.claim, row.lost) for row in await assets_of(sessions, "bat_1")] == [("other", 1), ("other", 0)]
 
 
-async def test_a_run_never_takes_over_from_itself_what_it_is_still_working_on(sessions: Sessions) -> None:
+async def test_a_run_never_claims_its_own_expired_leases(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(61)))
     await claim(sessions)
     assert positions(await claim(sessions, now=at(61))) == [1]
 
 
-async def test_what_was_handed_back_may_be_claimed_by_the_same_run_again(sessions: Sessions) -> None:
+async def test_a_run_may_claim_an_asset_that_it_handed_back(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW))
     await write_outcomes(sessions, await claim(sessions), due_at=at(5))
     assert positions(await claim(sessions, now=at(5))) == [0]
 
 
 @pytest.mark.parametrize(("seconds", "due"), [(-0.001, False), (0, True), (60, True)])
-async def test_any_due_says_whether_something_could_be_claimed(sessions: Sessions, seconds: float, due: bool) -> None:
+async def test_any_due_reports_whether_an_asset_can_be_claimed(sessions: Sessions, seconds: float, due: bool) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(-99), status="failed"))
     async with sessions.read() as session:
         assert await queries.any_due(session, "bat_1", at(seconds)) is due
         assert not await queries.any_due(session, "bat_2", at(seconds))
 
 
-# -- settle -----------------------------------------------------------------------------------------------------------
+# -- outcomes ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_holds_what_it_claimed_until_another_takes_it_over(sessions: Sessions) -> None:
-    await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(3)], asset_row("bat_2", 0, NOW))
+async def test_a_run_holds_its_claims_until_another_run_claims_them(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", position, NOW) for position in range(3)], asset_row("bat_2", 0, NOW))
     await claim(sessions, limit=2)
     assert await held(sessions, "mine", range(5)) == {0, 1}
     assert await held(sessions, "mine", [1]) == {1}
@@ -129,8 +129,8 @@ async def held(sessions: Sessions, token: str, among: Iterable[int]) -> set[int]
         return await queries.still_claimed(session, "bat_1", token, list(among))
 
 
-async def test_settled_rows_have_what_was_written_and_nobodys_claim(sessions: Sessions) -> None:
-    await store(sessions, *[asset_row("bat_1", place, NOW, error_code="http_503") for place in range(3)])
+async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", position, NOW, error_code="http_503") for position in range(3)])
     claims = await claim(sessions, limit=2)
     await write_outcomes(sessions, claims, due_at=at(30))
     rows = await assets_of(sessions, "bat_1")
@@ -139,13 +139,13 @@ async def test_settled_rows_have_what_was_written_and_nobodys_claim(sessions: Se
     assert await held(sessions, "mine", range(3)) == set()
 
 
-async def test_a_token_left_on_an_asset_that_ended_holds_nothing(sessions: Sessions) -> None:
+async def test_a_token_left_on_an_ended_asset_is_no_claim(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"))
     assert await held(sessions, "mine", [0]) == set()
 
 
-async def test_assets_are_read_by_position_however_many(sessions: Sessions) -> None:
-    await store(sessions, *[asset_row("bat_1", place, NOW) for place in range(1_203)])
+async def test_any_number_of_assets_is_read_by_position(sessions: Sessions) -> None:
+    await store(sessions, *[asset_row("bat_1", position, NOW) for position in range(1_203)])
     async with sessions.read() as session:
         found = await assets.at_positions(session, "bat_1", [*range(1, 1_202), 5, 99_999])
     assert sorted(found) == list(range(1, 1_202))

@@ -1,4 +1,4 @@
-"""The statements that run all the time touch only open rows: SQLite says through which index."""
+"""Frequent statements touch only open rows: SQLite's query plans name the index."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -15,21 +15,21 @@ from support.databases import ONLY_SQLITE
 
 pytestmark = ONLY_SQLITE
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
-Question = Callable[[AsyncSession], Awaitable[Any]]
+Query = Callable[[AsyncSession], Awaitable[Any]]
 
 
-async def plan(sessions: Sessions, question: Question) -> list[str]:
-    """The plan of the first SELECT or UPDATE that `question` sends."""
+async def plan(sessions: Sessions, query: Query) -> list[str]:
+    """Return the plan of the first SELECT or UPDATE that `query` sends."""
     sent: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         sent.append((statement, parameters))
 
     engine = sessions.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     async with sessions.write() as session:
-        await question(session)
-    event.remove(engine, "before_cursor_execute", note)
+        await query(session)
+    event.remove(engine, "before_cursor_execute", record)
     statement, parameters = next(pair for pair in sent if pair[0].startswith(("SELECT", "UPDATE")))
     async with sessions.read() as session:
         connection = await session.connection()
@@ -39,19 +39,19 @@ async def plan(sessions: Sessions, question: Question) -> list[str]:
 
 @pytest.fixture(autouse=True)
 async def shop(sessions: Sessions) -> None:
-    """A large batch that is nearly done, many that are, and statistics that know it."""
+    """A large batch that is nearly done, many finished ones, and up-to-date statistics."""
     await store(sessions, batch_row("bat_1", NOW, asset_count=2_000), delivery_row("evt_1", "bat_1", NOW))
     await store(sessions, *[batch_row(f"bat_{number}", NOW, status="completed") for number in range(2, 200)])
-    told = [delivery_row(f"evt_{number}", f"bat_{number}", NOW, status="delivered") for number in range(2, 200)]
-    await store(sessions, *told)
-    ended = [asset_row("bat_1", place, NOW, status="succeeded") for place in range(1_990)]
-    await store(sessions, *ended, *[asset_row("bat_1", place, NOW) for place in range(1_990, 2_000)])
+    delivered = [delivery_row(f"evt_{number}", f"bat_{number}", NOW, status="delivered") for number in range(2, 200)]
+    await store(sessions, *delivered)
+    ended = [asset_row("bat_1", position, NOW, status="succeeded") for position in range(1_990)]
+    await store(sessions, *ended, *[asset_row("bat_1", position, NOW) for position in range(1_990, 2_000)])
     async with sessions.write() as session:
         await (await session.connection()).execute(text("ANALYZE"))
 
 
 @pytest.mark.parametrize(
-    ("question", "index"),
+    ("query", "index"),
     [
         (
             lambda s: leases.claim(s, "bat_1", token="t", in_flight=[3, 5], now=NOW, until=NOW, limit=64),
@@ -65,19 +65,19 @@ async def shop(sessions: Sessions) -> None:
     ],
     ids=["claim", "any_due", "with_due_assets", "open batches", "untidy", "expired"],
 )
-async def test_only_open_rows_are_looked_at(sessions: Sessions, question: Question, index: str) -> None:
-    steps = await plan(sessions, question)
+async def test_only_open_rows_are_scanned(sessions: Sessions, query: Query, index: str) -> None:
+    steps = await plan(sessions, query)
     assert any(index in step for step in steps), steps
     assert not any("TEMP B-TREE" in step for step in steps), steps
 
 
-async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Sessions) -> None:
+async def test_only_pending_deliveries_are_scanned(sessions: Sessions) -> None:
     steps = await plan(sessions, lambda s: deliveries.due(s, NOW))
     assert any("SEARCH delivery USING INDEX ix_delivery_open" in step for step in steps), steps
 
 
 @pytest.mark.parametrize(
-    "question",
+    "query",
     [
         lambda s: leases.still_claimed(s, "bat_1", "t", [1, 2, 3]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
@@ -86,12 +86,12 @@ async def test_of_the_deliveries_only_those_that_wait_are_looked_at(sessions: Se
     ],
     ids=["still_claimed", "at_positions", "products_page", "versions"],
 )
-async def test_rows_are_found_by_their_key_and_no_table_is_scanned(sessions: Sessions, question: Question) -> None:
-    steps = await plan(sessions, question)
+async def test_rows_are_found_by_their_key_and_no_table_is_scanned(sessions: Sessions, query: Query) -> None:
+    steps = await plan(sessions, query)
     assert all(step.startswith("SEARCH") for step in steps), steps
 
 
-async def test_what_was_made_before_is_found_by_its_name(sessions: Sessions) -> None:
+async def test_earlier_results_are_found_by_index(sessions: Sessions) -> None:
     steps = await plan(sessions, lambda s: reuse.previous_results(s, ["a" * 64, "b" * 64]))
     assert sum("SEARCH asset USING" in step and "ix_asset_reuse" in step for step in steps) == 2, steps
     assert not any("SCAN asset" in step or "SCAN batch" in step for step in steps), steps

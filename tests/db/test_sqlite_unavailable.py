@@ -1,4 +1,4 @@
-"""SQLite that cannot be used for a while: locked, full, replaced while it was open, no database at all."""
+"""SQLite that is unusable: locked, full, replaced while open, or not a database."""
 
 import asyncio
 import shutil
@@ -27,7 +27,7 @@ REPLACED = "was replaced or removed while it was open; restart imgsvc"
 
 @pytest.fixture
 async def sessions(database: str) -> AsyncIterator[Sessions]:
-    """Gives up on the lock sooner than in production."""
+    """Sessions with a shorter busy time-out than in production."""
     sessions = open_sessions(database, busy_timeout=0.1)
     yield sessions
     await sessions.aclose()
@@ -35,7 +35,7 @@ async def sessions(database: str) -> AsyncIterator[Sessions]:
 
 @pytest.fixture
 def intruder(database_path: Path) -> Iterator[sqlite3.Connection]:
-    """A program that holds the write lock and does not let go."""
+    """A program that holds the write lock."""
     with closing(sqlite3.connect(database_path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
@@ -44,21 +44,19 @@ def intruder(database_path: Path) -> Iterator[sqlite3.Connection]:
 # -- locked -----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_locked_database_is_unavailable_until_it_is_free_again(
+async def test_a_locked_database_is_unavailable_until_it_is_unlocked(
     sessions: Sessions, intruder: sqlite3.Connection
 ) -> None:
     name = await read_name(sessions)
     with pytest.raises(DatabaseUnavailable, match="locked"):
         await write_name(sessions, "mine")
-    assert await read_name(sessions) == name  # readers do not care
+    assert await read_name(sessions) == name  # readers do not need the lock
     intruder.execute("ROLLBACK")
     await write_name(sessions, "mine")
     assert await read_name(sessions) == "mine"
 
 
-async def test_a_lock_that_is_held_for_a_moment_is_waited_for(
-    database: str, sessions: Sessions, intruder: sqlite3.Connection
-) -> None:
+async def test_a_writer_waits_for_a_short_lock(database: str, sessions: Sessions, intruder: sqlite3.Connection) -> None:
     patient = open_sessions(database)
     waiting = asyncio.create_task(write_name(patient, "mine"))
     await read_name(sessions)  # a round trip, while the other one waits
@@ -69,11 +67,9 @@ async def test_a_lock_that_is_held_for_a_moment_is_waited_for(
     await patient.aclose()
 
 
-async def test_a_writer_that_was_refused_tries_again_before_it_gives_up(
-    database: str, intruder: sqlite3.Connection
-) -> None:
+async def test_a_refused_writer_retries_before_it_gives_up(database: str, intruder: sqlite3.Connection) -> None:
     sessions = open_sessions(database, busy_timeout=0.1)
-    sessions.write_timeout = 60  # however late it hears that the lock is free
+    sessions.write_timeout = 60  # longer than any delay before it sees the lock free
     refused = asyncio.Event()
     event.listen(sessions.engine.sync_engine, "handle_error", lambda _: refused.set())
     writing = asyncio.create_task(write_name(sessions, "mine"))
@@ -84,17 +80,17 @@ async def test_a_writer_that_was_refused_tries_again_before_it_gives_up(
     await sessions.aclose()
 
 
-async def test_writers_that_wait_behind_a_foreign_lock_give_up_together(
+async def test_writers_that_wait_for_another_process_time_out_together(
     database: str, intruder: sqlite3.Connection
 ) -> None:
-    """One after the other, the 50 would take 75 s."""
+    """Check that the time-outs overlap: one after the other, the 50 would take 75 s."""
     sessions = open_sessions(database, busy_timeout=0.5)
     async with asyncio.timeout(60):
         writers = (write_name(sessions, f"writer {number}") for number in range(50))
         ends = await asyncio.gather(*writers, return_exceptions=True)
     assert {type(end) for end in ends} == {DatabaseUnavailable}
     intruder.execute("ROLLBACK")
-    await write_name(sessions, "mine")  # nobody kept the turn
+    await write_name(sessions, "mine")  # the lock of this process is free
     await sessions.aclose()
 
 
@@ -109,7 +105,7 @@ async def assert_unusable(sessions: Sessions) -> None:
             await write_name(sessions, "lost")
 
 
-async def test_a_file_that_was_replaced_is_left_alone_until_the_old_one_is_back(
+async def test_a_replaced_file_is_not_used_until_the_old_one_is_back(
     sessions: Sessions, database_path: Path, migrated_database: Path
 ) -> None:
     await write_name(sessions, "ours")
@@ -121,24 +117,24 @@ async def test_a_file_that_was_replaced_is_left_alone_until_the_old_one_is_back(
     await write_name(sessions, "ours again")
 
 
-async def test_a_file_that_was_removed_is_not_made_anew(sessions: Sessions, database_path: Path) -> None:
+async def test_a_removed_file_is_not_created_again(sessions: Sessions, database_path: Path) -> None:
     await read_name(sessions)
     database_path.unlink()
     await assert_unusable(sessions)
     assert not database_path.exists()
 
 
-async def test_while_an_old_connection_is_open_the_new_file_gets_none(
+async def test_the_new_file_gets_no_connection_while_an_old_one_is_open(
     sessions: Sessions, database_path: Path, migrated_database: Path
 ) -> None:
     async with sessions.read() as session:
         await session.exec(select(Batch.id))
         database_path.unlink()
         shutil.copy(migrated_database, database_path)
-        await assert_unusable(sessions)  # their connections would be new ones
+        await assert_unusable(sessions)  # these calls would open new connections
 
 
-async def test_a_write_during_which_the_file_is_replaced_is_not_taken_for_stored(
+async def test_a_write_during_which_the_file_is_replaced_fails(
     sessions: Sessions, database_path: Path, migrated_database: Path
 ) -> None:
     other = database_path.with_name("other.db")
@@ -150,11 +146,11 @@ async def test_a_write_during_which_the_file_is_replaced_is_not_taken_for_stored
             other.replace(database_path)
 
 
-async def test_closing_the_old_file_does_no_harm_to_what_others_wrote_into_the_new_one(
+async def test_closing_the_old_file_does_not_damage_the_new_one(
     sessions: Sessions, database_path: Path, migrated_database: Path
 ) -> None:
     await write_name(sessions, "old")
-    for file in database_path.parent.glob("imgsvc.db*"):  # -wal and -shm too
+    for file in database_path.parent.glob("imgsvc.db*"):  # including -wal and -shm
         file.rename(file.with_name(f"aside-{file.name}"))
     shutil.copy(migrated_database, database_path)
     with closing(sqlite3.connect(database_path, isolation_level=None)) as other:
@@ -169,7 +165,7 @@ async def test_closing_the_old_file_does_no_harm_to_what_others_wrote_into_the_n
 # -- full -------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_full_disk_is_unavailable_and_half_a_write_leaves_nothing(sessions: Sessions) -> None:
+async def test_a_full_disk_is_unavailable_and_an_incomplete_write_leaves_nothing(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", utc_now()))
     await fill_up(sessions)
     with pytest.raises(DatabaseUnavailable, match="full"):
@@ -179,11 +175,11 @@ async def test_a_full_disk_is_unavailable_and_half_a_write_leaves_nothing(sessio
 
 
 async def fill_up(sessions: Sessions) -> None:
-    """From here on the file may not grow."""
+    """Keep the file from growing any further."""
 
     def no_more_pages(connection: Any, *_: object) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA max_page_count = 1")  # SQLite makes of it what there is already
+        cursor.execute("PRAGMA max_page_count = 1")  # SQLite raises it to the current size
         cursor.close()
 
     await sessions.engine.dispose()
@@ -204,5 +200,5 @@ async def test_a_database_that_cannot_be_opened_is_unavailable(database: str, tm
 
 
 async def no_thread_is_left() -> bool:
-    """aiosqlite does not wait for the thread of a connection that failed, which then misses its event loop."""
+    """Return whether all threads have ended; aiosqlite does not wait for that of a failed connection."""
     return not any("_connection_worker_thread" in thread.name for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""Which IP addresses may be called, one line for each rule with its source."""
+"""IP addresses that may be called or not, one line for each rule with its source."""
 
 from ipaddress import ip_address, ip_network
 
@@ -82,7 +82,7 @@ ALLOWED = [
     ("11.0.0.0", "the first after 10/8"),
     ("100.63.255.255", "the last before carrier-grade NAT"),
     ("100.128.0.0", "the first after carrier-grade NAT"),
-    ("168.63.129.17", "beside Azure's metadata"),
+    ("168.63.129.17", "next to Azure's metadata"),
     ("172.15.255.255", "the last before 172.16/12"),
     ("172.32.0.0", "the first after 172.16/12"),
     ("192.0.1.1", "between 192.0.0/24 and 192.0.2/24"),
@@ -90,7 +90,7 @@ ALLOWED = [
     ("::ffff:8.8.8.8", "IPv4-mapped, RFC 4291 §2.5.5.2"),
     ("64:ff9b::8.8.8.8", "NAT64, RFC 6052 §2.1"),
     ("2002:808:808::1", "6to4 of 8.8.8.8, RFC 3056"),
-    ("2001:200::1", "the first block given out after 2001::/23"),
+    ("2001:200::1", "the first block allocated after 2001::/23"),
     ("2001:4860:4860::8888", "public"),
     ("2606:4700:4700::1111", "public"),
     ("2606:4700::5efe:8.8.8.8", "ISATAP of a public address, RFC 5214"),
@@ -112,13 +112,13 @@ def test_a_public_address_is_allowed(address: str, source: str) -> None:
     [
         ("127.0.0.1", "127.0.0.0/8", True),
         ("10.1.2.3", "10.1.0.0/16", True),
-        ("10.2.0.1", "10.1.0.0/16", False),  # beside it
+        ("10.2.0.1", "10.1.0.0/16", False),  # outside the network
         ("::1", "::1/128", True),
         ("fd12::1", "fd12::/16", True),
         ("fe80::1%eth0", "fe80::/10", True),
-        ("127.0.0.1", "::/0", False),  # a network of the other family opens nothing
+        ("127.0.0.1", "::/0", False),  # a network of the other family covers nothing
         ("::1", "0.0.0.0/0", False),
-        ("::ffff:127.0.0.1", "127.0.0.0/8", False),  # another address, that a translator may lead elsewhere
+        ("::ffff:127.0.0.1", "127.0.0.0/8", False),  # another address: a translator may lead elsewhere
         ("::ffff:0:127.0.0.1", "127.0.0.0/8", False),
         ("::127.0.0.1", "127.0.0.0/8", False),
         ("64:ff9b::127.0.0.1", "127.0.0.0/8", False),
@@ -130,15 +130,15 @@ def test_a_public_address_is_allowed(address: str, source: str) -> None:
         ("2002:a00:1::1", "10.0.0.0/8", False),
         ("2001:0:808:808::f5ff:fffe", "10.0.0.0/8", False),  # Teredo: the client is 10.0.0.1
         ("2606:4700::5efe:10.0.0.1", "10.0.0.0/8", False),  # ISATAP
-        ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104, 10.0.0.0/8", True),  # by who names both
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.0/104, 10.0.0.0/8", True),  # both networks are listed
         ("64:ff9b::10.0.0.1", "64:ff9b::/96, 10.0.0.0/8", True),
         ("64:ff9b::10.0.0.1", "64:ff9b::/96, 10.0.1.0/24", False),
         ("64:ff9b::10.0.0.1", "64:ff9b::8.0.0.0/104, 10.0.0.0/8", False),
         ("2002:a00:1::1", "2002::/16, 10.0.0.0/8", True),
         ("fd12::5efe:192.168.1.1", "fd12::/16, 192.168.0.0/16", True),
         ("64:ff9b::169.254.169.254", "64:ff9b::/96, 169.254.0.0/16", False),
-        ("64:ff9b::8.8.8.8", "10.0.0.0/8", True),  # public, whatever is opened
-        ("::ffff:127.0.0.1", "::ffff:0:0/96", False),  # the address that it carries is still refused
+        ("64:ff9b::8.8.8.8", "10.0.0.0/8", True),  # public, whatever is allowed
+        ("::ffff:127.0.0.1", "::ffff:0:0/96", False),  # the embedded address is still refused
         ("::ffff:127.0.0.1", "::/0", False),
         ("64:ff9b::10.0.0.1", "64:ff9b::/96", False),
         ("64:ff9b:1::8.8.8.8", "64:ff9b:1::/48", True),
@@ -148,23 +148,23 @@ def test_a_public_address_is_allowed(address: str, source: str) -> None:
         ("2001:0:7f00:1::f7f7:f7f7", "2001::/32", False),  # the server is 127.0.0.1
         ("2001:0:808:808::80ff:fffe", "2001::/32", False),  # the client is 127.0.0.1
         ("169.254.1.1", "169.254.0.0/16", True),
-        ("169.254.169.254", "169.254.0.0/16", False),  # credentials are not opened along with a network
+        ("169.254.169.254", "169.254.0.0/16", False),  # a network does not include metadata addresses
         ("169.254.169.254", "0.0.0.0/0", False),
         ("100.100.100.200", "100.64.0.0/10", False),
         ("fd00:ec2::254", "fd00::/8", False),
         ("::ffff:169.254.169.254", "169.254.0.0/16", False),
         ("fd00:ec2::254%eth0", "fd00::/8", False),
-        ("169.254.169.254", "169.254.169.254/32", True),  # but by who names them
+        ("169.254.169.254", "169.254.169.254/32", True),  # unless they are listed themselves
         ("fd00:ec2::254", "fd00:ec2::254/128", True),
     ],
 )
-def test_an_opened_network_opens_what_lies_in_it_and_nothing_it_carries(
+def test_an_allowed_network_covers_its_own_addresses_and_no_embedded_ones(
     address: str, network: str, allowed: bool
 ) -> None:
     assert is_allowed(ip_address(address), [ip_network(each) for each in network.split(", ")]) is allowed
 
 
 @pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "instance-data", "metadata"])
-def test_a_name_under_which_a_cloud_hands_out_credentials_is_known(host: str) -> None:
+def test_a_name_under_which_a_cloud_serves_credentials_is_recognized(host: str) -> None:
     assert is_metadata_name(host)
     assert not is_metadata_name(f"{host.rstrip('.')}.shop.example")

@@ -1,4 +1,4 @@
-"""How API keys and signed links look, and when they count."""
+"""API keys and signed links: their format and validity."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ KEY = "key_01m81syxdvn0cchm7jgbq1vyb2"
 TOKEN, OTHER = (f"isk_{KEY[4:]}_{digit * 64}" for digit in "ab")
 
 
-def test_a_token_names_its_key_and_no_two_are_alike() -> None:
+def test_tokens_contain_their_key_id_and_are_unique() -> None:
     key_id = new_id("key", NOW)
     one, other = new_token(key_id), new_token(key_id)
     assert key_id_of(one) == key_id_of(other) == key_id
@@ -26,22 +26,22 @@ def test_a_token_names_its_key_and_no_two_are_alike() -> None:
 @pytest.mark.parametrize(
     "text", ["", "isk_", TOKEN[:-1], TOKEN + "0", TOKEN.upper(), f" {TOKEN}", f"{TOKEN}\n", "é" * 95]
 )
-def test_what_has_not_the_shape_of_a_token_names_no_key(text: str) -> None:
+def test_text_in_another_format_has_no_key_id(text: str) -> None:
     assert key_id_of(text) is None
 
 
-def test_what_is_kept_of_a_token_does_not_have_it() -> None:
+def test_the_stored_hash_does_not_contain_the_secret() -> None:
     assert TOKEN.rpartition("_")[2] not in hash_token(TOKEN)
     assert len(hash_token(TOKEN)) == 64
 
 
-def test_only_the_token_fits() -> None:
+def test_only_the_token_matches() -> None:
     assert token_matches(TOKEN, KeyHashes(hash_token(TOKEN)), NOW)
     assert not token_matches(OTHER, KeyHashes(hash_token(TOKEN)), NOW)
     assert not token_matches("", KeyHashes(hash_token(TOKEN)), NOW)
 
 
-def test_a_former_token_fits_until_its_time_is_over() -> None:
+def test_a_former_token_matches_until_its_grace_period_ends() -> None:
     hashes = KeyHashes(hash_token(TOKEN), hash_token(OTHER), NOW)
     assert token_matches(OTHER, hashes, NOW - timedelta(seconds=1))
     assert not token_matches(OTHER, hashes, NOW)
@@ -55,16 +55,16 @@ SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 NEWER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def parts(query: str) -> tuple[int, str]:
-    expires, signature = (part.partition("=")[2] for part in query.split("&"))
+def parse(query: str) -> tuple[int, str]:
+    expires, signature = (pair.partition("=")[2] for pair in query.split("&"))
     return int(expires), signature
 
 
-EXPIRES, SIGNATURE = parts(signed_query(PATH, secret=SECRET, until=NOW + timedelta(days=7)))
+EXPIRES, SIGNATURE = parse(signed_query(PATH, secret=SECRET, until=NOW + timedelta(days=7)))
 
 
 @pytest.mark.parametrize(
-    ("path", "expires", "signature", "secrets", "days", "is_open"),
+    ("path", "expires", "signature", "secrets", "days", "is_valid"),
     [
         pytest.param(PATH, EXPIRES, SIGNATURE, [SECRET], 0, True, id="as signed"),
         pytest.param(PATH, EXPIRES, SIGNATURE, [NEWER, SECRET], 6.9, True, id="after a rotation"),
@@ -78,8 +78,8 @@ EXPIRES, SIGNATURE = parts(signed_query(PATH, secret=SECRET, until=NOW + timedel
         pytest.param(PATH, EXPIRES, SIGNATURE, [], 0, False, id="with no secret"),
     ],
 )
-def test_a_link_opens_what_it_was_signed_for(
-    path: str, expires: int, signature: str, secrets: list[str], days: float, is_open: bool
+def test_a_link_is_valid_only_for_what_it_was_signed(
+    path: str, expires: int, signature: str, secrets: list[str], days: float, is_valid: bool
 ) -> None:
     at = NOW + timedelta(days=days)
-    assert is_valid_link(path, expires=expires, signature=signature, secrets=secrets, now=at) is is_open
+    assert is_valid_link(path, expires=expires, signature=signature, secrets=secrets, now=at) is is_valid

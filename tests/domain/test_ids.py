@@ -1,4 +1,4 @@
-"""Identifiers: their order, their safety, and the way back from a key to its asset."""
+"""Identifiers: their order, their safety, and parsing a key back to its asset."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -23,11 +23,11 @@ def test_ids_sort_by_the_time_they_were_made() -> None:
     assert ids == sorted(ids)
 
 
-def test_ids_of_one_moment_differ_in_80_bits_and_share_the_ten_characters_of_the_time() -> None:
+def test_ids_of_one_moment_share_ten_characters_and_differ_in_80_bits() -> None:
     ids = {new_id("bat", NOW) for _ in range(1_000)}
     assert len(ids) == 1_000
-    assert len({made[:14] for made in ids}) == 1
-    assert all(len({made[place] for made in ids}) > 16 for place in range(14, 30))
+    assert len({each[:14] for each in ids}) == 1
+    assert all(len({each[index] for each in ids}) > 16 for index in range(14, 30))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_ids_of_one_moment_differ_in_80_bits_and_share_the_ten_characters_of_the
         ("a" * 39 + " b", "a" * 39),
     ],
 )
-def test_a_slug_reminds_of_its_text(text: str, expected: str) -> None:
+def test_a_slug_resembles_its_text(text: str, expected: str) -> None:
     assert slug(text) == expected
 
 
@@ -52,14 +52,14 @@ def test_a_slug_is_safe_in_any_url_and_file_name(text: str) -> None:
     assert len(slug(text)) <= 40
 
 
-def key_of(**changed: str | int) -> str:
-    parts = {"position": 7, "slug": "shoe", "name": "main", "digest": "0a1b2c3d", "extension": "jpg", **changed}
-    return rendition_key(batch_id=BATCH_ID, **parts)  # type: ignore[arg-type]
+def key(**changed: str | int) -> str:
+    fields = {"position": 7, "slug": "shoe", "name": "main", "digest": "0a1b2c3d", "extension": "jpg", **changed}
+    return rendition_key(batch_id=BATCH_ID, **fields)  # type: ignore[arg-type]
 
 
-def test_the_key_of_the_main_rendition_does_not_name_it_and_the_others_do() -> None:
-    assert key_of() == f"{BATCH_ID}/7-shoe-0a1b2c3d.jpg"
-    assert key_of(name="thumb", extension="webp") == f"{BATCH_ID}/7-shoe-thumb-0a1b2c3d.webp"
+def test_only_further_renditions_have_their_name_in_the_key() -> None:
+    assert key() == f"{BATCH_ID}/7-shoe-0a1b2c3d.jpg"
+    assert key(name="thumb", extension="webp") == f"{BATCH_ID}/7-shoe-thumb-0a1b2c3d.webp"
 
 
 @given(
@@ -68,18 +68,18 @@ def test_the_key_of_the_main_rendition_does_not_name_it_and_the_others_do() -> N
     st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True),
     st.sampled_from(["jpg", "png", "webp", "avif", "gif"]),
 )
-def test_every_key_that_is_made_leads_back_to_its_asset(position: int, text: str, name: str, extension: str) -> None:
-    key = key_of(position=position, slug=slug(text), name=name, extension=extension)
-    assert parse_rendition_key(key) == (BATCH_ID, position)
+def test_every_generated_key_parses_back_to_its_asset(position: int, text: str, name: str, extension: str) -> None:
+    generated = key(position=position, slug=slug(text), name=name, extension=extension)
+    assert parse_rendition_key(generated) == (BATCH_ID, position)
 
 
-def test_a_batch_id_that_is_made_stands_in_a_key() -> None:
-    made = new_id("bat", NOW)
-    assert parse_rendition_key(f"{made}/0-image-0a1b2c3d.png") == (made, 0)
+def test_a_generated_batch_id_parses_in_a_key() -> None:
+    batch_id = new_id("bat", NOW)
+    assert parse_rendition_key(f"{batch_id}/0-image-0a1b2c3d.png") == (batch_id, 0)
 
 
 @pytest.mark.parametrize(
-    "key",
+    "text",
     [
         "",
         f"{BATCH_ID}/",
@@ -95,5 +95,5 @@ def test_a_batch_id_that_is_made_stands_in_a_key() -> None:
         f".check-{'0' * 16}",
     ],
 )
-def test_a_key_that_no_rendition_can_have_is_none(key: str) -> None:
-    assert parse_rendition_key(key) is None
+def test_an_impossible_key_parses_to_none(text: str) -> None:
+    assert parse_rendition_key(text) is None

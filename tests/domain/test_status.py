@@ -1,4 +1,4 @@
-"""The states and the moves between them."""
+"""The statuses and the moves between them."""
 
 from enum import StrEnum
 
@@ -28,7 +28,7 @@ from imgsvc.domain.status import (
         (0, 3, BatchStatus.FAILED),
     ],
 )
-def test_the_final_status_says_whether_all_some_or_none_succeeded(
+def test_the_final_status_depends_on_whether_all_some_or_none_succeeded(
     succeeded: int, failed: int, status: BatchStatus
 ) -> None:
     assert final_status(succeeded=succeeded, failed=failed) is status
@@ -39,9 +39,7 @@ def test_the_final_status_says_whether_all_some_or_none_succeeded(
     [(BATCH_MOVES, BatchStatus), (ASSET_MOVES, AssetStatus), (DELIVERY_MOVES, DeliveryStatus)],
     ids=["batch", "asset", "delivery"],
 )
-def test_every_status_can_be_reached_and_the_table_says_from_where(
-    moves: Moves[StrEnum], statuses: type[StrEnum]
-) -> None:
+def test_every_status_can_be_reached_from_another(moves: Moves[StrEnum], statuses: type[StrEnum]) -> None:
     assert set(moves) == set(statuses)
     assert all(moves.values())
 
@@ -65,7 +63,7 @@ def test_a_batch_starts_processing_once() -> None:
     assert BATCH_MOVES[BatchStatus.PROCESSING] == (BatchStatus.PENDING,)
 
 
-def test_an_asset_that_ended_moves_only_by_a_retry_of_what_failed() -> None:
+def test_an_ended_asset_moves_only_when_it_failed_and_is_retried() -> None:
     out_of_ended = {
         (source, target) for target, sources in ASSET_MOVES.items() for source in sources if source not in OPEN_ASSET
     }
@@ -73,7 +71,7 @@ def test_an_asset_that_ended_moves_only_by_a_retry_of_what_failed() -> None:
 
 
 @pytest.mark.parametrize("ended", [AssetStatus.SUCCEEDED, AssetStatus.FAILED])
-def test_only_an_asset_that_somebody_works_on_succeeds_or_fails(ended: AssetStatus) -> None:
+def test_only_a_processing_asset_succeeds_or_fails(ended: AssetStatus) -> None:
     assert ASSET_MOVES[ended] == (AssetStatus.PROCESSING,)
 
 

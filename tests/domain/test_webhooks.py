@@ -1,4 +1,4 @@
-"""The webhook's body, its signature as receivers verify it, and when it is tried again."""
+"""Webhooks: the body, the signature as receivers verify it, and the schedule."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -47,21 +47,21 @@ def test_the_receivers_library_accepts_the_signature() -> None:
 
 
 def test_the_headers_are_those_of_standard_webhooks() -> None:
-    made = headers(OLD, at=NOW)
-    assert (made["webhook-id"], made["webhook-timestamp"]) == ("evt_1", str(int(NOW.timestamp())))
-    assert made["webhook-signature"].startswith("v1,")
-    assert made["content-type"] == "application/json"
+    sent = headers(OLD, at=NOW)
+    assert (sent["webhook-id"], sent["webhook-timestamp"]) == ("evt_1", str(int(NOW.timestamp())))
+    assert sent["webhook-signature"].startswith("v1,")
+    assert sent["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("changed", ["webhook-id", "body"])
 def test_the_signature_covers_the_id_and_the_body(changed: str) -> None:
-    made, sent = headers(OLD), body()
+    sent_headers, sent_body = headers(OLD), body()
     if changed == "body":
-        sent = sent.replace("bat_1", "bat_2")
+        sent_body = sent_body.replace("bat_1", "bat_2")
     else:
-        made[changed] = "evt_2"
+        sent_headers[changed] = "evt_2"
     with pytest.raises(WebhookVerificationError):
-        Webhook(OLD).verify(sent, made)
+        Webhook(OLD).verify(sent_body, sent_headers)
 
 
 def test_an_old_message_is_refused_so_that_it_cannot_be_replayed() -> None:
@@ -75,7 +75,7 @@ def test_another_secret_is_refused() -> None:
 
 
 @pytest.mark.parametrize("receiver", [OLD, NEW])
-def test_while_a_secret_is_rotated_receivers_with_the_old_or_the_new_one_accept(receiver: str) -> None:
+def test_receivers_with_the_old_or_the_new_secret_accept_during_a_rotation(receiver: str) -> None:
     assert Webhook(receiver).verify(body(), headers(NEW, OLD))
 
 
@@ -102,7 +102,7 @@ def wait(attempts: int, status: int | None = 500, retry_after: float | None = No
     [(1, 5), (2, 300), (3, 1_800), (4, 7_200), (5, 18_000), (6, 36_000), (7, 50_400), (8, 72_000), (9, 86_400)],
 )
 @pytest.mark.parametrize("status", [None, 404, 500])
-def test_the_next_attempt_comes_when_the_schedule_says_give_or_take_a_tenth(
+def test_the_next_attempt_follows_the_schedule_within_a_tenth(
     attempts: int, expected: float, status: int | None
 ) -> None:
     waits = [wait(attempts, status).total_seconds() for _ in range(50)]
@@ -115,7 +115,7 @@ def test_the_tenth_attempt_is_the_last() -> None:
     assert next_attempt_at(NOW, attempts=10, schedule=WEBHOOK_SCHEDULE, status=500) is None
 
 
-def test_410_is_not_asked_again() -> None:
+def test_410_ends_the_schedule() -> None:
     assert next_attempt_at(NOW, attempts=1, schedule=WEBHOOK_SCHEDULE, status=410) is None
 
 
@@ -125,7 +125,7 @@ def test_retry_after_of_a_busy_endpoint_is_honoured(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 500, 504, None])
-def test_retry_after_of_any_other_answer_counts_for_nothing(status: int | None) -> None:
+def test_retry_after_of_any_other_answer_is_ignored(status: int | None) -> None:
     assert wait(1, status, retry_after=120) <= timedelta(seconds=5.5)
 
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from chaos.parts import Valkey
+from chaos.servers import Valkey
 from support.origin_server import OriginServer, image_bytes
 from support.stack import UNHURRIED, Stack, running_stack, until
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chaos.parts import signal_all
+from chaos.servers import signal_all
 from support.catalogues import catalogue
 from support.fault_proxy import REFUSE, Cut, FaultProxy
 from support.origin_server import OriginServer, image_bytes

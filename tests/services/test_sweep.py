@@ -1,4 +1,4 @@
-"""The sweep: whatever Redis forgot is asked for again, and nothing twice."""
+"""The sweep: every wake-up call that Redis lost is repeated, and no job is enqueued twice."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ async def valkey(parts: Resources) -> AsyncIterator[ArqRedis]:
 
 
 async def queued(parts: Resources) -> dict[bytes, float]:
-    """Every job in Redis and when it is due."""
+    """Return every job in Redis and when it is due."""
     async with valkey(parts) as redis:
         return {
             job: score
@@ -47,7 +47,7 @@ async def announced(parts: Resources) -> str:
     return delivery.id
 
 
-async def test_after_redis_was_wiped_lanes_and_deliveries_are_enqueued_again(parts: Resources) -> None:
+async def test_lanes_and_deliveries_are_enqueued_again_after_redis_was_wiped(parts: Resources) -> None:
     batch, delivery_id = await submit_batch(parts, [URL]), await announced(parts)
     before = set(await queued(parts))
     assert before == {*[f"{batch.id}:{lane}".encode() for lane in range(4)], f"{delivery_id}:1".encode()}
@@ -67,7 +67,7 @@ async def test_a_second_sweep_changes_nothing(parts: Resources) -> None:
     assert await queued(parts) == once
 
 
-async def test_finished_cancelled_and_deleted_batches_are_left_alone(parts: Resources, queue: RecordingQueue) -> None:
+async def test_finished_cancelled_and_deleted_batches_are_not_woken(parts: Resources, queue: RecordingQueue) -> None:
     cancelled = await submit_batch(parts, [URL])
     await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")
     async with parts.sessions.write() as session:
@@ -76,11 +76,11 @@ async def test_finished_cancelled_and_deleted_batches_are_left_alone(parts: Reso
     assert (queue.lanes, queue.deliveries) == ([], [])
 
 
-async def test_assets_are_waited_for_until_their_back_off_or_lease_ends(
+async def test_a_batch_is_not_woken_before_a_backoff_or_lease_ends(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch = await submit_batch(parts, [URL])
-    await flush(batch.id, parts, token="somebody", claim=1)
+    await flush(batch.id, parts, token="a lane", claim=1)
     await run_sweep(parts, queue)
     assert queue.lanes == []
     clock.forward(LEASE)
@@ -100,7 +100,7 @@ async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
     assert queue.deliveries == [(delivery_id, 1, None)]
 
 
-async def test_a_sweep_that_cannot_reach_the_queue_says_so(parts: Resources) -> None:
+async def test_a_sweep_that_cannot_reach_the_queue_raises(parts: Resources) -> None:
     batch = await submit_batch(parts, [URL])
     away = ArqQueue(open_redis("unix:///nowhere/at/all", queue_name=WORK_QUEUE))
     with pytest.raises(QueueUnavailable):
@@ -110,6 +110,6 @@ async def test_a_sweep_that_cannot_reach_the_queue_says_so(parts: Resources) -> 
     assert f"{batch.id}:0".encode() in await queued(parts)
 
 
-async def test_nothing_due_needs_no_queue(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_sweep_with_nothing_due_needs_no_queue(parts: Resources, queue: RecordingQueue) -> None:
     queue.away = True
     await run_sweep(parts, queue)

@@ -1,4 +1,4 @@
-"""The storage and the webhook's receiver as small classes: they can fail, die, and let something happen meanwhile."""
+"""Doubles of the storage and of a webhook receiver that can fail, crash, and be interrupted."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,24 +9,24 @@ from imgsvc.errors import ConnectError, StorageError
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import EndpointResponse, Stored
 
-Meanwhile = Callable[[], Awaitable[None]]
-Reply = int | Literal["nothing", "death"]
+Interruption = Callable[[], Awaitable[None]]
+Reply = int | Literal["nothing", "crash"]
 
 
-class Died(Exception):
-    """The process that was at it is no more."""
+class Crashed(Exception):
+    """The process has crashed during the call."""
 
 
 @dataclass
-class ObjectReader:
-    """The port Inventory over a dict of keys and when they were stored; `meanwhile` happens once, before a removal."""
+class MemoryInventory:
+    """The port Inventory over a dict of keys and storage times; `interruption` runs once, before a removal."""
 
     clock: Clock
     files: dict[str, datetime] = field(default_factory=dict)
-    away: bool = False
-    meanwhile: Meanwhile | None = None
+    unavailable: bool = False
+    interruption: Interruption | None = None
     removals: list[str] = field(default_factory=list)
-    """What it was asked to remove, but for what happened meanwhile."""
+    """The keys that it was asked to remove, except by the interruption."""
 
     def put(self, key: str) -> None:
         self.files[key] = self.clock()
@@ -35,46 +35,46 @@ class ObjectReader:
         return {key: at for key, at in self.files.items() if key.startswith(prefix)}
 
     async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
-        self._answer()
+        self._check_available()
         if found := self.folder(prefix):
             yield [Stored(key, 1, at) for key, at in found.items()]
-        await self._be_held_up()
+        await self._interrupt()
 
     async def remove(self, keys: Sequence[str]) -> None:
-        self._answer()
+        self._check_available()
         self.removals += keys
-        await self._be_held_up()
+        await self._interrupt()
         for key in keys:
             self.files.pop(key, None)
 
-    async def _be_held_up(self) -> None:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile:
+    async def _interrupt(self) -> None:
+        interruption, self.interruption = self.interruption, None
+        if interruption:
             removals, self.removals = self.removals, []
-            await meanwhile()
+            await interruption()
             self.removals = removals
 
-    def _answer(self) -> None:
-        if self.away:
+    def _check_available(self) -> None:
+        if self.unavailable:
             raise StorageError
 
 
 @dataclass
 class Receiver:
-    """The port Endpoint: what it replies next, and the webhook ids it was posted."""
+    """The port Endpoint, with the reply to the next post and the ids of the webhooks posted so far."""
 
     reply: Reply = 200
-    meanwhile: Meanwhile | None = None
+    interruption: Interruption | None = None
     posted: list[str] = field(default_factory=list)
 
     async def post(self, _url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         self.posted.append(headers["webhook-id"])
-        reply, meanwhile, self.meanwhile = self.reply, self.meanwhile, None
-        if meanwhile:
-            await meanwhile()
+        reply, interruption, self.interruption = self.reply, self.interruption, None
+        if interruption:
+            await interruption()
         match reply:
-            case "death":
-                raise Died
+            case "crash":
+                raise Crashed
             case "nothing":
                 raise ConnectError
             case int():

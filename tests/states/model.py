@@ -1,16 +1,16 @@
-"""What must become of batches, assets and deliveries, in plain Python: the services are compared with it."""
+"""The model: batches, assets and deliveries in plain Python, with which the services are compared."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from states.pieces import RETENTION, TIDY_AFTER, Asset, Delivery, Ending, Rows, input_bytes, output_bytes
+from states.entities import CLEAN_UP_AFTER, RETENTION, Asset, Delivery, Ending, Rows, input_bytes, output_bytes
 
 
 @dataclass
 class Batch:
-    hooked: bool
+    has_webhook: bool
     assets: list[Asset]
     expires: datetime
     round: int = 1
@@ -19,15 +19,15 @@ class Batch:
     clean_up: datetime | None = None
     deleted: datetime | None = None
     emptied: bool = False
-    """Deleted, and nothing but its own row left."""
+    """True when it is deleted and only its own row is left."""
     deliveries: dict[int, Delivery] = field(default_factory=dict)
 
     @property
     def open(self) -> bool:
         return any(asset.open for asset in self.assets)
 
-    def runs(self, round_number: int) -> bool:
-        """Whether this round can still be worked in."""
+    def accepts(self, round_number: int) -> bool:
+        """Return True while this round can still be processed."""
         return self.open and not self.deleted and self.round == round_number
 
     @property
@@ -41,10 +41,10 @@ class Batch:
             return "completed"
         return "completed_with_errors" if count["succeeded"] else "failed"
 
-    def claim(self, token: str, most: int, now: datetime, *, in_flight: Collection[int]) -> list[int]:
+    def claim(self, token: str, limit: int, now: datetime, *, in_flight: Collection[int]) -> list[int]:
         takeable = [(asset.due, at) for at, asset in enumerate(self.assets) if asset.open and asset.due <= now]
         others = [at for _, at in sorted(takeable) if self.assets[at].claim != token and at not in in_flight]
-        taken = others[:most]
+        taken = others[:limit]
         for at in taken:
             self.assets[at].take(token, now)
         self.begun = self.begun or bool(taken)
@@ -54,65 +54,65 @@ class Batch:
         for at, ending in endings.items():
             if self.assets[at].open and self.assets[at].claim == token:
                 self.assets[at].write_outcomes(ending, now)
-        self.end_if_nothing_is_open(now)
+        self.finish_if_nothing_is_open(now)
 
     def cancel(self, now: datetime) -> None:
         for asset in self.assets:
             if asset.open:
                 asset.status, asset.claim, asset.code = "cancelled", None, "cancelled"
-        self.end_if_nothing_is_open(now)
+        self.finish_if_nothing_is_open(now)
 
-    def end_if_nothing_is_open(self, now: datetime) -> None:
+    def finish_if_nothing_is_open(self, now: datetime) -> None:
         if not self.open:
-            self.finished, self.expires, self.clean_up = now, now + RETENTION, now + TIDY_AFTER
-            if self.hooked:
+            self.finished, self.expires, self.clean_up = now, now + RETENTION, now + CLEAN_UP_AFTER
+            if self.has_webhook:
                 assert self.round not in self.deliveries, "a round ends once"
                 self.deliveries[self.round] = Delivery(now)
 
-    def to_retry(self, codes: Collection[str]) -> list[Asset]:
+    def retryable(self, codes: Collection[str]) -> list[Asset]:
         if self.open or self.status == "cancelled":
             return []
         failed = [asset for asset in self.assets if asset.status == "failed" and asset.code != "invalid_url"]
         return [asset for asset in failed if not codes or asset.code in codes]
 
     def retry(self, codes: Collection[str], now: datetime) -> None:
-        for asset in self.to_retry(codes):
+        for asset in self.retryable(codes):
             asset.status, asset.code, asset.attempts, asset.due = "pending", None, 0, now
             asset.lost = min(asset.lost, 1)
         self.round, self.begun = self.round + 1, False
         self.finished, self.clean_up, self.expires = None, None, now + RETENTION
 
     def delete(self, now: datetime) -> None:
-        """Nobody sees it any more, nothing more is announced."""
+        """Hide the batch, and announce nothing more about it."""
         self.deleted = self.clean_up = now
         for delivery in self.deliveries.values():
             delivery.status = "exhausted" if delivery.status == "pending" else delivery.status
 
     def leftovers(self, files: Mapping[str, datetime], now: datetime) -> tuple[set[str], bool]:
-        """What tidying it now removes of its `files`, given with their age, and whether that is all."""
+        """Return the `files` (keys and storage times) that a clean-up removes now, and whether it leaves none."""
         if self.deleted:
             return set(files), True
         unnamed = files.keys() - self.named()
-        old = {key for key in unnamed if files[key] < now - TIDY_AFTER / 2}
+        old = {key for key in unnamed if files[key] < now - CLEAN_UP_AFTER / 2}
         return old, old == unnamed
 
-    def cleaned_up(self, seen: datetime, now: datetime, *, is_tidy: bool) -> bool:
-        """It was tidied because it was `seen` to be due; True when its row goes too."""
+    def cleaned_up(self, seen: datetime, now: datetime, *, is_complete: bool) -> bool:
+        """Clean the batch up as due at `seen`; return True when its row is removed as well."""
         if self.clean_up != seen:
             return False
         if self.deleted:
-            self.emptied, self.clean_up = True, self.deleted + TIDY_AFTER
+            self.emptied, self.clean_up = True, self.deleted + CLEAN_UP_AFTER
             return self.clean_up <= now
-        self.clean_up = None if is_tidy else now + TIDY_AFTER
+        self.clean_up = None if is_complete else now + CLEAN_UP_AFTER
         return False
 
     def named(self) -> set[str]:
         return {asset.key for asset in self.assets if asset.key}
 
     def rows(self) -> Rows:
-        """Everything that can be seen of it, in the shape of `states.seen.look`."""
+        """Return all visible state, in the format of `states.snapshots.Snapshot.rows`."""
         if self.emptied:
-            return {"tidy": self.clean_up, "deleted": self.deleted}
+            return {"clean_up": self.clean_up, "deleted": self.deleted}
         count = Counter(asset.status for asset in self.assets)
         done = [asset.key for asset in self.assets if asset.key]
         return {
@@ -139,13 +139,13 @@ class Model:
         return {name for name, due in found.items() if due}
 
     def due_deliveries(self, now: datetime) -> dict[tuple[str, int], int]:
-        """The attempts made at each, by batch and round."""
+        """Return the number of attempts at each delivery that is due, by batch and round."""
         kept = {name: batch.deliveries for name, batch in self.batches.items() if not batch.emptied}
-        every = {(name, number): delivery for name, of in kept.items() for number, delivery in of.items()}
+        every = {(name, number): delivery for name, group in kept.items() for number, delivery in group.items()}
         return {key: d.attempts for key, d in every.items() if d.status == "pending" and d.due <= now}
 
-    def ahead(self, now: datetime) -> list[datetime]:
-        """When something will be due that is not yet."""
+    def upcoming(self, now: datetime) -> list[datetime]:
+        """Return the times at which something becomes due."""
         assets = [asset.due for batch in self.batches.values() for asset in batch.assets if asset.open]
         deliveries = [each.due for batch in self.batches.values() for each in batch.deliveries.values()]
         ends = [at for batch in self.batches.values() for at in (batch.clean_up, batch.expires) if at]
@@ -155,7 +155,7 @@ class Model:
         return {name for name, batch in self.batches.items() if batch.clean_up and batch.clean_up <= now}
 
     def expire(self, now: datetime) -> None:
-        """Delete what is too old; what still announces its end is kept."""
+        """Delete the batches past their retention, except those whose webhook is still pending."""
         for batch in self.batches.values():
             announcing = any(delivery.status == "pending" for delivery in batch.deliveries.values())
             if batch.finished and batch.expires <= now and not batch.deleted and not announcing:

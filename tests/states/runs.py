@@ -1,4 +1,4 @@
-"""Runs of lanes, played by the services on a database and by the model: what they claim, believe to hold and flush."""
+"""Runs of lanes, performed by the services on a database and by the model: what they claim, hold and flush."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,18 +19,18 @@ from imgsvc.services.batches.finish import Retention
 from imgsvc.services.batches.read import read_batch
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
-from states.doubles import ObjectReader, Receiver
+from states.doubles import MemoryInventory, Receiver
+from states.entities import CLEAN_UP_AFTER, LEASE, RETENTION, Ending, input_bytes, output_bytes
 from states.model import Batch, Model
-from states.pieces import LEASE, RETENTION, TIDY_AFTER, Ending, input_bytes, output_bytes
-from states.seen import Seen, consistent, followed, look
+from states.snapshots import Snapshot, check_consistent, check_moves, read_snapshots
 from support.batches import ManualClock
 
-AFTERCARE = Retention(Links("http://imgsvc.example"), RETENTION, TIDY_AFTER)
+RETENTION_POLICY = Retention(Links("http://imgsvc.example"), RETENTION, CLEAN_UP_AFTER)
 
 
 @dataclass
 class Run:
-    """A run of a lane: what it believes to hold, and until when that is leased."""
+    """A run of a lane: the assets that it believes to hold, and the ends of their leases."""
 
     token: str
     round: int
@@ -39,31 +39,31 @@ class Run:
 
 
 class Runs:
-    """One database from its beginning, and the runs of workers that live, perhaps frozen, by batch and name."""
+    """A new database, and the live or frozen runs of workers by batch and run name."""
 
     def __init__(self, database: Path) -> None:
         self.sessions = open_sessions(f"sqlite+aiosqlite:///{database}")
         self.engine = sa.create_engine(f"sqlite:///{database}", poolclass=sa.StaticPool)
         self.clock = ManualClock(datetime(2026, 11, 22, tzinfo=UTC))
-        self.reader, self.receiver = ObjectReader(self.clock), Receiver()
+        self.inventory, self.receiver = MemoryInventory(self.clock), Receiver()
         self.model = Model()
         self.names: list[str] = []
-        """Every batch there ever was."""
+        """The ids of all batches so far."""
         self.runs: dict[tuple[str, str], Run] = {}
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, Snapshot] = {}
         self.events: dict[tuple[str, int], str] = {}
-        """The id of each event ever announced, by batch and round."""
+        """The id of every event announced so far, by batch and round."""
         self._tokens = count(1)
 
     async def aclose(self) -> None:
         await self.sessions.aclose()
         self.engine.dispose()
 
-    async def flush(self, name: str, who: str, endings: Sequence[str] = (), *, claim: int = 0) -> None:
-        """The run `who` ends what it holds in its order, each as told by `endings`, and claims more."""
-        run = self.runs.get((name, who)) or self._begin(name, who)
-        told = {at: self._ending(name, run, at, how) for at, how in zip(run.held, endings, strict=False)}
-        ended = {at: ending for at, ending in told.items() if ending}
+    async def flush(self, name: str, run_name: str, endings: Sequence[str] = (), *, claim: int = 0) -> None:
+        """End what the run holds, in its order and with these `endings`, and claim up to `claim` more."""
+        run = self.runs.get((name, run_name)) or self._begin(name, run_name)
+        planned = {at: self._ending(name, run, at, how) for at, how in zip(run.held, endings, strict=False)}
+        ended = {at: ending for at, ending in planned.items() if ending}
         in_flight = run.held.keys() - ended.keys()
         flushed = await flushing.flush(
             flushing.Run(name, run.round, run.token, LEASE),
@@ -71,13 +71,13 @@ class Runs:
             claim=claim,
             in_flight=in_flight,
             sessions=self.sessions,
-            retention=AFTERCARE,
+            retention=RETENTION_POLICY,
             clock=self.clock,
         )
         batch, now = self.model.batches.get(name), self.clock()
-        if batch is None or not batch.runs(run.round):
+        if batch is None or not batch.accepts(run.round):
             assert flushed is None
-            self.die(name, who)
+            self.crash(name, run_name)
             return
         assert flushed
         batch.write_outcomes(run.token, ended, now)
@@ -88,20 +88,20 @@ class Runs:
         run.held |= {asset.position: asset for asset in flushed.claimed}
         run.until |= {asset.position: now + LEASE for asset in flushed.claimed}
 
-    def _begin(self, name: str, who: str) -> Run:
-        now = look(self.engine).get(name)
-        run = self.runs[name, who] = Run(f"{who}{next(self._tokens)}", now.batch["round"] if now else 1)
+    def _begin(self, name: str, run_name: str) -> Run:
+        now = read_snapshots(self.engine).get(name)
+        run = self.runs[name, run_name] = Run(f"{run_name}{next(self._tokens)}", now.batch["round"] if now else 1)
         return run
 
     async def wait(self, seconds: float) -> None:
         self.clock.forward(seconds)
 
-    def die(self, name: str, who: str) -> None:
-        """It never flushes again; nobody is told."""
-        del self.runs[name, who]
+    def crash(self, name: str, run_name: str) -> None:
+        """Crash the run: it never flushes again."""
+        del self.runs[name, run_name]
 
     def store(self, name: str, run: Run, at: int, image: str) -> str:
-        """Put a rendition on the shelf, as services/processing/process_asset.py does before the flush."""
+        """Store a rendition, as services/processing/process_asset.py does before the flush."""
         key = rendition_key(
             batch_id=name,
             position=at,
@@ -110,11 +110,11 @@ class Runs:
             digest=digest(image.encode(), run.round),
             extension="jpg",
         )
-        self.reader.put(key)
+        self.inventory.put(key)
         return key
 
     def _ending(self, name: str, run: Run, at: int, how: str) -> Ending | None:
-        """None: it goes on with this one."""
+        """Return the ending described by `how`; None if the run continues with this asset."""
         match how.split():
             case ["store" | "succeed" as verb, image]:
                 key = self.store(name, run, at, image)
@@ -138,36 +138,36 @@ class Runs:
             renditions=(rendition,), etag=None, last_modified=None, final_url_hash="", reuse_hash="",
         )  # fmt: skip
 
-    # -- afterwards ---------------------------------------------------------------------------------------------------
+    # -- checks -------------------------------------------------------------------------------------------------------
 
     def visible(self, name: str) -> Batch | None:
         batch = self.model.batches.get(name)
         return None if batch is None or batch.deleted else batch
 
     async def compare(self) -> None:
-        """The database is as the model has it, consistent in itself, and an allowed move away from what it was."""
-        seen = look(self.engine)
+        """Check that the database agrees with the model, is consistent, and changed only by allowed moves."""
+        seen = read_snapshots(self.engine)
         assert {name: rows.rows() for name, rows in seen.items()} == self.model.rows()
         for name, rows in seen.items():
-            consistent(rows)
+            check_consistent(rows)
             if name in self.seen:
-                followed(self.seen[name], rows)
+                check_moves(self.seen[name], rows)
             for number, delivery in rows.deliveries.items():
                 assert self.events.setdefault((name, number), delivery["id"]) == delivery["id"]
-            assert rows.batch["deleted_at"] or self.model.batches[name].named() <= self.reader.files.keys()
-            self.is_held_once(name)
-        there, hidden = self.seen.keys(), {name for name in seen if not self.visible(name)}
-        for name in (there - seen.keys()) | hidden:
-            await self.is_gone(name)
+            assert rows.batch["deleted_at"] or self.model.batches[name].named() <= self.inventory.files.keys()
+            self.check_held_once(name)
+        previous, hidden = self.seen.keys(), {name for name in seen if not self.visible(name)}
+        for name in (previous - seen.keys()) | hidden:
+            await self.check_gone(name)
         self.seen = seen
 
-    async def is_gone(self, name: str) -> None:
+    async def check_gone(self, name: str) -> None:
         with pytest.raises(NotFound):
             await read_batch(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
 
-    def is_held_once(self, name: str) -> None:
-        """No two runs whose flushes would be heard have a lease on the same asset at the same time."""
+    def check_held_once(self, name: str) -> None:
+        """Check that no two runs whose flushes would be accepted lease the same asset at the same time."""
         batch, now = self.model.batches[name], self.clock()
-        heard = [run for (of, _), run in self.runs.items() if of == name and batch.runs(run.round)]
-        leased = [at for run in heard for at in run.held if run.until[at] > now]
+        accepted = [run for (batch_id, _), run in self.runs.items() if batch_id == name and batch.accepts(run.round)]
+        leased = [at for run in accepted for at in run.held if run.until[at] > now]
         assert len(leased) == len(set(leased))

@@ -1,4 +1,4 @@
-"""A service with something in it to be looked at, and the deep check of it."""
+"""A service with data, and the integrity audit of it."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,53 +23,53 @@ SPECS = (Spec(), Spec(name="thumb", max_width=20))
 
 @dataclass
 class Shop:
-    """A batch of two images in two renditions each and one that is gone; ended, announced and tidied."""
+    """A service with one batch: two images with two renditions each, one failed; ended, announced and cleaned up."""
 
-    parts: Resources
+    resources: Resources
     batch_id: str
     clock: ManualClock
 
     async def audit(self, *, grace: float = HOUR, inventory: Inventory | None = None) -> Audit:
         return await run_audit(
-            sessions=self.parts.sessions,
-            inventory=inventory or self.parts.storage,
+            sessions=self.resources.sessions,
+            inventory=inventory or self.resources.storage,
             clock=self.clock,
             grace=timedelta(seconds=grace),
         )
 
     async def execute(self, statement: str) -> None:
-        await write(self.parts.settings, statement)
+        await write(self.resources.settings, statement)
 
     async def keys(self) -> list[str]:
-        pages = [page async for page in self.parts.storage.list(self.batch_id)]
+        pages = [page async for page in self.resources.storage.list(self.batch_id)]
         return sorted(stored.key for page in pages for stored in page)
 
-    async def put(self, key: str, data: bytes = b"left") -> None:
-        await self.parts.storage.put(key, data, media_type="image/jpeg")
+    async def put(self, key: str, data: bytes = b"data") -> None:
+        await self.resources.storage.put(key, data, media_type="image/jpeg")
 
     async def clean_up(self, batch_id: str = "") -> None:
         await clean_up_batch(
             batch_id or self.batch_id,
-            sessions=self.parts.sessions,
-            inventory=self.parts.storage,
+            sessions=self.resources.sessions,
+            inventory=self.resources.storage,
             clock=self.clock,
-            clean_up_after=self.parts.retention.clean_up_after,
+            clean_up_after=self.resources.retention.clean_up_after,
         )
 
     async def delete(self, batch_id: str = "") -> None:
         await delete_batch(
             batch_id or self.batch_id,
             api_key_id=LOCAL_KEY,
-            sessions=self.parts.sessions,
-            inventory=self.parts.storage,
+            sessions=self.resources.sessions,
+            inventory=self.resources.storage,
             queue=RecordingQueue(),
             clock=self.clock,
-            clean_up_after=self.parts.retention.clean_up_after,
+            clean_up_after=self.resources.retention.clean_up_after,
         )
 
 
 async def open_shop(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
 ) -> Shop:
     urls = [
         origin.serve("/shoe.jpg", image_bytes(64, 40)),
@@ -77,12 +77,12 @@ async def open_shop(
         origin.url("/gone"),
     ]
     hook = listener.url("/hook")
-    batch = await submit_batch(parts, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
-    await work(batch.id, parts, processor)
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
-    await deliver(parts, delivery, queue=RecordingQueue())
+    batch = await submit_batch(resources, urls, specs=SPECS, webhook_url=hook, idempotency_key="order 1")
+    await work(batch.id, resources, processor)
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
+    await deliver(resources, delivery, queue=RecordingQueue())
     clock.forward(HOUR + 1)
-    shop = Shop(parts, batch.id, clock)
+    shop = Shop(resources, batch.id, clock)
     await shop.clean_up()
     clock.forward(HOUR)
     return shop

@@ -1,4 +1,4 @@
-"""Batches to test with: made through the verbs or row by row, and what the database says of them afterwards."""
+"""Batches for tests: created through the verbs or row by row, and read back from the database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from imgsvc.services.ports import JobQueue
 
 @dataclass
 class ManualClock:
-    """A clock that stands still until it is moved; it starts at the true time, which signatures are checked against."""
+    """A clock that the test advances; it starts at the real time, which signatures are checked against."""
 
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -36,12 +36,12 @@ class ManualClock:
 
 @dataclass
 class RecordingQueue:
-    """The port JobQueue as a list of the calls made; `away` refuses them all, `crowd` is how many lanes wait."""
+    """A JobQueue that records its calls; `away` makes them fail, `waiting_lanes` is the answer to `waiting`."""
 
     lanes: list[str] = field(default_factory=list)
     deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
     clean_ups: list[str] = field(default_factory=list)
-    crowd: int = 0
+    waiting_lanes: int = 0
     away: bool = False
 
     async def wake_lanes(self, batch_id: str) -> None:
@@ -58,7 +58,7 @@ class RecordingQueue:
 
     async def waiting(self) -> int:
         self._refuse()
-        return self.crowd
+        return self.waiting_lanes
 
     def _refuse(self) -> None:
         if self.away:
@@ -66,23 +66,23 @@ class RecordingQueue:
 
 
 def manifest(urls: Iterable[str]) -> bytes:
-    """One product for each URL."""
+    """Return a CSV with one product for each URL."""
     rows = [f'{number},Product {number},"{url}"' for number, url in enumerate(urls, start=1)]
     return "\r\n".join(["S. No.,Product Name,Input Image Urls", *rows]).encode()
 
 
 async def submit_batch(
-    parts: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
+    resources: Resources, upload: Iterable[str] | bytes, *, queue: JobQueue | None = None, **fields: Any
 ) -> Batch:
-    """A batch of this CSV, or of these URLs, one product each; `fields` are those of `Upload`."""
+    """Submit this CSV, or these URLs with one product each; `fields` are those of `Upload`."""
     accepted = await submit(
         Upload(upload if isinstance(upload, bytes) else manifest(upload), **fields),
         api_key_id=LOCAL_KEY,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
-        retention=parts.retention,
-        clock=parts.clock,
-        limits=manifest_limits(parts.settings),
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
+        limits=manifest_limits(resources.settings),
     )
     return accepted.batch
 
@@ -91,32 +91,32 @@ async def submit_batch(
 
 
 def batch_row(batch_id: str, now: datetime, **values: Any) -> Batch:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": batch_id, "api_key_id": LOCAL_KEY, "status": "pending", "specs": [Spec().model_dump(mode="json")],
         "manifest_sha256": "", "header": [], "url_column": 0, "encoding": "utf-8", "delimiter": ",", "warnings": [],
         "product_count": 0, "url_count": 0, "asset_count": 10, "created_at": now,
     }  # fmt: skip
-    return Batch(**plain | values)
+    return Batch(**defaults | values)
 
 
 def asset_row(batch_id: str, position: int, due_at: datetime, **values: Any) -> Asset:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "batch_id": batch_id, "position": position, "origin_url": f"http://shop.example/{position}.jpg",
         "slug": "shoe", "status": "pending", "due_at": due_at, "updated_at": due_at,
     }  # fmt: skip
-    return Asset(**plain | values)
+    return Asset(**defaults | values)
 
 
 def delivery_row(delivery_id: str, batch_id: str, due_at: datetime, **values: Any) -> Delivery:
-    plain: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": delivery_id, "batch_id": batch_id, "round": 1, "event_type": "batch.completed", "body": "{}",
         "url": "http://shop.example/hook", "status": "pending", "due_at": due_at, "created_at": due_at,
     }  # fmt: skip
-    return Delivery(**plain | values)
+    return Delivery(**defaults | values)
 
 
 async def store(sessions: Sessions, *rows: Batch | Asset | Delivery) -> None:
-    """Insert in this order."""
+    """Insert the rows in this order."""
     async with sessions.write() as session:
         for row in rows:
             session.add(row)
@@ -128,7 +128,7 @@ async def store(sessions: Sessions, *rows: Batch | Asset | Delivery) -> None:
 
 
 async def snapshot(sessions: Sessions, batch_id: str) -> tuple[Batch, list[Asset]]:
-    """A batch and its assets, by position, as they are at one moment."""
+    """Return a batch and its assets by position, from one transaction."""
     async with sessions.read() as session:
         batch = await batch_queries.get(session, batch_id)
         assert batch is not None
@@ -140,7 +140,7 @@ async def batch_of(sessions: Sessions, batch_id: str) -> Batch:
 
 
 async def assets_of(sessions: Sessions, batch_id: str) -> list[Asset]:
-    """By position; also those of a deleted batch."""
+    """Return the assets by position, including those of a deleted batch."""
     async with sessions.read() as session:
         return list(await session.exec(_assets(batch_id)))
 
@@ -160,7 +160,7 @@ async def attempts_of(sessions: Sessions, delivery_id: str) -> list[DeliveryAtte
 
 
 async def consistent_batch(sessions: Sessions, batch_id: str) -> Batch:
-    """The batch, after checking that its counters are those of its rows."""
+    """Check that the batch's counters match its rows, and return the batch."""
     batch, assets = await snapshot(sessions, batch_id)
     counted = {status: sum(asset.status == status for asset in assets) for status in ("processing", "succeeded")}
     failed = [asset for asset in assets if asset.status == "failed"]

@@ -1,4 +1,4 @@
-"""CSVs for the command line."""
+"""CSV files for tests of the command line."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ HEADER = "S. No.,Product Name,Input Image Urls\n"
 
 
 def catalogue(folder: Path, *urls: str) -> str:
-    """A CSV with a product for each URL; its path."""
+    """Write a CSV with one product for each URL, and return its path."""
     path = folder / "catalog.csv"
     path.write_text(HEADER + "".join(f"{number},Thing {number},{url}\n" for number, url in enumerate(urls, start=1)))
     return str(path)

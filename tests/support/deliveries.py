@@ -1,4 +1,4 @@
-"""A delivery to test with, and one run of the job that makes an attempt at it."""
+"""Deliveries for tests, and runs of the delivery job."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,60 +10,60 @@ from imgsvc.services.webhooks.deliver import attempt_delivery
 from support.batches import RecordingQueue, deliveries_of, submit_batch
 
 
-async def announced(parts: Resources, url: str) -> Delivery:
-    """The pending delivery of a batch that is finished."""
-    batch = await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+async def announced(resources: Resources, url: str) -> Delivery:
+    """Create a finished batch with a webhook, and return its pending delivery."""
+    batch = await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     return delivery
 
 
-async def now(parts: Resources, delivery: Delivery) -> Delivery:
-    """The delivery as it stands now."""
-    return (await deliveries_of(parts.sessions, delivery.batch_id))[0]
+async def now(resources: Resources, delivery: Delivery) -> Delivery:
+    """Return the current state of the delivery."""
+    return (await deliveries_of(resources.sessions, delivery.batch_id))[0]
 
 
 async def deliver(
-    parts: Resources,
+    resources: Resources,
     delivery: Delivery,
     *,
     queue: RecordingQueue,
     endpoint: Endpoint | None = None,
     secrets: Sequence[str] | None = None,
 ) -> Delivery:
-    """One run of the job; the delivery as it stands afterwards."""
-    await attempt(parts, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
-    return await now(parts, delivery)
+    """Run the job once, and return the delivery's state afterwards."""
+    await attempt(resources, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
+    return await now(resources, delivery)
 
 
 async def attempt(
-    parts: Resources,
+    resources: Resources,
     delivery_id: str,
     *,
     queue: RecordingQueue,
     endpoint: Endpoint | None = None,
     secrets: Sequence[str] | None = None,
 ) -> None:
-    """One run of the job."""
+    """Run the job once."""
     await attempt_delivery(
         delivery_id,
-        sessions=parts.sessions,
+        sessions=resources.sessions,
         sender=replace(
-            parts.sender,
-            endpoint=endpoint or parts.fetcher,
-            secrets=parts.sender.secrets if secrets is None else secrets,
+            resources.sender,
+            endpoint=endpoint or resources.fetcher,
+            secrets=resources.sender.secrets if secrets is None else secrets,
         ),
         queue=queue,
-        clock=parts.clock,
+        clock=resources.clock,
     )
 
 
-class Meanwhile:
-    """The port Endpoint; something happens after the POST and before its answer is known."""
+class EventfulEndpoint:
+    """An Endpoint that runs `event` after the POST and before it returns the answer."""
 
-    def __init__(self, parts: Resources, happens: Callable[[], Awaitable[object]]) -> None:
-        self._endpoint, self._happens = parts.fetcher, happens
+    def __init__(self, resources: Resources, event: Callable[[], Awaitable[object]]) -> None:
+        self._endpoint, self._event = resources.fetcher, event
 
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         answer = await self._endpoint.post(url, headers=headers, body=body)
-        await self._happens()
+        await self._event()
         return answer

@@ -1,4 +1,4 @@
-"""Store an upload as the API does, and die by SIGKILL where it would wake the lanes.
+"""Store an upload as the API does, and end by SIGKILL just before the lanes are woken.
 
 Arguments: the database's URL, an image URL.
 """

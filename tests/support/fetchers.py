@@ -7,14 +7,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 @dataclass
-class Budgets:
+class FakeBudget:
     """A memory budget that grants up to `most` bytes and records the requests."""
 
     most: int = 2**40
-    asked: list[int] = field(default_factory=list)
+    requested: list[int] = field(default_factory=list)
 
     def grow(self, size: int) -> bool:
-        self.asked.append(size)
+        self.requested.append(size)
         return size <= self.most
 
 

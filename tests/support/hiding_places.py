@@ -1,4 +1,4 @@
-"""Images that hide something from whoever looks at them, one for each place in each format."""
+"""Images with hidden bytes, one for each place in each format where bytes can be hidden."""
 
 import random
 import zlib
@@ -13,7 +13,7 @@ from support.images import animation, cut_out, decoded, encoded, exif, photo_jpe
 from support.metadata import segment
 
 SECRET = b"48.13743 N 11.57549 E, Anna's flat, third floor"
-"""In ASCII, so that it has no bytes that any format takes for a marker."""
+"""ASCII, so that no format takes a byte of it for a marker."""
 
 # -- JPEG -------------------------------------------------------------------------------------------------------------
 
@@ -25,7 +25,7 @@ LUMA_TABLE = b"\xff\xc4\0\xb5\x10"
 
 
 def scans(jpeg: bytes) -> list[bytes]:
-    """The scans of a progressive JPEG, each with the codes before it."""
+    """Return the scans of a progressive JPEG, each with the Huffman tables before it."""
     pieces = jpeg.removesuffix(b"\xff\xd9").split(b"\xff\xda")
     cuts = [piece.rfind(b"\xff\xc4\0", 0) for piece in pieces]
     heads = [piece[cut:] if cut >= 0 else b"" for piece, cut in zip(pieces, cuts, strict=True)]
@@ -43,36 +43,36 @@ def before(mark: bytes, jpeg: bytes, content: bytes) -> bytes:
 
 
 def resized(jpeg: bytes, width: int, height: int) -> bytes:
-    """With another size in its header, and the same scans: what is beyond is not shown."""
+    """Return `jpeg` with another size in its header and the same scans: the rest is not shown."""
     at = next(found for mark in (b"\xff\xc0", b"\xff\xc2") if (found := jpeg.find(mark)) > 0)
     return jpeg[: at + 5] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + jpeg[at + 9 :]
 
 
 def with_own_thumbnail(jpeg: bytes) -> bytes:
-    """In the JFIF segment itself: 4 × 4 pixels of three bytes."""
+    """Return `jpeg` with a thumbnail in the JFIF segment itself: 4 × 4 pixels of three bytes."""
     return jpeg[:2] + segment(0xE0, jpeg[6:18] + b"\4\4" + SECRET + b" ") + jpeg[20:]
 
 
 def with_symbols(jpeg: bytes) -> bytes:
-    """The secret in place of the rarest symbols of the code for luma."""
+    """Return `jpeg` with the secret in place of the rarest symbols of the Huffman table for luma."""
     end = jpeg.index(LUMA_TABLE) + len(LUMA_TABLE) + 16 + 162
     return jpeg[: end - len(SECRET)] + SECRET + jpeg[end:]
 
 
 def with_steps(jpeg: bytes) -> bytes:
-    """The secret in place of the steps of the highest frequencies, which are 0 everywhere."""
+    """Return `jpeg` with the secret in place of the steps of the highest frequencies, whose coefficients are all 0."""
     end = jpeg.index(b"\xff\xdb") + 5 + 64
     return jpeg[: end - len(SECRET)] + SECRET + jpeg[end:]
 
 
 def steps_of(jpeg: bytes) -> bytes:
-    """The 64 of the first table."""
+    """Return the 64 steps of the first quantisation table."""
     at = jpeg.index(b"\xff\xdb") + 5
     return jpeg[at : at + 64]
 
 
 def profile() -> bytes:
-    """sRGB, by the screen of somebody: as long as that of Pillow's, which has a name of the same length."""
+    """Return Pillow's sRGB profile with the secret in place of its name, of the same length."""
     plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     at = plain.index("sRGB built-in".encode("utf-16-be"))
     return plain[:at] + SECRET[:26] + plain[at + 26 :]
@@ -81,17 +81,17 @@ def profile() -> bytes:
 def jpegs() -> Iterator[tuple[str, bytes]]:
     thumbnail = b"JFXX\0\x13\4\4" + SECRET + b" "
     unused = b"".join(len(SECRET).to_bytes(1, "big") if length == 8 else b"\0" for length in range(1, 17))
-    yield "a thumbnail of its own kind", JPEG[:20] + segment(0xE0, thumbnail) + JPEG[20:]
+    yield "a JFXX thumbnail", JPEG[:20] + segment(0xE0, thumbnail) + JPEG[20:]
     yield "a thumbnail in JFIF", with_own_thumbnail(JPEG)
     yield "a comment", after_start(JPEG, segment(0xFE, SECRET))
     yield "a comment between scans", before(b"\xff\xda", PROGRESSIVE, segment(0xFE, SECRET))
     yield "EXIF between scans", before(b"\xff\xda", PROGRESSIVE, segment(0xE1, b"Exif\0\0" + SECRET))
     yield "a profile", photo_jpeg(quality=5, icc_profile=profile())
-    yield "behind the data of the scan", before(b"\xff\xd9", JPEG, SECRET)
-    yield "behind the data of an interval", before(b"\xff\xd0", RESTARTS, SECRET)
-    yield "an interval too many", before(b"\xff\xd9", RESTARTS, b"\xff" + bytes([last_restart(RESTARTS)]) + SECRET)
+    yield "after the data of the scan", before(b"\xff\xd9", JPEG, SECRET)
+    yield "after the data of an interval", before(b"\xff\xd0", RESTARTS, SECRET)
+    yield "an additional interval", before(b"\xff\xd9", RESTARTS, b"\xff" + bytes([last_restart(RESTARTS)]) + SECRET)
     yield "between scans", before(b"\xff\xc4", PROGRESSIVE, SECRET)
-    yield "behind the data of the last of many scans", before(b"\xff\xd9", PROGRESSIVE, SECRET)
+    yield "after the data of the last of many scans", before(b"\xff\xd9", PROGRESSIVE, SECRET)
     yield "scans that others replace", before(b"\xff\xd9", OTHER, b"".join(scans(PROGRESSIVE)))
     yield "rows below the last", resized(JPEG, 640, 400)
     yield "blocks beyond the edge", resized(photo_jpeg(640, 16, quality=5), 640, 8)
@@ -101,21 +101,21 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
     yield "intervals that others replace", before(b"\xff\xda", JPEG, b"".join([*intervals, segment(0xDD, bytes(2))]))
     yield "an interval that never ends", before(b"\xff\xda", JPEG, segment(0xDD, SECRET[:2]))
     yield "known steps that no component uses", before(b"\xff\xc0", JPEG, segment(0xDB, b"\3" + steps_of(JPEG)) * 8)
-    yield "codes without a symbol", before(b"\xff\xda", JPEG, segment(0xC4, b"\x13" + bytes(16)) * 47)
+    yield "Huffman tables without a symbol", before(b"\xff\xda", JPEG, segment(0xC4, b"\x13" + bytes(16)) * 47)
     yield "steps that no component uses", after_start(JPEG, segment(0xDB, b"\3" + SECRET.ljust(64)))
     yield "steps that no coefficient uses", with_steps(JPEG)
-    yield "a code that no scan uses", after_start(JPEG, segment(0xC4, b"\x13" + unused + SECRET))
-    yield "a code that another replaces", after_start(JPEG, segment(0xC4, b"\x10" + unused + SECRET))
-    yield "symbols that do not come", with_symbols(JPEG)
-    yield "conditions of another coder", after_start(JPEG, segment(0xCC, b"\0\x10") + segment(0xFE, SECRET))
+    yield "a Huffman table that no scan uses", after_start(JPEG, segment(0xC4, b"\x13" + unused + SECRET))
+    yield "a Huffman table that another replaces", after_start(JPEG, segment(0xC4, b"\x10" + unused + SECRET))
+    yield "symbols that do not occur", with_symbols(JPEG)
+    yield "conditions of arithmetic coding", after_start(JPEG, segment(0xCC, b"\0\x10") + segment(0xFE, SECRET))
     yield "a longer segment of Adobe", after_start(JPEG, segment(0xEE, b"Adobe\0\x64\0\0\0\0\1" + SECRET))
     yield "a second image", JPEG + photo_jpeg(quality=5, seed=2, comment=SECRET)
     block = exif(copyright="Shop").tobytes()
-    yield "behind the credits in EXIF", photo_jpeg(quality=5, exif=block + SECRET)
+    yield "after the credits in EXIF", photo_jpeg(quality=5, exif=block + SECRET)
 
 
 def in_last_bits(jpeg: bytes) -> bytes:
-    """The secret in the lowest bits of the blocks beyond the right edge, for an image 40 pixels wide."""
+    """Return `jpeg`, 40 pixels wide, with the secret in the lowest bits of the blocks beyond the right edge."""
     mark = b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\0\x10"
     start = jpeg.index(mark) + len(mark)
     end = next(at for at in range(start, len(jpeg)) if jpeg[at] == 255 and jpeg[at + 1])
@@ -128,7 +128,7 @@ def in_last_bits(jpeg: bytes) -> bytes:
 
 
 def beyond_sixteen_bits(jpeg: bytes) -> bytes:
-    """The brightness of each block multiplied by 2 to the power of 13 instead of 1, of which decoders keep 16 bits."""
+    """Return `jpeg` with the brightness of each block shifted by 13 bits instead of 1; decoders keep 16 bits."""
     first, refining = b"\xff\xda\0\x0c\3\1\0\2\x10\3\0\0\0", b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0\0\x10"
     shorter = jpeg.replace(next(scan for scan in scans(jpeg) if refining in scan), b"")
     at = shorter.index(first[:5]) + len(first)
@@ -136,7 +136,7 @@ def beyond_sixteen_bits(jpeg: bytes) -> bytes:
 
 
 def last_restart(jpeg: bytes) -> int:
-    """The restart marker that would come next."""
+    """Return the restart marker that would come next."""
     last = max(jpeg.rfind(bytes((255, code))) for code in range(0xD0, 0xD8))
     return 0xD0 + (jpeg[last + 1] + 1) % 8
 
@@ -149,7 +149,7 @@ LAST = (b"IEND", b"")
 
 
 def texture(depth: int = 8, width: int = WIDTH) -> bytes:
-    """Rows of a PNG without a filter: any of few in any order, which Pillow's own choice of filters makes larger."""
+    """Return unfiltered rows of a PNG, a few in random order; Pillow's choice of filters would make them larger."""
     rng = random.Random(5)
     packed = [rng.randbytes(-(-width * depth // 8)) for _ in range(16 if depth <= 8 else 4)]
     spare = -(-width * depth // 8) * 8 - width * depth
@@ -179,7 +179,7 @@ def png_of(*parts: tuple[bytes, bytes]) -> bytes:
 
 
 def png(*before_rows: tuple[bytes, bytes], data: bytes = b"", depth: int = 8, colour: int = 0) -> bytes:
-    """A texture, or `data` as it is compressed, with chunks before it."""
+    """Return a PNG of a texture, or of the compressed `data`, with further chunks before it."""
     return png_of(header(depth, colour), *before_rows, (b"IDAT", data or zlib.compress(texture(depth), 9)), LAST)
 
 
@@ -188,7 +188,7 @@ def colours(count: int) -> bytes:
 
 
 def spare_bits() -> bytes:
-    """A pixel of one bit behind whole bytes, and seven bits of the secret behind it in the first rows."""
+    """Return a PNG whose rows end with one pixel of one bit, followed by seven bits of the secret in the first rows."""
     bits = "".join(f"{byte:08b}" for byte in SECRET)
     pieces = [int(bits[at : at + 7].ljust(7, "0"), 2) for at in range(0, len(bits), 7)]
     data, row = bytearray(texture(1, 641)), 1 + 81
@@ -198,7 +198,7 @@ def spare_bits() -> bytes:
 
 
 def moving(*, hidden: bytes = b"", still: bytes = b"") -> bytes:
-    """An APNG of two frames; with `still`, those are not the first image in the file."""
+    """Return an APNG of two frames, after a `still` if there is one."""
     control = WIDTH.to_bytes(4, "big") + HEIGHT.to_bytes(4, "big") + bytes(8) + b"\0\1\0\x0a\0\0"
     parts: list[tuple[bytes, bytes]] = [(b"IDAT", still)] if still else []
     flipped = texture()[::-1]
@@ -211,7 +211,7 @@ def moving(*, hidden: bytes = b"", still: bytes = b"") -> bytes:
 
 
 def steps_of_index(count: int) -> bytes:
-    """Rows of palette indexes, each one more than the last, as differences (filter 1): Pillow filters no indexes."""
+    """Return rows of increasing palette indexes, as differences (filter 1): Pillow does not filter indexes."""
     rng, rows = random.Random(5), b""
     for _ in range(HEIGHT):
         first = rng.randrange(count)
@@ -224,18 +224,18 @@ def steps_of_index(count: int) -> bytes:
 def pngs() -> Iterator[tuple[str, bytes]]:
     data, hidden_row = texture(), b"\0" + SECRET.ljust(WIDTH)
     whole = zlib.compress(data, 9)
-    yield "behind the rows", png(data=zlib.compress(data + SECRET, 9))
+    yield "after the rows", png(data=zlib.compress(data + SECRET, 9))
     yield "rows below the last", png(data=zlib.compress(data + hidden_row * 2, 9))
-    yield "behind the compressed data", png(data=whole + SECRET)
+    yield "after the compressed data", png(data=whole + SECRET)
     yield "in a second stream", png(data=whole + zlib.compress(SECRET))
     yield "a text", png((b"tEXt", b"Software\0" + SECRET))
     yield "a compressed text", png((b"zTXt", b"Comment\0\0" + zlib.compress(SECRET)))
     yield "a text in Unicode", png((b"iTXt", b"Title\0\0\0\0\0" + SECRET))
-    yield "a chunk of its own", png((b"prVt", SECRET))
+    yield "a private chunk", png((b"prVt", SECRET))
     yield "a suggested palette", png((b"sPLT", b"p\0\x08" + SECRET.ljust(48)))
     yield "primaries", png((b"cHRM", SECRET[:32]))
     yield "a profile", png((b"iCCP", b"p\0\0" + zlib.compress(profile())), data=zlib.compress(texture(24), 9), colour=2)
-    yield "behind its end", png() + SECRET
+    yield "after the end of the file", png() + SECRET
     yield (
         "colours that no pixel has",
         png((b"PLTE", colours(240) + SECRET.ljust(48)), data=steps_of_index(240), colour=3),
@@ -244,9 +244,9 @@ def pngs() -> Iterator[tuple[str, bytes]]:
         "transparency of no colour",
         png((b"PLTE", colours(240)), (b"tRNS", b"\0" * 240 + SECRET[:16]), data=steps_of_index(240), colour=3),
     )
-    yield "bits behind each row", spare_bits()
-    yield "a still that is no frame", moving(still=zlib.compress(hidden_row * HEIGHT, 9))
-    yield "behind the rows of a frame", moving(hidden=SECRET)
+    yield "bits after each row", spare_bits()
+    yield "a still that is not a frame", moving(still=zlib.compress(hidden_row * HEIGHT, 9))
+    yield "after the rows of a frame", moving(hidden=SECRET)
 
 
 # -- GIF --------------------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ GIF = encoded(quarters(16, 16).quantize(4), "GIF")
 
 
 def moving_gif(*, hidden: bytes = b"", spare: bytes = bytes(48), left: int = 0) -> bytes:
-    """Two frames, smaller than Pillow makes them: all codes are kept to the end."""
+    """Return two frames, smaller than Pillow writes them: the table of codes is never cleared."""
     rng = random.Random(5)
     texture = [rng.randbytes(128).translate(bytes(value % 16 for value in range(256))) for _ in range(16)]
     gif = b"GIF89a\x80\0\x80\0\xf4\0\0" + colours(16) + spare
@@ -268,7 +268,7 @@ def moving_gif(*, hidden: bytes = b"", spare: bytes = bytes(48), left: int = 0) 
 
 
 def lzw(pixels: bytes, start: int) -> bytes:
-    """Codes of GIF, without a new beginning when there are 4,096 of them."""
+    """Return the LZW codes of a GIF, without a clear code when the table has 4,096 entries."""
     clear = 1 << start
     table = {bytes([value]): value for value in range(clear)}
     bits, length, size, text = clear, start + 1, start + 1, b""
@@ -295,14 +295,14 @@ def gifs() -> Iterator[tuple[str, bytes]]:
     assert GIF[-2:] == b"\0;"
     extension, moving_one = sub_block(SECRET) + b"\0", moving_gif()
     plain = b"\x21\x01" + sub_block(bytes((0, 0, 0, 0, 1, 0, 1, 0, 1, 1, 0, 1))) + extension
-    yield "behind the end of the codes", GIF[:-2] + sub_block(SECRET) + GIF[-2:]
-    yield "behind the end of a frame's codes", moving_gif(hidden=sub_block(SECRET))
+    yield "after the end of the codes", GIF[:-2] + sub_block(SECRET) + GIF[-2:]
+    yield "after the end of a frame's codes", moving_gif(hidden=sub_block(SECRET))
     yield "a frame beyond the canvas", moving_gif(left=100)
     yield "a comment", GIF[:-1] + b"\x21\xfe" + extension + b";"
-    yield "a text to be drawn", GIF[:-1] + plain + b";"
+    yield "a plain text extension", GIF[:-1] + plain + b";"
     yield "a program's data", GIF[:-1] + b"\x21\xff\x0bXMP DataXMP" + extension + b";"
     yield "a profile", GIF[:-1] + b"\x21\xff\x0bICCRGBG1012" + extension + b";"
-    yield "behind its end", GIF + SECRET
+    yield "after the end of the file", GIF + SECRET
     yield "longer repetitions", moving_one[:-1] + b"\x21\xff\x0bNETSCAPE2.0\3\1\0\0" + extension + b";"
     yield "colours that no pixel has", moving_gif(spare=SECRET.ljust(48))
 
@@ -314,7 +314,7 @@ LOSSLESS = encoded(quarters(), "WEBP", lossless=True, method=6)
 ALPHA = encoded(cut_out(), "WEBP", quality=1, alpha_quality=20, method=6)
 MOVING_WEBP = animation("WEBP", quality=1, method=6)
 CANVAS = bytes(3) + (639).to_bytes(3, "little") + (479).to_bytes(3, "little")
-"""Of 640 × 480 pixels, behind its flags."""
+"""Rest of a VP8X chunk after its flags, for 640 × 480 pixels."""
 
 
 def riff(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -336,19 +336,19 @@ def webp_of(parts: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def extended(webp: bytes, kind: bytes) -> bytes:
-    """`webp` with SECRET behind the content of its chunk `kind`."""
+    """Return `webp` with SECRET after the content of its chunk `kind`."""
     return webp_of([(name, body + SECRET if name == kind else body) for name, body in riff(webp[12:])])
 
 
 def with_modes(frame: bytes) -> bytes:
-    """A VP8 frame with the secret behind its first partition."""
+    """Return a VP8 frame with the secret after its first partition."""
     tag = int.from_bytes(frame[:3], "little")
     end = 10 + (tag >> 5)
     return (tag + (len(SECRET) << 5)).to_bytes(3, "little") + frame[3:end] + SECRET + frame[end:]
 
 
 def with_frames(webp: bytes, kind: bytes, content: bytes) -> bytes:
-    """An animation with a further chunk in each frame; without a kind, with `content` behind the frame's own."""
+    """Return an animation with a further chunk in each frame; without `kind`, with `content` after the frame's own."""
     parts = riff(webp[12:])
     for at, (name, body) in enumerate(parts):
         if name == b"ANMF":
@@ -359,14 +359,14 @@ def with_frames(webp: bytes, kind: bytes, content: bytes) -> bytes:
 
 
 def drawn(colour: int, ground: int = 0) -> Image.Image:
-    """An image of the secret."""
+    """Return an image in which the secret is drawn."""
     image = Image.new("L", (640, 480), ground)
     ImageDraw.Draw(image).text((10, 10), SECRET.decode(), fill=colour)
     return image
 
 
 def in_alpha(frame: bytes) -> bytes:
-    """The secret drawn in the red and blue of the lossless image of which green is the alpha of `frame`."""
+    """Return a WebP of `frame` with lossless alpha, which is stored in green, and the secret drawn in red and blue."""
     shown = Image.new("L", (640, 480), 255)
     shown.paste(0, (0, 0, 99, 99))
     colours_too = encoded(Image.merge("RGB", (drawn(255), shown, drawn(255))), "WEBP", lossless=True, method=6)
@@ -375,7 +375,7 @@ def in_alpha(frame: bytes) -> bytes:
 
 
 def with_silent_alpha() -> bytes:
-    """The secret drawn in the alpha of a lossless image that says that it has none."""
+    """Return a lossless WebP with the secret drawn in an alpha that its header does not announce."""
     image = Image.frombytes("1", (640, 40), random.Random(5).randbytes(640 * 5)).convert("RGB")
     image.putalpha(drawn(0, 255).crop((0, 0, *image.size)))
     body = dict(riff(encoded(image, "WEBP", lossless=True, exact=True, method=6)[12:]))[b"VP8L"]
@@ -386,20 +386,20 @@ def webps() -> Iterator[tuple[str, bytes]]:
     [(kind, frame)] = riff(WEBP[12:])
     canvas = (b"VP8X", bytes(1) + CANVAS)
     [(_, place), *alpha] = riff(ALPHA[12:])
-    yield "behind the data", extended(WEBP, b"VP8 ")
-    yield "behind lossless data", extended(LOSSLESS, b"VP8L")
-    yield "behind the alpha", extended(ALPHA, b"ALPH")
+    yield "after the data", extended(WEBP, b"VP8 ")
+    yield "after lossless data", extended(LOSSLESS, b"VP8L")
+    yield "after the alpha", extended(ALPHA, b"ALPH")
     yield "colours of an alpha", in_alpha(frame)
     yield "an alpha that is not announced", with_silent_alpha()
     yield "an alpha that the canvas does not announce", webp_of([(b"VP8X", bytes(1) + place[1:]), *alpha])
-    yield "behind the first partition", webp_of([(kind, with_modes(frame))])
-    yield "a chunk of its own", webp_of([canvas, (kind, frame), (b"PRIV", SECRET)])
+    yield "after the first partition", webp_of([(kind, with_modes(frame))])
+    yield "a private chunk", webp_of([canvas, (kind, frame), (b"PRIV", SECRET)])
     yield "XMP that no flag announces", webp_of([canvas, (kind, frame), (b"XMP ", SECRET)])
-    yield "a chunk behind the only one", webp_of([(kind, frame), (b"PRIV", SECRET)])
+    yield "a chunk after the only one", webp_of([(kind, frame), (b"PRIV", SECRET)])
     yield "a profile", encoded(scene(), "WEBP", quality=1, method=6, icc_profile=profile())
-    yield "behind its end", WEBP + SECRET
+    yield "after the end of the file", WEBP + SECRET
     yield "a chunk in a frame", with_frames(MOVING_WEBP, b"PRIV", SECRET)
-    yield "behind the data of a frame", with_frames(MOVING_WEBP, b"", SECRET)
+    yield "after the data of a frame", with_frames(MOVING_WEBP, b"", SECRET)
 
 
 # -- AVIF -------------------------------------------------------------------------------------------------------------
@@ -412,14 +412,14 @@ def box(kind: bytes, body: bytes) -> bytes:
 
 
 def with_data(avif: bytes, data: bytes, *, unused: bytes = b"") -> bytes:
-    """With `data` as its only item, and bytes that belong to none."""
+    """Return `avif` with `data` as its only item, and `unused` bytes that belong to no item."""
     at, place = avif.index(b"mdat") + 4, avif.index(b"iloc") + 22
     avif = avif[:place] + len(data).to_bytes(4, "big") + avif[place + 4 :]
     return avif[: at - 8] + box(b"mdat", data + unused)
 
 
 def frame_of(item: bytes) -> tuple[bytes, bytes]:
-    """What comes before the frame, and its content; its size is a number of several bytes."""
+    """Return the bytes before the frame and the content of the frame, without its size, which has several bytes."""
     start = item.index(b"\x32")
     return item[:start], item[next(at for at in range(start + 1, len(item)) if item[at] < 128) + 1 :]
 
@@ -430,7 +430,7 @@ def item_of(before_frame: bytes, frame: bytes) -> bytes:
 
 
 def within_tiles(avif: bytes, item: bytes) -> bytes:
-    """The secret behind the data of the first of two tiles: where its size is, is found by trial."""
+    """Return `item` with the secret after the data of the first of two tiles; its size is found by trial and error."""
     before_frame, frame = frame_of(item)
     shown = decoded(avif).tobytes()
     for at, size_bytes in product(range(8, 60), (1, 2, 3)):
@@ -456,7 +456,7 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def with_meta(avif: bytes, meta: bytes) -> bytes:
-    """With another description of its items, whose data goes along."""
+    """Return `avif` with another description of its items, and the offsets of their data moved accordingly."""
     parts, moved, at = boxes(avif), bytearray(meta), meta.index(b"iloc") + 12
     for place in range(at + 6, at + 14 * meta[at - 1], 14):
         start = int.from_bytes(moved[place : place + 4], "big") + len(meta) - len(parts[b"meta"])
@@ -465,7 +465,7 @@ def with_meta(avif: bytes, meta: bytes) -> bytes:
 
 
 def with_properties(avif: bytes, *properties: bytes) -> bytes:
-    """With further properties of its only item."""
+    """Return `avif` with further properties of its only item."""
     meta = boxes(avif)[b"meta"]
     whole = boxes(boxes(meta[4:])[b"iprp"])
     first, places = len(boxes(whole[b"ipco"])) + 1, whole[b"ipma"]
@@ -476,7 +476,7 @@ def with_properties(avif: bytes, *properties: bytes) -> bytes:
 
 
 def with_colours_in_alpha() -> bytes:
-    """The secret drawn in a colour of the image whose brightness is the alpha of another."""
+    """Return an AVIF with alpha, in the unused colours of which the secret is drawn."""
     grey = Image.new("L", (640, 480), 128)
     tinted = Image.merge("YCbCr", (Image.new("L", grey.size, 200), drawn(40, 128), grey)).convert("RGB")
     image = scene().convert("RGBA")
@@ -499,18 +499,18 @@ def with_colours_in_alpha() -> bytes:
 
 def avifs() -> Iterator[tuple[str, bytes]]:
     item = AVIF[AVIF.index(b"mdat") + 4 :]
-    told = b"\x04\xb5\0" + SECRET + b"\x80"
+    metadata = b"\x04\xb5\0" + SECRET + b"\x80"
     before_frame, frame = frame_of(item)
-    yield "behind the last tile", with_data(AVIF, item_of(before_frame, frame + SECRET))
-    yield "behind the first tile", with_data(AVIF, within_tiles(AVIF, item))
+    yield "after the last tile", with_data(AVIF, item_of(before_frame, frame + SECRET))
+    yield "after the first tile", with_data(AVIF, within_tiles(AVIF, item))
     yield "padding", with_data(AVIF, item + b"\x7a" + bytes([len(SECRET)]) + SECRET)
-    yield "metadata in the stream", with_data(AVIF, item + b"\x2a" + bytes([len(told)]) + told)
+    yield "metadata in the stream", with_data(AVIF, item + b"\x2a" + bytes([len(metadata)]) + metadata)
     pieces = [box(b"pasp", SECRET[at : at + 8].ljust(8)) for at in range(0, len(SECRET), 8)]
     yield "proportions that others replace", with_properties(AVIF, *pieces)
     yield "proportions", with_properties(AVIF, pieces[0])
     yield "colours of the alpha", with_colours_in_alpha()
-    yield "in its data, but of no item", with_data(AVIF, item, unused=SECRET)
-    yield "a box of its own", AVIF + box(b"uuid", bytes(16) + SECRET)
+    yield "in its data, but in no item", with_data(AVIF, item, unused=SECRET)
+    yield "a private box", AVIF + box(b"uuid", bytes(16) + SECRET)
     yield "free space", AVIF + box(b"free", SECRET)
     yield "a profile", encoded(scene(), "AVIF", quality=1, speed=4, icc_profile=profile())
 
@@ -521,7 +521,7 @@ def all_places() -> Mapping[str, bytes]:
 
 
 def unpacked(kind: bytes, body: bytes) -> bytes:
-    """What is compressed in a chunk of a PNG, as far as it goes: of several IDATs, the first has a beginning."""
+    """Return the decompressed content of a PNG chunk, as far as possible; of several IDATs, only the first is."""
     start = {b"IDAT": 0, b"fdAT": 4, b"zTXt": body.find(b"\0") + 2, b"iCCP": body.find(b"\0") + 2}.get(kind)
     with suppress(zlib.error):
         return b"" if start is None else zlib.decompressobj().decompress(body[start:])
@@ -529,7 +529,7 @@ def unpacked(kind: bytes, body: bytes) -> bytes:
 
 
 def everything_in(data: bytes) -> bytes:
-    """The bytes of an image, and what is compressed or divided in them."""
+    """Return the bytes of an image, and what is compressed or split in them."""
     found = [data]
     if data.startswith(START):
         found += [unpacked(kind, body) for kind, body in chunks(data)]

@@ -1,4 +1,4 @@
-"""Images for tests, made on the spot: the same bytes at every run, photo-like where that matters."""
+"""Images for tests, generated: the same bytes in every run, like photos if that matters."""
 
 import csv
 import random
@@ -13,12 +13,10 @@ from PIL import Image, ImageCms, ImageDraw
 
 from support.paths import CORPORA
 
-# Real images that nobody on this project made; the folder may be absent.
-
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 200, 0), (0, 0, 255), (255, 255, 0)
 ORIENTATION, COPYRIGHT, ARTIST, MAKE, GPS = 0x0112, 0x8298, 0x013B, 0x010F, 0x8825
 
-# How a camera must have stored an upright image so that its orientation tag turns it back.
+# The transposition of an upright image that its EXIF orientation reverts.
 STORED_AS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,7 +41,7 @@ def decoded(data: bytes) -> Image.Image:
 
 
 def scene(width: int = 640, height: int = 480, *, seed: int = 1) -> Image.Image:
-    """Soft shapes, some edges and a little grain: compresses about as a photograph does."""
+    """Return soft shapes, some edges and a little grain, which compress about as well as a photo."""
     rng = random.Random(seed)
     soft = Image.frombytes("RGB", (16, 12), rng.randbytes(16 * 12 * 3)).resize(
         (width, height), Image.Resampling.BICUBIC
@@ -57,12 +55,12 @@ def scene(width: int = 640, height: int = 480, *, seed: int = 1) -> Image.Image:
 
 
 def photograph(width: int = 640, height: int = 480, *, colourful: float = 0.3) -> Image.Image:
-    """A scene in the colours of a photograph: `scene` has all there are."""
+    """Return a scene with the colours of a photo; `scene` has all colours."""
     return Image.blend(Image.new("RGB", (width, height), "white"), scene(width, height), colourful)
 
 
 def quarters(width: int = 60, height: int = 40) -> Image.Image:
-    """Red and green above, blue and yellow below: tells how an image was turned."""
+    """Return an image of red and green above blue and yellow, which shows how it was transposed."""
     image = Image.new("RGB", (width, height), RED)
     image.paste(GREEN, (width // 2, 0, width, height // 2))
     image.paste(BLUE, (0, height // 2, width // 2, height))
@@ -71,7 +69,7 @@ def quarters(width: int = 60, height: int = 40) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[str]:
-    """The names of the `quarters` seen at the corners, in reading order."""
+    """Return the names of the `quarters` at the corners, in reading order."""
     names = {"red": RED, "green": GREEN, "blue": BLUE, "yellow": YELLOW}
     width, height = image.size
     spots = [(x, y) for y in (height // 8, height * 7 // 8) for x in (width // 8, width * 7 // 8)]
@@ -90,7 +88,7 @@ def distance(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 
 def exif(**tags: Any) -> Image.Exif:
-    """EXIF by the names above in lower case, for example `exif(copyright="Shop", gps={1: "N"})`."""
+    """Return EXIF of tags by the names above in lower case, for example `exif(copyright="Shop", gps={1: "N"})`."""
     numbers = {"orientation": ORIENTATION, "copyright": COPYRIGHT, "artist": ARTIST, "make": MAKE, "gps": GPS}
     block = Image.Exif()
     for name, value in tags.items():
@@ -103,7 +101,7 @@ def photo_jpeg(width: int = 640, height: int = 480, *, quality: int = 92, seed: 
 
 
 def oriented(orientation: int, image_format: str = "JPEG", **options: Any) -> bytes:
-    """`quarters` stored turned, with the EXIF tag that says so."""
+    """Return `quarters`, stored transposed, with the EXIF orientation."""
     image = quarters()
     if orientation in STORED_AS:
         image = image.transpose(STORED_AS[orientation])
@@ -111,7 +109,7 @@ def oriented(orientation: int, image_format: str = "JPEG", **options: Any) -> by
 
 
 def alpha_png(width: int = 120, height: int = 80) -> bytes:
-    """A photo-like disc with a soft edge on nothing; what is transparent is black underneath."""
+    """Return a photo-like disc with a soft edge on a transparent background, which is black underneath."""
     return encoded(cut_out(width, height), "PNG")
 
 
@@ -126,7 +124,7 @@ def cut_out(width: int = 120, height: int = 80) -> Image.Image:
 
 
 def palette_png(width: int = 120, height: int = 80) -> bytes:
-    """A palette image: a quarter of it is transparent through the palette."""
+    """Return a palette image with one transparent entry, which is a quarter of the image."""
     image = quarters(width, height).quantize(4)
     return encoded(image, "PNG", transparency=image.getpixel((0, 0)))
 
@@ -136,13 +134,13 @@ def cmyk_jpeg(colour: tuple[int, int, int, int] = (0, 255, 255, 0), **options: A
 
 
 def grey16_png(values: tuple[int, ...] = (0, 16_384, 32_768, 65_535), band: int = 20) -> bytes:
-    """Vertical bands of 16-bit grey."""
+    """Return vertical bands of 16-bit grey."""
     row = b"".join(struct.pack("<H", value) * band for value in values)
     return encoded(Image.frombytes("I;16", (band * len(values), 40), row * 40), "PNG")
 
 
 def animation(image_format: str = "GIF", *, count: int = 3, size: tuple[int, int] = (48, 32), **options: Any) -> bytes:
-    """Frames in red, green, blue, … of 100, 200, 300, … ms; an option that is None is left out."""
+    """Return frames in red, green, blue, … of 100, 200, 300, … ms; options that are None are omitted."""
     colours = [RED, GREEN, BLUE, YELLOW]
     frames = [Image.new("RGB", size, colours[index % 4]) for index in range(count)]
     for index, frame in enumerate(frames):
@@ -159,7 +157,7 @@ def multipage_tiff() -> bytes:
 
 
 def wide_gamut_profile() -> bytes:
-    """An ICC profile that swaps red and blue against sRGB, so that nobody can miss whether it was applied."""
+    """Return an ICC profile that swaps red and blue of sRGB, so that its effect is obvious."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     table = {
         bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * int.from_bytes(profile[128:132], "big"), 12)
@@ -170,13 +168,13 @@ def wide_gamut_profile() -> bytes:
 
 
 def grey_profile(gamma: float) -> bytes:
-    """An ICC profile for grey of this gamma."""
+    """Return an ICC profile for grey of this gamma."""
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
     return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
 
 
 def ink_profile(corners: Sequence[tuple[float, float, float]]) -> bytes:
-    """An ICC profile for CMYK: the Lab colours of its 16 corners, black changing fastest, linear in between."""
+    """Return an ICC profile for CMYK, linear between the Lab colours of its 16 corners; black changes fastest."""
     ramp = bytes(range(256))
     table = b"".join(
         struct.pack("3B", round(lightness * 2.55), round(a + 128), round(b + 128)) for lightness, a, b in corners
@@ -187,11 +185,11 @@ def ink_profile(corners: Sequence[tuple[float, float, float]]) -> bytes:
 
 
 def _profile(device: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """ICC, version 2; its white is D50."""
+    """Return an ICC profile, version 2, with white D50."""
     d50 = struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
     tags = {
         b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"Mine\0" + bytes(78),
-        b"cprt": b"text\0\0\0\0nobody\0",
+        b"cprt": b"text\0\0\0\0no one\0",
         b"wtpt": b"XYZ \0\0\0\0" + d50,
         **tags,
     }
@@ -210,7 +208,7 @@ def truncated(data: bytes, share: float = 0.6) -> bytes:
 
 
 def huge_png(width: int = 20_000, height: int = 20_000) -> bytes:
-    """A header that promises many pixels, and nothing behind it."""
+    """Return a PNG with a header of many pixels and no data."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -220,7 +218,7 @@ def huge_png(width: int = 20_000, height: int = 20_000) -> bytes:
 
 
 def corpus(folder: str) -> list[tuple[Path, dict[str, str]]]:
-    """The files of `images` or `photos` with what their list says of each; empty when the folder is absent."""
+    """Return the files of `images` or `photos` with the row of each in their list; empty if the folder is missing."""
     index = CORPORA / f"{folder}.csv"
     if not index.exists():
         return []

@@ -1,4 +1,4 @@
-"""Metadata for test images, and a short way to what a policy makes of it."""
+"""Metadata for test images, and the rendition under a policy."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from imgsvc.domain.imaging.spec import Spec
 from support.images import exif
 
 TAGS = exif(copyright="Shop Ltd", artist="A. Painter", make="Camera", gps={1: "N", 2: (48.0, 8.0, 1.0)})
-OWN = """<dc:creator><rdf:Seq><rdf:li>Jörg</rdf:li><rdf:li>A. Painter</rdf:li></rdf:Seq></dc:creator>
+CREDITS = """<dc:creator><rdf:Seq><rdf:li>Jörg</rdf:li><rdf:li>A. Painter</rdf:li></rdf:Seq></dc:creator>
 <dc:rights><rdf:Alt><rdf:li xml:lang='x-default'>© Shop Ltd</rdf:li><rdf:li xml:lang='de'>© Laden</rdf:li></rdf:Alt>
 </dc:rights>"""
 
@@ -17,8 +17,8 @@ def rendition(data: bytes, policy: str, **options: Any) -> Rendition:
     return compress(data, [spec], CodecLimits()).renditions[0]
 
 
-def xmp(properties: str = OWN) -> bytes:
-    """A packet that turns its image and says where it was taken, with `properties` beside that."""
+def xmp(properties: str = CREDITS) -> bytes:
+    """Return an XMP packet with an orientation, a location and `properties`."""
     return f"""<?xpacket begin='' id='W5M0MpCehiHzreSzNTczkc9d'?>
 <x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>
 <rdf:Description xmlns:dc='http://purl.org/dc/elements/1.1/' xmlns:tiff='http://ns.adobe.com/tiff/1.0/'
@@ -29,12 +29,12 @@ def xmp(properties: str = OWN) -> bytes:
 
 
 def segment(code: int, body: bytes) -> bytes:
-    """Of a JPEG."""
+    """Return a segment of a JPEG."""
     return bytes([0xFF, code]) + (len(body) + 2).to_bytes(2, "big") + body
 
 
 def iptc(**fields: bytes) -> bytes:
-    """An APP13 segment with Photoshop's resource for IPTC."""
+    """Return an APP13 segment with Photoshop's resource for IPTC."""
     numbers = {"byline": 80, "copyright": 116}
     records = b"".join(
         b"\x1c\x02" + bytes([numbers[name]]) + len(value).to_bytes(2, "big") + value for name, value in fields.items()

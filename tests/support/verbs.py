@@ -1,4 +1,4 @@
-"""The verbs that end, repeat and remove batches, on the parts of a test; and batches that ended without a worker."""
+"""The verbs that cancel, retry and delete batches, on a test's resources; and batches that end without a worker."""
 
 from collections.abc import Sequence
 
@@ -21,75 +21,75 @@ HOOK = "http://shop.example/hook"
 
 
 async def cancel(
-    parts: Resources, batch_id: str, *, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
+    resources: Resources, batch_id: str, *, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
 ) -> None:
     await cancel_batch(
         batch_id,
         api_key_id=api_key_id,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
-        retention=parts.retention,
-        clock=parts.clock,
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
     )
 
 
 async def retry(
-    parts: Resources, batch_id: str, *codes: str, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
+    resources: Resources, batch_id: str, *codes: str, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
 ) -> None:
     await retry_batch(
         batch_id,
         codes=codes,
         api_key_id=api_key_id,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
-        retention=parts.retention,
-        clock=parts.clock,
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
     )
 
 
 async def delete(
-    parts: Resources,
+    resources: Resources,
     batch_id: str,
     *,
     inventory: Inventory | None = None,
     queue: JobQueue | None = None,
     api_key_id: str = LOCAL_KEY,
-    patience: float = 60,
+    removal_timeout: float = 60,
 ) -> None:
     await delete_batch(
         batch_id,
         api_key_id=api_key_id,
-        sessions=parts.sessions,
-        inventory=inventory or parts.storage,
-        queue=queue or parts.queue,
-        clock=parts.clock,
-        clean_up_after=parts.retention.clean_up_after,
-        removal_timeout=patience,
+        sessions=resources.sessions,
+        inventory=inventory or resources.storage,
+        queue=queue or resources.queue,
+        clock=resources.clock,
+        clean_up_after=resources.retention.clean_up_after,
+        removal_timeout=removal_timeout,
     )
 
 
-async def clean_up(parts: Resources, batch_id: str, *, inventory: Inventory | None = None) -> None:
+async def clean_up(resources: Resources, batch_id: str, *, inventory: Inventory | None = None) -> None:
     await clean_up_batch(
         batch_id,
-        sessions=parts.sessions,
-        inventory=inventory or parts.storage,
-        clock=parts.clock,
-        clean_up_after=parts.retention.clean_up_after,
+        sessions=resources.sessions,
+        inventory=inventory or resources.storage,
+        clock=resources.clock,
+        clean_up_after=resources.retention.clean_up_after,
     )
 
 
-async def expire(parts: Resources) -> None:
-    await expire_batches(sessions=parts.sessions, clock=parts.clock)
+async def expire(resources: Resources) -> None:
+    await expire_batches(sessions=resources.sessions, clock=resources.clock)
 
 
-async def sweep(parts: Resources, queue: JobQueue) -> None:
-    await wake_due_work(sessions=parts.sessions, queue=queue, clock=parts.clock)
+async def sweep(resources: Resources, queue: JobQueue) -> None:
+    await wake_due_work(sessions=resources.sessions, queue=queue, clock=resources.clock)
 
 
-async def add_key(parts: Resources) -> str:
-    """The id of an API key beside the local one."""
-    async with parts.sessions.write() as session:
-        session.add(ApiKey(id=OTHER_KEY, name="another shop", webhook_secrets=[], created_at=parts.clock()))
+async def add_key(resources: Resources) -> str:
+    """Add a second API key, and return its id."""
+    async with resources.sessions.write() as session:
+        session.add(ApiKey(id=OTHER_KEY, name="another shop", webhook_secrets=[], created_at=resources.clock()))
     return OTHER_KEY
 
 
@@ -101,7 +101,7 @@ def rendition_key(batch_id: str, position: int) -> str:
 
 
 def succeeded(batch_id: str, asset: Claimed) -> Succeeded:
-    """100 bytes that became 40."""
+    """Return the outcome of an asset of 100 bytes that was compressed to 40."""
     key = rendition_key(batch_id, asset.position)
     rendition = {"name": "main", "key": key, "format": "jpeg", "width": 8, "height": 6, "bytes": 40}
     return Succeeded(
@@ -120,25 +120,25 @@ def succeeded(batch_id: str, asset: Claimed) -> Succeeded:
 
 
 def outcome(batch_id: str, asset: Claimed, error: AssetError | None) -> Outcome:
-    """How the asset ends: with `error`, or well."""
+    """Return the outcome of an asset: failed with `error`, or succeeded."""
     return Failed(asset, asset.attempts + 1, error) if error else succeeded(batch_id, asset)
 
 
 async def end_round(
-    parts: Resources, batch_id: str, errors: Sequence[AssetError | None], *, round_number: int = 1
+    resources: Resources, batch_id: str, errors: Sequence[AssetError | None], *, round_number: int = 1
 ) -> None:
-    """Claim everything that is due, and let it end like this, in the order of positions (None: well)."""
-    claimed = await flush(batch_id, parts, token="ends it", claim=len(errors), round_number=round_number)
+    """Claim all due assets and end them with `errors`, by position (None: succeeded)."""
+    claimed = await flush(batch_id, resources, token="last lane", claim=len(errors), round_number=round_number)
     outcomes = [
         outcome(batch_id, asset, error)
         for asset, error in zip(sorted(claimed, key=lambda each: each.position), errors, strict=True)
     ]
-    await flush(batch_id, parts, token="ends it", outcomes=outcomes, round_number=round_number)
+    await flush(batch_id, resources, token="last lane", outcomes=outcomes, round_number=round_number)
 
 
-async def ended_batch(parts: Resources, *errors: AssetError | None, webhook_url: str | None = HOOK) -> Batch:
-    """A batch of an asset for each of `errors`, which has ended with them."""
+async def ended_batch(resources: Resources, *errors: AssetError | None, webhook_url: str | None = HOOK) -> Batch:
+    """Create a batch whose assets have ended with `errors` (None: succeeded)."""
     urls = [f"http://shop.example/{number}.jpg" for number in range(len(errors))]
-    batch = await submit_batch(parts, urls, webhook_url=webhook_url)
-    await end_round(parts, batch.id, errors)
-    return await batch_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, urls, webhook_url=webhook_url)
+    await end_round(resources, batch.id, errors)
+    return await batch_of(resources.sessions, batch.id)

@@ -17,7 +17,7 @@ from arq.typing import WorkerCoroutine
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from chaos.parts import Valkey
+from chaos.servers import Valkey
 from imgsvc.adapters.redis.queue import deserialize, open_redis, serialize
 from imgsvc.worker.arq_worker import QueueWorker, keep_running
 from support.fault_proxy import HANG, REFUSE, Answer, FaultProxy

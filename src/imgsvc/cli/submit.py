@@ -107,7 +107,7 @@ def submit(  # noqa: PLR0913  # each is an option
         },
     )
     retry_notice = RetryNotice()
-    output_console = stderr if as_json else console
+    progress_console = stderr if as_json else console
     with connect(url, api_key, on_retry=retry_notice, as_json=as_json) as client:
         if validate:
             _show(client.validate(file, **fields), as_json=as_json)
@@ -117,11 +117,11 @@ def submit(  # noqa: PLR0913  # each is an option
         if waits:
             print_line(
                 f"Accepted as {batch.id}: {batch.counts.products} products, {batch.counts.assets.total} images.",
-                on=output_console,
+                on=progress_console,
             )
             with _batch_continues_notice(batch):
-                batch = show_progress(output_console, client, batch)
-                print_line(summary(batch), on=output_console)
+                batch = show_progress(progress_console, client, batch)
+                print_line(summary(batch), on=progress_console)
                 if output:
                     client.download_output(batch, output)
                 if archive:

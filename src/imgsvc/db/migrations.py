@@ -22,7 +22,8 @@ def _folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "alembic"
 
 
-def _config(connection: Connection | None = None) -> Config:
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Return alembic's configuration for this project's migrations, on `connection` if given."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
     return config
@@ -50,13 +51,13 @@ def _upgrade_alone(connection: Connection) -> None:
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is not None and revision not in _revisions():
         raise StartupError(f"The database was made by a newer imgsvc (schema {revision}): update this one.")
-    command.upgrade(_config(connection), "head")
+    command.upgrade(alembic_config(connection), "head")
 
 
 @cache
 def _revisions() -> tuple[str, ...]:
     """Return the revisions that this code has migrations to, newest first; reading their files takes 17 ms."""
-    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    return tuple(script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
 class SchemaBehind(DatabaseUnavailable):

@@ -23,8 +23,8 @@ class BatchStatus(StrEnum):
 class AssetStatus(StrEnum):
     """The status of an asset.
 
-    `pending`: waiting for its first or another attempt. `processing`: claimed by a worker. `succeeded`. `failed`: the
-    error code is the reason. `cancelled`: cancelled with its batch.
+    `pending`: waiting for its first or another attempt. `processing`: claimed by a worker. `succeeded`: its
+    renditions are stored. `failed`: the error code is the reason. `cancelled`: cancelled with its batch.
     """
 
     PENDING = "pending"
@@ -37,7 +37,7 @@ class AssetStatus(StrEnum):
 class DeliveryStatus(StrEnum):
     """The status of a delivery.
 
-    `pending`: an attempt is due or scheduled. `delivered`: answered with a 2xx. `exhausted`: no attempts are left.
+    `pending`: an attempt is due or scheduled. `delivered`: answered with a 2xx. `exhausted`: no more attempts.
     """
 
     PENDING = "pending"

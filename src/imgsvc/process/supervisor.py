@@ -43,7 +43,7 @@ class Child:
 
 
 class Supervisor:
-    """The keeper of `children` until `stopping` is set; each may take `drain` seconds to stop."""
+    """A supervisor that keeps `children` running until `stopping` is set; each may take `drain` seconds to stop."""
 
     def __init__(self, children: Sequence[Child], *, stopping: asyncio.Event, drain: float) -> None:
         self._children = children

@@ -10,7 +10,7 @@ import pytest
 from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher, FetchLimits
-from support.fetchers import Budgets, FakeResolver
+from support.fetchers import FakeBudget, FakeResolver
 from support.origin_server import OriginServer
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
@@ -65,7 +65,7 @@ async def test_no_spelling_of_an_address_passes_the_guard(
     host: str, error: type[errors.FetchError], untouched: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(error) as caught:
-        await make_fetcher().fetch(untouched.url("/a.jpg", host=host), Budgets())
+        await make_fetcher().fetch(untouched.url("/a.jpg", host=host), FakeBudget())
     assert not caught.value.retryable
 
 
@@ -74,12 +74,12 @@ async def test_a_name_that_resolves_to_a_refused_address_is_blocked(
 ) -> None:
     fetcher = make_fetcher(resolver=FakeResolver({"shop.test": [["127.0.0.2"]]}))
     with pytest.raises(errors.BlockedAddress):
-        await fetcher.fetch(untouched.url("/a.jpg", host="shop.test"), Budgets())
+        await fetcher.fetch(untouched.url("/a.jpg", host="shop.test"), FakeBudget())
 
 
 async def test_an_allowed_network_can_be_fetched_from(forbidden: OriginServer, make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher(allowed=("127.0.0.0/30",), resolver=FakeResolver({"shop.test": [["127.0.0.2"]]}))
-    fetched = await fetcher.fetch(forbidden.url("/a.jpg", host="shop.test"), Budgets())
+    fetched = await fetcher.fetch(forbidden.url("/a.jpg", host="shop.test"), FakeBudget())
     assert fetched.body == b"secret"
 
 
@@ -89,7 +89,7 @@ async def test_only_the_allowed_address_of_mixed_dns_answers_is_called(
 ) -> None:
     origin.serve("/a.jpg", b"public")
     fetcher = make_fetcher(resolver=FakeResolver({"shop.test": [answer]}))
-    assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == b"public"
+    assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), FakeBudget())).body == b"public"
 
 
 @pytest.mark.parametrize("answer", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["::1", "127.0.0.1"]])
@@ -99,7 +99,7 @@ async def test_a_refused_address_outweighs_the_failure_of_the_others(
     fetcher = make_fetcher(resolver=FakeResolver({"shop.test": [answer]}))
     with socket.socket() as unused, pytest.raises(errors.BlockedAddress):
         unused.bind(("127.0.0.1", 0))  # the allowed address refuses the connection
-        await fetcher.fetch(f"http://shop.test:{unused.getsockname()[1]}/", Budgets())
+        await fetcher.fetch(f"http://shop.test:{unused.getsockname()[1]}/", FakeBudget())
 
 
 async def test_the_refusal_of_one_fetch_does_not_affect_another(make_fetcher: MakeFetcher) -> None:
@@ -107,7 +107,7 @@ async def test_the_refusal_of_one_fetch_does_not_affect_another(make_fetcher: Ma
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         urls = [f"http://{name}.test:{unused.getsockname()[1]}/" for name in ("bad", "off", "none")]
-        outcomes = await asyncio.gather(*(fetcher.fetch(url, Budgets()) for url in urls), return_exceptions=True)
+        outcomes = await asyncio.gather(*(fetcher.fetch(url, FakeBudget()) for url in urls), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [errors.BlockedAddress, errors.ConnectError, errors.DnsError]
 
 
@@ -116,10 +116,10 @@ async def test_a_name_that_later_resolves_to_a_refused_address_is_blocked(
 ) -> None:
     fetcher = make_fetcher(resolver=FakeResolver({"shop.test": [["127.0.0.1"], ["127.0.0.2"]]}))
     origin.serve("/a.jpg", b"public", headers={"Connection": "close"})
-    assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == b"public"
+    assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), FakeBudget())).body == b"public"
     fetcher.clear_dns_cache()
     with pytest.raises(errors.BlockedAddress):
-        await fetcher.fetch(untouched.url("/a.jpg", host="shop.test"), Budgets())
+        await fetcher.fetch(untouched.url("/a.jpg", host="shop.test"), FakeBudget())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "shop.test", "[::ffff:127.0.0.2]"])
@@ -129,7 +129,7 @@ async def test_a_redirect_passes_through_the_same_guard(
     fetcher = make_fetcher(resolver=FakeResolver({"shop.test": [["127.0.0.2"]]}))
     url = origin.serve("/a", b"", status=302, headers={"Location": untouched.url("/a.jpg", host=host)})
     with pytest.raises(errors.BlockedAddress):
-        await fetcher.fetch(url, Budgets())
+        await fetcher.fetch(url, FakeBudget())
 
 
 async def test_a_webhook_passes_through_the_same_guard(untouched: OriginServer, make_fetcher: MakeFetcher) -> None:
@@ -145,8 +145,8 @@ async def test_a_metadata_name_is_refused_whatever_it_resolves_to(
     target = origin.url("/latest/meta-data", host=name)
     hop = origin.serve("/a", b"", status=302, headers={"Location": target})
     for call in (
-        fetcher.fetch(target, Budgets()),
-        fetcher.fetch(hop, Budgets()),
+        fetcher.fetch(target, FakeBudget()),
+        fetcher.fetch(hop, FakeBudget()),
         fetcher.post(target, headers={}, body=b""),
     ):
         with pytest.raises(errors.BlockedAddress):
@@ -163,10 +163,10 @@ async def test_our_own_ports_are_closed_even_if_the_network_is_allowed(
     opened = ("127.0.0.0/8", "::1/128")
     fetcher = make_fetcher(allowed=opened, own_ports=[origin.port], resolver=names)
     with pytest.raises(errors.BlockedAddress):
-        await fetcher.fetch(origin.url("/a.jpg", host=host), Budgets())
+        await fetcher.fetch(origin.url("/a.jpg", host=host), FakeBudget())
     assert origin.accepted == 0
     other = make_fetcher(allowed=opened, own_ports=[origin.port + 1])
-    assert (await other.fetch(origin.url("/a.jpg"), Budgets())).body == b"public"
+    assert (await other.fetch(origin.url("/a.jpg"), FakeBudget())).body == b"public"
 
 
 @pytest.mark.parametrize("name", ["xn--i-7iq.test", "xn--a-.test"])
@@ -176,7 +176,7 @@ async def test_a_host_name_outside_idna_2008_is_accepted(
     """There are shops with emoji domains, which IDNA 2008 does not allow."""
     origin.serve("/a.jpg", b"here")
     fetcher = make_fetcher(resolver=FakeResolver({name: [["127.0.0.1"]]}))
-    assert (await fetcher.fetch(origin.url("/a.jpg", host=name), Budgets())).body == b"here"
+    assert (await fetcher.fetch(origin.url("/a.jpg", host=name), FakeBudget())).body == b"here"
     assert (await fetcher.post(origin.url("/a.jpg", host=name), headers={}, body=b"")).status == 200
 
 
@@ -189,7 +189,7 @@ async def test_names_are_looked_up_for_both_address_families(make_fetcher: MakeF
         return socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
 
     fetcher = make_fetcher(resolver=ThreadedResolver(timeout=60, lookup=lookup))
-    assert (await fetcher.fetch(origin.url("/a.jpg", host="bücher.test"), Budgets())).body == b"here"
+    assert (await fetcher.fetch(origin.url("/a.jpg", host="bücher.test"), FakeBudget())).body == b"here"
     assert looked_up == [("xn--bcher-kva.test", origin.port, socket.AF_UNSPEC)]
     assert origin.requests[0].headers["Host"] == f"xn--bcher-kva.test:{origin.port}"
 
@@ -211,4 +211,4 @@ async def test_only_a_few_of_a_thousand_addresses_are_tried(make_fetcher: MakeFe
         "fd00::0", "fd00::1", "10.0.0.0", "10.0.0.1",
     ]  # fmt: skip
     with pytest.raises(errors.BlockedAddress):
-        await make_fetcher(resolver=resolver).fetch("http://shop.test/a.jpg", Budgets())
+        await make_fetcher(resolver=resolver).fetch("http://shop.test/a.jpg", FakeBudget())

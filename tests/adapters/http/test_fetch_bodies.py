@@ -10,7 +10,7 @@ from aiohttp import web
 from imgsvc import errors
 from imgsvc.adapters.http.body import FIRST_RESERVATION
 from imgsvc.adapters.http.fetcher import Fetcher
-from support.fetchers import Budgets
+from support.fetchers import FakeBudget
 from support.origin_server import OriginServer, Server, image_bytes
 from support.polling import PATIENT
 from support.stack import until
@@ -25,44 +25,49 @@ QUICK = replace(LITTLE, read_timeout=0.3, total_timeout=1.0)
 # -- bodies and budgets -----------------------------------------------------------------------------------------------
 
 
-def grows_as_bytes_arrive(asked: list[int]) -> bool:
+def grows_as_bytes_arrive(requested: list[int]) -> bool:
     """Return whether reservations grew up to 3 MiB: doubled each time, or by the bytes that arrived at once."""
-    return asked[0] == FIRST_RESERVATION and asked[-1] == 3 * MIB and asked == sorted(set(asked)) and 2 < len(asked) < 8
+    return (
+        requested[0] == FIRST_RESERVATION
+        and requested[-1] == 3 * MIB
+        and requested == sorted(set(requested))
+        and 2 < len(requested) < 8
+    )
 
 
 async def test_memory_is_reserved_as_bytes_arrive_up_to_the_declared_length(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    budget = Budgets()
+    budget = FakeBudget()
     await make_fetcher().fetch(origin.serve("/a", bytes(3 * MIB)), budget)
-    assert grows_as_bytes_arrive(budget.asked)
+    assert grows_as_bytes_arrive(budget.requested)
 
 
 async def test_without_a_length_the_reservation_doubles_while_the_body_grows(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    budget = Budgets()
+    budget = FakeBudget()
     fetched = await make_fetcher(limits=replace(PATIENT, max_body_bytes=3 * MIB)).fetch(
         origin.url(f"/chunked/{3 * MIB}"), budget
     )
     assert len(fetched.body) == 3 * MIB
-    assert grows_as_bytes_arrive(budget.asked)
+    assert grows_as_bytes_arrive(budget.requested)
 
 
 async def test_a_declared_length_over_the_limit_is_refused_before_any_reservation(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    budget = Budgets()
+    budget = FakeBudget()
     with pytest.raises(errors.BodyTooLarge):
         await make_fetcher(limits=LITTLE).fetch(origin.serve("/a", bytes(MIB + 1)), budget)
-    assert budget.asked == []
+    assert budget.requested == []
 
 
 @pytest.mark.parametrize(("size", "too_large"), [(MIB, False), (MIB + 1, True)])
 async def test_bytes_are_counted_when_no_length_is_declared(
     size: int, too_large: bool, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    fetch = make_fetcher(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), Budgets())
+    fetch = make_fetcher(limits=LITTLE).fetch(origin.url(f"/chunked/{size}"), FakeBudget())
     if too_large:
         with pytest.raises(errors.BodyTooLarge):
             await fetch
@@ -83,25 +88,25 @@ async def test_a_body_that_exceeds_the_budget_is_given_up(
 ) -> None:
     origin.serve("/a", bytes(1000))
     with pytest.raises(errors.BudgetExhausted) as caught:
-        await make_fetcher().fetch(origin.url(path), Budgets(most=most))
+        await make_fetcher().fetch(origin.url(path), FakeBudget(most=most))
     assert least <= caught.value.size <= highest
 
 
 async def test_a_body_is_cut_at_its_declared_length(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
-    budget = Budgets()
+    budget = FakeBudget()
     try:
         body = (await make_fetcher().fetch(origin.url("/wrong-length/smaller"), budget)).body
     except errors.ConnectError:  # when the surplus comes in the same packet
         body = b""
     assert len(body) <= len(image_bytes()) - 10
-    assert budget.asked in ([], [len(image_bytes()) - 10])
+    assert budget.requested in ([], [len(image_bytes()) - 10])
 
 
 @pytest.mark.parametrize(("path", "start"), [("/empty", b""), ("/html", b"<!doctype html>")])
 async def test_the_content_of_a_body_is_not_checked(
     path: str, start: bytes, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
-    assert (await make_fetcher().fetch(origin.url(path), Budgets())).body.startswith(start)
+    assert (await make_fetcher().fetch(origin.url(path), FakeBudget())).body.startswith(start)
 
 
 # -- connections ------------------------------------------------------------------------------------------------------
@@ -110,7 +115,7 @@ async def test_the_content_of_a_body_is_not_checked(
 async def test_sequential_fetches_share_one_connection(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     fetcher, url = make_fetcher(), origin.serve("/a.jpg", bytes(300_000))
     for _ in range(20):
-        await fetcher.fetch(url, Budgets())
+        await fetcher.fetch(url, FakeBudget())
     assert (len(origin.requests), origin.connections) == (20, 1)
 
 
@@ -134,7 +139,7 @@ class Gathering(Server):
 async def test_many_fetches_from_one_host_run_at_the_same_time(make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher()
     async with Gathering() as origin:
-        await asyncio.gather(*(fetcher.fetch(origin.url("/a.jpg"), Budgets()) for _ in range(origin.count)))
+        await asyncio.gather(*(fetcher.fetch(origin.url("/a.jpg"), FakeBudget()) for _ in range(origin.count)))
         assert origin.connections == origin.count
 
 
@@ -144,12 +149,12 @@ async def test_a_connection_with_half_a_response_is_not_reused(
 ) -> None:
     fetcher = make_fetcher(limits=QUICK)
     with pytest.raises(errors.FetchError):
-        await fetcher.fetch(origin.url(path), Budgets())
+        await fetcher.fetch(origin.url(path), FakeBudget())
     url = origin.serve("/a.jpg", image_bytes())
 
     async def whole() -> bytes | None:
         try:
-            return (await fetcher.fetch(url, Budgets())).body
+            return (await fetcher.fetch(url, FakeBudget())).body
         except (errors.ReadTimeout, errors.TotalTimeout):  # the time-outs are short for a busy machine
             return None
 
@@ -170,7 +175,7 @@ async def test_a_cancelled_fetch_closes_its_connection(origin: OriginServer, mak
     fetcher = make_fetcher()
     async with await asyncio.start_server(send_half, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        fetch = asyncio.create_task(fetcher.fetch(f"http://127.0.0.1:{port}/", Budgets()))
+        fetch = asyncio.create_task(fetcher.fetch(f"http://127.0.0.1:{port}/", FakeBudget()))
         await requested
         fetch.cancel()
         async with asyncio.timeout(60):

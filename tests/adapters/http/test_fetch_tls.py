@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from imgsvc import errors
 from imgsvc.adapters.http.egress import tls_context
 from imgsvc.adapters.http.fetcher import Fetcher
-from support.fetchers import Budgets, FakeResolver
+from support.fetchers import FakeBudget, FakeResolver
 from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
@@ -92,7 +92,7 @@ async def test_a_trusted_certificate_of_the_right_name_is_accepted(
     origin.serve("/a.jpg", image_bytes())
     fetcher = make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting)
     for _ in range(2):
-        assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(origin.url("/a.jpg", host="shop.test"), FakeBudget())).body == image_bytes()
     assert origin.connections == 1
 
 
@@ -103,7 +103,7 @@ async def test_an_unknown_authority_or_a_wrong_name_is_a_tls_error(
     origin, trusting = secure
     fetcher = make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting if trusted else None)
     with pytest.raises(errors.TlsError):
-        await fetcher.fetch(origin.url("/a.jpg", host=host), Budgets())
+        await fetcher.fetch(origin.url("/a.jpg", host=host), FakeBudget())
     assert origin.requests == []
 
 
@@ -112,7 +112,7 @@ async def test_a_certificate_that_has_expired_is_a_tls_error(authority: Authorit
     async with OriginServer(tls=authority.serving("shop.test", days=-1)) as origin:
         with pytest.raises(errors.TlsError):
             await make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting).fetch(
-                origin.url("/a.jpg", host="shop.test"), Budgets()
+                origin.url("/a.jpg", host="shop.test"), FakeBudget()
             )
         assert origin.requests == []
 
@@ -127,10 +127,10 @@ async def test_a_redirect_from_https_to_http_is_followed_only_if_allowed(
     start = origin.serve("/start", b"", status=302, headers={"Location": hop.replace("127.0.0.1", "shop.test")})
     fetcher = make_fetcher(resolver=FakeResolver(dict(NAMES)), tls=trusting, downgrade=downgrade)
     if downgrade:
-        assert (await fetcher.fetch(start, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(start, FakeBudget())).body == image_bytes()
         return
     with pytest.raises(errors.TlsError, match="http"):
-        await fetcher.fetch(start, Budgets())
+        await fetcher.fetch(start, FakeBudget())
     assert origin.hits("/a.jpg") == 0
 
 
@@ -151,7 +151,7 @@ def test_an_unreadable_authority_is_refused_with_a_message(tmp_path: Path) -> No
 
 async def test_a_server_without_tls_is_a_tls_error(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     with pytest.raises(errors.TlsError):
-        await make_fetcher().fetch(f"https://127.0.0.1:{origin.port}/", Budgets())
+        await make_fetcher().fetch(f"https://127.0.0.1:{origin.port}/", FakeBudget())
 
 
 @pytest.mark.parametrize(
@@ -170,6 +170,6 @@ async def test_a_handshake_that_ends_or_stalls_is_retryable(
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(error) as caught:
             await make_fetcher(limits=replace(PATIENT, connect_timeout=connect_timeout)).fetch(
-                f"https://127.0.0.1:{port}/", Budgets()
+                f"https://127.0.0.1:{port}/", FakeBudget()
             )
     assert caught.value.retryable

@@ -8,7 +8,7 @@ import pytest
 from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
 from imgsvc.adapters.http.fetcher import Fetcher
-from support.fetchers import Budgets
+from support.fetchers import FakeBudget
 from support.origin_server import OriginServer, image_bytes
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
@@ -33,7 +33,7 @@ async def test_a_url_is_sent_as_it_is_written(
     written: str, sent: str | None, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     origin.serve(sent or written, b"x")
-    await make_fetcher().fetch(origin.url(written), Budgets())
+    await make_fetcher().fetch(origin.url(written), FakeBudget())
     assert [request.path for request in origin.requests] == [sent or written]
 
 
@@ -73,7 +73,7 @@ async def test_an_invalid_url_is_refused_without_a_dns_query(url: str, make_fetc
 
     fetcher = make_fetcher(resolver=ThreadedResolver(timeout=1, lookup=lookup))
     with pytest.raises(errors.InvalidUrl):
-        await fetcher.fetch(url, Budgets())
+        await fetcher.fetch(url, FakeBudget())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -87,11 +87,11 @@ async def test_a_redirect_to_a_relative_location_is_followed(
     location = location.format(port=origin.port)
     origin.serve(arrives, b"here")
     url = origin.serve("/a", b"elsewhere", status=status, headers={"Location": location})
-    assert (await make_fetcher().fetch(url, Budgets())).body == b"here"
+    assert (await make_fetcher().fetch(url, FakeBudget())).body == b"here"
 
 
 async def test_redirects_are_followed_up_to_the_limit(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
-    assert (await make_fetcher().fetch(origin.url("/redirect/5"), Budgets())).body == image_bytes()
+    assert (await make_fetcher().fetch(origin.url("/redirect/5"), FakeBudget())).body == image_bytes()
 
 
 @pytest.mark.parametrize("status", [200, 201, 300, 304, 404])
@@ -100,7 +100,7 @@ async def test_a_location_with_any_other_status_is_not_followed(
 ) -> None:
     url = origin.serve("/a", b"" if status == 304 else b"here", status=status, headers={"Location": "/b"})
     try:
-        outcome = (await make_fetcher().fetch(url, Budgets())).body.decode()
+        outcome = (await make_fetcher().fetch(url, FakeBudget())).body.decode()
     except errors.HttpStatusError as error:
         outcome = error.code
     assert outcome == ("here" if status < 300 else f"http_{status}")

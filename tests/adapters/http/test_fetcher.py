@@ -14,7 +14,7 @@ import pytest
 from imgsvc import errors
 from imgsvc.adapters.http.address_guard import ThreadedResolver
 from imgsvc.adapters.http.fetcher import Fetcher, FetchLimits
-from support.fetchers import Budgets
+from support.fetchers import FakeBudget
 from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
 
@@ -28,7 +28,7 @@ SMALL = replace(PATIENT, max_body_bytes=2**20)
 
 async def test_an_image_arrives_with_its_validators(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     headers = {"ETag": '"v1"', "Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
-    fetched = await make_fetcher().fetch(origin.serve("/a.jpg", image_bytes(), headers=headers), Budgets())
+    fetched = await make_fetcher().fetch(origin.serve("/a.jpg", image_bytes(), headers=headers), FakeBudget())
     assert fetched.body == image_bytes()
     assert (fetched.etag, fetched.last_modified) == ('"v1"', "Wed, 01 Jul 2026 10:00:00 GMT")
 
@@ -38,7 +38,7 @@ async def test_a_validator_that_could_not_be_sent_back_is_dropped(
     etag: str | None, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     headers = {} if etag is None else {"ETag": etag}
-    assert (await make_fetcher().fetch(origin.serve("/a.jpg", b"x", headers=headers), Budgets())).etag is None
+    assert (await make_fetcher().fetch(origin.serve("/a.jpg", b"x", headers=headers), FakeBudget())).etag is None
 
 
 async def test_the_request_identifies_the_client_and_carries_no_secrets(
@@ -47,8 +47,8 @@ async def test_the_request_identifies_the_client_and_carries_no_secrets(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # a proxy of the environment is ignored
     fetcher = make_fetcher()
     url = origin.serve("/a.jpg", b"x", headers={"Set-Cookie": "session=1"})
-    await fetcher.fetch(url, Budgets())
-    await fetcher.fetch(url, Budgets())
+    await fetcher.fetch(url, FakeBudget())
+    await fetcher.fetch(url, FakeBudget())
     sent = dict(origin.requests[1].headers)
     assert sent.pop("Host") == f"127.0.0.1:{origin.port}"
     assert sent == {"User-Agent": "imgsvc-test", "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -79,7 +79,7 @@ async def test_every_failure_has_its_own_error(
     path: str, error: type[errors.FetchError], limits: FetchLimits, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(error) as caught:
-        await make_fetcher(limits=limits).fetch(origin.url(path), Budgets())
+        await make_fetcher(limits=limits).fetch(origin.url(path), FakeBudget())
     assert type(caught.value) is error
 
 
@@ -87,7 +87,7 @@ async def test_a_closed_port_is_a_connect_error(make_fetcher: MakeFetcher) -> No
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(errors.ConnectError):
-            await make_fetcher().fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/", Budgets())
+            await make_fetcher().fetch(f"http://127.0.0.1:{unused.getsockname()[1]}/", FakeBudget())
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def crowded_port() -> Iterator[int]:
 
 async def test_a_server_that_does_not_accept_is_a_connect_timeout(make_fetcher: MakeFetcher) -> None:
     with crowded_port() as port, pytest.raises(errors.ConnectTimeout):
-        await make_fetcher(limits=SHORT_CONNECT).fetch(f"http://127.0.0.1:{port}/", Budgets())
+        await make_fetcher(limits=SHORT_CONNECT).fetch(f"http://127.0.0.1:{port}/", FakeBudget())
 
 
 async def test_a_hanging_name_server_is_a_dns_error_in_time(make_fetcher: MakeFetcher) -> None:
@@ -116,14 +116,14 @@ async def test_a_hanging_name_server_is_a_dns_error_in_time(make_fetcher: MakeFe
 
     fetcher = make_fetcher(resolver=ThreadedResolver(timeout=0.2, lookup=hang))
     with pytest.raises(errors.DnsError):
-        await fetcher.fetch("http://name.test/", Budgets())
+        await fetcher.fetch("http://name.test/", FakeBudget())
     released.set()
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".test"])
 async def test_a_name_that_cannot_exist_is_a_dns_error(host: str, make_fetcher: MakeFetcher) -> None:
     with pytest.raises(errors.DnsError):
-        await make_fetcher().fetch(f"http://{host}/", Budgets())
+        await make_fetcher().fetch(f"http://{host}/", FakeBudget())
 
 
 @pytest.mark.parametrize(("status", "retryable"), [(304, False), (404, False), (410, False), (425, True), (503, True)])
@@ -131,7 +131,7 @@ async def test_a_status_other_than_success_is_an_error_with_its_number(
     status: int, retryable: bool, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_fetcher().fetch(origin.url(f"/status/{status}"), Budgets())
+        await make_fetcher().fetch(origin.url(f"/status/{status}"), FakeBudget())
     assert (caught.value.code, caught.value.http_status) == (f"http_{status}", status)
     assert caught.value.retryable is retryable
 
@@ -141,21 +141,21 @@ async def test_an_unrequested_part_is_no_image(part: str, origin: OriginServer, 
     """The complete frames in a part of an animation would pass for the whole animation."""
     url = origin.serve("/a.gif", b"x" * 10, status=206, headers={"Content-Range": part} if part else {})
     with pytest.raises(errors.HttpStatusError, match="HTTP 206"):
-        await make_fetcher().fetch(url, Budgets())
+        await make_fetcher().fetch(url, FakeBudget())
 
 
 async def test_a_partial_response_with_the_whole_body_is_an_image(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     url = origin.serve("/a.jpg", b"x" * 10, status=206, headers={"Content-Range": "bytes 0-9/10"})
-    assert (await make_fetcher().fetch(url, Budgets())).body == b"x" * 10
+    assert (await make_fetcher().fetch(url, FakeBudget())).body == b"x" * 10
 
 
 async def test_a_redirect_without_location_is_an_error_with_its_status(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError, match="HTTP 302"):
-        await make_fetcher().fetch(origin.url("/no-location"), Budgets())
+        await make_fetcher().fetch(origin.url("/no-location"), FakeBudget())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_retry_after_is_read_as_seconds_within_an_hour(
     value: str, seconds: float | None, origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_fetcher().fetch(origin.url(f"/retry-after/429/{value}"), Budgets())
+        await make_fetcher().fetch(origin.url(f"/retry-after/429/{value}"), FakeBudget())
     assert caught.value.retry_after == seconds
 
 
@@ -177,7 +177,7 @@ async def test_retry_after_is_read_as_a_date(
     moment = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
     url = origin.serve("/busy", b"", status=503, headers={"Retry-After": moment})
     with pytest.raises(errors.HttpStatusError) as caught:
-        await make_fetcher().fetch(url, Budgets())
+        await make_fetcher().fetch(url, FakeBudget())
     assert caught.value.retry_after is not None
     assert least <= caught.value.retry_after <= most
 
@@ -186,4 +186,4 @@ async def test_the_total_timeout_covers_all_redirects(origin: OriginServer, make
     for hop in range(4):
         origin.serve(f"/{hop}", b"", status=302, headers={"Location": f"/{hop + 1}"}, delay=0.2)
     with pytest.raises(errors.TotalTimeout):  # although no single hop takes that long
-        await make_fetcher(limits=SHORT_TOTAL).fetch(origin.url("/0"), Budgets())
+        await make_fetcher(limits=SHORT_TOTAL).fetch(origin.url("/0"), FakeBudget())

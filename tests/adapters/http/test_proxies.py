@@ -6,7 +6,7 @@ import pytest
 
 from imgsvc import errors
 from imgsvc.adapters.http.fetcher import Fetcher
-from support.fetchers import Budgets, FakeResolver
+from support.fetchers import FakeBudget, FakeResolver
 from support.origin_server import OriginServer, image_bytes
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
@@ -19,7 +19,7 @@ async def test_a_proxy_of_the_environment_is_ignored(
     async with OriginServer() as proxy:
         monkeypatch.setenv(name, proxy.url(""))
         fetcher = make_fetcher()
-        assert (await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), FakeBudget())).body == image_bytes()
         await fetcher.post(origin.url("/hook"), headers={}, body=b"{}")
         assert proxy.accepted == 0
     assert len(origin.requests) == 2
@@ -30,7 +30,7 @@ async def test_a_configured_proxy_gets_every_request(origin: OriginServer, make_
     url = "http://shop.test/a.jpg"
     origin.serve(url, image_bytes())
     fetcher = make_fetcher(allowed=(), proxy=origin.url(""), resolver=FakeResolver({}))
-    assert (await fetcher.fetch(url, Budgets())).body == image_bytes()
+    assert (await fetcher.fetch(url, FakeBudget())).body == image_bytes()
     assert (await fetcher.post("http://shop.test/hook", headers={}, body=b"{}")).status == 404
     assert [request.path for request in origin.requests] == [url, "http://shop.test/hook"]
 
@@ -58,11 +58,11 @@ async def test_the_proxy_gets_no_request_for_an_internal_address(
     origin.serve(hop, b"", status=302, headers={"Location": f"http://{host}/a.jpg"})
     for url in (f"http://{host}/a.jpg", hop):
         with pytest.raises(errors.BlockedAddress):
-            await fetcher.fetch(url, Budgets())
+            await fetcher.fetch(url, FakeBudget())
     assert [request.path for request in origin.requests] == [hop]
 
 
 async def test_an_unavailable_proxy_is_a_connect_error(make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher(proxy="http://127.0.0.1:9", resolver=FakeResolver({}))
     with pytest.raises(errors.ConnectError):
-        await fetcher.fetch("http://shop.test/a.jpg", Budgets())
+        await fetcher.fetch("http://shop.test/a.jpg", FakeBudget())

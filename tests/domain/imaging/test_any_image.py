@@ -1,4 +1,4 @@
-"""Any image that Pillow can make goes through every target: the right size, the right frames, no surprise."""
+"""Any image that Pillow can make is converted to every format, with the right size and frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ pytestmark = pytest.mark.usefixtures("prepared_pillow")
 
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F")
 KINDS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "ICO", "JPEG2000", "MPO")
-MOVING_KINDS = ("PNG", "WEBP", "AVIF", "GIF")
+ANIMATED_KINDS = ("PNG", "WEBP", "AVIF", "GIF")
 ALL_TARGETS = [Spec(name=target.value, format=target) for target in Format]
 
 
 @dataclass(frozen=True)
-class Made:
-    """A file, and what is to be seen in it."""
+class MadeImage:
+    """A file, and the content that its renditions must have."""
 
     data: bytes
     size: tuple[int, int]
     frames: int
-    differ: bool
-    """Each frame clearly from the one before: those that are alike may be shown as one."""
+    frames_differ: bool
+    """True if each frame differs clearly from the previous one: similar frames may be merged."""
 
 
 def noise(mode: str, size: tuple[int, int], seed: bytes) -> Image.Image:
-    """`seed` enlarged to `size`, in any of the modes."""
+    """Return `seed` enlarged to `size`, in any of the modes."""
     colours = Image.frombytes("RGBA", (2, 2), seed).resize(size, Image.Resampling.BILINEAR)
     if mode == "I;16":
         return Image.frombytes(mode, size, colours.convert("LA").tobytes())
@@ -49,12 +49,12 @@ def noise(mode: str, size: tuple[int, int], seed: bytes) -> Image.Image:
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> Made:
+def made_images(draw: st.DrawFn) -> MadeImage:
     kind, mode = draw(st.sampled_from(KINDS)), draw(st.sampled_from(MODES))
     size = draw(st.tuples(st.integers(1, 48), st.integers(1, 48)))
     image = noise(mode, size, draw(st.binary(min_size=16, max_size=16)))
-    frames = draw(st.integers(1, 3)) if kind in MOVING_KINDS else 1
-    # A turned animation makes Pillow 13 crash when it writes AVIF; imgsvc turns the pixels and writes no orientation.
+    frames = draw(st.integers(1, 3)) if kind in ANIMATED_KINDS else 1
+    # Pillow 13 crashes when it writes an animated AVIF with an orientation; imgsvc transposes the pixels instead.
     orientation = 1 if kind == "AVIF" and frames > 1 else draw(st.integers(1, 8))
     options: dict[str, Any] = {"exif": exif(orientation=orientation)}
     if draw(st.booleans()) and mode in {"L", "P", "RGB", "I;16"}:
@@ -64,20 +64,24 @@ def pictures(draw: st.DrawFn) -> Made:
         options |= {"save_all": True, "append_images": others, "duration": 40}
     try:
         data = encoded(image, kind, **options)
-        seen = decoded(data)
+        image_read = decoded(data)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SystemError):
-        assume(False)  # Pillow cannot write this one
-    turned = seen.getexif().get(0x0112, 1) >= 5
-    upright = (seen.height, seen.width) if turned else seen.size
-    pixels = [frame.convert("RGBA") for frame in ImageSequence.Iterator(seen)] if kind in MOVING_KINDS else [seen]
-    return Made(data, upright, len(pixels), all(far_apart(*pair) for pair in pairwise(pixels)))
+        assume(False)  # Pillow cannot write this combination
+    is_transposed = image_read.getexif().get(0x0112, 1) >= 5
+    upright = (image_read.height, image_read.width) if is_transposed else image_read.size
+    pixels = (
+        [frame.convert("RGBA") for frame in ImageSequence.Iterator(image_read)]
+        if kind in ANIMATED_KINDS
+        else [image_read]
+    )
+    return MadeImage(data, upright, len(pixels), all(differ_clearly(*pair) for pair in pairwise(pixels)))
 
 
-def far_apart(one: Image.Image, other: Image.Image) -> bool:
+def differ_clearly(one: Image.Image, other: Image.Image) -> bool:
     return max(ImageChops.difference(one, other).convert("RGB").tobytes()) > 100
 
 
-def check(made: Made, specs: Sequence[Spec]) -> None:
+def check(made: MadeImage, specs: Sequence[Spec]) -> None:
     result = compress(made.data, specs, CodecLimits())
     assert (result.width, result.height) == made.size
     for spec, rendition in zip(specs, result.renditions, strict=True):
@@ -89,24 +93,26 @@ def check(made: Made, specs: Sequence[Spec]) -> None:
         if not OUTPUT_FORMATS[rendition.format].animated:
             assert frames == 1
         else:
-            assert frames == made.frames or (frames < made.frames and not made.differ)
+            assert frames == made.frames or (frames < made.frames and not made.frames_differ)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(made=pictures())
-def test_every_image_goes_to_every_target(made: Made) -> None:
+@given(made=made_images())
+def test_every_image_goes_to_every_target(made: MadeImage) -> None:
     check(made, ALL_TARGETS)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(
-    made=pictures(),
+    made=made_images(),
     target=st.sampled_from(Format),
     width=st.integers(1, 60),
     height=st.integers(1, 60),
     quality=st.integers(1, 95),
     keep=st.sampled_from(["none", "copyright", "all"]),
 )
-def test_every_wish_can_be_had(made: Made, target: Format, width: int, height: int, quality: int, keep: Any) -> None:
+def test_every_combination_of_options_works(
+    made: MadeImage, target: Format, width: int, height: int, quality: int, keep: Any
+) -> None:
     plan = Spec(format=target, max_width=width, max_height=height, quality=quality, keep_metadata=keep)
     check(made, [plan])

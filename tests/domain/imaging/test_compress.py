@@ -1,4 +1,4 @@
-"""What comes out of the codec: formats, sizes, orientation, transparency, never larger."""
+"""The compressor: formats, sizes, orientation, transparency, and the rule that renditions are never larger."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ FLAT = quarters(64, 48)
         pytest.param(encoded(scene(), "JPEG2000"), "jpeg", id="jpeg2000"),
         pytest.param(encoded(scene(256, 256), "ICO"), "jpeg", id="ico"),
         pytest.param(encoded(cut_out(), "TIFF"), "png", id="transparent tiff"),
-        pytest.param(encoded(scene().convert("RGBA"), "TIFF"), "jpeg", id="tiff with alpha that hides nothing"),
+        pytest.param(encoded(scene().convert("RGBA"), "TIFF"), "jpeg", id="tiff with opaque alpha"),
     ],
 )
 def test_original_keeps_the_formats_of_the_web_and_turns_the_rest_into_jpeg_or_png(data: bytes, written: str) -> None:
@@ -81,7 +81,7 @@ def test_every_image_can_be_written_in_every_format(data: bytes, wanted: str) ->
     assert image.size == (result.width, result.height) == decoded(data).size
 
 
-def test_a_higher_quality_weighs_more_and_looks_better() -> None:
+def test_a_higher_quality_is_larger_and_looks_better() -> None:
     data = photo_jpeg()
     low, high = (rendition(data, Spec(quality=quality)).data for quality in (20, 85))
     assert len(low) < len(high)
@@ -109,7 +109,7 @@ def test_several_specs_give_several_renditions_in_their_order() -> None:
 
 
 def test_a_thumbnail_is_as_sharp_as_one_made_from_all_pixels() -> None:
-    full = scene().convert("L")  # the colours of a JPEG are coarser than its light
+    full = scene().convert("L")  # grey, because a JPEG subsamples colours
     for x in range(0, 640, 12):
         ImageDraw.Draw(full).line((x, 0, x + 80, 480), fill=0, width=2)
     small = decoded(rendition(encoded(full, "JPEG", quality=92), Spec(quality=95, max_width=160)).data)
@@ -121,7 +121,7 @@ def test_a_small_image_is_never_enlarged() -> None:
     assert decoded(result.data).size == (64, 48)
 
 
-def test_limits_apply_to_the_image_as_it_is_seen() -> None:
+def test_limits_apply_to_the_upright_image() -> None:
     result = rendition(oriented(6), Spec(max_width=30))
     assert (result.width, result.height) == decoded(result.data).size == (30, 20)
 
@@ -131,7 +131,7 @@ def test_limits_apply_to_the_image_as_it_is_seen() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_image_stands_upright_however_the_camera_was_held(image_format: str, orientation: int) -> None:
+def test_every_orientation_becomes_upright(image_format: str, orientation: int) -> None:
     result = compress(oriented(orientation, image_format), [Spec(keep_metadata="all")], LIMITS)
     image = decoded(result.renditions[0].data)
     assert corners(image) == ["red", "green", "blue", "yellow"]
@@ -139,7 +139,7 @@ def test_a_image_stands_upright_however_the_camera_was_held(image_format: str, o
     assert 0x0112 not in image.getexif()
 
 
-def test_a_turned_image_is_never_kept_as_it_was() -> None:
+def test_a_rotated_original_is_never_kept() -> None:
     data = oriented(6, quality=5)
     result = rendition(data, Spec(quality=95, keep_metadata="all"))
     assert len(result.data) > len(data)
@@ -150,7 +150,7 @@ def test_a_turned_image_is_never_kept_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["png", "webp", "avif"])
-def test_transparency_stays_where_the_format_has_it(wanted: str) -> None:
+def test_transparency_is_kept_if_the_format_has_it(wanted: str) -> None:
     image = decoded(rendition(alpha_png(), Spec(format=Format(wanted))).data).convert("RGBA")
     assert pixel(image, (0, 0))[3] == 0
     assert pixel(image, (60, 40))[3] == 255
@@ -160,7 +160,7 @@ def test_transparency_stays_where_the_format_has_it(wanted: str) -> None:
 
 @pytest.mark.parametrize(("background", "seen"), [("#ffffff", (255, 255, 255)), ("#ff8000", (255, 128, 0))])
 @pytest.mark.parametrize("data", [alpha_png(), palette_png(), encoded(cut_out().convert("LA"), "PNG")])
-def test_jpeg_shows_the_background_through_and_never_black(data: bytes, background: str, seen: tuple[int, ...]) -> None:
+def test_jpeg_shows_the_background_and_never_black(data: bytes, background: str, seen: tuple[int, ...]) -> None:
     image = decoded(rendition(data, Spec(format=Format.jpeg, quality=90, background=background)).data)
     assert distance(pixel(image, (4, 4)), seen) < 8
 
@@ -195,7 +195,7 @@ def test_the_original_bytes_are_kept_when_compressing_gains_nothing(data: bytes)
 @pytest.mark.parametrize(
     "spec", [Spec(quality=95, max_width=600), Spec(quality=95, format=Format.webp), Spec(format=Format.png)]
 )
-def test_the_original_bytes_are_not_kept_when_something_else_was_asked_for(spec: Spec) -> None:
+def test_the_original_is_not_kept_if_another_size_or_format_is_requested(spec: Spec) -> None:
     data = photo_jpeg(quality=5)
     result = rendition(data, spec)
     assert len(result.data) > len(data)
@@ -240,7 +240,7 @@ CODES = {
         *(pytest.param(path, "OK", True, id=path.name) for path, _ in corpus("photos")[::4]),
     ],
 )
-def test_every_image_comes_out_or_says_why_not(source: Path | bytes, verdict: str, accepted: bool) -> None:
+def test_every_image_is_compressed_or_refused_with_a_code(source: Path | bytes, verdict: str, accepted: bool) -> None:
     data = source if isinstance(source, bytes) else source.read_bytes()
     outcome = try_compress(data, SPECS)
     if isinstance(outcome, str):

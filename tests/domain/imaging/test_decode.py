@@ -1,4 +1,4 @@
-"""What is let in: formats, limits known from the header, damaged files."""
+"""Accepted input: formats, limits by the header, damaged files."""
 
 import struct
 import warnings
@@ -47,7 +47,7 @@ def reason(data: bytes, limits: CodecLimits = LIMITS, spec: Spec | None = None) 
         b"\x1f\x8b\x08",
     ],
 )
-def test_what_is_no_image_is_called_so(data: bytes) -> None:
+def test_other_files_are_reported_as_not_an_image(data: bytes) -> None:
     assert type(reason(data)) is NotAnImage
 
 
@@ -66,17 +66,17 @@ def test_what_is_no_image_is_called_so(data: bytes) -> None:
         (encoded(quarters(), "DDS"), "DDS"),
     ],
 )
-def test_a_image_in_a_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
+def test_a_format_that_is_not_accepted_is_named(data: bytes, name: str) -> None:
     error = reason(data)
     assert type(error) is UnsupportedFormat
     assert name in error.detail
 
 
-def test_a_drawing_may_not_begin_with_a_million_blanks() -> None:
-    assert type(reason(b" " * 1_000_000 + b"<svg>")) is NotAnImage, "and is not looked at for a quarter of an hour"
+def test_blanks_before_svg_are_skipped_only_up_to_a_limit() -> None:
+    assert type(reason(b" " * 1_000_000 + b"<svg>")) is NotAnImage, "and the search does not take a quarter of an hour"
 
 
-def test_formats_can_be_taken_off_the_list() -> None:
+def test_formats_can_be_excluded() -> None:
     error = reason(encoded(quarters(), "PNG"), CodecLimits(formats=("JPEG",)))
     assert type(error) is UnsupportedFormat
     assert "PNG" in error.detail
@@ -88,7 +88,7 @@ def test_an_incomplete_image_is_damaged_and_not_delivered_half_grey(image_format
     assert type(reason(truncated(encoded(scene(200, 150), image_format), share))) is DecodeError
 
 
-def test_a_image_with_a_broken_header_is_damaged_and_not_something_else() -> None:
+def test_an_image_with_a_broken_header_is_damaged() -> None:
     assert type(reason(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)) is DecodeError
     assert type(reason(b"\xff\xd8\xff\xe0\0")) is DecodeError
 
@@ -101,8 +101,8 @@ def test_too_many_pixels_are_refused_from_the_header_alone(side: int) -> None:
     assert type(reason(huge_png(side, side))) is TooManyPixels
 
 
-def test_as_many_pixels_as_allowed_are_let_through_to_the_decoder() -> None:
-    assert type(reason(huge_png(10_000, 5_000))) is DecodeError, "there is nothing behind the header"
+def test_the_maximum_number_of_pixels_is_decoded() -> None:
+    assert type(reason(huge_png(10_000, 5_000))) is DecodeError, "the file ends after the header"
 
 
 @pytest.mark.parametrize("side", [8_000, 100_000])
@@ -120,14 +120,14 @@ def test_the_frames_of_an_animation_count_together(image_format: str) -> None:
     assert compress(data, [Spec()], CodecLimits(max_pixels=48 * 32, max_animation_pixels=48 * 32 * 4)).renditions
 
 
-@pytest.mark.parametrize("side", [9_600, 14_000])  # where Pillow left alone warns, and where it refuses
-def test_pillow_that_was_not_prepared_changes_nothing(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side", [9_600, 14_000])  # where Pillow's defaults warn, and where they refuse
+def test_the_pixel_limit_holds_without_prepare_pillow(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
     warnings.simplefilter("error")
     assert type(reason(huge_png(side, side))) is TooManyPixels
 
 
-def test_more_pixels_than_reserved_are_asked_for_before_decoding() -> None:
+def test_a_larger_reservation_is_requested_before_decoding() -> None:
     data = photo_jpeg(100, 80)
     with pytest.raises(ReservationTooSmall) as caught:
         compress(truncated(data, 0.3), [Spec()], LIMITS, max_pixels_now=7_999)
@@ -153,7 +153,7 @@ def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str
 
 
 def weight_of(data: bytes, *specs: Spec) -> float:
-    """Of an image with 8,000 pixels."""
+    """Return the weight of an image of 8,000 pixels, per pixel."""
     with pytest.raises(ReservationTooSmall) as caught:
         compress(data, specs, LIMITS, max_pixels_now=1)
     return caught.value.pixels / 8_000
@@ -164,65 +164,65 @@ def test_a_progressive_jpeg_weighs_more() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
-def test_transparency_that_is_laid_on_a_background_weighs_more(image_format: str) -> None:
+def test_flattening_transparency_weighs_more(image_format: str) -> None:
     assert weight_of(encoded(cut_out(100, 80), image_format), Spec(format=Format.jpeg)) == 2
 
 
-def test_what_is_shrunk_weighs_as_much_as_it_then_has_pixels() -> None:
+def test_encoding_is_weighted_by_the_shrunk_size() -> None:
     assert weight_of(photo_jpeg(100, 80), Spec(format=Format.avif, max_width=50)) == 1 + 3 / 4
 
 
-def test_of_several_wishes_the_heaviest_counts() -> None:
+def test_the_heaviest_of_several_specs_counts() -> None:
     specs = [Spec(format=target) for target in (Format.jpeg, Format.avif, Format.webp)]
     assert weight_of(photo_jpeg(100, 80), *specs) == 4
 
 
-def test_more_pixels_than_allowed_are_not_worth_reserving() -> None:
+def test_too_many_pixels_are_refused_before_a_reservation() -> None:
     with pytest.raises(TooManyPixels):
         compress(huge_png(), [Spec()], LIMITS, max_pixels_now=1_000)
 
 
-# -- faults that do not show ------------------------------------------------------------------------------------------
+# -- faults that are not visible --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("junk", [b"Exif\0\0", b"Exif\0\0junk" * 9, b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12" * 60])
-def test_a_broken_exif_block_is_no_reason_to_refuse_a_image(junk: bytes) -> None:
+def test_an_image_with_a_broken_exif_block_is_accepted(junk: bytes) -> None:
     result = compress(encoded(quarters(), "JPEG", exif=junk), [Spec(keep_metadata="all", quality=95)], LIMITS)
     assert decoded(result.renditions[0].data).size == (60, 40)
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
-@pytest.mark.parametrize(("size", "turned"), [(2**20, True), (2**20 + 7, False)])
-def test_an_exif_block_longer_than_any_is_ignored_and_not_handed_on(image_format: str, size: int, turned: bool) -> None:
+@pytest.mark.parametrize(("size", "is_transposed"), [(2**20, True), (2**20 + 7, False)])
+def test_an_exif_block_over_the_limit_is_ignored_and_removed(image_format: str, size: int, is_transposed: bool) -> None:
     block = exif(orientation=6, make="Camera").tobytes().ljust(size, b"\0")
     data = encoded(quarters(), image_format, exif=block)
     for policy in ("none", "all"):
         [rendition] = compress(data, [Spec(keep_metadata=policy)], LIMITS).renditions
-        assert (rendition.width, rendition.height) == ((40, 60) if turned else (60, 40))
-        assert turned or b"Camera" not in rendition.data
+        assert (rendition.width, rendition.height) == ((40, 60) if is_transposed else (60, 40))
+        assert is_transposed or b"Camera" not in rendition.data
 
 
-def test_a_broken_exif_block_in_a_comment_is_no_reason_either() -> None:
+def test_an_image_with_a_broken_exif_block_in_a_text_is_accepted() -> None:
     comments = PngInfo()
     comments.add_text("Raw profile type exif", "\nexif\n4\nnot hexadecimal\n")
     assert compress(encoded(quarters(), "PNG", pnginfo=comments), [Spec()], LIMITS).renditions
 
 
 @pytest.mark.parametrize("value", [0, 9, 65_535])
-def test_an_orientation_that_does_not_exist_is_upright(value: int) -> None:
+def test_an_invalid_orientation_means_upright(value: int) -> None:
     result = compress(oriented(value), [Spec()], LIMITS)
     assert pixel(decoded(result.renditions[0].data), (2, 2))[0] > 200
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "PNG"])
-def test_an_animation_that_breaks_off_ends_there(image_format: str) -> None:
+def test_a_truncated_animation_ends_at_the_last_undamaged_frame(image_format: str) -> None:
     data = animation(image_format, count=4, size=(120, 90))
     result = compress(truncated(data, 0.75), [Spec(format=Format.webp)], LIMITS)
     frames = getattr(decoded(result.renditions[0].data), "n_frames", 1)
     assert 1 <= frames < 4
 
 
-def test_an_apng_whose_frames_are_all_broken_shows_its_still() -> None:
+def test_an_apng_without_an_undamaged_frame_becomes_its_still() -> None:
     frames = [quarters(), quarters().transpose(Image.Transpose.ROTATE_180)]
     data = encoded(scene(60, 40), "PNG", save_all=True, default_image=True, append_images=frames, duration=100)
     cut = data[: data.rindex(b"fdAT") - 80]
@@ -230,11 +230,11 @@ def test_an_apng_whose_frames_are_all_broken_shows_its_still() -> None:
     assert [rendition.width for rendition in result.renditions] == [60, 60]
 
 
-# -- transparent by one colour ----------------------------------------------------------------------------------------
+# -- a transparent colour ----------------------------------------------------------------------------------------
 
 
 def keyed_png(depth: int, colour_type: int, row: bytes, key: bytes) -> bytes:
-    """One row of four pixels, with the colour that stands for transparent."""
+    """Return a PNG of one row of four pixels, in which `key` is the transparent colour."""
     header = struct.pack(">IIBBBBB", 4, 1, depth, colour_type, 0, 0, 0)
     parts = (b"IHDR", header), (b"tRNS", key), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -243,13 +243,13 @@ def keyed_png(depth: int, colour_type: int, row: bytes, key: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("depth", "row"), [(1, b"\x30"), (2, b"\x0f"), (4, b"\x00\xff"), (8, b"\0\0\xff\xff")])
-def test_the_key_of_grey_has_the_depth_of_its_image(depth: int, row: bytes) -> None:
+def test_the_transparent_value_of_grey_is_scaled_to_8_bits(depth: int, row: bytes) -> None:
     data = keyed_png(depth, 0, row, struct.pack(">H", 2**depth - 1))
     [rendition] = compress(data, [Spec(format=Format.webp, quality=95)], LIMITS).renditions
     assert [pixel(decoded(rendition.data), (x, 0))[3] for x in range(4)] == [255, 255, 0, 0]
 
 
-def test_the_key_of_a_deep_colour_image_has_its_depth() -> None:
+def test_the_transparent_colour_of_16_bits_is_scaled_to_8() -> None:
     row = struct.pack(">12H", *[0x1234] * 3, *[0xFFFF] * 3, *[0x8000] * 3, *[0] * 3)
     data = keyed_png(16, 2, row, struct.pack(">3H", *[0x1234] * 3))
     [rendition] = compress(data, [Spec(format=Format.png)], LIMITS).renditions
@@ -264,7 +264,7 @@ def test_a_palette_image_without_a_palette_is_damaged() -> None:
         assert type(reason(without, spec=Spec(format=wanted))) is DecodeError
 
 
-def test_of_several_grey_pages_the_first_is_written() -> None:
+def test_only_the_first_page_of_a_tiff_is_written() -> None:
     pages = [Image.new("L", (80, 60), 200), Image.new("L", (40, 30), 50)]
     data = encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     for wanted in Format:

@@ -1,4 +1,4 @@
-"""How each format is written: real files, few colours, animations."""
+"""The encoders: real files, limits, animations."""
 
 import io
 import os
@@ -21,8 +21,8 @@ def rendition(data: bytes, spec: Spec) -> Rendition:
     return compress(data, [spec], CodecLimits()).renditions[0]
 
 
-class Watched(Image.Image):
-    """An image that notes what it is written into."""
+class RecordingImage(Image.Image):
+    """An image that records the file into which it is written."""
 
     target: Any = None
 
@@ -31,22 +31,22 @@ class Watched(Image.Image):
         super().save(fp, format, **params)
 
 
-def test_images_are_encoded_into_a_real_file_so_that_other_threads_run_meanwhile() -> None:
-    picture = Watched()
-    picture.im, picture._mode, picture._size = scene(64, 48).im, "RGB", (64, 48)
-    data = encode(picture, JPEG, quality=50, exif=b"")
-    assert picture.target == (io.BufferedRandom, 0)
+def test_images_are_encoded_into_a_real_file_so_that_other_threads_can_run() -> None:
+    image = RecordingImage()
+    image.im, image._mode, image._size = scene(64, 48).im, "RGB", (64, 48)
+    data = encode(image, JPEG, quality=50, exif=b"")
+    assert image.target == (io.BufferedRandom, 0)
     assert decoded(data).size == (64, 48)
 
 
 @pytest.mark.parametrize(("size", "wanted"), [((65_501, 1), "jpeg"), ((1, 16_384), "webp"), ((32_769, 1), "avif")])
-def test_a_side_too_long_for_the_format_is_said_in_words(size: tuple[int, int], wanted: str) -> None:
+def test_a_side_too_long_for_the_format_is_explained(size: tuple[int, int], wanted: str) -> None:
     with pytest.raises(EncodeError, match=f"{OUTPUT_FORMATS[wanted].title} holds at most"):
         rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format(wanted)))
     assert rendition(encoded(Image.new("RGB", size), "PNG"), Spec(format=Format.png)).width == size[0]
 
 
-def test_what_pillow_cannot_write_is_an_encode_error() -> None:
+def test_an_error_of_pillow_while_writing_is_an_encode_error() -> None:
     with pytest.raises(EncodeError), writing():
         encode(Image.new("F", (2, 2)), JPEG, quality=50, exif=b"")
 
@@ -55,7 +55,7 @@ def test_what_pillow_cannot_write_is_an_encode_error() -> None:
 
 
 def frames_of(data: bytes) -> list[tuple[int, tuple[int, ...]]]:
-    """Duration in ms and the colour in the middle, frame by frame."""
+    """Return the duration in ms and the colour in the middle of each frame."""
     image = Image.open(io.BytesIO(data))
     seen = []
     for index in range(getattr(image, "n_frames", 1)):
@@ -75,8 +75,8 @@ def test_an_animation_stays_animated(image_format: str, wanted: str) -> None:
 
 
 def test_jpeg_shows_the_first_frame() -> None:
-    picture = decoded(rendition(animation(), Spec(format=Format.jpeg)).data)
-    assert distance(pixel(picture, (24, 24)), RED) < 10
+    image = decoded(rendition(animation(), Spec(format=Format.jpeg)).data)
+    assert distance(pixel(image, (24, 24)), RED) < 10
 
 
 @pytest.mark.parametrize(("loop", "plays"), [(None, 1), (0, 0), (2, 3)])
@@ -91,7 +91,7 @@ def test_an_animation_plays_as_often_as_before(loop: int | None, plays: int) -> 
 
 
 @pytest.mark.parametrize("wanted", ["original", "webp", "png"])
-def test_one_frame_never_shines_through_the_next(wanted: str) -> None:
+def test_a_frame_never_shows_through_the_next(wanted: str) -> None:
     frames = [Image.new("RGBA", (40, 30)) for _ in range(2)]
     frames[0].paste((255, 0, 0, 255), (0, 0, 20, 30))
     frames[1].paste((0, 0, 255, 255), (20, 0, 40, 30))
@@ -103,8 +103,8 @@ def test_one_frame_never_shines_through_the_next(wanted: str) -> None:
 
 
 @pytest.mark.parametrize(("opaque", "seen"), [({0, 1}, 255), ({1}, 0)])
-def test_a_gif_shows_what_covers_more_than_it_lets_through(opaque: set[int], seen: int) -> None:
-    """Columns that shrink into one; another rendition of the same frames keeps what lies between."""
+def test_a_gif_pixel_is_opaque_from_half_coverage(opaque: set[int], seen: int) -> None:
+    """Three columns shrink into one; other renditions of the same frames keep partial transparency."""
     mask = Image.frombytes("L", (60, 1), bytes(255 * (x % 3 in opaque) for x in range(60))).resize((60, 48))
     frames = [Image.new("RGBA", mask.size), Image.new("RGBA", mask.size)]
     for frame, colour in zip(frames, (RED, BLUE), strict=True):
@@ -118,7 +118,7 @@ def test_a_gif_shows_what_covers_more_than_it_lets_through(opaque: set[int], see
 
 
 @pytest.mark.parametrize("wanted", ["original", "webp", "png", "avif"])
-def test_frames_with_and_without_alpha_go_together(wanted: str) -> None:
+def test_frames_with_and_without_alpha_are_combined(wanted: str) -> None:
     frames = [Image.new("RGBA", (40, 32), colour) for colour in [(*RED, 255), (*BLUE, 0), (*GREEN, 255)]]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=100, lossless=True)
     seen = [colour for _, colour in frames_of(rendition(data, Spec(format=Format(wanted), quality=95)).data)]

@@ -61,8 +61,8 @@ def test_a_rendition_of_every_format_has_an_address(row: OutputFormat) -> None:
 def test_transparency_is_kept_or_laid_on_the_background(row: OutputFormat) -> None:
     frames = [Image.new("RGBA", (40, 32), (*RED, 255)), Image.new("RGBA", (40, 32))]
     frames[0].paste((0, 0, 0, 0), (0, 0, 20, 32))
-    is_animated = {"save_all": True, "append_images": frames[1:], "disposal": 2} if row is GIF else {}
-    image = decoded(rendition(encoded(frames[0], "GIF" if row is GIF else "PNG", **is_animated), row).data)
+    options = {"save_all": True, "append_images": frames[1:], "disposal": 2} if row is GIF else {}
+    image = decoded(rendition(encoded(frames[0], "GIF" if row is GIF else "PNG", **options), row).data)
     colour = pixel(image.convert("RGBA"), (4, 8))
     assert colour[3] < 10 if row.alpha != "none" else distance(colour, (*BLUE, 255)) < 30
 
@@ -89,7 +89,7 @@ def test_the_client_offers_the_formats_of_the_api() -> None:
     assert get_args(uploads.Format) == tuple(Format)
 
 
-def test_what_original_keeps() -> None:
+def test_original_keeps_the_formats_that_browsers_show() -> None:
     assert {name: row.name for name, row in KEPT_FORMATS.items()} == {
         "JPEG": "jpeg",
         "MPO": "jpeg",

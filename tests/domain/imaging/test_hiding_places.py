@@ -1,4 +1,4 @@
-"""What an image hides does not leave with it, wherever in its file it is."""
+"""Hidden bytes are removed from images, wherever they are in the file."""
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
@@ -11,8 +11,8 @@ pytestmark = pytest.mark.usefixtures("prepared_pillow")
 PLACES = all_places()
 
 
-def looks_apart(one: bytes, other: bytes) -> float:
-    """Mean difference of a channel, of 255, in the last frame."""
+def visible_difference(one: bytes, other: bytes) -> float:
+    """Return the largest mean difference of a channel, of 255, in the last frame."""
     return max(ImageStat.Stat(ImageChops.difference(last_frame(one), last_frame(other))).mean)
 
 
@@ -23,15 +23,15 @@ def last_frame(data: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize("data", PLACES.values(), ids=PLACES)
-def test_the_places_are_those_of_images_that_would_be_handed_on(data: bytes) -> None:
+def test_policy_all_keeps_the_image_with_its_hidden_bytes(data: bytes) -> None:
     result = rendition(data, "all", quality=95)
     assert (result.action, result.data) == ("kept_original", data)
 
 
 @pytest.mark.parametrize("policy", ["none", "copyright"])
 @pytest.mark.parametrize("data", PLACES.values(), ids=PLACES)
-def test_what_is_hidden_in_an_image_is_not_handed_on(data: bytes, policy: str) -> None:
+def test_hidden_bytes_are_removed(data: bytes, policy: str) -> None:
     result = rendition(data, policy, quality=95)
     assert SECRET[:16] not in everything_in(result.data)
     assert result.data != data
-    assert looks_apart(result.data, data) < 8
+    assert visible_difference(result.data, data) < 8

@@ -1,4 +1,4 @@
-"""An image that is left as it is gives nothing away: neither what was read of it, nor what nobody has read."""
+"""A kept original leaks nothing: neither metadata that was read nor bytes that no decoder reads."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -19,16 +19,16 @@ SECRET = b"where I live"
 
 @pytest.mark.parametrize("policy", ["none", "copyright"])
 @pytest.mark.parametrize("hidden", [{"exif": TAGS}, {"xmp": XMP}])
-def test_a_place_is_not_given_away_to_save_bytes(policy: str, hidden: dict[str, Any]) -> None:
+def test_a_location_is_removed_even_if_the_image_grows(policy: str, hidden: dict[str, Any]) -> None:
     data = photo_jpeg(quality=5, **hidden)
     result = rendition(data, policy, quality=95)
-    assert len(result.data) > len(data), "the test wants an image that grows"
+    assert len(result.data) > len(data), "the test needs an image that grows"
     assert result.action == "compressed"
     assert not decoded(result.data).getexif().get_ifd(GPS)
     assert b"48 N" not in result.data
 
 
-def test_credits_alone_do_not_keep_a_image_from_staying_as_it_is() -> None:
+def test_an_original_with_only_credits_is_kept() -> None:
     data = photo_jpeg(quality=5, exif=exif(copyright="Shop Ltd"))
     assert rendition(data, "copyright", quality=95).action == "kept_original"
     assert rendition(data, "none", quality=95).action == "compressed"
@@ -38,12 +38,12 @@ def test_credits_alone_do_not_keep_a_image_from_staying_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("policy", "action"), [("none", "compressed"), ("copyright", "compressed"), ("all", "kept_original")]
 )
-def test_a_comment_stays_only_where_all_is_kept(policy: str, action: str) -> None:
+def test_a_comment_is_kept_only_under_policy_all(policy: str, action: str) -> None:
     assert rendition(photo_jpeg(quality=5, comment=b"by a program"), policy, quality=95).action == action
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """Of a PNG."""
+    """Return a chunk of a PNG."""
     return len(body).to_bytes(4, "big") + kind + body + crc32(kind + body).to_bytes(4, "big")
 
 
@@ -76,11 +76,11 @@ TINY = {
     "WebP": encoded(scene(), "WEBP", quality=1, method=6),
     "WebP with alpha": ALPHA,
     "lossless WebP": LOSSLESS,
-    "moving WebP": animation("WEBP", quality=1, method=6),
+    "animated WebP": animation("WEBP", quality=1, method=6),
     "GIF": encoded(quarters(16, 16).quantize(4), "GIF"),
-    "moving GIF": animation("GIF", count=2, size=(16, 16)),
+    "animated GIF": animation("GIF", count=2, size=(16, 16)),
     "GIF of one pixel": encoded(Image.new("P", (1, 1)), "GIF"),
-    "moving GIF of few codes": moving_gif(),
+    "animated GIF of few codes": moving_gif(),
     "AVIF": encoded(scene(), "AVIF", quality=1, speed=4),
     "AVIF with alpha": encoded(cut_out(), "AVIF", quality=1, speed=4),
 }
@@ -89,47 +89,47 @@ LARGE = {"quality": 95}
 
 @pytest.mark.parametrize("policy", ["none", "copyright", "all"])
 @pytest.mark.parametrize("data", TINY.values(), ids=TINY)
-def test_what_is_small_already_stays_as_it_is(data: bytes, policy: str) -> None:
+def test_an_image_that_is_already_small_is_kept(data: bytes, policy: str) -> None:
     assert rendition(data, policy, **LARGE).action == "kept_original"
 
 
 JPEG, PNG, GIF, WEBP = (TINY[name] for name in ("JPEG", "PNG", "GIF", "WebP"))
 PRIVATE = exif(make=SECRET.decode()).tobytes()
 HIDDEN = {
-    "JPEG, comment of a camera's maker": JPEG[:2] + segment(0xE3, SECRET) + JPEG[2:],
+    "JPEG, a segment of a camera's maker": JPEG[:2] + segment(0xE3, SECRET) + JPEG[2:],
     "JPEG, JUMBF": JPEG[:2] + segment(0xEB, b"JP" + SECRET) + JPEG[2:],
     "JPEG, a second EXIF": photo_jpeg(quality=5, exif=exif(copyright="Shop"), extra=segment(0xE1, PRIVATE)),
     "JPEG, extended XMP": JPEG[:2] + segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + SECRET) + JPEG[2:],
     "JPEG, several images": JPEG[:2] + segment(0xE2, b"MPF\0" + SECRET) + JPEG[2:],
-    "JPEG, behind its end": JPEG + SECRET,
+    "JPEG, after its end": JPEG + SECRET,
     "PNG, text": encoded(GREY, "PNG", optimize=True, pnginfo=text("exif:GPSLatitude", SECRET.decode())),
     "PNG, compressed text": encoded(GREY, "PNG", optimize=True, pnginfo=text("Comment", SECRET.decode() * 9, zip=True)),
-    "PNG, a chunk of its own": before_the_end(PNG, chunk(b"prVt", SECRET)),
-    "PNG, EXIF behind the image": before_the_end(PNG, chunk(b"eXIf", PRIVATE[6:])),
-    "PNG, behind its end": PNG + SECRET,
-    "APNG, EXIF behind the frames": before_the_end(TINY["APNG"], chunk(b"eXIf", PRIVATE[6:])),
-    "WebP, a chunk of its own": with_riff_chunk(WEBP, b"PRIV", SECRET),
-    "WebP, behind its end": WEBP + SECRET,
+    "PNG, a private chunk": before_the_end(PNG, chunk(b"prVt", SECRET)),
+    "PNG, EXIF after the image": before_the_end(PNG, chunk(b"eXIf", PRIVATE[6:])),
+    "PNG, after its end": PNG + SECRET,
+    "APNG, EXIF after the frames": before_the_end(TINY["APNG"], chunk(b"eXIf", PRIVATE[6:])),
+    "WebP, a private chunk": with_riff_chunk(WEBP, b"PRIV", SECRET),
+    "WebP, after its end": WEBP + SECRET,
     "GIF, XMP": GIF[:-1] + b"\x21\xff\x0bXMP DataXMP" + bytes([len(SECRET)]) + SECRET + b"\0" + GIF[-1:],
-    "GIF, behind its end": GIF + SECRET,
-    "AVIF, a box of its own": TINY["AVIF"] + (8 + len(SECRET)).to_bytes(4, "big") + b"priv" + SECRET,
+    "GIF, after its end": GIF + SECRET,
+    "AVIF, a private box": TINY["AVIF"] + (8 + len(SECRET)).to_bytes(4, "big") + b"priv" + SECRET,
 }
 
 
 @pytest.mark.parametrize("policy", ["none", "copyright"])
 @pytest.mark.parametrize("data", HIDDEN.values(), ids=HIDDEN)
-def test_nothing_hidden_in_a_image_is_handed_on(data: bytes, policy: str) -> None:
+def test_hidden_metadata_is_removed(data: bytes, policy: str) -> None:
     result = rendition(data, policy, **LARGE)
     assert result.action == "compressed"
     assert SECRET not in result.data
 
 
 @pytest.mark.parametrize("data", HIDDEN.values(), ids=HIDDEN)
-def test_who_keeps_all_keeps_the_image_too(data: bytes) -> None:
+def test_policy_all_keeps_the_original(data: bytes) -> None:
     assert rendition(data, "all", **LARGE).action == "kept_original"
 
 
-def test_a_second_directory_in_a_block_of_credits_is_more_than_credits() -> None:
+def test_credits_with_a_second_directory_are_not_kept() -> None:
     block = exif(copyright="Shop")
     alone = photo_jpeg(quality=5, exif=block.tobytes())
     assert rendition(alone, "copyright", **LARGE).action == "kept_original"
@@ -138,9 +138,9 @@ def test_a_second_directory_in_a_block_of_credits_is_more_than_credits() -> None
 
 
 def _with_second_directory(block: Image.Exif) -> bytes:
-    """What Pillow writes, with one more directory behind it: of one tag, the maker `Cam`."""
+    """Return `block` as Pillow writes it, with a second directory of one tag, the maker `Cam`."""
     written = bytearray(block.tobytes())
-    start = 6  # where TIFF begins
+    start = 6  # the TIFF header
     order: Literal["little", "big"] = "little" if written[start : start + 2] == b"II" else "big"
     first = start + int.from_bytes(written[start + 4 : start + 8], order)
     after = first + 2 + 12 * int.from_bytes(written[first : first + 2], order)
@@ -152,8 +152,8 @@ def _with_second_directory(block: Image.Exif) -> bytes:
 
 @pytest.mark.parametrize("policy", ["none", "copyright", "all"])
 @pytest.mark.parametrize("kind", [b"IDAT", b"fdAT"])
-def test_a_png_with_a_wrong_checksum_is_written_anew(kind: bytes, policy: str) -> None:
-    """Pillow reads it; Firefox does not."""
+def test_a_png_with_a_wrong_checksum_is_encoded_again(kind: bytes, policy: str) -> None:
+    """Pillow reads such a file; Firefox does not."""
     whole = TINY["APNG"]
     at = whole.rindex(kind)
     end = at + 4 + int.from_bytes(whole[at - 4 : at], "big")
@@ -168,7 +168,7 @@ def chunk_is_whole(data: bytes, kind: bytes) -> bool:
     return crc32(data[at:end]) == int.from_bytes(data[end : end + 4], "big")
 
 
-def test_colours_that_a_gif_does_not_use_are_made_black_and_nothing_else_changes() -> None:
+def test_unused_colours_of_a_gif_are_made_black_and_nothing_else_changes() -> None:
     data = moving_gif(spare=SECRET.ljust(48))
     result = rendition(data, "none", **LARGE)
     assert result.action == "compressed"
@@ -176,7 +176,7 @@ def test_colours_that_a_gif_does_not_use_are_made_black_and_nothing_else_changes
     assert len(result.data) == len(data)
 
 
-def test_a_small_file_of_very_many_blocks_is_not_walked_through() -> None:
+def test_a_small_jpeg_with_too_many_blocks_is_not_verified() -> None:
     """Six scans of 765,625 blocks, almost none of which has a code of its own."""
     data = encoded(Image.new("L", (7_000, 7_000)), "JPEG", quality=5, progressive=True)
     assert len(data) < 200_000

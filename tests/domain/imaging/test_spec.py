@@ -1,4 +1,4 @@
-"""What a caller may wish for."""
+"""The options of a rendition."""
 
 import pytest
 from pydantic import ValidationError
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from imgsvc.domain.imaging.spec import Format, Spec
 
 
-def test_a_spec_without_wishes_is_quality_50_in_the_original_format() -> None:
+def test_the_default_spec_is_quality_50_in_the_original_format() -> None:
     spec = Spec()
     assert (spec.name, spec.quality, spec.format, spec.background) == ("main", 50, Format.original, "#ffffff")
     assert (spec.max_width, spec.max_height, spec.keep_metadata) == (None, None, "copyright")
@@ -32,7 +32,7 @@ def test_a_spec_without_wishes_is_quality_50_in_the_original_format() -> None:
         ("width", 5),
     ],
 )
-def test_what_no_rendition_can_be_is_refused_by_field(field: str, value: object) -> None:
+def test_invalid_options_are_refused_by_field(field: str, value: object) -> None:
     with pytest.raises(ValidationError) as refusal:
         Spec.model_validate({field: value})
     assert [error["loc"] for error in refusal.value.errors()] == [(field,)]
@@ -49,12 +49,12 @@ def test_a_spec_cannot_be_changed_and_equal_ones_count_as_one() -> None:
     assert len({Spec(quality=60), Spec(quality=60), Spec()}) == 2
 
 
-def test_a_spec_survives_its_way_through_the_database() -> None:
+def test_a_spec_can_be_stored_as_json() -> None:
     spec = Spec(name="thumb", format=Format.webp, max_width=200, keep_metadata="none")
     assert Spec.model_validate(spec.model_dump(mode="json")) == spec
 
 
-def test_every_field_says_in_the_api_what_it_does() -> None:
+def test_every_field_has_a_description() -> None:
     assert all(field.description for field in Spec.model_fields.values())
 
 

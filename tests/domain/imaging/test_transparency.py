@@ -1,4 +1,4 @@
-"""Transparency looks the same before and after, on whatever it is laid."""
+"""Transparency looks the same before and after, on any background."""
 
 from statistics import fmean
 
@@ -29,15 +29,15 @@ SOURCES = {
 }
 
 
-def laid_on(image: Image.Image, ground: str) -> Image.Image:
+def on_background(image: Image.Image, background: str) -> Image.Image:
     plain = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", plain.size, ground), plain).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", plain.size, background), plain).convert("RGB")
 
 
-@pytest.mark.parametrize("ground", ["white", "black"])
+@pytest.mark.parametrize("background", ["white", "black"])
 @pytest.mark.parametrize("wanted", [Format.original, Format.png, Format.webp, Format.avif])
 @pytest.mark.parametrize("data", SOURCES.values(), ids=SOURCES)
-def test_it_looks_the_same_on_white_and_on_black(data: bytes, wanted: Format, ground: str) -> None:
+def test_transparency_looks_the_same_on_white_and_on_black(data: bytes, wanted: Format, background: str) -> None:
     [rendition] = compress(data, [Spec(format=wanted, quality=90)], CodecLimits()).renditions
-    before, after = (laid_on(decoded(each), ground) for each in (data, rendition.data))
+    before, after = (on_background(decoded(each), background) for each in (data, rendition.data))
     assert fmean(ImageStat.Stat(ImageChops.difference(before, after)).mean) < 6

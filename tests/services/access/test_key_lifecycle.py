@@ -1,4 +1,4 @@
-"""API keys: made, rotated, revoked, and how soon a running process knows."""
+"""API keys: created, rotated and revoked, and how soon a running process notices."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ DAY = timedelta(days=1)
 
 
 class Timer:
-    """Seconds that pass when the test says so."""
+    """A timer that the test advances."""
 
     seconds = 0.0
 
@@ -36,7 +36,7 @@ class Timer:
         return self.seconds
 
 
-def ring(parts: Resources, timer: Timer, *, needs_key: bool = False) -> ApiKeyCache:
+def cache(parts: Resources, timer: Timer, *, needs_key: bool = False) -> ApiKeyCache:
     return ApiKeyCache(sessions=parts.sessions, clock=parts.clock, needs_key=needs_key, timer=timer)
 
 
@@ -44,62 +44,64 @@ async def make(parts: Resources, name: str = "shop") -> tuple[str, str]:
     return await create_key(name, sessions=parts.sessions, clock=parts.clock)
 
 
-async def test_without_keys_everything_is_the_local_ones(parts: Resources) -> None:
-    assert await ring(parts, Timer()).caller(None) == LOCAL_KEY
-    assert await ring(parts, Timer()).caller("isk_stale") == LOCAL_KEY
+async def test_without_keys_every_caller_is_the_local_key(parts: Resources) -> None:
+    assert await cache(parts, Timer()).caller(None) == LOCAL_KEY
+    assert await cache(parts, Timer()).caller("isk_stale") == LOCAL_KEY
 
 
-async def test_where_others_can_come_a_key_is_needed_from_the_start(parts: Resources) -> None:
+async def test_a_key_is_required_from_the_start_on_a_public_address(parts: Resources) -> None:
     with pytest.raises(Unauthorized, match="imgsvc keys create"):
-        await ring(parts, Timer(), needs_key=True).caller(None)
+        await cache(parts, Timer(), needs_key=True).caller(None)
 
 
-async def test_from_the_first_key_on_each_caller_needs_one(parts: Resources) -> None:
+async def test_every_caller_needs_a_key_once_one_exists(parts: Resources) -> None:
     timer = Timer()
-    known = ring(parts, timer)
-    assert await known.caller(None) == LOCAL_KEY
+    keys = cache(parts, timer)
+    assert await keys.caller(None) == LOCAL_KEY
     key_id, token = await make(parts)
     timer.seconds += CACHE_TTL
-    assert await known.caller(token) == key_id
+    assert await keys.caller(token) == key_id
     for wrong in (None, "", token[:-1] + ("0" if token[-1] != "0" else "1"), "isk_none"):
         with pytest.raises(Unauthorized):
-            await known.caller(wrong)
+            await keys.caller(wrong)
 
 
-async def test_of_a_token_only_its_hash_is_stored(parts: Resources) -> None:
+async def test_only_the_hash_of_a_token_is_stored(parts: Resources) -> None:
     _, token = await make(parts)
     async with parts.sessions.read() as session:
         rows = (await (await session.connection()).execute(text("SELECT * FROM api_key"))).all()
     assert token.rpartition("_")[2] not in str(rows)
 
 
-async def test_a_key_that_is_revoked_is_refused_within_a_second_and_does_not_open_the_door(
+async def test_a_revoked_key_is_refused_within_a_second_and_keys_stay_required(
     parts: Resources,
 ) -> None:
     timer = Timer()
-    known = ring(parts, timer)
+    keys = cache(parts, timer)
     key_id, token = await make(parts)
-    assert await known.caller(token) == key_id
+    assert await keys.caller(token) == key_id
     await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
     timer.seconds += CACHE_TTL
     for presented in (token, None):
         with pytest.raises(Unauthorized):
-            await known.caller(presented)
+            await keys.caller(presented)
     with pytest.raises(NotFound):
         await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
 
 
 @pytest.mark.parametrize(("grace", "works"), [(DAY, True), (timedelta(), False)])
-async def test_a_rotated_token_works_on_for_its_grace(parts: Resources, grace: timedelta, works: bool) -> None:
+async def test_a_rotated_token_works_until_its_grace_period_ends(
+    parts: Resources, grace: timedelta, works: bool
+) -> None:
     key_id, former = await make(parts)
     token = await rotate_key(key_id, grace=grace, sessions=parts.sessions, clock=parts.clock)
-    known = ring(parts, Timer())
-    assert await known.caller(token) == key_id
+    keys = cache(parts, Timer())
+    assert await keys.caller(token) == key_id
     if works:
-        assert await known.caller(former) == key_id
+        assert await keys.caller(former) == key_id
     else:
         with pytest.raises(Unauthorized):
-            await known.caller(former)
+            await keys.caller(former)
 
 
 async def test_a_second_rotation_ends_the_first_token(parts: Resources) -> None:
@@ -107,7 +109,7 @@ async def test_a_second_rotation_ends_the_first_token(parts: Resources) -> None:
     for _ in range(2):
         await rotate_key(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
     with pytest.raises(Unauthorized):
-        await ring(parts, Timer()).caller(first)
+        await cache(parts, Timer()).caller(first)
 
 
 async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resources) -> None:
@@ -121,7 +123,7 @@ async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resou
 
 
 @pytest.mark.parametrize("key_id", [LOCAL_KEY, "key_none"])
-async def test_what_is_no_key_has_no_token_to_change(parts: Resources, key_id: str) -> None:
+async def test_a_key_without_a_token_cannot_be_rotated_or_revoked(parts: Resources, key_id: str) -> None:
     with pytest.raises(NotFound):
         await rotate_key(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
     with pytest.raises(NotFound):
@@ -131,13 +133,13 @@ async def test_what_is_no_key_has_no_token_to_change(parts: Resources, key_id: s
 # -- webhook secrets --------------------------------------------------------------------------------------------------
 
 
-async def test_each_key_signs_with_a_secret_of_its_own(parts: Resources) -> None:
+async def test_each_key_signs_with_its_own_secret(parts: Resources) -> None:
     first, second = (await make(parts))[0], (await make(parts))[0]
     secrets = {await webhook_secret(sessions=parts.sessions, key_id=key) for key in (first, second, LOCAL_KEY)}
     assert len(secrets) == 3
 
 
-async def test_while_a_secret_is_rotated_both_sign(
+async def test_both_secrets_sign_during_a_rotation(
     parts: Resources, queue: RecordingQueue, listener: WebhookListener
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
@@ -149,7 +151,7 @@ async def test_while_a_secret_is_rotated_both_sign(
         assert Webhook(secret).verify(post.body, dict(post.headers))
 
 
-async def test_a_secret_of_which_the_time_is_over_goes_with_the_next_rotation(parts: Resources) -> None:
+async def test_the_next_rotation_removes_expired_secrets(parts: Resources) -> None:
     for grace in (timedelta(), DAY):
         await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
     async with parts.sessions.read() as session:

@@ -1,4 +1,4 @@
-"""The secret that signs links to reports: one for each key, known to no receiver, and gone when its time is over."""
+"""The secret that signs links to reports: one for each key, unknown to receivers, with an expiry."""
 
 import asyncio
 import json
@@ -23,18 +23,18 @@ HOOK = "http://shop.example/hook"
 
 
 def link_of(delivery: Delivery) -> str:
-    """The query of the link to output.csv in a webhook's body."""
+    """Return the query of the link to output.csv in a webhook's body."""
     return str(urlsplit(json.loads(delivery.body)["data"]["output_csv_url"]).query)
 
 
-async def opens(parts: Resources, batch_id: str, query: str) -> bool:
-    given = parse_qs(query)
+async def is_valid(parts: Resources, batch_id: str, query: str) -> bool:
+    parameters = parse_qs(query)
     try:
         await owner_by_link(
             batch_id,
             "output.csv",
-            expires=int(given["expires"][0]),
-            signature=given["signature"][0],
+            expires=int(parameters["expires"][0]),
+            signature=parameters["signature"][0],
             sessions=parts.sessions,
             clock=parts.clock,
         )
@@ -50,11 +50,11 @@ async def stored(parts: Resources) -> list[dict[str, Any]]:
     return key.webhook_secrets
 
 
-async def forget_link_secrets(parts: Resources) -> None:
-    """As in rows from before there were any."""
-    plain = [{name: entry[name] for name in ("secret", "until")} for entry in await stored(parts)]
+async def remove_link_secrets(parts: Resources) -> None:
+    """Restore the rows of a version without link secrets."""
+    older = [{name: entry[name] for name in ("secret", "until")} for entry in await stored(parts)]
     async with parts.sessions.write() as session:
-        await session.exec(update(ApiKey).where(col(ApiKey.id) == LOCAL_KEY).values(webhook_secrets=plain))
+        await session.exec(update(ApiKey).where(col(ApiKey.id) == LOCAL_KEY).values(webhook_secrets=older))
 
 
 async def rotate(parts: Resources, grace: timedelta) -> None:
@@ -63,50 +63,50 @@ async def rotate(parts: Resources, grace: timedelta) -> None:
 
 async def test_a_receiver_of_webhooks_cannot_make_a_link(parts: Resources) -> None:
     delivery = await announced(parts, HOOK)
-    known = await webhook_secret(sessions=parts.sessions)
+    secret = await webhook_secret(sessions=parts.sessions)
     until = datetime.fromtimestamp(int(parse_qs(link_of(delivery))["expires"][0]), parts.clock().tzinfo)
-    forged = signed_query(f"/v1/batches/{delivery.batch_id}/output.csv", secret=known, until=until)
-    assert not await opens(parts, delivery.batch_id, forged)
-    assert await opens(parts, delivery.batch_id, link_of(delivery))
+    forged = signed_query(f"/v1/batches/{delivery.batch_id}/output.csv", secret=secret, until=until)
+    assert not await is_valid(parts, delivery.batch_id, forged)
+    assert await is_valid(parts, delivery.batch_id, link_of(delivery))
 
 
-async def test_a_key_from_before_gets_its_secret_with_the_first_link(parts: Resources) -> None:
-    await forget_link_secrets(parts)
+async def test_an_older_key_gets_a_link_secret_with_its_first_link(parts: Resources) -> None:
+    await remove_link_secrets(parts)
     first, second = await announced(parts, HOOK), await announced(parts, HOOK)
     [entry] = await stored(parts)
     assert len(entry["link_secret"]) == 64
     assert entry["secret"] == await webhook_secret(sessions=parts.sessions)
     for delivery in (first, second):
-        assert await opens(parts, delivery.batch_id, link_of(delivery))
+        assert await is_valid(parts, delivery.batch_id, link_of(delivery))
 
 
-async def test_links_made_at_the_same_time_for_a_key_from_before_all_open(parts: Resources) -> None:
-    await forget_link_secrets(parts)
+async def test_first_links_made_concurrently_for_an_older_key_all_work(parts: Resources) -> None:
+    await remove_link_secrets(parts)
     deliveries = await asyncio.gather(*(announced(parts, HOOK) for _ in range(8)))
-    assert [await opens(parts, delivery.batch_id, link_of(delivery)) for delivery in deliveries] == [True] * 8
+    assert [await is_valid(parts, delivery.batch_id, link_of(delivery)) for delivery in deliveries] == [True] * 8
 
 
-@pytest.mark.parametrize("from_before", [False, True])
-async def test_links_end_with_the_secret_that_was_rotated(
-    parts: Resources, clock: ManualClock, from_before: bool
+@pytest.mark.parametrize("by_older_version", [False, True])
+async def test_links_expire_with_the_rotated_secret(
+    parts: Resources, clock: ManualClock, by_older_version: bool
 ) -> None:
     delivery = await announced(parts, HOOK)
     await rotate(parts, timedelta(hours=1))
-    if from_before:  # rotated by an imgsvc that knows no such secrets
+    if by_older_version:  # rotated by an imgsvc without link secrets
         newest, former = await stored(parts)
         newest.pop("link_secret")
         async with parts.sessions.write() as session:
             values = {"webhook_secrets": [newest, former]}
             await session.exec(update(ApiKey).where(col(ApiKey.id) == LOCAL_KEY).values(**values))
     later = await announced(parts, HOOK)
-    assert await opens(parts, delivery.batch_id, link_of(delivery))
+    assert await is_valid(parts, delivery.batch_id, link_of(delivery))
     clock.forward(3_601)
-    assert not await opens(parts, delivery.batch_id, link_of(delivery))
-    assert await opens(parts, later.batch_id, link_of(later))
+    assert not await is_valid(parts, delivery.batch_id, link_of(delivery))
+    assert await is_valid(parts, later.batch_id, link_of(later))
     await rotate(parts, timedelta())
-    assert not await opens(parts, later.batch_id, link_of(later))
+    assert not await is_valid(parts, later.batch_id, link_of(later))
 
 
-async def test_no_webhook_tells_the_secret_of_its_links(parts: Resources) -> None:
+async def test_webhooks_do_not_contain_the_link_secret(parts: Resources) -> None:
     delivery = await announced(parts, HOOK)
     assert (await stored(parts))[0]["link_secret"] not in delivery.body

@@ -1,4 +1,4 @@
-"""Cancel: what has not ended is given up at once, exactly once, whoever works on it."""
+"""Cancel: unfinished assets end at once and exactly once, even those being processed."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -20,15 +20,15 @@ URLS = [f"http://shop.example/{number}.jpg" for number in range(6)]
 
 
 async def half_done(parts: Resources) -> tuple[Batch, Sequence[Claimed]]:
-    """Of six assets one has succeeded, one failed, two are being worked on by the run `lane`, two are pending."""
+    """Return a batch of six assets: one succeeded, one failed, two claimed by the run `lane`, two pending."""
     batch = await submit_batch(parts, URLS, webhook_url=HOOK)
-    done, broken, *held = await flush(batch.id, parts, token="lane", claim=4)
-    outcomes = [outcome(batch.id, done, None), outcome(batch.id, broken, NotAnImage())]
+    first, second, *claimed = await flush(batch.id, parts, token="lane", claim=4)
+    outcomes = [outcome(batch.id, first, None), outcome(batch.id, second, NotAnImage())]
     await flush(batch.id, parts, token="lane", outcomes=outcomes)
-    return batch, held
+    return batch, claimed
 
 
-async def test_what_is_open_is_cancelled_and_what_has_ended_stays(parts: Resources) -> None:
+async def test_open_assets_are_cancelled_and_ended_ones_stay(parts: Resources) -> None:
     batch, _ = await half_done(parts)
     await cancel(parts, batch.id)
 
@@ -51,7 +51,7 @@ async def test_the_end_is_announced_once_as_cancelled(parts: Resources, queue: R
     assert queue.deliveries == [(delivery.id, 1, None)]
 
 
-async def test_a_batch_that_nobody_has_begun_is_cancelled_too(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_pending_batch_is_cancelled(parts: Resources, queue: RecordingQueue) -> None:
     batch = await submit_batch(parts, URLS)
     await cancel(parts, batch.id, queue=queue)
     batch = await consistent_batch(parts.sessions, batch.id)
@@ -59,7 +59,7 @@ async def test_a_batch_that_nobody_has_begun_is_cancelled_too(parts: Resources, 
     assert (await deliveries_of(parts.sessions, batch.id), queue.deliveries) == ([], [])
 
 
-async def test_a_cancelled_batch_is_tidied_later_and_never_woken(
+async def test_a_cancelled_batch_is_cleaned_up_later_and_never_woken(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch, _ = await half_done(parts)
@@ -71,7 +71,7 @@ async def test_a_cancelled_batch_is_tidied_later_and_never_woken(
 
 
 @pytest.mark.parametrize("errors", [(None,), (None, NotAnImage()), (HttpStatusError(404),)])
-async def test_what_has_ended_cannot_be_cancelled(
+async def test_a_finished_batch_cannot_be_cancelled(
     parts: Resources, errors: tuple[NotAnImage | HttpStatusError | None, ...]
 ) -> None:
     batch = await ended_batch(parts, *errors)
@@ -97,10 +97,10 @@ async def test_a_batch_of_another_key_is_not_found(parts: Resources) -> None:
     assert (await consistent_batch(parts.sessions, batch.id)).status == "pending"
 
 
-# -- beside lanes -----------------------------------------------------------------------------------------------------
+# -- running lanes ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Resources, clock: ManualClock) -> None:
+async def test_a_late_run_writes_no_outcome_and_claims_nothing(parts: Resources, clock: ManualClock) -> None:
     batch, [first, second] = await half_done(parts)
     await cancel(parts, batch.id)
     before = await consistent_batch(parts.sessions, batch.id)
@@ -112,7 +112,7 @@ async def test_a_run_that_comes_late_moves_nothing_and_claims_nothing(parts: Res
     assert (after.cancelled, after.version) == (4, before.version)
 
 
-async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
+async def test_running_lanes_stop_their_fetches_and_release_what_they_hold(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, queue: RecordingQueue
 ) -> None:
     slow = [origin.serve(f"/slow/{number}.jpg", image_bytes(), delay=600) for number in range(8)]
@@ -132,13 +132,11 @@ async def test_lanes_at_work_stop_their_fetches_and_give_back_what_they_hold(
     assert (batch.status, batch.processing) == ("cancelled", 0)
     assert batch.cancelled >= len(slow)
     [delivery] = await deliveries_of(parts.sessions, batch.id)
-    assert [noted[0] for noted in queue.deliveries] == [delivery.id]
+    assert [call[0] for call in queue.deliveries] == [delivery.id]
 
 
-async def test_cancel_against_flushes_of_several_lanes_has_one_end_and_one_announcement(
-    parts: Resources, queue: RecordingQueue
-) -> None:
-    for hurry in [*range(5)] * 3:
+async def test_a_cancel_that_races_flushes_ends_the_batch_once(parts: Resources, queue: RecordingQueue) -> None:
+    for order in [*range(5)] * 3:
         batch = await submit_batch(parts, URLS[:4], webhook_url=HOOK)
         outcomes = {}
         for lane in ("a", "b", "c", "d"):
@@ -147,7 +145,7 @@ async def test_cancel_against_flushes_of_several_lanes_has_one_end_and_one_annou
         racing: list[Awaitable[object]] = [
             flush(batch.id, parts, token=lane, outcomes=done, claim=1) for lane, done in outcomes.items()
         ]
-        racing.insert(hurry, cancel(parts, batch.id, queue=queue))
+        racing.insert(order, cancel(parts, batch.id, queue=queue))
         results = await asyncio.gather(*racing, return_exceptions=True)
 
         batch = await consistent_batch(parts.sessions, batch.id)

@@ -1,4 +1,4 @@
-"""Delete: at once for everybody who asks, then with its files and its rows, whatever is in the way."""
+"""Delete: a batch becomes invisible at once, and its files and rows are removed despite failures."""
 
 import asyncio
 import shutil
@@ -19,7 +19,7 @@ from support.batches import (
     manifest,
     submit_batch,
 )
-from support.deliveries import Meanwhile, attempt, deliver
+from support.deliveries import EventfulEndpoint, attempt, deliver
 from support.origin_server import WebhookListener
 from support.storage import NO_ROWS, EventfulInventory, media, put, rows_of, stored
 from support.verbs import OTHER_KEY, cancel, clean_up, delete, end_round, ended_batch, rendition_key, retry, sweep
@@ -38,7 +38,7 @@ async def assert_invisible(parts: Resources, batch_id: str) -> None:
         await find_rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
 
 
-async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
+async def test_deleting_a_batch_removes_its_files_and_rows(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     batch = await ended_batch(parts, None, NotAnImage(), webhook_url=listener.url("/hook"))
@@ -52,17 +52,17 @@ async def test_a_deleted_batch_is_gone_with_its_files_and_its_rows(
     await assert_invisible(parts, batch.id)
     assert stored(parts) == {rendition_key(kept.id, 0)}
     assert not (media(parts) / batch.id).exists()
-    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}  # for a last look
+    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}  # kept for the last clean-up
     assert queue.clean_ups == []
     assert (await consistent_batch(parts.sessions, kept.id)).succeeded == 1
 
 
-async def test_a_last_look_removes_what_came_late_and_then_the_batch_is_gone_for_good(
+async def test_the_last_clean_up_removes_late_files_and_the_batch_itself(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch = await ended_batch(parts, None)
     await delete(parts, batch.id)
-    await put(parts, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored
+    await put(parts, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored the image
     clock.forward(TIDY_AFTER - 1)
     await sweep(parts, queue)
     await clean_up(parts, batch.id)
@@ -73,10 +73,10 @@ async def test_a_last_look_removes_what_came_late_and_then_the_batch_is_gone_for
     await clean_up(parts, batch.id)
     assert stored(parts) == set()
     assert await rows_of(parts, batch.id) == NO_ROWS
-    await clean_up(parts, batch.id)  # a job that comes twice
+    await clean_up(parts, batch.id)  # a job that runs twice
 
 
-async def test_only_what_has_ended_is_deleted_once_and_by_its_owner(parts: Resources) -> None:
+async def test_a_finished_batch_is_deleted_once_by_its_owner(parts: Resources) -> None:
     running, finished = await submit_batch(parts, ["http://shop.example/1.jpg"]), await ended_batch(parts, None)
     with pytest.raises(BatchNotFinished, match="cancel"):
         await delete(parts, running.id)
@@ -94,9 +94,7 @@ async def test_only_what_has_ended_is_deleted_once_and_by_its_owner(parts: Resou
 # -- the storage ------------------------------------------------------------------------------------------------------
 
 
-async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_job_does_the_rest(
-    parts: Resources, queue: RecordingQueue
-) -> None:
+async def test_a_job_removes_the_files_when_the_storage_is_unavailable(parts: Resources, queue: RecordingQueue) -> None:
     batch = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0))
     media(parts).rename(parts.settings.data_dir / "unmounted")
@@ -104,7 +102,7 @@ async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_j
     await delete(parts, batch.id, queue=queue)
     assert queue.clean_ups == [batch.id]
     await assert_invisible(parts, batch.id)
-    with pytest.raises(StorageError):  # the job, which is made again
+    with pytest.raises(StorageError):  # raised in the job, which is repeated
         await clean_up(parts, batch.id)
     await sweep(parts, queue)
     assert queue.clean_ups == [batch.id] * 2
@@ -116,18 +114,18 @@ async def test_while_the_storage_is_away_a_batch_is_deleted_all_the_same_and_a_j
     assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
 
 
-async def test_a_storage_that_hangs_keeps_nobody_waiting_for_long(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_hanging_storage_does_not_delay_the_answer_for_long(parts: Resources, queue: RecordingQueue) -> None:
     batch = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0))
     hanging = EventfulInventory(parts, listing=asyncio.Event().wait)
-    await asyncio.wait_for(delete(parts, batch.id, queue=queue, inventory=hanging, patience=0.1), 20)
+    await asyncio.wait_for(delete(parts, batch.id, queue=queue, inventory=hanging, removal_timeout=0.1), 20)
     assert queue.clean_ups == [batch.id]
     await assert_invisible(parts, batch.id)
     await clean_up(parts, batch.id)
     assert stored(parts) == set()
 
 
-async def test_a_removal_that_broke_off_is_finished_by_the_next_run(parts: Resources) -> None:
+async def test_an_interrupted_removal_is_completed_by_the_next_run(parts: Resources) -> None:
     batch = await ended_batch(parts, None)
     await put(parts, rendition_key(batch.id, 0))
     with pytest.raises(KeyboardInterrupt):
@@ -143,14 +141,12 @@ async def crash() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_removals_at_the_same_time_do_not_disturb_each_other(
-    parts: Resources, clock: ManualClock, late: bool
-) -> None:
+async def test_concurrent_removals_do_not_interfere(parts: Resources, clock: ManualClock, late: bool) -> None:
     repeated = manifest(f"http://shop.example/{number % 7}.jpg" for number in range(20_000))
     batch = await submit_batch(parts, repeated)
     await end_round(parts, batch.id, [None] * 7)
     await put(parts, *(rendition_key(batch.id, position) for position in range(7)))
-    if late:  # the storage was away for so long that the first look is the last
+    if late:  # the storage was unavailable until the last clean-up was due
         folder = media(parts).rename(parts.settings.data_dir / "unmounted")
         await delete(parts, batch.id)
         folder.rename(media(parts))
@@ -163,10 +159,10 @@ async def test_removals_at_the_same_time_do_not_disturb_each_other(
     assert stored(parts) == set()
 
 
-# -- who is in the middle of something --------------------------------------------------------------------------------
+# -- concurrent readers and deliveries --------------------------------------------------------------------------------
 
 
-async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(parts: Resources) -> None:
+async def test_a_report_of_a_batch_deleted_meanwhile_breaks_off(parts: Resources) -> None:
     batch = await submit_batch(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
     await end_round(parts, batch.id, [None] * 7)
     batch = await batch_of(parts.sessions, batch.id)
@@ -178,12 +174,12 @@ async def test_a_report_that_is_being_read_breaks_off_instead_of_ending_short(pa
     assert "".join(read).count("\r\n") == 1 + PAGE
 
 
-async def test_a_webhook_that_still_waits_is_not_sent_any_more(
+async def test_a_pending_webhook_of_a_deleted_batch_is_not_posted(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
     [delivery] = await deliveries_of(parts.sessions, batch.id)
-    shutil.rmtree(media(parts))  # so that its row is still there
+    shutil.rmtree(media(parts))  # so that the delivery's row remains
     await delete(parts, batch.id, queue=queue)
     assert (await rows_of(parts, batch.id))["delivery"] == 1
     await deliver(parts, delivery, queue=queue)
@@ -196,7 +192,7 @@ async def test_a_webhook_that_still_waits_is_not_sent_any_more(
 
 
 @pytest.mark.parametrize("storage_away", [False, True])
-async def test_an_attempt_that_is_under_way_ends_without_another(
+async def test_an_attempt_in_progress_is_the_last_one(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, storage_away: bool
 ) -> None:
     listener.statuses = [500]
@@ -204,7 +200,7 @@ async def test_an_attempt_that_is_under_way_ends_without_another(
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     if storage_away:
         shutil.rmtree(media(parts))
-    endpoint = Meanwhile(parts, lambda: delete(parts, batch.id, queue=queue))
+    endpoint = EventfulEndpoint(parts, lambda: delete(parts, batch.id, queue=queue))
     await attempt(parts, delivery.id, queue=queue, endpoint=endpoint)
     assert len(listener.requests) == 1
     await sweep(parts, queue)

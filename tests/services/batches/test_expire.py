@@ -1,4 +1,4 @@
-"""Retention: what has expired goes with its files, and idempotency keys are forgotten after a day."""
+"""Retention: expired batches are deleted with their files, and idempotency keys after a day."""
 
 from datetime import timedelta
 
@@ -40,7 +40,7 @@ async def keys(parts: Resources) -> list[str]:
         return sorted(await session.exec(select(IdempotencyKey.key)))
 
 
-async def test_a_batch_is_kept_until_its_time_is_over_and_then_goes_with_its_files(
+async def test_an_expired_batch_is_deleted_with_its_files(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch = await ended_batch(parts, None, webhook_url=None)
@@ -62,7 +62,7 @@ async def test_a_batch_is_kept_until_its_time_is_over_and_then_goes_with_its_fil
     assert await rows_of(parts, batch.id) == NO_ROWS
 
 
-async def test_a_batch_that_runs_does_not_expire_and_its_time_begins_at_its_end(
+async def test_an_open_batch_does_not_expire_and_retention_starts_at_its_end(
     parts: Resources, clock: ManualClock
 ) -> None:
     batch = await submit_batch(parts, URLS)
@@ -75,7 +75,7 @@ async def test_a_batch_that_runs_does_not_expire_and_its_time_begins_at_its_end(
     assert (await batch_of(parts.sessions, batch.id)).expires_at == clock() + timedelta(seconds=RETENTION)
 
 
-async def test_a_retry_gives_it_the_whole_time_again(parts: Resources, clock: ManualClock) -> None:
+async def test_a_retry_restarts_the_retention(parts: Resources, clock: ManualClock) -> None:
     batch = await ended_batch(parts, HttpStatusError(404), webhook_url=None)
     clock.forward(RETENTION - 1)
     await retry(parts, batch.id)
@@ -91,7 +91,7 @@ async def test_a_retry_gives_it_the_whole_time_again(parts: Resources, clock: Ma
     assert not await is_visible(parts, batch.id)
 
 
-async def test_a_batch_whose_webhook_still_waits_is_kept_until_it_was_delivered(
+async def test_a_batch_with_a_pending_webhook_is_kept_until_it_is_delivered(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
@@ -104,22 +104,22 @@ async def test_a_batch_whose_webhook_still_waits_is_kept_until_it_was_delivered(
     assert not await is_visible(parts, batch.id)
 
 
-async def test_many_expire_in_several_passes_the_longest_ago_first(parts: Resources, clock: ManualClock) -> None:
-    made = []
+async def test_many_batches_expire_in_several_passes_oldest_first(parts: Resources, clock: ManualClock) -> None:
+    batch_ids = []
     for _ in range(103):
-        made.append((await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
+        batch_ids.append((await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
         clock.forward(1)
     clock.forward(RETENTION)
     await expire(parts)
-    assert [await is_visible(parts, batch_id) for batch_id in made] == [False] * 100 + [True] * 3
+    assert [await is_visible(parts, batch_id) for batch_id in batch_ids] == [False] * 100 + [True] * 3
     await expire(parts)
-    assert not await is_visible(parts, made[-1])
+    assert not await is_visible(parts, batch_ids[-1])
 
 
 # -- idempotency keys -------------------------------------------------------------------------------------------------
 
 
-async def test_idempotency_keys_are_forgotten_after_a_day(parts: Resources, clock: ManualClock) -> None:
+async def test_idempotency_keys_are_deleted_after_a_day(parts: Resources, clock: ManualClock) -> None:
     await submit_batch(parts, URLS, idempotency_key="monday")
     clock.forward(DAY / 2)
     await submit_batch(parts, URLS, idempotency_key="noon")
@@ -133,13 +133,11 @@ async def test_idempotency_keys_are_forgotten_after_a_day(parts: Resources, cloc
     assert await keys(parts) == []
 
 
-async def test_a_batch_that_was_retried_in_the_last_moment_is_kept_and_so_is_its_key(
-    parts: Resources, clock: ManualClock
-) -> None:
+async def test_a_batch_retried_just_before_its_deletion_keeps_its_key(parts: Resources, clock: ManualClock) -> None:
     batch = await submit_batch(parts, URLS, idempotency_key="monday")
     await end_round(parts, batch.id, [HttpStatusError(404)])
     clock.forward(DAY / 2)
-    await retry(parts, batch.id)  # after it was found to have expired, and before it is hidden
+    await retry(parts, batch.id)  # after it was found to have expired, and before it is deleted
     async with parts.sessions.write() as session:
         assert await deletions.soft_delete(session, [batch.id], clock()) == 0
     assert await is_visible(parts, batch.id)

@@ -1,4 +1,4 @@
-"""Tidying a batch that has ended: what dead runs stored and no row names goes, and nothing else."""
+"""Clean-up of a finished batch: files that dead runs stored and no row refers to are removed, and nothing else."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,27 +18,27 @@ TIDY_AFTER = 3_600
 Ends = tuple[HttpStatusError | NotAnImage | None, ...]
 
 
-async def due_for_tidying(parts: Resources, clock: ManualClock, *ends: HttpStatusError | NotAnImage | None) -> str:
-    """The id of a batch that ended like this an hour ago, its rendition stored."""
+async def due_for_clean_up(parts: Resources, clock: ManualClock, *ends: HttpStatusError | NotAnImage | None) -> str:
+    """Return the id of a batch that ended with `ends` an hour ago, with its rendition stored."""
     batch = await ended_batch(parts, *ends)
     await put(parts, rendition_key(batch.id, 0))
     clock.forward(TIDY_AFTER)
     return batch.id
 
 
-async def test_old_files_that_nobody_names_go_and_the_named_stay(
+async def test_old_unreferenced_files_are_removed_and_referenced_ones_stay(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
-    left = [
+    batch_id = await due_for_clean_up(parts, clock, None, NotAnImage())
+    leftovers = [
         f"{batch_id}/0-shoe-ffffffff.jpg",  # another rendition of an asset that has one
-        f"{batch_id}/1-shoe-0123abcd.jpg",  # of an asset that has failed
-        f"{rendition_key(batch_id, 0)}#1",  # half a rendition: its writer was killed
+        f"{batch_id}/1-shoe-0123abcd.jpg",  # of a failed asset
+        f"{rendition_key(batch_id, 0)}#1",  # an incomplete rendition: its writer was killed
         f"{batch_id}/7-shoe-0123abcd.jpg",
         f"{batch_id}/notes.txt",
     ]
     await put(parts, rendition_key("bat_other", 0), age=2 * TIDY_AFTER)
-    for key in left:
+    for key in leftovers:
         (media(parts) / key).write_bytes(b"left behind")
     await sweep(parts, queue)
     assert queue.clean_ups == [batch_id]
@@ -51,7 +51,7 @@ async def test_old_files_that_nobody_names_go_and_the_named_stay(
 
 
 async def test_nothing_is_removed_before_its_time(parts: Resources, queue: RecordingQueue, clock: ManualClock) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
+    batch_id = await due_for_clean_up(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     clock.forward(-1)
     await sweep(parts, queue)
@@ -61,19 +61,19 @@ async def test_nothing_is_removed_before_its_time(parts: Resources, queue: Recor
 
 
 @pytest.mark.parametrize(("age", "stays"), [(TIDY_AFTER / 2 + 5, False), (TIDY_AFTER / 2 - 5, True), (0, True)])
-async def test_young_files_stay_for_they_may_be_a_new_rounds(
+async def test_young_files_stay_because_a_new_round_may_own_them(
     parts: Resources, clock: ManualClock, age: float, stays: bool
 ) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
+    batch_id = await due_for_clean_up(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=age)
     await clean_up(parts, batch_id)
     assert (rendition_key(batch_id, 1) in stored(parts)) is stays
 
 
-async def test_a_storage_that_is_away_is_tidied_when_it_is_back(
+async def test_a_clean_up_is_repeated_when_the_storage_is_back(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
+    batch_id = await due_for_clean_up(parts, clock, None, NotAnImage())
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     folder = media(parts).rename(parts.settings.data_dir / "unmounted")
     with pytest.raises(StorageError):
@@ -85,13 +85,13 @@ async def test_a_storage_that_is_away_is_tidied_when_it_is_back(
     assert stored(parts) == {rendition_key(batch_id, 0)}
 
 
-# -- a new round meanwhile --------------------------------------------------------------------------------------------
+# -- new rounds -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_batch_that_runs_again_is_left_alone(
+async def test_a_batch_in_a_new_round_is_not_cleaned_up(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, HttpStatusError(404))
+    batch_id = await due_for_clean_up(parts, clock, None, HttpStatusError(404))
     await put(parts, rendition_key(batch_id, 1), age=TIDY_AFTER)
     await retry(parts, batch_id)
     await sweep(parts, queue)
@@ -101,59 +101,58 @@ async def test_a_batch_that_runs_again_is_left_alone(
 
 
 @pytest.mark.parametrize("moment", ["listing", "removing"])
-@pytest.mark.parametrize("ends_too", [False, True])
-async def test_a_round_that_begins_while_it_is_tidied_keeps_what_it_stores_and_is_tidied_itself(
-    parts: Resources, clock: ManualClock, moment: str, ends_too: bool
+@pytest.mark.parametrize("round_ends", [False, True])
+async def test_a_round_that_begins_during_a_clean_up_keeps_its_files(
+    parts: Resources, clock: ManualClock, moment: str, round_ends: bool
 ) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, HttpStatusError(404))
+    batch_id = await due_for_clean_up(parts, clock, None, HttpStatusError(404))
     await put(parts, f"{batch_id}/1-left-0123abcd.jpg", age=TIDY_AFTER)
 
-    async def retried() -> None:
+    async def start_new_round() -> None:
         await retry(parts, batch_id)
         await put(parts, rendition_key(batch_id, 1))
-        if ends_too:
+        if round_ends:
             await end_round(parts, batch_id, [None], round_number=2)
 
-    happens: dict[str, Callable[[], object]] = {moment: retried}
-    await clean_up(parts, batch_id, inventory=EventfulInventory(parts, **happens))  # type: ignore[arg-type]
+    events: dict[str, Callable[[], object]] = {moment: start_new_round}
+    await clean_up(parts, batch_id, inventory=EventfulInventory(parts, **events))  # type: ignore[arg-type]
     assert stored(parts) == {rendition_key(batch_id, 0), rendition_key(batch_id, 1)}
     batch = await consistent_batch(parts.sessions, batch_id)
-    assert batch.tidy_at == (clock() + parts.retention.clean_up_after if ends_too else None)
+    assert batch.tidy_at == (clock() + parts.retention.clean_up_after if round_ends else None)
     assert batch.round == 2
 
 
-async def test_what_an_earlier_round_left_is_never_what_a_later_one_stores(
+async def test_later_rounds_never_reuse_the_keys_of_earlier_ones(
     parts: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    """Otherwise a tidying process that was frozen between looking and removing would take it away."""
+    """Check the keys: a clean-up that was frozen between listing and removing must not remove a new file."""
     batch = await submit_batch(parts, [origin.serve("/a.jpg", image_bytes())])
     await work(batch.id, parts, processor)
-    [left] = stored(parts)
-    gone = origin.url("/b.jpg")
-    batch = await submit_batch(parts, [gone])
+    [earlier] = stored(parts)
+    batch = await submit_batch(parts, [origin.url("/b.jpg")])
     await work(batch.id, parts, processor)
     await retry(parts, batch.id)
     origin.serve("/b.jpg", image_bytes())
     await work(batch.id, parts, processor)
     [asset] = await assets_of(parts.sessions, batch.id)
     [rendition] = asset.renditions or []
-    first, second = left.rpartition("-")[2], rendition["key"].rpartition("-")[2]
+    first, second = earlier.rpartition("-")[2], rendition["key"].rpartition("-")[2]
     assert first != second
-    assert stored(parts) == {left, rendition["key"]}
+    assert stored(parts) == {earlier, rendition["key"]}
 
 
-# -- at the same time -------------------------------------------------------------------------------------------------
+# -- concurrency ------------------------------------------------------------------------------------------------------
 
 
-async def test_many_tidyings_at_once_do_what_one_does(parts: Resources, clock: ManualClock) -> None:
-    batch_id = await due_for_tidying(parts, clock, None, NotAnImage())
+async def test_concurrent_clean_ups_have_the_effect_of_one(parts: Resources, clock: ManualClock) -> None:
+    batch_id = await due_for_clean_up(parts, clock, None, NotAnImage())
     await put(parts, *(f"{batch_id}/1-left-{number:08x}.jpg" for number in range(50)), age=TIDY_AFTER)
     await asyncio.gather(*(clean_up(parts, batch_id) for _ in range(5)))
     assert stored(parts) == {rendition_key(batch_id, 0)}
     assert (await batch_of(parts.sessions, batch_id)).tidy_at is None
 
 
-async def test_what_a_cancelled_lane_stored_at_the_last_moment_goes_too(parts: Resources, clock: ManualClock) -> None:
+async def test_a_file_stored_after_the_cancellation_is_removed(parts: Resources, clock: ManualClock) -> None:
     batch = await submit_batch(parts, ["http://shop.example/1.jpg", "http://shop.example/2.jpg"])
     await cancel(parts, batch.id)
     await put(parts, rendition_key(batch.id, 1))

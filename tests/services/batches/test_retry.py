@@ -1,4 +1,4 @@
-"""Retry: a new round for what failed, with an end and an announcement of its own."""
+"""Retry: a new round for the failed assets, with its own end and delivery."""
 
 import asyncio
 from datetime import timedelta
@@ -24,9 +24,7 @@ async def statuses(parts: Resources, batch_id: str) -> list[str]:
     return [asset.status for asset in await assets_of(parts.sessions, batch_id)]
 
 
-async def test_everything_that_failed_is_pending_again_and_nothing_else(
-    parts: Resources, queue: RecordingQueue
-) -> None:
+async def test_a_retry_makes_only_failed_assets_pending(parts: Resources, queue: RecordingQueue) -> None:
     batch = await ended_batch(parts, *ENDS)
     [before, *_] = await assets_of(parts.sessions, batch.id)
     await retry(parts, batch.id, queue=queue)
@@ -50,7 +48,7 @@ async def test_everything_that_failed_is_pending_again_and_nothing_else(
         (["read_timeout", "dns_error"], ["succeeded", "failed", "pending", "failed"], {"http_404": 2}),
     ],
 )
-async def test_of_several_causes_those_that_are_named_are_retried(
+async def test_only_assets_with_the_given_error_codes_are_retried(
     parts: Resources, codes: list[str], after: list[str], errors: dict[str, int]
 ) -> None:
     batch = await ended_batch(parts, *ENDS)
@@ -59,7 +57,7 @@ async def test_of_several_causes_those_that_are_named_are_retried(
     assert (await consistent_batch(parts.sessions, batch.id)).errors == errors
 
 
-async def test_a_url_that_is_none_is_left_out_and_alone_is_nothing_to_retry(parts: Resources) -> None:
+async def test_an_invalid_url_is_never_retried(parts: Resources) -> None:
     batch = await submit_batch(parts, ["ftp://shop.example/1", "http://shop.example/2.jpg"], on_invalid="skip")
     await end_round(parts, batch.id, [NotAnImage()])
     with pytest.raises(NothingToRetry):
@@ -72,7 +70,7 @@ async def test_a_url_that_is_none_is_left_out_and_alone_is_nothing_to_retry(part
         await retry(parts, batch.id)
 
 
-async def test_the_deaths_of_workers_are_remembered(parts: Resources) -> None:
+async def test_a_retry_keeps_the_suspicion_of_an_asset(parts: Resources) -> None:
     batch = await ended_batch(parts, NotAnImage())
     async with parts.sessions.write() as session:
         await session.exec(
@@ -83,7 +81,7 @@ async def test_the_deaths_of_workers_are_remembered(parts: Resources) -> None:
     await retry(parts, batch.id)
     [asset] = await assets_of(parts.sessions, batch.id)
     assert (asset.attempts, asset.lost, asset.storage_failures, asset.quarantine_failures) == (0, 1, 0, 0)
-    assert asset.suspicion == "abandoned"  # still careful, but what overran did so in the round before
+    assert asset.suspicion == "abandoned"  # still suspected, but not of the overrun in the previous round
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -92,7 +90,7 @@ async def test_the_deaths_of_workers_are_remembered(parts: Resources) -> None:
 @pytest.mark.parametrize(
     ("ends", "codes"), [((None, None), []), (ENDS, ["dns_error"]), ((HttpStatusError(404),), ["http_403"])]
 )
-async def test_where_nothing_failed_in_that_way_there_is_nothing_to_retry(
+async def test_a_retry_without_matching_failures_is_refused(
     parts: Resources, ends: tuple[HttpStatusError | None, ...], codes: list[str]
 ) -> None:
     batch = await ended_batch(parts, *ends)
@@ -112,7 +110,7 @@ async def test_a_cancelled_batch_stays_cancelled(parts: Resources) -> None:
     assert await statuses(parts, batch.id) == ["failed", "cancelled"]
 
 
-async def test_a_batch_that_runs_cannot_be_retried(parts: Resources) -> None:
+async def test_an_open_batch_cannot_be_retried(parts: Resources) -> None:
     batch = await submit_batch(parts, ["http://shop.example/1.jpg"])
     for status in ("pending", "processing"):
         with pytest.raises(BatchNotFinished, match=status):
@@ -131,15 +129,15 @@ async def test_a_batch_of_another_key_is_not_found(parts: Resources) -> None:
 # -- the new round ----------------------------------------------------------------------------------------------------
 
 
-async def test_each_round_is_announced_under_an_id_of_its_own(
+async def test_each_round_is_announced_under_its_own_id(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch = await ended_batch(parts, *ENDS)
     [first] = await deliveries_of(parts.sessions, batch.id)
     clock.forward(60)
     await retry(parts, batch.id, queue=queue)
-    _, shown = await read_batch(batch.id, api_key_id="key_local", sessions=parts.sessions)
-    assert shown is None  # this round has not ended
+    _, delivery = await read_batch(batch.id, api_key_id="key_local", sessions=parts.sessions)
+    assert delivery is None  # this round has not ended
 
     await end_round(parts, batch.id, [None, None, None], round_number=2)
     batch = await consistent_batch(parts.sessions, batch.id)
@@ -153,7 +151,7 @@ async def test_each_round_is_announced_under_an_id_of_its_own(
     assert deliveries[2].id != first.id
 
 
-async def test_the_dates_of_the_end_are_those_of_the_last_round(parts: Resources, clock: ManualClock) -> None:
+async def test_the_end_dates_are_those_of_the_last_round(parts: Resources, clock: ManualClock) -> None:
     batch = await ended_batch(parts, *ENDS)
     clock.forward(60)
     await retry(parts, batch.id)
@@ -167,7 +165,7 @@ async def test_the_dates_of_the_end_are_those_of_the_last_round(parts: Resources
     assert batch.created_at == clock() - timedelta(seconds=120)
 
 
-async def test_a_lane_of_the_round_before_moves_nothing_in_the_new_one(parts: Resources, clock: ManualClock) -> None:
+async def test_a_lane_of_the_previous_round_writes_nothing_in_the_new_one(parts: Resources, clock: ManualClock) -> None:
     batch = await submit_batch(parts, ["http://shop.example/1.jpg"], webhook_url=HOOK)
     [asset] = await flush(batch.id, parts, token="frozen", claim=1)
     clock.forward(LEASE)
@@ -197,10 +195,10 @@ async def test_a_real_lane_finishes_the_new_round(
     assert (origin.hits("/good.jpg"), origin.hits("/late.jpg")) == (1, 2)
 
 
-# -- at the same time -------------------------------------------------------------------------------------------------
+# -- concurrency ------------------------------------------------------------------------------------------------------
 
 
-async def test_many_retries_at_once_begin_one_round(parts: Resources, queue: RecordingQueue) -> None:
+async def test_concurrent_retries_start_one_round(parts: Resources, queue: RecordingQueue) -> None:
     batch = await ended_batch(parts, *ENDS)
     racing = [retry(parts, batch.id, queue=queue) for _ in range(5)]
     results = await asyncio.gather(*racing, return_exceptions=True)
@@ -209,7 +207,7 @@ async def test_many_retries_at_once_begin_one_round(parts: Resources, queue: Rec
     assert queue.lanes == [batch.id]
 
 
-async def test_retries_beside_sweeps_and_flushes_lose_nothing(
+async def test_retries_concurrent_with_sweeps_and_flushes_lose_nothing(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     batch = await ended_batch(parts, *ENDS)

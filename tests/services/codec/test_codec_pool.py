@@ -233,7 +233,7 @@ async def test_any_number_of_suspects_leaves_pixels_to_the_threads(make_pool: Ma
     assert pool.pixels.idle
 
 
-# -- images that take too long --------------------------------------------------------------------------------------
+# -- images that take too long ----------------------------------------------------------------------------------------
 
 
 async def test_an_image_that_takes_too_long_is_abandoned_and_the_overrun_reported(make_pool: MakePool) -> None:
@@ -325,7 +325,7 @@ async def test_a_batch_that_overran_in_another_worker_is_in_quarantine_until_lif
     assert sandbox.images == [SMALL]
 
 
-# -- memory ------------------------------------------------------------------------------------------------------------
+# -- memory -----------------------------------------------------------------------------------------------------------
 
 
 class Body(bytes):

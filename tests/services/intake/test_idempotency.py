@@ -1,4 +1,4 @@
-"""Idempotency keys: an upload that is repeated, however concurrently, makes one batch."""
+"""Idempotency keys: a repeated upload makes one batch, even concurrently."""
 
 import asyncio
 from typing import Any
@@ -22,12 +22,11 @@ DAY = 24 * 3_600
 URLS = [f"http://shop.example/{number}.jpg" for number in range(3)]
 
 
-async def submit_once(
+async def upload(
     parts: Resources, *, urls: list[str] | None = None, api_key_id: str = LOCAL_KEY, queue: Any = None, **fields: Any
 ) -> Submitted:
-    upload = Upload(manifest(urls or URLS), **{"idempotency_key": "monday", **fields})
     return await submit(
-        upload,
+        Upload(manifest(urls or URLS), **{"idempotency_key": "monday", **fields}),
         api_key_id=api_key_id,
         sessions=parts.sessions,
         queue=queue or parts.queue,
@@ -38,7 +37,7 @@ async def submit_once(
 
 
 async def rows(parts: Resources) -> list[int]:
-    """How many batches, assets and keys there are."""
+    """Return the numbers of batches, assets and keys."""
     async with parts.sessions.read() as session:
         return [
             (await session.exec(select(func.count()).select_from(table))).one()
@@ -49,8 +48,8 @@ async def rows(parts: Resources) -> list[int]:
 async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(
     parts: Resources, queue: RecordingQueue
 ) -> None:
-    first = await submit_once(parts, queue=queue, filename="shop.csv")
-    again = await submit_once(parts, queue=queue, filename="shop (1).csv")
+    first = await upload(parts, queue=queue, filename="shop.csv")
+    again = await upload(parts, queue=queue, filename="shop (1).csv")
     assert (first.replayed, again.replayed) == (False, True)
     assert again.batch.id == first.batch.id
     assert await rows(parts) == [1, 3, 1]
@@ -58,9 +57,9 @@ async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(
 
 
 async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
-    first = await submit_once(parts, webhook_url=HOOK)
+    first = await upload(parts, webhook_url=HOOK)
     await end_round(parts, first.batch.id, [None, None, None])
-    again = await submit_once(parts, webhook_url=HOOK)
+    again = await upload(parts, webhook_url=HOOK)
     assert (again.batch.id, again.batch.status, again.batch.succeeded) == (first.batch.id, "completed", 3)
     assert again.delivery is not None
     assert again.delivery.batch_id == first.batch.id
@@ -78,95 +77,95 @@ async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
         {"columns": Columns(serial_number=None, product_name="Product Name", image_urls="Input Image Urls")},
     ],
 )
-async def test_another_upload_under_the_key_is_refused_and_stores_nothing(
+async def test_another_upload_under_the_same_key_is_refused_and_not_stored(
     parts: Resources, other: dict[str, Any]
 ) -> None:
-    await submit_once(parts)
+    await upload(parts)
     with pytest.raises(IdempotencyKeyReused, match="24 hours"):
-        await submit_once(parts, **other)
+        await upload(parts, **other)
     assert await rows(parts) == [1, 3, 1]
-    assert not (await submit_once(parts, idempotency_key="tuesday", **other)).replayed
+    assert not (await upload(parts, idempotency_key="tuesday", **other)).replayed
 
 
-async def test_an_upload_that_is_refused_or_fails_leaves_the_key_free(parts: Resources) -> None:
+async def test_a_refused_upload_leaves_the_key_free(parts: Resources) -> None:
     with pytest.raises(InvalidManifest):
-        await submit_once(parts, urls=["ftp://shop.example/1"])
+        await upload(parts, urls=["ftp://shop.example/1"])
     assert await rows(parts) == [0, 0, 0]
-    assert not (await submit_once(parts)).replayed
+    assert not (await upload(parts)).replayed
     assert await rows(parts) == [1, 3, 1]
 
 
-async def test_keys_of_different_callers_know_nothing_of_each_other(parts: Resources) -> None:
+async def test_idempotency_keys_of_different_api_keys_are_independent(parts: Resources) -> None:
     other = await add_key(parts)
-    ours, theirs = await submit_once(parts), await submit_once(parts, api_key_id=other, urls=URLS[:1])
+    ours, theirs = await upload(parts), await upload(parts, api_key_id=other, urls=URLS[:1])
     assert (theirs.replayed, theirs.batch.api_key_id) == (False, other)
-    assert (await submit_once(parts)).batch.id == ours.batch.id
-    assert (await submit_once(parts, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
+    assert (await upload(parts)).batch.id == ours.batch.id
+    assert (await upload(parts, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
 
 
-async def test_a_key_counts_for_24_hours(parts: Resources, clock: ManualClock) -> None:
-    first = await submit_once(parts)
+async def test_a_key_is_valid_for_24_hours(parts: Resources, clock: ManualClock) -> None:
+    first = await upload(parts)
     clock.forward(DAY - 1)
-    assert (await submit_once(parts)).batch.id == first.batch.id
+    assert (await upload(parts)).batch.id == first.batch.id
     clock.forward(1)
-    second = await submit_once(parts, urls=URLS[:2])  # another upload may take it now
+    second = await upload(parts, urls=URLS[:2])  # another upload may take it now
     assert (second.replayed, second.batch.id != first.batch.id) == (False, True)
     clock.forward(DAY - 1)
-    assert (await submit_once(parts, urls=URLS[:2])).batch.id == second.batch.id
+    assert (await upload(parts, urls=URLS[:2])).batch.id == second.batch.id
     assert await rows(parts) == [2, 5, 1]
 
 
-async def test_a_key_goes_with_its_batch(parts: Resources) -> None:
-    first = await submit_once(parts)
+async def test_deleting_a_batch_frees_its_key(parts: Resources) -> None:
+    first = await upload(parts)
     await end_round(parts, first.batch.id, [None, None, None])
     await delete(parts, first.batch.id)
-    second = await submit_once(parts, urls=URLS[:1])
+    second = await upload(parts, urls=URLS[:1])
     assert (second.replayed, second.batch.id != first.batch.id) == (False, True)
 
 
-# -- at the same time -------------------------------------------------------------------------------------------------
+# -- concurrency ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("outdated", [False, True])
-async def test_repeats_at_the_same_time_make_one_batch(
+async def test_concurrent_repeats_make_one_batch(
     parts: Resources, queue: RecordingQueue, clock: ManualClock, outdated: bool
 ) -> None:
     if outdated:
-        await submit_once(parts)
+        await upload(parts)
         clock.forward(DAY)
-    results = await asyncio.gather(*(submit_once(parts, queue=queue) for _ in range(12)))
+    results = await asyncio.gather(*(upload(parts, queue=queue) for _ in range(12)))
     assert len({result.batch.id for result in results}) == 1
     assert sorted(result.replayed for result in results) == [False] + [True] * 11
     assert queue.lanes == [results[0].batch.id]
     assert await rows(parts) == [1 + outdated, 3 + 3 * outdated, 1]
 
 
-async def test_of_two_uploads_under_one_key_at_the_same_time_one_is_refused(parts: Resources) -> None:
+async def test_concurrent_different_uploads_under_one_key_make_one_batch(parts: Resources) -> None:
     for number in range(5):
-        racing = [submit_once(parts, urls=URLS[:count], idempotency_key=f"day {number}") for count in (1, 2, 3)]
+        racing = [upload(parts, urls=URLS[:count], idempotency_key=f"day {number}") for count in (1, 2, 3)]
         results = await asyncio.gather(*racing, return_exceptions=True)
         assert sorted(type(result).__name__ for result in results) == [*["IdempotencyKeyReused"] * 2, "Submitted"]
     assert (await rows(parts))[0] == 5
 
 
-async def test_a_repeat_waits_for_its_forerunner_and_makes_the_batch_when_that_fails(
+async def test_a_repeat_waits_for_the_first_request_and_takes_over_when_it_fails(
     parts: Resources, queue: RecordingQueue
 ) -> None:
-    taken, break_off = asyncio.Event(), asyncio.Event()
+    reserved, fail = asyncio.Event(), asyncio.Event()
 
-    async def forerunner() -> None:
+    async def first_request() -> None:
         async with parts.sessions.write() as session:
-            name = UploadKey(LOCAL_KEY, "monday", "of another upload")
-            assert await reserve(session, name, "bat_none", parts.clock())
-            taken.set()
-            await break_off.wait()
+            key = UploadKey(LOCAL_KEY, "monday", "fingerprint of another upload")
+            assert await reserve(session, key, "bat_none", parts.clock())
+            reserved.set()
+            await fail.wait()
             raise ConnectionResetError
 
-    failing = asyncio.create_task(forerunner())
-    await taken.wait()
-    repeat = asyncio.create_task(submit_once(parts, queue=queue))
-    assert not (await asyncio.wait({repeat}, timeout=0.2))[0]  # it waits, however long
-    break_off.set()
+    failing = asyncio.create_task(first_request())
+    await reserved.wait()
+    repeat = asyncio.create_task(upload(parts, queue=queue))
+    assert not (await asyncio.wait({repeat}, timeout=0.2))[0]  # it waits
+    fail.set()
     await asyncio.gather(failing, return_exceptions=True)
     assert not (await repeat).replayed
     assert await rows(parts) == [1, 3, 1]

@@ -1,4 +1,4 @@
-"""The API process is killed at the worst moment: the batch is there or it is not, and what is there is worked off."""
+"""The API process is killed between commit and wake-up: the stored batch is still processed."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ def clock() -> Clock:
     return utc_now  # as that of the process that is killed
 
 
-async def test_a_kill_between_commit_and_wake_up_costs_only_the_time_to_the_next_sweep(
+async def test_a_batch_of_a_process_killed_before_the_wake_up_waits_for_the_sweep(
     resources: Resources, origin: OriginServer, work_off: Callable[[], Awaitable[None]]
 ) -> None:
     url = origin.serve("/1.jpg", image_bytes())

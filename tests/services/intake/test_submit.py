@@ -1,4 +1,4 @@
-"""An upload becomes a batch in one transaction, or leaves nothing."""
+"""An upload is stored as a batch in one transaction, or not at all."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ URLS = [f"http://shop.example/{number}.jpg" for number in range(3)]
 
 
 async def stored_rows(parts: Resources) -> list[int]:
-    """How many batches, products, assets and deliveries there are."""
+    """Return the numbers of batches, products, assets and deliveries."""
     async with parts.sessions.read() as session:
         return [
             (await session.exec(select(func.count()).select_from(table))).one()
@@ -33,19 +33,19 @@ def csv(*rows: str) -> bytes:
     return "\n".join(["S. No.,Product Name,Input Image Urls", *rows]).encode()
 
 
-async def test_a_batch_is_stored_as_it_was_asked_for_and_its_lanes_are_woken(
+async def test_a_batch_is_stored_with_its_options_and_its_lanes_are_woken(
     parts: Resources, queue: RecordingQueue
 ) -> None:
     specs = (Spec(quality=40), Spec(name="thumb", max_width=100, format=Format.webp))
     fields = {"specs": specs, "filename": "shop.csv", "metadata": {"shop": "1"}, "webhook_url": "http://a.example/"}
-    made = await submit_batch(parts, URLS, queue=queue, **fields)
-    batch = await consistent_batch(parts.sessions, made.id)
+    submitted = await submit_batch(parts, URLS, queue=queue, **fields)
+    batch = await consistent_batch(parts.sessions, submitted.id)
 
     assert (batch.status, batch.round, batch.version, batch.api_key_id) == ("pending", 1, 1, "key_local")
     assert (batch.product_count, batch.url_count, batch.asset_count) == (3, 3, 3)
     assert [Spec.model_validate(spec) for spec in batch.specs] == list(specs)
     assert (batch.filename, batch.extra, batch.webhook_url) == ("shop.csv", {"shop": "1"}, "http://a.example/")
-    assert batch.expires_at is None  # nothing removes batches yet
+    assert batch.expires_at is None  # the default: batches do not expire
     assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"pending"}
     assert queue.lanes == [batch.id]
     assert queue.deliveries == []
@@ -60,10 +60,10 @@ async def test_the_lanes_are_really_enqueued(parts: Resources) -> None:
     await redis.aclose(close_connection_pool=True)
 
 
-# -- what becomes of URLs ---------------------------------------------------------------------------------------------
+# -- URLs and assets --------------------------------------------------------------------------------------------------
 
 
-async def test_a_url_that_stands_in_several_rows_is_one_asset(parts: Resources) -> None:
+async def test_a_url_in_several_rows_is_one_asset(parts: Resources) -> None:
     a, b, c = URLS
     data = csv(f'1,Left Shoe,"{a},{b},{a}"', f'2,Right Shoe,"{b},{c}"', "3,Nothing,", f"4,Again,{a}")
     batch = await submit_batch(parts, data)
@@ -82,10 +82,8 @@ async def test_one_bad_url_refuses_the_upload_and_stores_nothing(parts: Resource
     assert queue.lanes == []
 
 
-async def test_bad_urls_that_are_skipped_count_as_failed_from_the_start(
-    parts: Resources, queue: RecordingQueue
-) -> None:
-    urls = ["ftp://shop.example/1.jpg", URLS[0], "http:///nobody.jpg"]
+async def test_skipped_urls_count_as_failed_from_the_start(parts: Resources, queue: RecordingQueue) -> None:
+    urls = ["ftp://shop.example/1.jpg", URLS[0], "http:///no-host.jpg"]
     batch = await submit_batch(parts, urls, queue=queue, on_invalid="skip")
     batch = await consistent_batch(parts.sessions, batch.id)
     assert (batch.status, batch.failed, batch.errors) == ("pending", 2, {"invalid_url": 2})
@@ -95,11 +93,11 @@ async def test_bad_urls_that_are_skipped_count_as_failed_from_the_start(
     assert queue.lanes == [batch.id]
 
 
-async def test_a_batch_of_bad_urls_only_is_finished_when_it_is_stored(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_batch_of_invalid_urls_is_finished_when_it_is_stored(parts: Resources, queue: RecordingQueue) -> None:
     fields = {"on_invalid": "skip", "webhook_url": "http://a.example/hook"}
-    made = await submit_batch(parts, ["ftp://a.example/1", "ftp://a.example/2"], queue=queue, **fields)
-    batch = await consistent_batch(parts.sessions, made.id)
-    for each in (made, batch):
+    submitted = await submit_batch(parts, ["ftp://a.example/1", "ftp://a.example/2"], queue=queue, **fields)
+    batch = await consistent_batch(parts.sessions, submitted.id)
+    for each in (submitted, batch):
         assert (each.status, each.failed, each.finished_at) == ("failed", 2, parts.clock())
     [delivery] = await deliveries_of(parts.sessions, batch.id)
     assert (delivery.event_type, delivery.status, delivery.url) == ("batch.failed", "pending", "http://a.example/hook")
@@ -108,17 +106,17 @@ async def test_a_batch_of_bad_urls_only_is_finished_when_it_is_stored(parts: Res
     assert queue.lanes == []
 
 
-async def test_a_finished_batch_without_a_webhook_wakes_nobody(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_finished_batch_without_a_webhook_wakes_no_job(parts: Resources, queue: RecordingQueue) -> None:
     await submit_batch(parts, ["ftp://a.example/1"], queue=queue, on_invalid="skip")
     assert (queue.lanes, queue.deliveries) == ([], [])
     assert await stored_rows(parts) == [1, 1, 1, 0]
 
 
-# -- parts that are away ----------------------------------------------------------------------------------------------
+# -- failures ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("urls", [URLS, ["ftp://a.example/1"]])
-async def test_a_batch_is_accepted_while_the_queue_is_away(
+async def test_a_batch_is_accepted_while_the_queue_is_unavailable(
     parts: Resources, queue: RecordingQueue, urls: list[str]
 ) -> None:
     queue.away = True
@@ -127,11 +125,11 @@ async def test_a_batch_is_accepted_while_the_queue_is_away(
 
 
 @ONLY_SQLITE
-async def test_a_disk_that_is_full_in_the_middle_leaves_nothing(parts: Resources, queue: RecordingQueue) -> None:
-    def hardly_any_room(connection: Any, _record: object) -> None:
+async def test_a_disk_that_fills_up_during_the_upload_leaves_nothing(parts: Resources, queue: RecordingQueue) -> None:
+    def limit_size(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA max_page_count = 120").close()
 
-    event.listen(parts.sessions.engine.sync_engine, "connect", hardly_any_room)
+    event.listen(parts.sessions.engine.sync_engine, "connect", limit_size)
     with pytest.raises(DatabaseUnavailable, match="full"):
         await submit_batch(parts, [f"http://shop.example/{number}" for number in range(5_000)], queue=queue)
     assert await stored_rows(parts) == [0, 0, 0, 0]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(shop: Shop) -> None:
     audit = await shop.audit()
     assert violations(audit) == {}
-    batch = await batch_of(shop.parts.sessions, shop.batch_id)
+    batch = await batch_of(shop.resources.sessions, shop.batch_id)
     assert (audit.batches, audit.products, audit.assets, audit.deliveries, audit.attempts) == (1, 3, 3, 1, 1)
     assert (audit.renditions, audit.files, audit.rendition_bytes) == (4, 4, batch.output_bytes)
 
@@ -33,26 +33,26 @@ async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(
 async def test_batches_in_every_status_have_no_violations(
     shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    parts, hook = shop.parts, listener.url("/hook")
-    good, gone, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
+    parts, hook = shop.resources, listener.url("/hook")
+    good, missing, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
     await submit_batch(parts, [good], webhook_url=hook)  # pending
-    in_flight = await submit_batch(parts, [good, gone])
+    in_flight = await submit_batch(parts, [good, missing])
     await flush(in_flight.id, parts, token="a lane", claim=1)
     await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # its row is about to be written
-    stopped = await submit_batch(parts, [good], webhook_url=hook)
+    cancelled = await submit_batch(parts, [good], webhook_url=hook)
     await cancel_batch(
-        stopped.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
+        cancelled.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
         clock=shop.clock,
     )  # fmt: skip
-    again = await submit_batch(parts, [gone, invalid, good, good], on_invalid="skip", webhook_url=hook)
+    retried = await submit_batch(parts, [missing, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
-        await work(again.id, parts, processor)
+        await work(retried.id, parts, processor)
         await retry_batch(
-            again.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
+            retried.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
             clock=shop.clock,
         )  # fmt: skip
-    again = await batch_of(parts.sessions, again.id)
-    assert (again.status, again.round) == ("pending", 3)
+    retried = await batch_of(parts.sessions, retried.id)
+    assert (retried.status, retried.round) == ("pending", 3)
 
     exhausted = await announced(parts, listener.url("/hook"))
     listener.statuses = [410, 200, 503]
@@ -156,7 +156,7 @@ async def test_simultaneous_violations_are_all_reported_on_every_database(shop: 
     await shop.execute("UPDATE asset SET error_code = NULL")
     await shop.execute("UPDATE product SET slots = '[7]' WHERE position = 0")
     await shop.execute("UPDATE delivery_attempt SET http_status = 500")
-    await shop.parts.storage.remove([(await shop.keys())[3]])
+    await shop.resources.storage.remove([(await shop.keys())[3]])
     await shop.put("notes.txt")
     found = (await shop.audit()).violations
     assert {category: found[category].total for category in found} == {
@@ -171,8 +171,8 @@ async def test_simultaneous_violations_are_all_reported_on_every_database(shop: 
 
 
 async def test_a_pending_batch_with_images_being_processed_is_reported(shop: Shop, queue: RecordingQueue) -> None:
-    batch = await submit_batch(shop.parts, ["http://127.0.0.1/1.jpg"], queue=queue)
-    await flush(batch.id, shop.parts, token="a lane", claim=1)
+    batch = await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg"], queue=queue)
+    await flush(batch.id, shop.resources, token="a lane", claim=1)
     await shop.execute("UPDATE batch SET status = 'pending' WHERE status = 'processing'")
     assert violations(await shop.audit()) == {
         STATES: [f"{batch.id}: pending, but some of its images are being processed"]
@@ -180,16 +180,16 @@ async def test_a_pending_batch_with_images_being_processed_is_reported(shop: Sho
 
 
 async def test_an_image_may_wait_while_its_batch_makes_progress(shop: Shop, queue: RecordingQueue) -> None:
-    batch = await submit_batch(shop.parts, ["http://127.0.0.1/1.jpg", "http://127.0.0.1/2.jpg"], queue=queue)
+    batch = await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg", "http://127.0.0.1/2.jpg"], queue=queue)
     shop.clock.forward(2 * HOUR)
     assert set(violations(await shop.audit())) == {OVERDUE}
-    await flush(batch.id, shop.parts, token="a lane", claim=1)
+    await flush(batch.id, shop.resources, token="a lane", claim=1)
     assert violations(await shop.audit()) == {}
 
 
 async def test_all_violations_are_counted_and_the_first_few_are_shown(shop: Shop) -> None:
     for _ in range(MAX_EXAMPLES + 2):
-        await submit_batch(shop.parts, ["ftp://shop.example/1"], on_invalid="skip")
+        await submit_batch(shop.resources, ["ftp://shop.example/1"], on_invalid="skip")
     await shop.execute("UPDATE batch SET url_count = 9")
     found = (await shop.audit()).violations[COUNTERS]
     assert (found.total, len(found.examples)) == (MAX_EXAMPLES + 3, MAX_EXAMPLES)
@@ -197,7 +197,7 @@ async def test_all_violations_are_counted_and_the_first_few_are_shown(shop: Shop
 
 async def test_batches_read_together_are_each_compared_with_their_own_rows(shop: Shop) -> None:
     for count in (1, 6_000, 2, 6_000):
-        await submit_batch(shop.parts, [f"ftp://shop.example/{n}" for n in range(count)], on_invalid="skip")
+        await submit_batch(shop.resources, [f"ftp://shop.example/{n}" for n in range(count)], on_invalid="skip")
     audit = await shop.audit()
     assert violations(audit) == {}
     assert audit.assets > MAX_SPAN_ASSETS

@@ -1,4 +1,4 @@
-"""The deep check of files: what is missing, cut or left over is named, and nothing that changes meanwhile."""
+"""The audit of files: missing, truncated and leftover files are reported, but not those that change meanwhile."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from support.origin_server import OriginServer, image_bytes
 
 pytestmark = pytest.mark.slow
 
-# -- faults of the storage --------------------------------------------------------------------------------------------
+# -- violations in the storage ----------------------------------------------------------------------------------------
 
 
-async def test_a_rendition_that_is_not_there_is_named(shop: Shop) -> None:
+async def test_a_missing_rendition_is_reported(shop: Shop) -> None:
     key = (await shop.keys())[1]
-    await shop.parts.storage.remove([key])
+    await shop.resources.storage.remove([key])
     assert violations(await shop.audit()) == {Category.RENDITIONS: [f"{key} is not in the storage"]}
 
 
-async def test_a_rendition_of_another_size_is_named(shop: Shop) -> None:
+async def test_a_rendition_of_another_size_is_reported(shop: Shop) -> None:
     key = (await shop.keys())[0]
     await shop.put(key, b"cut")
-    [fault] = violations(await shop.audit())[Category.RENDITIONS]
-    assert fault.startswith(f"{key} has 3 bytes instead of ")
+    [line] = violations(await shop.audit())[Category.RENDITIONS]
+    assert line.startswith(f"{key} has 3 bytes instead of ")
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ async def test_a_rendition_of_another_size_is_named(shop: Shop) -> None:
         "notes.txt",
     ],
 )
-async def test_a_file_that_no_image_names_is_left_over_once_it_is_old(shop: Shop, name: str) -> None:
+async def test_an_old_unreferenced_file_is_a_leftover(shop: Shop, name: str) -> None:
     key = name.format(batch=shop.batch_id)
-    path = shop.parts.settings.data_dir / "media" / key
+    path = shop.resources.settings.data_dir / "media" / key
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"left")
     assert violations(await shop.audit(grace=4 * HOUR)) == {}
-    [fault] = violations(await shop.audit())[Category.LEFTOVERS]
-    assert fault.startswith(f"{key} (4 bytes, ")
+    [line] = violations(await shop.audit())[Category.LEFTOVERS]
+    assert line.startswith(f"{key} (4 bytes, ")
 
 
-async def test_what_is_still_to_be_tidied_is_no_leftover_yet(shop: Shop, queue: RecordingQueue) -> None:
-    """Of a batch that runs, has just ended, or was just deleted, however old the file is."""
-    for batch_id in [(await submit_batch(shop.parts, ["http://127.0.0.1/1.jpg"], queue=queue)).id, shop.batch_id]:
+async def test_a_file_awaiting_its_clean_up_is_no_leftover(shop: Shop, queue: RecordingQueue) -> None:
+    """Check old files of a batch that is open, and of one that has just ended or was just deleted."""
+    for batch_id in [(await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg"], queue=queue)).id, shop.batch_id]:
         await shop.put(f"{batch_id}/0-shoe-00000000.jpg")
     await shop.execute(f"UPDATE batch SET tidy_at = '2090-01-01 00:00:00.000000' WHERE id = '{shop.batch_id}'")
     assert violations(await shop.audit()) == {}
@@ -61,26 +61,26 @@ async def test_what_is_still_to_be_tidied_is_no_leftover_yet(shop: Shop, queue: 
     assert set(violations(await shop.audit())) == {Category.LEFTOVERS}
 
 
-async def test_what_a_deletion_should_have_removed_long_ago_is_left_over(shop: Shop) -> None:
+async def test_files_of_a_long_deleted_batch_are_leftovers(shop: Shop) -> None:
     await shop.execute("DELETE FROM idempotency_key")
     await shop.execute("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at")
-    faults = violations(await shop.audit())
-    assert set(faults) == {Category.OVERDUE, Category.LEFTOVERS}
-    assert len(faults[Category.LEFTOVERS]) == 4
+    found = violations(await shop.audit())
+    assert set(found) == {Category.OVERDUE, Category.LEFTOVERS}
+    assert len(found[Category.LEFTOVERS]) == 4
 
 
-# -- what changes meanwhile -------------------------------------------------------------------------------------------
+# -- concurrent changes -----------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Meanwhile:
-    """The port Inventory; something happens once, just before `folder` is listed or just after."""
+class ChangingInventory:
+    """An Inventory that runs `event` once, just before `folder` is listed or just after."""
 
     inner: Inventory
-    happens: Callable[[], Awaitable[object]]
+    event: Callable[[], Awaitable[object]]
     before: bool
     folder: str = ""
-    is_over: bool = False
+    is_done: bool = False
 
     async def list(self, prefix: str) -> AsyncIterator[Sequence[Stored]]:
         if self.before:
@@ -94,9 +94,9 @@ class Meanwhile:
         await self.inner.remove(keys)
 
     async def _once(self, prefix: str) -> None:
-        if prefix == self.folder and not self.is_over:
-            self.is_over = True
-            await self.happens()
+        if prefix == self.folder and not self.is_done:
+            self.is_done = True
+            await self.event()
 
 
 @pytest.fixture(params=[True, False], ids=["before the listing", "after the listing"])
@@ -104,51 +104,52 @@ def before(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-async def test_a_batch_that_is_deleted_meanwhile_misses_nothing(shop: Shop, before: bool) -> None:
-    inventory = Meanwhile(shop.parts.storage, shop.delete, before)
+async def test_a_batch_deleted_during_the_audit_has_no_missing_files(shop: Shop, before: bool) -> None:
+    inventory = ChangingInventory(shop.resources.storage, shop.delete, before)
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert await shop.keys() == []
 
 
-async def test_a_batch_that_is_deleted_during_the_closer_look_misses_nothing(shop: Shop, before: bool) -> None:
-    await shop.parts.storage.remove([(await shop.keys())[0]])  # or there were no reason for one
-    inventory = Meanwhile(shop.parts.storage, shop.delete, before, folder=f"{shop.batch_id}/")
+async def test_a_batch_deleted_during_the_second_check_has_no_missing_files(shop: Shop, before: bool) -> None:
+    await shop.resources.storage.remove([(await shop.keys())[0]])  # the reason for a second check
+    inventory = ChangingInventory(shop.resources.storage, shop.delete, before, folder=f"{shop.batch_id}/")
     assert violations(await shop.audit(inventory=inventory)) == {}
-    assert inventory.is_over
+    assert inventory.is_done
 
 
-async def test_a_batch_whose_last_row_goes_meanwhile_leaves_nothing(shop: Shop, before: bool) -> None:
-    async def all_of_it() -> None:
+async def test_a_batch_removed_during_the_audit_has_no_leftovers(shop: Shop, before: bool) -> None:
+    async def remove_all() -> None:
         await shop.delete()
         shop.clock.forward(2 * HOUR)
         await shop.clean_up()
 
-    inventory = Meanwhile(shop.parts.storage, all_of_it, before)
+    inventory = ChangingInventory(shop.resources.storage, remove_all, before)
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert (await shop.audit()).batches == 0
 
 
-async def test_what_is_tidied_away_meanwhile_is_no_leftover(shop: Shop, before: bool) -> None:
+async def test_a_file_removed_during_the_audit_is_no_leftover(shop: Shop, before: bool) -> None:
     await shop.put(f"{shop.batch_id}/0-shoe-00000000.jpg")
     await shop.execute("UPDATE batch SET tidy_at = '2090-01-01 00:00:00.000000'")
 
-    async def cleaned_up() -> None:
-        await shop.parts.storage.remove([f"{shop.batch_id}/0-shoe-00000000.jpg"])
+    async def clean_up() -> None:
+        await shop.resources.storage.remove([f"{shop.batch_id}/0-shoe-00000000.jpg"])
         await shop.execute("UPDATE batch SET tidy_at = NULL")
 
-    assert violations(await shop.audit(inventory=Meanwhile(shop.parts.storage, cleaned_up, before))) == {}
+    assert violations(await shop.audit(inventory=ChangingInventory(shop.resources.storage, clean_up, before))) == {}
 
 
-async def test_what_is_stored_meanwhile_is_no_leftover(
+async def test_a_file_stored_during_the_audit_is_no_leftover(
     shop: Shop, processor: AssetProcessor, origin: OriginServer, before: bool
 ) -> None:
-    """Neither of a batch that was there before, nor of one that came since; with no time to spare."""
+    """Check files of an earlier batch and of a new one, without any grace period."""
     url = origin.serve("/late.jpg", image_bytes(32, 32))
-    earlier = await submit_batch(shop.parts, [url])
+    earlier = await submit_batch(shop.resources, [url])
 
-    async def worked_off() -> None:
-        await work(earlier.id, shop.parts, processor)
-        await work((await submit_batch(shop.parts, [url])).id, shop.parts, processor)
+    async def process_batches() -> None:
+        await work(earlier.id, shop.resources, processor)
+        await work((await submit_batch(shop.resources, [url])).id, shop.resources, processor)
 
-    done = await shop.audit(grace=0, inventory=Meanwhile(shop.parts.storage, worked_off, before))
-    assert {part: faults for part, faults in violations(done).items() if part != Category.OVERDUE} == {}
+    audit = await shop.audit(grace=0, inventory=ChangingInventory(shop.resources.storage, process_batches, before))
+    found = violations(audit).items()
+    assert {category: lines for category, lines in found if category != Category.OVERDUE} == {}

@@ -20,7 +20,7 @@ from imgsvc.settings.server import Settings
 from support.bad_answers import MISBEHAVIOURS
 from support.bad_origins import Act, Bad, BadOrigin, Wire, redirects, response, send_image, sends
 from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
-from support.fetchers import Budgets
+from support.fetchers import FakeBudget
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, image_bytes
 from support.polling import PATIENT
@@ -54,9 +54,9 @@ async def fetcher(bad: Bad) -> AsyncIterator[Fetcher]:
     await fetcher.aclose()
 
 
-async def fetch_error(fetcher: Fetcher, url: str, budgets: Budgets) -> FetchError | None:
+async def fetch_error(fetcher: Fetcher, url: str, budget: FakeBudget) -> FetchError | None:
     try:
-        fetched = await fetcher.fetch(url, budgets)
+        fetched = await fetcher.fetch(url, budget)
     except FetchError as error:
         return error
     assert len(fetched.body) <= LIMITS.max_body_bytes
@@ -66,19 +66,19 @@ async def fetch_error(fetcher: Fetcher, url: str, budgets: Budgets) -> FetchErro
 @pytest.mark.parametrize("bad", MISBEHAVIOURS, ids=lambda bad: bad.name)
 async def test_a_misbehaving_origin_ends_the_fetch_in_time_with_its_code(bad: Bad, fetcher: Fetcher) -> None:
     async with BadOrigin(bad) as origin:
-        budgets = Budgets()
-        error = await fetch_error(fetcher, origin.url, budgets)
+        budget = FakeBudget()
+        error = await fetch_error(fetcher, origin.url, budget)
         if bad.decoder:
             assert error is None
         else:
             assert error is not None
             assert (error.code, error.retryable) == (bad.code, bad.retried)
-        assert max(budgets.asked, default=0) <= LIMITS.max_body_bytes
+        assert max(budget.requested, default=0) <= LIMITS.max_body_bytes
         if not bad.whole:
             async with asyncio.timeout(60):
                 await origin.left()
         origin.fixed = True
-        fetched = await fetcher.fetch(origin.url.replace("https:", "http:"), Budgets())
+        fetched = await fetcher.fetch(origin.url.replace("https:", "http:"), FakeBudget())
         assert fetched.body == image_bytes()
 
 
@@ -88,7 +88,7 @@ async def test_a_redirect_to_a_refused_address_is_never_connected(host: str, cal
         elsewhere = f"http://{called}:{refused.port}/".encode()
         async with BadOrigin(replace(WELL_BEHAVED, act=redirects(elsewhere))) as origin:
             with pytest.raises(BlockedAddress):
-                await fetcher.fetch(origin.url, Budgets())
+                await fetcher.fetch(origin.url, FakeBudget())
         assert refused.accepted == 0
 
 
@@ -97,31 +97,31 @@ async def test_a_redirect_to_a_refused_address_is_never_connected(host: str, cal
 
 async def test_a_second_response_to_one_request_is_discarded(fetcher: Fetcher) -> None:
     async with BadOrigin(replace(WELL_BEHAVED, act=sends(response(image_bytes()) + response(b"poison")))) as origin:
-        assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
-        assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
+        assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
         assert len(origin.wires) == 2
 
 
 async def test_an_unrequested_response_between_requests_is_discarded(fetcher: Fetcher, origin: OriginServer) -> None:
     async with BadOrigin(WELL_BEHAVED) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
         await pushing.wires[0].send(response(b"poison"))
-        await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), Budgets())  # by then the client has seen the poison
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), FakeBudget())  # now the client has seen the poison
+        assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
         assert len(pushing.wires) == 2
 
 
 async def test_an_unrequested_response_that_is_still_unread_is_discarded(fetcher: Fetcher) -> None:
     async with BadOrigin(WELL_BEHAVED) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
         await pushing.wires[0].send(response(b"poison"))
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
         assert len(pushing.wires) == 2
 
 
 async def test_unrequested_data_ends_a_kept_connection(fetcher: Fetcher) -> None:
     async with BadOrigin(WELL_BEHAVED) as pushing:
-        assert (await fetcher.fetch(pushing.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
         await pushing.wires[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1_000)
         async with asyncio.timeout(60):
             await pushing.left()
@@ -131,7 +131,7 @@ async def test_few_connections_are_kept_however_many_servers_there_are(fetcher: 
     async with AsyncExitStack() as stack:
         origins = [await stack.enter_async_context(BadOrigin(WELL_BEHAVED)) for _ in range(MAX_IDLE + 20)]
         for origin in origins:
-            assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
+            assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
         async with asyncio.timeout(60):
             for origin in origins[MAX_IDLE:]:
                 await origin.left()
@@ -149,7 +149,7 @@ async def resets_on_the_second(wire: Wire) -> None:
 async def test_a_kept_connection_that_ends_at_the_next_request_costs_no_fetch(act: Act, fetcher: Fetcher) -> None:
     async with BadOrigin(replace(WELL_BEHAVED, act=act)) as origin:
         for _ in range(3):
-            assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
+            assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
         assert len(origin.wires) == 2
 
 
@@ -158,9 +158,9 @@ async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
     leave: Callable[[Wire], Awaitable[None]], fetcher: Fetcher
 ) -> None:
     async with BadOrigin(WELL_BEHAVED) as origin:
-        await fetcher.fetch(origin.url, Budgets())
+        await fetcher.fetch(origin.url, FakeBudget())
         await leave(origin.wires[0])
-        assert (await fetcher.fetch(origin.url, Budgets())).body == image_bytes()
+        assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
         assert len(origin.wires) == 2
 
 

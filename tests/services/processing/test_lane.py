@@ -56,7 +56,7 @@ async def test_a_rendition_is_stored_under_the_key_in_its_asset(
     assert decoded(data).size == (rendition["width"], rendition["height"]) == (320, 200)
 
 
-# -- retries ---------------------------------------------------------------------------------------------------------
+# -- retries ----------------------------------------------------------------------------------------------------------
 
 
 async def test_an_origin_that_fails_briefly_is_tried_again_at_once(

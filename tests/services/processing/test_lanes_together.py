@@ -78,7 +78,7 @@ async def test_a_slow_asset_does_not_hold_up_the_others(
 async def test_a_lane_ends_early_when_others_wait(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: RecordingQueue
 ) -> None:
-    queue.crowd = 1
+    queue.waiting_lanes = 1
     batch = await submit_batch(resources, urls(origin, delay=0.1))
     assert await work(batch.id, resources, processor, queue=queue, assets=2, yield_after=0.2) is True
     assert 0 < (await consistent_batch(resources.sessions, batch.id)).succeeded < COUNT

@@ -128,7 +128,7 @@ async def test_without_validators_the_fetch_is_unconditional(
     assert conditions(origin) == [None, None]
 
 
-# -- limits of reuse ---------------------------------------------------------------------------------------------------
+# -- limits of reuse --------------------------------------------------------------------------------------------------
 
 
 async def test_refresh_fetches_everything_again_and_its_results_are_reused_later(

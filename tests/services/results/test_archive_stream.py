@@ -1,4 +1,4 @@
-"""The archive is made while it is sent: nothing is read before there is somebody to take it."""
+"""The archive is created while it is sent: files are read only as fast as the client takes them."""
 
 from collections.abc import AsyncGenerator
 
@@ -10,8 +10,8 @@ from support.verbs import ended_batch
 MIB = 2**20
 
 
-class Endless:
-    """Storage of large files, which tells how much of them was read, and whether a reader left one open."""
+class LargeFiles:
+    """A storage of large files that counts the bytes read and the open files."""
 
     def __init__(self) -> None:
         self.read_bytes = 0
@@ -31,18 +31,18 @@ async def batch_of_three(parts: Resources) -> Batch:
     return await ended_batch(parts, None, None, None)
 
 
-async def test_it_reads_no_more_than_is_taken(resources: Resources) -> None:
-    reader = Endless()
+async def test_the_archive_reads_no_further_ahead_than_one_chunk(resources: Resources) -> None:
+    reader = LargeFiles()
     sizes = []
-    async for piece in stream_archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader):
-        sizes.append(len(piece))
+    async for chunk in stream_archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader):
+        sizes.append(len(chunk))
         assert reader.read_bytes <= sum(sizes) + MIB
     assert max(sizes) <= MIB + 1_000
     assert sum(sizes) > 3 * 32 * MIB
 
 
-async def test_when_nobody_takes_it_any_more_the_file_is_closed(resources: Resources) -> None:
-    reader = Endless()
+async def test_the_open_file_is_closed_when_the_client_disconnects(resources: Resources) -> None:
+    reader = LargeFiles()
     content = stream_archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader)
     await anext(content)
     assert reader.open == 1

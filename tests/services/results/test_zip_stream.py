@@ -1,4 +1,4 @@
-"""The stream is a ZIP that others read, whatever is in it and however much."""
+"""The stream is a ZIP that Python's zipfile reads, with any number and size of files."""
 
 import io
 import random
@@ -10,12 +10,12 @@ from imgsvc.services.results.zip_stream import CHUNK, ZipStream
 NOON = datetime(2026, 11, 23, 12, 34, 56, tzinfo=UTC)
 
 
-def zipped(files: dict[str, list[bytes]], moment: datetime = NOON) -> bytes:
-    stream = ZipStream(moment)
-    parts = []
-    for name, pieces in files.items():
-        parts += [stream.begin(name), *map(stream.write, pieces), stream.end()]
-    return b"".join([*parts, *stream.finish()])
+def zipped(files: dict[str, list[bytes]], modified: datetime = NOON) -> bytes:
+    stream = ZipStream(modified)
+    output = []
+    for name, chunks in files.items():
+        output += [stream.begin(name), *map(stream.write, chunks), stream.end()]
+    return b"".join([*output, *stream.finish()])
 
 
 def noise(size: int) -> bytes:
@@ -24,54 +24,53 @@ def noise(size: int) -> bytes:
 
 FILES = {
     "0-mug.jpg": [noise(100_000)],
-    "1-many-pieces.png": [noise(70_000), noise(1), noise(300_000)],
+    "1-many-chunks.png": [noise(70_000), noise(1), noise(300_000)],
     "2-empty.webp": [],
     "3-naïve ☕.avif": [b"a"],
 }
 
 
-def test_what_goes_in_comes_out() -> None:
+def test_a_reader_gets_the_files_back() -> None:
     bundle = ZipFile(io.BytesIO(zipped(FILES)))
     assert bundle.testzip() is None
     assert bundle.namelist() == list(FILES)
-    for name, pieces in FILES.items():
-        assert bundle.read(name) == b"".join(pieces)
+    for name, chunks in FILES.items():
+        assert bundle.read(name) == b"".join(chunks)
     assert {entry.date_time for entry in bundle.infolist()} == {(2026, 11, 23, 12, 34, 56)}
 
 
-def test_nothing_at_all_is_a_zip_too() -> None:
+def test_an_archive_without_files_is_valid() -> None:
     assert ZipFile(io.BytesIO(zipped({}))).namelist() == []
 
 
-def test_a_time_before_there_were_zips_is_moved() -> None:
+def test_a_time_before_1980_becomes_1980() -> None:
     old = ZipFile(io.BytesIO(zipped({"a": []}, datetime(1970, 1, 1, tzinfo=UTC))))
     assert old.infolist()[0].date_time[0] == 1980
 
 
-def test_more_entries_than_the_first_zips_could_have_are_all_there() -> None:
+def test_more_than_65535_entries_are_all_listed() -> None:
     names = [f"{number}.jpg" for number in range(70_000)]
     stream = ZipStream(NOON)
-    parts = [part for name in names for part in (stream.begin(name), stream.write(b"x"), stream.end())]
-    ends = list(stream.finish())
-    assert max(map(len, ends)) <= CHUNK
-    assert ZipFile(io.BytesIO(b"".join([*parts, *ends]))).namelist() == names
+    entries = [chunk for name in names for chunk in (stream.begin(name), stream.write(b"x"), stream.end())]
+    directory = list(stream.finish())
+    assert max(map(len, directory)) <= CHUNK
+    assert ZipFile(io.BytesIO(b"".join([*entries, *directory]))).namelist() == names
 
 
-def test_entries_behind_4_gib_are_found() -> None:
+def test_entries_beyond_4_gib_are_found() -> None:
     stream = ZipStream(NOON)
     first = stream.begin("a.jpg") + stream.write(b"first") + stream.end()
-    stream._offset += 5 * 2**30  # as if as much lay between
+    stream.offset += 5 * 2**30  # as if there were other files in between
     second = stream.begin("b.jpg") + stream.write(b"second") + stream.end()
-    gap = Sparse(first, 5 * 2**30, second + b"".join(stream.finish()))
-    bundle = ZipFile(gap)
+    bundle = ZipFile(SparseFile(first, 5 * 2**30, second + b"".join(stream.finish())))
     assert bundle.read("b.jpg") == b"second"
 
 
-class Sparse(io.RawIOBase):
-    """A file with a large hole between two parts."""
+class SparseFile(io.RawIOBase):
+    """A file with a large hole between two blocks of data."""
 
     def __init__(self, first: bytes, hole: int, last: bytes) -> None:
-        self.parts, self.hole, self.place = (first, last), hole, 0
+        self.first, self.last, self.hole, self.position = first, last, hole, 0
         self.size = len(first) + hole + len(last)
 
     def seekable(self) -> bool:
@@ -80,16 +79,17 @@ class Sparse(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seek(self, place: int, whence: int = 0) -> int:
-        self.place = place + (0, self.place, self.size)[whence]
-        return self.place
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.position = offset + (0, self.position, self.size)[whence]
+        return self.position
 
-    def announce(self) -> int:
-        return self.place
+    def tell(self) -> int:
+        return self.position
 
     def read(self, size: int = -1) -> bytes:
-        first, last = self.parts
-        begin = len(first) + self.hole
-        end = self.size if size < 0 else min(self.size, self.place + size)
-        place, self.place = self.place, end
-        return first[place:end] if place < len(first) else last[place - begin : end - begin]
+        last_start = len(self.first) + self.hole
+        end = self.size if size < 0 else min(self.size, self.position + size)
+        start, self.position = self.position, end
+        if start < len(self.first):
+            return self.first[start:end]
+        return self.last[start - last_start : end - last_start]

@@ -1,16 +1,13 @@
-"""Webhook deliveries: at least once, each attempt in the log once."""
-
-from collections.abc import Mapping
+"""Webhook deliveries: at least once, with each attempt recorded once."""
 
 import pytest
 from standardwebhooks import Webhook
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import webhook_secret
-from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks.deliver import LEASE, attempt_delivery
 from support.batches import ManualClock, RecordingQueue, attempts_of
-from support.deliveries import announced, deliver
+from support.deliveries import EventfulEndpoint, announced, deliver
 from support.origin_server import WebhookListener
 
 
@@ -20,7 +17,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
     listener.statuses = [204]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook?shop=1")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("delivered", 1)
-    assert queue.deliveries == []  # nothing to come
+    assert queue.deliveries == []  # no further attempt
 
     [post] = listener.requests
     assert post.path == "/hook?shop=1"
@@ -52,10 +49,10 @@ async def test_the_log_keeps_the_first_2_kb_of_any_answer(
     assert len(attempt.answer.encode("utf-8")) <= 2_048 + 4  # a replacement character is larger than its byte
 
 
-# -- runs that come too early, twice, or die --------------------------------------------------------------------------
+# -- runs that are early, repeated or interrupted ---------------------------------------------------------------------
 
 
-async def test_what_is_not_due_or_has_ended_is_not_posted(
+async def test_a_delivery_that_is_not_due_or_has_ended_is_not_posted(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
@@ -68,19 +65,8 @@ async def test_what_is_not_due_or_has_ended_is_not_posted(
     assert len(listener.requests) == 1
 
 
-class EventfulEndpoint:
-    """The port Endpoint; something happens after the POST and before its answer is known."""
-
-    def __init__(self, parts: Resources) -> None:
-        self._parts = parts
-
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
-        answer = await self._parts.fetcher.post(url, headers=headers, body=body)
-        await self.happens()
-        return answer
-
-    async def happens(self) -> None:
-        raise KeyboardInterrupt
+async def crash() -> None:
+    raise KeyboardInterrupt
 
 
 async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same_id(
@@ -88,9 +74,9 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     with pytest.raises(KeyboardInterrupt):
-        await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts))
+        await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts, crash))
     await deliver(parts, delivery, queue=queue)
-    assert len(listener.requests) == 1  # it may still be on its way
+    assert len(listener.requests) == 1  # the first attempt may still be in progress
     clock.forward(LEASE.total_seconds())
     delivery = await deliver(parts, delivery, queue=queue)
 
@@ -100,7 +86,7 @@ async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same
 
 
 @pytest.mark.parametrize(("late", "early", "status"), [(200, 500, "pending"), (500, 200, "delivered")])
-async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record_it(
+async def test_an_attempt_made_by_two_runs_is_recorded_once(
     parts: Resources,
     listener: WebhookListener,
     queue: RecordingQueue,
@@ -112,12 +98,11 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
     delivery = await announced(parts, listener.url("/hook"))
     listener.statuses = [late, early]
 
-    class Frozen(EventfulEndpoint):
-        async def happens(self) -> None:
-            clock.forward(LEASE.total_seconds())
-            await deliver(parts, delivery, queue=queue)
+    async def second_run() -> None:
+        clock.forward(LEASE.total_seconds())
+        await deliver(parts, delivery, queue=queue)
 
-    after = await deliver(parts, delivery, queue=queue, endpoint=Frozen(parts))
+    after = await deliver(parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts, second_run))
     assert len(listener.requests) == 2
     assert (after.status, after.attempts) == (status, 1)
     [attempt] = await attempts_of(parts.sessions, delivery.id)
@@ -125,6 +110,6 @@ async def test_an_attempt_that_two_runs_made_counts_once_for_the_first_to_record
     assert queue.deliveries == ([(delivery.id, 2, after.due_at)] if status == "pending" else [])
 
 
-async def test_a_delivery_that_does_not_exist_is_nothing_to_do(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_nonexistent_delivery_is_ignored(parts: Resources, queue: RecordingQueue) -> None:
     await attempt_delivery("evt_none", sessions=parts.sessions, sender=parts.sender, queue=queue, clock=parts.clock)
     assert queue.deliveries == []

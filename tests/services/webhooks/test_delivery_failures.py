@@ -1,4 +1,4 @@
-"""Attempts that fail, and the schedule that they are made again by; it lies in the database."""
+"""Failed attempts, and the schedule of further ones in the database."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -18,8 +18,8 @@ from support.polling import PATIENT
 
 
 @asynccontextmanager
-async def waiting_for(seconds: float) -> AsyncIterator[Fetcher]:
-    """An endpoint that waits so long for an answer."""
+async def endpoint_with_timeout(seconds: float) -> AsyncIterator[Fetcher]:
+    """Yield an endpoint that waits `seconds` for an answer."""
     fetcher = Fetcher(
         limits=replace(PATIENT, webhook_timeout=seconds),
         egress=EgressPolicy([ip_network("127.0.0.0/8")]),
@@ -30,8 +30,8 @@ async def waiting_for(seconds: float) -> AsyncIterator[Fetcher]:
 
 
 @contextmanager
-def nobody_listens() -> Iterator[str]:
-    """The URL of a port that nobody else can take meanwhile."""
+def closed_port() -> Iterator[str]:
+    """Yield a URL on a port that is reserved and refuses connections."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{closed.getsockname()[1]}/hook"
@@ -51,26 +51,26 @@ async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
     assert (attempt.http_status, attempt.answer) == (status, "thank you")
 
 
-@pytest.mark.parametrize("trouble", ["total_timeout", "connect_error", "blocked_address"])
-async def test_no_answer_is_a_failure_that_the_log_names(
-    parts: Resources, origin: OriginServer, queue: RecordingQueue, trouble: str
+@pytest.mark.parametrize("error", ["total_timeout", "connect_error", "blocked_address"])
+async def test_the_log_has_the_reason_when_there_is_no_answer(
+    parts: Resources, origin: OriginServer, queue: RecordingQueue, error: str
 ) -> None:
-    seconds = 0.2 if trouble == "total_timeout" else 60
-    with nobody_listens() as nobody:
+    seconds = 0.2 if error == "total_timeout" else 60
+    with closed_port() as closed:
         urls = {
             "total_timeout": origin.url("/slow-headers"),
-            "connect_error": nobody,
+            "connect_error": closed,
             "blocked_address": "http://10.0.0.1/hook",
         }
-        async with waiting_for(seconds) as endpoint:
-            delivery = await deliver(parts, await announced(parts, urls[trouble]), queue=queue, endpoint=endpoint)
+        async with endpoint_with_timeout(seconds) as endpoint:
+            delivery = await deliver(parts, await announced(parts, urls[error]), queue=queue, endpoint=endpoint)
     assert (delivery.status, delivery.attempts) == ("pending", 1)
     [attempt] = await attempts_of(parts.sessions, delivery.id)
-    assert (attempt.error, attempt.http_status, attempt.answer) == (trouble, None, None)
+    assert (attempt.error, attempt.http_status, attempt.answer) == (error, None, None)
     assert queue.deliveries == [(delivery.id, 2, delivery.due_at)]
 
 
-async def test_retry_after_of_a_busy_endpoint_moves_the_next_attempt(
+async def test_retry_after_of_a_busy_endpoint_delays_the_next_attempt(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses, listener.headers = [503], {"Retry-After": "120"}
@@ -78,7 +78,9 @@ async def test_retry_after_of_a_busy_endpoint_moves_the_next_attempt(
     assert delivery.due_at == parts.clock() + timedelta(minutes=2)
 
 
-async def test_410_stops_at_once(parts: Resources, listener: WebhookListener, queue: RecordingQueue) -> None:
+async def test_410_exhausts_the_delivery_at_once(
+    parts: Resources, listener: WebhookListener, queue: RecordingQueue
+) -> None:
     listener.statuses = [410]
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("exhausted", 1)

@@ -1,4 +1,4 @@
-"""Redelivery, the schedule's setting, and hosts that keep their turns."""
+"""Redelivery, the schedule setting, and the limit per host."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks.deliver import request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from support.batches import ManualClock, RecordingQueue, attempts_of, batch_row, delivery_row, store
-from support.deliveries import Meanwhile, announced, attempt, deliver, now
+from support.deliveries import EventfulEndpoint, announced, attempt, deliver, now
 from support.lanes import until
 from support.origin_server import WebhookListener
 from support.verbs import OTHER_KEY, sweep
@@ -32,8 +32,8 @@ async def redeliver(
     )
 
 
-async def run_out(parts: Resources, delivery: Delivery, queue: RecordingQueue, clock: ManualClock) -> Delivery:
-    """The delivery after attempts until it is pending no more."""
+async def exhaust(parts: Resources, delivery: Delivery, queue: RecordingQueue, clock: ManualClock) -> Delivery:
+    """Make attempts until the delivery is no longer pending, and return it."""
     while delivery.status == "pending":
         clock.now = max(clock(), delivery.due_at)
         delivery = await deliver(parts, delivery, queue=queue)
@@ -43,7 +43,7 @@ async def run_out(parts: Resources, delivery: Delivery, queue: RecordingQueue, c
 # -- redelivery -------------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_delivered_is_posted_again_under_the_same_id_and_the_log_grows(
+async def test_a_delivered_event_is_posted_again_under_the_same_id(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
@@ -64,7 +64,7 @@ async def test_a_receiver_that_was_down_for_days_gets_the_event_by_a_redelivery(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * LAST
-    delivery = await run_out(parts, await announced(parts, listener.url("/hook")), queue, clock)
+    delivery = await exhaust(parts, await announced(parts, listener.url("/hook")), queue, clock)
     assert (delivery.status, delivery.attempts) == ("exhausted", LAST)
     clock.forward(7 * 86_400)
     await redeliver(parts, delivery, queue)
@@ -73,7 +73,7 @@ async def test_a_receiver_that_was_down_for_days_gets_the_event_by_a_redelivery(
 
 
 @pytest.mark.parametrize("before", [[200], [410], [500, 500]])
-async def test_a_redelivery_that_fails_has_the_whole_schedule_before_it(
+async def test_a_failed_redelivery_restarts_the_schedule(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock, before: list[int]
 ) -> None:
     listener.statuses = [*before, *[500] * LAST]
@@ -85,13 +85,13 @@ async def test_a_redelivery_that_fails_has_the_whole_schedule_before_it(
     delivery = await deliver(parts, delivery, queue=queue)
     assert delivery.status == "pending"
     assert timedelta(seconds=4.5) <= delivery.due_at - clock() <= timedelta(seconds=5.5)
-    delivery = await run_out(parts, delivery, queue, clock)
+    delivery = await exhaust(parts, delivery, queue, clock)
     assert (delivery.status, delivery.attempts) == ("exhausted", len(before) + LAST)
     numbers = [entry.number for entry in await attempts_of(parts.sessions, delivery.id)]
     assert numbers == [*range(1, len(before) + LAST + 1)]
 
 
-async def test_what_waits_for_its_next_attempt_is_posted_at_once(
+async def test_a_delivery_awaiting_its_next_attempt_is_posted_at_once(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [503]
@@ -102,7 +102,7 @@ async def test_what_waits_for_its_next_attempt_is_posted_at_once(
     assert (await deliver(parts, delivery, queue=queue)).status == "delivered"
 
 
-async def test_a_redelivery_asked_for_while_the_last_attempt_is_under_way_is_not_lost(
+async def test_a_redelivery_requested_during_the_last_attempt_is_not_lost(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * LAST
@@ -111,14 +111,14 @@ async def test_a_redelivery_asked_for_while_the_last_attempt_is_under_way_is_not
         clock.now = max(clock(), delivery.due_at)
         delivery = await deliver(parts, delivery, queue=queue)
     clock.now = delivery.due_at
-    endpoint = Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+    endpoint = EventfulEndpoint(parts, lambda: redeliver(parts, delivery, queue))
     delivery = await deliver(parts, delivery, queue=queue, endpoint=endpoint)
     assert (delivery.status, delivery.attempts) == ("pending", LAST)
     clock.now = delivery.due_at
     assert (await deliver(parts, delivery, queue=queue)).status == "delivered"
 
 
-async def test_while_the_queue_is_away_a_redelivery_is_left_to_the_sweep(
+async def test_the_sweep_wakes_a_redelivery_when_the_queue_was_unavailable(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
@@ -154,11 +154,11 @@ async def test_the_schedule_is_a_setting(
     assert (await deliver(quick, delivery, queue=queue)).status == "exhausted"
 
 
-# -- turns ------------------------------------------------------------------------------------------------------------
+# -- the limit per host -----------------------------------------------------------------------------------------------
 
 
-class Hanging:
-    """The port Endpoint, where one host does not answer before it may."""
+class HangingEndpoint:
+    """An Endpoint where one host does not answer before `may_answer` is set."""
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -172,10 +172,10 @@ class Hanging:
         return EndpointResponse(200, b"", None)
 
 
-async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_hanging_host_occupies_two_slots_and_others_go_on(parts: Resources, queue: RecordingQueue) -> None:
     slow = [await announced(parts, f"http://slow.example/{number}") for number in range(3)]
     other = await announced(parts, "http://quick.example/hook")
-    endpoint = Hanging("slow.example")
+    endpoint = HangingEndpoint("slow.example")
     runs = [asyncio.create_task(attempt(parts, each.id, queue=queue, endpoint=endpoint)) for each in slow[:2]]
     await until(lambda: len(endpoint.posted) == 2)
 
@@ -192,11 +192,11 @@ async def test_a_host_that_hangs_has_two_turns_and_others_go_on(parts: Resources
     assert len(endpoint.posted) == 4
 
 
-async def test_a_run_that_dies_gives_back_its_turn() -> None:
-    turns = PerHostLimit(1)
+async def test_a_run_that_fails_frees_its_slot() -> None:
+    limit = PerHostLimit(1)
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt), turns.slot("http://Slow.example/a"):
-            with pytest.raises(EndpointBusy), turns.slot("http://slow.example/b"):
+        with pytest.raises(KeyboardInterrupt), limit.slot("http://Slow.example/a"):
+            with pytest.raises(EndpointBusy), limit.slot("http://slow.example/b"):
                 pass
             raise KeyboardInterrupt
 
@@ -206,7 +206,7 @@ async def due(parts: Resources, queue: RecordingQueue) -> Sequence[str]:
     return [delivery_id for delivery_id, _, _ in queue.deliveries]
 
 
-async def test_the_thousands_that_wait_for_one_host_do_not_hide_the_others(
+async def test_deliveries_waiting_for_one_host_do_not_hide_others_from_the_sweep(
     parts: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     await store(parts.sessions, batch_row("bat_1", clock(), status="failed"))
@@ -215,21 +215,21 @@ async def test_the_thousands_that_wait_for_one_host_do_not_hide_the_others(
         delivery_row(f"evt_down_{n:04}", "bat_1", long_due + timedelta(seconds=n), round=n, host="down.example")
         for n in range(1_200)
     ]
-    just = clock() - timedelta(minutes=1)
-    well = [
-        delivery_row(f"evt_{n}", "bat_1", just + timedelta(seconds=n), round=2_000 + n, host=f"{n}.example")
+    just_due = clock() - timedelta(minutes=1)
+    others = [
+        delivery_row(f"evt_{n}", "bat_1", just_due + timedelta(seconds=n), round=2_000 + n, host=f"{n}.example")
         for n in range(2)
     ]
-    await store(parts.sessions, *down, *well)
-    assert await due(parts, queue) == [*(each.id for each in down[:100]), *(each.id for each in well)]
+    await store(parts.sessions, *down, *others)
+    assert await due(parts, queue) == [*(each.id for each in down[:100]), *(each.id for each in others)]
 
 
-async def test_a_redelivery_asked_for_while_an_attempt_succeeds_is_made_too(
+async def test_a_redelivery_requested_during_a_successful_attempt_is_made(
     parts: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     delivery = await announced(parts, listener.url("/hook"))
     delivery = await deliver(
-        parts, delivery, queue=queue, endpoint=Meanwhile(parts, lambda: redeliver(parts, delivery, queue))
+        parts, delivery, queue=queue, endpoint=EventfulEndpoint(parts, lambda: redeliver(parts, delivery, queue))
     )
     assert (delivery.status, delivery.attempts) == ("pending", 1)
     delivery = await deliver(parts, delivery, queue=queue)

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Who hangs, hangs for as long as the test takes."""
+    """Settings with a webhook time-out longer than the test."""
     return settings.model_copy(update={"webhook_timeout": 600})
 
 
-async def test_more_events_than_a_worker_has_jobs_for_hang_and_another_is_delivered(
+async def test_an_event_is_delivered_while_more_than_a_workers_jobs_hang(
     parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener
 ) -> None:
     hanging = "/slow-headers"

@@ -4,8 +4,8 @@ The names overridden or read here are private to aiohttp: `_get`, `_release`, `_
 `_payload` of its protocol. `_get` and `idle` work around one bug: a server may send a response on an idle connection,
 and aiohttp returns it for the next request (https://github.com/aio-libs/aiohttp/issues/13656; seen in 3.14.5). When a
 release fixes the bug, delete `SafeConnector._get`, `BoundedResponse.idle` and everything that reads or sets it, and
-`_has_unread_input` if `test_an_answer_that_nobody_has_seen_yet_answers_nothing_either` passes without it. The limits
-(`MAX_IDLE` in `_release`, `MAX_EXCESS` in `data_received`) stay. The tests of unsolicited responses (docs/security.md)
+`_has_unread_input` if `test_an_unrequested_response_that_is_still_unread_is_discarded` passes without it. The limits
+(`MAX_IDLE` in `_release`, `MAX_EXCESS` in `data_received`) stay. The tests of unrequested responses (docs/security.md)
 fail when a new version of aiohttp no longer has these names or uses them differently.
 """
 

@@ -41,7 +41,7 @@ async def cancel_open(session: AsyncSession, batch_id: str, *, code: str, detail
     return int(result.rowcount)
 
 
-async def failures(
+async def count_failures(
     session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), exclude: Collection[str] = ()
 ) -> dict[str, int]:
     """Count the failed assets by error code: only those in `codes` (empty: all), without those in `exclude`."""
@@ -85,7 +85,7 @@ async def rendition_keys(session: AsyncSession, batch_id: str, positions: Collec
     }
 
 
-async def succeeded(
+async def succeeded_renditions(
     session: AsyncSession, batch_id: str, *, after: int, limit: int
 ) -> list[tuple[int, list[dict[str, Any]]]]:
     """Return position and renditions of the succeeded assets after position `after`, in order."""

@@ -90,9 +90,9 @@ async def due(
 
     At most `per_host` for each host, so that thousands for a host that is down do not hide the others.
     """
-    place = sa.func.row_number().over(partition_by=col(Delivery.host), order_by=col(Delivery.due_at)).label("place")
+    rank = sa.func.row_number().over(partition_by=col(Delivery.host), order_by=col(Delivery.due_at)).label("place")
     waiting = (
-        sa.select(col(Delivery.id), col(Delivery.attempts), col(Delivery.due_at), place)
+        sa.select(col(Delivery.id), col(Delivery.attempts), col(Delivery.due_at), rank)
         .where(literal_column(OPEN_DELIVERIES), col(Delivery.due_at) <= now)
         .subquery()
     )

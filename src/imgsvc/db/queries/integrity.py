@@ -146,13 +146,13 @@ async def renditions(session: AsyncSession, span: Span) -> AsyncIterator[tuple[s
 async def _each(
     session: AsyncSession, table: type[Product | Asset], wanted: Any, span: Span, *conditions: sa.ColumnElement[bool]
 ) -> AsyncIterator[tuple[str, int, Any]]:
-    place = (col(table.batch_id), col(table.position))
-    statement = sa.select(*place, wanted).where(place[0] <= span.last, *conditions).order_by(*place).limit(PAGE)
+    key = (col(table.batch_id), col(table.position))
+    statement = sa.select(*key, wanted).where(key[0] <= span.last, *conditions).order_by(*key).limit(PAGE)
     connection = await session.connection()
     after = (span.first, -1)
     rows: Sequence[Any] = [None] * PAGE
     while len(rows) == PAGE:
-        rows = (await connection.execute(statement.where(sa.tuple_(*place) > after))).all()
+        rows = (await connection.execute(statement.where(sa.tuple_(*key) > after))).all()
         for row in rows:
             yield row[0], row[1], row[2]
             after = (row[0], row[1])

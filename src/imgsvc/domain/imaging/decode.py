@@ -73,10 +73,10 @@ def prepare_pillow(limits: CodecLimits) -> None:
     """
     Image.init()
     Image.MAX_IMAGE_PIXELS = -(-limits.max_pixels // 2)  # Pillow warns above it and refuses above twice as many
-    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # with a quarter of that Pillow would refuse the image
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the pool has a thread per core already
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # Pillow's default is a quarter of it and refuses the image
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the codec's thread pool is the parallelism
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # for invisible faults of images
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about faults that do not show in the image
 
 
 @contextmanager

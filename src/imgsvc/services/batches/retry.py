@@ -41,7 +41,7 @@ async def retry_batch(
             raise NotFound(f"There is no batch {batch_id}.")
         if counters.status in OPEN_BATCH:
             raise BatchNotFinished(f"Batch {batch_id} is still {counters.status}; retry it when it has ended.")
-        failures = await assets.failures(session, batch_id, codes=codes, exclude=NOT_RETRIED)
+        failures = await assets.count_failures(session, batch_id, codes=codes, exclude=NOT_RETRIED)
         if counters.status not in BATCH_MOVES[BatchStatus.PENDING] or not failures:
             requested = f" (codes: {', '.join(sorted(codes))})" if codes else ""
             raise NothingToRetry(f"Batch {batch_id} is {counters.status}: no image can be retried{requested}.")

@@ -1,4 +1,4 @@
-"""The integrity audit: compare counters, rows, deliveries and files, and find what is overdue."""
+"""The integrity audit: compare counters, rows, deliveries and files, and report overdue work."""
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence

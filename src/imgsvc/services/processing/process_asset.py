@@ -16,11 +16,10 @@ from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.ports import Fetched, Storage
-from imgsvc.services.processing.attempts import Attempts, RetryLater
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.processing.rendition_plan import RenditionPlan
-from imgsvc.services.processing.retry_policy import OWN_ERRORS, RetryPolicy
+from imgsvc.services.processing.retry_policy import OWN_ERRORS, Attempts, RetryLater, RetryPolicy
 from imgsvc.services.processing.worker_stats import WorkerStats
 from imgsvc.services.throttling.host_limiter import HostPaused
 

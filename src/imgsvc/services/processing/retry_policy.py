@@ -1,10 +1,18 @@
-"""The retry policy: how long to wait before another attempt, and when to give up."""
+"""Retries: the policy on waits and on giving up, and the failed attempts of one run at one asset."""
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TypeVar
 
-from imgsvc.errors import AssetError, SandboxKilled, SandboxUnavailable, StorageError
+from imgsvc.db.queries.leases import Claimed
+from imgsvc.domain.status import Suspicion
+from imgsvc.errors import AssetError, InternalError, SandboxKilled, SandboxUnavailable, StorageError
+from imgsvc.services.processing.outcomes import Failed, Postponed
+
+T = TypeVar("T")
 
 OWN_ERRORS = (StorageError, SandboxUnavailable, SandboxKilled)
 """Errors of our own services (storage and sandbox), for which the origin is not to blame."""
@@ -45,3 +53,82 @@ class RetryPolicy:
     def _backoff(self, exponent: int) -> timedelta:
         seconds = self.base.total_seconds() * self.factor ** min(exponent, _MAX_EXPONENT)
         return timedelta(seconds=min(seconds, self.longest.total_seconds()))
+
+
+class RetryLater(Exception):
+    """One of our own services is unavailable for longer than a worker waits; retry in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"retry in {seconds} s")
+        self.seconds = seconds
+
+
+class Attempts:
+    """The counters of one run at `asset`, which continue those of the runs before.
+
+    Each service has its own: an origin is asked `max_attempts` times however often the storage fails.
+    """
+
+    def __init__(self, asset: Claimed, retries: RetryPolicy) -> None:
+        self._asset = asset
+        self._retries = retries
+        self.origin = asset.attempts
+        self._storage = asset.storage_failures
+        self._quarantine = asset.quarantine_failures
+
+    @property
+    def asset(self) -> Claimed:
+        """The asset with the failures of this run, as it will be written."""
+        return self._asset._replace(storage_failures=self._storage, quarantine_failures=self._quarantine)
+
+    async def at_storage(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call the storage until it succeeds; the bytes to store stay in memory.
+
+        Each rendition gets as many attempts as the runs before left, so that ten renditions do not share five attempts
+        at a flaky storage.
+
+        Raises:
+            RetryLater: another run should try again later.
+            StorageError: this was the last attempt.
+        """
+        failures = self._asset.storage_failures
+        while True:
+            try:
+                return await call()
+            except StorageError as error:
+                failures += 1
+                self._storage = max(self._storage, failures)
+                await self._wait(failures, error)
+
+    async def at_codec(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call the codec until the sandbox, if the image needs it, is available.
+
+        Raises:
+            RetryLater: another run should try again later.
+            SandboxUnavailable, SandboxKilled: this was the last attempt.
+        """
+        while True:
+            try:
+                return await call()
+            except (SandboxUnavailable, SandboxKilled) as error:
+                self._quarantine += 1
+                await self._wait(self._quarantine, error)
+
+    async def _wait(self, failures: int, error: AssetError | SandboxUnavailable) -> None:
+        wait = self._retries.wait(failures, error)
+        if wait is None:
+            raise error
+        if wait > self._retries.own_patience:
+            raise RetryLater(wait.total_seconds()) from error
+        await asyncio.sleep(wait.total_seconds())
+
+    def postponed(self, due_at: datetime, suspicion: Suspicion | None = None) -> Postponed:
+        """Postpone the asset without counting an attempt; the suspicion that it overran is never replaced."""
+        asset = self.asset
+        if suspicion and asset.suspicion != Suspicion.OVERRAN:
+            asset = asset._replace(suspicion=suspicion)
+        return Postponed(asset, self.origin, due_at)
+
+    def failed(self, error: Exception) -> Failed:
+        """Give the asset up; any error other than an `AssetError` is an internal one."""
+        return Failed(self.asset, self.origin + 1, error if isinstance(error, AssetError) else InternalError())

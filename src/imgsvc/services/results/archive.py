@@ -59,7 +59,7 @@ async def _keys(batch_id: str, sessions: Sessions) -> AsyncGenerator[str, None]:
         async with sessions.read() as session:
             if await queries.get(session, batch_id) is None:
                 raise NotFound(f"Batch {batch_id} was deleted.")
-            page = await asset_queries.succeeded(session, batch_id, after=after, limit=PAGE)
+            page = await asset_queries.succeeded_renditions(session, batch_id, after=after, limit=PAGE)
         for _, renditions in page:
             for entry in renditions:
                 yield entry["key"]

@@ -24,10 +24,11 @@ class ZipStream:
     """A ZIP writer: add files one after the other and send the returned bytes; an entry takes 100 bytes of memory."""
 
     def __init__(self, modified: datetime) -> None:
+        self.offset = 0
+        """Bytes written so far, all of which come before the next entry."""
         modified = max(modified, modified.replace(year=1980))  # the first year that a ZIP can express
         self._time = modified.hour << 11 | modified.minute << 5 | modified.second // 2
         self._date = (modified.year - 1980) << 9 | modified.month << 5 | modified.day
-        self._offset = 0
         self._count = 0
         self._directory = bytearray()
         self._name = b""
@@ -36,7 +37,7 @@ class ZipStream:
 
     def begin(self, name: str) -> bytes:
         """Begin the next file."""
-        self._name, self._start = name.encode(), self._offset
+        self._name, self._start = name.encode(), self.offset
         self._crc = self._size = 0
         self._deflate = zlib.compressobj(0, zlib.DEFLATED, -zlib.MAX_WBITS)
         return self._sent(
@@ -67,13 +68,13 @@ class ZipStream:
         """End the current file."""
         rest = self._deflate.flush()
         data_start = self._start + 30 + len(self._name)
-        packed = self._offset + len(rest) - data_start
+        packed = self.offset + len(rest) - data_start
         self._add_entry(packed)
         return self._sent(rest + struct.pack("<IIII", 0x08074B50, self._crc, packed, self._size))
 
     def finish(self) -> Iterator[bytes]:
         """Yield the central directory in chunks."""
-        start, size = self._offset, len(self._directory)
+        start, size = self.offset, len(self._directory)
         for at in range(0, size, CHUNK):
             yield self._sent(bytes(self._directory[at : at + CHUNK]))
         yield self._sent(self._end_of_directory(start, size))
@@ -100,5 +101,5 @@ class ZipStream:
         return zip64 + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, min(size, _MAX), min(start, _MAX), 0)
 
     def _sent(self, data: bytes) -> bytes:
-        self._offset += len(data)
+        self.offset += len(data)
         return data

@@ -1,4 +1,4 @@
-"""The servers below imgsvc, each a process of its own: Valkey, and S3 (Postgres is in tests/support/databases.py)."""
+"""The servers that imgsvc uses, each in its own process: Valkey and S3 (Postgres: tests/support/databases.py)."""
 
 import asyncio
 import signal
@@ -23,14 +23,14 @@ S3_LOGIN = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_R
 
 
 def signal_all(processes: Iterable[psutil.Process], number: int) -> None:
-    """To each that still lives."""
+    """Send signal `number` to each process that is still alive."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
 class Valkey:
-    """Keeps nothing on disk: a restart is a loss of everything it knew."""
+    """A Valkey server without persistence: a restart loses all its data."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "valkey.sock"
@@ -60,9 +60,9 @@ class Valkey:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
-    async def command(self, *words: str) -> None:
+    async def command(self, *arguments: str) -> None:
         async with Redis(unix_socket_path=str(self.socket)) as redis:
-            await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+            await redis.execute_command(*arguments)  # type: ignore[no-untyped-call]
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -71,11 +71,11 @@ class Valkey:
 
 @asynccontextmanager
 async def object_store() -> AsyncIterator[int]:
-    """An S3 with an empty bucket, in a process of its own; gives its port."""
+    """Run an S3 server with an empty bucket in its own process, and yield its port."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
-    words = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
-    process = await asyncio.create_subprocess_exec(*bound_to_parent(words), stdout=DEVNULL, stderr=DEVNULL)
+    server = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    process = await asyncio.create_subprocess_exec(*bound_to_parent(server), stdout=DEVNULL, stderr=DEVNULL)
     try:
         await until(lambda: _responds(endpoint), within=90)
         await asyncio.to_thread(_make_bucket, endpoint)

@@ -1,4 +1,4 @@
-"""Batches as the database has them at one moment, and what may lie between two such moments."""
+"""Snapshots of batches in the database: what holds in each, and what may change from one to the next."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,14 +18,14 @@ from imgsvc.domain.status import (
     DeliveryStatus,
     Moves,
 )
-from states.pieces import Rows
+from states.entities import Rows
 
-SHOWN = ("status", "round", "processing", "succeeded", "failed", "cancelled", "deleted_at")
-"""What clients are told has changed, by the batch's version."""
+VERSIONED = ("status", "round", "processing", "succeeded", "failed", "cancelled", "deleted_at")
+"""Columns whose changes clients learn of by the batch's version."""
 
 
 @dataclass
-class Seen:
+class Snapshot:
     """The rows of one batch; assets by position, deliveries by round, the numbers of attempts by delivery id."""
 
     batch: Rows
@@ -35,10 +35,10 @@ class Seen:
     products: int = 0
 
     def rows(self) -> Rows:
-        """In the shape of `states.model.Batch.rows`."""
+        """Return the rows in the format of `states.model.Batch.rows`."""
         batch = self.batch
         if batch["deleted_at"] and not (self.products or self.assets or self.deliveries):
-            return {"tidy": batch["tidy_at"], "deleted": batch["deleted_at"]}
+            return {"clean_up": batch["tidy_at"], "deleted": batch["deleted_at"]}
         same = ("status", "round", "processing", "succeeded", "failed", "cancelled", "errors")
         return {
             **{name: batch[name] for name in same},
@@ -65,64 +65,64 @@ def _delivery(row: Rows) -> Rows:
     return {"status": row["status"], "attempts": row["attempts"], "since": row["schedule_from"], "due": due}
 
 
-def look(engine: sa.Engine) -> dict[str, Seen]:
-    """Every batch that has a row."""
+def read_snapshots(engine: sa.Engine) -> dict[str, Snapshot]:
+    """Return a snapshot of every batch that has a row."""
     with engine.connect() as connection:
 
         def every(table: str) -> list[Rows]:
             return [dict(row) for row in connection.execute(sa.select(SQLModel.metadata.tables[table])).mappings()]
 
-        seen = {row["id"]: Seen(row) for row in every("batch")}
+        snapshots = {row["id"]: Snapshot(row) for row in every("batch")}
         for row in every("asset"):
-            seen[row["batch_id"]].assets[row["position"]] = row
+            snapshots[row["batch_id"]].assets[row["position"]] = row
         for row in every("product"):
-            seen[row["batch_id"]].products += 1
+            snapshots[row["batch_id"]].products += 1
         owners = {}
         for row in every("delivery"):
-            owners[row["id"]] = seen[row["batch_id"]]
+            owners[row["id"]] = snapshots[row["batch_id"]]
             owners[row["id"]].deliveries[row["round"]] = row
         for row in every("delivery_attempt"):
             owners[row["delivery_id"]].attempts.setdefault(row["delivery_id"], []).append(row["number"])
-    return seen
+    return snapshots
 
 
-# -- what holds at any moment -----------------------------------------------------------------------------------------
+# -- invariants of a snapshot -----------------------------------------------------------------------------------------
 
 
-def consistent(seen: Seen) -> None:
-    """The counters are those of the rows, and what has ended was announced once for each round."""
-    batch, statuses = seen.batch, [asset["status"] for asset in seen.assets.values()]
+def check_consistent(snapshot: Snapshot) -> None:
+    """Check that the counters match the rows, and that each ended round was announced once."""
+    batch, statuses = snapshot.batch, [asset["status"] for asset in snapshot.assets.values()]
     if batch["deleted_at"]:
         return
-    assert (batch["asset_count"], batch["product_count"]) == (len(seen.assets), seen.products)
+    assert (batch["asset_count"], batch["product_count"]) == (len(snapshot.assets), snapshot.products)
     for status in (AssetStatus.PROCESSING, AssetStatus.SUCCEEDED, AssetStatus.FAILED, AssetStatus.CANCELLED):
         assert batch[status] == statuses.count(status)
     assert (batch["status"] in OPEN_BATCH) == any(status in OPEN_ASSET for status in statuses)
     ended = range(1, batch["round"] + (batch["status"] not in OPEN_BATCH))
-    assert sorted(seen.deliveries) == (list(ended) if batch["webhook_url"] else [])
-    for delivery in seen.deliveries.values():
-        assert sorted(seen.attempts.get(delivery["id"], [])) == list(range(1, delivery["attempts"] + 1))
+    assert sorted(snapshot.deliveries) == (list(ended) if batch["webhook_url"] else [])
+    for delivery in snapshot.deliveries.values():
+        assert sorted(snapshot.attempts.get(delivery["id"], [])) == list(range(1, delivery["attempts"] + 1))
 
 
-# -- what may lie between two moments ---------------------------------------------------------------------------------
+# -- moves between two snapshots --------------------------------------------------------------------------------------
 
 
-def followed(before: Seen, after: Seen) -> None:
-    """Statuses moved as the tables of moves allow, what had succeeded stayed, and the version tells of every change."""
-    may_move(BATCH_MOVES, BatchStatus, before.batch, after.batch)
+def check_moves(before: Snapshot, after: Snapshot) -> None:
+    """Check that statuses moved as the tables allow, successes stayed, and the version shows every change."""
+    check_move(BATCH_MOVES, BatchStatus, before.batch, after.batch)
     for at, asset in after.assets.items():
-        may_move(ASSET_MOVES, AssetStatus, before.assets[at], asset)
+        check_move(ASSET_MOVES, AssetStatus, before.assets[at], asset)
         if before.assets[at]["status"] == AssetStatus.SUCCEEDED:
             assert asset == before.assets[at]
     for number, delivery in before.deliveries.items():
         if now := after.deliveries.get(number):
-            may_move(DELIVERY_MOVES, DeliveryStatus, delivery, now)
+            check_move(DELIVERY_MOVES, DeliveryStatus, delivery, now)
             assert (now["id"], now["body"]) == (delivery["id"], delivery["body"])
-    if any(before.batch[name] != after.batch[name] for name in SHOWN):
+    if any(before.batch[name] != after.batch[name] for name in VERSIONED):
         assert after.batch["version"] > before.batch["version"]
     assert after.batch["deleted_at"] or len(after.assets) == len(before.assets)
 
 
-def may_move(moves: Moves[Any], statuses: type[StrEnum], before: Rows, after: Rows) -> None:
+def check_move(moves: Moves[Any], statuses: type[StrEnum], before: Rows, after: Rows) -> None:
     source, target = statuses(before["status"]), statuses(after["status"])
     assert source == target or source in moves[target], f"{source} became {target}"

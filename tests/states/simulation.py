@@ -1,4 +1,4 @@
-"""Every verb, played by the services on a database and by the model; after each of them both must look the same."""
+"""Every action, performed by the services on a database and by the model; after each, both must agree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +17,22 @@ from imgsvc.services.sweep import expire_batches, wake_due_work
 from imgsvc.services.webhooks.deliver import attempt_delivery, request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
-from states.doubles import Died, Meanwhile, Reply
+from states.doubles import Crashed, Interruption, Reply
+from states.entities import CLEAN_UP_AFTER, LEASE, RETENTION, SCHEDULE, Asset, Delivery
 from states.model import Batch
-from states.pieces import LEASE, RETENTION, SCHEDULE, TIDY_AFTER, Asset, Delivery
-from states.runs import AFTERCARE, Runs
-from states.seen import look
+from states.runs import RETENTION_POLICY, Runs
+from states.snapshots import read_snapshots
 from support.batches import RecordingQueue, manifest
 from support.stack import SECRET
 
 HOOK = "http://shop.example/hook"
 FOREVER = 1_000
-"""Seconds after which everything is due that a test has postponed."""
+"""Seconds after which everything that was postponed is due."""
 
 
 @contextmanager
 def refused(refusal: type[Exception] | None) -> Iterator[None]:
-    """What is in the block is refused with it; None: it is not."""
+    """Expect that the block raises `refusal`, or nothing if it is None."""
     if refusal is None:
         yield
     else:
@@ -40,24 +40,24 @@ def refused(refusal: type[Exception] | None) -> Iterator[None]:
             yield
 
 
-class Play(Runs):
-    """The verbs of clients, and what goes on by itself."""
+class Simulation(Runs):
+    """The actions of clients and of the service itself."""
 
-    async def submit(self, good: int, bad: int, *, hooked: bool) -> str:
+    async def submit(self, good: int, bad: int, *, has_webhook: bool) -> str:
         urls = [f"http://shop.example/{n}.jpg" for n in range(good)] + [f"ftp://shop.example/{n}" for n in range(bad)]
         submitted = await submit(
-            Upload(manifest(urls), on_invalid="skip", webhook_url=HOOK if hooked else None),
+            Upload(manifest(urls), on_invalid="skip", webhook_url=HOOK if has_webhook else None),
             api_key_id=LOCAL_KEY,
             sessions=self.sessions,
             queue=RecordingQueue(),
-            retention=AFTERCARE,
+            retention=RETENTION_POLICY,
             clock=self.clock,
             limits=DEFAULT_LIMITS,
         )
         now = self.clock()
         assets = [Asset(now) for _ in range(good)] + [Asset(now, "failed", code="invalid_url") for _ in range(bad)]
-        batch = self.model.batches[submitted.batch.id] = Batch(hooked, assets, now + RETENTION)
-        batch.end_if_nothing_is_open(now)
+        batch = self.model.batches[submitted.batch.id] = Batch(has_webhook, assets, now + RETENTION)
+        batch.finish_if_nothing_is_open(now)
         self.names.append(submitted.batch.id)
         return submitted.batch.id
 
@@ -70,7 +70,7 @@ class Play(Runs):
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
                 queue=RecordingQueue(),
-                retention=AFTERCARE,
+                retention=RETENTION_POLICY,
                 clock=self.clock,
             )
         if batch and not refusal:
@@ -80,7 +80,7 @@ class Play(Runs):
         batch = self.visible(name)
         refusal: type[Exception] | None = NotFound
         if batch:
-            refusal = BatchNotFinished if batch.open else None if batch.to_retry(codes) else NothingToRetry
+            refusal = BatchNotFinished if batch.open else None if batch.retryable(codes) else NothingToRetry
         with refused(refusal):
             await retry_batch(
                 name,
@@ -88,7 +88,7 @@ class Play(Runs):
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
                 queue=RecordingQueue(),
-                retention=AFTERCARE,
+                retention=RETENTION_POLICY,
                 clock=self.clock,
             )
         if batch and not refusal:
@@ -102,21 +102,21 @@ class Play(Runs):
                 name,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                inventory=self.reader,
+                inventory=self.inventory,
                 queue=RecordingQueue(),
                 clock=self.clock,
-                clean_up_after=TIDY_AFTER,
+                clean_up_after=CLEAN_UP_AFTER,
                 removal_timeout=FOREVER,
             )
         if batch and not refusal:
             batch.delete(now)
-            if not self.reader.away:
-                batch.cleaned_up(now, now, is_tidy=True)
+            if not self.inventory.unavailable:
+                batch.cleaned_up(now, now, is_complete=True)
 
-    # -- what goes on by itself ---------------------------------------------------------------------------------------
+    # -- actions of the service ---------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """It wakes exactly what is due."""
+        """Sweep, and check that it wakes exactly what is due."""
         queue, now = RecordingQueue(), self.clock()
         await wake_due_work(sessions=self.sessions, queue=queue, clock=self.clock)
         due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
@@ -128,31 +128,31 @@ class Play(Runs):
         await expire_batches(sessions=self.sessions, clock=self.clock)
         self.model.expire(self.clock())
 
-    async def clean_up(self, name: str, meanwhile: Meanwhile | None = None) -> None:
-        """Tidy; `meanwhile` happens when it is known what is to be removed, or that nothing is."""
+    async def clean_up(self, name: str, interruption: Interruption | None = None) -> None:
+        """Clean up; `interruption` runs once the leftovers have been determined."""
         batch, now = self.model.batches.get(name), self.clock()
         seen = batch.clean_up if batch and batch.clean_up and batch.clean_up <= now else None
-        leftovers, is_tidy = batch.leftovers(self.reader.folder(name), now) if batch and seen else (set(), True)
-        self.reader.removals, self.reader.meanwhile = [], meanwhile
-        with refused(StorageError if self.reader.away and seen else None):
+        leftovers, is_complete = batch.leftovers(self.inventory.folder(name), now) if batch and seen else (set(), True)
+        self.inventory.removals, self.inventory.interruption = [], interruption
+        with refused(StorageError if self.inventory.unavailable and seen else None):
             await clean_up_batch(
-                name, sessions=self.sessions, inventory=self.reader, clock=self.clock, clean_up_after=TIDY_AFTER
+                name, sessions=self.sessions, inventory=self.inventory, clock=self.clock, clean_up_after=CLEAN_UP_AFTER
             )
-        self.reader.meanwhile = None
-        if batch and seen and not self.reader.away:
-            assert set(self.reader.removals) == leftovers
-            if batch.cleaned_up(seen, now, is_tidy=is_tidy):
+        self.inventory.interruption = None
+        if batch and seen and not self.inventory.unavailable:
+            assert set(self.inventory.removals) == leftovers
+            if batch.cleaned_up(seen, now, is_complete=is_complete):
                 del self.model.batches[name]
 
-    async def deliver(self, name: str, number: int, reply: Reply, meanwhile: Meanwhile | None = None) -> None:
-        """One attempt; `meanwhile` happens while it is being posted."""
+    async def deliver(self, name: str, number: int, reply: Reply, interruption: Interruption | None = None) -> None:
+        """Make one attempt; `interruption` runs while the webhook is being posted."""
         delivery, now = self._delivery(name, number), self.clock()
         due = delivery is not None and delivery.status == "pending" and delivery.due <= now
         before, posted = delivery.attempts if delivery else 0, len(self.receiver.posted)
         if delivery and due:
             delivery.due = now + LEASE
-        self.receiver.reply, self.receiver.meanwhile = reply, meanwhile
-        with refused(Died if due and reply == "death" else None):
+        self.receiver.reply, self.receiver.interruption = reply, interruption
+        with refused(Crashed if due and reply == "crash" else None):
             await attempt_delivery(
                 self.events[name, number],
                 sessions=self.sessions,
@@ -160,20 +160,20 @@ class Play(Runs):
                 queue=RecordingQueue(),
                 clock=self.clock,
             )
-        self.receiver.meanwhile = None
+        self.receiver.interruption = None
         assert self.receiver.posted[posted : posted + 1] == ([self.events[name, number]] if due else [])
         delivery = self._delivery(name, number)
-        told = due and reply != "death" and delivery is not None
-        if delivery and told and delivery.status == "pending" and delivery.attempts == before:
-            if delivery.due != now + LEASE:  # put forward by a redelivery
+        noted = due and reply != "crash" and delivery is not None
+        if delivery and noted and delivery.status == "pending" and delivery.attempts == before:
+            if delivery.due != now + LEASE:  # moved forward by a redelivery
                 delivery.attempts += 1
             else:
-                delivery.result(reply, self.clock())
-                self._spread(name, number, delivery)
+                delivery.note_attempt(reply, self.clock())
+                self._adopt_jitter(name, number, delivery)
 
-    def _spread(self, name: str, number: int, delivery: Delivery) -> None:
-        """The schedule is spread by 10 %, by chance: from here on the model has the true time."""
-        due = look(self.engine)[name].deliveries[number]["due_at"]
+    def _adopt_jitter(self, name: str, number: int, delivery: Delivery) -> None:
+        """Check the random ±10 % of the schedule, and copy the actual time to the model."""
+        due = read_snapshots(self.engine)[name].deliveries[number]["due_at"]
         if delivery.status == "pending":
             wait = delivery.due - self.clock()
             assert 0.9 * wait <= due - self.clock() <= 1.1 * wait
@@ -192,11 +192,11 @@ class Play(Runs):
         if delivery:
             delivery.status, delivery.due, delivery.since = "pending", self.clock(), delivery.attempts
 
-    # -- all the way --------------------------------------------------------------------------------------------------
+    # -- to the end ---------------------------------------------------------------------------------------------------
 
-    async def play_on(self) -> None:
-        """To the end: all that is open can be claimed and succeeds, every event is delivered, then all is removed."""
-        self.reader.away = False
+    async def run_to_the_end(self) -> None:
+        """Finish everything: open assets succeed, webhooks are delivered, then all batches expire and are removed."""
+        self.inventory.unavailable = False
         self.clock.forward(FOREVER)
         for name, batch in self.model.batches.items():
             if batch.open:
@@ -210,18 +210,18 @@ class Play(Runs):
                 await self.deliver(name, number, 200)
             self.clock.forward(FOREVER)
         await self.compare()
-        await self._outlive()
+        await self._expire_everything()
 
-    async def _outlive(self) -> None:
+    async def _expire_everything(self) -> None:
         names = list(self.model.batches)
-        for wait in (RETENTION, TIDY_AFTER):
+        for wait in (RETENTION, CLEAN_UP_AFTER):
             self.clock.forward(wait.total_seconds())
             await self.expire()
             for name in names:
                 await self.clean_up(name)
             await self.compare()
         assert not self.model.batches
-        assert not [key for name in names for key in self.reader.folder(name)]
+        assert not [key for name in names for key in self.inventory.folder(name)]
 
     def _delivery(self, name: str, number: int) -> Delivery | None:
         batch = self.model.batches.get(name)

@@ -1,4 +1,4 @@
-"""An asset and a delivery in plain Python: what may become of each, and how long it takes."""
+"""An asset and a delivery of the model: their states, and the times between them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 LEASE = timedelta(seconds=60)
 RETENTION = timedelta(days=1)
-TIDY_AFTER = timedelta(hours=1)
+CLEAN_UP_AFTER = timedelta(hours=1)
 SCHEDULE = (0.0, 300.0)
 """Seconds before each attempt at a delivery."""
 
@@ -15,7 +15,7 @@ Rows = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run at an asset ends: `key` is what it has stored, `code` why it failed, `wait` until it is tried again."""
+    """The outcome of a run at an asset: the stored `key`, the error `code`, or the `wait` until the next attempt."""
 
     kind: Literal["succeeded", "failed", "postponed"]
     key: str = ""
@@ -30,6 +30,7 @@ class Asset:
     claim: str | None = None
     attempts: int = 0
     lost: int = 0
+    """Crashes: the number of runs that died with it."""
     code: str | None = None
     key: str | None = None
 
@@ -59,15 +60,15 @@ class Delivery:
     status: str = "pending"
     attempts: int = 0
     since: int = 0
-    """Attempts before the present schedule."""
+    """The number of attempts before the current schedule."""
 
-    def result(self, answer: int | str, now: datetime) -> None:
-        """One more attempt is answered with this status, or not at all; `due` is without the schedule's ±10 %."""
+    def note_attempt(self, response: int | str, now: datetime) -> None:
+        """Count one more attempt with this response, a status or none; `due` leaves out the schedule's ±10 %."""
         self.attempts += 1
         made = self.attempts - self.since
-        if answer == 200:
+        if response == 200:
             self.status = "delivered"
-        elif answer == 410 or made >= len(SCHEDULE):
+        elif response == 410 or made >= len(SCHEDULE):
             self.status = "exhausted"
         else:
             self.due = now + timedelta(seconds=SCHEDULE[made])
@@ -77,7 +78,7 @@ class Delivery:
 
 
 def input_bytes(key: str) -> int:
-    """A size that hardly two keys have in common."""
+    """Return a size that hardly any two keys share."""
     return 1_000 + sum(key.encode())
 
 
