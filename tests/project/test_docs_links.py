@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from sysconfig import get_path
 from urllib.parse import unquote
 
 import pytest
@@ -15,6 +16,7 @@ INDEX = ROOT / "docs" / "README.md"
 
 FENCED = re.compile(r"^(```+).*?^\1$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(?!`).*?\1", re.DOTALL)
+FILE = re.compile(r"(?<!`)`([\w.-]+/[\w./-]+\.(?:py|md|json|svg|mjs|sh))`")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+?)$", re.MULTILINE)
 
@@ -44,6 +46,17 @@ def test_no_link_is_broken(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """Pages about adding a file name files that do not exist yet, and so does the history."""
+    if page.parent.name == "adding" or page.name == "CHANGELOG.md":
+        pytest.skip("names files of another time")
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    packages = Path(get_path("purelib"))  # a page may name a file of a dependency
+    folders = (ROOT, ROOT / "src" / "imgsvc", page.parent, packages)
+    assert [name for name in FILE.findall(text) if not any((folder / name).exists() for folder in folders)] == []
 
 
 def test_links_are_found_at_all() -> None:
