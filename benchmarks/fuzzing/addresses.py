@@ -1,4 +1,4 @@
-"""Web addresses in every spelling, against an opinion of the gate that knows nothing of its tables."""
+"""Fuzzes the address guard with URLs in every spelling, against an independent check that shares none of its tables."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ BASE = httpx.URL("https://origin.example/a/b?c")
 SHARED = IPv4Network("100.64.0.0/10")
 EVERYTHING = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 METADATA = frozenset(map(ip_address, ("169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254")))
-# As good as the IPv4 address that they carry; `ipaddress` has views of its own on them, which change with its version.
+# As safe as the IPv4 address that they embed; `ipaddress` judges them differently from version to version.
 TRANSPARENT = (MAPPED, TRANSLATED, SIX_TO_FOUR)
 
 
@@ -32,7 +32,7 @@ class Addresses:
         self.words = naughty.read_text("utf-8").splitlines() if naughty.exists() else []
 
     def make(self, rng: Random) -> Case:
-        """The wish is whether the address is one to be redirected to."""
+        """Return a URL; `plan` is True if it is the target of a redirect."""
         if self.words and rng.random() < 0.02:
             url = rng.choice(("", "https://", "//")) + rng.choice(self.words)
         else:
@@ -42,29 +42,29 @@ class Addresses:
     def attempt(self, case: Case) -> str:
         text = case.data.decode("utf-8", "surrogatepass")
         url = complete(text)
-        hosts = set() if why_invalid(url) else {urlsplit(url).hostname or ""}  # as api/uploads/read.py looks at it
-        what = "" if hosts else "invalid_url"
+        hosts = set() if why_invalid(url) else {urlsplit(url).hostname or ""}  # as in api/uploads/fields.py
+        outcome = "" if hosts else "invalid_url"
         try:
             parsed = parse_url(text if case.plan else url, base=BASE if case.plan else None)
         except InvalidUrl:
-            what = what or "invalid_url, but only to parse_url"
+            outcome = outcome or "invalid_url, but only to parse_url"
         else:
-            what = ""  # `why_invalid` does not see redirects
+            outcome = ""  # `why_invalid` is not applied to redirects
             hosts |= {_as_checked(parsed), *_as_connected(parsed)}
             _check_before_a_proxy(parsed)
         allowed = [_checked(address) for host in hosts for address in understood(host)]
         if allowed and not all(allowed):
             return "blocked_address"
-        return what or ("accepted: an address" if allowed else "accepted: a name")
+        return outcome or ("accepted: an address" if allowed else "accepted: a name")
 
 
 def _as_checked(url: httpx.URL) -> str:
-    """As adapters/http/fetcher.py looks at it."""
+    """Return the host that adapters/http/fetcher.py checks."""
     return url.raw_host.decode("ascii")
 
 
 def _as_connected(url: httpx.URL) -> set[str]:
-    """What aiohttp makes of it."""
+    """Return the host that aiohttp connects to."""
     with suppress(ValueError):
         return {yarl.URL(str(url), encoded=True).raw_host or ""}
     return set()
@@ -74,39 +74,39 @@ def _checked(address: Address) -> bool:
     allowed = is_allowed(address)
     if allowed and forbidden(address):
         raise AssertionError(f"{address} is allowed")
-    if is_allowed(address, EVERYTHING) and METADATA & {_plain(address), *carried(address)}:
-        raise AssertionError(f"{address} is opened by a network that is larger than itself")
+    if is_allowed(address, EVERYTHING) and METADATA & {_plain(address), *embedded(address)}:
+        raise AssertionError(f"{address} is allowed by a network that is larger than itself")
     return allowed
 
 
 def _check_before_a_proxy(url: httpx.URL) -> None:
-    """A proxy is given the host as it stands: what the C library understands, `literal` must have refused before."""
+    """Check that `literal` refuses every blocked address that the C library parses: a proxy gets the host unchanged."""
     checked = _as_checked(url)
-    seen = parse_literal(checked)
+    parsed = parse_literal(checked)
     for host in {checked, *_as_connected(url)}:
-        for address in _looked_up(host):
-            if forbidden(address) and (seen is None or is_allowed(seen)):
-                raise AssertionError(f"{host!r} is {address}, and literal({checked!r}) is {seen}")
+        for address in _parsed_by_c_library(host):
+            if forbidden(address) and (parsed is None or is_allowed(parsed)):
+                raise AssertionError(f"{host!r} is {address}, and literal({checked!r}) is {parsed}")
 
 
 def understood(host: str) -> set[Address]:
     address = parse_literal(host)
-    return _looked_up(host) | ({address} if address is not None else set())
+    return _parsed_by_c_library(host) | ({address} if address is not None else set())
 
 
-def _looked_up(host: str) -> set[Address]:
-    """By the C library, which asks nobody: AI_NUMERICHOST."""
+def _parsed_by_c_library(host: str) -> set[Address]:
+    """Return the addresses that `host` means to the C library, without a look-up (AI_NUMERICHOST)."""
     try:
         found = socket.getaddrinfo(host, 80, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError, ValueError):
         return set()
-    return {ip_address(place[4][0]) for place in found}
+    return {ip_address(entry[4][0]) for entry in found}
 
 
 def forbidden(address: Address) -> bool:
-    """Not global, or one that it carries is not."""
-    itself = isinstance(address, IPv4Address) or not any(address in network for network in TRANSPARENT)
-    return any(map(_not_global, ([address] if itself else []) + list(carried(address))))
+    """Check that the address, or one that it embeds, is not global."""
+    is_checked_itself = isinstance(address, IPv4Address) or not any(address in network for network in TRANSPARENT)
+    return any(map(_not_global, ([address] if is_checked_itself else []) + list(embedded(address))))
 
 
 def _not_global(address: Address) -> bool:
@@ -118,22 +118,22 @@ def _not_global(address: Address) -> bool:
 
 
 def _plain(address: Address) -> Address:
-    """Without its zone."""
+    """Return the address without its zone."""
     return address if isinstance(address, IPv4Address) else IPv6Address(int(address))
 
 
-def carried(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses inside, by the words of the RFCs: 32-bit words of the address, from the left."""
+def embedded(address: Address) -> Iterator[IPv4Address]:
+    """Yield the IPv4 addresses inside, by the definitions of the RFCs on the 32-bit words of the address."""
     if isinstance(address, IPv4Address):
         return
     words = [int(address) >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
-    for applies, value in CARRIERS:
+    for applies, value in EMBEDDINGS:
         if applies(words):
             yield IPv4Address(value(words))
 
 
 Words = list[int]
-CARRIERS: tuple[tuple[Callable[[Words], bool], Callable[[Words], int]], ...] = (
+EMBEDDINGS: tuple[tuple[Callable[[Words], bool], Callable[[Words], int]], ...] = (
     (lambda w: w[:3] == [0, 0, 0xFFFF], lambda w: w[3]),  # mapped, RFC 4291
     (lambda w: w[:3] == [0, 0, 0] and w[3] > 1, lambda w: w[3]),  # compatible, RFC 4291
     (lambda w: w[:3] == [0x64FF9B, 0, 0], lambda w: w[3]),  # NAT64, RFC 6052

@@ -1,4 +1,4 @@
-"""CSVs that nobody should have made, read by `read_manifest`."""
+"""Fuzzes `read_manifest` with malformed CSVs."""
 
 import codecs
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from imgsvc.domain.manifest.read_csv import Columns, Manifest, OnInvalid, read_m
 from imgsvc.errors import InvalidManifest, LimitExceeded
 
 HEADER = b"S. No.,Product Name,Input Image Urls\r\n"
-MADE = (
+SEEDS = (
     HEADER + b'1.,Mug,"https://a.example/1.jpg, https://a.example/2"\r\n2.,Cup,"https://a.example/1.jpg"\r\n',
     HEADER + b"1,Mug,https://a.example/1,https://a.example/w_1,h_2/3\n\n2,Cup,http://b.example:8080/?x=[1]\n",
     b'sep=;\nID;Name;Images;Note\n1;"M""ug";["https:\\/\\/a.example\\/1", "//b.example/2"];x\n',
@@ -29,14 +29,14 @@ BREAKS = (b", ", b",", b";|", b" ", b"\xe2\x80\x8b", b"a.", b"https://", b"//", 
 class Manifests:
     def __init__(self, corpora: Path) -> None:
         folders = [sorted((corpora / "csv" / name).glob("*.csv")) for name in ("brief", "catalog", "general")]
-        found = [[path.read_bytes() for path in folder] for folder in folders]
-        self.kinds = [list(MADE), list(MADE), *(kind for kind in found if kind)]
-        self.seeds = list(chain(*self.kinds))
+        corpus = [[path.read_bytes() for path in folder] for folder in folders]
+        self.groups = [list(SEEDS), list(SEEDS), *(group for group in corpus if group)]
+        self.seeds = list(chain(*self.groups))
 
     def make(self, rng: Random) -> Case:
-        mutator, data = Mutator(rng, self.seeds, PIECES), rng.choice(rng.choice(self.kinds))
+        mutator, data = Mutator(rng, self.seeds, PIECES), rng.choice(rng.choice(self.groups))
         for _ in range(rng.choice((1, 1, 2))):
-            data = rng.choice(WAYS)(data, rng) if rng.random() < 0.4 else mutator.mutated(data)
+            data = rng.choice(MUTATIONS)(data, rng) if rng.random() < 0.4 else mutator.mutated(data)
         return Case(data, (_columns(data, rng), rng.choice(("reject", "skip"))))
 
     def attempt(self, case: Case) -> str:
@@ -61,7 +61,7 @@ def _check(manifest: Manifest, on_invalid: OnInvalid) -> None:
 
 
 def _columns(data: bytes, rng: Random) -> Columns | None:
-    """Mostly none; else names that stand in the first line, where the file says them at all."""
+    """Return names from the first line in 30 % of the cases, otherwise None."""
     names = [name.strip(' "') for name in data[:500].decode(errors="replace").split("\n")[0].split(",")]
     names = [name for name in names if name.strip()]
     if not names or rng.random() < 0.7:
@@ -97,26 +97,26 @@ def _a_million_columns(data: bytes, rng: Random) -> bytes:
 
 
 def _a_huge_cell(data: bytes, rng: Random) -> bytes:
-    at = rng.choice([place for place, byte in enumerate(data) if byte in b",\n"] or [0]) + 1
+    at = rng.choice([index for index, byte in enumerate(data) if byte in b",\n"] or [0]) + 1
     cell = rng.choice(BREAKS) * rng.choice((1_000, 20_000, 60_000, 1_000_000)) + rng.choice(BREAKS)
     quoted = b'"' + cell + b'"' if rng.random() < 0.5 else cell
-    return data[:at] + quoted[:LONGEST_CELL] + data[at:]
+    return data[:at] + quoted[:MAX_CELL] + data[at:]
 
 
 def _an_open_quote(data: bytes, rng: Random) -> bytes:
-    bare = data[:5_000].replace(b'"', b"") * rng.choice((1, 10, 1_000))
-    at = rng.choice([place for place, byte in enumerate(bare[:5000]) if byte in b",\n"] or [0]) + 1
-    return bare[:at] + b'"' + bare[at:]
+    unquoted = data[:5_000].replace(b'"', b"") * rng.choice((1, 10, 1_000))
+    at = rng.choice([index for index, byte in enumerate(unquoted[:5000]) if byte in b",\n"] or [0]) + 1
+    return unquoted[:at] + b'"' + unquoted[at:]
 
 
 def _many_lines(data: bytes, rng: Random) -> bytes:
     lines = data.splitlines(keepends=True) or [b""]
-    line, most = rng.choice(((b"\n", 2_000_001), (rng.choice(lines)[:500], 10_000)))
-    return b"".join(lines[: rng.randint(0, len(lines))]) + line * rng.choice((100, 1_001, most))
+    line, max_count = rng.choice(((b"\n", 2_000_001), (rng.choice(lines)[:500], 10_000)))
+    return b"".join(lines[: rng.randint(0, len(lines))]) + line * rng.choice((100, 1_001, max_count))
 
 
-LONGEST_CELL = 3_000_000
-WAYS: tuple[Callable[[bytes, Random], bytes], ...] = (
+MAX_CELL = 3_000_000
+MUTATIONS: tuple[Callable[[bytes, Random], bytes], ...] = (
     _other_encoding,
     _other_encoding,
     _repeated_cell,

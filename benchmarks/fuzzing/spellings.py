@@ -1,4 +1,4 @@
-"""IP addresses that matter, in every spelling that a program somewhere takes for one."""
+"""Special IP addresses, in every spelling that some program accepts."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
@@ -68,20 +68,20 @@ def spelled_url(rng: Random) -> str:
         host = rng.choice((*NAMES, rng.choice(("a.", "ü", "xn--a", "1.", "0x", "①")) * rng.choice((60, 300, 4_000))))
     if rng.random() < 0.4:
         host = rng.choice(DISGUISES)(host, rng)
-    scheme, user = _seldom(SCHEMES, rng) or rng.choice(("http://", "https://")), _seldom(USERS, rng)
-    url = scheme + user + host + _seldom(PORTS, rng) + rng.choice(TAILS)
+    scheme, user = _rarely(SCHEMES, rng) or rng.choice(("http://", "https://")), _rarely(USERS, rng)
+    url = scheme + user + host + _rarely(PORTS, rng) + rng.choice(TAILS)
     for _ in range(rng.choice((0, 0, 0, 0, 0, 0, 1, 2))):
         at = rng.randint(0, len(url))
         url = url[:at] + rng.choice((rng.choice(ODD), "", url[at : at + 3])) + url[at + rng.randrange(2) :]
     return url
 
 
-def _seldom(choices: tuple[str, ...], rng: Random) -> str:
+def _rarely(choices: tuple[str, ...], rng: Random) -> str:
     return rng.choice(choices) if rng.random() < 0.1 else ""
 
 
 def _ipv4(rng: Random) -> int:
-    """Inside, at the ends of, or beside a network that matters; or any."""
+    """Return an address inside, at an end of, or next to a special network; or any address."""
     network = rng.choice(IPV4)
     first, size = int(network.network_address), network.num_addresses
     choices = (first, first + size - 1, first - 1, first + size, first + rng.randrange(size), rng.getrandbits(32))
@@ -106,11 +106,11 @@ def _ipv6(rng: Random) -> int:
 
 
 def spelled_ipv4(number: int, rng: Random) -> str:
-    """As inet_aton(3) takes it: one to four parts, the last one holds what is left; now and then one too large."""
+    """Spell an address for inet_aton(3): up to four parts, the last has the remaining bits; sometimes one too large."""
     count = rng.choice((1, 2, 3, 4, 4, 4, 5))
-    leading = [number >> 24 - 8 * place & 0xFF for place in range(min(count, 4) - 1)]
-    left = number & 2 ** (32 - 8 * len(leading)) - 1
-    parts = [*leading, left, *([0] if count == 5 else [])]
+    leading = [number >> 24 - 8 * index & 0xFF for index in range(min(count, 4) - 1)]
+    remaining = number & 2 ** (32 - 8 * len(leading)) - 1
+    parts = [*leading, remaining, *([0] if count == 5 else [])]
     if rng.random() < 0.05:
         parts[rng.randrange(len(parts))] += rng.choice((256, 2**32, 2**64))
     plain = rng.random() < 0.4
@@ -133,12 +133,12 @@ def spelled_ipv6(number: int, rng: Random) -> str:
 
 
 def _with_other_digits(host: str, rng: Random) -> str:
-    """As nameprep (RFC 3491) maps them to plain ones."""
+    """Replace digits by others that nameprep (RFC 3491) maps to them."""
     zero = rng.choice("０٠۰०𝟎𝟘")
     return "".join(chr(ord(zero) + int(c)) if c in "0123456789" and rng.random() < 0.5 else c for c in host)
 
 
-def _wide(host: str, rng: Random) -> str:
+def _full_width(host: str, rng: Random) -> str:
     return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" and rng.random() < 0.4 else c for c in host)
 
 
@@ -146,7 +146,7 @@ def _with_other_dots(host: str, rng: Random) -> str:
     return "".join(rng.choice("。．｡.") if c == "." else c for c in host)
 
 
-def _percent(host: str, rng: Random) -> str:
+def _percent_encoded(host: str, rng: Random) -> str:
     return "".join(f"%{ord(c):02X}" if ord(c) < 128 and rng.random() < 0.4 else c for c in host)
 
 
@@ -154,7 +154,7 @@ def _dotted(host: str, rng: Random) -> str:
     return rng.choice((host + ".", host + "..", "." + host, host + "。", host.replace(".", "..", 1), host + "%2e"))
 
 
-def _with_nothing_seen(host: str, rng: Random) -> str:
+def _with_invisible_character(host: str, rng: Random) -> str:
     at = rng.randint(0, len(host))
     return host[:at] + rng.choice("\xad\u200b\u200c\u200d\u2060\ufeff\ufe0f\u034f") + host[at:]
 
@@ -164,6 +164,6 @@ def _with_a_suffix(host: str, rng: Random) -> str:
 
 
 DISGUISES: tuple[Callable[[str, Random], str], ...] = (
-    _with_other_digits, _wide, _with_other_dots, _percent, _dotted, _with_nothing_seen, _with_a_suffix,
-    lambda host, _: f"[{host}]", lambda host, _: host.upper(),
+    _with_other_digits, _full_width, _with_other_dots, _percent_encoded, _dotted, _with_invisible_character,
+    _with_a_suffix, lambda host, _: f"[{host}]", lambda host, _: host.upper(),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The API on each kind of database; a module that is about HTTP alone says so with a `database_kind` of its own."""
+"""The API on each kind of database; modules that only test HTTP override `database_kind`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may call: keys, keys of others, pages of others, and links that open by themselves."""
+"""Access: API keys, batches of other keys, cross-origin requests, and signed links."""
 
 import json
 from collections.abc import AsyncIterator
@@ -29,99 +29,101 @@ CALLS = (
     ("POST", "/v1/deliveries/evt_01m81sz00wq6j8v5n2m3k4r7xt/redeliver"),
     ("POST", "/v1/webhooks/test"),
 )
-OPEN = ("/docs/catalog.csv", "/healthz", "/readyz", "/docs", "/openapi.json", "/media/none.jpg")
+PUBLIC = ("/docs/catalog.csv", "/healthz", "/readyz", "/docs", "/openapi.json", "/media/none.jpg")
 ENDED = catalogue(("1", "Shoe", "htp://nowhere"))
 
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 async def key(resources: Resources, name: str = "shop") -> dict[str, str]:
-    """The header that a new key is sent in."""
+    """Create a key, and return the header that contains it."""
     _, token = await create_key(name, sessions=resources.sessions, clock=resources.clock)
     return {"Authorization": f"Bearer {token}"}
 
 
 @pytest.fixture
-async def ours(resources: Resources) -> dict[str, str]:
+async def own_header(resources: Resources) -> dict[str, str]:
     return await key(resources)
 
 
 @pytest.fixture
-async def keyed(ours: dict[str, str], client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
-    """The API once a key has been made."""
+async def protected_client(own_header: dict[str, str], client: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+    """The API once a key exists."""
     yield client
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-async def test_every_call_asks_for_a_key(keyed: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_every_protected_operation_requires_a_key(
+    protected_client: httpx.AsyncClient, method: str, path: str
+) -> None:
     for header in ({}, {"Authorization": "Bearer isk_wrong"}, {"Authorization": "Basic dXNlcjpwYXNz"}):
-        answer = await keyed.request(method, path, headers=header)
+        answer = await protected_client.request(method, path, headers=header)
         problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize("path", OPEN)
-async def test_what_needs_no_key_asks_for_none(keyed: httpx.AsyncClient, path: str) -> None:
-    assert (await keyed.get(path)).status_code != 401
+@pytest.mark.parametrize("path", PUBLIC)
+async def test_public_paths_require_no_key(protected_client: httpx.AsyncClient, path: str) -> None:
+    assert (await protected_client.get(path)).status_code != 401
 
 
-async def test_a_key_is_refused_before_the_body_is_read(keyed: httpx.AsyncClient) -> None:
+async def test_a_key_is_refused_before_the_body_is_read(protected_client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"S. No."
         raise AssertionError("the body is read")
 
-    problem(await keyed.post("/v1/batches", content=endless(), headers=CSV), 401)
+    problem(await protected_client.post("/v1/batches", content=endless(), headers=CSV), 401)
 
 
-async def test_the_batch_of_another_key_is_not_there(
-    keyed: httpx.AsyncClient, resources: Resources, ours: dict[str, str]
+async def test_the_batch_of_another_key_is_404(
+    protected_client: httpx.AsyncClient, resources: Resources, own_header: dict[str, str]
 ) -> None:
-    theirs = await key(resources, "another shop")
-    keyed.headers = httpx.Headers(ours)
-    batch = (await upload(keyed, ENDED, on_invalid="skip", webhook_url="http://127.0.0.1:9/"))["id"]
-    [delivery] = (await keyed.get(f"/v1/batches/{batch}/deliveries")).json()["data"]
+    other_header = await key(resources, "another shop")
+    protected_client.headers = httpx.Headers(own_header)
+    batch = (await upload(protected_client, ENDED, on_invalid="skip", webhook_url="http://127.0.0.1:9/"))["id"]
+    [delivery] = (await protected_client.get(f"/v1/batches/{batch}/deliveries")).json()["data"]
     for method, path in CALLS[2:-1]:
-        shown = path.replace("bat_01m81syxdvn0cchm7jgbq1vyb2", batch)
-        shown = shown.replace("evt_01m81sz00wq6j8v5n2m3k4r7xt", delivery["id"])
-        problem(await keyed.request(method, shown, headers=theirs), 404, "not-found")
-    assert (await keyed.get(f"/v1/batches/{batch}")).status_code == 200
+        target = path.replace("bat_01m81syxdvn0cchm7jgbq1vyb2", batch)
+        target = target.replace("evt_01m81sz00wq6j8v5n2m3k4r7xt", delivery["id"])
+        problem(await protected_client.request(method, target, headers=other_header), 404, "not-found")
+    assert (await protected_client.get(f"/v1/batches/{batch}")).status_code == 200
 
 
-async def test_a_name_of_an_upload_counts_for_its_key_alone(
-    keyed: httpx.AsyncClient, resources: Resources, ours: dict[str, str]
+async def test_an_idempotency_key_is_scoped_to_its_api_key(
+    protected_client: httpx.AsyncClient, resources: Resources, own_header: dict[str, str]
 ) -> None:
-    theirs = await key(resources, "another shop")
+    other_header = await key(resources, "another shop")
     named = CSV | {"Idempotency-Key": "monday"}
     batches = [
-        (await keyed.post("/v1/batches", content=ONE_ROW, headers=named | caller)).json()["id"]
-        for caller in (ours, theirs, ours)
+        (await protected_client.post("/v1/batches", content=ONE_ROW, headers=named | caller)).json()["id"]
+        for caller in (own_header, other_header, own_header)
     ]
     assert batches[0] == batches[2] != batches[1]
 
 
-async def test_whoever_says_so_aloud_needs_no_key(ours: dict[str, str], settings: Settings) -> None:
+async def test_with_auth_none_no_key_is_required(own_header: dict[str, str], settings: Settings) -> None:
     async with serving(settings.model_copy(update={"auth": "none"})) as (_, client):
         assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV)).status_code == 202
-        assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV | ours)).status_code == 202
+        assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV | own_header)).status_code == 202
 
 
-async def test_where_others_can_come_nobody_gets_in_before_the_first_key(settings: Settings) -> None:
+async def test_on_a_public_address_every_request_is_401_before_the_first_key(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"host": "0.0.0.0"})) as (_, client):
         refused = problem(await client.get(CALLS[2][1]), 401, "unauthorized")
     assert "imgsvc keys create" in refused["detail"]
 
 
-# -- pages of others --------------------------------------------------------------------------------------------------
+# -- cross-origin requests --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "shop.localhost", "api:8000", "192.168.1.5:8000"],
 )
-async def test_it_answers_under_names_that_nobody_can_register(client: httpx.AsyncClient, host: str) -> None:
+async def test_host_names_that_cannot_be_registered_are_accepted(client: httpx.AsyncClient, host: str) -> None:
     assert (await client.get(CALLS[2][1], headers={"Host": host})).status_code == 404
 
 
@@ -192,43 +194,45 @@ PROXY_HEADERS = [
 
 
 @pytest.mark.parametrize("header", PROXY_HEADERS)
-async def test_without_keys_nothing_that_a_proxy_passes_on_gets_in(client: httpx.AsyncClient, header: str) -> None:
+async def test_without_keys_requests_with_a_proxy_header_are_refused(client: httpx.AsyncClient, header: str) -> None:
     for spelling in (header, header.upper()):
         body = problem(await client.get(CALLS[2][1], headers={spelling: "203.0.113.9"}), 403, "foreign-page")
     assert "keys create" in body["detail"]
-    assert header.lower() in body["detail"]  # it says what it knows: which header, not who sent it
+    assert header.lower() in body["detail"]  # the header is named, not its sender
     assert (await client.get("/healthz", headers={header: "203.0.113.9"})).status_code == 200
 
 
-async def test_without_keys_every_call_refuses_what_a_proxy_passes_on(client: httpx.AsyncClient) -> None:
+async def test_without_keys_every_operation_refuses_proxied_requests(client: httpx.AsyncClient) -> None:
     for method, path in CALLS:
         problem(await client.request(method, path, headers={"Via": "1.1 edge"}), 403, "foreign-page")
 
 
 @pytest.mark.parametrize("header", ["X-Request-ID", "Traceparent", "Idempotency-Key", "X-Forward", "Viable", "Cfg"])
-async def test_a_header_that_programs_send_themselves_is_no_proof_of_a_proxy(
+async def test_a_header_that_clients_send_themselves_is_not_taken_for_a_proxy(
     client: httpx.AsyncClient, header: str
 ) -> None:
     assert (await client.get(CALLS[2][1], headers={header: "1"})).status_code == 404
 
 
-async def test_with_a_key_a_proxy_may_pass_on_what_it_likes(keyed: httpx.AsyncClient, ours: dict[str, str]) -> None:
-    passed_on = dict.fromkeys(PROXY_HEADERS, "203.0.113.9")
-    assert (await keyed.get(CALLS[2][1], headers=ours | passed_on)).status_code == 404
+async def test_with_a_key_requests_with_proxy_headers_are_accepted(
+    protected_client: httpx.AsyncClient, own_header: dict[str, str]
+) -> None:
+    forwarded = dict.fromkeys(PROXY_HEADERS, "203.0.113.9")
+    assert (await protected_client.get(CALLS[2][1], headers=own_header | forwarded)).status_code == 404
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example"]
 )
 @pytest.mark.parametrize("auth", ["keys", "none"])
-async def test_a_page_whose_name_points_here_is_kept_out(settings: Settings, host: str, auth: str) -> None:
+async def test_dns_rebinding_is_refused(settings: Settings, host: str, auth: str) -> None:
     async with serving(settings.model_copy(update={"auth": auth})) as (_, client):
         for method, path in CALLS:
             problem(await client.request(method, path, headers={"Host": host}), 403, "foreign-page")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:3000", "http://localhost:8000"])
-async def test_a_page_that_posts_here_is_kept_out(client: httpx.AsyncClient, origin: str) -> None:
+async def test_a_form_posted_by_another_website_is_refused(client: httpx.AsyncClient, origin: str) -> None:
     form = {"file": ("catalog.csv", ONE_ROW)}
     problem(await client.post("/v1/batches", files=form, headers={"Origin": origin}), 403, "foreign-page")
 
@@ -242,25 +246,29 @@ async def test_our_own_docs_page_may_post(settings: Settings, origin: str) -> No
         assert (await client.get(CALLS[2][1], headers={"Host": "images.shop.example"})).status_code == 404
 
 
-async def test_with_a_key_it_answers_under_every_name(keyed: httpx.AsyncClient, ours: dict[str, str]) -> None:
+async def test_with_a_key_every_host_name_is_accepted(
+    protected_client: httpx.AsyncClient, own_header: dict[str, str]
+) -> None:
     page = {"Host": "images.shop.example", "Origin": "https://admin.shop.example"}
-    assert (await keyed.post("/v1/batches", content=ONE_ROW, headers=CSV | ours | page)).status_code == 202
+    assert (
+        await protected_client.post("/v1/batches", content=ONE_ROW, headers=CSV | own_header | page)
+    ).status_code == 202
 
 
-# -- links that open by themselves ------------------------------------------------------------------------------------
+# -- signed links -----------------------------------------------------------------------------------------------------
 
 
 async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
-    keyed: httpx.AsyncClient,
+    protected_client: httpx.AsyncClient,
     resources: Resources,
-    ours: dict[str, str],
+    own_header: dict[str, str],
     listener: WebhookListener,
     work_off: WorkOff,
 ) -> None:
-    answer = await keyed.post(
+    answer = await protected_client.post(
         "/v1/batches",
         content=ENDED,
-        headers=CSV | ours,
+        headers=CSV | own_header,
         params={"on_invalid": "skip", "webhook_url": listener.url("/hook")},
     )
     batch = answer.json()["id"]
@@ -268,19 +276,19 @@ async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
     [post] = listener.requests
     data = json.loads(post.body)["data"]
     failures = urlsplit(data["failures_csv_url"])
-    assert "invalid_url: " in (await keyed.get(f"{failures.path}?{failures.query}")).text
+    assert "invalid_url: " in (await protected_client.get(f"{failures.path}?{failures.query}")).text
     link = urlsplit(data["output_csv_url"])
     path, query = link.path, link.query
-    problem(await keyed.get(f"{failures.path}?{query}"), 401, "unauthorized")
-    opened = await keyed.get(f"{path}?{query}")
+    problem(await protected_client.get(f"{failures.path}?{query}"), 401, "unauthorized")
+    opened = await protected_client.get(f"{path}?{query}")
     assert (opened.status_code, opened.text.splitlines()[0]) == (
         200,
         "S. No.,Product Name,Input Image Urls,Output Image Urls",
     )
-    problem(await keyed.get(f"{path}?{query[:-1]}"), 401, "unauthorized")
-    problem(await keyed.get(path), 401, "unauthorized")
+    problem(await protected_client.get(f"{path}?{query[:-1]}"), 401, "unauthorized")
+    problem(await protected_client.get(path), 401, "unauthorized")
     for other in ("", "/products", "/deliveries"):
-        problem(await keyed.get(f"/v1/batches/{batch}{other}?{query}"), 401, "unauthorized")
-    key_id = f"key_{ours['Authorization'].removeprefix('Bearer isk_').partition('_')[0]}"
+        problem(await protected_client.get(f"/v1/batches/{batch}{other}?{query}"), 401, "unauthorized")
+    key_id = f"key_{own_header['Authorization'].removeprefix('Bearer isk_').partition('_')[0]}"
     await revoke_key(key_id, sessions=resources.sessions, clock=resources.clock)
-    problem(await keyed.get(f"{path}?{query}"), 401, "unauthorized")
+    problem(await protected_client.get(f"{path}?{query}"), 401, "unauthorized")

@@ -1,4 +1,4 @@
-"""The database goes away under the API: 503 and when to come again, nothing half stored, and then all is as before."""
+"""The API while its database fails: 503 with Retry-After, nothing stored in part, and normal service afterwards."""
 
 import asyncio
 import shutil
@@ -21,7 +21,7 @@ Fault = Callable[[], AbstractContextManager[None]]
 FAULTS = [
     ("postgres", "stopped"),
     ("postgres", "crashed"),
-    pytest.param("postgres", "silent", marks=pytest.mark.slow),  # given up after its 20 s
+    pytest.param("postgres", "silent", marks=pytest.mark.slow),  # times out after 20 s
     ("sqlite", "replaced"),
     ("sqlite", "removed"),
 ]
@@ -29,21 +29,25 @@ FINISHED = catalogue(("1", "Shoe", "htp://nowhere"))
 
 
 @pytest.fixture
-def fault(database_kind: str, what: str, request: pytest.FixtureRequest) -> Fault:
-    """What happens to the database, for as long as a block lasts."""
+def fault(database_kind: str, fault_kind: str, request: pytest.FixtureRequest) -> Fault:
+    """The fault of the database, as a context manager."""
     if database_kind == "sqlite":
-        return partial(gone, Path(request.getfixturevalue("tmp_path")) / "imgsvc.db", replaced=what == "replaced")
+        return partial(
+            database_file_moved,
+            Path(request.getfixturevalue("tmp_path")) / "imgsvc.db",
+            replaced=fault_kind == "replaced",
+        )
     server: Postgres = request.getfixturevalue("postgres")
     faults: dict[str, Fault] = {
         "stopped": server.stopped,
         "crashed": partial(server.stopped, signal.SIGQUIT),
         "silent": server.frozen,
     }
-    return faults[what]
+    return faults[fault_kind]
 
 
 @contextmanager
-def gone(file: Path, *, replaced: bool) -> Iterator[None]:
+def database_file_moved(file: Path, *, replaced: bool) -> Iterator[None]:
     aside = file.rename(file.with_name("aside.db"))
     if replaced:
         shutil.copy(aside, file)
@@ -52,18 +56,18 @@ def gone(file: Path, *, replaced: bool) -> Iterator[None]:
 
 
 async def ask_for_everything(client: httpx.AsyncClient, batch_id: str) -> list[httpx.Response]:
-    """An upload, and what is read of a batch."""
+    """Send an upload and all reads of a batch."""
     reads = [client.get(f"/v1/batches/{batch_id}{part}") for part in ("", "/products", "/output.csv")]
     return await asyncio.gather(client.post("/v1/batches", content=ONE_ROW, headers=CSV), *reads)
 
 
-@pytest.mark.parametrize(("database_kind", "what"), FAULTS)
-async def test_without_its_database_every_call_is_503_and_afterwards_all_is_as_before(
-    settings: Settings, client: httpx.AsyncClient, fault: Fault, what: str
+@pytest.mark.parametrize(("database_kind", "fault_kind"), FAULTS)
+async def test_without_its_database_every_call_is_503_until_it_is_back(
+    settings: Settings, client: httpx.AsyncClient, fault: Fault, fault_kind: str
 ) -> None:
     async with serving(settings) as (_, other):
         batch_id = (await upload(other, FINISHED, on_invalid="skip"))["id"]
-    if what != "silent":  # an open connection is given up after 20 s, a new one after 5
+    if fault_kind != "silent":  # an open connection times out after 20 s, a new one after 5
         await ask_for_everything(client, batch_id)
     stored = await rows_stored(settings)
     with fault():
@@ -79,21 +83,21 @@ async def test_without_its_database_every_call_is_503_and_afterwards_all_is_as_b
 
 @ONLY_SQLITE
 async def test_on_a_full_disk_uploads_are_503_and_reads_go_on(settings: Settings) -> None:
-    most_pages = 1
+    max_pages = 1
 
-    def leave_room(connection: Any, *_: object) -> None:
+    def limit_pages(connection: Any, *_: object) -> None:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA max_page_count = {most_pages}")  # 1: as many as there are
+        cursor.execute(f"PRAGMA max_page_count = {max_pages}")  # 1: the current number of pages
         cursor.close()
 
     many = catalogue(*[(str(number), "Shoe", f"https://shop.example/{number}.jpg") for number in range(500)])
     async with serving(settings) as (app, client):
         batch_id = (await upload(client, FINISHED, on_invalid="skip"))["id"]
         stored = await rows_stored(settings)
-        event.listen(app.state.resources.sessions.engine.sync_engine, "checkout", leave_room)
+        event.listen(app.state.resources.sessions.engine.sync_engine, "checkout", limit_pages)
         refused = await client.post("/v1/batches", content=many, headers=CSV)
         problem(refused, 503, "database-unavailable")
         assert await rows_stored(settings) == stored
         assert (await client.get(f"/v1/batches/{batch_id}/output.csv")).status_code == 200
-        most_pages = 2**30
+        max_pages = 2**30
         await upload(client, many)

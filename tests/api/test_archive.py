@@ -1,4 +1,4 @@
-"""GET …/archive.zip: every rendition once, under the name of its link; whole, or seen not to be."""
+"""GET …/archive.zip: every rendition once, with the name in its URL; complete, or visibly incomplete."""
 
 import io
 import socket
@@ -31,7 +31,7 @@ async def links(client: httpx.AsyncClient, batch: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
-    """Two images, one in two rows, and one that fails; each in two renditions."""
+    """A batch with two images, one of them in two rows, and one that fails; each in two renditions."""
     first, second = (origin.serve(f"/{width}.jpg", image_bytes(width, 300)) for width in (400, 500))
     rows = [("1", "Café ☕ cup", f"{first}, {origin.url('/none.jpg')}"), ("2", "../Hat", f"{first}, {second}")]
     thumb = '[{"name": "thumb", "max_width": 50}]'
@@ -40,7 +40,7 @@ async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginS
     return batch
 
 
-async def test_it_has_every_rendition_once_under_the_name_of_its_link(
+async def test_the_archive_has_every_rendition_once_named_as_in_its_url(
     client: httpx.AsyncClient, finished: dict[str, Any]
 ) -> None:
     bundle = await archived(client, finished)
@@ -54,7 +54,7 @@ async def test_it_has_every_rendition_once_under_the_name_of_its_link(
         assert entry.external_attr >> 16 == 0o100644
 
 
-async def test_it_is_an_attachment_named_after_the_upload(
+async def test_the_archive_is_an_attachment_named_after_the_upload(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     text = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes())))
@@ -64,13 +64,13 @@ async def test_it_is_an_attachment_named_after_the_upload(
     assert answer.headers["content-disposition"].endswith("filename*=UTF-8''Schuhe%20%C3%BC-images.zip")
 
 
-async def test_while_the_batch_runs_it_is_there_only_in_part(client: httpx.AsyncClient) -> None:
+async def test_the_archive_of_a_running_batch_is_409_unless_it_is_partial(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW)
     problem(await client.get(f"/v1/batches/{batch['id']}/archive.zip"), 409, "batch-not-finished")
     assert (await archived(client, batch, partial="true")).namelist() == []
 
 
-async def test_an_image_that_is_lost_is_named_and_the_others_come(
+async def test_a_missing_image_is_listed_and_the_others_are_sent(
     tmp_path: Path, client: httpx.AsyncClient, finished: dict[str, Any]
 ) -> None:
     [lost, *_] = sorted((tmp_path / "media" / finished["id"]).glob("2-*"))
@@ -82,15 +82,15 @@ async def test_an_image_that_is_lost_is_named_and_the_others_come(
     assert lost.name not in bundle.namelist()
 
 
-async def test_a_storage_that_does_not_answer_is_told_before_anything_is_sent(
+async def test_an_unavailable_storage_is_503_before_anything_is_sent(
     settings: Settings, finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = settings.model_copy(update={"storage_url": "s3://bucket/renditions"})
+    on_s3 = settings.model_copy(update={"storage_url": "s3://bucket/renditions"})
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else can
+        closed.bind(("127.0.0.1", 0))  # no one listens on this port, and it stays reserved
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        nobody = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", **S3_LOGIN}
-        for name, value in nobody.items():  # all of it: without a login the client would ask a cloud for one
+        unreachable = {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", **S3_LOGIN}
+        for name, value in unreachable.items():  # including a login, which the client would otherwise request
             monkeypatch.setenv(name, value)
-        async with serving(away) as (_, client):
+        async with serving(on_s3) as (_, client):
             problem(await client.get(f"/v1/batches/{finished['id']}/archive.zip"), 503, "storage-error")

@@ -1,4 +1,4 @@
-"""Uploads that cannot be accepted: each is a problem that says what is wrong, and nothing is stored."""
+"""Invalid uploads: each is refused with a problem that describes the error, and nothing is stored."""
 
 import io
 import zipfile
@@ -14,7 +14,7 @@ from support.origin_server import image_bytes
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 def workbook() -> bytes:
@@ -26,11 +26,11 @@ def workbook() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An upload, the code of its first error, and words that its detail must have."""
+    """An upload, the code of its first error, and text that its detail must contain."""
 
     data: bytes
     code: str
-    says: str
+    detail: str
 
 
 BAD = {
@@ -66,7 +66,7 @@ async def test_a_bad_file_is_refused_with_its_reason(
         refused = await client.post("/v1/batches", content=bad.data, headers=CSV)
     body = problem(refused, 422, "invalid-manifest")
     assert body["errors"][0]["code"] == bad.code
-    assert bad.says in body["errors"][0]["detail"]
+    assert bad.detail in body["errors"][0]["detail"]
     assert body["errors"][0]["detail"] in body["detail"]
     assert await rows_stored(settings) == NOTHING
 
@@ -87,7 +87,7 @@ async def test_every_bad_url_is_listed_with_row_column_and_value(client: httpx.A
     assert await rows_stored(settings) == NOTHING
 
 
-async def test_of_many_problems_a_hundred_are_listed_and_all_are_counted(client: httpx.AsyncClient) -> None:
+async def test_the_first_hundred_problems_are_listed_and_all_are_counted(client: httpx.AsyncClient) -> None:
     text = catalogue(*((str(number), "Shoe", "nowhere") for number in range(250)))
     body = problem(await client.post("/v1/batches", content=text, headers=CSV), 422)
     assert len(body["errors"]) == 100
@@ -137,13 +137,13 @@ async def test_a_form_without_a_file_says_so(client: httpx.AsyncClient, settings
     assert await rows_stored(settings) == NOTHING
 
 
-async def test_a_path_that_leads_nowhere_is_404(client: httpx.AsyncClient) -> None:
+async def test_an_unknown_path_is_404(client: httpx.AsyncClient) -> None:
     body = problem(await client.get("/v2/batches"), 404, "not-found")
     assert body["instance"] == "/v2/batches"
     assert "/v2/batches" in body["detail"]
 
 
-async def test_a_wrong_method_is_405_and_says_which_are_right(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_a_wrong_method_is_405_and_lists_the_allowed_ones(client: httpx.AsyncClient, settings: Settings) -> None:
     refused = await client.put("/v1/batches", content=ONE_ROW, headers=CSV)
     assert "POST" in problem(refused, 405, "method-not-allowed")["detail"]
     assert "POST" in refused.headers["allow"]

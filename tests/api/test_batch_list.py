@@ -1,4 +1,4 @@
-"""The batches of a key, the newest first."""
+"""The list of a key's batches, newest first."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ RUNNING = catalogue(("1", "Shoe", "https://shop.example/a.jpg"))
 
 
 async def listed(client: httpx.AsyncClient, **query: Any) -> list[list[str]]:
-    """The ids on each page, followed by `next`."""
+    """Return the ids on each page, following `next`."""
     pages: list[list[str]] = []
     after: str | None = None
     while True:
@@ -26,7 +26,7 @@ async def listed(client: httpx.AsyncClient, **query: Any) -> list[list[str]]:
             return pages
 
 
-async def test_every_batch_is_listed_once_the_newest_first(client: httpx.AsyncClient) -> None:
+async def test_every_batch_is_listed_once_newest_first(client: httpx.AsyncClient) -> None:
     assert await listed(client) == [[]]
     ids = [(await upload(client, RUNNING))["id"] for _ in range(5)]
     assert await listed(client, limit=2) == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
@@ -55,14 +55,14 @@ async def test_a_deleted_batch_and_those_of_other_keys_are_not_listed(
     tokens = [(await create_key(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
     client.headers["Authorization"] = f"Bearer {tokens[0]}"
     kept = (await upload(client, RUNNING))["id"]
-    gone = (await upload(client, ENDED, on_invalid="skip"))["id"]
-    assert (await client.delete(f"/v1/batches/{gone}")).status_code == 204
+    deleted = (await upload(client, ENDED, on_invalid="skip"))["id"]
+    assert (await client.delete(f"/v1/batches/{deleted}")).status_code == 204
     assert await listed(client) == [[kept]]
     client.headers["Authorization"] = f"Bearer {tokens[1]}"
     assert await listed(client) == [[]]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "after=bat_1", "status=gone", "status="])
-async def test_what_cannot_be_listed_is_422(client: httpx.AsyncClient, query: str) -> None:
+async def test_an_invalid_list_parameter_is_422(client: httpx.AsyncClient, query: str) -> None:
     [error] = problem(await client.get(f"/v1/batches?{query}"), 422, "invalid-request")["errors"]
     assert error["column"].partition(".")[0] == query.partition("=")[0]

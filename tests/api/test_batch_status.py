@@ -1,4 +1,4 @@
-"""GET /v1/batches/{id}: the figures, conditional requests, long polls, and what happens when parts are away."""
+"""GET /v1/batches/{id}: counts, conditional requests, long polls, and missing components."""
 
 import asyncio
 from pathlib import Path
@@ -14,12 +14,12 @@ from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving
 from support.origin_server import OriginServer, image_bytes
 
 LONG = 30
-"""Seconds that a request offers to wait where the answer must come at once."""
+"""Seconds that a request offers to wait although the response must be immediate."""
 SOON = 10
-"""Seconds within which it must have come."""
+"""Seconds within which it must arrive."""
 
 
-async def somebody_waits(app: FastAPI) -> None:
+async def until_a_request_waits(app: FastAPI) -> None:
     """Return once a request waits in the watcher."""
     async with asyncio.timeout(SOON):
         while not app.state.watcher.has_waiters:  # noqa: ASYNC110  # nothing announces it
@@ -28,7 +28,7 @@ async def somebody_waits(app: FastAPI) -> None:
 
 @pytest.fixture
 async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
-    """A batch of one image that has been worked off."""
+    """A finished batch of one image."""
     batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
     await work_off()
     return batch
@@ -48,7 +48,7 @@ async def test_the_asset_counts_sum_to_the_total_while_the_batch_runs(
     assert batch["progress"] == 0.5
 
 
-async def test_a_finished_batch_has_its_figures(client: httpx.AsyncClient, finished: dict[str, Any]) -> None:
+async def test_a_finished_batch_has_sizes_and_times(client: httpx.AsyncClient, finished: dict[str, Any]) -> None:
     batch = (await client.get(f"/v1/batches/{finished['id']}")).json()
     assert batch["status"] == "completed"
     assert batch["progress"] == 1
@@ -58,7 +58,7 @@ async def test_a_finished_batch_has_its_figures(client: httpx.AsyncClient, finis
     assert batch["created_at"] <= batch["started_at"] <= batch["finished_at"]
 
 
-async def test_retry_after_is_there_only_while_the_batch_runs(
+async def test_retry_after_is_sent_only_while_the_batch_runs(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes()))))
@@ -68,7 +68,7 @@ async def test_retry_after_is_there_only_while_the_batch_runs(
 
 
 @pytest.mark.parametrize("spelling", ["{}", "W/{}", '"other", {}', "*"])
-async def test_an_etag_that_is_known_is_answered_with_304_until_the_batch_changes(
+async def test_a_matching_etag_is_304_until_the_batch_changes(
     client: httpx.AsyncClient, settings: Settings, spelling: str
 ) -> None:
     batch = await upload(client, ONE_ROW)
@@ -110,7 +110,7 @@ async def test_waiting_returns_when_the_batch_ends(settings: Settings, work_off:
     async with serving(settings) as (app, client), asyncio.timeout(SOON + LONG), asyncio.TaskGroup() as group:
         batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes()))))
         waiting = group.create_task(client.get(f"/v1/batches/{batch['id']}?wait={LONG}"))
-        await somebody_waits(app)
+        await until_a_request_waits(app)
         await work_off()
         async with asyncio.timeout(SOON):
             assert (await waiting).json()["status"] == "completed"
@@ -120,9 +120,9 @@ async def test_waiting_with_an_etag_returns_at_the_first_change(settings: Settin
     async with serving(settings) as (app, client), asyncio.TaskGroup() as group:
         batch = await upload(client, ONE_ROW)
         path = f"/v1/batches/{batch['id']}"
-        known = {"If-None-Match": (await client.get(path)).headers["etag"]}
-        waiting = group.create_task(client.get(path, params={"wait": LONG}, headers=known))
-        await somebody_waits(app)
+        headers = {"If-None-Match": (await client.get(path)).headers["etag"]}
+        waiting = group.create_task(client.get(path, params={"wait": LONG}, headers=headers))
+        await until_a_request_waits(app)
         await write(settings, "UPDATE batch SET version = version + 1, status = 'processing', processing = 1")
         async with asyncio.timeout(SOON):
             assert (await waiting).json()["counts"]["assets"]["processing"] == 1
@@ -136,15 +136,15 @@ async def test_waiting_with_an_outdated_etag_returns_at_once(client: httpx.Async
 
 
 @pytest.mark.parametrize("with_etag", [True, False])
-async def test_waiting_for_nothing_ends_after_the_time_that_was_asked_for(
+async def test_waiting_without_a_change_ends_after_the_requested_time(
     client: httpx.AsyncClient, with_etag: bool
 ) -> None:
     batch = await upload(client, ONE_ROW)
     path = f"/v1/batches/{batch['id']}"
     headers = {"If-None-Match": (await client.get(path)).headers["etag"]} if with_etag else {}
-    asked = monotonic()
+    started = monotonic()
     answer = await client.get(path, params={"wait": 0.4}, headers=headers)
-    assert 0.4 <= monotonic() - asked < SOON
+    assert 0.4 <= monotonic() - started < SOON
     assert answer.status_code == (304 if with_etag else 200)
 
 
@@ -171,7 +171,7 @@ async def test_a_batch_that_is_deleted_or_of_another_key_is_404(client: httpx.As
         problem(await client.get(f"/v1/batches/{batch['id']}"), 404, "not-found")
 
 
-async def test_without_its_database_the_api_says_503_and_when_to_come_again(settings: Settings, tmp_path: Path) -> None:
+async def test_without_its_database_the_api_returns_503_with_retry_after(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     away = settings.model_copy(update={"database_url": f"sqlite+aiosqlite:///{tmp_path / 'folder'}"})
     async with serving(away) as (_, client):

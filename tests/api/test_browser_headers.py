@@ -1,4 +1,4 @@
-"""What a browser may make of an answer: never more than it is."""
+"""Security headers for browsers."""
 
 import re
 from base64 import b64encode
@@ -26,7 +26,7 @@ def policy(answer: httpx.Response) -> dict[str, str]:
 @pytest.mark.parametrize(
     "path", ["/", "/healthz", "/v1/batches/bat_none", "/v1/batches", "/media/none", "/openapi.json"]
 )
-async def test_nothing_in_an_answer_is_ever_run(path: str, client: httpx.AsyncClient) -> None:
+async def test_a_browser_runs_nothing_in_a_response(path: str, client: httpx.AsyncClient) -> None:
     answer = await client.get(path)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
@@ -35,10 +35,10 @@ async def test_nothing_in_an_answer_is_ever_run(path: str, client: httpx.AsyncCl
     assert "script-src" not in policy(answer)
 
 
-async def test_a_image_and_a_report_are_a_image_and_a_file(
+async def test_images_and_reports_are_never_served_as_pages(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    """Also when origin and upload say that they are pages."""
+    """They are not, even if the origin or the upload claims to be HTML."""
     url = origin.serve("/a.html", image_bytes(640, 480), content_type="text/html")
     batch = await upload(client, catalogue(("1", "<script>alert(1)</script>", url)))
     await work_off()
@@ -64,7 +64,7 @@ async def test_the_docs_page_runs_its_own_scripts_only(client: httpx.AsyncClient
     assert not re.search(r"(?:src|href)=.(?:https?:)?//", answer.text)
 
 
-async def test_a_page_in_pieces_is_looked_at_as_a_whole() -> None:
+async def test_the_scripts_of_a_page_sent_in_chunks_are_hashed_as_a_whole() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]}
         for message in (start, {"body": b"<script>go", "more_body": True}, {"body": b"()</script>"}):
@@ -84,7 +84,7 @@ async def test_a_page_in_pieces_is_looked_at_as_a_whole() -> None:
     assert b"".join(message.get("body", b"") for message in sent) == b"<script>go()</script>"
 
 
-async def test_a_refused_upload_runs_nothing_either(client: httpx.AsyncClient) -> None:
+async def test_a_browser_runs_nothing_in_an_error_response(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/batches", content=ONE_ROW, headers={"Content-Type": "text/html"})
     assert answer.status_code == 415
     assert answer.headers["x-content-type-options"] == "nosniff"

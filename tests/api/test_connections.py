@@ -1,4 +1,4 @@
-"""More connections than there are descriptors: a new client gets in, and no request under way is lost."""
+"""More connections than descriptors: new clients can connect, and no request in progress is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 IDLE = {
@@ -29,7 +29,7 @@ IDLE = {
 
 
 @pytest.mark.parametrize("sending", IDLE.values(), ids=IDLE)
-async def test_more_idle_connections_than_descriptors_keep_no_new_client_out(
+async def test_new_clients_connect_despite_more_idle_connections_than_descriptors(
     settings: Settings, sending: bytes
 ) -> None:
     async with limited_api(settings) as api:
@@ -38,16 +38,16 @@ async def test_more_idle_connections_than_descriptors_keep_no_new_client_out(
             async with api.client() as client:
                 assert (await client.get("/healthz")).status_code == 200
                 assert (await client.post("/v1/batches", content=ONE_ROW, headers=CSV)).status_code == 202
-        assert await api.answers(), "nor when they have gone"
+        assert await api.answers(), "and when the idle ones are closed"
 
 
-async def test_requests_under_way_survive_more_connections_than_descriptors(settings: Settings) -> None:
-    """An upload, a long poll and a stream of events."""
-    go_on = asyncio.Event()
+async def test_requests_in_progress_survive_more_connections_than_descriptors(settings: Settings) -> None:
+    """The requests are an upload, a long poll and a stream of events."""
+    resume = asyncio.Event()
 
     async def slow_body() -> AsyncIterator[bytes]:
         yield ONE_ROW.encode()
-        await go_on.wait()
+        await resume.wait()
         yield b"2,Hat,https://shop.example/b.jpg\n"
 
     async with limited_api(settings) as api, api.client() as client:
@@ -60,7 +60,7 @@ async def test_requests_under_way_survive_more_connections_than_descriptors(sett
             with ExitStack() as held:
                 await asyncio.to_thread(api.hold_open, held, count=2 * DESCRIPTORS)
                 assert await api.answers()
-                go_on.set()
+                resume.set()
                 assert (await uploading).status_code == 202
                 async with api.client() as another:
                     assert (await another.post(f"{batch}/cancel")).is_success
@@ -98,7 +98,7 @@ async def test_a_process_without_a_descriptor_accepts_again_when_it_has_one(sett
     async with limited_api(settings, command=("-c", WITHOUT_DESCRIPTORS)) as api:
         stdin, stdout, stderr = api.process.stdin, api.process.stdout, api.process.stderr
         assert stdin and stdout and stderr
-        for count in (8, 24, 60):  # more in each round: connections of the one before leave their descriptors late
+        for count in (8, 24, 60):  # increasing: the connections of the previous round release their descriptors late
             stdin.write(b"take\n")
             assert await stdout.readline() == b"done\n"
             with ExitStack() as held:

@@ -1,4 +1,4 @@
-"""Made-up requests to every operation: no answer is a fault of ours, and every answer is as the document says."""
+"""Generated requests to every operation: no response is a server error, and every response matches the document."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -55,13 +55,13 @@ OPERATIONS = (
     "get_readiness",
     "get_metrics",
 )
-# Nothing but an id in the path, where any text is an id that may not be there.
-ONLY_AN_ID = (
+# Operations with no input except an id in the path, where any text is valid but may be unknown.
+WITHOUT_INVALID_INPUT = (
     "stream_events", "get_metrics", "get_media", "get_health", "cancel_batch", "delete_batch", "list_deliveries",
     "redeliver_event",
 )  # fmt: skip
-NOTHING_TO_GET_WRONG = {(name, GenerationMode.NEGATIVE) for name in ONLY_AN_ID}
-OF_A_BATCH = (
+SKIPPED = {(name, GenerationMode.NEGATIVE) for name in WITHOUT_INVALID_INPUT}
+BATCH_OPERATIONS = (
     "get_batch",
     "list_products",
     "get_output_csv",
@@ -72,8 +72,8 @@ OF_A_BATCH = (
     "retry_batch",
 )
 Case = schemathesis.Case[Any]
-DRAIN_TIMEOUT = 60
-"""Seconds that an answer may take: other tests use the machine too."""
+RESPONSE_TIMEOUT = 60
+"""Seconds that a response may take; other tests may use the machine at the same time."""
 EXAMPLES = hypothesis.settings(
     max_examples=15,
     derandomize=True,
@@ -85,45 +85,47 @@ EXAMPLES = hypothesis.settings(
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 @pytest.fixture
 async def schema(settings: Settings, resources: Resources) -> AsyncIterator[OpenApiSchema]:
-    """The document as the application serves it; the application is called in process, and all its parts are there."""
+    """The document that the application serves; the application is called in process, and all components work."""
     await resources.queue.heartbeat("a worker")
-    with structlog.testing.capture_logs():  # hundreds of tracebacks, if one is found, would take longer than the tests
+    with (
+        structlog.testing.capture_logs()
+    ):  # after a failure, printing hundreds of tracebacks would take longer than the tests
         try:
             yield schemathesis.openapi.from_asgi("/openapi.json", create_app(settings))
         finally:
             asgi.shutdown_lifespans()
 
 
-def test_every_operation_is_among_those_that_are_tried(schema: OpenApiSchema) -> None:
+def test_every_operation_is_fuzzed(schema: OpenApiSchema) -> None:
     paths = schema.raw_schema["paths"].values()
     assert {operation["operationId"] for methods in paths for operation in methods.values()} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [(name, mode) for name in OPERATIONS for mode in GenerationMode if (name, mode) not in NOTHING_TO_GET_WRONG],
+    [(name, mode) for name in OPERATIONS for mode in GenerationMode if (name, mode) not in SKIPPED],
 )
-def test_whatever_comes_the_answer_is_as_documented(schema: OpenApiSchema, name: str, mode: GenerationMode) -> None:
+def test_every_response_is_as_documented(schema: OpenApiSchema, name: str, mode: GenerationMode) -> None:
     operation = schema.find_operation_by_id(name)
 
     @hypothesis.given(operation.as_strategy(mode))
     @EXAMPLES
     def answers_as_documented(case: Case) -> None:
-        case.call_and_validate(checks=CHECKS, timeout=DRAIN_TIMEOUT)
+        case.call_and_validate(checks=CHECKS, timeout=RESPONSE_TIMEOUT)
 
     answers_as_documented()
 
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [(name, mode) for name in OF_A_BATCH for mode in GenerationMode if (name, mode) not in NOTHING_TO_GET_WRONG],
+    [(name, mode) for name in BATCH_OPERATIONS for mode in GenerationMode if (name, mode) not in SKIPPED],
 )
-def test_whatever_is_asked_about_a_batch_that_exists_the_answer_is_as_documented(
+def test_every_response_about_an_existing_batch_is_as_documented(
     schema: OpenApiSchema, name: str, mode: GenerationMode
 ) -> None:
     with asgi.get_client(schema.app) as client:
@@ -133,7 +135,7 @@ def test_whatever_is_asked_about_a_batch_that_exists_the_answer_is_as_documented
     @hypothesis.given(operation.as_strategy(mode, path_parameters={"batch_id": batch["id"]}))
     @EXAMPLES
     def answers_as_documented(case: Case) -> None:
-        case.query.pop("wait", None)  # it would, for as long as it says
-        case.call_and_validate(checks=CHECKS, timeout=DRAIN_TIMEOUT)
+        case.query.pop("wait", None)  # it would delay the response
+        case.call_and_validate(checks=CHECKS, timeout=RESPONSE_TIMEOUT)
 
     answers_as_documented()

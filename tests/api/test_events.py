@@ -1,4 +1,4 @@
-"""GET …/events: snapshots whose ids grow, one end, and nothing twice for whoever comes back."""
+"""GET …/events: snapshots with increasing ids, one end event, and no repeats after a reconnect."""
 
 import asyncio
 import json
@@ -30,8 +30,8 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
-async def told(answer: httpx.Response) -> AsyncIterator[Event]:
-    """The events of a stream as they arrive."""
+async def events_of(answer: httpx.Response) -> AsyncIterator[Event]:
+    """Yield the events of a stream as they arrive."""
     fields: dict[str, str] = {}
     async for line in answer.aiter_lines():
         name, colon, value = line.partition(": ")
@@ -42,20 +42,20 @@ async def told(answer: httpx.Response) -> AsyncIterator[Event]:
             fields = {}
 
 
-async def figures_of(parts: Resources) -> BatchProgress:
-    """Of a batch that nobody works on."""
-    batch = await submit_batch(parts, ["https://shop.example/a.jpg"])
-    return await read_progress(batch.id, api_key_id=batch.api_key_id, sessions=parts.sessions)
+async def progress_of_new_batch(resources: Resources) -> BatchProgress:
+    """Submit a batch that no worker processes, and return its progress."""
+    batch = await submit_batch(resources, ["https://shop.example/a.jpg"])
+    return await read_progress(batch.id, api_key_id=batch.api_key_id, sessions=resources.sessions)
 
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # the watcher's statement has tests of its own on both
+    return "sqlite"  # the watcher's SELECT is tested on both elsewhere
 
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """On a socket: a stream is of use while it is not complete."""
+    """A client over a socket, so that it receives a stream before it is complete."""
     async with served(settings) as client:
         yield client
 
@@ -69,18 +69,18 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["cache-control"] == "no-cache, no-transform"
         assert answer.headers["x-accel-buffering"] == "no"
-        stream = told(answer)
+        stream = events_of(answer)
         first = await anext(stream)
         await work_off()
-        seen = [first, *[event async for event in stream]]
-    assert [event.name for event in seen] == ["progress"] * (len(seen) - 1) + ["end"]
-    assert [event.id for event in seen] == sorted({event.id for event in seen})
-    shares = [event.data["progress"] for event in seen]
+        events = [first, *[event async for event in stream]]
+    assert [event.name for event in events] == ["progress"] * (len(events) - 1) + ["end"]
+    assert [event.id for event in events] == sorted({event.id for event in events})
+    shares = [event.data["progress"] for event in events]
     assert shares == sorted(shares)
     assert (first.data["status"], first.data["progress"]) == ("pending", 0)
-    shown = (await client.get(f"/v1/batches/{batch['id']}")).json()
-    figures = ("id", "status", "counts", "progress", "bytes", "errors_by_code")
-    assert seen[-1].data == {"object": "progress", **{name: shown[name] for name in figures}}
+    current = (await client.get(f"/v1/batches/{batch['id']}")).json()
+    fields = ("id", "status", "counts", "progress", "bytes", "errors_by_code")
+    assert events[-1].data == {"object": "progress", **{name: current[name] for name in fields}}
 
 
 @pytest.mark.slow
@@ -93,8 +93,8 @@ async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
 
     async def listen() -> list[Event]:
         async with AsyncExitStack() as stack:
-            async with opening:  # 200 at one moment wait longer for the database than it makes anybody wait
-                stream = told(await stack.enter_async_context(client.stream("GET", path)))
+            async with opening:  # 200 at the same time would time out while they wait for the database
+                stream = events_of(await stack.enter_async_context(client.stream("GET", path)))
                 first = await anext(stream)
             listening.release()
             return [first, *[event async for event in stream]]
@@ -104,24 +104,26 @@ async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
         for _ in listeners:
             await listening.acquire()
         await work_off()
-    for seen in (listener.result() for listener in listeners):
-        assert [event.name for event in seen] == ["progress"] * (len(seen) - 1) + ["end"]
-        assert [event.id for event in seen] == sorted({event.id for event in seen})
-        assert seen[-1].data["counts"]["assets"]["succeeded"] == 40
+    for events in (listener.result() for listener in listeners):
+        assert [event.name for event in events] == ["progress"] * (len(events) - 1) + ["end"]
+        assert [event.id for event in events] == sorted({event.id for event in events})
+        assert events[-1].data["counts"]["assets"]["succeeded"] == 40
 
 
-async def test_whoever_comes_after_the_end_gets_it_once(client: httpx.AsyncClient) -> None:
+async def test_a_client_that_connects_after_the_end_gets_the_end_once(client: httpx.AsyncClient) -> None:
     batch = await upload(client, NOWHERE, on_invalid="skip")
     path = f"/v1/batches/{batch['id']}/events"
     async with client.stream("GET", path) as answer:
-        [end] = [event async for event in told(answer)]
+        [end] = [event async for event in events_of(answer)]
     assert (end.name, end.data["status"]) == ("end", "failed")
     again = await client.get(path, headers={"Last-Event-ID": str(end.id)})
     assert (again.status_code, again.content) == (204, b"")
 
 
 @pytest.mark.parametrize("last", ["1", "0", "99", "x", ""])
-async def test_what_is_known_is_not_told_again(client: httpx.AsyncClient, settings: Settings, last: str) -> None:
+async def test_the_last_received_event_is_not_sent_again(
+    client: httpx.AsyncClient, settings: Settings, last: str
+) -> None:
     batch = await upload(client, ONE_ROW)
     async with client.stream("GET", f"/v1/batches/{batch['id']}/events", headers={"Last-Event-ID": last}) as answer:
         lines = answer.aiter_lines()
@@ -133,13 +135,13 @@ async def test_what_is_known_is_not_told_again(client: httpx.AsyncClient, settin
     assert line == ("id: 2" if last == "1" else "id: 1")
 
 
-async def test_a_batch_that_is_none_has_no_events(client: httpx.AsyncClient) -> None:
+async def test_the_events_of_an_unknown_batch_are_404(client: httpx.AsyncClient) -> None:
     problem(await client.get("/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/events"), 404, "not-found")
 
 
 async def test_a_stream_ends_without_an_end_when_the_process_is_asked_to_stop(resources: Resources) -> None:
-    watcher, figures = Watcher(resources.sessions), await figures_of(resources)
-    stream = event_stream(figures, watcher, skip_first=True)
+    watcher, progress = Watcher(resources.sessions), await progress_of_new_batch(resources)
+    stream = event_stream(progress, watcher, skip_first=True)
     assert await anext(stream) == b"retry: 2000\n\n"
     rest = asyncio.create_task(anext(stream, None))
     async with asyncio.timeout(20):
@@ -148,9 +150,9 @@ async def test_a_stream_ends_without_an_end_when_the_process_is_asked_to_stop(re
         assert await rest is None
 
 
-async def test_whoever_goes_away_is_not_watched_for_any_more(resources: Resources) -> None:
-    watcher, figures = Watcher(resources.sessions), await figures_of(resources)
-    stream = event_stream(figures, watcher, skip_first=True)
+async def test_a_client_that_disconnects_is_no_longer_a_waiter(resources: Resources) -> None:
+    watcher, progress = Watcher(resources.sessions), await progress_of_new_batch(resources)
+    stream = event_stream(progress, watcher, skip_first=True)
     assert await anext(stream) == b"retry: 2000\n\n"
     waiting = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(20):
@@ -161,11 +163,13 @@ async def test_whoever_goes_away_is_not_watched_for_any_more(resources: Resource
     assert not watcher.has_waiters
 
 
-async def test_while_nothing_happens_there_are_heartbeats_and_after_a_while_it_ends(resources: Resources) -> None:
-    watcher, figures = Watcher(resources.sessions), await figures_of(resources)
+async def test_an_idle_stream_has_heartbeats_and_ends_after_its_lifetime(resources: Resources) -> None:
+    watcher, progress = Watcher(resources.sessions), await progress_of_new_batch(resources)
     async with asyncio.timeout(20):
-        async with aclosing(event_stream(figures, watcher, skip_first=True, heartbeat=0.05, lifetime=60)) as stream:
+        async with aclosing(event_stream(progress, watcher, skip_first=True, heartbeat=0.05, lifetime=60)) as stream:
             assert [await anext(stream), await anext(stream)] == [b"retry: 2000\n\n", KEEPALIVE_COMMENT]
-        short = [piece async for piece in event_stream(figures, watcher, skip_first=True, heartbeat=0.05, lifetime=0.3)]
+        short = [
+            piece async for piece in event_stream(progress, watcher, skip_first=True, heartbeat=0.05, lifetime=0.3)
+        ]
     assert short[0] == b"retry: 2000\n\n"
     assert set(short[1:]) <= {KEEPALIVE_COMMENT}

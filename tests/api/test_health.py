@@ -1,4 +1,4 @@
-"""/healthz and /readyz: alive, and which parts are there."""
+"""/healthz and /readyz: liveness, and the state of each component."""
 
 import asyncio
 import shutil
@@ -16,7 +16,7 @@ from support.api_calls import problem, serving, write
 
 
 async def readiness(settings: Settings, *, strict: bool = False, **changes: Any) -> tuple[int, dict[str, Any]]:
-    """What /readyz says with some settings changed."""
+    """Return the status and body of /readyz with some settings changed."""
     async with serving(settings.model_copy(update=changes)) as (_, client):
         answer = await client.get("/readyz", params={"strict": strict})
         body: dict[str, Any] = answer.json()
@@ -28,39 +28,37 @@ def no_redis(tmp_path: Path) -> str:
     return f"unix://{tmp_path}/nothing"
 
 
-async def test_with_all_parts_there_it_is_ready(client: httpx.AsyncClient) -> None:
+async def test_it_is_ready_when_every_component_works(client: httpx.AsyncClient) -> None:
     answer = await client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {"status": "ready", "database": "ok", "storage": "ok", "redis": "ok", "workers": 0}
 
 
-async def test_a_worker_that_was_heard_of_is_counted(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_worker_with_a_heartbeat_is_counted(client: httpx.AsyncClient, resources: Resources) -> None:
     await resources.queue.heartbeat("somewhere:1")
     assert (await client.get("/readyz?strict=true")).json()["workers"] == 1
     await resources.queue.farewell("somewhere:1")
     assert (await client.get("/readyz")).json()["workers"] == 0
 
 
-async def test_strict_asks_for_a_worker_too(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_strict_requires_a_worker(client: httpx.AsyncClient, resources: Resources) -> None:
     assert (await client.get("/readyz?strict=true")).status_code == 503
     await resources.queue.heartbeat("somewhere:1")
     assert (await client.get("/readyz?strict=true")).status_code == 200
 
 
-async def test_without_redis_it_is_ready_all_the_same_and_says_what_is_missing(
-    settings: Settings, no_redis: str
-) -> None:
+async def test_without_redis_it_is_ready_and_reports_redis_as_unavailable(settings: Settings, no_redis: str) -> None:
     status, body = await readiness(settings, redis_url=no_redis)
     assert (status, body["status"]) == (200, "ready")
     assert body["redis"] == UNAVAILABLE
 
 
-async def test_strict_asks_for_redis_too(settings: Settings, no_redis: str) -> None:
+async def test_strict_requires_redis(settings: Settings, no_redis: str) -> None:
     status, body = await readiness(settings, strict=True, redis_url=no_redis)
     assert (status, body["status"]) == (503, "not_ready")
 
 
-async def test_a_storage_that_cannot_be_written_is_not_ready(settings: Settings) -> None:
+async def test_it_is_not_ready_when_the_storage_cannot_be_written(settings: Settings) -> None:
     async with serving(settings) as (_, client):
         shutil.rmtree(settings.data_dir / "media")
         (settings.data_dir / "media").touch()
@@ -71,38 +69,38 @@ async def test_a_storage_that_cannot_be_written_is_not_ready(settings: Settings)
     assert answer.json()["database"] == "ok"
 
 
-async def test_a_database_that_is_away_is_not_ready(settings: Settings) -> None:
+async def test_it_is_not_ready_without_its_database(settings: Settings) -> None:
     (settings.data_dir / "folder").mkdir()
     status, body = await readiness(settings, database_url=f"sqlite+aiosqlite:///{settings.data_dir / 'folder'}")
     assert (status, body["storage"]) == (503, "ok")
     assert body["database"] == UNAVAILABLE, "and no path"
 
 
-async def test_a_database_without_a_schema_is_not_ready_and_says_what_to_do(settings: Settings) -> None:
+async def test_it_is_not_ready_without_a_schema_and_says_how_to_create_it(settings: Settings) -> None:
     await write(settings, "DELETE FROM alembic_version")
     status, body = await readiness(settings)
     assert status == 503
     assert "imgsvc db upgrade" in body["database"]
 
 
-async def test_the_process_is_alive_whatever_is_missing(settings: Settings, no_redis: str) -> None:
+async def test_the_process_is_alive_without_database_and_redis(settings: Settings, no_redis: str) -> None:
     nowhere = f"sqlite+aiosqlite:///{settings.data_dir}"
     async with serving(settings.model_copy(update={"redis_url": no_redis, "database_url": nowhere})) as (_, client):
         answer = await client.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_a_wish_that_is_neither_true_nor_false_is_422(client: httpx.AsyncClient) -> None:
+async def test_an_invalid_boolean_is_422(client: httpx.AsyncClient) -> None:
     problem(await client.get("/readyz?strict=perhaps"), 422)
 
 
-async def test_looking_leaves_nothing_in_the_storage(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_a_check_leaves_nothing_in_the_storage(client: httpx.AsyncClient, settings: Settings) -> None:
     await client.get("/readyz")
     assert list((settings.data_dir / "media").iterdir()) == []
 
 
-async def test_asking_again_causes_no_further_write(client: httpx.AsyncClient, settings: Settings) -> None:
-    """A file that comes and goes changes the time of its folder."""
+async def test_repeated_requests_cause_no_further_write(client: httpx.AsyncClient, settings: Settings) -> None:
+    """Creating and removing a file would change the modification time of its folder."""
     media = settings.data_dir / "media"
     await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
     written = media.stat().st_mtime_ns
@@ -111,7 +109,7 @@ async def test_asking_again_causes_no_further_write(client: httpx.AsyncClient, s
     assert media.stat().st_mtime_ns == written
 
 
-async def test_those_who_ask_at_one_time_share_one_check_also_when_the_first_hangs_up() -> None:
+async def test_concurrent_callers_share_one_check_even_if_the_first_is_cancelled() -> None:
     runs, go_on = 0, asyncio.Event()
 
     async def check() -> str:
@@ -127,10 +125,10 @@ async def test_those_who_ask_at_one_time_share_one_check_also_when_the_first_han
     await asyncio.sleep(0)
     go_on.set()
     assert await asyncio.gather(*others) == ["run 1"] * 19
-    assert await shared.result(check) == "run 2", "it is not kept"
+    assert await shared.result(check) == "run 2", "the result is not kept"
 
 
-async def test_a_result_is_kept_for_as_long_as_it_says() -> None:
+async def test_a_result_is_kept_for_its_maximum_age() -> None:
     results = iter(["away", "ok", "gone"])
 
     async def check() -> str:
@@ -141,5 +139,5 @@ async def test_a_result_is_kept_for_as_long_as_it_says() -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_a_monitor_may_ask_with_head(client: httpx.AsyncClient, path: str) -> None:
+async def test_health_checks_accept_head(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.head(path)).status_code == 200

@@ -1,4 +1,4 @@
-"""POST /v1/batches with an Idempotency-Key: safe to repeat, however often and at the same time."""
+"""POST /v1/batches with an Idempotency-Key: safe to repeat any number of times, also concurrently."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ def replayed(answer: httpx.Response) -> bool:
     return "idempotent-replayed" in answer.headers
 
 
-async def test_a_repeat_gives_the_same_batch_and_says_so(client: httpx.AsyncClient, settings: Settings) -> None:
+async def test_a_repeat_returns_the_same_batch_and_is_marked(client: httpx.AsyncClient, settings: Settings) -> None:
     first, again = await post(client), await post(client)
     assert (replayed(first), replayed(again)) == (False, True)
     assert again.json() == first.json()
@@ -53,7 +53,7 @@ async def test_a_form_and_a_bare_csv_of_the_same_content_are_the_same_upload(cli
 @pytest.mark.parametrize(
     ("text", "fields"), [(ONE_ROW + "\n", {}), (ONE_ROW, {"quality": 51}), (ONE_ROW, {"metadata": '{"order": "7"}'})]
 )
-async def test_another_file_or_other_fields_under_the_key_are_refused(
+async def test_another_upload_with_the_same_key_is_refused(
     client: httpx.AsyncClient, settings: Settings, text: str, fields: dict[str, Any]
 ) -> None:
     await post(client)
@@ -79,7 +79,7 @@ async def test_after_a_delete_the_same_upload_makes_a_new_batch(client: httpx.As
     assert second.json()["id"] != first["id"]
 
 
-async def test_a_repeat_shows_the_batch_and_its_webhook_as_they_are_now(
+async def test_a_repeat_returns_the_current_state_of_batch_and_webhook(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
 ) -> None:
     text = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes())))
@@ -98,7 +98,7 @@ async def test_a_key_may_be_255_visible_characters(client: httpx.AsyncClient) ->
 
 
 @pytest.mark.parametrize("key", [b"", b" ", b"k" * 256, b"two words", b"tab\there", "Schlüssel".encode(), b"\xff\xfe"])
-async def test_a_key_that_is_none_is_refused(client: httpx.AsyncClient, settings: Settings, key: bytes) -> None:
+async def test_an_invalid_key_is_refused(client: httpx.AsyncClient, settings: Settings, key: bytes) -> None:
     headers = [(b"Content-Type", b"text/csv"), (b"Idempotency-Key", key)]
     refused = await client.post("/v1/batches", content=ONE_ROW, headers=headers)
     [error] = problem(refused, 422, "invalid-request")["errors"]

@@ -1,4 +1,4 @@
-"""POST /v1/batches with products as JSON, and uploads that are only checked."""
+"""POST /v1/batches with products as JSON, and uploads that are only validated."""
 
 import csv
 import json
@@ -14,17 +14,17 @@ from support.origin_server import OriginServer, image_bytes
 SHOE = {"serial_number": "1", "product_name": "Shoe", "input_urls": ["https://shop.example/a.jpg"]}
 
 
-def lists(*products: Any, **members: Any) -> dict[str, Any]:
+def body_of(*products: Any, **members: Any) -> dict[str, Any]:
     return {"products": list(products), **members}
 
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 async def refused(client: httpx.AsyncClient, body: Any, kind: str) -> list[tuple[Any, Any, str]]:
-    """Row, column and code of each problem."""
+    """POST an invalid upload, and return the row, column and code of each problem."""
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = await client.post("/v1/batches", content=text, headers={"Content-Type": "application/json"})
     return [(error["row"], error["column"], error["code"]) for error in problem(answer, 422, kind)["errors"]]
@@ -34,7 +34,7 @@ async def test_products_as_json_become_a_batch_and_a_csv(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     urls = [origin.serve("/a,b.jpg", image_bytes(200, 100)), origin.url("/none.jpg")]
-    body = lists(
+    body = body_of(
         {"serial_number": "A-1", "product_name": 'Shoe, "red"', "input_urls": urls},
         {"product_name": "Hat", "input_urls": urls[:1]},
         {"serial_number": 7, "product_name": "Ribbon", "input_urls": []},
@@ -63,8 +63,8 @@ async def test_products_as_json_become_a_batch_and_a_csv(
     assert [[bool(slot) for slot in row[3].split(",")] for row in rows] == [[True, False], [True], [False]]
 
 
-async def test_every_product_that_cannot_be_accepted_is_named(client: httpx.AsyncClient, settings: Settings) -> None:
-    body = lists(
+async def test_every_invalid_product_is_listed(client: httpx.AsyncClient, settings: Settings) -> None:
+    body = body_of(
         SHOE,
         {"product_name": 5, "input_urls": "https://shop.example/a.jpg"},
         {"product_name": "Hat", "input_urls": ["htp://shop.example/a.jpg", ""], "colour": "red"},
@@ -100,53 +100,58 @@ async def test_every_product_that_cannot_be_accepted_is_named(client: httpx.Asyn
         ({"metadata": {"a": "b" * 70_000}}, None, "too_long"),
     ],
 )
-async def test_a_member_that_cannot_be_accepted_is_named(
+async def test_an_invalid_member_is_named(
     client: httpx.AsyncClient, members: dict[str, Any], column: str | None, code: str
 ) -> None:
-    assert await refused(client, lists(SHOE) | members, "invalid-upload") == [(None, column, code)]
+    assert await refused(client, body_of(SHOE) | members, "invalid-upload") == [(None, column, code)]
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"7", b"null"])
-async def test_json_that_is_no_object_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_json_other_than_an_object_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     assert await refused(client, body, "invalid-upload") == [(None, None, "dict_type")]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"products": [}', b"\xff", b"[" * 100_000, b'{"a": "\\ud800"}'])
-async def test_what_is_no_json_cannot_be_read(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_malformed_json_is_400(client: httpx.AsyncClient, body: bytes) -> None:
     answer = await client.post("/v1/batches", content=body, headers={"Content-Type": "application/json"})
     problem(answer, 400, "malformed-request")
 
 
 async def test_an_empty_list_is_refused(client: httpx.AsyncClient) -> None:
-    assert await refused(client, lists(), "invalid-manifest") == [(None, None, "no_rows")]
+    assert await refused(client, body_of(), "invalid-manifest") == [(None, None, "no_rows")]
 
 
-async def test_limits_hold_for_lists_too(settings: Settings) -> None:
+async def test_limits_apply_to_json_uploads(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"max_rows": 1})) as (_, client):
-        assert await refused(client, lists(SHOE, SHOE), "limit-exceeded") == [(None, None, "limit_exceeded")]
+        assert await refused(client, body_of(SHOE, SHOE), "limit-exceeded") == [(None, None, "limit_exceeded")]
     async with serving(settings.model_copy(update={"max_urls_per_row": 1})) as (_, client):
-        many = lists({"product_name": "Shoe", "input_urls": [f"https://shop.example/{n}.jpg" for n in range(2)]})
+        many = body_of({"product_name": "Shoe", "input_urls": [f"https://shop.example/{n}.jpg" for n in range(2)]})
         assert await refused(client, many, "limit-exceeded") == [(1, None, "limit_exceeded")]
 
 
-async def test_more_than_8_mib_of_json_are_refused_and_a_csv_is_named_instead(client: httpx.AsyncClient) -> None:
+async def test_more_than_8_mib_of_json_is_refused_with_a_hint_to_send_a_csv(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/v1/batches", content=bytes(2**23 + 1), headers={"Content-Type": "application/json; charset=utf-8"}
     )
     assert "a CSV, which may have up to 64 MiB" in problem(answer, 413, "upload-too-large")["detail"]
 
 
-async def test_beside_json_the_query_has_one_field(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/batches?quality=70", json=lists(SHOE))
+async def test_with_json_the_query_has_one_parameter(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/batches?quality=70", json=body_of(SHOE))
     [found] = problem(answer, 422, "invalid-upload")["errors"]
     assert (found["column"], found["code"]) == ("quality", "extra_forbidden")
 
 
-async def test_a_list_with_a_name_of_its_own_makes_one_batch_however_it_is_written(client: httpx.AsyncClient) -> None:
-    turned = dict(reversed(SHOE.items()))
+async def test_an_idempotency_key_ignores_the_formatting_of_json(client: httpx.AsyncClient) -> None:
+    reordered = dict(reversed(SHOE.items()))
     answers = [
         await client.post("/v1/batches", json=body, headers={"Idempotency-Key": "monday"})
-        for body in (lists(SHOE), {"quality": 50, **lists(turned)}, lists(SHOE, quality=60), lists(SHOE, SHOE))
+        for body in (
+            body_of(SHOE),
+            {"quality": 50, **body_of(reordered)},
+            body_of(SHOE, quality=60),
+            body_of(SHOE, SHOE),
+        )
     ]
     assert answers[0].json()["id"] == answers[1].json()["id"]
     for answer in answers[2:]:
@@ -154,40 +159,40 @@ async def test_a_list_with_a_name_of_its_own_makes_one_batch_however_it_is_writt
 
 
 async def test_json_may_begin_with_a_byte_order_mark(client: httpx.AsyncClient) -> None:
-    body = b"\xef\xbb\xbf" + json.dumps(lists(SHOE)).encode()
+    body = b"\xef\xbb\xbf" + json.dumps(body_of(SHOE)).encode()
     answer = await client.post("/v1/batches", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 202
 
 
-async def test_a_name_of_a_list_is_taken_as_it_is(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/batches", json=lists(SHOE, filename="50%25 off"))
+async def test_the_filename_of_a_json_upload_is_not_decoded(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/batches", json=body_of(SHOE, filename="50%25 off"))
     assert answer.json()["manifest"]["filename"] == "50%25 off"
 
 
-async def test_one_wrong_value_is_one_problem_and_no_answer_is_as_large_as_what_it_refuses(
+async def test_one_wrong_value_is_one_problem_and_a_response_never_echoes_a_large_value(
     client: httpx.AsyncClient,
 ) -> None:
-    assert await refused(client, lists(SHOE | {"serial_number": 1.5}), "invalid-manifest") == [
+    assert await refused(client, body_of(SHOE | {"serial_number": 1.5}), "invalid-manifest") == [
         (1, "serial_number", "text_or_integer")
     ]
-    answer = await client.post("/v1/batches", json=lists(SHOE | {"x" * 2**20: 1}, **{"y" * 60_000: 1}))
+    answer = await client.post("/v1/batches", json=body_of(SHOE | {"x" * 2**20: 1}, **{"y" * 60_000: 1}))
     assert len(problem(answer, 422)["detail"]) < 1_000
-    answer = await client.post("/v1/batches", json=lists(SHOE | {"x" * 2**20: 1}))
+    answer = await client.post("/v1/batches", json=body_of(SHOE | {"x" * 2**20: 1}))
     assert len(answer.content) < 3_000
 
 
-async def test_what_failed_of_a_list_comes_back_as_the_same_addresses(
+async def test_failures_of_a_json_upload_keep_their_urls(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    strange = origin.url("/a,") + origin.url("/b.jpg")  # one address, which a cell of a CSV would take for two
-    batch = (await client.post("/v1/batches", json=lists(SHOE | {"input_urls": [strange]}))).json()
+    ambiguous = origin.url("/a,") + origin.url("/b.jpg")  # one URL, which a cell of a CSV would split into two
+    batch = (await client.post("/v1/batches", json=body_of(SHOE | {"input_urls": [ambiguous]}))).json()
     await work_off()
     failures = (await client.get(f"/v1/batches/{batch['id']}/failures.csv")).text
     again = await client.post("/v1/batches?validate_only=true", content=failures, headers=CSV)
     assert again.json()["urls"] == batch["counts"]["urls"] == 1
 
 
-# -- uploads that are only checked ------------------------------------------------------------------------------------
+# -- uploads that are only validated ----------------------------------------------------------------------------------
 
 ROWS = catalogue(
     ("1", "Shoe", "https://a.example/1.jpg, https://a.example/2.jpg"),
@@ -195,9 +200,7 @@ ROWS = catalogue(
 )
 
 
-async def test_an_upload_that_is_only_checked_says_what_is_in_it_and_stores_nothing(
-    client: httpx.AsyncClient, settings: Settings
-) -> None:
+async def test_validation_returns_a_summary_and_stores_nothing(client: httpx.AsyncClient, settings: Settings) -> None:
     answers = [
         await client.post("/v1/batches?validate_only=true&on_invalid=skip", content=ROWS, headers=CSV),
         await client.post(
@@ -230,17 +233,21 @@ async def test_an_upload_that_is_only_checked_says_what_is_in_it_and_stores_noth
 
 
 @pytest.mark.parametrize("query", ["", "?validate_only=true"])
-async def test_a_list_is_only_checked_when_it_or_the_query_says_so(
+async def test_json_can_be_validated_by_a_member_or_the_query(
     client: httpx.AsyncClient, settings: Settings, query: str
 ) -> None:
-    answer = await client.post(f"/v1/batches{query}", json=lists(SHOE) if query else lists(SHOE, validate_only=True))
+    answer = await client.post(
+        f"/v1/batches{query}", json=body_of(SHOE) if query else body_of(SHOE, validate_only=True)
+    )
     assert (answer.status_code, answer.json()["object"]) == (200, "validation")
     assert await rows_stored(settings) == NOTHING
 
 
 @pytest.mark.parametrize("value", ["True", "1"])
-async def test_the_query_takes_what_a_form_takes(client: httpx.AsyncClient, settings: Settings, value: str) -> None:
-    answer = await client.post(f"/v1/batches?validate_only={value}", json=lists(SHOE))
+async def test_the_query_accepts_the_booleans_of_a_form(
+    client: httpx.AsyncClient, settings: Settings, value: str
+) -> None:
+    answer = await client.post(f"/v1/batches?validate_only={value}", json=body_of(SHOE))
     assert answer.status_code == 200
     assert await rows_stored(settings) == NOTHING
 
@@ -253,22 +260,22 @@ async def test_the_query_takes_what_a_form_takes(client: httpx.AsyncClient, sett
         ("validate_only=perhaps", {}, "bool_type"),
     ],
 )
-async def test_nothing_is_stored_where_it_is_said_twice(
+async def test_a_repeated_or_invalid_validate_only_stores_nothing(
     client: httpx.AsyncClient, settings: Settings, query: str, members: dict[str, Any], code: str
 ) -> None:
-    answer = await client.post(f"/v1/batches?{query}", json=lists(SHOE, **members))
+    answer = await client.post(f"/v1/batches?{query}", json=body_of(SHOE, **members))
     assert [error["code"] for error in problem(answer, 422, "invalid-upload")["errors"]] == [code]
     assert await rows_stored(settings) == NOTHING
 
 
-async def test_whoever_has_no_room_may_check_an_upload_all_the_same(settings: Settings) -> None:
+async def test_validation_is_allowed_when_the_quota_is_used_up(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"max_open_batches": 1})) as (_, client):
         await upload(client, ONE_ROW)
-        problem(await client.post("/v1/batches", json=lists(SHOE)), 429, "too-many")
-        assert (await client.post("/v1/batches", json=lists(SHOE, validate_only=True))).status_code == 200
+        problem(await client.post("/v1/batches", json=body_of(SHOE)), 429, "too-many")
+        assert (await client.post("/v1/batches", json=body_of(SHOE, validate_only=True))).status_code == 200
 
 
-async def test_what_is_wrong_is_refused_as_in_an_upload(client: httpx.AsyncClient) -> None:
+async def test_validation_reports_the_same_problems_as_an_upload(client: httpx.AsyncClient) -> None:
     checked = await client.post("/v1/batches?validate_only=true", content=ROWS, headers=CSV)
     uploaded = await client.post("/v1/batches", content=ROWS, headers=CSV)
     assert problem(checked, 422)["errors"] == problem(uploaded, 422)["errors"]
@@ -281,14 +288,14 @@ async def test_numbered_products_have_no_serial_column(client: httpx.AsyncClient
     assert answer.json()["columns"]["serial_number"] is None
 
 
-async def test_a_name_of_an_upload_is_not_used_up_by_checking_it(client: httpx.AsyncClient) -> None:
+async def test_validation_does_not_use_up_the_idempotency_key(client: httpx.AsyncClient) -> None:
     named = {**CSV, "Idempotency-Key": "monday"}
     checked = await client.post("/v1/batches?validate_only=true", content=ONE_ROW, headers=named)
     accepted = await client.post("/v1/batches", content=ONE_ROW, headers=named)
     assert (checked.status_code, accepted.status_code) == (200, 202)
 
 
-async def test_the_host_of_an_address_counts_without_its_port_and_in_small_letters(client: httpx.AsyncClient) -> None:
+async def test_hosts_are_counted_in_lower_case_and_without_ports(client: httpx.AsyncClient) -> None:
     text = catalogue(("1", "Shoe", "https://A.example:8443/1.jpg, http://a.EXAMPLE/2.jpg, https://[::1]/3.jpg"))
     answer = await client.post("/v1/batches?validate_only=true", content=text, headers=CSV)
     assert answer.json()["hosts"] == [{"host": "a.example", "assets": 2}, {"host": "::1", "assets": 1}]

@@ -1,4 +1,4 @@
-"""POST …/cancel and …/retry, DELETE: what they answer, and what stands there afterwards."""
+"""POST …/cancel and …/retry, DELETE: their responses, and the state of the batch afterwards."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +12,7 @@ from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
 Call = Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]
-NOBODY = "bat_01m81sz00wq6j8v5n2m3k4r7xt"
+UNKNOWN_ID = "bat_01m81sz00wq6j8v5n2m3k4r7xt"
 
 
 async def cancel(client: httpx.AsyncClient, batch_id: str) -> httpx.Response:
@@ -33,22 +33,22 @@ async def batch_of(client: httpx.AsyncClient, batch_id: str) -> dict[str, Any]:
 
 
 async def ended(client: httpx.AsyncClient, work_off: WorkOff, *urls: str, **fields: Any) -> str:
-    """The id of a batch of these URLs that was worked off."""
+    """Process a batch with these URLs, and return its id."""
     batch = await upload(client, catalogue(("1", "Shoe", ", ".join(urls))), **fields)
     await work_off()
     return str(batch["id"])
 
 
 @pytest.mark.parametrize("verb", [cancel, retry, delete])
-@pytest.mark.parametrize("batch_id", [NOBODY, "bat_1", "%00", "evt_01m81sz00wq6j8v5n2m3k4r7xt"])
-async def test_a_batch_that_is_not_there_is_404(client: httpx.AsyncClient, verb: Call, batch_id: str) -> None:
+@pytest.mark.parametrize("batch_id", [UNKNOWN_ID, "bat_1", "%00", "evt_01m81sz00wq6j8v5n2m3k4r7xt"])
+async def test_changing_an_unknown_batch_is_404(client: httpx.AsyncClient, verb: Call, batch_id: str) -> None:
     problem(await verb(client, batch_id), 404, "not-found")
 
 
 # -- cancel -----------------------------------------------------------------------------------------------------------
 
 
-async def test_cancel_answers_with_the_batch_as_it_is_now(client: httpx.AsyncClient) -> None:
+async def test_cancel_returns_the_cancelled_batch(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW, webhook_url="http://127.0.0.1:9/hook")
     answer = await cancel(client, batch["id"])
     assert answer.status_code == 202
@@ -61,7 +61,7 @@ async def test_cancel_answers_with_the_batch_as_it_is_now(client: httpx.AsyncCli
     assert cancelled["finished_at"] is not None
 
 
-async def test_the_products_and_the_csv_of_a_cancelled_batch_show_what_was_not_done(client: httpx.AsyncClient) -> None:
+async def test_the_products_and_the_csv_of_a_cancelled_batch_show_unfinished_images(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW)
     await cancel(client, batch["id"])
     [product] = (await client.get(f"/v1/batches/{batch['id']}/products")).json()["data"]
@@ -71,7 +71,7 @@ async def test_the_products_and_the_csv_of_a_cancelled_batch_show_what_was_not_d
     assert report.text.splitlines()[1] == "1,Shoe,https://shop.example/a.jpg,"
 
 
-async def test_what_has_ended_cannot_be_cancelled(client: httpx.AsyncClient) -> None:
+async def test_a_finished_batch_cannot_be_cancelled(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW)
     await cancel(client, batch["id"])
     body = problem(await cancel(client, batch["id"]), 409, "batch-finished")
@@ -81,16 +81,16 @@ async def test_what_has_ended_cannot_be_cancelled(client: httpx.AsyncClient) -> 
 # -- retry ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_retry_begins_a_new_round_that_ends_well(
+async def test_a_retry_starts_a_new_round_that_succeeds(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     good, late = origin.serve("/a.jpg", image_bytes()), origin.url("/late.jpg")
     batch_id = await ended(client, work_off, good, late)
     answer = await retry(client, batch_id)
     assert answer.status_code == 202
-    begun = answer.json()
-    assert (begun["status"], begun["finished_at"], begun["errors_by_code"]) == ("pending", None, {})
-    assert begun["counts"]["assets"] == {
+    retried = answer.json()
+    assert (retried["status"], retried["finished_at"], retried["errors_by_code"]) == ("pending", None, {})
+    assert retried["counts"]["assets"] == {
         "total": 2, "pending": 1, "processing": 0, "succeeded": 1, "failed": 0, "cancelled": 0,
     }  # fmt: skip
     problem(await client.get(f"/v1/batches/{batch_id}/output.csv"), 409, "batch-not-finished")
@@ -99,7 +99,7 @@ async def test_a_retry_begins_a_new_round_that_ends_well(
     assert (await batch_of(client, batch_id))["status"] == "completed"
 
 
-async def test_only_the_codes_that_are_named_are_retried(
+async def test_only_failures_with_the_given_codes_are_retried(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     batch_id = await ended(client, work_off, origin.url("/status/404"), origin.url("/status/403"))
@@ -111,11 +111,11 @@ async def test_only_the_codes_that_are_named_are_retried(
     assert (await retry(client, batch_id, json={})).json()["errors_by_code"] == {}
 
 
-async def test_what_runs_or_went_well_or_was_cancelled_cannot_be_retried(
+async def test_only_a_batch_that_ended_with_failures_can_be_retried(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    well = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
-    problem(await retry(client, well), 409, "nothing-to-retry")
+    completed = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
+    problem(await retry(client, completed), 409, "nothing-to-retry")
     running = (await upload(client, ONE_ROW))["id"]
     problem(await retry(client, running), 409, "batch-not-finished")
     await cancel(client, running)
@@ -132,7 +132,7 @@ async def test_what_runs_or_went_well_or_was_cancelled_cannot_be_retried(
         ({"code": ["http_404"]}, "code"),
     ],
 )
-async def test_a_request_that_cannot_be_read_is_refused(
+async def test_an_invalid_field_of_a_retry_is_refused(
     client: httpx.AsyncClient, body: dict[str, Any], field: str
 ) -> None:
     batch = await upload(client, ONE_ROW)
@@ -141,7 +141,9 @@ async def test_a_request_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.parametrize(("body", "status"), [(b'{"codes": [', 422), (b"[]", 422), (b"\xff", 400)])
-async def test_a_body_that_is_no_json_object_is_refused(client: httpx.AsyncClient, body: bytes, status: int) -> None:
+async def test_a_retry_with_a_body_other_than_a_json_object_is_refused(
+    client: httpx.AsyncClient, body: bytes, status: int
+) -> None:
     batch = await upload(client, ONE_ROW)
     headers = {"Content-Type": "application/json"}
     problem(await retry(client, batch["id"], content=body, headers=headers), status)
@@ -150,7 +152,7 @@ async def test_a_body_that_is_no_json_object_is_refused(client: httpx.AsyncClien
 # -- delete -----------------------------------------------------------------------------------------------------------
 
 
-async def test_from_a_delete_on_every_link_is_a_404(
+async def test_after_a_delete_every_link_is_404(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, settings: Settings
 ) -> None:
     batch_id = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
@@ -166,7 +168,7 @@ async def test_from_a_delete_on_every_link_is_a_404(
     assert not (settings.data_dir / "media" / batch_id).exists()
 
 
-async def test_a_batch_that_runs_is_cancelled_before_it_is_deleted(client: httpx.AsyncClient) -> None:
+async def test_a_running_batch_must_be_cancelled_before_it_is_deleted(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW)
     body = problem(await delete(client, batch["id"]), 409, "batch-not-finished")
     assert "cancel" in body["detail"]
@@ -174,7 +176,7 @@ async def test_a_batch_that_runs_is_cancelled_before_it_is_deleted(client: httpx
     assert (await delete(client, batch["id"])).status_code == 204
 
 
-async def test_while_the_storage_is_away_a_delete_is_accepted_and_a_worker_does_it_later(
+async def test_a_delete_without_storage_is_accepted_and_completed_later_by_a_worker(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, settings: Settings
 ) -> None:
     batch_id = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
@@ -189,10 +191,10 @@ async def test_while_the_storage_is_away_a_delete_is_accepted_and_a_worker_does_
     assert not (media / batch_id).exists()
 
 
-async def test_a_download_breaks_off_when_its_batch_is_deleted(
+async def test_a_download_is_cut_off_when_its_batch_is_deleted(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client must see that the CSV is not whole; the log has a line of it, and no traceback."""
+    """The client must notice that the CSV is incomplete; the log has one line, and no traceback."""
     wide = "x" * 300
     text = catalogue(*((str(number), wide, "htp://nowhere") for number in range(2_500)))
     async with served(settings) as client:
@@ -200,12 +202,12 @@ async def test_a_download_breaks_off_when_its_batch_is_deleted(
         batch_id = answer.json()["id"]
         async with client.stream("GET", f"/v1/batches/{batch_id}/output.csv") as report:
             assert report.status_code == 200
-            pieces = report.aiter_bytes()
-            read = len(await anext(pieces))
+            chunks = report.aiter_bytes()
+            read = len(await anext(chunks))
             assert (await delete(client, batch_id)).status_code == 204
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-                async for piece in pieces:
-                    read += len(piece)
+                async for chunk in chunks:
+                    read += len(chunk)
     assert 0 < read < len(text)
     assert "response_cut_off" in caplog.text
     assert "Traceback" not in caplog.text

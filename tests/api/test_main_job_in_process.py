@@ -1,4 +1,4 @@
-"""The main job through the API and a burst worker, without leaving the process."""
+"""The main job through the API and a burst worker, in one process."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""GET /media/{key}: the renditions, and nothing else that lies in the storage."""
+"""GET /media/{key}: the renditions, and no other file of the storage."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from support.served import served
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 class Removing:
-    """A local storage whose files are removed just after they were found."""
+    """A local storage whose files are removed just after they have been located."""
 
     def __init__(self, media: Path) -> None:
         self._media = media
@@ -33,7 +33,7 @@ class Removing:
 
 
 class ObjectStore:
-    """Where a rendition lies on object storage: behind a presigned link."""
+    """An object storage, which locates a rendition by a presigned link."""
 
     async def locate(self, key: str) -> str:
         return f"https://bucket.example/{key}?signature=abc"
@@ -41,7 +41,7 @@ class ObjectStore:
 
 @pytest.fixture
 async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
-    """The path of the rendition of a batch's only image."""
+    """The path of the rendition of a batch with one image."""
     batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
     await work_off()
     page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
@@ -53,7 +53,7 @@ def stored(settings: Settings, image: str) -> Path:
     return settings.data_dir / "media" / image.removeprefix("/media/")
 
 
-async def test_an_image_is_served_so_that_it_may_be_kept_for_ever(client: httpx.AsyncClient, image: str) -> None:
+async def test_an_image_can_be_cached_forever(client: httpx.AsyncClient, image: str) -> None:
     answer = await client.get(image)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/jpeg"
@@ -63,20 +63,20 @@ async def test_an_image_is_served_so_that_it_may_be_kept_for_ever(client: httpx.
     assert decoded(answer.content).size == (640, 480)
 
 
-async def test_the_address_tells_which_product_it_shows(image: str) -> None:
+async def test_the_url_contains_the_product_name(image: str) -> None:
     assert "/0-red-shoe-" in image
 
 
-async def test_head_says_the_same_without_the_bytes(client: httpx.AsyncClient, image: str) -> None:
-    whole, head = await client.get(image), await client.head(image)
+async def test_head_has_the_same_headers_without_a_body(client: httpx.AsyncClient, image: str) -> None:
+    full, head = await client.get(image), await client.head(image)
     assert (head.status_code, head.content) == (200, b"")
     names = ("content-type", "content-length", "etag", "cache-control", "x-content-type-options")
-    assert [head.headers[name] for name in names] == [whole.headers[name] for name in names]
+    assert [head.headers[name] for name in names] == [full.headers[name] for name in names]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("spelling", ["{}", "W/{}", '"other", {}'])
-async def test_an_image_that_the_client_has_is_304(
+async def test_an_image_that_the_client_already_has_is_304(
     client: httpx.AsyncClient, image: str, method: str, spelling: str
 ) -> None:
     etag = (await client.get(image)).headers["etag"]
@@ -95,14 +95,14 @@ async def test_the_etag_follows_the_bytes_not_the_file(
 
 
 @pytest.mark.parametrize(("asked", "start", "end"), [("bytes=10-19", 10, 20), ("bytes=100-", 100, None)])
-async def test_a_part_of_an_image_can_be_had(
+async def test_a_range_of_an_image_can_be_requested(
     client: httpx.AsyncClient, image: str, asked: str, start: int, end: int | None
 ) -> None:
-    whole = (await client.get(image)).content
+    full = (await client.get(image)).content
     part = await client.get(image, headers={"Range": asked})
     assert part.status_code == 206
-    assert part.content == whole[start:end]
-    assert part.headers["content-range"] == f"bytes {start}-{(end or len(whole)) - 1}/{len(whole)}"
+    assert part.content == full[start:end]
+    assert part.headers["content-range"] == f"bytes {start}-{(end or len(full)) - 1}/{len(full)}"
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ async def test_a_part_of_an_image_can_be_had(
         "{batch}/0-red-shoe%00.jpg",
     ],
 )
-async def test_a_key_that_is_none_is_404(client: httpx.AsyncClient, image: str, key: str) -> None:
+async def test_an_invalid_media_key_is_404(client: httpx.AsyncClient, image: str, key: str) -> None:
     batch = image.split("/")[2]
     problem(await client.get("/media/" + key.format(batch=batch)), 404, "not-found")
 
 
-async def test_a_file_that_no_asset_knows_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
+async def test_a_file_without_an_asset_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
     foreign = image.replace("red-shoe", "other")
     stored(settings, foreign).write_bytes(image_bytes())
     problem(await client.get(foreign), 404, "not-found")
@@ -160,15 +160,15 @@ async def test_a_deleted_batch_is_404_even_for_a_client_that_has_the_image(
     problem(await client.get(image, headers={"If-None-Match": etag}), 404)
 
 
-async def test_an_image_whose_file_is_lost_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
+async def test_an_image_whose_file_is_missing_is_404(client: httpx.AsyncClient, settings: Settings, image: str) -> None:
     stored(settings, image).unlink()
     problem(await client.get(image), 404, "not-found")
 
 
-async def test_an_image_whose_storage_is_away_is_503_and_worth_another_try(
+async def test_an_image_is_503_while_the_storage_is_unavailable(
     client: httpx.AsyncClient, settings: Settings, image: str
 ) -> None:
-    """Not 404: whoever keeps the answer would believe that the image is gone."""
+    """A 404 would make caches believe that the image has been removed."""
     (settings.data_dir / "media").rename(settings.data_dir / "away")
     (settings.data_dir / "media").touch()
     refused = await client.get(image)
@@ -180,7 +180,7 @@ async def test_an_image_whose_storage_is_away_is_503_and_worth_another_try(
     assert (await client.get(image)).status_code == 200
 
 
-async def test_an_image_on_object_storage_is_a_redirect_that_is_not_kept_longer_than_its_link(
+async def test_a_redirect_to_object_storage_is_cached_no_longer_than_its_link_is_valid(
     client: httpx.AsyncClient, settings: Settings, image: str
 ) -> None:
     async with serving(settings) as (app, redirecting):
@@ -193,7 +193,7 @@ async def test_an_image_on_object_storage_is_a_redirect_that_is_not_kept_longer_
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("headers", [{}, {"Range": "bytes=10-19"}], ids=["whole", "a range"])
-async def test_an_image_that_is_removed_just_when_it_is_asked_for_is_404(
+async def test_an_image_removed_during_the_request_is_404(
     settings: Settings, image: str, method: str, headers: dict[str, str]
 ) -> None:
     async with serving(settings) as (app, client):
@@ -203,9 +203,9 @@ async def test_an_image_that_is_removed_just_when_it_is_asked_for_is_404(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_an_image_that_is_removed_while_it_is_sent_arrives_whole(settings: Settings, image: str) -> None:
+async def test_an_image_removed_while_it_is_sent_arrives_completely(settings: Settings, image: str) -> None:
     large = stored(settings, image)
-    large.write_bytes(bytes(4 * 2**20))  # more than the sockets of both sides hold
+    large.write_bytes(bytes(4 * 2**20))  # more than the socket buffers of both sides
     async with served(settings) as client, client.stream("GET", image) as answer:
         assert answer.status_code == 200
         large.unlink()

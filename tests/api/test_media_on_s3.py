@@ -1,4 +1,4 @@
-"""GET and HEAD of /media/{key} where the renditions are on S3: through the redirect, as a browser goes."""
+"""GET and HEAD of /media/{key} with renditions on S3, following the redirect as a browser does."""
 
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from support.s3 import is_signed_for, new_bucket, s3_server
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def settings(settings: Settings, s3_endpoint: str, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
-    """The path of the rendition of a batch's only image."""
+    """The path of the rendition of a batch with one image."""
     batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
     await work_off()
     page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
@@ -65,7 +65,7 @@ async def test_the_redirect_leads_to_a_link_that_is_signed_for_the_method(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_an_object_that_was_removed_is_404_behind_the_redirect(
+async def test_a_removed_object_is_404_after_the_redirect(
     client: httpx.AsyncClient, browser: httpx.AsyncClient, resources: Resources, image: str, method: str
 ) -> None:
     await resources.storage.remove([image.removeprefix("/media/")])

@@ -1,4 +1,4 @@
-"""GET /metrics: figures that add up, for whoever may see them, also while parts are away."""
+"""GET /metrics: values, access, and unavailable components."""
 
 import httpx
 import pytest
@@ -12,8 +12,8 @@ from support.api_calls import ONE_ROW, catalogue, problem, serving, upload
 Samples = dict[tuple[str, ...], float]
 
 
-async def figures(client: httpx.AsyncClient, **headers: str) -> Samples:
-    """Each figure by its name and the values of its labels, in the order of their names."""
+async def samples(client: httpx.AsyncClient, **headers: str) -> Samples:
+    """Return each sample by its name and the values of its labels, in the order of their names."""
     answer = await client.get("/metrics", headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -24,80 +24,80 @@ async def figures(client: httpx.AsyncClient, **headers: str) -> Samples:
     }
 
 
-async def test_what_waits_is_counted_over_all_batches(client: httpx.AsyncClient) -> None:
-    nothing = await figures(client)
+async def test_open_images_are_counted_over_all_batches(client: httpx.AsyncClient) -> None:
+    nothing = await samples(client)
     assert (nothing["imgsvc_open_assets", "pending"], nothing["imgsvc_oldest_open_batch_seconds",]) == (0, 0)
     for rows in (1, 2):
         await upload(client, catalogue(*((str(row), "Shoe", f"https://s.example/{row}.jpg") for row in range(rows))))
-    seen = await figures(client)
-    assert seen["imgsvc_open_batches", "pending"] == 2
-    assert (seen["imgsvc_open_assets", "pending"], seen["imgsvc_open_assets", "processing"]) == (3, 0)
-    assert seen["imgsvc_oldest_open_batch_seconds",] > 0
-    assert seen["imgsvc_waiting_lanes",] > 0
-    assert (seen["imgsvc_component_up", "database"], seen["imgsvc_component_up", "redis"]) == (1, 1)
+    metrics = await samples(client)
+    assert metrics["imgsvc_open_batches", "pending"] == 2
+    assert (metrics["imgsvc_open_assets", "pending"], metrics["imgsvc_open_assets", "processing"]) == (3, 0)
+    assert metrics["imgsvc_oldest_open_batch_seconds",] > 0
+    assert metrics["imgsvc_waiting_lanes",] > 0
+    assert (metrics["imgsvc_component_up", "database"], metrics["imgsvc_component_up", "redis"]) == (1, 1)
 
 
-async def test_webhooks_that_are_not_delivered_are_counted(client: httpx.AsyncClient) -> None:
+async def test_undelivered_webhooks_are_counted(client: httpx.AsyncClient) -> None:
     text = catalogue(("1", "Shoe", "htp://nowhere"))
     await upload(client, text, on_invalid="skip", webhook_url="https://client.example/")
-    seen = await figures(client)
-    assert seen["imgsvc_open_deliveries",] == 1
-    assert seen["imgsvc_delivery_overdue_seconds",] >= 0
+    metrics = await samples(client)
+    assert metrics["imgsvc_open_deliveries",] == 1
+    assert metrics["imgsvc_delivery_overdue_seconds",] >= 0
 
 
-async def test_what_workers_have_done_is_told_by_worker_outcome_and_code(
+async def test_processed_images_are_counted_by_worker_outcome_and_code(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     await resources.queue.heartbeat("one:1", {"succeeded": 7, "failed:http_404": 2, "input_bytes": 900})
     await resources.queue.heartbeat("two:1")
-    seen = await figures(client)
-    assert seen["imgsvc_workers",] == 2
-    assert seen["imgsvc_images_total", "", "succeeded", "one:1"] == 7
-    assert seen["imgsvc_images_total", "http_404", "failed", "one:1"] == 2
-    assert seen["imgsvc_image_bytes_total", "input", "one:1"] == 900
+    metrics = await samples(client)
+    assert metrics["imgsvc_workers",] == 2
+    assert metrics["imgsvc_images_total", "", "succeeded", "one:1"] == 7
+    assert metrics["imgsvc_images_total", "http_404", "failed", "one:1"] == 2
+    assert metrics["imgsvc_image_bytes_total", "input", "one:1"] == 900
     await resources.queue.farewell("one:1")
-    assert ("imgsvc_images_total", "", "succeeded", "one:1") not in await figures(client)
+    assert ("imgsvc_images_total", "", "succeeded", "one:1") not in await samples(client)
 
 
 async def test_requests_are_counted_by_operation_and_status(client: httpx.AsyncClient) -> None:
     await upload(client, ONE_ROW)
     await client.get("/v1/batches/bat_none")
     await client.get("/nowhere")
-    seen = await figures(client)
+    metrics = await samples(client)
     name = "imgsvc_http_request_duration_seconds_count"
-    assert seen[name, "create_batch", "202"] == 1
-    assert seen[name, "get_batch", "404"] == 1
-    assert seen[name, "none", "404"] == 1
+    assert metrics[name, "create_batch", "202"] == 1
+    assert metrics[name, "get_batch", "404"] == 1
+    assert metrics[name, "none", "404"] == 1
 
 
-async def test_a_part_that_is_away_is_told_and_the_others_figures_stay(settings: Settings) -> None:
+async def test_an_unavailable_component_is_reported_and_the_other_metrics_stay(settings: Settings) -> None:
     away = settings.model_copy(update={"redis_url": "unix:///nowhere"})
     async with serving(away) as (_, client):
-        seen = await figures(client)
-    assert (seen["imgsvc_component_up", "database"], seen["imgsvc_component_up", "redis"]) == (1, 0)
-    assert seen["imgsvc_open_assets", "pending"] == 0
-    assert ("imgsvc_workers",) not in seen
+        metrics = await samples(client)
+    assert (metrics["imgsvc_component_up", "database"], metrics["imgsvc_component_up", "redis"]) == (1, 0)
+    assert metrics["imgsvc_open_assets", "pending"] == 0
+    assert ("imgsvc_workers",) not in metrics
 
 
-async def test_with_a_token_of_their_own_they_are_for_whoever_has_it(settings: Settings) -> None:
-    closed = settings.model_copy(update={"metrics_token": SecretStr("prometheus")})
-    async with serving(closed) as (_, client):
+async def test_the_metrics_token_is_required_if_it_is_set(settings: Settings) -> None:
+    with_token = settings.model_copy(update={"metrics_token": SecretStr("prometheus")})
+    async with serving(with_token) as (_, client):
         for header in ({}, {"Authorization": "Bearer no"}, {"Authorization": "Basic cHJvbWV0aGV1cw=="}):
             problem(await client.get("/metrics", headers=header), 401, "unauthorized")
-        await figures(client, Authorization="Bearer prometheus")
+        await samples(client, Authorization="Bearer prometheus")
 
 
 @pytest.mark.parametrize("peer", ["203.0.113.9", "10.0.0.7"])
-async def test_without_a_token_they_are_for_this_machine_only(settings: Settings, peer: str) -> None:
-    foreign = (
+async def test_without_a_token_metrics_are_available_on_this_machine_only(settings: Settings, peer: str) -> None:
+    suspicious = (
         {"X-Forwarded-For": "127.0.0.1"},
         {"Via": "1.1 edge"},
         {"Host": "evil.example"},
         {"Origin": "http://evil.example"},
     )
     async with serving(settings) as (app, client):
-        for header in foreign:
+        for header in suspicious:
             problem(await client.get("/metrics", headers=header), 401, "unauthorized")
         transport = httpx.ASGITransport(app, client=(peer, 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as stranger:
-            problem(await stranger.get("/metrics"), 401, "unauthorized")
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as remote:
+            problem(await remote.get("/metrics"), 401, "unauthorized")

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and true to what the API does."""
+"""The OpenAPI document is valid, complete, and matches the API."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ from support.openapi_document import Document, document_of, nodes, operations
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_the_document_is_valid_openapi_3_1(document: Document) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-async def test_every_reference_leads_somewhere(document: Document) -> None:
+async def test_every_reference_is_defined(document: Document) -> None:
     references = {node["$ref"] for node in nodes(document) if "$ref" in node}
     schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert references - schemas == set()
@@ -90,17 +90,17 @@ async def test_operation_ids_are_names_and_unique(document: Document) -> None:
         pytest.param(ValidationOut, VALIDATION, id="validation"),
     ],
 )
-def test_an_example_answer_has_just_what_a_real_one_has(model: type[BaseModel], body: dict[str, Any]) -> None:
+def test_an_example_response_has_exactly_the_fields_of_a_real_one(model: type[BaseModel], body: dict[str, Any]) -> None:
     assert json.loads(model.model_validate(body).model_dump_json()) == body
 
 
-def test_the_example_report_is_the_example_csv_with_a_column_more() -> None:
+def test_the_example_report_is_the_example_csv_with_one_more_column() -> None:
     before, after = (list(csv.reader(text.splitlines())) for text in (EXAMPLE_CSV, OUTPUT_CSV))
     assert [row[:3] for row in after] == before
     assert [row[3].count(",") for row in after[1:]] == [row[2].count(",") for row in after[1:]]
 
 
-async def test_no_parameter_is_said_to_be_null(document: Document) -> None:
+async def test_no_parameter_is_nullable(document: Document) -> None:
     for _, path, operation in operations(document):
         assert "null" not in json.dumps([parameter["schema"] for parameter in operation.get("parameters", ())]), path
 
@@ -113,20 +113,20 @@ async def test_the_example_of_the_upload_is_accepted(client: httpx.AsyncClient, 
         assert (counts["products"], counts["urls"]) == (2, 3)
 
 
-async def test_the_sample_that_the_page_offers_is_the_example(client: httpx.AsyncClient, document: Document) -> None:
-    [address] = re.findall(r"\[a sample CSV\]\((.*?)\)", document["info"]["description"])
-    sample = await client.get(address)
+async def test_the_sample_csv_of_the_page_is_the_example(client: httpx.AsyncClient, document: Document) -> None:
+    [url] = re.findall(r"\[a sample CSV\]\((.*?)\)", document["info"]["description"])
+    sample = await client.get(url)
     assert sample.text == EXAMPLE_CSV
     assert sample.headers["content-disposition"] == 'attachment; filename="catalog.csv"'
 
 
-async def test_every_word_of_a_status_is_explained(document: Document) -> None:
+async def test_every_status_is_explained(document: Document) -> None:
     for name in ("BatchStatus", "AssetStatus", "DeliveryStatus"):
         schema = document["components"]["schemas"][name]
         assert {f"`{word}`" for word in schema["enum"]} <= set(re.findall("`[a-z_]+`", schema["description"])), name
 
 
-async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
+async def test_form_and_query_have_the_same_fields_and_all_are_accepted(
     client: httpx.AsyncClient, document: Document
 ) -> None:
     operation = document["paths"]["/v1/batches"]["post"]
@@ -136,7 +136,7 @@ async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
     assert query == set(form["properties"]) - {"file"}
 
     defaults = {name: str(field["default"]) for name, field in form["properties"].items() if "default" in field}
-    # The docs page sends what it fills in: empty, or what the service would do anyway.
+    # The docs page sends the values that it fills in: empty ones, or the defaults.
     assert {name for name, field in form["properties"].items() if field.get("example") == ""} == query - set(defaults)
     columns = {"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}
     more = {"max_width": "800", "max_height": "600", "columns": json.dumps(columns), "metadata": '{"shop": "north"}'}
@@ -150,40 +150,40 @@ async def test_form_and_query_offer_the_same_fields_and_all_are_taken(
     assert accepted.status_code == 202, accepted.text
 
 
-async def test_the_webhook_stands_in_the_document_with_its_headers(document: Document) -> None:
+async def test_the_document_has_the_webhook_with_its_headers(document: Document) -> None:
     [event] = document["webhooks"].values()
     headers = {parameter["name"] for parameter in event["post"]["parameters"]}
     assert headers == {"webhook-id", "webhook-timestamp", "webhook-signature"}
     assert list(event["post"]["responses"]) == ["2XX"]
 
 
-class _Addresses(HTMLParser):
-    """The addresses that a page loads."""
+class _LinkParser(HTMLParser):
+    """Collects the URLs that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.urls: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.urls += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
 async def test_the_docs_page_loads_nothing_from_anywhere_else(client: httpx.AsyncClient) -> None:
     page = await client.get("/docs")
     assert page.status_code == 200
-    parser = _Addresses()
+    parser = _LinkParser()
     parser.feed(page.text)
-    own = [*parser.found, *re.findall(r"url: '([^']*)'", page.text)]
-    assert len(own) >= 4
-    for address in own:
-        assert not urlsplit(address).netloc, address
-        assert (await client.get(address)).status_code == 200, address
+    urls = [*parser.urls, *re.findall(r"url: '([^']*)'", page.text)]
+    assert len(urls) >= 4
+    for url in urls:
+        assert not urlsplit(url).netloc, url
+        assert (await client.get(url)).status_code == 200, url
     assert "://" not in page.text
 
 
 async def test_the_stylesheet_of_the_docs_loads_nothing_from_anywhere_else(client: httpx.AsyncClient) -> None:
-    page = _Addresses()
+    page = _LinkParser()
     page.feed((await client.get("/docs")).text)
-    [stylesheet] = [address for address in page.found if address.endswith(".css")]
+    [stylesheet] = [url for url in page.urls if url.endswith(".css")]
     text = (await client.get(stylesheet)).text
     assert not re.search(r"url\(\s*[\"']?(https?:)?//|@import", text)

@@ -1,4 +1,4 @@
-"""Strings that break other programs, as product names and serial numbers: they come back as they were, everywhere."""
+"""Strings that break other programs, as product names and serial numbers: they are returned unchanged everywhere."""
 
 import csv
 import io
@@ -64,21 +64,21 @@ def lines_of(name: str) -> list[str]:
     return file.read_text(encoding="utf-8").split("\n") if file.exists() else []
 
 
-def written() -> list[str]:
-    """What a CSV can hold: a name is there, and blanks around it and NUL bytes are not part of one."""
+def payloads() -> list[str]:
+    """Return the strings that a CSV can contain as a name: neither blank nor with NUL characters."""
     more = [line for file in ("naughty_strings.txt", "csv_formulas.txt") for line in lines_of(file)]
     return [text for text in dict.fromkeys((*FORMULAS, *NAUGHTY, *more)) if text.strip() and "\0" not in text]
 
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 @pytest.fixture
 async def batch_id(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
     url = origin.serve("/a.jpg", image_bytes())
-    rows = [(text, text, url) for text in written()]
+    rows = [(text, text, url) for text in payloads()]
     batch = await upload(client, catalogue(*rows), metadata=json.dumps({"note": NAUGHTY[6]}))
     await work_off()
     return str(batch["id"])
@@ -88,10 +88,10 @@ def rows_in(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline="")))[1:]
 
 
-async def test_the_csv_goes_back_as_it_came(client: httpx.AsyncClient, batch_id: str) -> None:
+async def test_the_csv_is_returned_unchanged(client: httpx.AsyncClient, batch_id: str) -> None:
     report = await client.get(f"/v1/batches/{batch_id}/output.csv")
     rows = rows_in(report.content.decode("utf-8"))
-    assert [row[:2] for row in rows] == [[text, text] for text in written()]
+    assert [row[:2] for row in rows] == [[text, text] for text in payloads()]
     assert all(re.fullmatch(r"http://[0-9.:]+/media/bat_\w+/0-[a-z0-9-]+\.jpg", row[3]) for row in rows)
 
 
@@ -99,19 +99,19 @@ async def test_a_safe_csv_runs_nothing_and_loses_nothing(client: httpx.AsyncClie
     report = await client.get(f"/v1/batches/{batch_id}/output.csv?safe=true")
     rows = rows_in(report.content.decode("utf-8"))
     assert not [cell for row in rows for cell in row if cell.lstrip()[:1] in {*"=+-@＝＋－＠"} or cell[0] in "\t\r\n"]
-    assert [row[0].removeprefix("'") for row in rows] == [text.removeprefix("'") for text in written()]
+    assert [row[0].removeprefix("'") for row in rows] == [text.removeprefix("'") for text in payloads()]
     guarded = [row[0] for row in rows if row[0].removeprefix("'") in FORMULAS]
     assert [cell[0] for cell in guarded] == ["'"] * len(FORMULAS)
 
 
-async def test_json_says_the_same_names(client: httpx.AsyncClient, batch_id: str) -> None:
+async def test_json_has_the_same_names(client: httpx.AsyncClient, batch_id: str) -> None:
     names: list[str] = []
     path: str | None = f"/v1/batches/{batch_id}/products?limit=200"
     while path:
         page = (await client.get(path)).json()
         names += [product["product_name"] for product in page["data"]]
         path = page["next"] and f"/v1/batches/{batch_id}/products?limit=200&after={page['next']}"
-    assert [name.strip() for name in names] == [text.strip() for text in written()]
+    assert [name.strip() for name in names] == [text.strip() for text in payloads()]
     assert (await client.get(f"/v1/batches/{batch_id}")).json()["metadata"] == {"note": NAUGHTY[6]}
 
 
@@ -149,7 +149,7 @@ KEYS = [
 ]
 
 
-async def test_no_key_leads_out_of_the_media_folder(client: httpx.AsyncClient, batch_id: str) -> None:
+async def test_no_key_escapes_the_media_folder(client: httpx.AsyncClient, batch_id: str) -> None:
     for key in KEYS:
         answer = await client.get(f"/media/{key.format(batch=batch_id)}")
         assert answer.status_code in {404, 405}, key

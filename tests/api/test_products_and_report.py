@@ -1,4 +1,4 @@
-"""The products of a batch, page by page, and the CSV that goes back."""
+"""The pages of a batch's products, and its reports."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def table(text: str, delimiter: str = ",") -> list[list[str]]:
 
 
 async def pages(client: httpx.AsyncClient, batch_id: str, limit: int, **query: Any) -> AsyncIterator[dict[str, Any]]:
-    """Every page, followed by `next` as a client would."""
+    """Yield every page, following `next` as a client would."""
     after: int | None = -1
     while after is not None:
         params = {"limit": limit, "after": after, **query}
@@ -35,7 +35,7 @@ async def report(client: httpx.AsyncClient, batch: dict[str, Any], **query: Any)
 
 
 @pytest.mark.parametrize(("products", "limit", "lengths"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (1, 100, [1])])
-async def test_the_pages_hold_every_product_once_and_in_order(
+async def test_the_pages_contain_every_product_once_and_in_order(
     client: httpx.AsyncClient, products: int, limit: int, lengths: list[int]
 ) -> None:
     rows = [(f"S{number}", f"Product {number}", "https://shop.example/a.jpg") for number in range(products)]
@@ -47,7 +47,7 @@ async def test_the_pages_hold_every_product_once_and_in_order(
     assert [product["position"] for product in each] == list(range(products))
 
 
-async def test_behind_the_last_product_there_is_an_empty_page(client: httpx.AsyncClient) -> None:
+async def test_a_page_after_the_last_product_is_empty(client: httpx.AsyncClient) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", "https://shop.example/a.jpg")))
     page = (await client.get(f"/v1/batches/{batch['id']}/products?after=2147483647")).json()
     assert page == {"data": [], "has_more": False, "next": None}
@@ -60,7 +60,7 @@ async def test_a_page_out_of_bounds_is_422(client: httpx.AsyncClient, query: str
     assert error["column"] == query.partition("=")[0]
 
 
-async def test_a_product_shows_what_became_of_each_of_its_urls(
+async def test_a_product_has_the_result_of_each_of_its_urls(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     good, gone = origin.serve("/a.jpg", image_bytes(640, 480)), origin.url("/status/404")
@@ -114,7 +114,7 @@ async def test_the_report_is_the_upload_with_one_more_column(
     assert {(await client.get(url)).status_code for url in (first, lines[3][5])} == {200}
 
 
-async def test_the_report_is_409_until_the_batch_has_ended_unless_a_part_will_do(client: httpx.AsyncClient) -> None:
+async def test_the_report_is_409_until_the_batch_has_ended_unless_it_is_partial(client: httpx.AsyncClient) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", "https://s.example/a.jpg, https://s.example/b.jpg")))
     body = problem(await report(client, batch), 409, "batch-not-finished")
     assert batch["id"] in body["detail"]
@@ -123,7 +123,7 @@ async def test_the_report_is_409_until_the_batch_has_ended_unless_a_part_will_do
     assert table(partial.text)[1][3] == ","
 
 
-async def test_the_report_of_a_batch_whose_every_url_is_bad_has_empty_slots(client: httpx.AsyncClient) -> None:
+async def test_the_report_of_a_batch_without_valid_urls_has_empty_slots(client: httpx.AsyncClient) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", "htp://a, htp://b")), on_invalid="skip")
     assert table((await report(client, batch)).text)[1][3] == ","
 
@@ -146,7 +146,7 @@ async def test_the_report_is_saved_under_the_name_of_the_upload(
     assert disposition == f'attachment; filename="{batch["id"]}-output.csv"; filename*={saved_as}'
 
 
-async def test_a_report_of_several_thousand_products_is_whole_and_in_order(
+async def test_a_report_of_several_thousand_products_is_complete_and_in_order(
     client: httpx.AsyncClient, settings: Settings
 ) -> None:
     rows = [(str(number), f"Product {number}", f"https://shop.example/{number % 7}.jpg") for number in range(2_345)]
@@ -173,10 +173,10 @@ async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per
     assert [bool(line[7]) for line in lines[1:]] == [True, True, False]
 
 
-# -- what else a report can say ---------------------------------------------------------------------------------------
+# -- options of reports -----------------------------------------------------------------------------------------------
 
 
-async def test_an_extended_report_tells_status_error_and_sizes_of_each_url(
+async def test_an_extended_report_has_the_status_error_and_sizes_of_each_url(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     good, gone = origin.serve("/a.jpg", image_bytes(640, 480)), origin.url("/status/404")
@@ -197,7 +197,7 @@ async def test_a_report_for_a_spreadsheet_begins_with_a_byte_order_mark(client: 
         assert marked.content == b"\xef\xbb\xbf" + plain.content
 
 
-async def test_what_failed_can_be_mended_and_uploaded_again(
+async def test_failures_can_be_corrected_and_uploaded_again(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     good, gone = origin.serve("/a.jpg", image_bytes()), origin.url("/status/410")
@@ -216,15 +216,15 @@ async def test_what_failed_can_be_mended_and_uploaded_again(
     assert lines[2][4] == "http_410: The server has removed it (HTTP 410)."
     assert "'=1+1" in (await client.get(batch["links"]["failures_csv"] + "?safe=true")).text
 
-    mended = answer.text.replace(", htp://a", "").replace("/status/410", "/a.jpg")
-    again = await upload(client, mended)
+    corrected = answer.text.replace(", htp://a", "").replace("/status/410", "/a.jpg")
+    again = await upload(client, corrected)
     await work_off()
     after = (await client.get(f"/v1/batches/{again['id']}")).json()
     assert (after["status"], after["counts"]["products"]) == ("completed", 2)
     assert table((await client.get(after["links"]["failures_csv"])).text, ";") == [[*header, "Error"]]
 
 
-async def test_products_can_be_asked_for_by_what_became_of_their_images(
+async def test_products_can_be_filtered_by_the_status_of_their_images(
     client: httpx.AsyncClient, settings: Settings
 ) -> None:
     rows = [(str(number), f"Product {number}", f"https://shop.example/{number}.jpg") for number in range(2_345)]
@@ -234,15 +234,13 @@ async def test_products_can_be_asked_for_by_what_became_of_their_images(
     failed = [page async for page in pages(client, batch["id"], 2, status="failed")]
     seen = [product["position"] for page in failed for product in page["data"]]
     assert seen == [3, 1002, 1003, 2344]
-    assert len(failed) == 3, "the last page is empty: nobody knew that nothing follows"
+    assert len(failed) == 3, "the last page is empty: the one before could not know that no more products follow"
     both = await client.get(f"{path}?status=failed&status=pending&limit=1000")
     assert len(both.json()["data"]) == 1_000
     problem(await client.get(f"{path}?status=done"), 422, "invalid-request")
 
 
-async def test_of_a_large_batch_a_part_is_looked_through_at_a_time(
-    client: httpx.AsyncClient, settings: Settings
-) -> None:
+async def test_a_large_batch_is_filtered_in_parts(client: httpx.AsyncClient, settings: Settings) -> None:
     rows = [(str(number), "Shoe", "https://shop.example/a.jpg") for number in range(12_000)]
     batch = await upload(client, catalogue(*rows))
     page = (await client.get(f"/v1/batches/{batch['id']}/products?status=failed")).json()

@@ -1,4 +1,4 @@
-"""Several renditions of every image: how they are asked for, and where they are found."""
+"""Several renditions of every image: requests and results."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def names(batch: dict[str, Any]) -> list[str]:
     return [spec["name"] for spec in batch["specs"]]
 
 
-async def test_further_renditions_come_after_main_and_inherit_its_wishes(client: httpx.AsyncClient) -> None:
+async def test_further_renditions_come_after_main_and_inherit_its_settings(client: httpx.AsyncClient) -> None:
     renditions = json.dumps([THUMB, {"name": "print", "quality": 90, "format": "png"}])
     batch = await upload(client, ONE_ROW, quality=40, format="webp", renditions=renditions)
     assert names(batch) == ["main", "thumb", "print"]
@@ -31,7 +31,7 @@ async def test_further_renditions_come_after_main_and_inherit_its_wishes(client:
     ]
 
 
-async def test_an_entry_called_main_says_what_main_is_and_main_stays_first(client: httpx.AsyncClient) -> None:
+async def test_an_entry_named_main_defines_main_and_main_stays_first(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW, quality=40, renditions=json.dumps([THUMB, {"name": "main", "quality": 70}]))
     assert names(batch) == ["main", "thumb"]
     assert [spec["quality"] for spec in batch["specs"]] == [70, 40]
@@ -51,7 +51,7 @@ async def test_an_entry_called_main_says_what_main_is_and_main_stays_first(clien
     ],
     ids=["no JSON", "no list", "twice", "two without names", "quality", "name", "unknown field", "nine"],
 )
-async def test_renditions_that_cannot_be_are_refused_by_place(
+async def test_an_invalid_rendition_is_named_by_its_position(
     client: httpx.AsyncClient, renditions: str, code: str, column: str
 ) -> None:
     refused = await client.post("/v1/batches", content=ONE_ROW, headers=CSV, params={"renditions": renditions})
@@ -59,11 +59,11 @@ async def test_renditions_that_cannot_be_are_refused_by_place(
     assert (error["code"], error["column"]) == (code, column)
 
 
-async def test_each_rendition_has_a_column_an_address_and_its_own_size(
+async def test_each_rendition_has_a_column_a_url_and_its_own_size(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
-    shown, gone = origin.serve("/a.jpg", image_bytes(800, 600)), origin.url("/status/404")
-    rows = catalogue(("1", "Shoe", f"{shown}, {gone}"))
+    image_url, missing_url = origin.serve("/a.jpg", image_bytes(800, 600)), origin.url("/status/404")
+    rows = catalogue(("1", "Shoe", f"{image_url}, {missing_url}"))
     batch = await upload(client, rows, renditions=json.dumps([THUMB | {"format": "webp"}]))
     await work_off()
 
@@ -71,7 +71,7 @@ async def test_each_rendition_has_a_column_an_address_and_its_own_size(
     [row] = csv.DictReader(io.StringIO(report, newline=""))
     main, thumb = row["Output Image Urls"], row["Output Image Urls (thumb)"]
     assert [main.split(",")[1:], thumb.split(",")[1:]] == [[""], [""]]
-    assert [await looked_at(client, cell.split(",")[0]) for cell in (main, thumb)] == [
+    assert [await format_and_size(client, cell.split(",")[0]) for cell in (main, thumb)] == [
         ("JPEG", (800, 600)),
         ("WEBP", (200, 150)),
     ]
@@ -95,7 +95,7 @@ async def test_each_rendition_has_a_column_an_address_and_its_own_size(
     assert origin.hits("/a.jpg") == 1
 
 
-async def test_every_rendition_is_taken_over_the_second_time(
+async def test_every_rendition_is_reused_the_second_time(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
 ) -> None:
     rows = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes(800, 600), headers={"ETag": '"1"'})))
@@ -111,6 +111,6 @@ async def test_every_rendition_is_taken_over_the_second_time(
     assert [(await client.get(entry["url"])).status_code for entry in asset["renditions"]] == [200, 200]
 
 
-async def looked_at(client: httpx.AsyncClient, url: str) -> tuple[str | None, tuple[int, int]]:
+async def format_and_size(client: httpx.AsyncClient, url: str) -> tuple[str | None, tuple[int, int]]:
     with Image.open(BytesIO((await client.get(url)).raise_for_status().content)) as image:
         return image.format, image.size

@@ -1,4 +1,4 @@
-"""X-Request-ID: on every answer, also on those that nobody planned."""
+"""X-Request-ID: on every response, including unexpected errors."""
 
 import asyncio
 from dataclasses import replace
@@ -13,42 +13,42 @@ from support.api_calls import problem, serving
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 class BrokenStorage:
-    """A storage whose check dies of something unforeseen."""
+    """A storage whose check fails unexpectedly."""
 
     async def check(self) -> None:
         raise ZeroDivisionError("secret detail")
 
 
 @pytest.mark.parametrize("given", ["abc", "01HV-7.x/y+z=", "a" * 128])
-async def test_an_id_that_is_given_comes_back(client: httpx.AsyncClient, given: str) -> None:
+async def test_the_id_of_the_request_is_returned(client: httpx.AsyncClient, given: str) -> None:
     answer = await client.get("/healthz", headers={"X-Request-ID": given})
     assert answer.headers["x-request-id"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "<script>", 'a"b'])
-async def test_an_id_that_could_do_harm_is_replaced(client: httpx.AsyncClient, given: str) -> None:
+async def test_a_harmful_id_is_replaced(client: httpx.AsyncClient, given: str) -> None:
     answer = await client.get("/healthz", headers={"X-Request-ID": given})
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-async def test_without_one_every_request_gets_its_own(client: httpx.AsyncClient) -> None:
+async def test_a_request_without_an_id_gets_a_new_one(client: httpx.AsyncClient) -> None:
     first, second = [(await client.get("/healthz")).headers["x-request-id"] for _ in range(2)]
     assert first != second
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PUT", "/v1/batches", 405)])
-async def test_a_refusal_carries_the_id_in_header_and_body(
+async def test_an_error_response_has_the_id_in_header_and_body(
     client: httpx.AsyncClient, method: str, path: str, status: int
 ) -> None:
     answer = await client.request(method, path, headers={"X-Request-ID": "mine"})
     assert problem(answer, status)["request_id"] == "mine"
 
 
-async def test_a_fault_of_ours_is_a_problem_with_the_id_that_the_log_has_and_tells_no_details(
+async def test_a_bug_is_a_500_with_the_logged_request_id_and_without_details(
     settings: Settings,
 ) -> None:
     async with serving(settings) as (app, client):
@@ -64,8 +64,8 @@ async def test_a_fault_of_ours_is_a_problem_with_the_id_that_the_log_has_and_tel
     assert isinstance(event["exc_info"], ZeroDivisionError)
 
 
-async def test_a_fault_leaves_nothing_running_behind_the_answer(settings: Settings) -> None:
-    """The other looks of /readyz end first: at a shutdown they would meet a closed event loop."""
+async def test_a_500_leaves_no_task_running(settings: Settings) -> None:
+    """The other checks of /readyz end first: during a shutdown they would run on a closed event loop."""
     async with serving(settings) as (app, client):
         app.state.resources = replace(app.state.resources, storage=BrokenStorage())
         before = asyncio.all_tasks()

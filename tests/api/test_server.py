@@ -1,4 +1,4 @@
-"""What the HTTP server does with connections."""
+"""Connections of the HTTP server: keep-alive, and stalled requests."""
 
 import socket
 from time import monotonic
@@ -17,7 +17,7 @@ from support.stack import until
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 def test_an_idle_connection_is_kept_for_longer_than_clients_and_proxies_keep_it(settings: Settings) -> None:
@@ -25,7 +25,7 @@ def test_an_idle_connection_is_kept_for_longer_than_clients_and_proxies_keep_it(
 
 
 def connection_from(server: Server, client: socket.socket) -> HttpConnection | None:
-    """The server's end of the connection."""
+    """Return the server's side of the connection."""
     for connection in server.server_state.connections:
         if isinstance(connection, HttpConnection) and connection.client == client.getsockname():
             return connection
@@ -35,15 +35,15 @@ def connection_from(server: Server, client: socket.socket) -> HttpConnection | N
 PART_OF_A_BODY = (
     b"POST /v1/batches HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/csv\r\nContent-Length: 99\r\n\r\nS."
 )
-A_LARGE_ANSWER = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+LARGE_RESPONSE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("sending", "within"),
-    [(PART_OF_A_BODY[:-2], BODY_TIMEOUT), (PART_OF_A_BODY, STALL_TIMEOUT), (A_LARGE_ANSWER, STALL_TIMEOUT)],
-    ids=["sends no body", "sends no more of it", "takes no more of its answer"],
+    [(PART_OF_A_BODY[:-2], BODY_TIMEOUT), (PART_OF_A_BODY, STALL_TIMEOUT), (LARGE_RESPONSE, STALL_TIMEOUT)],
+    ids=["sends no body", "stops sending the body", "stops reading the response"],
 )
-async def test_a_client_that_does_nothing_for_its_request_has_stalled_after_a_while(
+async def test_a_request_is_stalled_after_its_client_was_silent_for_long(
     settings: Settings, sending: bytes, within: float
 ) -> None:
     async with server_and_client(settings) as (server, http):

@@ -1,4 +1,4 @@
-"""POST /v1/batches: what is accepted, and what it does to the batch."""
+"""POST /v1/batches: accepted forms and fields, and the resulting batch."""
 
 import json
 
@@ -11,7 +11,7 @@ from support.api_calls import CSV, NOTHING, ONE_ROW, catalogue, problem, rows_st
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Nothing private is opened, as out of the box."""
+    """The settings without allowed networks, as by default."""
     return settings.model_copy(update={"allowed_networks": ()})
 
 
@@ -31,7 +31,7 @@ async def test_a_form_with_a_file_becomes_a_pending_batch_with_its_fields(client
     assert (spec["name"], spec["quality"], spec["format"], spec["max_width"]) == ("main", 40, "webp", 800)
 
 
-async def test_the_location_leads_to_the_same_batch(client: httpx.AsyncClient) -> None:
+async def test_the_location_is_the_url_of_the_batch(client: httpx.AsyncClient) -> None:
     accepted = await client.post("/v1/batches", content=ONE_ROW, headers=CSV)
     followed = await client.get(accepted.headers["location"])
     assert followed.json() == accepted.json()
@@ -47,19 +47,19 @@ async def test_a_bare_csv_takes_its_fields_from_the_query(client: httpx.AsyncCli
     assert accepted.json()["manifest"]["filename"] is None
 
 
-async def test_fields_in_the_query_count_beside_a_form_too(client: httpx.AsyncClient) -> None:
+async def test_fields_in_the_query_are_combined_with_those_of_a_form(client: httpx.AsyncClient) -> None:
     accepted = await client.post("/v1/batches?quality=30", files={"file": ("a.csv", ONE_ROW)}, data={"format": "webp"})
     [spec] = accepted.json()["specs"]
     assert (spec["quality"], spec["format"]) == (30, "webp")
 
 
-async def test_a_field_that_is_given_twice_is_refused_instead_of_guessed(client: httpx.AsyncClient) -> None:
+async def test_a_repeated_field_is_refused(client: httpx.AsyncClient) -> None:
     refused = await client.post("/v1/batches?quality=30", files={"file": ("a.csv", ONE_ROW)}, data={"quality": "40"})
     [error] = problem(refused, 422, "invalid-upload")["errors"]
     assert (error["code"], error["column"]) == ("repeated", "quality")
 
 
-async def test_fields_left_empty_in_a_form_count_as_not_given(client: httpx.AsyncClient) -> None:
+async def test_empty_form_fields_count_as_omitted(client: httpx.AsyncClient) -> None:
     empty = dict.fromkeys(("quality", "format", "max_width", "columns", "webhook_url", "metadata", "on_invalid"), "")
     accepted = await client.post("/v1/batches", files={"file": ("a.csv", ONE_ROW)}, data=empty)
     assert accepted.status_code == 202
@@ -75,7 +75,7 @@ async def test_columns_map_a_catalogue_with_other_headers(client: httpx.AsyncCli
     assert [(each["serial_number"], each["product_name"]) for each in page["data"]] == [("1", "Shoe")]
 
 
-async def test_the_webhook_stands_in_the_batch(client: httpx.AsyncClient) -> None:
+async def test_the_batch_contains_its_webhook(client: httpx.AsyncClient) -> None:
     batch = await upload(client, ONE_ROW, webhook_url="https://client.example/hook")
     assert batch["webhook"] == {"url": "https://client.example/hook", "status": "pending", "attempts": 0}
 
@@ -126,13 +126,13 @@ async def test_a_webhook_to_a_private_address_is_refused_in_any_spelling(
 
 
 @pytest.mark.parametrize("url", ["ftp://client.example/", "client.example/hook", "https://", "https://a:b@c.example/"])
-async def test_a_webhook_url_that_is_none_is_refused(client: httpx.AsyncClient, url: str) -> None:
+async def test_an_invalid_webhook_url_is_refused(client: httpx.AsyncClient, url: str) -> None:
     refused = await client.post("/v1/batches", content=ONE_ROW, headers=CSV, params={"webhook_url": url})
     [error] = problem(refused, 422, "invalid-upload")["errors"]
     assert (error["column"], error["code"]) == ("webhook_url", "invalid_url")
 
 
-async def test_every_field_that_is_wrong_is_named_at_once(client: httpx.AsyncClient) -> None:
+async def test_all_wrong_fields_are_listed_at_once(client: httpx.AsyncClient) -> None:
     wrong = {
         "quality": "0",
         "format": "bmp",
@@ -173,7 +173,7 @@ async def test_a_wrong_field_is_refused_with_its_name_and_value(
     assert await rows_stored(settings) == NOTHING
 
 
-async def test_with_on_invalid_skip_a_bad_url_counts_as_failed_and_the_others_go_on(client: httpx.AsyncClient) -> None:
+async def test_with_on_invalid_skip_only_the_bad_url_counts_as_failed(client: httpx.AsyncClient) -> None:
     text = catalogue(("1", "Shoe", "htp://shop.example/a.jpg, https://shop.example/b.jpg"))
     batch = await upload(client, text, on_invalid="skip")
     assert batch["status"] == "pending"
@@ -182,7 +182,7 @@ async def test_with_on_invalid_skip_a_bad_url_counts_as_failed_and_the_others_go
     assert batch["errors_by_code"] == {"invalid_url": 1}
 
 
-async def test_a_catalogue_of_nothing_but_bad_urls_is_finished_when_it_is_stored(client: httpx.AsyncClient) -> None:
+async def test_a_catalogue_with_only_bad_urls_is_finished_when_it_is_stored(client: httpx.AsyncClient) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", "htp://shop.example/a.jpg")), on_invalid="skip")
     assert batch["status"] == "failed"
     assert batch["finished_at"] is not None

@@ -1,4 +1,4 @@
-"""Uploads that are too large, in bytes or in what they hold, and uploads that end too early."""
+"""Uploads with too many bytes, rows or URLs, and uploads that end too early."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ MIB = 2**20
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def database_kind() -> str:
         ({"max_url_length": 20}, "IMGSVC_MAX_URL_LENGTH"),
     ],
 )
-async def test_a_limit_that_is_passed_is_named_with_its_setting(
+async def test_an_exceeded_limit_is_named_with_its_setting(
     settings: Settings, limit: dict[str, int], setting: str
 ) -> None:
     rows = [("1", "Shoe", "https://s.example/a.jpg, https://s.example/b.jpg"), ("2", "Hat", "https://s.example/c.jpg")]
@@ -40,13 +40,13 @@ async def test_a_limit_that_is_passed_is_named_with_its_setting(
 
 
 async def _in_pieces(data: bytes) -> AsyncIterator[bytes]:
-    """A body whose length nobody says beforehand."""
+    """Yield a body without a Content-Length."""
     for start in range(0, len(data), MIB):
         yield data[start : start + MIB]
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "multipart/form-data; boundary=x"])
-@pytest.mark.parametrize("chunked", [False, True], ids=["length said", "chunked"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["with length", "chunked"])
 async def test_a_body_over_the_limit_is_413_and_names_the_setting(
     client: httpx.AsyncClient, settings: Settings, media_type: str, chunked: bool
 ) -> None:
@@ -61,12 +61,12 @@ async def test_a_body_over_the_limit_is_413_and_names_the_setting(
     assert await rows_stored(settings) == NOTHING
 
 
-async def test_a_body_that_says_a_length_over_the_limit_is_refused_before_it_is_read(settings: Settings) -> None:
+async def test_a_content_length_over_the_limit_is_refused_before_the_body_is_read(settings: Settings) -> None:
     app = create_app(settings)
     sent: list[Message] = []
 
     async def receive() -> Message:
-        raise AssertionError("read all the same")
+        raise AssertionError("the body is read")
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -82,7 +82,7 @@ async def test_a_body_that_says_a_length_over_the_limit_is_refused_before_it_is_
     assert sent[0]["status"] == 413
 
 
-async def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(settings: Settings) -> None:
+async def test_an_interrupted_upload_leaves_nothing_behind(settings: Settings) -> None:
     app = create_app(settings)
     messages: list[Message] = [
         {"type": "http.request", "body": ONE_ROW.encode(), "more_body": True},
@@ -106,7 +106,7 @@ async def test_a_client_that_hangs_up_in_the_middle_leaves_nothing_behind(settin
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "multipart/form-data; boundary=x"])
-async def test_a_disk_without_place_for_an_upload_is_503_and_worth_another_try(
+async def test_an_upload_without_disk_space_is_503_with_retry_after(
     client: httpx.AsyncClient, settings: Settings, media_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
@@ -120,7 +120,7 @@ async def test_a_disk_without_place_for_an_upload_is_503_and_worth_another_try(
     assert await rows_stored(settings) == NOTHING
 
 
-async def test_uploads_take_turns_in_memory_and_small_ones_wait_for_no_large_one() -> None:
+async def test_uploads_share_the_memory_budget_and_small_ones_never_wait_for_large_ones() -> None:
     budget = UploadBudget(10 * MIB)
     first = await budget.reserve("key_a", 8 * MIB)
     waiting = [
@@ -136,20 +136,20 @@ async def test_uploads_take_turns_in_memory_and_small_ones_wait_for_no_large_one
         (await asyncio.wait_for(task, 5)).release()
 
 
-async def test_what_is_no_upload_may_not_be_large(client: httpx.AsyncClient) -> None:
-    """FastAPI reads and parses JSON before anybody is asked who calls."""
+async def test_the_body_of_other_requests_is_limited_to_64_kib(client: httpx.AsyncClient) -> None:
+    """FastAPI reads and parses JSON before the caller is authenticated."""
     for path in ("/v1/webhooks/test", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/retry"):
         for content in (b"[" * 70_000, _in_pieces(b"[" * 70_000)):
             answer = await client.post(path, content=content, headers={"Content-Type": "application/json"})
             assert "65,536 bytes" in problem(answer, 413, "upload-too-large")["detail"]
 
 
-async def test_of_thousands_of_wrong_fields_a_hundred_are_told(client: httpx.AsyncClient) -> None:
+async def test_the_first_hundred_of_thousands_of_wrong_fields_are_listed(client: httpx.AsyncClient) -> None:
     body = problem(await client.post("/v1/webhooks/test", json={str(number): 0 for number in range(5_000)}), 422)
     assert (len(body["errors"]), body["errors_total"]) == (100, 5_001)
 
 
-async def test_the_room_of_a_key_is_looked_at_again_where_it_is_taken(settings: Settings) -> None:
+async def test_concurrent_uploads_do_not_exceed_the_quota(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"max_open_batches": 2})) as (_, client):
         answers = await asyncio.gather(*(client.post("/v1/batches", content=ONE_ROW, headers=CSV) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [202] * 2 + [429] * 6

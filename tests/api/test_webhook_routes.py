@@ -1,4 +1,4 @@
-"""Deliveries of a batch, redelivery, and trying a webhook out."""
+"""Deliveries of a batch, redelivery, and test events."""
 
 import socket
 from typing import Any
@@ -14,16 +14,16 @@ from support.api_calls import WorkOff, catalogue, problem, serving, upload
 from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import SECRET
 
-NOBODY = "evt_01m81syxdvn0cchm7jgbq1vyb2"
+UNKNOWN_ID = "evt_01m81syxdvn0cchm7jgbq1vyb2"
 
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
-async def announced(client: httpx.AsyncClient, url: str) -> str:
-    """The id of a batch that is finished, and of which `url` is to be told."""
+async def finished_batch(client: httpx.AsyncClient, url: str) -> str:
+    """Create a finished batch with a pending delivery to `url`, and return its id."""
     bad = catalogue(("1", "Shoe", "htp://nowhere"))
     return str((await upload(client, bad, on_invalid="skip", webhook_url=url))["id"])
 
@@ -49,11 +49,11 @@ async def send_test(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 # -- the log ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_shows_each_attempt_with_its_answer(
+async def test_the_log_has_each_attempt_with_its_response(
     client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener
 ) -> None:
     listener.statuses, listener.body = [410], b"gone"
-    batch_id = await announced(client, listener.url("/hook"))
+    batch_id = await finished_batch(client, listener.url("/hook"))
     [waiting] = await deliveries(client, batch_id)
     assert (waiting["status"], waiting["attempts"], waiting["log"]) == ("pending", 0, [])
     assert waiting["next_attempt_at"] == waiting["created_at"]
@@ -69,7 +69,7 @@ async def test_the_log_shows_each_attempt_with_its_answer(
     assert attempt["duration"] >= 0
 
 
-async def test_every_round_has_its_delivery_the_newest_first(
+async def test_every_round_has_one_delivery_newest_first(
     client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
 ) -> None:
     text = catalogue(("1", "Shoe", origin.url("/late.jpg")))
@@ -88,7 +88,7 @@ async def test_every_round_has_its_delivery_the_newest_first(
     assert second["next_attempt_at"] is None
 
 
-async def test_a_batch_without_a_webhook_has_none_and_one_that_is_not_there_is_404(client: httpx.AsyncClient) -> None:
+async def test_a_batch_without_a_webhook_has_no_deliveries_and_an_unknown_one_is_404(client: httpx.AsyncClient) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", "htp://nowhere")), on_invalid="skip")
     assert await deliveries(client, batch["id"]) == []
     problem(await client.get(f"/v1/batches/{new_id('bat', utc_now())}/deliveries"), 404, "not-found")
@@ -98,11 +98,11 @@ async def test_a_batch_without_a_webhook_has_none_and_one_that_is_not_there_is_4
 # -- redelivery -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_redelivery_posts_the_same_event_again(
+async def test_a_redelivery_sends_the_same_event_again(
     client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener
 ) -> None:
     listener.statuses = [410]
-    batch_id = await announced(client, listener.url("/hook"))
+    batch_id = await finished_batch(client, listener.url("/hook"))
     await work_off()
     [delivery] = await deliveries(client, batch_id)
     assert delivery["status"] == "exhausted"
@@ -120,54 +120,54 @@ async def test_a_redelivery_posts_the_same_event_again(
         Webhook(SECRET).verify(post.body, dict(post.headers))
 
 
-@pytest.mark.parametrize("delivery_id", [NOBODY, "evt_1", "%00", "bat_01m81syxdvn0cchm7jgbq1vyb2"])
-async def test_a_delivery_that_is_not_there_is_404(client: httpx.AsyncClient, delivery_id: str) -> None:
+@pytest.mark.parametrize("delivery_id", [UNKNOWN_ID, "evt_1", "%00", "bat_01m81syxdvn0cchm7jgbq1vyb2"])
+async def test_an_unknown_delivery_is_404(client: httpx.AsyncClient, delivery_id: str) -> None:
     problem(await redeliver(client, delivery_id), 404, "not-found")
 
 
-# -- trying out -------------------------------------------------------------------------------------------------------
+# -- test events ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_test_event_is_signed_like_a_real_one(client: httpx.AsyncClient, listener: WebhookListener) -> None:
     listener.statuses, listener.body = [204], b""
-    told = await send_test(client, listener.url("/hook?shop=1"))
+    result = await send_test(client, listener.url("/hook?shop=1"))
     [post] = listener.requests
     event = Webhook(SECRET).verify(post.body, dict(post.headers))
     assert (event["type"], event["data"], post.path) == ("webhook.test", {}, "/hook?shop=1")
-    assert told["id"] == post.headers["webhook-id"]
-    assert (told["delivered"], told["http_status"], told["error"], told["answer"]) == (True, 204, None, "")
+    assert result["id"] == post.headers["webhook-id"]
+    assert (result["delivered"], result["http_status"], result["error"], result["answer"]) == (True, 204, None, "")
 
 
 @pytest.mark.parametrize("status", [301, 400, 410, 500])
-async def test_any_other_answer_is_told_and_no_redirect_is_followed(
+async def test_any_other_response_is_reported_and_redirects_are_not_followed(
     client: httpx.AsyncClient, listener: WebhookListener, status: int
 ) -> None:
     listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
-    told = await send_test(client, listener.url("/hook"))
-    assert (told["delivered"], told["http_status"], told["error"]) == (False, status, None)
-    assert told["answer"] == "thank you"
+    result = await send_test(client, listener.url("/hook"))
+    assert (result["delivered"], result["http_status"], result["error"]) == (False, status, None)
+    assert result["answer"] == "thank you"
     assert len(listener.requests) == 1
 
 
-async def test_an_endpoint_that_is_too_slow_or_not_there_is_told(settings: Settings, origin: OriginServer) -> None:
+async def test_a_slow_or_unreachable_endpoint_is_reported(settings: Settings, origin: OriginServer) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        unreachable = f"http://127.0.0.1:{closed.getsockname()[1]}/"
         for url, error, seconds in [
             (origin.url("/slow-headers"), "total_timeout", 0.2),
-            (nobody, "connect_error", 60),
+            (unreachable, "connect_error", 60),
         ]:
             async with serving(settings.model_copy(update={"webhook_timeout": seconds})) as (_, client):
-                told = await send_test(client, url)
-                assert (told["delivered"], told["http_status"], told["error"]) == (False, None, error)
-                assert told["answer"] is None
+                result = await send_test(client, url)
+                assert (result["delivered"], result["http_status"], result["error"]) == (False, None, error)
+                assert result["answer"] is None
 
 
 async def test_a_test_stores_nothing(client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener) -> None:
-    told = await send_test(client, listener.url("/hook"))
+    result = await send_test(client, listener.url("/hook"))
     await work_off()
     assert len(listener.requests) == 1
-    problem(await redeliver(client, told["id"]), 404, "not-found")
+    problem(await redeliver(client, result["id"]), 404, "not-found")
 
 
 @pytest.mark.parametrize(
@@ -183,18 +183,18 @@ async def test_a_test_stores_nothing(client: httpx.AsyncClient, work_off: WorkOf
         ("http://client.example/" + "a" * 2_048, "string_too_long"),
     ],
 )
-async def test_an_address_that_may_not_be_called_is_refused(client: httpx.AsyncClient, url: str, code: str) -> None:
+async def test_a_blocked_or_invalid_webhook_url_is_refused(client: httpx.AsyncClient, url: str, code: str) -> None:
     [error] = problem(await client.post("/v1/webhooks/test", json={"url": url}), 422)["errors"]
     assert (error["column"], error["code"]) == ("url", code)
 
 
 @pytest.mark.parametrize("body", [b'{"url": "http://x/\\ud800"}', b'{"\\ud800": 1}'])
-async def test_what_is_no_text_is_quoted_with_question_marks(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_lone_surrogates_are_quoted_as_question_marks(client: httpx.AsyncClient, body: bytes) -> None:
     answer = await client.post("/v1/webhooks/test", content=body, headers={"Content-Type": "application/json"})
     assert "?" in str(problem(answer, 422)["errors"])
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"url": 7}', b'{"url": "http://127.0.0.1/", "method": "GET"}'])
-async def test_a_body_that_says_nothing_or_too_much_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_body_without_url_or_with_other_fields_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     problem(await client.post("/v1/webhooks/test", content=body, headers=headers), 422)

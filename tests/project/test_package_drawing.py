@@ -1,5 +1,8 @@
 """The drawing of the packages in docs/architecture.md is that of the code, and the packages keep their order."""
 
+import ast
+import re
+
 from support.package_drawing import (
     FLOORS,
     IMAGE,
@@ -52,3 +55,19 @@ def test_few_arrows_connect_the_packages_of_the_services() -> None:
 def test_only_arrows_that_a_longer_way_implies_are_left_out() -> None:
     graph = {"a": frozenset({"b", "c"}), "b": frozenset({"c"}), "c": frozenset[str]()}
     assert reduced(graph) == {"a": frozenset({"b"}), "b": frozenset({"c"}), "c": frozenset()}
+
+
+def test_the_path_of_one_jpeg_has_at_most_15_files_and_functions_that_exist() -> None:
+    path = (
+        PAGE.read_text(encoding="utf-8").partition("<!-- path of one JPEG -->")[2].partition("<!-- end of path -->")[0]
+    )
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", path, re.MULTILINE)
+    assert 10 < len(rows) <= 15
+    for name, function in rows:
+        assert function in _functions(ast.parse((SOURCE / name).read_text(encoding="utf-8")))
+
+
+def _functions(module: ast.Module) -> set[str]:
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    inside = {f"{it.name}.{node.name}" for it in classes for node in it.body if hasattr(node, "name")}
+    return inside | {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -28,7 +28,7 @@ LIMITS = {
     "minimum": "at least {:,}",
     "maximum": "at most {:,}",
     "exclusiveMinimum": "more than {:,}",
-    "minLength": "at least {:,} characters",
+    "minLength": "{:,} or more characters",
     "maxLength": "at most {:,} characters",
     "maxItems": "at most {:,} items",
 }

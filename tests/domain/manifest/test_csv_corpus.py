@@ -1,4 +1,4 @@
-"""CSV files that nobody here wrote (where that folder is), and made ones of the same kinds, read to the last URL."""
+"""CSV files from other sources, if the folder with them exists, and similar ones of our own: every URL is read."""
 
 import csv
 import io
@@ -43,18 +43,18 @@ def urls_of(data: bytes, columns: Columns | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize("data", cases("brief", BRIEFS))
-def test_every_url_of_a_brief_is_there_in_its_order(data: bytes) -> None:
+def test_every_url_of_a_brief_is_read_in_order(data: bytes) -> None:
     assert urls_of(data) == re.findall(r'https?://[^\s,"]+', data.decode())
 
 
 @pytest.mark.parametrize("data", cases("brief", BRIEFS))
-def test_every_product_of_a_brief_is_there(data: bytes) -> None:
+def test_every_product_of_a_brief_is_read(data: bytes) -> None:
     serials = re.findall(r'^"?(\d+\.?)"?,', data.decode(), re.MULTILINE)
     assert [product.serial_number for product in read_manifest(data).products] == serials
 
 
 @pytest.mark.parametrize("data", cases("catalog", CATALOGS))
-def test_a_catalogue_is_read_with_the_columns_that_are_named(data: bytes) -> None:
+def test_a_catalogue_is_read_with_the_given_columns(data: bytes) -> None:
     rows = [row for row in csv.DictReader(io.StringIO(data.decode())) if any(row.values())]
     columns = Columns(serial_number="Handle", product_name="Title", image_urls="Image Src")
     assert urls_of(data, columns) == [row["Image Src"] for row in rows if row["Image Src"]]
@@ -63,7 +63,7 @@ def test_a_catalogue_is_read_with_the_columns_that_are_named(data: bytes) -> Non
 
 
 @pytest.mark.parametrize("data", cases("catalog", CATALOGS))
-def test_a_catalogue_without_serial_numbers_is_told_which_column_is_missing(data: bytes) -> None:
+def test_a_catalogue_without_serial_numbers_is_refused_with_the_missing_column(data: bytes) -> None:
     with pytest.raises(InvalidManifest) as caught:
         read_manifest(data)
     assert [(problem.code, problem.column) for problem in caught.value.problems] == [
@@ -72,7 +72,7 @@ def test_a_catalogue_without_serial_numbers_is_told_which_column_is_missing(data
 
 
 @pytest.mark.parametrize("data", cases("general", GENERAL))
-def test_a_table_of_something_else_is_refused_for_its_columns(data: bytes) -> None:
+def test_a_table_without_the_required_columns_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidManifest) as caught:
         read_manifest(data)
     assert {problem.code for problem in caught.value.problems} == {"missing_column"}

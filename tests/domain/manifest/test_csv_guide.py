@@ -1,4 +1,4 @@
-"""docs/csv.md is true: each example is read as the line below it says, each report is what the code writes."""
+"""docs/csv.md is correct: each example has the result in the line below it, and each report is the code's output."""
 
 import csv
 import json
@@ -20,16 +20,16 @@ REPORTS = re.findall(r"^```text\n((?:.*\n)*?)```$", PAGE, re.MULTILINE)
 PLAIN = EXAMPLES[0][0]
 
 
-def read(text: str, says: str) -> Manifest:
-    """The example, with the field that the line below it names."""
-    named = re.search(r"`columns=(.*?)`", says)
-    columns = Columns.model_validate_json(named[1]) if named else None
-    on_invalid: OnInvalid = "skip" if "`on_invalid=skip`" in says else "reject"
+def read(text: str, result: str) -> Manifest:
+    """Read the example with the fields that its result line names."""
+    field = re.search(r"`columns=(.*?)`", result)
+    columns = Columns.model_validate_json(field[1]) if field else None
+    on_invalid: OnInvalid = "skip" if "`on_invalid=skip`" in result else "reject"
     return read_manifest(text.encode(), columns=columns, on_invalid=on_invalid)
 
 
-def told(manifest: Manifest) -> str:
-    """What the page says of a file that is accepted."""
+def result_of(manifest: Manifest) -> str:
+    """Return the result line of an accepted file."""
     products, images = len(manifest.products), len(manifest.assets)
     line = f"{products} product{'s' * (products != 1)}, {images} image{'s' * (images != 1)}"
     if manifest.invalid:
@@ -39,48 +39,48 @@ def told(manifest: Manifest) -> str:
     return line
 
 
-@pytest.mark.parametrize(("text", "says", "quoted"), EXAMPLES)
-def test_an_example_is_read_as_the_line_below_it_says(text: str, says: str, quoted: str) -> None:
+@pytest.mark.parametrize(("text", "result", "quoted"), EXAMPLES)
+def test_an_example_has_the_result_in_the_line_below_it(text: str, result: str, quoted: str) -> None:
     try:
-        manifest = read(text, says)
+        manifest = read(text, result)
     except InvalidManifest as refusal:
-        assert says == "→ refused: " + ", ".join(f"`{problem.code}`" for problem in refusal.problems)
+        assert result == "→ rejected: " + ", ".join(f"`{problem.code}`" for problem in refusal.problems)
         assert quoted in ("", refusal.detail)
     else:
-        assert re.sub(r"^→ (with `.*?`: )?", "", says) == told(manifest)
+        assert re.sub(r"^→ (with `.*?`: )?", "", result) == result_of(manifest)
         assert not quoted
 
 
-def test_every_example_has_such_a_line() -> None:
+def test_every_example_has_a_result_line() -> None:
     assert len(EXAMPLES) == PAGE.count("```csv\n") > 20
-    assert all(says.startswith("→ ") for _, says, _ in EXAMPLES)
+    assert all(result.startswith("→ ") for _, result, _ in EXAMPLES)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize(
-    ("saved", "said"), [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp1252", "cp1252")]
+    ("encoding", "reported"), [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp1252", "cp1252")]
 )
-def test_the_encodings_and_line_ends_of_the_page_are_read(saved: str, said: str, end: str) -> None:
-    assert f"`{said}`" in PAGE
-    manifest = read_manifest(PLAIN.replace("mug", "mug é").replace("\n", end).encode(saved))
-    assert manifest.encoding == said
+def test_the_encodings_and_line_ends_of_the_page_are_read(encoding: str, reported: str, end: str) -> None:
+    assert f"`{reported}`" in PAGE
+    manifest = read_manifest(PLAIN.replace("mug", "mug é").replace("\n", end).encode(encoding))
+    assert manifest.encoding == reported
     assert manifest.products[1].product_name == "Coffee mug é"
-    assert told(manifest) == "2 products, 3 images"
+    assert result_of(manifest) == "2 products, 3 images"
 
 
-def test_the_page_has_every_name_of_a_column_in_its_order_and_no_other() -> None:
+def test_the_page_has_exactly_the_column_names_in_their_order() -> None:
     rows = re.findall(r"^\| (serial number|product name|image URLs) \| (.*) \|$", PAGE, re.MULTILINE)
     for (_, names), role in zip(rows, ROLES.values(), strict=True):
-        spelt = [re.sub(r"[^a-z#]", "", name.lower()) for name in re.findall(r"`(.*?)`", names)]
-        assert set(spelt) == set(role.aliases.split()), role.meaning
-        assert spelt == sorted(spelt, key=role.aliases.split().index), role.meaning
+        aliases = [re.sub(r"[^a-z#]", "", name.lower()) for name in re.findall(r"`(.*?)`", names)]
+        assert set(aliases) == set(role.aliases.split()), role.meaning
+        assert aliases == sorted(aliases, key=role.aliases.split().index), role.meaning
 
 
 def test_the_limits_are_those_of_the_settings_and_the_parser() -> None:
-    written = dict(re.findall(r"^\| .*? \| ([\d,]+) \| `IMGSVC_(\w+)` \|$", PAGE, re.MULTILINE))
-    for most, name in written.items():
-        assert f"{Settings.model_fields[name.lower()].default:,}" == most
-    assert len(written) == 4
+    documented = dict(re.findall(r"^\| .*? \| ([\d,]+) \| `IMGSVC_(\w+)` \|$", PAGE, re.MULTILINE))
+    for limit, name in documented.items():
+        assert f"{Settings.model_fields[name.lower()].default:,}" == limit
+    assert len(documented) == 4
     assert Settings.model_fields["max_upload_bytes"].default == 64 * 2**20
     for line in (
         f"| columns | {records.MAX_COLUMNS:,} |",
@@ -92,7 +92,7 @@ def test_the_limits_are_those_of_the_settings_and_the_parser() -> None:
 
 
 def slot(number: int) -> Slot:
-    """What became of the image: the second was not there."""
+    """Return the result of an image; the second one does not exist."""
     if number == 1:
         return Slot(urls=(), status="failed", error="http_404")
     urls = tuple(f"https://img.example/media/{number + 1}{name}.jpg" for name in ("", "-thumb"))
@@ -103,7 +103,7 @@ def slot(number: int) -> Slot:
     ("report", "renditions", "extended"),
     [(0, ["main"], False), (1, ["main"], True), (2, ["main", "thumb"], False)],
 )
-def test_the_output_of_the_page_is_what_is_written(report: int, renditions: list[str], extended: bool) -> None:
+def test_the_outputs_on_the_page_are_those_of_the_code(report: int, renditions: list[str], extended: bool) -> None:
     manifest = read(PLAIN, "")
     layout = output_layout(manifest.header, renditions=renditions, extended=extended)
     rows = [
@@ -117,7 +117,7 @@ def test_the_output_of_the_page_is_what_is_written(report: int, renditions: list
     assert REPORTS[report] == written.replace("\r\n", "\n")
 
 
-def test_the_failures_of_the_page_are_what_is_written() -> None:
+def test_the_failures_on_the_page_are_those_of_the_code() -> None:
     manifest = read(PLAIN, "")
     layout = failures_layout(manifest.header)
     row = failure_row(
@@ -131,7 +131,7 @@ def test_the_failures_of_the_page_are_what_is_written() -> None:
     assert EXAMPLES[-1][0] == written.replace("\r\n", "\n")
 
 
-def test_the_fields_in_the_commands_are_those_under_the_examples() -> None:
+def test_the_fields_in_the_commands_are_those_of_the_examples() -> None:
     [command] = re.findall(r"-F 'columns=(.*?)'", PAGE)
-    assert command in {named for _, says, _ in EXAMPLES for named in re.findall(r"`columns=(.*?)`", says)}
+    assert command in {field for _, result, _ in EXAMPLES for field in re.findall(r"`columns=(.*?)`", result)}
     assert json.loads(command)

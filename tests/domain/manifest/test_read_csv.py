@@ -1,4 +1,4 @@
-"""An uploaded CSV becomes products and assets, or is refused with every reason."""
+"""Reading an uploaded CSV: products and assets, or a list of every problem."""
 
 import pytest
 from hypothesis import given, settings
@@ -46,7 +46,7 @@ def test_a_manifest_is_products_in_order_and_distinct_assets() -> None:
     ("encoding", "reported"),
     [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp1252", "cp1252")],
 )
-def test_the_encoding_is_found_and_reported(encoding: str, reported: str) -> None:
+def test_the_encoding_is_detected_and_reported(encoding: str, reported: str) -> None:
     manifest = read_manifest(f"{HEADER}\n1,Größe 5 € – neu,{A}\n".encode(encoding))
     assert manifest.encoding == reported
     assert manifest.header[0] == "S. No."
@@ -58,7 +58,7 @@ def test_big_endian_utf_16_is_read_by_its_mark() -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_any_line_end_is_understood(line_end: str) -> None:
+def test_any_line_end_is_recognised(line_end: str) -> None:
     manifest = read_manifest(line_end.join([HEADER, f'1,"Mug{line_end}blue",{A}', f"2,Cup,{B}"]).encode())
     assert [product.product_name for product in manifest.products] == [f"Mug{line_end}blue", "Cup"]
 
@@ -75,7 +75,7 @@ def test_any_line_end_is_understood(line_end: str) -> None:
         (b"\x1f\x8b\x08", "Unpack"),
     ],
 )
-def test_another_kind_of_file_is_called_by_its_name(data: bytes, sentence: str) -> None:
+def test_another_type_of_file_is_named(data: bytes, sentence: str) -> None:
     (problem,) = refusal_of(data).problems
     assert problem.code == "not_a_csv"
     assert sentence in problem.detail
@@ -126,12 +126,12 @@ def test_a_header_whose_quotes_only_pair_up_with_its_own_delimiter_is_read() -> 
 
 
 @pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;\r"])
-def test_a_sep_line_says_the_delimiter_and_counts_as_a_line(line: str) -> None:
+def test_a_sep_line_defines_the_delimiter_and_counts_as_a_line(line: str) -> None:
     data = f"{line}\nID;Name;Images\n1;Mug;{A}\n2;Cup;nowhere".encode()
     assert codes_of(data) == [("invalid_url", 4)]
 
 
-def test_a_sep_line_is_obeyed_even_where_it_is_wrong() -> None:
+def test_a_sep_line_is_followed_even_if_it_is_wrong() -> None:
     assert {code for code, _ in codes_of(f"sep=;\nID,Name,Images\n1,Mug,{A}".encode())} == {"missing_column"}
 
 
@@ -139,7 +139,7 @@ def test_a_sep_line_is_obeyed_even_where_it_is_wrong() -> None:
     "serial", ["S. No.", "S.No", "Sno.", "Sr. No.", "Serial Number", "serial_number", "No", "ID", "#"]
 )
 @pytest.mark.parametrize("name", ["Product Name", "product_name", "Product", "Name", "SKU", "Title", "Handle"])
-def test_every_usual_header_is_known(serial: str, name: str) -> None:
+def test_every_common_header_is_recognised(serial: str, name: str) -> None:
     usual = "Input Image Urls,Input Image URLs,Input_Image_Urls,inputImageUrls,image_urls,Images,Image Src,image_link"
     for urls in [*usual.split(","), "additional_images"]:
         manifest = read_manifest(csv_of(f"{A},Mug,7", header=f"{urls},{name},{serial}"))
@@ -163,7 +163,7 @@ def test_missing_columns_name_what_was_expected_and_what_was_found() -> None:
     assert "`id`, `colour`, `pictures`" in refusal.problems[1].detail
 
 
-def test_two_columns_of_one_meaning_are_refused() -> None:
+def test_two_columns_for_the_same_role_are_refused() -> None:
     (problem,) = refusal_of(csv_of(f"1,Mug,{A},{B}", header=HEADER + ",input_image_urls")).problems
     assert (problem.code, problem.row, problem.column) == ("duplicate_column", 1, "Input Image Urls")
 
@@ -182,7 +182,7 @@ def test_a_name_in_the_columns_field_matches_exactly_before_it_matches_loosely()
     assert problem.code == "duplicate_column"
 
 
-def test_a_name_in_the_columns_field_that_is_not_there_is_named() -> None:
+def test_a_missing_column_of_the_columns_field_is_named() -> None:
     columns = Columns(serial_number=None, product_name="Titel", image_urls="画像")
     problems = refusal_of(csv_of(f"1,Mug,{A}"), columns=columns).problems
     assert [(problem.code, problem.column) for problem in problems] == [
@@ -202,7 +202,7 @@ def test_null_for_the_serial_number_numbers_the_products() -> None:
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
-def test_an_unquoted_list_in_the_last_column_is_one_cell_again(delimiter: str) -> None:
+def test_an_unquoted_list_in_the_last_column_is_joined_again(delimiter: str) -> None:
     header = HEADER.replace(",", delimiter) + delimiter
     manifest = read_manifest(csv_of(delimiter.join(["1", "Mug", A, B, C, "", ""]), header=header))
     assert urls_of(manifest) == [[A, B, C]]
@@ -210,7 +210,7 @@ def test_an_unquoted_list_in_the_last_column_is_one_cell_again(delimiter: str) -
     assert len(manifest.header) == 3
 
 
-def test_an_unquoted_address_with_commas_in_the_last_column_stays_whole() -> None:
+def test_an_unquoted_url_with_commas_in_the_last_column_stays_whole() -> None:
     url = "https://res.example/w_300,h_200/x.jpg"
     assert urls_of(read_manifest(csv_of(f"1,Mug,{url},{A}"))) == [[url, A]]
 
@@ -223,7 +223,7 @@ def test_cells_beyond_the_header_are_kept_with_a_warning_when_another_column_is_
     assert urls_of(manifest) == [[A], [B]]
 
 
-def test_a_short_row_is_filled_up() -> None:
+def test_a_short_row_is_padded() -> None:
     manifest = read_manifest(csv_of("1", f"2,Cup,{A}", header=HEADER + ",Note"))
     assert manifest.products[0].cells == ("1", "", "", "")
     assert manifest.products[1].cells == ("2", "Cup", A, "")
@@ -234,11 +234,11 @@ def test_blank_rows_are_skipped_and_a_serial_may_be_any_text() -> None:
     assert [product[:2] for product in manifest.products] == [("1.", "Mug"), ("A-2", "Cup")]
 
 
-def test_blanks_behind_a_comma_do_not_hide_a_quoted_list() -> None:
+def test_blanks_after_a_comma_do_not_hide_a_quoted_list() -> None:
     assert urls_of(read_manifest(csv_of(f'1, Mug, "{A}, {B}"'))) == [[A, B]]
 
 
-def test_what_is_odd_but_harmless_is_a_warning() -> None:
+def test_questionable_rows_are_warnings() -> None:
     manifest = read_manifest(csv_of(f"1,Mug,{A}", f"1,,{B}", ",Jar,"))
     assert [(warning.code, warning.row, warning.value) for warning in manifest.warnings] == [
         ("repeated_serial_number", 3, "1"),
@@ -255,7 +255,7 @@ def test_a_hundred_warnings_are_listed_and_all_are_counted() -> None:
     assert (len(manifest.warnings), manifest.warnings_total) == (100, 250)
 
 
-def test_addresses_without_a_scheme_are_completed_in_the_asset_and_kept_in_the_cell() -> None:
+def test_urls_without_a_scheme_are_completed_in_the_asset_and_kept_in_the_cell() -> None:
     manifest = read_manifest(csv_of("1,Mug,//a.example/x", "2,Cup,WWW.b.example", "3,Jar,https://a.example/x"))
     assert manifest.assets == ["https://a.example/x", "https://WWW.b.example"]
     assert [product.slots for product in manifest.products] == [(0,), (1,), (0,)]
@@ -265,7 +265,7 @@ def test_addresses_without_a_scheme_are_completed_in_the_asset_and_kept_in_the_c
 # -- invalid addresses ------------------------------------------------------------------------------------------------
 
 
-def test_every_invalid_address_is_listed_with_its_row_and_value() -> None:
+def test_every_invalid_url_is_listed_with_its_row_and_value() -> None:
     long = "https://a.example/" + "x" * 2048
     refusal = refusal_of(csv_of(f'1,Mug,"{A}, nowhere"', f"2,Cup,{long}", "3,Jar,nowhere"))
     assert [(p.code, p.row, p.column, p.value) for p in refusal.problems] == [
@@ -282,7 +282,7 @@ def test_a_hundred_problems_are_listed_all_are_counted_and_the_worst_comes_first
     assert (refusal.problems[0].code, refusal.problems[0].row) == ("unclosed_quote", 152)
 
 
-def test_an_invalid_address_that_is_skipped_keeps_its_slot() -> None:
+def test_a_skipped_invalid_url_keeps_its_slot() -> None:
     long = "https://a.example/" + "x" * 2048
     manifest = read_manifest(csv_of(f'1,Mug,"{A}, nowhere, {B}, {long}"', "2,Cup,nowhere"), on_invalid="skip")
     assert manifest.assets == [A, "nowhere", B, long]
@@ -292,7 +292,7 @@ def test_an_invalid_address_that_is_skipped_keeps_its_slot() -> None:
     assert "2,048" in manifest.invalid[3]
 
 
-def test_a_manifest_whose_every_address_is_invalid_can_be_skipped_too() -> None:
+def test_a_manifest_with_only_invalid_urls_is_accepted_with_skip() -> None:
     assert read_manifest(csv_of("1,Mug,nowhere"), on_invalid="skip").invalid.keys() == {0}
 
 
@@ -309,14 +309,14 @@ LIMITS = ManifestLimits(max_rows=3, max_assets=4, max_urls_per_row=3, max_cells=
         ([f'1,x,"{A},{A},{A},{A}"'], "3 URLs (setting IMGSVC_MAX_URLS_PER_ROW)"),
     ],
 )
-def test_over_a_limit_the_refusal_names_it_and_its_setting(rows: list[str], named: str) -> None:
+def test_an_exceeded_limit_is_named_with_its_setting(rows: list[str], named: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
         read_manifest(csv_of(*rows), limits=LIMITS)
     assert named in caught.value.detail
     assert [(problem.code, problem.row) for problem in caught.value.problems] == [("limit_exceeded", len(rows) + 1)]
 
 
-def test_exactly_at_the_limits_a_manifest_is_accepted() -> None:
+def test_a_manifest_exactly_at_the_limits_is_accepted() -> None:
     rows = [f'1,x,"{A},{B},{C}"', f'2,y,"{A},{A}1,{B}"', f"3,z,{C}"]
     assert read_manifest(csv_of(*rows), limits=LIMITS).url_count == 7
 
@@ -333,7 +333,7 @@ def test_exactly_at_the_limits_a_manifest_is_accepted() -> None:
     ],
     ids=["cell", "row", "cells in a row", "columns", "lines", "cells"],
 )
-def test_a_file_that_would_eat_the_memory_is_over_a_limit(data: bytes) -> None:
+def test_a_file_that_would_exhaust_the_memory_exceeds_a_limit(data: bytes) -> None:
     limits = ManifestLimits(max_cells=9_990_000)
     with pytest.raises(LimitExceeded, match=r"more than|at most"):
         read_manifest(data, limits=limits)
@@ -381,8 +381,8 @@ def test_any_text_is_read_or_refused(sep: str, header: str, text: str, encoding:
     check(f"{sep}{header}\n{text}".encode(encoding), on_invalid)
 
 
-def test_thousands_of_names_in_other_scripts_cost_no_more_than_others() -> None:
-    """IDNA takes a millisecond for each, and a minute of everybody's time for these."""
+def test_thousands_of_names_in_other_scripts_take_no_longer_than_others() -> None:
+    """IDNA takes a millisecond per name, which for these would block every request for a minute."""
     rows = "".join(f"{number},Shoe,http://{'ü' * 50}{number}.example/a.jpg\n" for number in range(20_000))
     manifest = read_manifest(("S. No.,Product Name,Input Image Urls\n" + rows).encode())
     assert len(manifest.assets) == 20_000

@@ -1,4 +1,4 @@
-"""The report: the upload's rows with the added columns, as CSV text that reads back the same."""
+"""Writing reports: the uploaded rows with the added columns, as CSV text that can be read back."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def parsed(text: str, delimiter: str = ",") -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
-def test_the_output_column_comes_behind_the_columns_of_the_upload() -> None:
+def test_the_output_column_comes_after_the_columns_of_the_upload() -> None:
     layout = output_layout(HEADER)
     assert layout.header == (*HEADER, "Output Image Urls")
     assert layout.row(("1", "Mug", "a,b"), ["x,"]) == ["1", "Mug", "a,b", "x,"]
@@ -33,11 +33,11 @@ def test_every_rendition_and_the_extended_columns_have_their_own() -> None:
     assert layout.row(HEADER, added) == list(layout.header)
 
 
-def test_a_short_row_is_filled_up_so_that_the_added_cells_stand_under_their_header() -> None:
+def test_a_short_row_is_padded_so_that_added_cells_are_below_their_header() -> None:
     assert output_layout((*HEADER, "", "")).row(("1", "Mug", "a"), ["x"]) == ["1", "Mug", "a", "", "", "x"]
 
 
-def test_an_output_that_is_uploaded_again_keeps_its_shape_and_gets_new_values() -> None:
+def test_an_output_that_is_uploaded_again_keeps_its_columns_and_gets_new_values() -> None:
     first = output_layout((*HEADER, "Note"), extended=True)
     again = output_layout(first.header, extended=True)
     assert again == first
@@ -63,7 +63,7 @@ def test_each_url_has_its_slot_and_a_failed_one_is_empty() -> None:
     assert output_cells([]) == [""]
 
 
-def test_the_extended_cells_have_one_entry_per_url_too() -> None:
+def test_the_extended_cells_have_one_entry_per_url() -> None:
     assert output_cells([DONE, FAILED], renditions=2, extended=True) == [
         "https://m/1.jpg,",
         "https://m/1-thumb.jpg,",
@@ -74,11 +74,11 @@ def test_the_extended_cells_have_one_entry_per_url_too() -> None:
     ]
 
 
-def test_a_image_of_no_bytes_is_zero_and_not_blank() -> None:
+def test_an_image_of_no_bytes_is_zero_and_not_blank() -> None:
     assert output_cells([Slot(("u",), "succeeded", None, 0, 0)], extended=True)[-2:] == ["0", "0"]
 
 
-def test_failures_are_in_input_format_with_only_the_failed_urls_and_can_be_uploaded_again() -> None:
+def test_failures_have_only_the_failed_urls_and_can_be_uploaded_again() -> None:
     layout = failures_layout(HEADER)
     urls = ["https://a/w_1,h_2/x.jpg", "nowhere", "https://b/y"]
     row = failure_row(
@@ -116,13 +116,13 @@ def test_the_text_has_crlf_minimal_quotes_and_the_delimiter_of_the_upload() -> N
         '=cmd|"/C calc"!A0',
     ],
 )
-def test_a_formula_is_guarded_only_when_asked_for(cell: str) -> None:
+def test_a_formula_is_escaped_only_with_safe(cell: str) -> None:
     assert parsed(render_rows([["x", cell]], ",", safe=True)) == [["x", "'" + cell]]
     assert parsed(render_rows([["x", cell]], ",")) == [["x", cell]]
 
 
 @pytest.mark.parametrize("cell", ["", "a=1", "1-2", "https://a/x", "'=1", "x@y.example", "a\tb"])
-def test_what_is_no_formula_is_left_as_it_is(cell: str) -> None:
+def test_other_cells_are_not_escaped(cell: str) -> None:
     assert parsed(render_rows([["x", cell]], ",", safe=True)) == [["x", cell]]
 
 
@@ -132,7 +132,7 @@ DELIMITERS = st.sampled_from([",", ";", "\t", "|"])
 
 @given(st.lists(st.lists(TEXTS | st.sampled_from([" a", 'b"', "c,d", ";", "e\r\nf", "'"]), min_size=1)), DELIMITERS)
 @settings(deadline=None)
-def test_whatever_is_written_is_read_back_the_same(rows: list[list[str]], delimiter: str) -> None:
+def test_any_rows_are_read_back_unchanged(rows: list[list[str]], delimiter: str) -> None:
     assert parsed(render_rows(rows, delimiter), delimiter) == rows
 
 

@@ -1,4 +1,4 @@
-"""The refusals in the OpenAPI document: each is a problem, tells of its own operation, and really comes."""
+"""The error responses in the OpenAPI document: each is a problem, fits its operation, and really occurs."""
 
 import re
 
@@ -24,13 +24,13 @@ async def document(client: httpx.AsyncClient) -> Document:
     return await document_of(client)
 
 
-async def test_every_documented_refusal_is_a_problem_with_an_example_of_its_own(document: Document) -> None:
+async def test_every_documented_error_is_a_problem_with_an_example(document: Document) -> None:
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
     refusals = [
         (path, status, response["content"])
         for _, path, operation in operations(document)
         for status, response in operation["responses"].items()
-        if status >= "4" and (path, status) != ("/readyz", "503")  # the same figures as when it is ready
+        if status >= "4" and (path, status) != ("/readyz", "503")  # the same schema as when it is ready
     ]
     assert len(refusals) > 10
     required = set(document["components"]["schemas"]["ProblemDetails"]["required"])
@@ -41,7 +41,7 @@ async def test_every_documented_refusal_is_a_problem_with_an_example_of_its_own(
         assert required <= set(content[MEDIA_TYPE]["example"]), (path, status)
 
 
-async def test_an_example_refusal_tells_of_its_own_operation(document: Document) -> None:
+async def test_an_example_of_an_error_fits_its_operation(document: Document) -> None:
     for _, path, operation in operations(document):
         names = names_in(document, operation) | {"Input Image Urls"}
         for status, response in operation["responses"].items():
@@ -120,37 +120,37 @@ async def refusals_of_endings_and_webhooks(client: httpx.AsyncClient, batch: str
     }
 
 
-async def test_the_problems_that_come_are_those_that_are_documented(
+async def test_exactly_the_documented_problems_occur(
     client: httpx.AsyncClient, settings: Settings, document: Document
 ) -> None:
     batch = (await upload(client, ONE_ROW))["id"]
     ended = (await upload(client, catalogue(("1", "Shoe", "htp://nowhere")), on_invalid="skip"))["id"]
     refusals = await refusals_of_uploads_and_reads(client, batch)
     refusals |= await refusals_of_endings_and_webhooks(client, batch, ended)
-    asking, counting = (settings.model_copy(update=one) for one in ({"host": "::"}, {"uploads_per_minute": 1}))
-    async with serving(asking) as (_, stranger), serving(counting) as (_, hasty):
+    public, rate_limited = (settings.model_copy(update=one) for one in ({"host": "::"}, {"uploads_per_minute": 1}))
+    async with serving(public) as (_, public_client), serving(rate_limited) as (_, limited_client):
         for method, path, operation in operations(document):
             if "403" in operation["responses"]:
-                shown = path.format(batch_id=batch, delivery_id="evt_none")
-                refusals[method, path].append(await stranger.request(method, shown))
-                refusals[method, path].append(await client.request(method, shown, headers={"Origin": "null"}))
-        refusals["post", "/v1/batches"] += [await hasty.post("/v1/batches") for _ in range(2)]
-    crowded = settings.model_copy(update={"max_open_batches": 1})
-    async with serving(crowded) as (_, patient):
-        refusals["post", "/v1/batches/{batch_id}/retry"].append(await patient.post(f"/v1/batches/{ended}/retry"))
+                target = path.format(batch_id=batch, delivery_id="evt_none")
+                refusals[method, path].append(await public_client.request(method, target))
+                refusals[method, path].append(await client.request(method, target, headers={"Origin": "null"}))
+        refusals["post", "/v1/batches"] += [await limited_client.post("/v1/batches") for _ in range(2)]
+    one_batch = settings.model_copy(update={"max_open_batches": 1})
+    async with serving(one_batch) as (_, full_client):
+        refusals["post", "/v1/batches/{batch_id}/retry"].append(await full_client.post(f"/v1/batches/{ended}/retry"))
     for path in (f"/v1/batches/{ended}/retry", "/v1/webhooks/test"):
         large = await client.post(path, headers={"Content-Type": "application/json"}, content=bytes(70_000))
         refusals["post", path.replace(ended, "{batch_id}")].append(large)
-    again = "/v1/deliveries/evt_01m81sz00wq6j8v5n2m3k4r7xt/redeliver"
+    redelivery = "/v1/deliveries/evt_01m81sz00wq6j8v5n2m3k4r7xt/redeliver"
     refusals["post", "/v1/deliveries/{delivery_id}/redeliver"] += [
-        await client.post(again) for _ in range(POSTS_PER_MINUTE + 1)
+        await client.post(redelivery) for _ in range(POSTS_PER_MINUTE + 1)
     ]
     refusals["post", "/v1/webhooks/test"].append(
         await client.post("/v1/webhooks/test", json={"url": "http://127.0.0.1:9/"})
     )
     for method, path, operation in operations(document):
-        answers = refusals.get((method, path), [])
-        for answer in answers:
+        responses = refusals.get((method, path), [])
+        for answer in responses:
             problem(answer, answer.status_code)
-        seen = {str(answer.status_code) for answer in answers}
-        assert seen == {status for status in operation["responses"] if "400" <= status < "500"}, path
+        statuses = {str(answer.status_code) for answer in responses}
+        assert statuses == {status for status in operation["responses"] if "400" <= status < "500"}, path

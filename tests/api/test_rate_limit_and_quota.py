@@ -1,4 +1,4 @@
-"""What one API key may have at one time, so that the others have their share."""
+"""Rate limit and quota of an API key."""
 
 import re
 
@@ -13,21 +13,21 @@ from support.api_calls import CSV, ONE_ROW, catalogue, problem, serving, upload
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 async def post(client: httpx.AsyncClient, **headers: str) -> httpx.Response:
     return await client.post("/v1/batches", content=ONE_ROW, headers=CSV | headers)
 
 
-async def test_an_upload_says_how_many_are_left(client: httpx.AsyncClient) -> None:
-    for left in (299, 298):
+async def test_an_upload_reports_the_remaining_uploads(client: httpx.AsyncClient) -> None:
+    for remaining in (299, 298):
         answer = await post(client)
         assert answer.headers["ratelimit-policy"] == '"uploads";q=300;w=60'
-        assert re.fullmatch(rf'"uploads";r={left};t=\d+', answer.headers["ratelimit"])
+        assert re.fullmatch(rf'"uploads";r={remaining};t=\d+', answer.headers["ratelimit"])
 
 
-async def test_more_uploads_in_a_minute_have_to_wait(settings: Settings) -> None:
+async def test_uploads_over_the_rate_limit_are_429(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"uploads_per_minute": 2})) as (_, client):
         statuses = [(await post(client)).status_code for _ in range(3)]
         refused = await post(client)
@@ -37,7 +37,9 @@ async def test_more_uploads_in_a_minute_have_to_wait(settings: Settings) -> None
     assert refused.headers["ratelimit"].startswith('"uploads";r=0;t=')
 
 
-async def test_processes_count_together_and_keys_apart(settings: Settings, resources: Resources) -> None:
+async def test_the_rate_limit_is_shared_by_processes_and_separate_per_key(
+    settings: Settings, resources: Resources
+) -> None:
     tokens = [(await create_key(name, sessions=resources.sessions, clock=resources.clock))[1] for name in "ab"]
     one, other = ({"Authorization": f"Bearer {token}"} for token in tokens)
     limited = settings.model_copy(update={"uploads_per_minute": 1})
@@ -46,7 +48,7 @@ async def test_processes_count_together_and_keys_apart(settings: Settings, resou
         assert (await post(second, **other)).status_code == 202
 
 
-async def test_without_redis_nobody_has_to_wait(settings: Settings) -> None:
+async def test_without_redis_there_is_no_rate_limit(settings: Settings) -> None:
     away = settings.model_copy(update={"uploads_per_minute": 1, "redis_url": "redis://127.0.0.1:9/0"})
     async with serving(away) as (_, client):
         answers = [await post(client) for _ in range(3)]
@@ -58,7 +60,7 @@ async def test_without_redis_nobody_has_to_wait(settings: Settings) -> None:
     ("limit", "setting"),
     [({"max_open_batches": 2}, "IMGSVC_MAX_OPEN_BATCHES"), ({"max_open_images": 3}, "IMGSVC_MAX_OPEN_IMAGES")],
 )
-async def test_who_has_too_much_open_has_to_wait_for_it(
+async def test_an_upload_over_the_quota_is_429_until_a_batch_ends(
     settings: Settings, limit: dict[str, int], setting: str
 ) -> None:
     rows = catalogue(("1", "Shoe", "https://s.example/a.jpg, https://s.example/b.jpg"))

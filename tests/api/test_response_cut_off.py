@@ -1,4 +1,4 @@
-"""The database goes away while an answer is streamed: its status is out, so that it can only be cut off."""
+"""The database fails during a streamed response: its status has been sent, so it can only be cut off."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from imgsvc.errors import DatabaseUnavailable, NotFound
 
 
 def app_that_breaks(error: Exception) -> FastAPI:
-    """With a report that breaks after its first line."""
+    """Return an application whose report fails after its first line."""
     app = FastAPI()
     responses.install(app)
 
@@ -36,7 +36,7 @@ def app_that_breaks(error: Exception) -> FastAPI:
         (ZeroDivisionError(), "unhandled_error", True),
     ],
 )
-async def test_it_is_cut_off_and_the_log_has_a_traceback_only_for_a_fault_of_ours(
+async def test_the_response_is_cut_off_and_only_a_bug_is_logged_with_a_traceback(
     error: Exception, event: str, with_traceback: bool
 ) -> None:
     transport = httpx.ASGITransport(app_that_breaks(error))

@@ -1,4 +1,4 @@
-"""An answer that comes before the body: the client reads it, and what it still sends is not read for ever."""
+"""A response before the end of the body: the client receives it, and the rest of the body is not read forever."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ from support.served import served
 pytestmark = pytest.mark.slow
 
 MIB = 2**20
-MOST_ACCEPTED = 24 * MIB
-"""What is thrown away, and what the kernel holds in the buffers of both sides."""
+MAX_ACCEPTED = 24 * MIB
+"""The bytes that the server discards, and those in the kernel's buffers of both sides."""
 
 
 @pytest.fixture
 def database_kind() -> str:
-    return "sqlite"  # what is said over HTTP is the same on both
+    return "sqlite"  # HTTP responses are the same on both
 
 
 def head(path: str = "/v1/batches", *, host: str = "127.0.0.1", length: str | None = None, **more: str) -> bytes:
@@ -40,8 +40,8 @@ EARLY = {
     "404": head("/nothing"),
     "405": head("/healthz"),
     "413": head(length=ENDLESS, Content_Type="text/csv"),
-    "413 while it comes": head(Content_Type="text/csv"),
-    "413 of JSON while it comes": head("/v1/webhooks/test", Content_Type="application/json"),
+    "413 during the body": head(Content_Type="text/csv"),
+    "413 during a JSON body": head("/v1/webhooks/test", Content_Type="application/json"),
     "415": head(Content_Type="image/png"),
     "400": head(Content_Type="multipart/form-data; boundary=x"),
     "400 of a form without a boundary": head(Content_Type="multipart/form-data"),
@@ -49,52 +49,52 @@ EARLY = {
 
 
 def send_without_end(address: tuple[str, int], request: bytes) -> tuple[bytes, int]:
-    """The answer, and the bytes that the server has taken (at most 200 MiB, where there is no end to it)."""
+    """Send up to 200 MiB; return the response, and the number of bytes that the server accepted."""
     is_chunked = b"chunked" in request
-    piece = bytes(64 * 1024)
-    piece = b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece
+    chunk = bytes(64 * 1024)
+    chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk
     sent = 0
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(request)
         with suppress(ConnectionError):
             while sent < 200 * MIB:
-                sent += connection.send(piece)
+                sent += connection.send(chunk)
         with suppress(ConnectionError):
             return connection.recv(64 * 1024), sent
     return b"", sent
 
 
 @pytest.mark.parametrize("refusal", EARLY)
-async def test_what_a_client_sends_on_after_its_answer_has_an_end(settings: Settings, refusal: str) -> None:
+async def test_a_client_that_never_stops_sending_is_disconnected(settings: Settings, refusal: str) -> None:
     changed = {"max_upload_bytes": MIB, "host": "192.0.2.1" if refusal == "401" else settings.host}  # needs a key
     async with served(settings.model_copy(update=changed)) as client:
         address = ("127.0.0.1", client.base_url.port or 0)
         answer, sent = await asyncio.to_thread(send_without_end, address, EARLY[refusal])
         assert answer.split()[1].decode() == refusal.split(maxsplit=1)[0]
         assert b"\r\nconnection: close\r\n" in answer.lower()
-        assert sent < MOST_ACCEPTED
+        assert sent < MAX_ACCEPTED
         assert (await client.get("/healthz")).is_success
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["length said", "chunked"])
-async def test_a_client_that_sends_everything_before_it_reads_gets_its_413(settings: Settings, chunked: bool) -> None:
-    """Httpx, without and with an event loop."""
+@pytest.mark.parametrize("chunked", [False, True], ids=["with length", "chunked"])
+async def test_a_client_that_sends_everything_before_it_reads_gets_the_413(settings: Settings, chunked: bool) -> None:
+    """The client is httpx, without and with an event loop."""
     body = bytes(70 * MIB)
 
-    def pieces() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes]:
         yield from (body[start : start + MIB] for start in range(0, len(body), MIB))
 
-    async def awaited_pieces() -> AsyncIterator[bytes]:
-        for piece in pieces():
-            yield piece
+    async def async_chunks() -> AsyncIterator[bytes]:
+        for chunk in chunks():
+            yield chunk
 
     headers = {"Content-Type": "text/csv"}
     async with served(settings) as client:
         url = f"{client.base_url}/v1/batches"
         refusals = [
-            await client.post(url, content=awaited_pieces() if chunked else body, headers=headers),
+            await client.post(url, content=async_chunks() if chunked else body, headers=headers),
             await asyncio.to_thread(
-                httpx.post, url, content=pieces() if chunked else body, headers=headers, timeout=60
+                httpx.post, url, content=chunks() if chunked else body, headers=headers, timeout=60
             ),
         ]
     for refusal in refusals:
@@ -102,7 +102,7 @@ async def test_a_client_that_sends_everything_before_it_reads_gets_its_413(setti
 
 
 async def test_curl_sends_nothing_of_a_body_that_is_refused(settings: Settings, tmp_path: Path) -> None:
-    """It asks first (`Expect: 100-continue`), and gets the refusal at once instead of a 100."""
+    """Curl sends `Expect: 100-continue`, and gets the error at once instead of a 100."""
     (tmp_path / "large.csv").write_bytes(bytes(70 * MIB))
     async with served(settings) as client:
         process = await asyncio.create_subprocess_exec(
@@ -117,7 +117,7 @@ async def test_curl_sends_nothing_of_a_body_that_is_refused(settings: Settings, 
     assert figures == "413 0"
 
 
-async def test_a_refused_request_that_was_read_to_its_end_costs_no_connection(settings: Settings) -> None:
+async def test_a_refused_request_that_was_read_completely_keeps_the_connection(settings: Settings) -> None:
     async with served(settings) as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
         for _ in range(2):
@@ -130,7 +130,7 @@ async def test_a_refused_request_that_was_read_to_its_end_costs_no_connection(se
         writer.close()
 
 
-async def test_what_breaks_the_rules_after_an_early_answer_ends_the_connection_quietly(settings: Settings) -> None:
+async def test_a_protocol_error_after_an_early_response_closes_the_connection_quietly(settings: Settings) -> None:
     broken: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
     async with served(settings) as client:
