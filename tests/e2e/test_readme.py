@@ -47,13 +47,13 @@ class Reader:
         self.typed: list[str] = []
 
     def find(self, *words: str) -> str:
-        """Return the only command that equals `words` or, that contains all of them."""
+        """Return the only command that equals `words`, or that contains all of them."""
         exact = [command for command in commands() if command == " ".join(words)]
         [command] = exact or [command for command in commands() if all(word in command for word in words)]
         return command
 
     async def type(self, *words: str) -> str:
-        """Run that command, which must succeed, one, and return return its output."""
+        """Run that command, which must succeed, and return its output."""
         command = self.find(*words)
         process = await self._start(command)
         out, err = await asyncio.wait_for(process.communicate(), 110)

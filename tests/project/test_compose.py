@@ -1,4 +1,4 @@
-"""compose.yaml and .env.example: their shape, and that what they say means something to imgsvc."""
+"""compose.yaml and .env.example: their structure, and settings and commands that imgsvc accepts."""
 
 import re
 from datetime import timedelta
@@ -13,12 +13,12 @@ from imgsvc.settings.server import Settings
 from support.compose import COMPOSE, EXAMPLE, KILL_AFTER, OWN_SERVICES, SERVICES, assert_is_a_command, load, settings_of
 
 
-def test_the_parts_are_the_ones_that_the_design_names() -> None:
+def test_the_services_are_those_of_the_design() -> None:
     assert SERVICES.keys() == {"redis", "migrate", "api", "worker"}
     assert OWN_SERVICES.keys() == {"migrate", "api", "worker"}
 
 
-def test_who_waits_for_a_service_waits_for_something_that_comes() -> None:
+def test_every_awaited_condition_can_come_true() -> None:
     for service in SERVICES.values():
         for name, dependency in service.depends_on.items():
             if dependency.condition == "service_healthy":
@@ -27,7 +27,7 @@ def test_who_waits_for_a_service_waits_for_something_that_comes() -> None:
                 assert SERVICES[name].restart == "no", name
 
 
-def test_api_and_worker_start_when_the_schema_is_there_and_redis_answers() -> None:
+def test_api_and_worker_start_after_the_migration_and_redis() -> None:
     for name in ("api", "worker"):
         assert {other: wait.condition for other, wait in SERVICES[name].depends_on.items()} == {
             "migrate": "service_completed_successfully",
@@ -44,7 +44,7 @@ def test_every_volume_is_declared_and_our_containers_share_the_data_folder() -> 
     assert not SERVICES["redis"].volumes
 
 
-def test_what_is_published_is_published_on_loopback_only() -> None:
+def test_ports_are_published_on_loopback_only() -> None:
     for service in SERVICES.values():
         for port in service.ports:
             address, _, inside = port.split(":")
@@ -53,7 +53,7 @@ def test_what_is_published_is_published_on_loopback_only() -> None:
     assert SERVICES["api"].ports
 
 
-def test_there_may_be_as_many_workers_as_one_likes() -> None:
+def test_the_number_of_workers_is_not_limited() -> None:
     assert not SERVICES["worker"].ports
     assert all(service.container_name is None for service in SERVICES.values())
 
@@ -81,13 +81,13 @@ def test_the_image_is_tagged_with_the_version_of_the_code() -> None:
     assert {service.image for service in OWN_SERVICES.values()} == {f"imgsvc:{imgsvc.__version__}"}
 
 
-def test_nothing_is_killed_before_it_had_its_time_to_stop() -> None:
+def test_containers_are_not_killed_before_their_drain_timeout() -> None:
     for service in OWN_SERVICES.values():
         drain = settings_of(service.environment).drain_timeout
         assert service.stop_grace_period > timedelta(seconds=drain + KILL_AFTER)
 
 
-def test_a_health_check_answers_sooner_than_the_next_one_is_made() -> None:
+def test_a_health_check_ends_before_the_next_one_begins() -> None:
     for service in SERVICES.values():
         if check := service.healthcheck:
             assert timedelta() < check.timeout <= check.interval
@@ -103,7 +103,7 @@ def test_redis_keeps_nothing_on_disk_and_drops_nothing() -> None:
 
 
 def examples() -> dict[str, str]:
-    """The settings as if every `#` before one were taken off, as python-dotenv reads them."""
+    """Return the settings with every `#` before one removed, as python-dotenv reads them."""
     uncommented = re.sub(r"^# (IMGSVC_\w+=)", r"\1", EXAMPLE, flags=re.MULTILINE)
     return {name: value or "" for name, value in dotenv_values(stream=StringIO(uncommented)).items()}
 
@@ -121,7 +121,7 @@ def test_the_example_changes_nothing_and_holds_no_secret_until_it_is_edited() ->
     assert not re.search(r"whsec_\w|://[^/\s]*:[^/\s]*@", EXAMPLE)
 
 
-def test_each_example_setting_has_a_line_above_it_that_says_what_it_is() -> None:
+def test_each_example_setting_has_an_explanation_above_it() -> None:
     before = ""
     for line in EXAMPLE.splitlines():
         if line.startswith("# IMGSVC_"):

@@ -31,7 +31,7 @@ IGNORE = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").
 
 
 def final(name: str) -> str:
-    """What the last instruction of that name says in the image that is run."""
+    """Return the argument of the last instruction of that name in the final image."""
     return [rest for instruction, rest in FINAL if instruction == name][-1]
 
 
@@ -40,13 +40,13 @@ def environment() -> dict[str, str]:
 
 
 def copied() -> list[str]:
-    """What is copied from the checkout."""
+    """Return the paths that are copied from the checkout."""
     copies = [shlex.split(rest) for name, rest in INSTRUCTIONS if name == "COPY" and "--from=" not in rest]
     return [source for words in copies for source in words[:-1]]
 
 
 def reaches_the_build(path: str) -> bool:
-    """Whether .dockerignore lets `path` through: the last pattern that matches it, or a folder above it, decides."""
+    """Return whether .dockerignore lets `path` through: the last pattern that matches it or a parent folder decides."""
     places = [str(place) for place in (PurePosixPath(path), *PurePosixPath(path).parents)][:-1]
     ignored = False
     for line in IGNORE:
@@ -61,7 +61,7 @@ def reaches_the_build(path: str) -> bool:
     return not ignored
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_reports_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     said = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (said.returncode, said.stdout + said.stderr) == (0, "")
@@ -73,7 +73,7 @@ def test_the_container_runs_a_command_that_imgsvc_has() -> None:
     assert_is_a_command(json.loads(final("CMD")))
 
 
-def test_what_is_copied_exists_and_reaches_the_build() -> None:
+def test_copied_files_exist_and_are_sent_to_the_build() -> None:
     assert len(copied()) >= 5
     for source in copied():
         assert (ROOT / source).exists(), source
@@ -81,7 +81,7 @@ def test_what_is_copied_exists_and_reaches_the_build() -> None:
 
 
 @pytest.mark.parametrize("path", ["src/imgsvc/db/engine.py", "alembic/env.py"])
-def test_what_lies_in_a_copied_folder_reaches_the_build(path: str) -> None:
+def test_files_in_a_copied_folder_are_sent_to_the_build(path: str) -> None:
     assert (ROOT / path).is_file()
     assert reaches_the_build(path)
 
@@ -93,11 +93,11 @@ def test_what_lies_in_a_copied_folder_reaches_the_build(path: str) -> None:
         "shop.csv", "src/imgsvc/__pycache__/config.cpython-311.pyc", "src/.env", "tests/support/stack.py",
     ],
 )  # fmt: skip
-def test_what_is_private_or_large_never_reaches_the_build(path: str) -> None:
+def test_private_and_large_files_are_not_sent_to_the_build(path: str) -> None:
     assert not reaches_the_build(path)
 
 
-def test_every_stage_is_the_python_that_the_project_asks_for_pinned_by_tag() -> None:
+def test_every_stage_pins_a_python_that_the_project_supports() -> None:
     wanted = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
     images = [rest.split()[0] for name, rest in INSTRUCTIONS if name == "FROM"]
     assert len(images) == 2
@@ -123,8 +123,10 @@ def test_the_data_folder_is_the_volume_and_the_settings_mean_the_same_as_in_comp
         assert final("EXPOSE") == service.environment["IMGSVC_PORT"] == str(Settings.model_fields["port"].default)
 
 
-def test_a_container_by_itself_refuses_to_be_open_to_everybody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without IMGSVC_AUTH=none, which compose.yaml says aloud, the image's own settings are refused."""
+def test_a_container_refuses_to_start_without_authentication_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without IMGSVC_AUTH=none, which compose.yaml sets, the image's own settings are refused."""
     for name, value in environment().items():
         if name.startswith("IMGSVC_"):
             monkeypatch.setenv(name, value)
@@ -136,7 +138,7 @@ def test_a_container_by_itself_refuses_to_be_open_to_everybody(monkeypatch: pyte
 
 
 def test_the_wheel_brings_the_migrations(tmp_path: Path) -> None:
-    """Built as the Dockerfile builds it; without them `imgsvc db upgrade` finds nothing in an installed package."""
+    """The Dockerfile builds it in the same way. Without migrations `imgsvc db upgrade` has nothing to run."""
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"),

@@ -1,4 +1,4 @@
-"""Every page is found from docs/README.md, and every link in a page leads to something that is there."""
+"""Every page is linked from docs/README.md, and every link and every file name in a page is valid."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A few of the fuzzer's inputs, always the same ones; benchmarks/fuzz.py goes on for as long as it is told to."""
+"""A few inputs of the fuzzer, always the same ones; benchmarks/fuzz.py runs for any time."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ FUZZ = ROOT / "benchmarks" / "fuzz.py"
 
 
 @pytest.mark.parametrize(("surface", "inputs"), [("manifest", 150), ("addresses", 3_000), ("images", 150)])
-def test_nothing_comes_up_that_is_not_declared(surface: str, inputs: int) -> None:
+def test_no_input_raises_an_undeclared_error(surface: str, inputs: int) -> None:
     command = (sys.executable, FUZZ, surface, "--inputs", str(inputs), "--processes", "1", "--corpora", CORPORA)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

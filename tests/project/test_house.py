@@ -1,4 +1,4 @@
-"""The house rules that a machine can check: sizes, imports, what must not be written, job names."""
+"""Rules of the code that a machine can check: sizes, imports, forbidden words, job names."""
 
 import ast
 import re
@@ -32,7 +32,7 @@ CATCHES_EVERYTHING = {
     "api/live/watcher.py",
     "services/processing/process_asset.py",
     "worker/jobs.py",
-}  # the tops of what nobody waits for
+}  # the top of work that no caller awaits
 
 
 def tree(path: Path) -> ast.Module:
@@ -94,7 +94,7 @@ def test_nothing_is_printed_past_the_log_and_the_console() -> None:
 
 
 def test_nothing_of_python_runs_between_fork_and_exec() -> None:
-    """Another thread may hold a lock that the new process then waits for, for ever."""
+    """Another thread may hold a lock, and the new process would wait for it forever."""
     parameter = "preexec" + "_fn"
     calling = [path.name for path in OURS if re.search(rf"\b{parameter}\s*=", path.read_text(encoding="utf-8"))]
     assert calling == []
@@ -142,7 +142,7 @@ def test_what_runs_is_locked_to_the_same_versions_as_what_is_tested() -> None:
 
 
 def _enqueued() -> list[tuple[str, str]]:
-    """(queue, job) of every call that enqueues."""
+    """Return the queue and the job of every call that enqueues."""
     calls = [
         node
         for node in ast.walk(tree(MODULES["adapters/redis/queue.py"]))

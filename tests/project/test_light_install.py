@@ -23,7 +23,7 @@ OF_BOTH = {"python-dotenv"}  # pydantic-settings brings it along
 
 
 def loaded_by(code: str) -> set[str]:
-    """The packages that a fresh interpreter has loaded after `code`."""
+    """Return the packages that a new interpreter has loaded after `code`."""
     listing = "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}{listing}"], capture_output=True, text=True, check=True, timeout=60
@@ -56,7 +56,7 @@ def test_none_of_the_servers_packages_is_loaded(code: str) -> None:
 
 
 def test_a_command_of_the_service_loads_them() -> None:
-    """Else the test above would see nothing."""
+    """This shows that the test above can fail."""
     loaded = loaded_by("import imgsvc.cli.api")
     assert {"fastapi", "sqlalchemy", "pillow"} <= loaded
 
@@ -71,5 +71,5 @@ def test_a_command_of_the_service_says_what_to_install_when_it_is_missing() -> N
     )
 
 
-def test_no_package_is_asked_for_twice() -> None:
+def test_no_package_is_required_twice() -> None:
     assert not LIGHT & SERVER

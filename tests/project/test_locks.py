@@ -1,7 +1,7 @@
-"""The lock files: pip accepts them whatever has been released since they were written.
+"""The lock files: pip accepts them, whatever has been released since they were written.
 
-Under `--require-hashes` pip wants each extra that a distribution asks for pinned as well. A lock without it works for
-whoever writes it, because the newest version is the pinned one, and is refused as soon as there is a newer one.
+Under `--require-hashes` pip wants each extra that a distribution requires pinned as well. A lock without it works for
+its author, because the newest version is the pinned one, and is refused as soon as there is a newer one.
 """
 
 import re
@@ -22,14 +22,14 @@ EXTRAS = {
 
 
 def locked(lock: str) -> dict[str, set[str]]:
-    """The extras of each distribution in a lock, by its canonical name; only of those for this platform."""
+    """Return the extras of each distribution in a lock for this platform, by canonical name."""
     lines = (ROOT / lock).read_text().splitlines()
     pins = [Requirement(line.removesuffix("\\").strip()) for line in lines if re.match(r"[A-Za-z0-9]", line)]
     return {canonicalize_name(pin.name): pin.extras for pin in pins if pin.marker is None or pin.marker.evaluate()}
 
 
 def asked_for(name: str, extras: set[str]) -> Iterator[Requirement]:
-    """What an installed distribution asks for on this platform when it is installed with `extras`."""
+    """Yield the requirements of an installed distribution with `extras` on this platform."""
     for line in requires(name) or ():
         requirement = Requirement(line)
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
@@ -37,7 +37,7 @@ def asked_for(name: str, extras: set[str]) -> Iterator[Requirement]:
 
 
 def missing(pins: dict[str, set[str]]) -> list[str]:
-    """Each extra that a pinned distribution asks for and that is not pinned."""
+    """Return each extra that a pinned distribution requires and that is not pinned."""
     return [
         f"{name} asks for {requirement}"
         for name, extras in pins.items()

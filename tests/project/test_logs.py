@@ -1,4 +1,4 @@
-"""What the log looks like: on a terminal for people, elsewhere for machines."""
+"""The format of the log: readable on a terminal, JSON elsewhere."""
 
 import json
 import os
@@ -23,7 +23,7 @@ with structlog.contextvars.bound_contextvars(job_id="bat_1:0", request_id="req_1
 
 
 def on_a_terminal() -> str:
-    """What the script writes to a terminal, without its colours."""
+    """Return the output of the script on a terminal, without colours."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=theirs)
     os.close(theirs)
@@ -46,7 +46,7 @@ def in_a_pipe() -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_elsewhere_each_event_is_one_json_line_with_everything() -> None:
+def test_without_a_terminal_each_event_is_one_json_line() -> None:
     ended, broke = map(json.loads, in_a_pipe())
     assert ended.pop("timestamp").endswith("Z")
     assert ended == {
@@ -56,7 +56,7 @@ def test_elsewhere_each_event_is_one_json_line_with_everything() -> None:
     assert "ValueError: a reason" in broke["exception"]
 
 
-def test_on_a_terminal_a_line_begins_with_the_time_of_day_and_says_what_matters() -> None:
+def test_on_a_terminal_a_line_begins_with_the_time_and_leaves_out_ids() -> None:
     ended, broke, *trace = on_a_terminal().splitlines()
     assert re.fullmatch(
         r"\d\d:\d\d:\d\d \[info +\] batch_ended +batch_id=bat_1 filename=Größe.csv "

@@ -1,4 +1,4 @@
-"""`make` on machines where something is missing: what it says."""
+"""The messages of `make` on machines where something is missing."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ TARGET = ".venv/.runtime"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What `make` reads of the project, without a virtual environment."""
+    """A folder with the files of the project that `make` reads, without a virtual environment."""
     folder = tmp_path / "a checkout with blanks"
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def programs(folder: Path, script: str, *names: str) -> str:
-    """A PATH on which `names` are this shell script and the rest is as ever."""
+    """Return a PATH on which `names` are this shell script."""
     for name in names:
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
@@ -33,7 +33,7 @@ def programs(folder: Path, script: str, *names: str) -> str:
 
 
 def make(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
-    """Exit code, and what was said, in one line."""
+    """Return the exit code, and the output in one line."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
         ["make", *words], cwd=folder, env=clean | environment, capture_output=True, text=True, check=False, timeout=100
@@ -41,14 +41,14 @@ def make(folder: Path, *words: str, **environment: str) -> tuple[int, str]:
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
-def test_a_machine_without_a_python_that_is_new_enough_is_told_what_to_install(checkout: Path, tmp_path: Path) -> None:
+def test_without_a_new_enough_python_the_message_names_what_to_install(checkout: Path, tmp_path: Path) -> None:
     code, said = make(checkout, TARGET, PATH=programs(tmp_path, "exit 1", *NAMES))
     assert code != 0
     assert "imgsvc needs Python 3.11 or newer; none was found. Install one" in said
     assert not (checkout / ".venv").exists()
 
 
-def test_a_python_that_was_named_and_is_too_old_is_named_again(checkout: Path, tmp_path: Path) -> None:
+def test_a_given_python_that_is_too_old_is_named_in_the_message(checkout: Path, tmp_path: Path) -> None:
     programs(tmp_path, "exit 1", "old")
     code, said = make(checkout, TARGET, f"PYTHON={tmp_path}/old")
     assert code != 0
@@ -56,7 +56,7 @@ def test_a_python_that_was_named_and_is_too_old_is_named_again(checkout: Path, t
 
 
 @pytest.mark.slow
-def test_an_old_python3_is_passed_over_for_a_newer_one_beside_it(checkout: Path, tmp_path: Path) -> None:
+def test_a_newer_python_is_preferred_to_an_old_python3(checkout: Path, tmp_path: Path) -> None:
     path = programs(tmp_path, "exit 1", *NAMES)
     programs(tmp_path, f'exec "{sys.executable}" "$@"', "python3.12")
     code, said = make(checkout, TARGET, PATH=path, PIP_NO_INDEX="1")
@@ -65,9 +65,7 @@ def test_an_old_python3_is_passed_over_for_a_newer_one_beside_it(checkout: Path,
     assert (checkout / ".venv" / "bin" / "python").exists()
 
 
-def test_a_python_that_cannot_make_a_virtual_environment_leads_to_the_package_that_can(
-    checkout: Path, tmp_path: Path
-) -> None:
+def test_without_venv_the_message_names_the_missing_package(checkout: Path, tmp_path: Path) -> None:
     path = programs(tmp_path, '[ "$1" = -c ]', *NAMES)
     code, said = make(checkout, TARGET, PATH=path)
     assert code != 0
@@ -75,7 +73,7 @@ def test_a_python_that_cannot_make_a_virtual_environment_leads_to_the_package_th
 
 
 @pytest.mark.slow
-def test_packages_that_cannot_be_had_are_said_in_words_and_the_next_try_is_not_confused(checkout: Path) -> None:
+def test_an_installation_that_fails_is_explained_and_can_be_repeated(checkout: Path) -> None:
     for _ in range(2):
         code, said = make(checkout, TARGET, f"PYTHON={sys.executable}", PIP_NO_INDEX="1")
         assert code != 0
@@ -84,7 +82,7 @@ def test_packages_that_cannot_be_had_are_said_in_words_and_the_next_try_is_not_c
         assert not (checkout / TARGET).exists()
 
 
-def test_the_first_word_is_what_there_is_to_make(checkout: Path) -> None:
+def test_make_without_a_target_lists_the_targets(checkout: Path) -> None:
     code, said = make(checkout)
     assert code == 0
     assert all(f"make {target} " in said for target in ("up", "demo", "test", "check"))

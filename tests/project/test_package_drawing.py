@@ -42,7 +42,7 @@ def test_there_are_no_more_rooms_than_a_reader_can_learn() -> None:
     assert len(imports().keys() - set(FLOORS)) <= MAX_ROOMS
 
 
-def test_the_packages_of_the_services_hardly_know_each_other() -> None:
+def test_few_arrows_connect_the_packages_of_the_services() -> None:
     arrows = [
         (room, target)
         for room, targets in imports().items()

@@ -1,4 +1,4 @@
-"""docs/problems.md names every problem that there is, with its status, and no other."""
+"""docs/problems.md has every type of problem with its status, and no other."""
 
 import re
 
@@ -16,7 +16,7 @@ def test_every_type_has_a_line_with_its_status() -> None:
     assert written == {(code.replace("_", "-"), status) for code, status in ours | frameworks}
 
 
-def test_every_code_of_a_problem_or_a_warning_is_told() -> None:
+def test_every_code_of_a_problem_or_a_warning_is_shown() -> None:
     sources = "\n".join(
         path.read_text(encoding="utf-8")
         for part in ("domain", "api")
@@ -25,5 +25,5 @@ def test_every_code_of_a_problem_or_a_warning_is_told() -> None:
     pattern = r"""(?:Problem\(|_warn\(|= \()\s*(?:code=)?"([a-z]+_[a-z_]+|missing|repeated)","""
     codes = set(re.findall(pattern, sources))
     assert len(codes) > 15
-    told = set(re.findall(r"`([a-z_]+)`", PAGE))
-    assert codes <= told, codes - told
+    shown = set(re.findall(r"`([a-z_]+)`", PAGE))
+    assert codes <= shown, codes - shown

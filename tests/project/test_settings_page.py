@@ -1,4 +1,4 @@
-"""docs/settings.md is what the code says about its settings."""
+"""docs/settings.md agrees with the settings in the code."""
 
 import re
 
@@ -9,7 +9,7 @@ from support.settings_page import PAGE, SECTIONS, page, section_of, shown_defaul
 
 
 def rows() -> dict[str, list[str]]:
-    """The cells of the page after the name, by setting."""
+    """Return the cells of each setting's row after its name."""
     found = re.findall(r"^\| `IMGSVC_(\w+)` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     return {name.lower(): cells.split(" | ") for name, cells in found}
 

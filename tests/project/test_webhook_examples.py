@@ -1,6 +1,6 @@
-"""The programs of docs/webhooks.md do what the page says, and stand there word for word.
+"""The programs of docs/webhooks.md work, and the page quotes them word for word.
 
-The one for Node needs a package of npm: docs/examples/check-node.sh runs it, by hand.
+The program for Node needs an npm package: run docs/examples/check-node.sh by hand.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def signed(*, ago: timedelta = timedelta(), secrets: tuple[str, ...] = (SECRET,)
 
 
 async def verdict(program: str, headers: Mapping[str, str], *, body: str = BODY, secret: str = SECRET) -> str:
-    """What the program says on standard output; empty when it refuses."""
+    """Return the standard output of the program; it is empty for a refusal."""
     process = await asyncio.create_subprocess_exec(
         *VERIFIERS[program],
         *(headers[f"webhook-{name}"] for name in ("id", "timestamp", "signature")),
@@ -72,7 +72,7 @@ async def test_what_imgsvc_signs_is_accepted(program: str) -> None:
 
 @VERIFIES
 @pytest.mark.parametrize("secret", [SECRET, OTHER_SECRET])
-async def test_while_a_secret_is_rotated_either_will_do(program: str, secret: str) -> None:
+async def test_during_rotation_either_secret_verifies(program: str, secret: str) -> None:
     assert await verdict(program, signed(secrets=(OTHER_SECRET, SECRET)), secret=secret)
 
 
@@ -89,16 +89,16 @@ async def test_another_id_or_another_secret_is_refused(program: str) -> None:
 
 @VERIFIES
 @pytest.mark.parametrize("ago", [timedelta(minutes=6), timedelta(minutes=-6)])
-async def test_what_was_recorded_and_is_sent_again_later_is_refused(program: str, ago: timedelta) -> None:
+async def test_a_replayed_message_is_refused(program: str, ago: timedelta) -> None:
     assert not await verdict(program, signed(ago=ago))
 
 
 @VERIFIES
-async def test_a_timestamp_that_is_none_is_refused(program: str) -> None:
+async def test_an_invalid_timestamp_is_refused(program: str) -> None:
     assert not await verdict(program, signed() | {"webhook-timestamp": "now"})
 
 
-async def test_the_receiver_does_a_thing_once_however_often_it_is_told(tmp_path: Path) -> None:
+async def test_the_receiver_handles_an_event_once_however_often_it_arrives(tmp_path: Path) -> None:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, EXAMPLES / "receiver.py", str(port)),
@@ -109,16 +109,16 @@ async def test_the_receiver_does_a_thing_once_however_often_it_is_told(tmp_path:
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as client:
 
-            async def told(headers: Mapping[str, str], body: str = BODY) -> int:
+            async def post(headers: Mapping[str, str], body: str = BODY) -> int:
                 try:
                     return (await client.post("/", content=body, headers=headers)).status_code
                 except httpx.ConnectError:
                     return 0
 
-            assert await until(lambda: told(signed())) == 204
-            assert await told(signed()) == 204
-            assert await told(signed(), BODY + " ") == 400
-            assert await told(signed(), BODY * 1_000) == 413
+            assert await until(lambda: post(signed())) == 204
+            assert await post(signed()) == 204
+            assert await post(signed(), BODY + " ") == 400
+            assert await post(signed(), BODY * 1_000) == 413
     finally:
         process.terminate()
         await process.wait()
@@ -129,7 +129,7 @@ async def test_the_receiver_does_a_thing_once_however_often_it_is_told(tmp_path:
 
 
 @pytest.mark.slow
-async def test_an_endpoint_that_was_down_gets_what_was_given_up_and_nothing_twice(
+async def test_after_an_outage_exhausted_events_are_redelivered_once(
     tmp_path: Path, origin: OriginServer, listener: WebhookListener
 ) -> None:
     origin.serve("/a.jpg", image_bytes())
@@ -138,14 +138,14 @@ async def test_an_endpoint_that_was_down_gets_what_was_given_up_and_nothing_twic
     async with running_stack(tmp_path, IMGSVC_WEBHOOK_SCHEDULE="0") as stack:
         batch_id = await stack.upload(manifest, webhook_url=listener.url("/hook"))
 
-        async def announced() -> str:
+        async def webhook_status() -> str:
             return str((await stack.batch(batch_id))["webhook"]["status"])
 
         async def is_given_up() -> bool:
-            return await announced() == "exhausted"
+            return await webhook_status() == "exhausted"
 
         async def is_delivered() -> bool:
-            return await announced() == "delivered"
+            return await webhook_status() == "delivered"
 
         async def reconciled(since: str) -> str:
             process = await asyncio.create_subprocess_exec(

@@ -38,8 +38,8 @@ class Compression(BaseModel):
     format: Format = Field(
         Format.original,
         description=(
-            f"Format to write. `original` keeps {in_prose([row for row in _ROWS if row.kept_from])}; anything else "
-            "becomes JPEG, or PNG if it is transparent. "
+            f"Format to write. `original` keeps {in_prose([row for row in _ROWS if row.kept_from])}, and an "
+            "animated GIF; anything else becomes JPEG, or PNG if it is transparent. "
             f"Animations stay animated except as {in_prose([row for row in _ROWS if not row.animated])}."
         ),
     )
