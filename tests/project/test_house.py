@@ -9,6 +9,7 @@ import pytest
 
 from imgsvc.adapters.redis import queue
 from imgsvc.worker.arq_worker import job_functions, sweep_schedule
+from support.language import violations
 from support.paths import ROOT
 
 SOURCE = ROOT / "src" / "imgsvc"
@@ -178,3 +179,32 @@ def test_the_sweep_runs_under_its_name_and_at_start() -> None:
 def test_only_the_queue_adapter_enqueues() -> None:
     enqueuing = {name for name, path in MODULES.items() if "enqueue_job(" in path.read_text(encoding="utf-8")}
     assert enqueuing == {"adapters/redis/queue.py"}
+
+
+# -- language ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "alembic", "docs"])
+def test_sentences_are_plain_english(folder: str) -> None:
+    rules = {Path(__file__), ROOT / "tests" / "support" / "language.py"}
+    paths = sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".md"} and path not in rules)
+    found = [f"{path.relative_to(ROOT)}:{violation}" for path in paths for violation in violations(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('def f():\n    """What it does."""\n', "opening"),
+        ('def f():\n    """The sum."""\n', "verb"),
+        ("# read it anew\n", "word"),
+        ("tally = 1\n", "name"),
+        (f"def test_{'a' * 80}(): ...\n", "letters"),
+    ],
+)
+def test_a_sentence_or_name_against_the_rules_is_found(tmp_path: Path, text: str, rule: str) -> None:
+    path = tmp_path / "src" / "module.py"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    [violation] = violations(path)
+    assert rule in violation

@@ -43,12 +43,6 @@ def resources(resources: Resources, clock: ManualClock) -> Resources:
 
 
 @pytest.fixture
-def parts(resources: Resources) -> Resources:
-    """The former name of `resources`."""
-    return resources
-
-
-@pytest.fixture
 async def processor(resources: Resources) -> AsyncIterator[AssetProcessor]:
     """The asset processor of a worker, with short waits between attempts."""
     async with open_asset_processor(resources) as processor:

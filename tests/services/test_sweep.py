@@ -20,15 +20,15 @@ URL = "http://shop.example/1.jpg"
 
 
 @asynccontextmanager
-async def valkey(parts: Resources) -> AsyncIterator[ArqRedis]:
-    redis = open_redis(parts.settings.redis_url, queue_name=WORK_QUEUE)
+async def valkey(resources: Resources) -> AsyncIterator[ArqRedis]:
+    redis = open_redis(resources.settings.redis_url, queue_name=WORK_QUEUE)
     yield redis
     await redis.aclose(close_connection_pool=True)
 
 
-async def queued(parts: Resources) -> dict[bytes, float]:
+async def queued(resources: Resources) -> dict[bytes, float]:
     """Return every job in Redis and when it is due."""
-    async with valkey(parts) as redis:
+    async with valkey(resources) as redis:
         return {
             job: score
             for queue in (WORK_QUEUE, CONTROL_QUEUE)
@@ -36,80 +36,82 @@ async def queued(parts: Resources) -> dict[bytes, float]:
         }
 
 
-async def run_sweep(parts: Resources, queue: JobQueue | None = None) -> None:
-    await wake_due_work(sessions=parts.sessions, queue=queue or parts.queue, clock=parts.clock)
+async def run_sweep(resources: Resources, queue: JobQueue | None = None) -> None:
+    await wake_due_work(sessions=resources.sessions, queue=queue or resources.queue, clock=resources.clock)
 
 
-async def announced(parts: Resources) -> str:
+async def announced(resources: Resources) -> str:
     webhook = "http://shop.example/hook"
-    batch = await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=webhook)
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=webhook)
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     return delivery.id
 
 
-async def test_lanes_and_deliveries_are_enqueued_again_after_redis_was_wiped(parts: Resources) -> None:
-    batch, delivery_id = await submit_batch(parts, [URL]), await announced(parts)
-    before = set(await queued(parts))
+async def test_lanes_and_deliveries_are_enqueued_again_after_redis_was_wiped(resources: Resources) -> None:
+    batch, delivery_id = await submit_batch(resources, [URL]), await announced(resources)
+    before = set(await queued(resources))
     assert before == {*[f"{batch.id}:{lane}".encode() for lane in range(4)], f"{delivery_id}:1".encode()}
-    async with valkey(parts) as redis:
+    async with valkey(resources) as redis:
         await redis.flushall()
-    assert await queued(parts) == {}
-    await run_sweep(parts)
-    assert set(await queued(parts)) == before
+    assert await queued(resources) == {}
+    await run_sweep(resources)
+    assert set(await queued(resources)) == before
 
 
-async def test_a_second_sweep_changes_nothing(parts: Resources) -> None:
-    await submit_batch(parts, [URL])
-    await announced(parts)
-    await run_sweep(parts)
-    once = await queued(parts)
-    await run_sweep(parts)
-    assert await queued(parts) == once
+async def test_a_second_sweep_changes_nothing(resources: Resources) -> None:
+    await submit_batch(resources, [URL])
+    await announced(resources)
+    await run_sweep(resources)
+    once = await queued(resources)
+    await run_sweep(resources)
+    assert await queued(resources) == once
 
 
-async def test_finished_cancelled_and_deleted_batches_are_not_woken(parts: Resources, queue: RecordingQueue) -> None:
-    cancelled = await submit_batch(parts, [URL])
-    await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")
-    async with parts.sessions.write() as session:
+async def test_finished_cancelled_and_deleted_batches_are_not_woken(
+    resources: Resources, queue: RecordingQueue
+) -> None:
+    cancelled = await submit_batch(resources, [URL])
+    await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip")
+    async with resources.sessions.write() as session:
         await batch_queries.move(session, cancelled.id, BatchStatus.CANCELLED)
-    await run_sweep(parts, queue)
+    await run_sweep(resources, queue)
     assert (queue.lanes, queue.deliveries) == ([], [])
 
 
 async def test_a_batch_is_not_woken_before_a_backoff_or_lease_ends(
-    parts: Resources, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await submit_batch(parts, [URL])
-    await flush(batch.id, parts, token="a lane", claim=1)
-    await run_sweep(parts, queue)
+    batch = await submit_batch(resources, [URL])
+    await flush(batch.id, resources, token="a lane", claim=1)
+    await run_sweep(resources, queue)
     assert queue.lanes == []
     clock.forward(LEASE)
-    await run_sweep(parts, queue)
+    await run_sweep(resources, queue)
     assert queue.lanes == [batch.id]
 
 
 async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
-    parts: Resources, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    delivery_id = await announced(parts)
+    delivery_id = await announced(resources)
     clock.forward(-1)
-    await run_sweep(parts, queue)
+    await run_sweep(resources, queue)
     assert queue.deliveries == []
     clock.forward(1)
-    await run_sweep(parts, queue)
+    await run_sweep(resources, queue)
     assert queue.deliveries == [(delivery_id, 1, None)]
 
 
-async def test_a_sweep_that_cannot_reach_the_queue_raises(parts: Resources) -> None:
-    batch = await submit_batch(parts, [URL])
+async def test_a_sweep_that_cannot_reach_the_queue_raises(resources: Resources) -> None:
+    batch = await submit_batch(resources, [URL])
     away = ArqQueue(open_redis("unix:///nowhere/at/all", queue_name=WORK_QUEUE))
     with pytest.raises(QueueUnavailable):
-        await run_sweep(parts, away)
+        await run_sweep(resources, away)
     await away.aclose()
-    await run_sweep(parts)
-    assert f"{batch.id}:0".encode() in await queued(parts)
+    await run_sweep(resources)
+    assert f"{batch.id}:0".encode() in await queued(resources)
 
 
-async def test_a_sweep_with_nothing_due_needs_no_queue(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_sweep_with_nothing_due_needs_no_queue(resources: Resources, queue: RecordingQueue) -> None:
     queue.away = True
-    await run_sweep(parts, queue)
+    await run_sweep(resources, queue)

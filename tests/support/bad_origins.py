@@ -15,18 +15,18 @@ PIECE = 2**16  # bytes of a flood that are written at a time
 DRIP = 0.02  # seconds between two bytes
 
 # The retryable ones of the error codes below: the next attempt may end differently.
-RETRIED = {"connect_error", "connect_timeout", "read_timeout", "total_timeout", "http_429", "http_500", "http_503"}
+RETRYABLE = {"connect_error", "connect_timeout", "read_timeout", "total_timeout", "http_429", "http_500", "http_503"}
 
 
 @dataclass
-class Wire:
+class Connection:
     """A connection, seen from the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     port: int
     hops: Iterator[int]
-    over: asyncio.Event = field(default_factory=asyncio.Event)  # the test is ending
+    ending: asyncio.Event = field(default_factory=asyncio.Event)  # the test is ending
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def receive_request(self) -> bool:
@@ -39,7 +39,7 @@ class Wire:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def hung_up(self) -> None:
+    async def wait_for_hang_up(self) -> None:
         while await self.reader.read(PIECE):
             pass
 
@@ -47,7 +47,7 @@ class Wire:
         """Wait between two drops; raise ConnectionResetError when the client has hung up."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRIP):
-                await self.hung_up()
+                await self.wait_for_hang_up()
             raise ConnectionResetError
 
     async def hang_up(self) -> None:
@@ -56,7 +56,7 @@ class Wire:
     async def half_close(self) -> None:
         """Close the writing side and keep reading until the client hangs up."""
         self.writer.write_eof()
-        await self.hung_up()
+        await self.wait_for_hang_up()
 
     async def reset(self) -> None:
         """Hang up with an RST."""
@@ -64,7 +64,7 @@ class Wire:
         self.writer.transport.abort()
 
 
-Act = Callable[[Wire], Awaitable[None]]
+Act = Callable[[Connection], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,17 @@ class Bad:
     scheme: str = "http"
 
     @property
-    def retried(self) -> bool:
-        return self.code in RETRIED
+    def retryable(self) -> bool:
+        return self.code in RETRYABLE
 
 
 class BadOrigin:
-    """`async with BadOrigin(bad) as origin: origin.url`; once it is `fixed`, it responds with an image."""
+    """A server that misbehaves as `bad` says; once it is `fixed`, it responds with an image."""
 
     def __init__(self, bad: Bad) -> None:
         self.bad = bad
         self.fixed = False
-        self.wires: list[Wire] = []
+        self.connections: list[Connection] = []
         self._hops = count()
 
     async def __aenter__(self) -> Self:
@@ -106,36 +106,36 @@ class BadOrigin:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for wire in self.wires:
-            wire.writer.transport.abort()
-        await self.left()
+        for connection in self.connections:
+            connection.writer.transport.abort()
+        await self.all_gone()
 
     @property
     def url(self) -> str:
         return f"{self.bad.scheme}://127.0.0.1:{self.port}/{self.bad.name}.jpg"
 
-    async def left(self) -> None:
+    async def all_gone(self) -> None:
         """Wait until every client so far has hung up, and the server has seen the end of each connection."""
-        for wire in self.wires:
-            wire.over.set()
-            await wire.gone.wait()
+        for connection in self.connections:
+            connection.ending.set()
+            await connection.gone.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        wire = Wire(reader, writer, self.port, self._hops)
-        self.wires.append(wire)
+        connection = Connection(reader, writer, self.port, self._hops)
+        self.connections.append(connection)
         with suppress(ConnectionError):
             if self.bad.at_once and not self.fixed:
-                await self.bad.act(wire)
-            while await wire.receive_request():
-                await (send_image if self.fixed else self.bad.act)(wire)
+                await self.bad.act(connection)
+            while await connection.receive_request():
+                await (send_image if self.fixed else self.bad.act)(connection)
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
-        wire.gone.set()
+        connection.gone.set()
 
 
-async def send_image(wire: Wire) -> None:
-    await wire.send(response(image_bytes()))
+async def send_image(connection: Connection) -> None:
+    await connection.send(response(image_bytes()))
 
 
 def head(*lines: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
@@ -154,64 +154,64 @@ def _then(end: Act) -> Callable[[bytes], Act]:
     """Return a factory of actions that send data and then do `end`."""
 
     def sending(data: bytes) -> Act:
-        async def act(wire: Wire) -> None:
-            await wire.send(data)
-            await end(wire)
+        async def act(connection: Connection) -> None:
+            await connection.send(data)
+            await end(connection)
 
         return act
 
     return sending
 
 
-async def _do_nothing(wire: Wire) -> None:
+async def _do_nothing(connection: Connection) -> None:
     """Let the server wait for the next request."""
 
 
 sends = _then(_do_nothing)
-then_stays = _then(Wire.hung_up)
-then_leaves = _then(Wire.hang_up)
-then_resets = _then(Wire.reset)
-then_half_closes = _then(Wire.half_close)
+then_stays = _then(Connection.wait_for_hang_up)
+then_leaves = _then(Connection.hang_up)
+then_resets = _then(Connection.reset)
+then_half_closes = _then(Connection.half_close)
 
 
 def then_floods(data: bytes, piece: bytes) -> Act:
     """Return an action that sends `data` and then `piece` without end."""
 
-    async def act(wire: Wire) -> None:
-        await wire.send(data)
+    async def act(connection: Connection) -> None:
+        await connection.send(data)
         flood = piece * (PIECE // len(piece) or 1)
         while True:
-            await wire.send(flood)
+            await connection.send(flood)
             await asyncio.sleep(0)  # a full socket alone makes `drain` wait
 
     return act
 
 
 def then_drips(data: bytes, drop: bytes) -> Act:
-    async def act(wire: Wire) -> None:
-        await wire.send(data)
+    async def act(connection: Connection) -> None:
+        await connection.send(data)
         while True:
-            await wire.send(drop)
-            await wire.pause()
+            await connection.send(drop)
+            await connection.pause()
 
     return act
 
 
-async def never_reads(wire: Wire) -> None:
+async def never_reads(connection: Connection) -> None:
     """Read nothing until the test is ending and wants to know whether the client has hung up."""
-    transport = wire.writer.transport
+    transport = connection.writer.transport
     assert isinstance(transport, asyncio.Transport)
     transport.pause_reading()
-    await wire.over.wait()
+    await connection.ending.wait()
     transport.resume_reading()
-    await wire.hung_up()
+    await connection.wait_for_hang_up()
 
 
 def redirects(location: bytes, *, status: bytes = b"HTTP/1.1 302 Found") -> Act:
     """Return an action that redirects to `location`, where `PORT` is the port and `HOP` a new number each time."""
 
-    async def act(wire: Wire) -> None:
-        here = location.replace(b"PORT", b"%d" % wire.port).replace(b"HOP", b"%d" % next(wire.hops))
-        await wire.send(response(b"", b"Location: " + here, status=status))
+    async def act(connection: Connection) -> None:
+        here = location.replace(b"PORT", b"%d" % connection.port).replace(b"HOP", b"%d" % next(connection.hops))
+        await connection.send(response(b"", b"Location: " + here, status=status))
 
     return act

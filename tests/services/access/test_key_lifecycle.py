@@ -36,29 +36,29 @@ class Timer:
         return self.seconds
 
 
-def cache(parts: Resources, timer: Timer, *, needs_key: bool = False) -> ApiKeyCache:
-    return ApiKeyCache(sessions=parts.sessions, clock=parts.clock, needs_key=needs_key, timer=timer)
+def cache(resources: Resources, timer: Timer, *, needs_key: bool = False) -> ApiKeyCache:
+    return ApiKeyCache(sessions=resources.sessions, clock=resources.clock, needs_key=needs_key, timer=timer)
 
 
-async def make(parts: Resources, name: str = "shop") -> tuple[str, str]:
-    return await create_key(name, sessions=parts.sessions, clock=parts.clock)
+async def make(resources: Resources, name: str = "shop") -> tuple[str, str]:
+    return await create_key(name, sessions=resources.sessions, clock=resources.clock)
 
 
-async def test_without_keys_every_caller_is_the_local_key(parts: Resources) -> None:
-    assert await cache(parts, Timer()).caller(None) == LOCAL_KEY
-    assert await cache(parts, Timer()).caller("isk_stale") == LOCAL_KEY
+async def test_without_keys_every_caller_is_the_local_key(resources: Resources) -> None:
+    assert await cache(resources, Timer()).caller(None) == LOCAL_KEY
+    assert await cache(resources, Timer()).caller("isk_stale") == LOCAL_KEY
 
 
-async def test_a_key_is_required_from_the_start_on_a_public_address(parts: Resources) -> None:
+async def test_a_key_is_required_from_the_start_on_a_public_address(resources: Resources) -> None:
     with pytest.raises(Unauthorized, match="imgsvc keys create"):
-        await cache(parts, Timer(), needs_key=True).caller(None)
+        await cache(resources, Timer(), needs_key=True).caller(None)
 
 
-async def test_every_caller_needs_a_key_once_one_exists(parts: Resources) -> None:
+async def test_every_caller_needs_a_key_once_one_exists(resources: Resources) -> None:
     timer = Timer()
-    keys = cache(parts, timer)
+    keys = cache(resources, timer)
     assert await keys.caller(None) == LOCAL_KEY
-    key_id, token = await make(parts)
+    key_id, token = await make(resources)
     timer.seconds += CACHE_TTL
     assert await keys.caller(token) == key_id
     for wrong in (None, "", token[:-1] + ("0" if token[-1] != "0" else "1"), "isk_none"):
@@ -66,36 +66,36 @@ async def test_every_caller_needs_a_key_once_one_exists(parts: Resources) -> Non
             await keys.caller(wrong)
 
 
-async def test_only_the_hash_of_a_token_is_stored(parts: Resources) -> None:
-    _, token = await make(parts)
-    async with parts.sessions.read() as session:
+async def test_only_the_hash_of_a_token_is_stored(resources: Resources) -> None:
+    _, token = await make(resources)
+    async with resources.sessions.read() as session:
         rows = (await (await session.connection()).execute(text("SELECT * FROM api_key"))).all()
     assert token.rpartition("_")[2] not in str(rows)
 
 
 async def test_a_revoked_key_is_refused_within_a_second_and_keys_stay_required(
-    parts: Resources,
+    resources: Resources,
 ) -> None:
     timer = Timer()
-    keys = cache(parts, timer)
-    key_id, token = await make(parts)
+    keys = cache(resources, timer)
+    key_id, token = await make(resources)
     assert await keys.caller(token) == key_id
-    await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
+    await revoke_key(key_id, sessions=resources.sessions, clock=resources.clock)
     timer.seconds += CACHE_TTL
     for presented in (token, None):
         with pytest.raises(Unauthorized):
             await keys.caller(presented)
     with pytest.raises(NotFound):
-        await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
+        await revoke_key(key_id, sessions=resources.sessions, clock=resources.clock)
 
 
 @pytest.mark.parametrize(("grace", "works"), [(DAY, True), (timedelta(), False)])
 async def test_a_rotated_token_works_until_its_grace_period_ends(
-    parts: Resources, grace: timedelta, works: bool
+    resources: Resources, grace: timedelta, works: bool
 ) -> None:
-    key_id, former = await make(parts)
-    token = await rotate_key(key_id, grace=grace, sessions=parts.sessions, clock=parts.clock)
-    keys = cache(parts, Timer())
+    key_id, former = await make(resources)
+    token = await rotate_key(key_id, grace=grace, sessions=resources.sessions, clock=resources.clock)
+    keys = cache(resources, Timer())
     assert await keys.caller(token) == key_id
     if works:
         assert await keys.caller(former) == key_id
@@ -104,18 +104,18 @@ async def test_a_rotated_token_works_until_its_grace_period_ends(
             await keys.caller(former)
 
 
-async def test_a_second_rotation_ends_the_first_token(parts: Resources) -> None:
-    key_id, first = await make(parts)
+async def test_a_second_rotation_ends_the_first_token(resources: Resources) -> None:
+    key_id, first = await make(resources)
     for _ in range(2):
-        await rotate_key(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+        await rotate_key(key_id, grace=DAY, sessions=resources.sessions, clock=resources.clock)
     with pytest.raises(Unauthorized):
-        await cache(parts, Timer()).caller(first)
+        await cache(resources, Timer()).caller(first)
 
 
-async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resources) -> None:
-    first, second = (await make(parts, "first"))[0], (await make(parts, "second"))[0]
-    await revoke_key(first, sessions=parts.sessions, clock=parts.clock)
-    listed = await list_keys(sessions=parts.sessions)
+async def test_keys_are_listed_in_their_order_without_the_local_one(resources: Resources) -> None:
+    first, second = (await make(resources, "first"))[0], (await make(resources, "second"))[0]
+    await revoke_key(first, sessions=resources.sessions, clock=resources.clock)
+    listed = await list_keys(sessions=resources.sessions)
     assert {(line.id, line.name, line.revoked_at is not None) for line in listed} == {
         (first, "first", True),
         (second, "second", False),
@@ -123,39 +123,39 @@ async def test_keys_are_listed_in_their_order_without_the_local_one(parts: Resou
 
 
 @pytest.mark.parametrize("key_id", [LOCAL_KEY, "key_none"])
-async def test_a_key_without_a_token_cannot_be_rotated_or_revoked(parts: Resources, key_id: str) -> None:
+async def test_a_key_without_a_token_cannot_be_rotated_or_revoked(resources: Resources, key_id: str) -> None:
     with pytest.raises(NotFound):
-        await rotate_key(key_id, grace=DAY, sessions=parts.sessions, clock=parts.clock)
+        await rotate_key(key_id, grace=DAY, sessions=resources.sessions, clock=resources.clock)
     with pytest.raises(NotFound):
-        await revoke_key(key_id, sessions=parts.sessions, clock=parts.clock)
+        await revoke_key(key_id, sessions=resources.sessions, clock=resources.clock)
 
 
 # -- webhook secrets --------------------------------------------------------------------------------------------------
 
 
-async def test_each_key_signs_with_its_own_secret(parts: Resources) -> None:
-    first, second = (await make(parts))[0], (await make(parts))[0]
-    secrets = {await webhook_secret(sessions=parts.sessions, key_id=key) for key in (first, second, LOCAL_KEY)}
+async def test_each_key_signs_with_its_own_secret(resources: Resources) -> None:
+    first, second = (await make(resources))[0], (await make(resources))[0]
+    secrets = {await webhook_secret(sessions=resources.sessions, key_id=key) for key in (first, second, LOCAL_KEY)}
     assert len(secrets) == 3
 
 
 async def test_both_secrets_sign_during_a_rotation(
-    parts: Resources, queue: RecordingQueue, listener: WebhookListener
+    resources: Resources, queue: RecordingQueue, listener: WebhookListener
 ) -> None:
-    delivery = await announced(parts, listener.url("/hook"))
-    former = await webhook_secret(sessions=parts.sessions)
-    newest = await rotate_webhook_secret(LOCAL_KEY, grace=DAY, sessions=parts.sessions, clock=parts.clock)
-    await deliver(parts, delivery, queue=queue, secrets=())
+    delivery = await announced(resources, listener.url("/hook"))
+    former = await webhook_secret(sessions=resources.sessions)
+    newest = await rotate_webhook_secret(LOCAL_KEY, grace=DAY, sessions=resources.sessions, clock=resources.clock)
+    await deliver(resources, delivery, queue=queue, secrets=())
     [post] = listener.requests
     for secret in (former, newest):
         assert Webhook(secret).verify(post.body, dict(post.headers))
 
 
-async def test_the_next_rotation_removes_expired_secrets(parts: Resources) -> None:
+async def test_the_next_rotation_removes_expired_secrets(resources: Resources) -> None:
     for grace in (timedelta(), DAY):
-        await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
-    async with parts.sessions.read() as session:
+        await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=resources.sessions, clock=resources.clock)
+    async with resources.sessions.read() as session:
         owner = await queries.get(session, LOCAL_KEY)
     assert owner is not None
     assert len(owner.webhook_secrets) == 2, "the newest and the one before it"
-    assert len(valid_secrets(owner.webhook_secrets, parts.clock())) == 2
+    assert len(valid_secrets(owner.webhook_secrets, resources.clock())) == 2

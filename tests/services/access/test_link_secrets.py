@@ -27,7 +27,7 @@ def link_of(delivery: Delivery) -> str:
     return str(urlsplit(json.loads(delivery.body)["data"]["output_csv_url"]).query)
 
 
-async def is_valid(parts: Resources, batch_id: str, query: str) -> bool:
+async def is_valid(resources: Resources, batch_id: str, query: str) -> bool:
     parameters = parse_qs(query)
     try:
         await owner_by_link(
@@ -35,78 +35,78 @@ async def is_valid(parts: Resources, batch_id: str, query: str) -> bool:
             "output.csv",
             expires=int(parameters["expires"][0]),
             signature=parameters["signature"][0],
-            sessions=parts.sessions,
-            clock=parts.clock,
+            sessions=resources.sessions,
+            clock=resources.clock,
         )
     except Unauthorized:
         return False
     return True
 
 
-async def stored(parts: Resources) -> list[dict[str, Any]]:
-    async with parts.sessions.read() as session:
+async def stored(resources: Resources) -> list[dict[str, Any]]:
+    async with resources.sessions.read() as session:
         key = await queries.get(session, LOCAL_KEY)
     assert key is not None
     return key.webhook_secrets
 
 
-async def remove_link_secrets(parts: Resources) -> None:
+async def remove_link_secrets(resources: Resources) -> None:
     """Restore the rows of a version without link secrets."""
-    older = [{name: entry[name] for name in ("secret", "until")} for entry in await stored(parts)]
-    async with parts.sessions.write() as session:
+    older = [{name: entry[name] for name in ("secret", "until")} for entry in await stored(resources)]
+    async with resources.sessions.write() as session:
         await session.exec(update(ApiKey).where(col(ApiKey.id) == LOCAL_KEY).values(webhook_secrets=older))
 
 
-async def rotate(parts: Resources, grace: timedelta) -> None:
-    await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=parts.sessions, clock=parts.clock)
+async def rotate(resources: Resources, grace: timedelta) -> None:
+    await rotate_webhook_secret(LOCAL_KEY, grace=grace, sessions=resources.sessions, clock=resources.clock)
 
 
-async def test_a_receiver_of_webhooks_cannot_make_a_link(parts: Resources) -> None:
-    delivery = await announced(parts, HOOK)
-    secret = await webhook_secret(sessions=parts.sessions)
-    until = datetime.fromtimestamp(int(parse_qs(link_of(delivery))["expires"][0]), parts.clock().tzinfo)
+async def test_a_receiver_of_webhooks_cannot_make_a_link(resources: Resources) -> None:
+    delivery = await announced(resources, HOOK)
+    secret = await webhook_secret(sessions=resources.sessions)
+    until = datetime.fromtimestamp(int(parse_qs(link_of(delivery))["expires"][0]), resources.clock().tzinfo)
     forged = signed_query(f"/v1/batches/{delivery.batch_id}/output.csv", secret=secret, until=until)
-    assert not await is_valid(parts, delivery.batch_id, forged)
-    assert await is_valid(parts, delivery.batch_id, link_of(delivery))
+    assert not await is_valid(resources, delivery.batch_id, forged)
+    assert await is_valid(resources, delivery.batch_id, link_of(delivery))
 
 
-async def test_an_older_key_gets_a_link_secret_with_its_first_link(parts: Resources) -> None:
-    await remove_link_secrets(parts)
-    first, second = await announced(parts, HOOK), await announced(parts, HOOK)
-    [entry] = await stored(parts)
+async def test_an_older_key_gets_a_link_secret_with_its_first_link(resources: Resources) -> None:
+    await remove_link_secrets(resources)
+    first, second = await announced(resources, HOOK), await announced(resources, HOOK)
+    [entry] = await stored(resources)
     assert len(entry["link_secret"]) == 64
-    assert entry["secret"] == await webhook_secret(sessions=parts.sessions)
+    assert entry["secret"] == await webhook_secret(sessions=resources.sessions)
     for delivery in (first, second):
-        assert await is_valid(parts, delivery.batch_id, link_of(delivery))
+        assert await is_valid(resources, delivery.batch_id, link_of(delivery))
 
 
-async def test_first_links_made_concurrently_for_an_older_key_all_work(parts: Resources) -> None:
-    await remove_link_secrets(parts)
-    deliveries = await asyncio.gather(*(announced(parts, HOOK) for _ in range(8)))
-    assert [await is_valid(parts, delivery.batch_id, link_of(delivery)) for delivery in deliveries] == [True] * 8
+async def test_first_links_made_concurrently_for_an_older_key_all_work(resources: Resources) -> None:
+    await remove_link_secrets(resources)
+    deliveries = await asyncio.gather(*(announced(resources, HOOK) for _ in range(8)))
+    assert [await is_valid(resources, delivery.batch_id, link_of(delivery)) for delivery in deliveries] == [True] * 8
 
 
 @pytest.mark.parametrize("by_older_version", [False, True])
 async def test_links_expire_with_the_rotated_secret(
-    parts: Resources, clock: ManualClock, by_older_version: bool
+    resources: Resources, clock: ManualClock, by_older_version: bool
 ) -> None:
-    delivery = await announced(parts, HOOK)
-    await rotate(parts, timedelta(hours=1))
+    delivery = await announced(resources, HOOK)
+    await rotate(resources, timedelta(hours=1))
     if by_older_version:  # rotated by an imgsvc without link secrets
-        newest, former = await stored(parts)
+        newest, former = await stored(resources)
         newest.pop("link_secret")
-        async with parts.sessions.write() as session:
+        async with resources.sessions.write() as session:
             values = {"webhook_secrets": [newest, former]}
             await session.exec(update(ApiKey).where(col(ApiKey.id) == LOCAL_KEY).values(**values))
-    later = await announced(parts, HOOK)
-    assert await is_valid(parts, delivery.batch_id, link_of(delivery))
+    later = await announced(resources, HOOK)
+    assert await is_valid(resources, delivery.batch_id, link_of(delivery))
     clock.forward(3_601)
-    assert not await is_valid(parts, delivery.batch_id, link_of(delivery))
-    assert await is_valid(parts, later.batch_id, link_of(later))
-    await rotate(parts, timedelta())
-    assert not await is_valid(parts, later.batch_id, link_of(later))
+    assert not await is_valid(resources, delivery.batch_id, link_of(delivery))
+    assert await is_valid(resources, later.batch_id, link_of(later))
+    await rotate(resources, timedelta())
+    assert not await is_valid(resources, later.batch_id, link_of(later))
 
 
-async def test_webhooks_do_not_contain_the_link_secret(parts: Resources) -> None:
-    delivery = await announced(parts, HOOK)
-    assert (await stored(parts))[0]["link_secret"] not in delivery.body
+async def test_webhooks_do_not_contain_the_link_secret(resources: Resources) -> None:
+    delivery = await announced(resources, HOOK)
+    assert (await stored(resources))[0]["link_secret"] not in delivery.body

@@ -27,113 +27,117 @@ from support.verbs import OTHER_KEY, cancel, clean_up, delete, end_round, ended_
 TIDY_AFTER = 3_600
 
 
-async def assert_invisible(parts: Resources, batch_id: str) -> None:
+async def assert_invisible(resources: Resources, batch_id: str) -> None:
     with pytest.raises(NotFound):
-        await read_batch(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read_batch(batch_id, api_key_id="key_local", sessions=resources.sessions)
     with pytest.raises(NotFound):
-        await list_products(batch_id, after=-1, limit=10, sessions=parts.sessions)
+        await list_products(batch_id, after=-1, limit=10, sessions=resources.sessions)
     with pytest.raises(NotFound):
-        await list_deliveries(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await list_deliveries(batch_id, api_key_id="key_local", sessions=resources.sessions)
     with pytest.raises(NotFound):
-        await find_rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=parts.sessions)
+        await find_rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=resources.sessions)
 
 
 async def test_deleting_a_batch_removes_its_files_and_rows(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    batch = await ended_batch(parts, None, NotAnImage(), webhook_url=listener.url("/hook"))
-    kept = await ended_batch(parts, None)
-    await put(parts, rendition_key(batch.id, 0), f"{batch.id}/1-leftover-0123abcd.jpg", rendition_key(kept.id, 0))
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
-    await deliver(parts, delivery, queue=queue)
-    assert (await rows_of(parts, batch.id))["attempt"] == 1
-    await delete(parts, batch.id, queue=queue)
+    batch = await ended_batch(resources, None, NotAnImage(), webhook_url=listener.url("/hook"))
+    kept = await ended_batch(resources, None)
+    await put(resources, rendition_key(batch.id, 0), f"{batch.id}/1-leftover-0123abcd.jpg", rendition_key(kept.id, 0))
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
+    await deliver(resources, delivery, queue=queue)
+    assert (await rows_of(resources, batch.id))["attempt"] == 1
+    await delete(resources, batch.id, queue=queue)
 
-    await assert_invisible(parts, batch.id)
-    assert stored(parts) == {rendition_key(kept.id, 0)}
-    assert not (media(parts) / batch.id).exists()
-    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}  # kept for the last clean-up
+    await assert_invisible(resources, batch.id)
+    assert stored(resources) == {rendition_key(kept.id, 0)}
+    assert not (media(resources) / batch.id).exists()
+    assert await rows_of(resources, batch.id) == NO_ROWS | {"batch": 1}  # kept for the last clean-up
     assert queue.clean_ups == []
-    assert (await consistent_batch(parts.sessions, kept.id)).succeeded == 1
+    assert (await consistent_batch(resources.sessions, kept.id)).succeeded == 1
 
 
 async def test_the_last_clean_up_removes_late_files_and_the_batch_itself(
-    parts: Resources, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended_batch(parts, None)
-    await delete(parts, batch.id)
-    await put(parts, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored the image
+    batch = await ended_batch(resources, None)
+    await delete(resources, batch.id)
+    await put(resources, rendition_key(batch.id, 0))  # by a worker that was frozen while it stored the image
     clock.forward(TIDY_AFTER - 1)
-    await sweep(parts, queue)
-    await clean_up(parts, batch.id)
-    assert (queue.clean_ups, len(stored(parts))) == ([], 1)
+    await sweep(resources, queue)
+    await clean_up(resources, batch.id)
+    assert (queue.clean_ups, len(stored(resources))) == ([], 1)
     clock.forward(1)
-    await sweep(parts, queue)
+    await sweep(resources, queue)
     assert queue.clean_ups == [batch.id]
-    await clean_up(parts, batch.id)
-    assert stored(parts) == set()
-    assert await rows_of(parts, batch.id) == NO_ROWS
-    await clean_up(parts, batch.id)  # a job that runs twice
+    await clean_up(resources, batch.id)
+    assert stored(resources) == set()
+    assert await rows_of(resources, batch.id) == NO_ROWS
+    await clean_up(resources, batch.id)  # a job that runs twice
 
 
-async def test_a_finished_batch_is_deleted_once_by_its_owner(parts: Resources) -> None:
-    running, finished = await submit_batch(parts, ["http://shop.example/1.jpg"]), await ended_batch(parts, None)
+async def test_a_finished_batch_is_deleted_once_by_its_owner(resources: Resources) -> None:
+    running, finished = await submit_batch(resources, ["http://shop.example/1.jpg"]), await ended_batch(resources, None)
     with pytest.raises(BatchNotFinished, match="cancel"):
-        await delete(parts, running.id)
+        await delete(resources, running.id)
     with pytest.raises(NotFound):
-        await delete(parts, finished.id, api_key_id=OTHER_KEY)
-    assert (await batch_of(parts.sessions, finished.id)).deleted_at is None
-    await cancel(parts, running.id)
+        await delete(resources, finished.id, api_key_id=OTHER_KEY)
+    assert (await batch_of(resources.sessions, finished.id)).deleted_at is None
+    await cancel(resources, running.id)
     for batch in (running, finished):
-        await delete(parts, batch.id)
+        await delete(resources, batch.id)
         for verb in (delete, retry, cancel):
             with pytest.raises(NotFound):
-                await verb(parts, batch.id)
+                await verb(resources, batch.id)
 
 
 # -- the storage ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_job_removes_the_files_when_the_storage_is_unavailable(parts: Resources, queue: RecordingQueue) -> None:
-    batch = await ended_batch(parts, None)
-    await put(parts, rendition_key(batch.id, 0))
-    media(parts).rename(parts.settings.data_dir / "unmounted")
-    media(parts).write_text("a file where the folder should be")
-    await delete(parts, batch.id, queue=queue)
+async def test_a_job_removes_the_files_when_the_storage_is_unavailable(
+    resources: Resources, queue: RecordingQueue
+) -> None:
+    batch = await ended_batch(resources, None)
+    await put(resources, rendition_key(batch.id, 0))
+    media(resources).rename(resources.settings.data_dir / "unmounted")
+    media(resources).write_text("a file where the folder should be")
+    await delete(resources, batch.id, queue=queue)
     assert queue.clean_ups == [batch.id]
-    await assert_invisible(parts, batch.id)
+    await assert_invisible(resources, batch.id)
     with pytest.raises(StorageError):  # raised in the job, which is repeated
-        await clean_up(parts, batch.id)
-    await sweep(parts, queue)
+        await clean_up(resources, batch.id)
+    await sweep(resources, queue)
     assert queue.clean_ups == [batch.id] * 2
 
-    media(parts).unlink()
-    (parts.settings.data_dir / "unmounted").rename(media(parts))
-    await clean_up(parts, batch.id)
-    assert stored(parts) == set()
-    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
+    media(resources).unlink()
+    (resources.settings.data_dir / "unmounted").rename(media(resources))
+    await clean_up(resources, batch.id)
+    assert stored(resources) == set()
+    assert await rows_of(resources, batch.id) == NO_ROWS | {"batch": 1}
 
 
-async def test_a_hanging_storage_does_not_delay_the_answer_for_long(parts: Resources, queue: RecordingQueue) -> None:
-    batch = await ended_batch(parts, None)
-    await put(parts, rendition_key(batch.id, 0))
-    hanging = EventfulInventory(parts, listing=asyncio.Event().wait)
-    await asyncio.wait_for(delete(parts, batch.id, queue=queue, inventory=hanging, removal_timeout=0.1), 20)
+async def test_a_hanging_storage_does_not_delay_the_answer_for_long(
+    resources: Resources, queue: RecordingQueue
+) -> None:
+    batch = await ended_batch(resources, None)
+    await put(resources, rendition_key(batch.id, 0))
+    hanging = EventfulInventory(resources, listing=asyncio.Event().wait)
+    await asyncio.wait_for(delete(resources, batch.id, queue=queue, inventory=hanging, removal_timeout=0.1), 20)
     assert queue.clean_ups == [batch.id]
-    await assert_invisible(parts, batch.id)
-    await clean_up(parts, batch.id)
-    assert stored(parts) == set()
+    await assert_invisible(resources, batch.id)
+    await clean_up(resources, batch.id)
+    assert stored(resources) == set()
 
 
-async def test_an_interrupted_removal_is_completed_by_the_next_run(parts: Resources) -> None:
-    batch = await ended_batch(parts, None)
-    await put(parts, rendition_key(batch.id, 0))
+async def test_an_interrupted_removal_is_completed_by_the_next_run(resources: Resources) -> None:
+    batch = await ended_batch(resources, None)
+    await put(resources, rendition_key(batch.id, 0))
     with pytest.raises(KeyboardInterrupt):
-        await delete(parts, batch.id, inventory=EventfulInventory(parts, removing=crash))
-    await assert_invisible(parts, batch.id)
-    await clean_up(parts, batch.id)
-    assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
-    assert stored(parts) == set()
+        await delete(resources, batch.id, inventory=EventfulInventory(resources, removing=crash))
+    await assert_invisible(resources, batch.id)
+    await clean_up(resources, batch.id)
+    assert await rows_of(resources, batch.id) == NO_ROWS | {"batch": 1}
+    assert stored(resources) == set()
 
 
 async def crash() -> None:
@@ -141,67 +145,67 @@ async def crash() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-async def test_concurrent_removals_do_not_interfere(parts: Resources, clock: ManualClock, late: bool) -> None:
+async def test_concurrent_removals_do_not_interfere(resources: Resources, clock: ManualClock, late: bool) -> None:
     repeated = manifest(f"http://shop.example/{number % 7}.jpg" for number in range(20_000))
-    batch = await submit_batch(parts, repeated)
-    await end_round(parts, batch.id, [None] * 7)
-    await put(parts, *(rendition_key(batch.id, position) for position in range(7)))
+    batch = await submit_batch(resources, repeated)
+    await end_round(resources, batch.id, [None] * 7)
+    await put(resources, *(rendition_key(batch.id, position) for position in range(7)))
     if late:  # the storage was unavailable until the last clean-up was due
-        folder = media(parts).rename(parts.settings.data_dir / "unmounted")
-        await delete(parts, batch.id)
-        folder.rename(media(parts))
+        folder = media(resources).rename(resources.settings.data_dir / "unmounted")
+        await delete(resources, batch.id)
+        folder.rename(media(resources))
     else:
-        await asyncio.gather(delete(parts, batch.id), *(clean_up(parts, batch.id) for _ in range(3)))
-        assert await rows_of(parts, batch.id) == NO_ROWS | {"batch": 1}
+        await asyncio.gather(delete(resources, batch.id), *(clean_up(resources, batch.id) for _ in range(3)))
+        assert await rows_of(resources, batch.id) == NO_ROWS | {"batch": 1}
     clock.forward(TIDY_AFTER)
-    await asyncio.gather(*(clean_up(parts, batch.id) for _ in range(4)))
-    assert await rows_of(parts, batch.id) == NO_ROWS
-    assert stored(parts) == set()
+    await asyncio.gather(*(clean_up(resources, batch.id) for _ in range(4)))
+    assert await rows_of(resources, batch.id) == NO_ROWS
+    assert stored(resources) == set()
 
 
 # -- concurrent readers and deliveries --------------------------------------------------------------------------------
 
 
-async def test_a_report_of_a_batch_deleted_meanwhile_breaks_off(parts: Resources) -> None:
-    batch = await submit_batch(parts, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
-    await end_round(parts, batch.id, [None] * 7)
-    batch = await batch_of(parts.sessions, batch.id)
-    report = output_csv(batch, ReportOptions(), sessions=parts.sessions, links=parts.links)
+async def test_a_report_of_a_batch_deleted_meanwhile_breaks_off(resources: Resources) -> None:
+    batch = await submit_batch(resources, manifest(f"http://shop.example/{number % 7}.jpg" for number in range(2_345)))
+    await end_round(resources, batch.id, [None] * 7)
+    batch = await batch_of(resources.sessions, batch.id)
+    report = output_csv(batch, ReportOptions(), sessions=resources.sessions, links=resources.links)
     read = [await anext(report), await anext(report)]
-    await delete(parts, batch.id)
+    await delete(resources, batch.id)
     with pytest.raises(NotFound, match="deleted"):
         read += [page async for page in report]
     assert "".join(read).count("\r\n") == 1 + PAGE
 
 
 async def test_a_pending_webhook_of_a_deleted_batch_is_not_posted(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
-    shutil.rmtree(media(parts))  # so that the delivery's row remains
-    await delete(parts, batch.id, queue=queue)
-    assert (await rows_of(parts, batch.id))["delivery"] == 1
-    await deliver(parts, delivery, queue=queue)
-    await sweep(parts, queue)
+    batch = await ended_batch(resources, None, webhook_url=listener.url("/hook"))
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
+    shutil.rmtree(media(resources))  # so that the delivery's row remains
+    await delete(resources, batch.id, queue=queue)
+    assert (await rows_of(resources, batch.id))["delivery"] == 1
+    await deliver(resources, delivery, queue=queue)
+    await sweep(resources, queue)
     assert (listener.requests, queue.deliveries) == ([], [])
     with pytest.raises(NotFound):
         await request_redelivery(
-            delivery.id, api_key_id="key_local", sessions=parts.sessions, queue=queue, clock=parts.clock
+            delivery.id, api_key_id="key_local", sessions=resources.sessions, queue=queue, clock=resources.clock
         )
 
 
 @pytest.mark.parametrize("storage_away", [False, True])
 async def test_an_attempt_in_progress_is_the_last_one(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue, storage_away: bool
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue, storage_away: bool
 ) -> None:
     listener.statuses = [500]
-    batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    batch = await ended_batch(resources, None, webhook_url=listener.url("/hook"))
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     if storage_away:
-        shutil.rmtree(media(parts))
-    endpoint = EventfulEndpoint(parts, lambda: delete(parts, batch.id, queue=queue))
-    await attempt(parts, delivery.id, queue=queue, endpoint=endpoint)
+        shutil.rmtree(media(resources))
+    endpoint = EventfulEndpoint(resources, lambda: delete(resources, batch.id, queue=queue))
+    await attempt(resources, delivery.id, queue=queue, endpoint=endpoint)
     assert len(listener.requests) == 1
-    await sweep(parts, queue)
+    await sweep(resources, queue)
     assert queue.deliveries == []

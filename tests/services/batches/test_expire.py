@@ -27,118 +27,118 @@ def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"retention": RETENTION})
 
 
-async def is_visible(parts: Resources, batch_id: str) -> bool:
+async def is_visible(resources: Resources, batch_id: str) -> bool:
     try:
-        await read_batch(batch_id, api_key_id="key_local", sessions=parts.sessions)
+        await read_batch(batch_id, api_key_id="key_local", sessions=resources.sessions)
     except NotFound:
         return False
     return True
 
 
-async def keys(parts: Resources) -> list[str]:
-    async with parts.sessions.read() as session:
+async def keys(resources: Resources) -> list[str]:
+    async with resources.sessions.read() as session:
         return sorted(await session.exec(select(IdempotencyKey.key)))
 
 
 async def test_an_expired_batch_is_deleted_with_its_files(
-    parts: Resources, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended_batch(parts, None, webhook_url=None)
-    await put(parts, rendition_key(batch.id, 0))
+    batch = await ended_batch(resources, None, webhook_url=None)
+    await put(resources, rendition_key(batch.id, 0))
     assert batch.expires_at == clock() + timedelta(seconds=RETENTION)
     clock.forward(RETENTION - 1)
-    await expire(parts)
-    assert await is_visible(parts, batch.id)
+    await expire(resources)
+    assert await is_visible(resources, batch.id)
     clock.forward(1)
-    await expire(parts)
-    assert not await is_visible(parts, batch.id)
+    await expire(resources)
+    assert not await is_visible(resources, batch.id)
 
-    await sweep(parts, queue)
+    await sweep(resources, queue)
     assert queue.clean_ups == [batch.id]
-    await clean_up(parts, batch.id)
-    assert stored(parts) == set()
-    clock.forward(parts.settings.tidy_after)
-    await clean_up(parts, batch.id)
-    assert await rows_of(parts, batch.id) == NO_ROWS
+    await clean_up(resources, batch.id)
+    assert stored(resources) == set()
+    clock.forward(resources.settings.tidy_after)
+    await clean_up(resources, batch.id)
+    assert await rows_of(resources, batch.id) == NO_ROWS
 
 
 async def test_an_open_batch_does_not_expire_and_retention_starts_at_its_end(
-    parts: Resources, clock: ManualClock
+    resources: Resources, clock: ManualClock
 ) -> None:
-    batch = await submit_batch(parts, URLS)
+    batch = await submit_batch(resources, URLS)
     assert batch.expires_at == clock() + timedelta(seconds=RETENTION)
     clock.forward(2 * RETENTION)
-    await expire(parts)
-    assert await is_visible(parts, batch.id)
-    await cancel(parts, batch.id)
-    await expire(parts)
-    assert (await batch_of(parts.sessions, batch.id)).expires_at == clock() + timedelta(seconds=RETENTION)
+    await expire(resources)
+    assert await is_visible(resources, batch.id)
+    await cancel(resources, batch.id)
+    await expire(resources)
+    assert (await batch_of(resources.sessions, batch.id)).expires_at == clock() + timedelta(seconds=RETENTION)
 
 
-async def test_a_retry_restarts_the_retention(parts: Resources, clock: ManualClock) -> None:
-    batch = await ended_batch(parts, HttpStatusError(404), webhook_url=None)
+async def test_a_retry_restarts_the_retention(resources: Resources, clock: ManualClock) -> None:
+    batch = await ended_batch(resources, HttpStatusError(404), webhook_url=None)
     clock.forward(RETENTION - 1)
-    await retry(parts, batch.id)
+    await retry(resources, batch.id)
     clock.forward(RETENTION + 1)
-    await expire(parts)
-    assert await is_visible(parts, batch.id)
-    await end_round(parts, batch.id, [None], round_number=2)
+    await expire(resources)
+    assert await is_visible(resources, batch.id)
+    await end_round(resources, batch.id, [None], round_number=2)
     clock.forward(RETENTION - 1)
-    await expire(parts)
-    assert await is_visible(parts, batch.id)
+    await expire(resources)
+    assert await is_visible(resources, batch.id)
     clock.forward(1)
-    await expire(parts)
-    assert not await is_visible(parts, batch.id)
+    await expire(resources)
+    assert not await is_visible(resources, batch.id)
 
 
 async def test_a_batch_with_a_pending_webhook_is_kept_until_it_is_delivered(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    batch = await ended_batch(parts, None, webhook_url=listener.url("/hook"))
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+    batch = await ended_batch(resources, None, webhook_url=listener.url("/hook"))
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     clock.forward(RETENTION)
-    await expire(parts)
-    assert await is_visible(parts, batch.id)
-    assert (await deliver(parts, delivery, queue=queue)).status == "delivered"
-    await expire(parts)
-    assert not await is_visible(parts, batch.id)
+    await expire(resources)
+    assert await is_visible(resources, batch.id)
+    assert (await deliver(resources, delivery, queue=queue)).status == "delivered"
+    await expire(resources)
+    assert not await is_visible(resources, batch.id)
 
 
-async def test_many_batches_expire_in_several_passes_oldest_first(parts: Resources, clock: ManualClock) -> None:
+async def test_many_batches_expire_in_several_passes_oldest_first(resources: Resources, clock: ManualClock) -> None:
     batch_ids = []
     for _ in range(103):
-        batch_ids.append((await submit_batch(parts, ["ftp://shop.example/1"], on_invalid="skip")).id)
+        batch_ids.append((await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip")).id)
         clock.forward(1)
     clock.forward(RETENTION)
-    await expire(parts)
-    assert [await is_visible(parts, batch_id) for batch_id in batch_ids] == [False] * 100 + [True] * 3
-    await expire(parts)
-    assert not await is_visible(parts, batch_ids[-1])
+    await expire(resources)
+    assert [await is_visible(resources, batch_id) for batch_id in batch_ids] == [False] * 100 + [True] * 3
+    await expire(resources)
+    assert not await is_visible(resources, batch_ids[-1])
 
 
 # -- idempotency keys -------------------------------------------------------------------------------------------------
 
 
-async def test_idempotency_keys_are_deleted_after_a_day(parts: Resources, clock: ManualClock) -> None:
-    await submit_batch(parts, URLS, idempotency_key="monday")
+async def test_idempotency_keys_are_deleted_after_a_day(resources: Resources, clock: ManualClock) -> None:
+    await submit_batch(resources, URLS, idempotency_key="monday")
     clock.forward(DAY / 2)
-    await submit_batch(parts, URLS, idempotency_key="noon")
-    await expire(parts)
-    assert await keys(parts) == ["monday", "noon"]
+    await submit_batch(resources, URLS, idempotency_key="noon")
+    await expire(resources)
+    assert await keys(resources) == ["monday", "noon"]
     clock.forward(DAY / 2)
-    await expire(parts)
-    assert await keys(parts) == ["noon"]
+    await expire(resources)
+    assert await keys(resources) == ["noon"]
     clock.forward(DAY)
-    await expire(parts)
-    assert await keys(parts) == []
+    await expire(resources)
+    assert await keys(resources) == []
 
 
-async def test_a_batch_retried_just_before_its_deletion_keeps_its_key(parts: Resources, clock: ManualClock) -> None:
-    batch = await submit_batch(parts, URLS, idempotency_key="monday")
-    await end_round(parts, batch.id, [HttpStatusError(404)])
+async def test_a_batch_retried_just_before_its_deletion_keeps_its_key(resources: Resources, clock: ManualClock) -> None:
+    batch = await submit_batch(resources, URLS, idempotency_key="monday")
+    await end_round(resources, batch.id, [HttpStatusError(404)])
     clock.forward(DAY / 2)
-    await retry(parts, batch.id)  # after it was found to have expired, and before it is deleted
-    async with parts.sessions.write() as session:
+    await retry(resources, batch.id)  # after it was found to have expired, and before it is deleted
+    async with resources.sessions.write() as session:
         assert await deletions.soft_delete(session, [batch.id], clock()) == 0
-    assert await is_visible(parts, batch.id)
-    assert await keys(parts) == ["monday"]
+    assert await is_visible(resources, batch.id)
+    assert await keys(resources) == ["monday"]

@@ -23,22 +23,27 @@ URLS = [f"http://shop.example/{number}.jpg" for number in range(3)]
 
 
 async def upload(
-    parts: Resources, *, urls: list[str] | None = None, api_key_id: str = LOCAL_KEY, queue: Any = None, **fields: Any
+    resources: Resources,
+    *,
+    urls: list[str] | None = None,
+    api_key_id: str = LOCAL_KEY,
+    queue: Any = None,
+    **fields: Any,
 ) -> Submitted:
     return await submit(
         Upload(manifest(urls or URLS), **{"idempotency_key": "monday", **fields}),
         api_key_id=api_key_id,
-        sessions=parts.sessions,
-        queue=queue or parts.queue,
-        retention=parts.retention,
-        clock=parts.clock,
-        limits=manifest_limits(parts.settings),
+        sessions=resources.sessions,
+        queue=queue or resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
+        limits=manifest_limits(resources.settings),
     )
 
 
-async def rows(parts: Resources) -> list[int]:
+async def rows(resources: Resources) -> list[int]:
     """Return the numbers of batches, assets and keys."""
-    async with parts.sessions.read() as session:
+    async with resources.sessions.read() as session:
         return [
             (await session.exec(select(func.count()).select_from(table))).one()
             for table in (Batch, Asset, IdempotencyKey)
@@ -46,20 +51,20 @@ async def rows(parts: Resources) -> list[int]:
 
 
 async def test_the_same_upload_is_the_same_batch_and_wakes_its_lanes_once(
-    parts: Resources, queue: RecordingQueue
+    resources: Resources, queue: RecordingQueue
 ) -> None:
-    first = await upload(parts, queue=queue, filename="shop.csv")
-    again = await upload(parts, queue=queue, filename="shop (1).csv")
+    first = await upload(resources, queue=queue, filename="shop.csv")
+    again = await upload(resources, queue=queue, filename="shop (1).csv")
     assert (first.replayed, again.replayed) == (False, True)
     assert again.batch.id == first.batch.id
-    assert await rows(parts) == [1, 3, 1]
+    assert await rows(resources) == [1, 3, 1]
     assert queue.lanes == [first.batch.id]
 
 
-async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
-    first = await upload(parts, webhook_url=HOOK)
-    await end_round(parts, first.batch.id, [None, None, None])
-    again = await upload(parts, webhook_url=HOOK)
+async def test_a_repeat_gives_the_batch_as_it_is_now(resources: Resources) -> None:
+    first = await upload(resources, webhook_url=HOOK)
+    await end_round(resources, first.batch.id, [None, None, None])
+    again = await upload(resources, webhook_url=HOOK)
     assert (again.batch.id, again.batch.status, again.batch.succeeded) == (first.batch.id, "completed", 3)
     assert again.delivery is not None
     assert again.delivery.batch_id == first.batch.id
@@ -78,48 +83,48 @@ async def test_a_repeat_gives_the_batch_as_it_is_now(parts: Resources) -> None:
     ],
 )
 async def test_another_upload_under_the_same_key_is_refused_and_not_stored(
-    parts: Resources, other: dict[str, Any]
+    resources: Resources, other: dict[str, Any]
 ) -> None:
-    await upload(parts)
+    await upload(resources)
     with pytest.raises(IdempotencyKeyReused, match="24 hours"):
-        await upload(parts, **other)
-    assert await rows(parts) == [1, 3, 1]
-    assert not (await upload(parts, idempotency_key="tuesday", **other)).replayed
+        await upload(resources, **other)
+    assert await rows(resources) == [1, 3, 1]
+    assert not (await upload(resources, idempotency_key="tuesday", **other)).replayed
 
 
-async def test_a_refused_upload_leaves_the_key_free(parts: Resources) -> None:
+async def test_a_refused_upload_leaves_the_key_free(resources: Resources) -> None:
     with pytest.raises(InvalidManifest):
-        await upload(parts, urls=["ftp://shop.example/1"])
-    assert await rows(parts) == [0, 0, 0]
-    assert not (await upload(parts)).replayed
-    assert await rows(parts) == [1, 3, 1]
+        await upload(resources, urls=["ftp://shop.example/1"])
+    assert await rows(resources) == [0, 0, 0]
+    assert not (await upload(resources)).replayed
+    assert await rows(resources) == [1, 3, 1]
 
 
-async def test_idempotency_keys_of_different_api_keys_are_independent(parts: Resources) -> None:
-    other = await add_key(parts)
-    ours, theirs = await upload(parts), await upload(parts, api_key_id=other, urls=URLS[:1])
+async def test_idempotency_keys_of_different_api_keys_are_independent(resources: Resources) -> None:
+    other = await add_key(resources)
+    ours, theirs = await upload(resources), await upload(resources, api_key_id=other, urls=URLS[:1])
     assert (theirs.replayed, theirs.batch.api_key_id) == (False, other)
-    assert (await upload(parts)).batch.id == ours.batch.id
-    assert (await upload(parts, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
+    assert (await upload(resources)).batch.id == ours.batch.id
+    assert (await upload(resources, api_key_id=other, urls=URLS[:1])).batch.id == theirs.batch.id
 
 
-async def test_a_key_is_valid_for_24_hours(parts: Resources, clock: ManualClock) -> None:
-    first = await upload(parts)
+async def test_a_key_is_valid_for_24_hours(resources: Resources, clock: ManualClock) -> None:
+    first = await upload(resources)
     clock.forward(DAY - 1)
-    assert (await upload(parts)).batch.id == first.batch.id
+    assert (await upload(resources)).batch.id == first.batch.id
     clock.forward(1)
-    second = await upload(parts, urls=URLS[:2])  # another upload may take it now
+    second = await upload(resources, urls=URLS[:2])  # another upload may take it now
     assert (second.replayed, second.batch.id != first.batch.id) == (False, True)
     clock.forward(DAY - 1)
-    assert (await upload(parts, urls=URLS[:2])).batch.id == second.batch.id
-    assert await rows(parts) == [2, 5, 1]
+    assert (await upload(resources, urls=URLS[:2])).batch.id == second.batch.id
+    assert await rows(resources) == [2, 5, 1]
 
 
-async def test_deleting_a_batch_frees_its_key(parts: Resources) -> None:
-    first = await upload(parts)
-    await end_round(parts, first.batch.id, [None, None, None])
-    await delete(parts, first.batch.id)
-    second = await upload(parts, urls=URLS[:1])
+async def test_deleting_a_batch_frees_its_key(resources: Resources) -> None:
+    first = await upload(resources)
+    await end_round(resources, first.batch.id, [None, None, None])
+    await delete(resources, first.batch.id)
+    second = await upload(resources, urls=URLS[:1])
     assert (second.replayed, second.batch.id != first.batch.id) == (False, True)
 
 
@@ -128,44 +133,44 @@ async def test_deleting_a_batch_frees_its_key(parts: Resources) -> None:
 
 @pytest.mark.parametrize("outdated", [False, True])
 async def test_concurrent_repeats_make_one_batch(
-    parts: Resources, queue: RecordingQueue, clock: ManualClock, outdated: bool
+    resources: Resources, queue: RecordingQueue, clock: ManualClock, outdated: bool
 ) -> None:
     if outdated:
-        await upload(parts)
+        await upload(resources)
         clock.forward(DAY)
-    results = await asyncio.gather(*(upload(parts, queue=queue) for _ in range(12)))
+    results = await asyncio.gather(*(upload(resources, queue=queue) for _ in range(12)))
     assert len({result.batch.id for result in results}) == 1
     assert sorted(result.replayed for result in results) == [False] + [True] * 11
     assert queue.lanes == [results[0].batch.id]
-    assert await rows(parts) == [1 + outdated, 3 + 3 * outdated, 1]
+    assert await rows(resources) == [1 + outdated, 3 + 3 * outdated, 1]
 
 
-async def test_concurrent_different_uploads_under_one_key_make_one_batch(parts: Resources) -> None:
+async def test_concurrent_different_uploads_under_one_key_make_one_batch(resources: Resources) -> None:
     for number in range(5):
-        racing = [upload(parts, urls=URLS[:count], idempotency_key=f"day {number}") for count in (1, 2, 3)]
+        racing = [upload(resources, urls=URLS[:count], idempotency_key=f"day {number}") for count in (1, 2, 3)]
         results = await asyncio.gather(*racing, return_exceptions=True)
         assert sorted(type(result).__name__ for result in results) == [*["IdempotencyKeyReused"] * 2, "Submitted"]
-    assert (await rows(parts))[0] == 5
+    assert (await rows(resources))[0] == 5
 
 
 async def test_a_repeat_waits_for_the_first_request_and_takes_over_when_it_fails(
-    parts: Resources, queue: RecordingQueue
+    resources: Resources, queue: RecordingQueue
 ) -> None:
     reserved, fail = asyncio.Event(), asyncio.Event()
 
     async def first_request() -> None:
-        async with parts.sessions.write() as session:
+        async with resources.sessions.write() as session:
             key = UploadKey(LOCAL_KEY, "monday", "fingerprint of another upload")
-            assert await reserve(session, key, "bat_none", parts.clock())
+            assert await reserve(session, key, "bat_none", resources.clock())
             reserved.set()
             await fail.wait()
             raise ConnectionResetError
 
     failing = asyncio.create_task(first_request())
     await reserved.wait()
-    repeat = asyncio.create_task(upload(parts, queue=queue))
+    repeat = asyncio.create_task(upload(resources, queue=queue))
     assert not (await asyncio.wait({repeat}, timeout=0.2))[0]  # it waits
     fail.set()
     await asyncio.gather(failing, return_exceptions=True)
     assert not (await repeat).replayed
-    assert await rows(parts) == [1, 3, 1]
+    assert await rows(resources) == [1, 3, 1]

@@ -20,9 +20,9 @@ from support.databases import ONLY_SQLITE
 URLS = [f"http://shop.example/{number}.jpg" for number in range(3)]
 
 
-async def stored_rows(parts: Resources) -> list[int]:
+async def stored_rows(resources: Resources) -> list[int]:
     """Return the numbers of batches, products, assets and deliveries."""
-    async with parts.sessions.read() as session:
+    async with resources.sessions.read() as session:
         return [
             (await session.exec(select(func.count()).select_from(table))).one()
             for table in (Batch, Product, Asset, Delivery)
@@ -34,26 +34,26 @@ def csv(*rows: str) -> bytes:
 
 
 async def test_a_batch_is_stored_with_its_options_and_its_lanes_are_woken(
-    parts: Resources, queue: RecordingQueue
+    resources: Resources, queue: RecordingQueue
 ) -> None:
     specs = (Spec(quality=40), Spec(name="thumb", max_width=100, format=Format.webp))
     fields = {"specs": specs, "filename": "shop.csv", "metadata": {"shop": "1"}, "webhook_url": "http://a.example/"}
-    submitted = await submit_batch(parts, URLS, queue=queue, **fields)
-    batch = await consistent_batch(parts.sessions, submitted.id)
+    submitted = await submit_batch(resources, URLS, queue=queue, **fields)
+    batch = await consistent_batch(resources.sessions, submitted.id)
 
     assert (batch.status, batch.round, batch.version, batch.api_key_id) == ("pending", 1, 1, "key_local")
     assert (batch.product_count, batch.url_count, batch.asset_count) == (3, 3, 3)
     assert [Spec.model_validate(spec) for spec in batch.specs] == list(specs)
     assert (batch.filename, batch.extra, batch.webhook_url) == ("shop.csv", {"shop": "1"}, "http://a.example/")
     assert batch.expires_at is None  # the default: batches do not expire
-    assert {asset.status for asset in await assets_of(parts.sessions, batch.id)} == {"pending"}
+    assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"pending"}
     assert queue.lanes == [batch.id]
     assert queue.deliveries == []
 
 
-async def test_the_lanes_are_really_enqueued(parts: Resources) -> None:
-    batch = await submit_batch(parts, URLS)
-    redis = open_redis(parts.settings.redis_url, queue_name=WORK_QUEUE)
+async def test_the_lanes_are_really_enqueued(resources: Resources) -> None:
+    batch = await submit_batch(resources, URLS)
+    redis = open_redis(resources.settings.redis_url, queue_name=WORK_QUEUE)
     lanes = [f"{batch.id}:{lane}".encode() for lane in range(4)]
     assert await redis.zrange(WORK_QUEUE, 0, -1) == lanes
     assert await redis.exists(*[job_key_prefix.encode() + lane for lane in lanes]) == 4
@@ -63,53 +63,55 @@ async def test_the_lanes_are_really_enqueued(parts: Resources) -> None:
 # -- URLs and assets --------------------------------------------------------------------------------------------------
 
 
-async def test_a_url_in_several_rows_is_one_asset(parts: Resources) -> None:
+async def test_a_url_in_several_rows_is_one_asset(resources: Resources) -> None:
     a, b, c = URLS
     data = csv(f'1,Left Shoe,"{a},{b},{a}"', f'2,Right Shoe,"{b},{c}"', "3,Nothing,", f"4,Again,{a}")
-    batch = await submit_batch(parts, data)
+    batch = await submit_batch(resources, data)
     assert (batch.product_count, batch.url_count, batch.asset_count) == (4, 6, 3)
-    assets = await assets_of(parts.sessions, batch.id)
+    assets = await assets_of(resources.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == URLS
     assert [asset.slug for asset in assets] == ["left-shoe", "left-shoe", "right-shoe"]
-    views = await list_products(batch.id, after=-1, limit=10, sessions=parts.sessions)
+    views = await list_products(batch.id, after=-1, limit=10, sessions=resources.sessions)
     assert [[asset.position for asset in view.assets] for view in views] == [[0, 1, 0], [1, 2], [], [0]]
 
 
-async def test_one_bad_url_refuses_the_upload_and_stores_nothing(parts: Resources, queue: RecordingQueue) -> None:
+async def test_one_bad_url_refuses_the_upload_and_stores_nothing(resources: Resources, queue: RecordingQueue) -> None:
     with pytest.raises(InvalidManifest):
-        await submit_batch(parts, [*URLS, "ftp://shop.example/1.jpg"], queue=queue)
-    assert await stored_rows(parts) == [0, 0, 0, 0]
+        await submit_batch(resources, [*URLS, "ftp://shop.example/1.jpg"], queue=queue)
+    assert await stored_rows(resources) == [0, 0, 0, 0]
     assert queue.lanes == []
 
 
-async def test_skipped_urls_count_as_failed_from_the_start(parts: Resources, queue: RecordingQueue) -> None:
+async def test_skipped_urls_count_as_failed_from_the_start(resources: Resources, queue: RecordingQueue) -> None:
     urls = ["ftp://shop.example/1.jpg", URLS[0], "http:///no-host.jpg"]
-    batch = await submit_batch(parts, urls, queue=queue, on_invalid="skip")
-    batch = await consistent_batch(parts.sessions, batch.id)
+    batch = await submit_batch(resources, urls, queue=queue, on_invalid="skip")
+    batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.failed, batch.errors) == ("pending", 2, {"invalid_url": 2})
-    assets = await assets_of(parts.sessions, batch.id)
+    assets = await assets_of(resources.sessions, batch.id)
     assert [asset.status for asset in assets] == ["failed", "pending", "failed"]
     assert [bool(asset.error_detail) for asset in assets] == [True, False, True]
     assert queue.lanes == [batch.id]
 
 
-async def test_a_batch_of_invalid_urls_is_finished_when_it_is_stored(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_batch_of_invalid_urls_is_finished_when_it_is_stored(
+    resources: Resources, queue: RecordingQueue
+) -> None:
     fields = {"on_invalid": "skip", "webhook_url": "http://a.example/hook"}
-    submitted = await submit_batch(parts, ["ftp://a.example/1", "ftp://a.example/2"], queue=queue, **fields)
-    batch = await consistent_batch(parts.sessions, submitted.id)
+    submitted = await submit_batch(resources, ["ftp://a.example/1", "ftp://a.example/2"], queue=queue, **fields)
+    batch = await consistent_batch(resources.sessions, submitted.id)
     for each in (submitted, batch):
-        assert (each.status, each.failed, each.finished_at) == ("failed", 2, parts.clock())
-    [delivery] = await deliveries_of(parts.sessions, batch.id)
+        assert (each.status, each.failed, each.finished_at) == ("failed", 2, resources.clock())
+    [delivery] = await deliveries_of(resources.sessions, batch.id)
     assert (delivery.event_type, delivery.status, delivery.url) == ("batch.failed", "pending", "http://a.example/hook")
     assert '"failed":2' in delivery.body
     assert queue.deliveries == [(delivery.id, 1, None)]
     assert queue.lanes == []
 
 
-async def test_a_finished_batch_without_a_webhook_wakes_no_job(parts: Resources, queue: RecordingQueue) -> None:
-    await submit_batch(parts, ["ftp://a.example/1"], queue=queue, on_invalid="skip")
+async def test_a_finished_batch_without_a_webhook_wakes_no_job(resources: Resources, queue: RecordingQueue) -> None:
+    await submit_batch(resources, ["ftp://a.example/1"], queue=queue, on_invalid="skip")
     assert (queue.lanes, queue.deliveries) == ([], [])
-    assert await stored_rows(parts) == [1, 1, 1, 0]
+    assert await stored_rows(resources) == [1, 1, 1, 0]
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------
@@ -117,35 +119,37 @@ async def test_a_finished_batch_without_a_webhook_wakes_no_job(parts: Resources,
 
 @pytest.mark.parametrize("urls", [URLS, ["ftp://a.example/1"]])
 async def test_a_batch_is_accepted_while_the_queue_is_unavailable(
-    parts: Resources, queue: RecordingQueue, urls: list[str]
+    resources: Resources, queue: RecordingQueue, urls: list[str]
 ) -> None:
     queue.away = True
-    batch = await submit_batch(parts, urls, queue=queue, on_invalid="skip", webhook_url="http://a.example/hook")
-    assert await batch_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, urls, queue=queue, on_invalid="skip", webhook_url="http://a.example/hook")
+    assert await batch_of(resources.sessions, batch.id)
 
 
 @ONLY_SQLITE
-async def test_a_disk_that_fills_up_during_the_upload_leaves_nothing(parts: Resources, queue: RecordingQueue) -> None:
+async def test_a_disk_that_fills_up_during_the_upload_leaves_nothing(
+    resources: Resources, queue: RecordingQueue
+) -> None:
     def limit_size(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA max_page_count = 120").close()
 
-    event.listen(parts.sessions.engine.sync_engine, "connect", limit_size)
+    event.listen(resources.sessions.engine.sync_engine, "connect", limit_size)
     with pytest.raises(DatabaseUnavailable, match="full"):
-        await submit_batch(parts, [f"http://shop.example/{number}" for number in range(5_000)], queue=queue)
-    assert await stored_rows(parts) == [0, 0, 0, 0]
+        await submit_batch(resources, [f"http://shop.example/{number}" for number in range(5_000)], queue=queue)
+    assert await stored_rows(resources) == [0, 0, 0, 0]
     assert queue.lanes == []
-    await submit_batch(parts, URLS, queue=queue)
-    assert await stored_rows(parts) == [1, 3, 3, 0]
+    await submit_batch(resources, URLS, queue=queue)
+    assert await stored_rows(resources) == [1, 3, 3, 0]
 
 
-async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue: RecordingQueue) -> None:
+async def test_an_error_at_the_last_asset_leaves_nothing(resources: Resources, queue: RecordingQueue) -> None:
     urls = [f"http://shop.example/{number}" for number in range(2_500)]
-    await submit_batch(parts, urls[-1:])
-    async with parts.sessions.write() as session:
+    await submit_batch(resources, urls[-1:])
+    async with resources.sessions.write() as session:
         await (await session.connection()).execute(text("CREATE UNIQUE INDEX once ON asset (origin_url)"))
     with pytest.raises(IntegrityError):
-        await submit_batch(parts, urls, queue=queue)
-    assert await stored_rows(parts) == [1, 1, 1, 0]
+        await submit_batch(resources, urls, queue=queue)
+    assert await stored_rows(resources) == [1, 1, 1, 0]
     assert queue.lanes == []
 
 
@@ -153,11 +157,11 @@ async def test_an_error_at_the_last_asset_leaves_nothing(parts: Resources, queue
 
 
 @pytest.mark.slow
-async def test_20_000_rows_are_stored_in_order(parts: Resources, queue: RecordingQueue) -> None:
+async def test_20_000_rows_are_stored_in_order(resources: Resources, queue: RecordingQueue) -> None:
     urls = [f"http://shop.example/{number}.jpg" for number in range(20_000)]
-    batch = await submit_batch(parts, urls, queue=queue)
-    assert await stored_rows(parts) == [1, 20_000, 20_000, 0]
-    assets = await assets_of(parts.sessions, batch.id)
+    batch = await submit_batch(resources, urls, queue=queue)
+    assert await stored_rows(resources) == [1, 20_000, 20_000, 0]
+    assets = await assets_of(resources.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == urls
     assert assets[12_345].slug == "product-12346"
     assert (batch.asset_count, batch.url_count) == (20_000, 20_000)

@@ -33,38 +33,38 @@ async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(
 async def test_batches_in_every_status_have_no_violations(
     shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    parts, hook = shop.resources, listener.url("/hook")
+    resources, hook = shop.resources, listener.url("/hook")
     good, missing, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
-    await submit_batch(parts, [good], webhook_url=hook)  # pending
-    in_flight = await submit_batch(parts, [good, missing])
-    await flush(in_flight.id, parts, token="a lane", claim=1)
+    await submit_batch(resources, [good], webhook_url=hook)  # pending
+    in_flight = await submit_batch(resources, [good, missing])
+    await flush(in_flight.id, resources, token="a lane", claim=1)
     await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # its row is about to be written
-    cancelled = await submit_batch(parts, [good], webhook_url=hook)
+    cancelled = await submit_batch(resources, [good], webhook_url=hook)
     await cancel_batch(
-        cancelled.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
+        cancelled.id, api_key_id=LOCAL_KEY, sessions=resources.sessions, queue=queue, retention=resources.retention,
         clock=shop.clock,
     )  # fmt: skip
-    retried = await submit_batch(parts, [missing, invalid, good, good], on_invalid="skip", webhook_url=hook)
+    retried = await submit_batch(resources, [missing, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
-        await work(retried.id, parts, processor)
+        await work(retried.id, resources, processor)
         await retry_batch(
-            retried.id, codes=(), api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, retention=parts.retention,
-            clock=shop.clock,
+            retried.id, codes=(), api_key_id=LOCAL_KEY, sessions=resources.sessions, queue=queue,
+            retention=resources.retention, clock=shop.clock,
         )  # fmt: skip
-    retried = await batch_of(parts.sessions, retried.id)
+    retried = await batch_of(resources.sessions, retried.id)
     assert (retried.status, retried.round) == ("pending", 3)
 
-    exhausted = await announced(parts, listener.url("/hook"))
+    exhausted = await announced(resources, listener.url("/hook"))
     listener.statuses = [410, 200, 503]
-    assert (await deliver(parts, exhausted, queue=queue)).status == "exhausted"
-    redelivered = await announced(parts, listener.url("/hook"))
-    assert (await deliver(parts, redelivered, queue=queue)).status == "delivered"
+    assert (await deliver(resources, exhausted, queue=queue)).status == "exhausted"
+    redelivered = await announced(resources, listener.url("/hook"))
+    assert (await deliver(resources, redelivered, queue=queue)).status == "delivered"
     await request_redelivery(
-        redelivered.id, api_key_id=LOCAL_KEY, sessions=parts.sessions, queue=queue, clock=shop.clock
+        redelivered.id, api_key_id=LOCAL_KEY, sessions=resources.sessions, queue=queue, clock=shop.clock
     )
-    waiting = await announced(parts, listener.url("/hook"))
-    assert (await deliver(parts, waiting, queue=queue)).status == "pending"
-    deleted = await submit_batch(parts, [invalid], on_invalid="skip", idempotency_key="order 2")
+    waiting = await announced(resources, listener.url("/hook"))
+    assert (await deliver(resources, waiting, queue=queue)).status == "pending"
+    deleted = await submit_batch(resources, [invalid], on_invalid="skip", idempotency_key="order 2")
     await shop.delete(deleted.id)
 
     audit = await shop.audit()
@@ -72,8 +72,8 @@ async def test_batches_in_every_status_have_no_violations(
     assert audit.batches == 9
 
 
-async def test_an_empty_service_has_no_violations(parts: Resources, clock: ManualClock) -> None:
-    assert violations(await Shop(parts, "", clock).audit(grace=0)) == {}
+async def test_an_empty_service_has_no_violations(resources: Resources, clock: ManualClock) -> None:
+    assert violations(await Shop(resources, "", clock).audit(grace=0)) == {}
 
 
 # -- violations -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Origins that misbehave on the wire: each fetch ends in time with its own code, and none harms another."""
+"""Origins that misbehave at the protocol level: each fetch ends in time with its own code, and none harms another."""
 
 import asyncio
 import ssl
@@ -18,7 +18,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.settings.server import Settings
 from support.bad_answers import MISBEHAVIOURS
-from support.bad_origins import Act, Bad, BadOrigin, Wire, redirects, response, send_image, sends
+from support.bad_origins import Act, Bad, BadOrigin, Connection, redirects, response, send_image, sends
 from support.batches import ManualClock, assets_of, consistent_batch, submit_batch
 from support.fetchers import FakeBudget
 from support.lanes import fetching_with, work
@@ -72,11 +72,11 @@ async def test_a_misbehaving_origin_ends_the_fetch_in_time_with_its_code(bad: Ba
             assert error is None
         else:
             assert error is not None
-            assert (error.code, error.retryable) == (bad.code, bad.retried)
+            assert (error.code, error.retryable) == (bad.code, bad.retryable)
         assert max(budget.requested, default=0) <= LIMITS.max_body_bytes
         if not bad.whole:
             async with asyncio.timeout(60):
-                await origin.left()
+                await origin.all_gone()
         origin.fixed = True
         fetched = await fetcher.fetch(origin.url.replace("https:", "http:"), FakeBudget())
         assert fetched.body == image_bytes()
@@ -99,32 +99,32 @@ async def test_a_second_response_to_one_request_is_discarded(fetcher: Fetcher) -
     async with BadOrigin(replace(WELL_BEHAVED, act=sends(response(image_bytes()) + response(b"poison")))) as origin:
         assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
         assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
-        assert len(origin.wires) == 2
+        assert len(origin.connections) == 2
 
 
 async def test_an_unrequested_response_between_requests_is_discarded(fetcher: Fetcher, origin: OriginServer) -> None:
     async with BadOrigin(WELL_BEHAVED) as pushing:
         assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
-        await pushing.wires[0].send(response(b"poison"))
+        await pushing.connections[0].send(response(b"poison"))
         await fetcher.fetch(origin.serve("/a.jpg", image_bytes()), FakeBudget())  # now the client has seen the poison
         assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
-        assert len(pushing.wires) == 2
+        assert len(pushing.connections) == 2
 
 
 async def test_an_unrequested_response_that_is_still_unread_is_discarded(fetcher: Fetcher) -> None:
     async with BadOrigin(WELL_BEHAVED) as pushing:
         assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
-        await pushing.wires[0].send(response(b"poison"))
+        await pushing.connections[0].send(response(b"poison"))
         assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
-        assert len(pushing.wires) == 2
+        assert len(pushing.connections) == 2
 
 
 async def test_unrequested_data_ends_a_kept_connection(fetcher: Fetcher) -> None:
     async with BadOrigin(WELL_BEHAVED) as pushing:
         assert (await fetcher.fetch(pushing.url, FakeBudget())).body == image_bytes()
-        await pushing.wires[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1_000)
+        await pushing.connections[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1_000)
         async with asyncio.timeout(60):
-            await pushing.left()
+            await pushing.all_gone()
 
 
 async def test_few_connections_are_kept_however_many_servers_there_are(fetcher: Fetcher) -> None:
@@ -134,15 +134,15 @@ async def test_few_connections_are_kept_however_many_servers_there_are(fetcher: 
             assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
         async with asyncio.timeout(60):
             for origin in origins[MAX_IDLE:]:
-                await origin.left()
+                await origin.all_gone()
 
 
-async def hangs_up_on_the_second(wire: Wire) -> None:
-    await (wire.hang_up() if next(wire.hops) == 1 else send_image(wire))
+async def hangs_up_on_the_second(connection: Connection) -> None:
+    await (connection.hang_up() if next(connection.hops) == 1 else send_image(connection))
 
 
-async def resets_on_the_second(wire: Wire) -> None:
-    await (wire.reset() if next(wire.hops) == 1 else send_image(wire))
+async def resets_on_the_second(connection: Connection) -> None:
+    await (connection.reset() if next(connection.hops) == 1 else send_image(connection))
 
 
 @pytest.mark.parametrize("act", [hangs_up_on_the_second, resets_on_the_second], ids=["FIN", "RST"])
@@ -150,18 +150,18 @@ async def test_a_kept_connection_that_ends_at_the_next_request_costs_no_fetch(ac
     async with BadOrigin(replace(WELL_BEHAVED, act=act)) as origin:
         for _ in range(3):
             assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
-        assert len(origin.wires) == 2
+        assert len(origin.connections) == 2
 
 
-@pytest.mark.parametrize("leave", [Wire.hang_up, Wire.reset], ids=["FIN", "RST"])
+@pytest.mark.parametrize("leave", [Connection.hang_up, Connection.reset], ids=["FIN", "RST"])
 async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
-    leave: Callable[[Wire], Awaitable[None]], fetcher: Fetcher
+    leave: Callable[[Connection], Awaitable[None]], fetcher: Fetcher
 ) -> None:
     async with BadOrigin(WELL_BEHAVED) as origin:
         await fetcher.fetch(origin.url, FakeBudget())
-        await leave(origin.wires[0])
+        await leave(origin.connections[0])
         assert (await fetcher.fetch(origin.url, FakeBudget())).body == image_bytes()
-        assert len(origin.wires) == 2
+        assert len(origin.connections) == 2
 
 
 # -- all of them in one batch -----------------------------------------------------------------------------------------

@@ -37,9 +37,9 @@ class SlowOrigin(Server):
     sends_part: bool = False
 
     def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get("/{number}.jpg", self._answer)]
+        return [web.get("/{number}.jpg", self._respond)]
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _respond(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         if self.sends_part:

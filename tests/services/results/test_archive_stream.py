@@ -27,8 +27,8 @@ class LargeFiles:
             self.open -= 1
 
 
-async def batch_of_three(parts: Resources) -> Batch:
-    return await ended_batch(parts, None, None, None)
+async def batch_of_three(resources: Resources) -> Batch:
+    return await ended_batch(resources, None, None, None)
 
 
 async def test_the_archive_reads_no_further_ahead_than_one_chunk(resources: Resources) -> None:

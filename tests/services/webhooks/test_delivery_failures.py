@@ -39,21 +39,21 @@ def closed_port() -> Iterator[str]:
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
 async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue, status: int
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue, status: int
 ) -> None:
     listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
-    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("pending", 1)
-    assert timedelta(seconds=4.5) <= delivery.due_at - parts.clock() <= timedelta(seconds=5.5)
+    assert timedelta(seconds=4.5) <= delivery.due_at - resources.clock() <= timedelta(seconds=5.5)
     assert queue.deliveries == [(delivery.id, 2, delivery.due_at)]
     assert [request.path for request in listener.requests] == ["/hook"]  # redirects are not followed
-    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    [attempt] = await attempts_of(resources.sessions, delivery.id)
     assert (attempt.http_status, attempt.answer) == (status, "thank you")
 
 
 @pytest.mark.parametrize("error", ["total_timeout", "connect_error", "blocked_address"])
 async def test_the_log_has_the_reason_when_there_is_no_answer(
-    parts: Resources, origin: OriginServer, queue: RecordingQueue, error: str
+    resources: Resources, origin: OriginServer, queue: RecordingQueue, error: str
 ) -> None:
     seconds = 0.2 if error == "total_timeout" else 60
     with closed_port() as closed:
@@ -63,57 +63,57 @@ async def test_the_log_has_the_reason_when_there_is_no_answer(
             "blocked_address": "http://10.0.0.1/hook",
         }
         async with endpoint_with_timeout(seconds) as endpoint:
-            delivery = await deliver(parts, await announced(parts, urls[error]), queue=queue, endpoint=endpoint)
+            delivery = await deliver(resources, await announced(resources, urls[error]), queue=queue, endpoint=endpoint)
     assert (delivery.status, delivery.attempts) == ("pending", 1)
-    [attempt] = await attempts_of(parts.sessions, delivery.id)
+    [attempt] = await attempts_of(resources.sessions, delivery.id)
     assert (attempt.error, attempt.http_status, attempt.answer) == (error, None, None)
     assert queue.deliveries == [(delivery.id, 2, delivery.due_at)]
 
 
 async def test_retry_after_of_a_busy_endpoint_delays_the_next_attempt(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses, listener.headers = [503], {"Retry-After": "120"}
-    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
-    assert delivery.due_at == parts.clock() + timedelta(minutes=2)
+    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    assert delivery.due_at == resources.clock() + timedelta(minutes=2)
 
 
 async def test_410_exhausts_the_delivery_at_once(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [410]
-    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("exhausted", 1)
     assert queue.deliveries == []
 
 
 async def test_after_ten_attempts_over_days_the_delivery_is_exhausted(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * 10
-    delivery, started = await announced(parts, listener.url("/hook")), clock()
+    delivery, started = await announced(resources, listener.url("/hook")), clock()
     while delivery.status == "pending":
         clock.now = max(clock(), delivery.due_at)
-        delivery = await deliver(parts, delivery, queue=queue)
+        delivery = await deliver(resources, delivery, queue=queue)
     assert (delivery.status, delivery.attempts, len(listener.requests)) == ("exhausted", 10, 10)
     assert timedelta(days=2.8) < clock() - started < timedelta(days=3.6)
     assert {request.headers["webhook-id"] for request in listener.requests} == {delivery.id}
-    assert [attempt.number for attempt in await attempts_of(parts.sessions, delivery.id)] == list(range(1, 11))
+    assert [attempt.number for attempt in await attempts_of(resources.sessions, delivery.id)] == list(range(1, 11))
 
 
 async def test_an_endpoint_that_comes_back_gets_the_event(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500, 200]
-    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
     clock.now = delivery.due_at
-    delivery = await deliver(parts, delivery, queue=queue)
+    delivery = await deliver(resources, delivery, queue=queue)
     assert (delivery.status, delivery.attempts) == ("delivered", 2)
 
 
 async def test_a_lost_wake_up_call_is_left_to_the_sweep(
-    parts: Resources, listener: WebhookListener, queue: RecordingQueue
+    resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses, queue.away = [500], True
-    delivery = await deliver(parts, await announced(parts, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("pending", 1)

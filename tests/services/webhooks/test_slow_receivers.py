@@ -25,14 +25,16 @@ def settings(settings: Settings) -> Settings:
 
 
 async def test_an_event_is_delivered_while_more_than_a_workers_jobs_hang(
-    parts: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener
+    resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener
 ) -> None:
     hanging = "/slow-headers"
     for _ in range(QUEUES[CONTROL_QUEUE] + 10):
-        await announced(parts, origin.url(hanging))
-    await announced(parts, listener.url("/hook"))
+        await announced(resources, origin.url(hanging))
+    await announced(resources, listener.url("/hook"))
     stopping = asyncio.Event()
-    build = partial(build_worker, CONTROL_QUEUE, WorkerContext(parts, processor, lane_policy(parts.settings), stopping))
+    build = partial(
+        build_worker, CONTROL_QUEUE, WorkerContext(resources, processor, lane_policy(resources.settings), stopping)
+    )
     running = asyncio.create_task(keep_running(build, stopping=stopping, drain=0.5))
     await until(lambda: origin.hits(hanging) == 2)
     await listener.wait_for(1, timeout=60)
