@@ -21,7 +21,7 @@ from aiohttp.connector import Connection
 MAX_EXCESS = 2**18
 """Bytes that a response may have besides its body (status lines, headers, chunk sizes), plus a quarter of its body."""
 MAX_IDLE = 128
-"""Idle connections kept open. A catalogue of many servers would leave one for each, until no file can be opened."""
+"""Idle connections kept open. Without a limit, a catalogue of many servers would use up all file descriptors."""
 
 
 class ExcessData(aiohttp.ClientPayloadError):

@@ -91,7 +91,7 @@ def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int 
 
 
 class ArqQueue:
-    """The port `LaneQueue` on arq, and the register of live workers."""
+    """The port `LaneQueue` on arq, and the registry of live workers."""
 
     def __init__(self, redis: ArqRedis, *, timeout: float = 2.0) -> None:
         self._redis = redis
@@ -169,8 +169,8 @@ class ArqQueue:
             found = await reply(self._redis.mget(keys)) if keys else []
         return dict(zip(workers, worker_stats(found, len(keys)), strict=True))
 
-    async def farewell(self, worker_id: str) -> None:
-        """Remove a worker that stops from the register.
+    async def unregister(self, worker_id: str) -> None:
+        """Remove a worker that stops from the registry.
 
         Raises:
             QueueUnavailable: Redis is unavailable.
