@@ -74,7 +74,7 @@ class RateLimiter(Protocol):
     """Limits on the actions of each API key per minute."""
 
     async def take(self, action: str, api_key_id: str, *, per_minute: int) -> RateLimit | None:
-        """Count one more action if the limit allows it; return None, which allows it, when it cannot be counted now."""
+        """Count one more action if the limit allows it; None: it cannot be counted now, and is allowed."""
 
 
 class Storage(Protocol):

@@ -23,7 +23,7 @@ _refused_addresses: ContextVar[list[str]] = ContextVar("refused_addresses")
 
 
 class RefusedAddress(OSError):
-    """An address that may not be called. It is an OSError because aiohttp maps no other error of a socket factory."""
+    """An address that may not be called; an OSError, because aiohttp handles no other error of a socket factory."""
 
 
 @contextmanager

@@ -39,7 +39,7 @@ _MAX_COUNTED = 1_000
 
 
 def serialize(job: dict[str, Any]) -> bytes:
-    """Return the job as JSON: writing to Redis must not be enough to run code here, as it is with pickle."""
+    """Return the job as JSON; with pickle, anyone who can write to Redis could run code here."""
     return json.dumps(job, default=repr).encode()  # `default`: arq stores exceptions as results
 
 

@@ -1,4 +1,4 @@
-"""Calls to Redis: errors of the client become QueueUnavailable, and our own errors stay as they are."""
+"""Calls to Redis: errors of the client become QueueUnavailable; our own errors are left unchanged."""
 
 import asyncio
 import json

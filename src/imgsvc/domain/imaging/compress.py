@@ -79,7 +79,7 @@ def compress(
     """Decode `data` and encode it once per spec; CPU-bound, call it from a worker thread.
 
     A rendition is never larger than the input, unless something had to change: the format, the size, the orientation,
-    the colours, or bytes that must be removed or have no known meaning (privacy comes before size; file_structure/).
+    the colours, or bytes that must be removed or whose meaning is unknown (privacy before size, see file_structure/).
 
     Raises:
         NotAnImage, UnsupportedFormat: `data` is something else.

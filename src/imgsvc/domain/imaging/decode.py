@@ -20,7 +20,7 @@ from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, To
 ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Limit of an ICC profile; those of printing presses have up to 3 MB. A longer one is ignored."""
+"""Limit of an ICC profile; profiles for printing presses have up to 3 MB. A longer one is ignored."""
 MAX_EXIF_BYTES = 2**20
 """Limit of an EXIF block, which Pillow turns into objects: 0.4 GB for 4 MB. A longer block is ignored."""
 
@@ -54,8 +54,8 @@ class ReservationTooSmall(NotDecoded):
 class CodecLimits:
     """Limits of the input.
 
-    `max_pixels` is width × height of an image and of each frame of an animation, `max_animation_pixels` that of all
-    frames together; `formats` are Pillow's names of the formats that may be opened.
+    `max_pixels` limits an image and each frame of an animation (width × height), `max_animation_pixels` the total of
+    all frames; `formats` are Pillow's names of the formats that may be opened.
     """
 
     max_pixels: int = 50_000_000

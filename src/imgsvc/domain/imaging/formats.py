@@ -45,7 +45,7 @@ class OutputFormat:
     animated: bool
 
     options: Callable[[int], Options] = lambda _quality: {}
-    """Pillow's options by quality. docs/compression.md has the reasons for those of every format."""
+    """Pillow's options by quality. docs/compression.md has the reasons for them."""
     animation_options: Callable[[float], Options] = lambda _megapixels: {}
     """Further options for an animation by the megapixels of all its frames: even 250 MP must finish in time.
 

@@ -30,7 +30,7 @@ FRAMES_IN_MEMORY = 3
 FRAME_WEIGHT = 512
 """Weight of what a decoder and a writer store about each frame of an animation: 4 kB."""
 ANIMATION_BYTE_WEIGHT = 3 / 8
-"""Weight per input byte of an animation: the output is about as large; the writer, the file and the result have it."""
+"""Weight per input byte of an animation: the output is about as large, and in memory three times."""
 
 # Seconds of CPU per megapixel in the worst case, which is noise.
 SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}

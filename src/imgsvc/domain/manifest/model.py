@@ -35,7 +35,7 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of an upload. `assets` has the distinct URLs, in order of first appearance; a slot is its index.
+    """The content of an upload. `assets` has the distinct URLs, in order of first appearance; slots are indexes.
 
     `header` has the width of the widest row; it ends with the URL column if only blank header cells follow. The columns
     are indexes into it; products are numbered if `serial_column` is None. `invalid` maps the position of each invalid

@@ -64,7 +64,7 @@ async def submit(
     """Store the batch with its products and assets in one transaction, then wake its lanes.
 
     The batch is accepted even while Redis is unavailable; the sweep wakes its lanes later. An upload with an
-    idempotency key creates one batch, however often and however concurrently it is repeated.
+    idempotency key creates one batch, even if it is repeated many times or concurrently.
 
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.

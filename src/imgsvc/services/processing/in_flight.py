@@ -11,7 +11,7 @@ from imgsvc.services.processing.outcomes import Outcome
 
 CONDITIONAL_COST = 1 / 4
 """The share of a slot that a conditional fetch takes: a 304 has no body, and no image is decoded. If each took a whole
-slot, the latency of the origin would limit an unchanged catalogue."""
+slot, an unchanged catalogue would have to wait for the latency of its origin."""
 
 AssetTask = asyncio.Task[Outcome]
 

@@ -56,7 +56,7 @@ async def attempt_delivery(
 async def request_redelivery(
     delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock
 ) -> DeliveryLog:
-    """Make a delivery due at once, with any status, under the same id; restart its schedule.
+    """Make a delivery due at once, in any status; it keeps its id, and its schedule starts again.
 
     Raises:
         NotFound: no such delivery, or it belongs to another API key.
