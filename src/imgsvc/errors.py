@@ -31,7 +31,7 @@
     │   ├── DatabaseUnavailable
     │   ├── QueueUnavailable
     │   ├── EndpointBusy               enough webhooks are being sent to that host
-    │   └── SandboxUnavailable         no sandbox process is free for an image that crashed a worker
+    │   └── SandboxUnavailable         no sandbox process can be started
     └── StartupError                   a process cannot start; the message says why and what to do
 
 `code` is stable: it is stored, counted and returned. `retryable` means that the same call may succeed later.
@@ -331,7 +331,7 @@ class NotModified(ImgsvcError):
 
 
 class DecodeAbandoned(ImgsvcError):
-    """An image that its lane released while it was being compressed; the next attempt runs in quarantine."""
+    """An image that its lane handed back while it was being compressed; the next attempt runs in the sandbox."""
 
     code = "left_at_work"
     retryable = True

@@ -61,7 +61,7 @@ async def test_without_redis_the_number_of_workers_is_unknown(healthy: Settings)
 
 async def test_without_a_worker_the_advice_is_to_start_one(healthy: Settings) -> None:
     queue = ArqQueue(open_redis(healthy.redis_url, queue_name=CONTROL_QUEUE))
-    await queue.farewell("worker-1")
+    await queue.unregister("worker-1")
     await queue.aclose()
     findings = await failed_checks(healthy)
     assert set(findings) == {"Workers"}

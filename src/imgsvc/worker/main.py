@@ -50,7 +50,7 @@ async def _send_heartbeats(queue: ArqQueue, stats: WorkerStats, stopping: asynci
             await queue.heartbeat(worker_id(), stats.counts)
         await pause(HEARTBEAT, stopping)
     with suppress(QueueUnavailable):
-        await queue.farewell(worker_id())
+        await queue.unregister(worker_id())
 
 
 async def _serve_until_signal(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""The queue on a real Valkey: job ids, JSON only, and the register of workers."""
+"""The queue on a real Valkey: job ids, JSON only, and the registry of workers."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ async def test_many_workers_get_two_lanes_each(queue: ArqQueue, redis: ArqRedis)
         await queue.heartbeat(f"worker {number}")
     await queue.wake_lanes("bat_1")
     assert len(await jobs(redis)) == 10
-    await queue.farewell("worker 0")
+    await queue.unregister("worker 0")
     await queue.wake_lanes("bat_2")
     assert len(await jobs(redis)) == 18
 
@@ -174,9 +174,9 @@ async def test_a_worker_counts_as_live_while_it_sends_heartbeats(queue: ArqQueue
     silent = datetime.now(UTC) - WORKER_TIMEOUT - timedelta(seconds=1)
     await redis.zadd(WORKERS, {"one": silent.timestamp()})
     assert await queue.live_workers() == 1
-    await queue.farewell("two")
+    await queue.unregister("two")
     assert await queue.live_workers() == 0
-    await queue.farewell("two")
+    await queue.unregister("two")
 
 
 async def test_workers_long_gone_are_forgotten(queue: ArqQueue, redis: ArqRedis) -> None:

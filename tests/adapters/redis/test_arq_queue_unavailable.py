@@ -36,7 +36,7 @@ CALLS: dict[str, Call] = {
     "wake_clean_up": lambda queue: queue.wake_clean_up("bat_1"),
     "worker_stats": lambda queue: queue.worker_stats(),
     "heartbeat": lambda queue: queue.heartbeat("one"),
-    "farewell": lambda queue: queue.farewell("one"),
+    "unregister": lambda queue: queue.unregister("one"),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
