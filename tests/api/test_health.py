@@ -37,7 +37,7 @@ async def test_it_is_ready_when_every_component_works(client: httpx.AsyncClient)
 async def test_a_worker_with_a_heartbeat_is_counted(client: httpx.AsyncClient, resources: Resources) -> None:
     await resources.queue.heartbeat("somewhere:1")
     assert (await client.get("/readyz?strict=true")).json()["workers"] == 1
-    await resources.queue.farewell("somewhere:1")
+    await resources.queue.unregister("somewhere:1")
     assert (await client.get("/readyz")).json()["workers"] == 0
 
 

@@ -55,7 +55,7 @@ async def test_processed_images_are_counted_by_worker_outcome_and_code(
     assert metrics["imgsvc_images_total", "", "succeeded", "one:1"] == 7
     assert metrics["imgsvc_images_total", "http_404", "failed", "one:1"] == 2
     assert metrics["imgsvc_image_bytes_total", "input", "one:1"] == 900
-    await resources.queue.farewell("one:1")
+    await resources.queue.unregister("one:1")
     assert ("imgsvc_images_total", "", "succeeded", "one:1") not in await samples(client)
 
 

@@ -65,7 +65,7 @@ class Sessions:
         """Open a session that may write; it is committed when the block ends without an error.
 
         Raises:
-            DatabaseUnavailable: the database is unavailable, or locked for longer than three to four busy time-outs.
+            DatabaseUnavailable: the database is unavailable, or locked for longer than three to four busy timeouts.
         """
         with Translation() as translation:
             give_up_at = monotonic() + self.write_timeout
@@ -127,7 +127,7 @@ def _json(value: Any) -> str:
 
 
 async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
-    """Begin the transaction; retry while SQLite reports that it waited in vain (one busy time-out) for the lock."""
+    """Begin the transaction; retry while SQLite reports that it waited in vain (one busy timeout) for the lock."""
     while True:
         try:
             await connection.begin()

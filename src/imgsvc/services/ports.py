@@ -12,7 +12,7 @@ from imgsvc.domain.rate_limit import RateLimit
 
 
 class MemoryBudget(Protocol):
-    """A part of the bytes that may be in memory at one time."""
+    """A part of the bytes that may be in memory at once."""
 
     def grow(self, size: int) -> bool:
         """Reserve `size` bytes in all; return False when they are not free now."""

@@ -169,7 +169,7 @@ class ArqQueue:
             found = await reply(self._redis.mget(keys)) if keys else []
         return dict(zip(workers, worker_stats(found, len(keys)), strict=True))
 
-    async def farewell(self, worker_id: str) -> None:
+    async def unregister(self, worker_id: str) -> None:
         """Remove a worker that stops from the register.
 
         Raises:

@@ -9,7 +9,7 @@ _LENGTHS = struct.Struct(">II")
 
 
 def frame(head: dict[str, Any], body_size: int = 0) -> bytes:
-    """Return a message without its body, of which `body_size` bytes follow."""
+    """Return a message up to its body; `body_size` bytes of body must follow."""
     text = json.dumps(head).encode()
     return _LENGTHS.pack(len(text), body_size) + text
 

@@ -154,7 +154,7 @@ def _open_error(data: bytes, limits: CodecLimits) -> CodecError:
 
 
 def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: CodecLimits) -> None:
-    """Check the size of an opened image, of which `frames` will be decoded, by its header and layout.
+    """Check the size of an opened image by its header and layout; `frames` is how many frames will be decoded.
 
     Raises:
         TooManyFrames, TooManyPixels: over a limit.

@@ -16,7 +16,7 @@ from imgsvc.domain.imaging.palette_error import Box, block_error, subject_box
 Colour = tuple[int, ...]
 
 SAMPLE = (128, 128)
-"""Size of the sample of which a palette is made."""
+"""Size of the sample from which a palette is made."""
 TOLERANCE, MIN_TOLERANCE = 250, 4
 """Largest `block_error` of a palette: about that of a JPEG, which is TOLERANCE divided by the quality."""
 FLAT_SHARE = 0.02

@@ -18,7 +18,7 @@ from imgsvc.domain.imaging.palettes import exact_palette
 Box = tuple[int, int, int, int]
 
 SAMPLE = 64
-"""Side, in pixels, of the sample of which a palette is made if a frame has more colours than fit."""
+"""Side, in pixels, of the sample from which a palette is made if a frame has more colours than fit."""
 MAX_DELAY = 655_350
 """Longest duration of a frame in milliseconds: 16 bits of hundredths of a second."""
 KEEP, CLEAR = 1, 2

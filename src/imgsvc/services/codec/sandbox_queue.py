@@ -37,7 +37,7 @@ async def with_pixels(
 class SandboxQueue:
     """Sends images to the sandbox, fairly between batches, with at most `pixels` pixels decoded at once.
 
-    `slots` images are in the sandbox at one time, but only one of those that need more than all the pixels. Work that
+    The sandbox has up to `slots` images at once, but only one of those that need more than all the pixels. Work that
     has started continues when its caller is cancelled, and `abandoned` keeps it for the next call.
     """
 

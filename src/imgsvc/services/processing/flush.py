@@ -69,7 +69,7 @@ async def flush(
     run claims nothing. It hands such assets back, which otherwise would wait for their lease to end and count a crash.
 
     Raises:
-        DatabaseUnavailable: the database stayed away for half a minute, which is well within a lease.
+        DatabaseUnavailable: the database was unavailable for half a minute, which is well within a lease.
     """
     acknowledged = {*in_flight, *(outcome.asset.position for outcome in outcomes)}
     tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)

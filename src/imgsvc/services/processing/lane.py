@@ -83,7 +83,7 @@ class Lane:
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
                     await self._hand_back()
-        except BaseException:  # this lane is being cancelled, or the database stayed away
+        except BaseException:  # this lane is being cancelled, or the database stayed unavailable
             await _run_to_completion(self._leave())
             raise
 
@@ -187,7 +187,7 @@ async def work(
     May run any number of times, anywhere, at the same time: claims keep the runs apart.
 
     Raises:
-        DatabaseUnavailable: the database stayed away; the leases expire, so that other runs can claim the assets.
+        DatabaseUnavailable: for too long; the leases expire, so that other runs can claim the assets.
     """
     async with sessions.read() as session:
         batch = await batch_queries.get(session, batch_id)

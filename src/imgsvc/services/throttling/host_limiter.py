@@ -34,10 +34,10 @@ class HostPaused(Exception):  # not an error: a reason to come back later
 
 
 class HostLimiter:
-    """Limits the fetches at one time for each host, and its fetches per second once it has refused some.
+    """Limits the concurrent fetches from each host, and the fetches per second once it has refused some.
 
-    At one time: a 429, a 503 or a connect time-out halves a host's limit; each success adds one, up to `maximum`. Per
-    second: a 429 or a 503 sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
+    A 429, a 503 or a connect timeout halves the limit of concurrent fetches; each success adds one, up to `maximum`. A
+    429 or a 503 also sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
     Failures of fetches that were already in flight when a host was slowed down do not slow it again: they are due to
     the former limits. `Retry-After` pauses that host alone. Pauses longer than `patience` (seconds) raise `HostPaused`
     instead of being waited for.

@@ -34,7 +34,7 @@ class CubicRate:
 UNITS_PER_FETCH = 4
 """Units per fetch. A conditional fetch costs one: a 304 has no body."""
 INITIAL_LIMIT = 16
-"""Fetches at one time from an unknown host."""
+"""Concurrent fetches from an unknown host."""
 MIN_WINDOW = 0.2
 """Seconds. Hosts allow bursts, so what succeeded within less time says little about the rate that they allow."""
 WINDOW = 1.0
@@ -44,8 +44,8 @@ UNLIMITED_RATE = 1_000.0
 DOWN_AFTER = 10
 """Slow-downs in a row without a response in between, after which a host counts as down rather than as limiting."""
 DOWN_RATE = 20.0
-"""Fetches per second from a host that is down, with `INITIAL_LIMIT` at one time. They should fail soon, and not at the
-rate of a host that limits."""
+"""Fetches per second from a host that is down, `INITIAL_LIMIT` of them concurrently. They should fail soon, and not
+at the rate of a host that limits."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class ResponseCounts:
 @dataclass(slots=True)
 class HostState:
     limit: float
-    """Fetches at one time."""
+    """Maximum concurrent fetches."""
     semaphore: FairSemaphore
     """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
     pacer: FairSemaphore = field(default_factory=lambda: FairSemaphore(1))
