@@ -22,7 +22,7 @@ DEFAULT_FILENAME = "upload.csv"
 
 
 class Fields(TypedDict, total=False):
-    """The fields of `POST /v1/batches` besides the file; None means not given.
+    """The fields of `POST /v1/batches` other than the file; None means not given.
 
     `renditions` is a list of specs such as `{"name": "thumb", "max_width": 200}`, `columns` maps `serial_number`,
     `product_name` and `image_urls` to headers, `metadata` is up to 16 pairs of strings. `filename` is for rows and open

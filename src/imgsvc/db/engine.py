@@ -127,7 +127,7 @@ def _json(value: Any) -> str:
 
 
 async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
-    """Begin the transaction; retry while SQLite reports that it waited in vain (one busy timeout) for the lock."""
+    """Begin the transaction; retry while SQLite reports that it did not get the lock within one busy timeout."""
     while True:
         try:
             await connection.begin()

@@ -220,7 +220,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """A client's key that makes repeating an upload safe. Inserted before the batch, hence without a foreign key."""
+    """A client's key that makes repeating an upload safe. Inserted before the batch, so it has no foreign key."""
 
     __tablename__ = "idempotency_key"
 

@@ -19,13 +19,13 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 MAX_EXCESS = 2**18
-"""Bytes that a response may have besides its body (status lines, headers, chunk sizes), plus a quarter of its body."""
+"""Bytes that a response may have outside its body (status lines, headers, chunk sizes), plus a quarter of its body."""
 MAX_IDLE = 128
 """Idle connections kept open. A catalogue of many servers would leave one for each, until no file can be opened."""
 
 
 class ExcessData(aiohttp.ClientPayloadError):
-    """A response that sends too many bytes besides its body."""
+    """A response that sends too many bytes outside its body."""
 
 
 class BoundedResponse(ResponseHandler):

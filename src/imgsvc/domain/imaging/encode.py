@@ -74,7 +74,7 @@ def encode_animation(
 ) -> bytes:
     """Encode an animation (L, LA, RGB, RGBA, all frames of one size) frame by frame, while it is decoded.
 
-    It may be decoded twice. The larger it is, the less effort is made, to end in time.
+    It may be decoded twice. Larger animations are encoded with less effort, so that they end in time.
 
     Raises:
         FrameDamaged: a frame cannot be decoded.

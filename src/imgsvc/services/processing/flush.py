@@ -65,7 +65,7 @@ async def flush(
 
     Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
     `in_flight` are the positions that the run is processing. If a first try fails, its commit may have succeeded
-    although its reply was lost: assets that the run holds besides those are returned as claimed. The `last` flush of a
+    although its reply was lost: all other assets that the run holds are returned as claimed. The `last` flush of a
     run claims nothing. It hands such assets back, which otherwise would wait for their lease to end and count a crash.
 
     Raises:

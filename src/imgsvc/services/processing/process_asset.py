@@ -84,7 +84,7 @@ class AssetProcessor:
             log.exception("asset_failed_unexpectedly", batch_id=plan.batch_id, position=attempts.asset.position)
             return attempts.failed(error)
         attempts.origin += 1
-        return attempts.postponed(self.clock() + wait) if wait > self.retries.patience else wait
+        return attempts.postponed(self.clock() + wait) if wait > self.retries.max_wait_in_worker else wait
 
     async def _attempt(self, attempts: Attempts, plan: RenditionPlan, previous: PreviousResult | None) -> Succeeded:
         fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.batch_id, previous)

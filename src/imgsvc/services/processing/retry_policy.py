@@ -28,9 +28,9 @@ class RetryPolicy:
     base: timedelta = timedelta(seconds=0.5)
     factor: float = 4.0
     longest: timedelta = timedelta(days=1)
-    patience: timedelta = timedelta(seconds=3)
+    max_wait_in_worker: timedelta = timedelta(seconds=3)
     """The longest wait for an origin that is spent in the worker."""
-    own_patience: timedelta = timedelta(seconds=10)
+    own_max_wait_in_worker: timedelta = timedelta(seconds=10)
     """The same for our own services: the image has been fetched already, and its bytes stay in memory."""
     own_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
     """Waits between the attempts at our own services: an outage of two minutes costs no image."""
@@ -118,7 +118,7 @@ class Attempts:
         wait = self._retries.wait(failures, error)
         if wait is None:
             raise error
-        if wait > self._retries.own_patience:
+        if wait > self._retries.own_max_wait_in_worker:
             raise RetryLater(wait.total_seconds()) from error
         await asyncio.sleep(wait.total_seconds())
 

@@ -39,15 +39,15 @@ class HostLimiter:
     A 429, a 503 or a connect timeout halves the limit of concurrent fetches; each success adds one, up to `maximum`. A
     429 or a 503 also sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
     Failures of fetches that were already in flight when a host was slowed down do not slow it again: they are due to
-    the former limits. `Retry-After` pauses that host alone. Pauses longer than `patience` (seconds) raise `HostPaused`
+    the earlier limits. `Retry-After` pauses that host alone. Pauses longer than `max_wait` (seconds) raise `HostPaused`
     instead of being waited for.
     """
 
     def __init__(
-        self, *, maximum: int, patience: float = 3.0, max_hosts: int = MAX_HOSTS, clock: Clock = monotonic
+        self, *, maximum: int, max_wait: float = 3.0, max_hosts: int = MAX_HOSTS, clock: Clock = monotonic
     ) -> None:
         self._maximum = maximum
-        self._patience = patience
+        self._max_wait = max_wait
         self._max_hosts = max_hosts
         self._clock = clock
         self.hosts: dict[str, HostState] = {}
@@ -108,7 +108,7 @@ class HostLimiter:
 
     async def _wait_for_pause(self, state: HostState) -> None:
         pause = state.paused_until - self._clock()
-        if pause > self._patience:
+        if pause > self._max_wait:
             raise HostPaused(pause)
         if pause > 0:
             await asyncio.sleep(pause)
