@@ -61,10 +61,10 @@ browser: .venv/.browser ## test the docs page in chromium (apt install chromium)
 openapi: .venv/.dev ## regenerate docs/openapi.json and docs/api.md; a breaking change needs ARGS=--break
 	@PYTHONPATH=tests $(BIN)/python -m support.openapi_files $(ARGS)
 
-settings: .venv/.dev ## docs/settings.md from the settings' own descriptions
+settings: .venv/.dev ## regenerate docs/settings.md from the descriptions in the code
 	@PYTHONPATH=tests $(BIN)/python -m support.settings_page
 
-drawing: .venv/.dev ## docs/images/packages.svg and the imports in docs/architecture.md from the code
+drawing: .venv/.dev ## regenerate docs/images/packages.svg and the table in docs/architecture.md
 	@PYTHONPATH=tests $(BIN)/python -m support.package_drawing
 
 lock: ## regenerate the lock files from pyproject.toml (needs uv)

@@ -188,16 +188,16 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def work_off(resources: Resources) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def drain_queues(resources: Resources) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """A function that runs an arq worker over each queue until no due job is left."""
     async with AsyncExitStack() as stack:
         processor = await stack.enter_async_context(open_asset_processor(resources))
         context = WorkerContext(resources, processor, lane_policy(resources.settings), asyncio.Event())
 
-        async def work_off() -> None:
+        async def drain_queues() -> None:
             for queue_name in (WORK_QUEUE, CONTROL_QUEUE, CLEAN_UP_QUEUE):
                 worker = build_worker(queue_name, context, burst=True)
                 await worker.async_run()
                 await worker.close()
 
-        yield work_off
+        yield drain_queues

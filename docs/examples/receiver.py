@@ -18,10 +18,10 @@ database.execute("CREATE TABLE IF NOT EXISTS ended (batch_id TEXT, status TEXT)"
 
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
-        self.send_response(self.received())
+        self.send_response(self.handle_event())
         self.end_headers()
 
-    def received(self):
+    def handle_event(self):
         length = int(self.headers.get("Content-Length") or 0)
         if length > 65_536:  # the longest event is shorter than 20 kB
             return 413

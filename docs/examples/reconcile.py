@@ -14,7 +14,7 @@ key = os.environ.get("IMGSVC_API_KEY")
 imgsvc = httpx.Client(base_url=os.environ["IMGSVC_URL"], headers={"Authorization": f"Bearer {key}"} if key else {})
 
 
-def asked(method, path, **query):
+def call(method, path, **query):
     while True:
         answer = imgsvc.request(method, path, params=query)
         if answer.status_code not in (429, 503):
@@ -25,7 +25,7 @@ def asked(method, path, **query):
 def batches():
     query = {"limit": 100}
     while query:
-        page = asked("GET", "/v1/batches", **query)
+        page = call("GET", "/v1/batches", **query)
         for batch in page["data"]:  # newest first
             if batch["created_at"] < since:
                 return
@@ -35,6 +35,6 @@ def batches():
 
 for batch in batches():
     if batch["webhook"] and batch["webhook"]["status"] == "exhausted":
-        newest, *_ = asked("GET", f"/v1/batches/{batch['id']}/deliveries")["data"]
-        asked("POST", f"/v1/deliveries/{newest['id']}/redeliver")
+        newest, *_ = call("GET", f"/v1/batches/{batch['id']}/deliveries")["data"]
+        call("POST", f"/v1/deliveries/{newest['id']}/redeliver")
         sys.stdout.write(f"{batch['id']} {newest['id']}\n")

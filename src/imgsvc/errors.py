@@ -5,11 +5,11 @@
     │   ├── InvalidManifest            the CSV or product list, with every problem found
     │   ├── InvalidUpload              the upload fields, with every problem found
     │   ├── Unauthorized               an API key is required, and there is none or a wrong one
-    │   ├── CrossOriginRefused         another website sent the request
-    │   ├── TooMany                    uploads, open batches or unfinished images of one API key
+    │   ├── CrossOriginRefused         another website or a proxy sent the request
+    │   ├── TooMany                    a rate limit or quota of the API key is exceeded
     │   ├── UnsupportedMediaType       the body has none of the accepted types
     │   ├── LimitExceeded              more bytes, rows or URLs than the settings allow
-    │   ├── NotFound                   no such batch, product page or rendition
+    │   ├── NotFound                   no such batch, delivery, rendition or API key
     │   ├── BatchNotFinished           too early for a report, a retry or a deletion
     │   ├── BatchFinished              too late to cancel
     │   ├── NothingToRetry             no asset failed, or none with the given codes
@@ -19,13 +19,13 @@
     │   ├── CodecError                 caused by the image
     │   ├── StorageError               caused by our storage
     │   ├── Cancelled                  the batch was cancelled first
-    │   ├── WorkerCrash                the workers that tried it died
-    │   │   └── SandboxKilled          possibly not because of the image
+    │   ├── WorkerCrash                processing it repeatedly crashed or timed out
+    │   │   └── SandboxKilled          its process was killed from outside
     │   └── InternalError              an unexpected fault of ours
     ├── ObjectNotFound                 the storage has no such object
     ├── BudgetExhausted                the memory budget is full; the asset is fine
-    ├── NotModified                    the origin still has the image that was asked about
-    ├── DecodeAbandoned                the image is still being compressed, but nothing waits for it any more
+    ├── NotModified                    the image has not changed since the earlier response
+    ├── DecodeAbandoned                the image is still being compressed, but its run has ended
     │   └── CpuTimeExceeded            it takes more CPU time than an image may
     ├── Unavailable                    a part of imgsvc does not respond
     │   ├── DatabaseUnavailable
@@ -98,13 +98,13 @@ class Unauthorized(Refusal):
 
 
 class CrossOriginRefused(Refusal):
-    """A request that a browser sent for another website, or under a host name that is not ours."""
+    """A request without an API key from another website, for another host name, or through a proxy."""
 
     code = "foreign_page"
 
 
 class TooMany(Refusal):
-    """An exhausted quota of an API key; `retry_after` is in seconds, `headers` carry the limit and the remainder."""
+    """An exceeded rate limit or quota; `retry_after` is in seconds, `headers` carry the limit and the remainder."""
 
     code = "too_many"
     retryable = True
@@ -325,7 +325,7 @@ class BudgetExhausted(ImgsvcError):
 
 
 class NotModified(ImgsvcError):
-    """The origin's answer that it still has the image that was asked about (304); not a failure."""
+    """A 304: the image has not changed since the earlier response. Not a failure."""
 
     code = "unchanged"
 

@@ -10,7 +10,7 @@ import pytest
 
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
 from support.origin_server import OriginServer
-from support.polling import PATIENT
+from support.polling import LONG_TIMEOUTS
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def make_fetcher() -> AsyncIterator[Callable[..., Fetcher]]:
             egress = EgressPolicy(
                 networks, **{name: options.pop(name) for name in {"own_ports", "proxy", "downgrade"} & options.keys()}
             )
-            defaults = {"limits": PATIENT, "user_agent": "imgsvc-test", "tls": no_authorities}
+            defaults = {"limits": LONG_TIMEOUTS, "user_agent": "imgsvc-test", "tls": no_authorities}
             fetcher = Fetcher(egress=egress, **{**defaults, **options})
             stack.push_async_callback(fetcher.aclose)
             return fetcher

@@ -3,7 +3,7 @@
 import pytest
 
 from imgsvc.settings.server import Settings
-from support.polling import SLOWLY
+from support.polling import LONG_TIMEOUT_SETTINGS
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -13,4 +13,4 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update=SLOWLY)
+    return settings.model_copy(update=LONG_TIMEOUT_SETTINGS)

@@ -10,7 +10,7 @@ import pytest
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import create_key, revoke_key
 from imgsvc.settings.server import Settings
-from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload
+from support.api_calls import CSV, ONE_ROW, DrainQueues, catalogue, problem, serving, upload
 from support.origin_server import WebhookListener
 
 CALLS = (
@@ -263,7 +263,7 @@ async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
     resources: Resources,
     own_header: dict[str, str],
     listener: WebhookListener,
-    work_off: WorkOff,
+    drain_queues: DrainQueues,
 ) -> None:
     answer = await protected_client.post(
         "/v1/batches",
@@ -272,7 +272,7 @@ async def test_the_link_in_the_webhook_opens_the_csv_until_its_key_is_revoked(
         params={"on_invalid": "skip", "webhook_url": listener.url("/hook")},
     )
     batch = answer.json()["id"]
-    await work_off()
+    await drain_queues()
     [post] = listener.requests
     data = json.loads(post.body)["data"]
     failures = urlsplit(data["failures_csv_url"])

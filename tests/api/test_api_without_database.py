@@ -82,7 +82,7 @@ async def test_without_its_database_every_call_is_503_until_it_is_back(
 
 
 @ONLY_SQLITE
-async def test_on_a_full_disk_uploads_are_503_and_reads_go_on(settings: Settings) -> None:
+async def test_on_a_full_disk_uploads_are_503_and_reads_continue(settings: Settings) -> None:
     max_pages = 1
 
     def limit_pages(connection: Any, *_: object) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from chaos.servers import S3_LOGIN
 from imgsvc.settings.server import Settings
-from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, serving, upload
+from support.api_calls import ONE_ROW, DrainQueues, catalogue, problem, serving, upload
 from support.origin_server import OriginServer, image_bytes
 
 
@@ -30,13 +30,13 @@ async def links(client: httpx.AsyncClient, batch: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
-async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
+async def finished(client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer) -> dict[str, Any]:
     """A batch with two images, one of them in two rows, and one that fails; each in two renditions."""
     first, second = (origin.serve(f"/{width}.jpg", image_bytes(width, 300)) for width in (400, 500))
     rows = [("1", "Café ☕ cup", f"{first}, {origin.url('/none.jpg')}"), ("2", "../Hat", f"{first}, {second}")]
     thumb = '[{"name": "thumb", "max_width": 50}]'
     batch = await upload(client, catalogue(*rows), renditions=thumb)
-    await work_off()
+    await drain_queues()
     return batch
 
 
@@ -55,11 +55,11 @@ async def test_the_archive_has_every_rendition_once_named_as_in_its_url(
 
 
 async def test_the_archive_is_an_attachment_named_after_the_upload(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     text = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes())))
     batch = (await client.post("/v1/batches", files={"file": ("Schuhe ü.csv", text)})).json()
-    await work_off()
+    await drain_queues()
     answer = await client.get(batch["links"]["archive_zip"])
     assert answer.headers["content-disposition"].endswith("filename*=UTF-8''Schuhe%20%C3%BC-images.zip")
 

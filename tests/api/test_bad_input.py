@@ -25,7 +25,7 @@ def workbook() -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadUpload:
     """An upload, the code of its first error, and text that its detail must contain."""
 
     data: bytes
@@ -34,31 +34,37 @@ class Bad:
 
 
 BAD = {
-    "empty": Bad(b"", "empty_file", "empty"),
-    "blank": Bad(b" \r\n\r\n\t\n", "empty_file", "empty"),
-    "header only": Bad(b"S. No.,Product Name,Input Image Urls\n", "no_rows", "no rows"),
-    "no header": Bad(b"1,Shoe,https://shop.example/a.jpg\n", "no_header", "first row"),
-    "wrong columns": Bad(b"colour,size\nred,42\n", "missing_column", "found `colour`, `size`"),
-    "two of one column": Bad(b"S. No.,Name,Name,Images\n1,a,b,https://s.example/a.jpg\n", "duplicate_column", "2 col"),
-    "no url at all": Bad(b"S. No.,Product Name,Input Image Urls\n1,Shoe,\n", "no_urls", "No row has an image URL"),
-    "png": Bad(image_bytes(8, 8, "PNG"), "not_a_csv", "image"),
-    "xlsx": Bad(workbook(), "not_a_csv", "Excel"),
-    "pdf": Bad(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "not_a_csv", "PDF"),
-    "web page": Bad(b"<!DOCTYPE html><h1>Log in</h1>", "not_a_csv", "web page"),
-    "nul": Bad(b"S. No.,Product Name,Input Image Urls\n1,Sh\0oe,https://s.example/a.jpg\n", "nul_byte", "NUL"),
-    "unknown encoding": Bad(
+    "empty": BadUpload(b"", "empty_file", "empty"),
+    "blank": BadUpload(b" \r\n\r\n\t\n", "empty_file", "empty"),
+    "header only": BadUpload(b"S. No.,Product Name,Input Image Urls\n", "no_rows", "no rows"),
+    "no header": BadUpload(b"1,Shoe,https://shop.example/a.jpg\n", "no_header", "first row"),
+    "wrong columns": BadUpload(b"colour,size\nred,42\n", "missing_column", "found `colour`, `size`"),
+    "two of one column": BadUpload(
+        b"S. No.,Name,Name,Images\n1,a,b,https://s.example/a.jpg\n", "duplicate_column", "2 col"
+    ),
+    "no url at all": BadUpload(
+        b"S. No.,Product Name,Input Image Urls\n1,Shoe,\n", "no_urls", "No row has an image URL"
+    ),
+    "png": BadUpload(image_bytes(8, 8, "PNG"), "not_a_csv", "image"),
+    "xlsx": BadUpload(workbook(), "not_a_csv", "Excel"),
+    "pdf": BadUpload(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "not_a_csv", "PDF"),
+    "web page": BadUpload(b"<!DOCTYPE html><h1>Log in</h1>", "not_a_csv", "web page"),
+    "nul": BadUpload(b"S. No.,Product Name,Input Image Urls\n1,Sh\0oe,https://s.example/a.jpg\n", "nul_byte", "NUL"),
+    "unknown encoding": BadUpload(
         b"S. No.,Product Name,Input Image Urls\n1,\x81\x8d,https://s.example\n", "undecodable", "8"
     ),
-    "half of utf-16": Bad(b"\xff\xfeS\0.\0 \0N", "undecodable", "text"),
-    "open quote": Bad(b'S. No.,Product Name,Input Image Urls\n1,"Shoe,https://s.example/\n', "unclosed_quote", "never"),
-    "no url": Bad(b"S. No.,Product Name,Input Image Urls\n1,Shoe,see website\n", "invalid_url", "http"),
+    "half of utf-16": BadUpload(b"\xff\xfeS\0.\0 \0N", "undecodable", "text"),
+    "open quote": BadUpload(
+        b'S. No.,Product Name,Input Image Urls\n1,"Shoe,https://s.example/\n', "unclosed_quote", "never"
+    ),
+    "no url": BadUpload(b"S. No.,Product Name,Input Image Urls\n1,Shoe,see website\n", "invalid_url", "http"),
 }
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 @pytest.mark.parametrize("as_form", [True, False], ids=["form", "body"])
 async def test_a_bad_file_is_refused_with_its_reason(
-    client: httpx.AsyncClient, settings: Settings, bad: Bad, as_form: bool
+    client: httpx.AsyncClient, settings: Settings, bad: BadUpload, as_form: bool
 ) -> None:
     if as_form:
         refused = await client.post("/v1/batches", files={"file": ("a.csv", bad.data)})

@@ -7,7 +7,7 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import create_key
-from support.api_calls import WorkOff, catalogue, problem, upload
+from support.api_calls import DrainQueues, catalogue, problem, upload
 
 ENDED = catalogue(("1", "Shoe", "htp://nowhere"))
 RUNNING = catalogue(("1", "Shoe", "https://shop.example/a.jpg"))
@@ -33,7 +33,7 @@ async def test_every_batch_is_listed_once_newest_first(client: httpx.AsyncClient
     assert await listed(client) == [ids[::-1]]
 
 
-async def test_a_batch_in_the_list_is_the_batch_itself(client: httpx.AsyncClient, work_off: WorkOff) -> None:
+async def test_a_batch_in_the_list_is_the_batch_itself(client: httpx.AsyncClient, drain_queues: DrainQueues) -> None:
     fields = {"on_invalid": "skip", "webhook_url": "http://127.0.0.1:9/hook", "metadata": '{"shop": "7"}'}
     batch = await upload(client, ENDED, **fields)
     [one] = (await client.get("/v1/batches")).json()["data"]

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from imgsvc.settings.server import Settings
-from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, serving, upload, write
+from support.api_calls import CSV, ONE_ROW, DrainQueues, catalogue, problem, serving, upload, write
 from support.origin_server import OriginServer, image_bytes
 
 LONG = 30
@@ -27,10 +27,10 @@ async def until_a_request_waits(app: FastAPI) -> None:
 
 
 @pytest.fixture
-async def finished(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> dict[str, Any]:
+async def finished(client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer) -> dict[str, Any]:
     """A finished batch of one image."""
     batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
-    await work_off()
+    await drain_queues()
     return batch
 
 
@@ -59,11 +59,11 @@ async def test_a_finished_batch_has_sizes_and_times(client: httpx.AsyncClient, f
 
 
 async def test_retry_after_is_sent_only_while_the_batch_runs(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes()))))
     assert (await client.get(f"/v1/batches/{batch['id']}")).headers["retry-after"] == "2"
-    await work_off()
+    await drain_queues()
     assert "retry-after" not in (await client.get(f"/v1/batches/{batch['id']}")).headers
 
 
@@ -106,12 +106,14 @@ async def test_waiting_for_a_finished_batch_returns_at_once(
     assert again.status_code == 304
 
 
-async def test_waiting_returns_when_the_batch_ends(settings: Settings, work_off: WorkOff, origin: OriginServer) -> None:
+async def test_waiting_returns_when_the_batch_ends(
+    settings: Settings, drain_queues: DrainQueues, origin: OriginServer
+) -> None:
     async with serving(settings) as (app, client), asyncio.timeout(SOON + LONG), asyncio.TaskGroup() as group:
         batch = await upload(client, catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes()))))
         waiting = group.create_task(client.get(f"/v1/batches/{batch['id']}?wait={LONG}"))
         await until_a_request_waits(app)
-        await work_off()
+        await drain_queues()
         async with asyncio.timeout(SOON):
             assert (await waiting).json()["status"] == "completed"
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from imgsvc.api.middleware.browser_headers import BrowserHeaders
-from support.api_calls import ONE_ROW, WorkOff, catalogue, upload
+from support.api_calls import ONE_ROW, DrainQueues, catalogue, upload
 from support.origin_server import OriginServer, image_bytes
 
 
@@ -36,12 +36,12 @@ async def test_a_browser_runs_nothing_in_a_response(path: str, client: httpx.Asy
 
 
 async def test_images_and_reports_are_never_served_as_pages(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     """They are not, even if the origin or the upload claims to be HTML."""
     url = origin.serve("/a.html", image_bytes(640, 480), content_type="text/html")
     batch = await upload(client, catalogue(("1", "<script>alert(1)</script>", url)))
-    await work_off()
+    await drain_queues()
     image = await client.get((await client.get(f"{batch['links']['products']}")).json()["data"][0]["output_urls"][0])
     report = await client.get(f"/v1/batches/{batch['id']}/output.csv")
     assert image.headers["content-type"] == "image/jpeg"

@@ -94,7 +94,7 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
     }
 
 
-async def refusals_of_endings_and_webhooks(client: httpx.AsyncClient, batch: str, ended: str) -> Answers:
+async def refusals_of_changes_and_webhooks(client: httpx.AsyncClient, batch: str, ended: str) -> Answers:
     not_utf8 = {"Content-Type": "application/json"}, b"\xff"
     return {
         ("post", "/v1/batches/{batch_id}/cancel"): [
@@ -126,7 +126,7 @@ async def test_exactly_the_documented_problems_occur(
     batch = (await upload(client, ONE_ROW))["id"]
     ended = (await upload(client, catalogue(("1", "Shoe", "htp://nowhere")), on_invalid="skip"))["id"]
     refusals = await refusals_of_uploads_and_reads(client, batch)
-    refusals |= await refusals_of_endings_and_webhooks(client, batch, ended)
+    refusals |= await refusals_of_changes_and_webhooks(client, batch, ended)
     public, rate_limited = (settings.model_copy(update=one) for one in ({"host": "::"}, {"uploads_per_minute": 1}))
     async with serving(public) as (_, public_client), serving(rate_limited) as (_, limited_client):
         for method, path, operation in operations(document):

@@ -16,7 +16,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.services.batches.read import read_progress
 from imgsvc.settings.server import Settings
-from support.api_calls import ONE_ROW, WorkOff, catalogue, problem, upload, write
+from support.api_calls import ONE_ROW, DrainQueues, catalogue, problem, upload, write
 from support.batches import submit_batch
 from support.origin_server import OriginServer, image_bytes
 from support.served import served
@@ -61,7 +61,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", image_bytes(60 + row, 40))) for row in range(40)]
     batch = await upload(client, catalogue(*rows))
@@ -71,7 +71,7 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
         assert answer.headers["x-accel-buffering"] == "no"
         stream = events_of(answer)
         first = await anext(stream)
-        await work_off()
+        await drain_queues()
         events = [first, *[event async for event in stream]]
     assert [event.name for event in events] == ["progress"] * (len(events) - 1) + ["end"]
     assert [event.id for event in events] == sorted({event.id for event in events})
@@ -85,7 +85,7 @@ async def test_a_stream_has_snapshots_with_growing_ids_and_one_end(
 
 @pytest.mark.slow
 async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     rows = [(str(row), "Shoe", origin.serve(f"/{row}.jpg", image_bytes(60 + row, 40))) for row in range(40)]
     path = f"/v1/batches/{(await upload(client, catalogue(*rows)))['id']}/events"
@@ -103,7 +103,7 @@ async def test_two_hundred_listeners_see_the_same_batch_grow_and_end(
         listeners = [group.create_task(listen()) for _ in range(200)]
         for _ in listeners:
             await listening.acquire()
-        await work_off()
+        await drain_queues()
     for events in (listener.result() for listener in listeners):
         assert [event.name for event in events] == ["progress"] * (len(events) - 1) + ["end"]
         assert [event.id for event in events] == sorted({event.id for event in events})

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from imgsvc.settings.server import Settings
-from support.api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, upload
+from support.api_calls import CSV, NOTHING, ONE_ROW, DrainQueues, catalogue, problem, rows_stored, upload
 from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.served import served
 
@@ -80,11 +80,11 @@ async def test_after_a_delete_the_same_upload_makes_a_new_batch(client: httpx.As
 
 
 async def test_a_repeat_returns_the_current_state_of_batch_and_webhook(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer, listener: WebhookListener
 ) -> None:
     text = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes())))
     first = (await post(client, text, webhook_url=listener.url("/hook"))).json()
-    await work_off()
+    await drain_queues()
     again = await post(client, text, webhook_url=listener.url("/hook"))
     assert replayed(again)
     assert again.json() == (await client.get(f"/v1/batches/{first['id']}")).json()

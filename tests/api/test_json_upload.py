@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from imgsvc.settings.server import Settings
-from support.api_calls import CSV, NOTHING, ONE_ROW, WorkOff, catalogue, problem, rows_stored, serving, upload
+from support.api_calls import CSV, NOTHING, ONE_ROW, DrainQueues, catalogue, problem, rows_stored, serving, upload
 from support.origin_server import OriginServer, image_bytes
 
 SHOE = {"serial_number": "1", "product_name": "Shoe", "input_urls": ["https://shop.example/a.jpg"]}
@@ -31,7 +31,7 @@ async def refused(client: httpx.AsyncClient, body: Any, kind: str) -> list[tuple
 
 
 async def test_products_as_json_become_a_batch_and_a_csv(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     urls = [origin.serve("/a,b.jpg", image_bytes(200, 100)), origin.url("/none.jpg")]
     body = body_of(
@@ -51,7 +51,7 @@ async def test_products_as_json_become_a_batch_and_a_csv(
     assert batch["metadata"] == {"season": "autumn"}
     assert [(spec["name"], spec["quality"]) for spec in batch["specs"]] == [("main", 60), ("thumb", 60)]
     assert [warning["code"] for warning in batch["manifest"]["warnings"]] == ["product_without_url"]
-    await work_off()
+    await drain_queues()
     report = (await client.get(f"/v1/batches/{batch['id']}/output.csv")).text
     header, *rows = csv.reader(report.splitlines())
     assert header[-2:] == ["Output Image Urls", "Output Image Urls (thumb)"]
@@ -182,11 +182,11 @@ async def test_one_wrong_value_is_one_problem_and_a_response_never_echoes_a_larg
 
 
 async def test_failures_of_a_json_upload_keep_their_urls(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     ambiguous = origin.url("/a,") + origin.url("/b.jpg")  # one URL, which a cell of a CSV would split into two
     batch = (await client.post("/v1/batches", json=body_of(SHOE | {"input_urls": [ambiguous]}))).json()
-    await work_off()
+    await drain_queues()
     failures = (await client.get(f"/v1/batches/{batch['id']}/failures.csv")).text
     again = await client.post("/v1/batches?validate_only=true", content=failures, headers=CSV)
     assert again.json()["urls"] == batch["counts"]["urls"] == 1

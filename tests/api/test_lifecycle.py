@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from imgsvc.settings.server import Settings
-from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
+from support.api_calls import CSV, ONE_ROW, DrainQueues, catalogue, problem, upload
 from support.origin_server import OriginServer, image_bytes
 from support.served import served
 
@@ -32,10 +32,10 @@ async def batch_of(client: httpx.AsyncClient, batch_id: str) -> dict[str, Any]:
     return body
 
 
-async def ended(client: httpx.AsyncClient, work_off: WorkOff, *urls: str, **fields: Any) -> str:
+async def ended(client: httpx.AsyncClient, drain_queues: DrainQueues, *urls: str, **fields: Any) -> str:
     """Process a batch with these URLs, and return its id."""
     batch = await upload(client, catalogue(("1", "Shoe", ", ".join(urls))), **fields)
-    await work_off()
+    await drain_queues()
     return str(batch["id"])
 
 
@@ -82,10 +82,10 @@ async def test_a_finished_batch_cannot_be_cancelled(client: httpx.AsyncClient) -
 
 
 async def test_a_retry_starts_a_new_round_that_succeeds(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     good, late = origin.serve("/a.jpg", image_bytes()), origin.url("/late.jpg")
-    batch_id = await ended(client, work_off, good, late)
+    batch_id = await ended(client, drain_queues, good, late)
     answer = await retry(client, batch_id)
     assert answer.status_code == 202
     retried = answer.json()
@@ -95,26 +95,26 @@ async def test_a_retry_starts_a_new_round_that_succeeds(
     }  # fmt: skip
     problem(await client.get(f"/v1/batches/{batch_id}/output.csv"), 409, "batch-not-finished")
     origin.serve("/late.jpg", image_bytes(32, 24))
-    await work_off()
+    await drain_queues()
     assert (await batch_of(client, batch_id))["status"] == "completed"
 
 
 async def test_only_failures_with_the_given_codes_are_retried(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
-    batch_id = await ended(client, work_off, origin.url("/status/404"), origin.url("/status/403"))
+    batch_id = await ended(client, drain_queues, origin.url("/status/404"), origin.url("/status/403"))
     answer = await retry(client, batch_id, json={"codes": ["http_404"]})
     assert answer.json()["errors_by_code"] == {"http_403": 1}
-    await work_off()
+    await drain_queues()
     body = problem(await retry(client, batch_id, json={"codes": ["dns_error"]}), 409, "nothing-to-retry")
     assert "dns_error" in body["detail"]
     assert (await retry(client, batch_id, json={})).json()["errors_by_code"] == {}
 
 
 async def test_only_a_batch_that_ended_with_failures_can_be_retried(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
-    completed = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
+    completed = await ended(client, drain_queues, origin.serve("/a.jpg", image_bytes()))
     problem(await retry(client, completed), 409, "nothing-to-retry")
     running = (await upload(client, ONE_ROW))["id"]
     problem(await retry(client, running), 409, "batch-not-finished")
@@ -153,9 +153,9 @@ async def test_a_retry_with_a_body_other_than_a_json_object_is_refused(
 
 
 async def test_after_a_delete_every_link_is_404(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, settings: Settings
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer, settings: Settings
 ) -> None:
-    batch_id = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
+    batch_id = await ended(client, drain_queues, origin.serve("/a.jpg", image_bytes()))
     [product] = (await client.get(f"/v1/batches/{batch_id}/products")).json()["data"]
     [image] = product["output_urls"]
     paths = [f"/v1/batches/{batch_id}{rest}" for rest in ("", "/products", "/output.csv", "/deliveries")]
@@ -177,9 +177,9 @@ async def test_a_running_batch_must_be_cancelled_before_it_is_deleted(client: ht
 
 
 async def test_a_delete_without_storage_is_accepted_and_completed_later_by_a_worker(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, settings: Settings
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer, settings: Settings
 ) -> None:
-    batch_id = await ended(client, work_off, origin.serve("/a.jpg", image_bytes()))
+    batch_id = await ended(client, drain_queues, origin.serve("/a.jpg", image_bytes()))
     media = settings.data_dir / "media"
     away = media.rename(settings.data_dir / "unmounted")
     media.write_text("a file where the folder should be")
@@ -187,7 +187,7 @@ async def test_a_delete_without_storage_is_accepted_and_completed_later_by_a_wor
     problem(await client.get(f"/v1/batches/{batch_id}"), 404, "not-found")
     media.unlink()
     away.rename(media)
-    await work_off()
+    await drain_queues()
     assert not (media / batch_id).exists()
 
 

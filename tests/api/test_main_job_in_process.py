@@ -11,11 +11,11 @@ from support.images import decoded
 from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import SECRET
 
-WorkOff = Callable[[], Awaitable[None]]
+DrainQueues = Callable[[], Awaitable[None]]
 
 
 async def test_a_csv_goes_in_and_comes_back_with_compressed_images_and_one_signed_webhook(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer, listener: WebhookListener
 ) -> None:
     origin.serve("/a.jpg", image_bytes(640, 480))
     origin.serve("/b.png", image_bytes(64, 48, "PNG"), content_type="image/png")
@@ -30,7 +30,7 @@ async def test_a_csv_goes_in_and_comes_back_with_compressed_images_and_one_signe
     assert accepted.status_code == 202
     batch = accepted.json()
     assert accepted.headers["location"] == f"/v1/batches/{batch['id']}"
-    await work_off()
+    await drain_queues()
 
     batch = (await client.get(accepted.headers["location"])).json()
     assert batch["status"] == "completed_with_errors"

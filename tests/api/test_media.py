@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from imgsvc.settings.server import Settings
-from support.api_calls import WorkOff, catalogue, problem, serving, upload, write
+from support.api_calls import DrainQueues, catalogue, problem, serving, upload, write
 from support.images import decoded
 from support.origin_server import OriginServer, image_bytes
 from support.served import served
@@ -40,10 +40,10 @@ class ObjectStore:
 
 
 @pytest.fixture
-async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
+async def image(client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer) -> str:
     """The path of the rendition of a batch with one image."""
     batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
-    await work_off()
+    await drain_queues()
     page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
     url: str = page["data"][0]["output_urls"][0]
     return urlsplit(url).path

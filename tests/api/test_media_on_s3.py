@@ -8,10 +8,10 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.settings.server import Settings
-from support.api_calls import WorkOff, catalogue, upload
+from support.api_calls import DrainQueues, catalogue, upload
 from support.images import decoded
 from support.origin_server import OriginServer, image_bytes
-from support.polling import SLOWLY
+from support.polling import LONG_TIMEOUT_SETTINGS
 from support.s3 import is_signed_for, new_bucket, s3_server
 
 
@@ -28,14 +28,14 @@ def s3_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def settings(settings: Settings, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    return settings.model_copy(update={**SLOWLY, "storage_url": new_bucket(s3_endpoint, monkeypatch)})
+    return settings.model_copy(update={**LONG_TIMEOUT_SETTINGS, "storage_url": new_bucket(s3_endpoint, monkeypatch)})
 
 
 @pytest.fixture
-async def image(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
+async def image(client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer) -> str:
     """The path of the rendition of a batch with one image."""
     batch = await upload(client, catalogue(("1", "Red Shoe", origin.serve("/a.jpg", image_bytes(640, 480)))))
-    await work_off()
+    await drain_queues()
     page = (await client.get(f"/v1/batches/{batch['id']}/products")).json()
     url: str = page["data"][0]["output_urls"][0]
     return urlsplit(url).path

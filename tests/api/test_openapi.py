@@ -20,7 +20,7 @@ from imgsvc.api.openapi.examples import (
     DELIVERY,
     PRODUCTS,
     RETRIED,
-    TESTED,
+    TEST_RESULT,
     VALIDATION,
 )
 from imgsvc.api.openapi.text_examples import OUTPUT_CSV
@@ -86,7 +86,7 @@ async def test_operation_ids_are_names_and_unique(document: Document) -> None:
         pytest.param(ProductPage, PRODUCTS, id="page"),
         pytest.param(DeliveryOut, DELIVERY, id="delivery"),
         pytest.param(DeliveryList, DELIVERIES, id="deliveries"),
-        pytest.param(WebhookTest, TESTED, id="tested"),
+        pytest.param(WebhookTest, TEST_RESULT, id="tested"),
         pytest.param(ValidationOut, VALIDATION, id="validation"),
     ],
 )

@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from support.api_calls import WorkOff, catalogue, upload
+from support.api_calls import DrainQueues, catalogue, upload
 from support.origin_server import OriginServer, image_bytes
 from support.paths import CORPORA
 
@@ -76,11 +76,11 @@ def database_kind() -> str:
 
 
 @pytest.fixture
-async def batch_id(client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer) -> str:
+async def batch_id(client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer) -> str:
     url = origin.serve("/a.jpg", image_bytes())
     rows = [(text, text, url) for text in payloads()]
     batch = await upload(client, catalogue(*rows), metadata=json.dumps({"note": NAUGHTY[6]}))
-    await work_off()
+    await drain_queues()
     return str(batch["id"])
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from imgsvc.settings.server import Settings
-from support.api_calls import WorkOff, catalogue, problem, upload, write
+from support.api_calls import DrainQueues, catalogue, problem, upload, write
 from support.origin_server import OriginServer, image_bytes
 
 COLUMNS = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
@@ -61,7 +61,7 @@ async def test_a_page_out_of_bounds_is_422(client: httpx.AsyncClient, query: str
 
 
 async def test_a_product_has_the_result_of_each_of_its_urls(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     good, gone = origin.serve("/a.jpg", image_bytes(640, 480)), origin.url("/status/404")
     batch = await upload(client, catalogue(("1", "Shoe", f"{good}, {gone}, {good}"), ("2", "Hat", "")))
@@ -69,7 +69,7 @@ async def test_a_product_has_the_result_of_each_of_its_urls(
     assert shoe["output_urls"] == [None, None, None]
     assert shoe["assets"][0]["status"] == "pending"
 
-    await work_off()
+    await drain_queues()
     [[shoe, hat]] = [page["data"] async for page in pages(client, batch["id"], 100)]
     assert shoe["input_urls"] == [good, gone, good]
     first, missing, third = shoe["output_urls"]
@@ -84,7 +84,7 @@ async def test_a_product_has_the_result_of_each_of_its_urls(
 
 
 async def test_the_report_is_the_upload_with_one_more_column(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     a, b = origin.serve("/a.jpg", image_bytes()), origin.serve("/b.jpg", image_bytes(32, 24))
     gone = origin.url("/status/410")
@@ -95,7 +95,7 @@ async def test_the_report_is_the_upload_with_one_more_column(
         ("1", "blue", "Hat", b, ""),
     ]
     batch = await upload(client, catalogue(*rows, header=header, delimiter=";"))
-    await work_off()
+    await drain_queues()
     answer = await report(client, batch)
 
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -156,7 +156,7 @@ async def test_a_report_of_several_thousand_products_is_complete_and_in_order(
 
 
 async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per_image(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     header = ("Handle", "Title", "Body (HTML)", "Vendor", "Image Src", "Image Position", "Variant SKU")
     a, b = origin.serve("/a.jpg", image_bytes()), origin.serve("/b.jpg", image_bytes(32, 24))
@@ -166,7 +166,7 @@ async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per
         ("red-shoe", "", "", "", "", "", "R-2"),
     ]
     batch = await upload(client, catalogue(*rows, header=header), columns=COLUMNS)
-    await work_off()
+    await drain_queues()
     lines = table((await report(client, batch)).text)
     assert lines[0] == [*header, "Output Image Urls"]
     assert [tuple(line[:7]) for line in lines[1:]] == rows
@@ -177,11 +177,11 @@ async def test_a_shopify_catalogue_is_read_through_columns_and_keeps_one_row_per
 
 
 async def test_an_extended_report_has_the_status_error_and_sizes_of_each_url(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     good, gone = origin.serve("/a.jpg", image_bytes(640, 480)), origin.url("/status/404")
     batch = await upload(client, catalogue(("1", "Shoe", f"{good}, {gone}"), ("2", "Hat", "")))
-    await work_off()
+    await drain_queues()
     lines = table((await report(client, batch, extended="true")).text)
     assert lines[0][3:] == ["Output Image Urls", "Status", "Error", "Input Bytes", "Output Bytes"]
     written = len((await client.get(lines[1][3].split(",")[0])).content)
@@ -198,14 +198,14 @@ async def test_a_report_for_a_spreadsheet_begins_with_a_byte_order_mark(client: 
 
 
 async def test_failures_can_be_corrected_and_uploaded_again(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     good, gone = origin.serve("/a.jpg", image_bytes()), origin.url("/status/410")
     header = ("S. No.", "Input Image Urls", "Product Name", "Note")
     rows = [("1", f"{good}, {gone}, htp://a", "Shoe", "=1+1"), ("2", good, "Hat", ""), ("3", gone, "Bag", "red; blue")]
     batch = await upload(client, catalogue(*rows, header=header, delimiter=";"), on_invalid="skip")
     problem(await client.get(batch["links"]["failures_csv"]), 409, "batch-not-finished")
-    await work_off()
+    await drain_queues()
     answer = await client.get(batch["links"]["failures_csv"])
     assert f'filename="{batch["id"]}-failures.csv"' in answer.headers["content-disposition"]
     lines = table(answer.text, ";")
@@ -218,7 +218,7 @@ async def test_failures_can_be_corrected_and_uploaded_again(
 
     corrected = answer.text.replace(", htp://a", "").replace("/status/410", "/a.jpg")
     again = await upload(client, corrected)
-    await work_off()
+    await drain_queues()
     after = (await client.get(f"/v1/batches/{again['id']}")).json()
     assert (after["status"], after["counts"]["products"]) == ("completed", 2)
     assert table((await client.get(after["links"]["failures_csv"])).text, ";") == [[*header, "Error"]]

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from support.api_calls import CSV, ONE_ROW, WorkOff, catalogue, problem, upload
+from support.api_calls import CSV, ONE_ROW, DrainQueues, catalogue, problem, upload
 from support.origin_server import OriginServer, image_bytes
 
 THUMB = {"name": "thumb", "max_width": 200, "max_height": 200}
@@ -60,12 +60,12 @@ async def test_an_invalid_rendition_is_named_by_its_position(
 
 
 async def test_each_rendition_has_a_column_a_url_and_its_own_size(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     image_url, missing_url = origin.serve("/a.jpg", image_bytes(800, 600)), origin.url("/status/404")
     rows = catalogue(("1", "Shoe", f"{image_url}, {missing_url}"))
     batch = await upload(client, rows, renditions=json.dumps([THUMB | {"format": "webp"}]))
-    await work_off()
+    await drain_queues()
 
     report = (await client.get(f"/v1/batches/{batch['id']}/output.csv")).text
     [row] = csv.DictReader(io.StringIO(report, newline=""))
@@ -96,12 +96,12 @@ async def test_each_rendition_has_a_column_a_url_and_its_own_size(
 
 
 async def test_every_rendition_is_reused_the_second_time(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer
 ) -> None:
     rows = catalogue(("1", "Shoe", origin.serve("/a.jpg", image_bytes(800, 600), headers={"ETag": '"1"'})))
     for _ in range(2):
         batch = await upload(client, rows, renditions=json.dumps([THUMB]))
-        await work_off()
+        await drain_queues()
     [product] = (await client.get(f"/v1/batches/{batch['id']}/products")).json()["data"]
     [asset] = product["assets"]
     assert [(entry["name"], entry["action"]) for entry in asset["renditions"]] == [

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 from imgsvc.domain.ids import new_id
 from imgsvc.services.clock import utc_now
 from imgsvc.settings.server import Settings
-from support.api_calls import WorkOff, catalogue, problem, serving, upload
+from support.api_calls import DrainQueues, catalogue, problem, serving, upload
 from support.origin_server import OriginServer, WebhookListener, image_bytes
 from support.stack import SECRET
 
@@ -50,7 +50,7 @@ async def send_test(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
 
 
 async def test_the_log_has_each_attempt_with_its_response(
-    client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener
+    client: httpx.AsyncClient, drain_queues: DrainQueues, listener: WebhookListener
 ) -> None:
     listener.statuses, listener.body = [410], b"gone"
     batch_id = await finished_batch(client, listener.url("/hook"))
@@ -58,7 +58,7 @@ async def test_the_log_has_each_attempt_with_its_response(
     assert (waiting["status"], waiting["attempts"], waiting["log"]) == ("pending", 0, [])
     assert waiting["next_attempt_at"] == waiting["created_at"]
 
-    await work_off()
+    await drain_queues()
     [delivery] = await deliveries(client, batch_id)
     assert (delivery["id"], delivery["batch_id"], delivery["round"]) == (waiting["id"], batch_id, 1)
     assert (delivery["event_type"], delivery["url"]) == ("batch.failed", listener.url("/hook"))
@@ -70,15 +70,15 @@ async def test_the_log_has_each_attempt_with_its_response(
 
 
 async def test_every_round_has_one_delivery_newest_first(
-    client: httpx.AsyncClient, work_off: WorkOff, origin: OriginServer, listener: WebhookListener
+    client: httpx.AsyncClient, drain_queues: DrainQueues, origin: OriginServer, listener: WebhookListener
 ) -> None:
     text = catalogue(("1", "Shoe", origin.url("/late.jpg")))
     batch = await upload(client, text, webhook_url=listener.url("/hook"))
-    await work_off()
+    await drain_queues()
     await client.post(f"/v1/batches/{batch['id']}/retry")
     assert len(await deliveries(client, batch["id"])) == 1
     origin.serve("/late.jpg", image_bytes())
-    await work_off()
+    await drain_queues()
     second, first = await deliveries(client, batch["id"])
     assert [(each["round"], each["event_type"], each["status"]) for each in (second, first)] == [
         (2, "batch.completed", "delivered"),
@@ -99,11 +99,11 @@ async def test_a_batch_without_a_webhook_has_no_deliveries_and_an_unknown_one_is
 
 
 async def test_a_redelivery_sends_the_same_event_again(
-    client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener
+    client: httpx.AsyncClient, drain_queues: DrainQueues, listener: WebhookListener
 ) -> None:
     listener.statuses = [410]
     batch_id = await finished_batch(client, listener.url("/hook"))
-    await work_off()
+    await drain_queues()
     [delivery] = await deliveries(client, batch_id)
     assert delivery["status"] == "exhausted"
     answer = await redeliver(client, delivery["id"])
@@ -111,7 +111,7 @@ async def test_a_redelivery_sends_the_same_event_again(
     assert answer.json() == (await deliveries(client, batch_id))[0]
     assert (answer.json()["status"], len(answer.json()["log"])) == ("pending", 1)
 
-    await work_off()
+    await drain_queues()
     [delivery] = await deliveries(client, batch_id)
     assert (delivery["status"], [entry["http_status"] for entry in delivery["log"]]) == ("delivered", [410, 200])
     first, second = listener.requests
@@ -163,9 +163,11 @@ async def test_a_slow_or_unreachable_endpoint_is_reported(settings: Settings, or
                 assert result["answer"] is None
 
 
-async def test_a_test_stores_nothing(client: httpx.AsyncClient, work_off: WorkOff, listener: WebhookListener) -> None:
+async def test_a_test_stores_nothing(
+    client: httpx.AsyncClient, drain_queues: DrainQueues, listener: WebhookListener
+) -> None:
     result = await send_test(client, listener.url("/hook"))
-    await work_off()
+    await drain_queues()
     assert len(listener.requests) == 1
     problem(await redeliver(client, result["id"]), 404, "not-found")
 

@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 from chaos.calls import Calls, Violation
-from chaos.mailbox import Mailbox
 from chaos.orders import OUTPUT, Catalogue, Order
 from chaos.plan import History
+from chaos.receiver import WebhookReceiver
 
 EVENT_WITHIN = 20.0
 """Seconds that a customer waits for the event before it deletes the batch; without the event, the batch stays."""
@@ -23,9 +23,9 @@ class Customers:
 
     calls: Calls
     catalogue: Catalogue
-    mailbox: Mailbox
+    receiver: WebhookReceiver
     hook: str
-    """The mailbox's address."""
+    """The receiver's address."""
     history: History
     orders: list[Order] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -137,7 +137,7 @@ class Customers:
     async def _delete(self, order: Order) -> None:
         """Delete the batch once every round has been announced."""
         deadline = self.history.now() + EVENT_WITHIN
-        while order.has_webhook and len(self.mailbox.events_of(order.batch_id)) < order.min_rounds:
+        while order.has_webhook and len(self.receiver.events_of(order.batch_id)) < order.min_rounds:
             if self.history.now() > deadline:
                 return
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""One run: a stage, customers, a plan of faults, and the verdict at the end."""
+"""One run: a stage, customers, a plan of faults, and checks at the end."""
 
 import asyncio
 from collections import Counter
@@ -12,13 +12,13 @@ from arq.constants import in_progress_key_prefix
 from sqlmodel import col, select, update
 
 from chaos.calls import Calls
+from chaos.checks import FinalChecks
 from chaos.customers import OPEN, Customers
 from chaos.faults import faults_for
-from chaos.mailbox import Event
 from chaos.orders import Catalogue
 from chaos.plan import History, Step, carry_out, plan
+from chaos.receiver import Event
 from chaos.stage import Database, Stage, clear, set_up
-from chaos.verdict import Verdict
 from imgsvc.db.engine import Sessions, open_sessions
 from imgsvc.db.tables import Batch, Delivery
 from support.command import imgsvc
@@ -55,7 +55,7 @@ class Result:
 
 
 async def run(database: Database, seed: str, *, seconds: float, longest: float, say: Say, only: str = "") -> Result:
-    """Cause faults of up to `longest` seconds for about `seconds`, then wait until all work is done and judge.
+    """Cause faults of up to `longest` seconds for about `seconds`, wait until all work is done, and check the results.
 
     `only` restricts the faults to those with this text in their name.
     """
@@ -82,21 +82,21 @@ async def _play(stage: Stage, history: History, result: Result, steps: list[Step
     url = stage.service.url
     async with httpx.AsyncClient(base_url=url, timeout=HANGS_AFTER, follow_redirects=True, trust_env=False) as client:
         calls, catalogue = Calls(client), Catalogue(stage.shop, stage.proxies["origin"].url)
-        customers = Customers(calls, catalogue, stage.mailbox, stage.proxies["webhook"].url, history)
+        customers = Customers(calls, catalogue, stage.receiver, stage.proxies["webhook"].url, history)
         await _cause_faults(customers, steps, stage, history, result.seed)
         history.note("every order has ended")
         sessions = open_sessions(stage.database_url)
         await _wait_until_idle(stage, sessions, result)
         history.note("all work is done")
-        verdict = Verdict(calls, stage.mailbox, history, sessions)
-        await verdict.judge(customers.orders, stage.folder / "up.log")
+        checks = FinalChecks(calls, stage.receiver, history, sessions)
+        await checks.run(customers.orders, stage.folder / "up.log")
         await sessions.aclose()
-    result.violations += customers.violations + verdict.violations + await _deep_check(stage)
+    result.violations += customers.violations + checks.violations + await _deep_check(stage)
     result.orders = Counter("deleted" if order.is_deleted else order.status for order in customers.orders)
     result.slowest = max(order.ended_at - order.sent_at for order in customers.orders)
-    result.images, result.excused = verdict.images, verdict.excused
+    result.images, result.excused = checks.images, checks.excused
     result.calls, result.repeated = calls.made, calls.repeated
-    result.events = list(stage.mailbox.events.values())
+    result.events = list(stage.receiver.events.values())
     code = await stage.service.stop()
     result.violations += [f"imgsvc up stopped with exit code {code}"] if code else []
 

@@ -1,24 +1,24 @@
 """The list of all faults."""
 
-from chaos import deaths, outages
+from chaos import crashes, outages
 from chaos.fault import Fault
 from chaos.stage import Database
 
 FAULTS: tuple[type[Fault], ...] = (
-    deaths.KillWorker,
-    deaths.StopWorker,
-    deaths.FreezeWorker,
-    deaths.KillApi,
-    deaths.StopApi,
-    deaths.KillEverything,
-    deaths.FlushRedis,
-    deaths.RestartRedis,
-    deaths.HangRedis,
-    deaths.FillRedis,
-    deaths.LockSqlite,
-    deaths.StopPostgres,
-    deaths.CrashPostgres,
-    deaths.HangPostgres,
+    crashes.KillWorker,
+    crashes.StopWorker,
+    crashes.FreezeWorker,
+    crashes.KillApi,
+    crashes.StopApi,
+    crashes.KillEverything,
+    crashes.FlushRedis,
+    crashes.RestartRedis,
+    crashes.HangRedis,
+    crashes.FillRedis,
+    crashes.LockSqlite,
+    crashes.StopPostgres,
+    crashes.CrashPostgres,
+    crashes.HangPostgres,
     outages.LoseFolder,
     outages.OriginRefuses,
     outages.OriginHangs,

@@ -15,7 +15,7 @@ MIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
+class TimedFault:
     """One fault and its duration in seconds."""
 
     fault: type[Fault]
@@ -27,17 +27,17 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A pause, then one strike or two at the same time."""
+    """A pause, then one fault or two at the same time."""
 
     pause: float
-    strikes: tuple[Strike, ...]
+    faults: tuple[TimedFault, ...]
 
     @property
     def seconds(self) -> float:
-        return self.pause + max(strike.seconds for strike in self.strikes)
+        return self.pause + max(timed.seconds for timed in self.faults)
 
     def __str__(self) -> str:
-        return f"{self.pause:4.1f} s pause, then {' and '.join(map(str, self.strikes))}"
+        return f"{self.pause:4.1f} s pause, then {' and '.join(map(str, self.faults))}"
 
 
 def plan(rng: Random, kinds: Sequence[type[Fault]], *, seconds: float, longest: float) -> list[Step]:
@@ -46,17 +46,17 @@ def plan(rng: Random, kinds: Sequence[type[Fault]], *, seconds: float, longest: 
     drawn = _shuffled_endlessly(rng, kinds)
     while sum(step.seconds for step in steps) < seconds:
         fault = next(drawn)
-        strikes = [_draw(rng, fault, longest)]
+        faults = [_draw(rng, fault, longest)]
         others = [kind for kind in kinds if kind.target != fault.target]
         if others and rng.random() < 0.3:
-            strikes.append(_draw(rng, rng.choice(others), longest))
+            faults.append(_draw(rng, rng.choice(others), longest))
         pause = rng.uniform(0.1, longest / 3) if steps else FIRST_PAUSE
-        steps.append(Step(pause, tuple(strikes)))
+        steps.append(Step(pause, tuple(faults)))
     return steps
 
 
-def _draw(rng: Random, fault: type[Fault], longest: float) -> Strike:
-    return Strike(fault, rng.uniform(MIN_SECONDS, longest) if fault.lasts else MIN_SECONDS)
+def _draw(rng: Random, fault: type[Fault], longest: float) -> TimedFault:
+    return TimedFault(fault, rng.uniform(MIN_SECONDS, longest) if fault.lasts else MIN_SECONDS)
 
 
 def _shuffled_endlessly(rng: Random, kinds: Sequence[type[Fault]]) -> Iterator[type[Fault]]:
@@ -91,19 +91,19 @@ async def carry_out(steps: Sequence[Step], stage: Stage, history: History, rng: 
     for step in steps:
         await asyncio.sleep(step.pause)
         async with asyncio.TaskGroup() as group:
-            for strike in step.strikes:
-                group.create_task(_carry_out(strike, stage, history, rng))
+            for timed in step.faults:
+                group.create_task(_carry_out(timed, stage, history, rng))
 
 
-async def _carry_out(strike: Strike, stage: Stage, history: History, rng: Random) -> None:
-    fault = strike.fault(stage, rng)
+async def _carry_out(timed: TimedFault, stage: Stage, history: History, rng: Random) -> None:
+    fault = timed.fault(stage, rng)
     began = history.now()
-    history.note(f"{strike}")
+    history.note(f"{timed}")
     try:
         await fault.begin()
-        await asyncio.sleep(strike.seconds)
+        await asyncio.sleep(timed.seconds)
     finally:
         await fault.end()
-        history.faults.append((strike.fault, began, history.now()))
+        history.faults.append((timed.fault, began, history.now()))
         if fault.lasts:
             history.note(f"    over: {fault.name}")

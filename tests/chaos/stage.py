@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from chaos.mailbox import Mailbox
+from chaos.receiver import WebhookReceiver
 from chaos.servers import BUCKET, S3_LOGIN, Valkey, object_store
 from chaos.service import Service
 from support.databases import Postgres
@@ -32,7 +32,7 @@ class Stage:
     folder: Path
     valkey: Valkey
     shop: OriginServer
-    mailbox: Mailbox
+    receiver: WebhookReceiver
     proxies: Mapping[str, FaultProxy]
     postgres: Postgres | None
     service: Service
@@ -53,9 +53,12 @@ async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{database}-", dir="/tmp"))  # a short path, as sockets need
     async with AsyncExitStack() as stack:
         valkey = await stack.enter_async_context(Valkey(folder))
-        shop, mailbox = await stack.enter_async_context(OriginServer()), await stack.enter_async_context(Mailbox())
+        shop, receiver = (
+            await stack.enter_async_context(OriginServer()),
+            await stack.enter_async_context(WebhookReceiver()),
+        )
         servers, postgres, url = (
-            {"origin": shop.port, "webhook": mailbox.port},
+            {"origin": shop.port, "webhook": receiver.port},
             None,
             f"sqlite+aiosqlite:///{folder}/imgsvc.db",
         )
@@ -75,7 +78,7 @@ async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[
             await until(service.ready, within=60)
         except AssertionError as error:
             raise RuntimeError(f"imgsvc did not come up; its log is {folder / 'up.log'}") from error
-        yield Stage(database, url, folder, valkey, shop, mailbox, proxies, postgres, service)
+        yield Stage(database, url, folder, valkey, shop, receiver, proxies, postgres, service)
 
 
 def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, clean_up_after: float) -> dict[str, str]:

@@ -33,7 +33,7 @@ def test_the_budget_starts_with_the_first_failure() -> None:
         yield from ()
         return "all of it"
 
-    retried = RetryBudget(0.25).spent_on(call)
+    retried = RetryBudget(0.25).run(call)
     with pytest.raises(StopIteration) as stopped:
         while True:
             next(retried)
@@ -45,7 +45,7 @@ def test_a_budget_of_years_survives_thousands_of_pauses() -> None:
         yield from ()
         raise ConnectionLost("No imgsvc answers.")
 
-    retried = RetryBudget(10**9).spent_on(call)
+    retried = RetryBudget(10**9).run(call)
     pauses = [next(retried) for _ in range(5_000)]
     assert all(isinstance(pause, Pause) and 0 < pause.seconds <= 5 for pause in pauses)
 

@@ -21,7 +21,7 @@ SLOW = text("SELECT hang()")
 
 
 class Hang:
-    """An SQL function that hangs until `released`: a cancelled statement goes on in its thread."""
+    """An SQL function that hangs until `released`: a cancelled statement continues in its thread."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.begun, self.released = Event(), Event()

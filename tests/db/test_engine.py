@@ -101,7 +101,7 @@ async def test_a_callers_error_is_not_taken_for_an_unavailable_database(
 
 
 @pytest.mark.parametrize("kind", ["read", "write"])
-async def test_a_callers_time_out_is_passed_on_unchanged(sessions: Sessions, kind: str) -> None:
+async def test_a_callers_timeout_is_passed_on_unchanged(sessions: Sessions, kind: str) -> None:
     async with getattr(sessions, kind)() as session:
         await session.exec(select(Batch))
         with pytest.raises(TimeoutError):

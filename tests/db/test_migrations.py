@@ -251,7 +251,7 @@ FUTURE = text("UPDATE alembic_version SET version_num = '9999'")
 
 
 async def test_an_older_imgsvc_runs_on_the_schema_of_a_newer_one(new: Sessions) -> None:
-    """Check a rolling update: machines that are not updated yet go on working."""
+    """Check a rolling update: machines that are not updated yet keep working."""
     await migrations.upgrade(new)
     async with new.write() as session:
         await (await session.connection()).execute(FUTURE)

@@ -31,14 +31,14 @@ def database_kind() -> str:
 
 @pytest.fixture
 async def impatient(database: str) -> AsyncIterator[Sessions]:
-    """Sessions with a statement time-out of half a second."""
+    """Sessions with a statement timeout of half a second."""
     sessions = open_sessions(database, statement_timeout=0.5)
     yield sessions
     await sessions.aclose()
 
 
 async def is_written(sessions: Sessions, name: str) -> bool:
-    """Write `name`; on a busy machine a statement may exceed the short time-out."""
+    """Write `name`; on a busy machine a statement may exceed the short timeout."""
     try:
         await write_name(sessions, name)
     except DatabaseUnavailable:

@@ -139,7 +139,7 @@ async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:
     assert await held(sessions, "mine", range(3)) == set()
 
 
-async def test_a_token_left_on_an_ended_asset_is_no_claim(sessions: Sessions) -> None:
+async def test_a_token_left_on_an_ended_asset_is_not_a_claim(sessions: Sessions) -> None:
     await store(sessions, asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"))
     assert await held(sessions, "mine", [0]) == set()
 

@@ -27,7 +27,7 @@ REPLACED = "was replaced or removed while it was open; restart imgsvc"
 
 @pytest.fixture
 async def sessions(database: str) -> AsyncIterator[Sessions]:
-    """Sessions with a shorter busy time-out than in production."""
+    """Sessions with a shorter busy timeout than in production."""
     sessions = open_sessions(database, busy_timeout=0.1)
     yield sessions
     await sessions.aclose()
@@ -83,7 +83,7 @@ async def test_a_refused_writer_retries_before_it_gives_up(database: str, intrud
 async def test_writers_that_wait_for_another_process_time_out_together(
     database: str, intruder: sqlite3.Connection
 ) -> None:
-    """Check that the time-outs overlap: one after the other, the 50 would take 75 s."""
+    """Check that the timeouts overlap: one after the other, the 50 would take 75 s."""
     sessions = open_sessions(database, busy_timeout=0.5)
     async with asyncio.timeout(60):
         writers = (write_name(sessions, f"writer {number}") for number in range(50))

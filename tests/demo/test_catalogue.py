@@ -227,7 +227,7 @@ def test_the_csv_is_accepted_without_a_warning_and_two_images_are_shared() -> No
     assert (read.warnings, read.url_count - len(read.assets)) == ([], 2)
 
 
-def test_the_csv_has_the_columns_of_the_brief_and_crlf() -> None:
+def test_the_csv_has_the_default_columns_and_crlf() -> None:
     text = manifest(BASE)
     assert (
         next(csv.reader(StringIO(text, newline=""))) == list(HEADER) == ["S. No.", "Product Name", "Input Image Urls"]

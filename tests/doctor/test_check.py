@@ -10,7 +10,7 @@ from pydantic import AnyHttpUrl
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.doctor.check import Finding, run_checks
-from imgsvc.process.data_folder import Running, lock_folder
+from imgsvc.process.data_folder import RunningStack, lock_folder
 from imgsvc.settings.server import Settings
 from support.command import imgsvc
 from support.origin_server import Server
@@ -111,13 +111,13 @@ async def test_a_public_url_that_leads_to_another_program_is_reported(healthy: S
         public = AnyHttpUrl(other.url(""))
         assert "IMGSVC_PUBLIC_URL" in (await failed_checks(healthy, public_url=public))["Links"].advice
         with lock_folder(tmp_path) as publish:  # the same while an `up` works
-            publish(Running(1, healthy.local_base))
+            publish(RunningStack(1, healthy.local_base))
             assert set(await failed_checks(healthy, public_url=public)) == {"Links"}
 
 
 async def test_an_unresponsive_api_of_a_running_up_points_to_its_process(healthy: Settings, tmp_path: Path) -> None:
     with lock_folder(tmp_path) as publish:
-        publish(Running(4711, f"http://127.0.0.1:{free_port()}"))
+        publish(RunningStack(4711, f"http://127.0.0.1:{free_port()}"))
         findings = await failed_checks(healthy)
     assert set(findings) == {"API"}
     assert "process 4711" in findings["API"].advice

@@ -7,7 +7,7 @@ from PIL import AvifImagePlugin, Image
 from imgsvc.domain.imaging.compress import CodecLimits, prepare_pillow
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")  # on a busy machine, time-outs of single examples mean nothing
+settings.load_profile("patient")  # on a busy machine, timeouts of single examples mean nothing
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from support.databases import Postgres
 from support.origin_server import OriginServer, WebhookListener, image_bytes
-from support.stack import UNHURRIED, Stack, running_stack, until
+from support.stack import QUICK_WITH_LONG_LEASES, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ async def test_a_batch_completes_after_postgres_crashed_and_was_down_for_a_while
     listener: WebhookListener,
     permits: asyncio.Semaphore,
 ) -> None:
-    async with running_stack(tmp_path, IMGSVC_DATABASE_URL=postgres_database, **UNHURRIED) as stack:
+    async with running_stack(tmp_path, IMGSVC_DATABASE_URL=postgres_database, **QUICK_WITH_LONG_LEASES) as stack:
         batch_id = await start_batch(stack, origin, listener, permits)
         with postgres.stopped(signal.SIGQUIT):
             crashed = monotonic()
@@ -96,7 +96,7 @@ async def test_a_batch_completes_after_postgres_crashed_and_was_down_for_a_while
 async def test_a_batch_completes_after_another_program_locked_sqlite_past_the_timeout(
     tmp_path: Path, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore
 ) -> None:
-    async with running_stack(tmp_path, **UNHURRIED) as stack:
+    async with running_stack(tmp_path, **QUICK_WITH_LONG_LEASES) as stack:
         batch_id = await start_batch(stack, origin, listener, permits)
         file = tmp_path / "imgsvc.db"
         with closing(sqlite3.connect(file, isolation_level=None, timeout=30, check_same_thread=False)) as other_program:

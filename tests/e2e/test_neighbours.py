@@ -1,4 +1,4 @@
-"""Two tenants at a time: hostile images of one are refused or compressed separately and do not delay the other."""
+"""Two batches at a time: hostile images of one are refused or compressed separately and do not delay the other."""
 
 import os
 import struct
@@ -35,7 +35,7 @@ async def assets_of(stack: Stack, batch_id: str) -> list[dict[str, Any]]:
     return [asset for product in products["data"] for asset in product["assets"]]
 
 
-async def test_frame_bombs_and_long_animations_of_one_tenant_do_not_delay_another(
+async def test_frame_bombs_and_long_animations_of_one_batch_do_not_delay_another(
     tmp_path: Path, origin: OriginServer
 ) -> None:
     profiles = [encoded(Image.new("RGB", (64, 48), RED), "JPEG", icc_profile=long_profile()) for _ in SIX]

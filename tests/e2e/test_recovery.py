@@ -9,7 +9,7 @@ import pytest
 
 from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from support.origin_server import OriginServer, WebhookListener, image_bytes
-from support.stack import QUICK, UNHURRIED, Stack, running_stack, until
+from support.stack import QUICK, QUICK_WITH_LONG_LEASES, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 
@@ -91,13 +91,13 @@ async def test_a_batch_completes_after_redis_was_wiped(
 async def test_a_stop_drains_and_the_next_start_continues_the_batch(
     tmp_path: Path, origin: OriginServer, listener: WebhookListener, permits: asyncio.Semaphore
 ) -> None:
-    async with running_stack(tmp_path, **UNHURRIED) as stack:
+    async with running_stack(tmp_path, **QUICK_WITH_LONG_LEASES) as stack:
         batch_id = await stack.upload(manifest_of(origin, permits), webhook_url=listener.url("/hook"))
         await wait_until_in_progress(stack, batch_id)
         stopping = asyncio.create_task(stack.stop())  # the stop is requested before the other images can arrive
         release_all(permits)
         assert await stopping == 0
-    async with running_stack(tmp_path, **UNHURRIED) as stack:
+    async with running_stack(tmp_path, **QUICK_WITH_LONG_LEASES) as stack:
         await assert_complete(stack, batch_id, listener)
     hits = [origin.hits(f"/{number}.jpg") for number in range(IMAGES)]
     assert max(hits) <= 2  # only images in flight were fetched again

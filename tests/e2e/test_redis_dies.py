@@ -9,7 +9,7 @@ import pytest
 
 from chaos.servers import Valkey
 from support.origin_server import OriginServer, image_bytes
-from support.stack import UNHURRIED, Stack, running_stack, until
+from support.stack import QUICK_WITH_LONG_LEASES, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def stack(tmp_path: Path, valkey: Valkey, log: Path) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path, log=log, IMGSVC_REDIS_URL=valkey.url, **UNHURRIED) as stack:
+    async with running_stack(tmp_path, log=log, IMGSVC_REDIS_URL=valkey.url, **QUICK_WITH_LONG_LEASES) as stack:
         yield stack
 
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from support.origin_server import OriginServer, image_bytes
-from support.stack import UNHURRIED, Stack, running_stack, until
+from support.stack import QUICK_WITH_LONG_LEASES, Stack, running_stack, until
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ async def test_a_rolling_restart_under_load_loses_no_request_and_no_image(tmp_pa
     urls = [origin.serve(f"/{number}.jpg", image_bytes(), delay=0.2) for number in range(IMAGES)]
     rows = [f"{number},Product {number},{url}" for number, url in enumerate(urls)]
     manifest = "\n".join(["S. No.,Product Name,Input Image Urls", *rows])
-    settings = UNHURRIED | {"IMGSVC_UPLOADS_PER_MINUTE": "1000000"}
+    settings = QUICK_WITH_LONG_LEASES | {"IMGSVC_UPLOADS_PER_MINUTE": "1000000"}
     async with running_stack(tmp_path, "--workers", "2", **settings) as stack:
         traffic = Traffic(stack, manifest)
         async with traffic.running():

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from imgsvc.errors import StartupError
-from imgsvc.process.data_folder import Running, find_running, lock_folder
+from imgsvc.process.data_folder import RunningStack, find_running, lock_folder
 from imgsvc.process.listen_socket import inherited, listen
 from support.stack import speaks_ipv6
 
-RUNNING = Running(4711, "http://127.0.0.1:8000", "unix:///tmp/valkey.sock")
+RUNNING = RunningStack(4711, "http://127.0.0.1:8000", "unix:///tmp/valkey.sock")
 
 
 def test_the_owner_of_the_folder_is_published_while_it_holds_the_lock(tmp_path: Path) -> None:

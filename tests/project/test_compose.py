@@ -73,7 +73,7 @@ def test_the_public_url_comes_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize("name", OWN_SERVICES)
-def test_a_command_is_one_that_imgsvc_has(name: str) -> None:
+def test_the_command_of_a_container_exists(name: str) -> None:
     assert_is_a_command(OWN_SERVICES[name].command)
 
 

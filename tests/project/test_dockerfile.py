@@ -137,7 +137,7 @@ def test_a_container_refuses_to_start_without_authentication_by_default(
         asyncio.run(check_access(settings))
 
 
-def test_the_wheel_brings_the_migrations(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_migrations(tmp_path: Path) -> None:
     """The Dockerfile builds it in the same way. Without migrations `imgsvc db upgrade` has nothing to run."""
     subprocess.run(
         [

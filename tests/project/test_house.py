@@ -45,24 +45,24 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_file_stays_small_enough_to_be_read_at_once(name: str) -> None:
+def test_a_file_has_at_most_its_allowed_lines(name: str) -> None:
     lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
     assert lines <= LARGER.get(name, MAX_FILE_LINES)
 
 
-def test_the_list_of_larger_files_has_only_those_that_are() -> None:
+def test_the_list_of_larger_files_has_only_larger_files() -> None:
     for name in LARGER:
         assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) > MAX_FILE_LINES
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_file_says_in_a_sentence_what_it_is_for(name: str) -> None:
+def test_every_file_has_a_docstring_that_begins_with_a_sentence(name: str) -> None:
     docstring = ast.get_docstring(tree(MODULES[name]))
     assert docstring
     assert docstring.partition("\n\n")[0].endswith((".", ":"))
 
 
-def test_imports_stand_at_the_top() -> None:
+def test_imports_are_at_the_top_of_a_file() -> None:
     inside = {
         name
         for name, path in MODULES.items()
@@ -73,7 +73,7 @@ def test_imports_stand_at_the_top() -> None:
     assert inside == IMPORTS_IN_FUNCTIONS
 
 
-def test_only_the_top_of_a_job_or_of_an_assets_work_catches_everything() -> None:
+def test_only_the_listed_files_catch_every_exception() -> None:
     catching = {
         name
         for name, path in MODULES.items()
@@ -84,7 +84,7 @@ def test_only_the_top_of_a_job_or_of_an_assets_work_catches_everything() -> None
     assert catching == CATCHES_EVERYTHING
 
 
-def test_nothing_is_printed_past_the_log_and_the_console() -> None:
+def test_no_module_calls_print_or_breakpoint() -> None:
     printing = [
         name
         for name, path in MODULES.items()
@@ -94,19 +94,19 @@ def test_nothing_is_printed_past_the_log_and_the_console() -> None:
     assert printing == []
 
 
-def test_nothing_of_python_runs_between_fork_and_exec() -> None:
+def test_no_python_code_runs_between_fork_and_exec() -> None:
     """Another thread may hold a lock, and the new process would wait for it forever."""
     parameter = "preexec" + "_fn"
     calling = [path.name for path in OURS if re.search(rf"\b{parameter}\s*=", path.read_text(encoding="utf-8"))]
     assert calling == []
 
 
-def test_nothing_is_left_for_later() -> None:
+def test_no_file_has_a_mark_for_later_work() -> None:
     marks = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
     assert [path.name for path in OURS if marks.search(path.read_text(encoding="utf-8"))] == []
 
 
-def test_no_file_knows_the_machine_it_was_written_on() -> None:
+def test_no_file_contains_a_path_of_the_developers_machine() -> None:
     telling = [f"{ROOT}/", f"{ROOT.parent}/shared", f"{Path.home()}/."]
     found = [(path.name, words) for path in OURS for words in telling if words in path.read_text(encoding="utf-8")]
     assert found == []
@@ -131,7 +131,7 @@ def test_a_lock_pins_every_package_by_hash_and_names_no_address(lock: str) -> No
         assert "--hash=sha256:" in entry, entry
 
 
-def test_what_runs_is_locked_to_the_same_versions_as_what_is_tested() -> None:
+def test_the_runtime_lock_is_a_part_of_the_development_lock() -> None:
     pins = [
         set(re.findall(r"^[a-z0-9._-]+==\S+", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
         for lock in ("requirements.lock", "requirements-dev.lock")

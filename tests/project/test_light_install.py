@@ -55,13 +55,13 @@ def test_none_of_the_servers_packages_is_loaded(code: str) -> None:
     assert not loaded & (SERVER - OF_BOTH)
 
 
-def test_a_command_of_the_service_loads_them() -> None:
+def test_a_command_of_the_service_loads_the_servers_packages() -> None:
     """This shows that the test above can fail."""
     loaded = loaded_by("import imgsvc.cli.api")
     assert {"fastapi", "sqlalchemy", "pillow"} <= loaded
 
 
-def test_a_command_of_the_service_says_what_to_install_when_it_is_missing() -> None:
+def test_a_command_of_the_service_names_the_missing_packages() -> None:
     code = "import sys; sys.modules['fastapi'] = None; from imgsvc.cli import app; app(['api'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")

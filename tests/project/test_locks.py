@@ -28,7 +28,7 @@ def locked(lock: str) -> dict[str, set[str]]:
     return {canonicalize_name(pin.name): pin.extras for pin in pins if pin.marker is None or pin.marker.evaluate()}
 
 
-def asked_for(name: str, extras: set[str]) -> Iterator[Requirement]:
+def required_by(name: str, extras: set[str]) -> Iterator[Requirement]:
     """Yield the requirements of an installed distribution with `extras` on this platform."""
     for line in requires(name) or ():
         requirement = Requirement(line)
@@ -41,13 +41,13 @@ def missing(pins: dict[str, set[str]]) -> list[str]:
     return [
         f"{name} asks for {requirement}"
         for name, extras in pins.items()
-        for requirement in asked_for(name, extras)
+        for requirement in required_by(name, extras)
         if not requirement.extras <= pins.get(canonicalize_name(requirement.name), set())
     ]
 
 
 @pytest.mark.parametrize("lock", EXTRAS)
-def test_every_extra_that_a_locked_distribution_asks_for_is_locked(lock: str) -> None:
+def test_every_extra_that_a_locked_distribution_requires_is_locked(lock: str) -> None:
     pins = locked(lock) | {"imgsvc": EXTRAS[lock]}
     assert len(pins) > 60
     assert missing(pins) == []

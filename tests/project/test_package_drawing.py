@@ -1,11 +1,11 @@
-"""The drawing of the packages in docs/architecture.md is that of the code, and the packages keep their order."""
+"""The drawing of the packages in docs/architecture.md matches the code, and the packages keep their order."""
 
 import ast
 import re
 
 from support.package_drawing import (
-    FLOORS,
     IMAGE,
+    LAYERS,
     PAGE,
     SOURCE,
     all_imports,
@@ -16,7 +16,7 @@ from support.package_drawing import (
     with_table,
 )
 
-MAX_ROOMS = 25
+MAX_PACKAGES = 25
 MAX_ARROWS_BETWEEN_SERVICES = 15
 
 
@@ -28,31 +28,31 @@ def test_the_drawing_and_the_table_are_up_to_date() -> None:
 
 def test_every_package_is_drawn() -> None:
     top = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
-    inside = {f"{floor}/{path.parent.name}" for floor in FLOORS for path in (SOURCE / floor).glob("*/__init__.py")}
-    assert imports().keys() - set(FLOORS) == (top - set(FLOORS)) | inside
+    inside = {f"{layer}/{path.parent.name}" for layer in LAYERS for path in (SOURCE / layer).glob("*/__init__.py")}
+    assert imports().keys() - set(LAYERS) == (top - set(LAYERS)) | inside
 
 
-def test_no_room_imports_itself_through_others() -> None:
+def test_no_package_imports_itself_through_others() -> None:
     assert cycles(all_imports()) == []
     assert cycles({"a": frozenset({"b"}), "b": frozenset({"c"}), "c": frozenset({"b"})}) == ["b", "c"]
 
 
-def test_there_are_no_more_rooms_than_a_reader_can_learn() -> None:
-    """The files directly in a floor are not a room of their own here."""
-    assert len(imports().keys() - set(FLOORS)) <= MAX_ROOMS
+def test_the_number_of_packages_stays_small() -> None:
+    """The files directly in a layer do not count as a package."""
+    assert len(imports().keys() - set(LAYERS)) <= MAX_PACKAGES
 
 
-def test_few_arrows_connect_the_packages_of_the_services() -> None:
+def test_few_imports_connect_the_packages_of_the_services() -> None:
     arrows = [
-        (room, target)
-        for room, targets in imports().items()
+        (package, target)
+        for package, targets in imports().items()
         for target in targets
-        if room.startswith("services/") and target.startswith("services/")
+        if package.startswith("services/") and target.startswith("services/")
     ]
     assert len(arrows) <= MAX_ARROWS_BETWEEN_SERVICES
 
 
-def test_only_arrows_that_a_longer_way_implies_are_left_out() -> None:
+def test_only_imports_that_other_imports_imply_are_left_out() -> None:
     graph = {"a": frozenset({"b", "c"}), "b": frozenset({"c"}), "c": frozenset[str]()}
     assert reduced(graph) == {"a": frozenset({"b"}), "b": frozenset({"c"}), "c": frozenset()}
 

@@ -40,7 +40,7 @@ def test_every_bound_of_a_setting_is_named() -> None:
         assert set(re.findall(r"(?:at least|more than|at most|less than) ([\d,.]+)(?:, |$)", value)) == bounds, name
 
 
-def test_every_setting_has_a_heading_that_readers_know() -> None:
+def test_every_section_of_settings_has_a_heading() -> None:
     assert set(section_of().values()) == set(SECTIONS)
 
 

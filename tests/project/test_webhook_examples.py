@@ -66,7 +66,7 @@ def test_the_page_has_the_schedule_of_the_code_and_its_length() -> None:
 
 
 @VERIFIES
-async def test_what_imgsvc_signs_is_accepted(program: str) -> None:
+async def test_an_event_signed_by_imgsvc_is_accepted(program: str) -> None:
     assert await verdict(program, signed()) in {"batch.completed", "the signature is valid"}
 
 

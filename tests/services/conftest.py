@@ -10,10 +10,10 @@ from imgsvc.bootstrap import Resources, open_asset_processor
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.settings.server import Settings
-from support.audits import Shop, open_shop
+from support.audits import AuditedService, open_audited_service
 from support.batches import ManualClock, RecordingQueue
 from support.origin_server import OriginServer, WebhookListener
-from support.polling import SLOWLY
+from support.polling import LONG_TIMEOUT_SETTINGS
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -23,7 +23,7 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update=SLOWLY)
+    return settings.model_copy(update=LONG_TIMEOUT_SETTINGS)
 
 
 @pytest.fixture
@@ -52,5 +52,5 @@ async def processor(resources: Resources) -> AsyncIterator[AssetProcessor]:
 @pytest.fixture
 async def shop(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
-) -> Shop:
-    return await open_shop(resources, processor, origin, listener, clock)
+) -> AuditedService:
+    return await open_audited_service(resources, processor, origin, listener, clock)

@@ -113,5 +113,5 @@ async def test_a_sweep_that_cannot_reach_the_queue_raises(resources: Resources) 
 
 
 async def test_a_sweep_with_nothing_due_needs_no_queue(resources: Resources, queue: RecordingQueue) -> None:
-    queue.away = True
+    queue.is_unavailable = True
     await run_sweep(resources, queue)

@@ -15,7 +15,7 @@ from imgsvc.api.app import create_app
 from imgsvc.db.engine import open_sessions
 from imgsvc.settings.server import Settings
 
-WorkOff = Callable[[], Awaitable[None]]
+DrainQueues = Callable[[], Awaitable[None]]
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
 CSV = {"Content-Type": "text/csv"}
 NOTHING = {"batch": 0, "product": 0, "asset": 0}

@@ -22,7 +22,7 @@ SPECS = (Spec(), Spec(name="thumb", max_width=20))
 
 
 @dataclass
-class Shop:
+class AuditedService:
     """A service with one batch: two images with two renditions each, one failed; ended, announced and cleaned up."""
 
     resources: Resources
@@ -68,9 +68,9 @@ class Shop:
         )
 
 
-async def open_shop(
+async def open_audited_service(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, clock: ManualClock
-) -> Shop:
+) -> AuditedService:
     urls = [
         origin.serve("/shoe.jpg", image_bytes(64, 40)),
         origin.serve("/hat.jpg", image_bytes(48, 48)),
@@ -82,7 +82,7 @@ async def open_shop(
     [delivery] = await deliveries_of(resources.sessions, batch.id)
     await deliver(resources, delivery, queue=RecordingQueue())
     clock.forward(HOUR + 1)
-    shop = Shop(resources, batch.id, clock)
+    shop = AuditedService(resources, batch.id, clock)
     await shop.clean_up()
     clock.forward(HOUR)
     return shop

@@ -36,13 +36,13 @@ class ManualClock:
 
 @dataclass
 class RecordingQueue:
-    """A JobQueue that records its calls; `away` makes them fail, `waiting_lanes` is the answer to `waiting`."""
+    """A JobQueue that records its calls; `is_unavailable` makes them fail, `waiting` returns `waiting_lanes`."""
 
     lanes: list[str] = field(default_factory=list)
     deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
     clean_ups: list[str] = field(default_factory=list)
     waiting_lanes: int = 0
-    away: bool = False
+    is_unavailable: bool = False
 
     async def wake_lanes(self, batch_id: str) -> None:
         self._refuse()
@@ -61,8 +61,8 @@ class RecordingQueue:
         return self.waiting_lanes
 
     def _refuse(self) -> None:
-        if self.away:
-            raise QueueUnavailable("away")
+        if self.is_unavailable:
+            raise QueueUnavailable("the queue of the test")
 
 
 def manifest(urls: Iterable[str]) -> bytes:

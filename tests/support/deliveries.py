@@ -10,14 +10,14 @@ from imgsvc.services.webhooks.deliver import attempt_delivery
 from support.batches import RecordingQueue, deliveries_of, submit_batch
 
 
-async def announced(resources: Resources, url: str) -> Delivery:
+async def pending_delivery(resources: Resources, url: str) -> Delivery:
     """Create a finished batch with a webhook, and return its pending delivery."""
     batch = await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=url)
     [delivery] = await deliveries_of(resources.sessions, batch.id)
     return delivery
 
 
-async def now(resources: Resources, delivery: Delivery) -> Delivery:
+async def current_delivery(resources: Resources, delivery: Delivery) -> Delivery:
     """Return the current state of the delivery."""
     return (await deliveries_of(resources.sessions, delivery.batch_id))[0]
 
@@ -32,7 +32,7 @@ async def deliver(
 ) -> Delivery:
     """Run the job once, and return the delivery's state afterwards."""
     await attempt(resources, delivery.id, queue=queue, endpoint=endpoint, secrets=secrets)
-    return await now(resources, delivery)
+    return await current_delivery(resources, delivery)
 
 
 async def attempt(

@@ -54,7 +54,7 @@ class Scripted(Server):
 
 
 class Caller:
-    """One of the two clients calls are awaited, and iterators are returned as lists."""
+    """A wrapper of either client: every call is awaited, and iterators are returned as lists."""
 
     def __init__(self, client: Client | AsyncClient) -> None:
         self.client = client

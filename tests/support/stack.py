@@ -34,7 +34,7 @@ QUICK: dict[str, Any] = {
     "IMGSVC_WEBHOOK_SCHEDULE": ",".join(["0", *["2"] * 20]),
 }
 # The same for tests that do not wait for leases to expire: a process stopped for some seconds keeps leases and fetches.
-UNHURRIED = QUICK | {
+QUICK_WITH_LONG_LEASES = QUICK | {
     "IMGSVC_LEASE": "60",
     "IMGSVC_LANE_LIFETIME": "40",
     "IMGSVC_JOB_TIMEOUT": "60",

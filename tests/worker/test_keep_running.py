@@ -41,7 +41,7 @@ class Jobs:
     ended: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     workers: int = 0
-    """How many workers were built."""
+    """The number of workers that were built."""
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, _ctx: dict[str, Any], name: str) -> None:

@@ -31,12 +31,12 @@ class RequestAuthenticator:
             CrossOriginRefused: no key is required, and another website or a proxy sent the request.
         """
         caller = await self.keys.caller(token) if self.keys else LOCAL_KEY
-        if caller == LOCAL_KEY:  # an API key needs no such check: other pages do not know it, and browsers never add it
+        if caller == LOCAL_KEY:  # an API key needs no such check: other sites do not know it, and browsers never add it
             self._check_origin(headers)
         return caller
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
-        """Refuse requests that a browser inside our network sends for a page outside of it.
+        """Refuse requests that a browser in our network sends on behalf of another site.
 
         The page's own name may resolve to this machine (DNS rebinding): then `Host` contains it. Or the page posts a
         form to us: then `Origin` contains it.

@@ -40,7 +40,7 @@ _bearer = HTTPBearer(
 async def _caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 ) -> str:
-    """Return the id of the caller's API key; without keys, everything belongs to the local one."""
+    """Return the id of the caller's API key; while no key exists, that is the local key."""
     authenticator: RequestAuthenticator = request.app.state.authenticator
     return await authenticator.authenticate(credentials.credentials if credentials else None, request.headers)
 

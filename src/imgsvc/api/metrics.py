@@ -18,7 +18,7 @@ StatsByWorker = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """The state of all components at one time; None for values of a component that did not answer."""
+    """The state of all components at one moment; None for values of a component that did not answer."""
 
     now: datetime
     open_batches: list[OpenBatches] | None = None

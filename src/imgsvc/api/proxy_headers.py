@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-ADDED = frozenset(
+PROXY_HEADERS = frozenset(
     {
         "forwarded",  # RFC 7239
         "via",  # RFC 9110 §7.6.3
@@ -28,7 +28,7 @@ ADDED = frozenset(
         "ali-cdn-real-ip",
     }
 )
-PREFIXES = (
+PROXY_PREFIXES = (
     "x-forwarded-",
     "x-original-",  # ingress-nginx, IIS
     "cdn-",  # CDN-Loop of RFC 8586, bunny.net
@@ -56,4 +56,6 @@ def proxy_header(names: Iterable[str]) -> str | None:
 
     None does not prove that there was no proxy: some add nothing, and a TCP tunnel cannot.
     """
-    return next((name for name in map(str.lower, names) if name in ADDED or name.startswith(PREFIXES)), None)
+    return next(
+        (name for name in map(str.lower, names) if name in PROXY_HEADERS or name.startswith(PROXY_PREFIXES)), None
+    )

@@ -8,7 +8,7 @@ import typer
 
 from imgsvc import __version__
 from imgsvc.cli import batches, download, failures, submit
-from imgsvc.cli.lazy_commands import Group, defer
+from imgsvc.cli.lazy_commands import Group, add_lazy_commands
 
 app = typer.Typer(
     cls=Group,
@@ -31,7 +31,7 @@ Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_pri
 
 
 @app.callback()
-def prepare(*, version: Version = False) -> None:  # noqa: ARG001  # its callback prints it
+def set_up_streams(*, version: Version = False) -> None:  # noqa: ARG001  # its callback prints it
     """Write characters that the terminal or pipe cannot encode (such as → in cp1252) as question marks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -45,4 +45,4 @@ app.command(rich_help_panel="Use")(failures.failures)
 app.command(rich_help_panel="Use")(download.download)
 app.command(rich_help_panel="Use")(batches.retry)
 app.command(rich_help_panel="Use")(batches.cancel)
-defer(app)
+add_lazy_commands(app)

@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, f
 
 
 def check_writable(path: Path | None) -> Path | None:
-    """Refuse an output file that cannot be written, before the work and not after it."""
+    """Refuse an output file that cannot be written before the work begins."""
     if path and str(path) == "-":
         raise typer.BadParameter("the output must be a file.")
     if path and not os.access(path if is_device(path) else path.resolve().parent, os.W_OK):
@@ -80,7 +80,7 @@ def connect(
 
 
 def _default_url(settings: ClientSettings) -> str:
-    """Return the URL of the `up` that runs in this folder, or else the URL from the settings."""
+    """Return the URL of the `up` that runs in this folder, otherwise the URL from the settings."""
     running = find_running(settings.data_dir)
     return running.url if running else settings.public_base
 

@@ -13,7 +13,7 @@ from imgsvc.cli.console import FAILED, print_error
 
 
 class LazyCommand(NamedTuple):
-    """A command that `app` in `module` contains or is; `help` is the first sentence of its own help."""
+    """A command of the app in `module`, or that app itself; `help` is the first sentence of the command's help."""
 
     name: str
     module: str
@@ -42,7 +42,7 @@ COMMANDS = (
 )
 
 
-def defer(app: typer.Typer) -> None:
+def add_lazy_commands(app: typer.Typer) -> None:
     """Add the commands to the help of `app`, whose group must be a `Group`."""
     for command in COMMANDS:
         app.command(command.name, help=command.help, rich_help_panel=command.panel)(_placeholder)

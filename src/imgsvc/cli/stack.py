@@ -14,7 +14,7 @@ from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.db import migrations
 from imgsvc.errors import DatabaseUnavailable, StartupError
 from imgsvc.process.child_process import RUN_MODULE
-from imgsvc.process.data_folder import Running, lock_folder
+from imgsvc.process.data_folder import RunningStack, lock_folder
 from imgsvc.process.listen_socket import listen
 from imgsvc.process.supervisor import Child, Supervisor, stop_on_signals
 from imgsvc.settings.server import Settings
@@ -31,7 +31,7 @@ WORKER_MALLOC = {
 
 MAX_PROCESSES = 4
 MAX_SOCKET_PATH = 80
-"""Maximum bytes of a temporary folder's path, so that the path of a socket in a new folder there is not too long."""
+"""Maximum bytes of the temporary folder's path; with a longer one, the path of the socket would exceed its limit."""
 
 
 async def run_stack(
@@ -67,7 +67,7 @@ async def run_stack(
             *worker_children(workers or default_processes(), settings, env),
         ]
         # Only the embedded Redis is published: the URL of another may contain a password.
-        publish(Running(os.getpid(), settings.local_base, redis_url if valkey else None))
+        publish(RunningStack(os.getpid(), settings.local_base, redis_url if valkey else None))
         await Supervisor(children, stopping=stopping, drain=settings.drain_timeout).run(on_ready=on_ready)
 
 
@@ -104,7 +104,7 @@ def default_processes() -> int:
 
 
 def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> Iterator[Child]:
-    """Yield the worker processes of one machine; they share its cores, unless the settings fix the codec threads."""
+    """Yield the worker processes of one machine; they share its cores, unless the codec threads are set."""
     if "codec_threads" not in settings.model_fields_set:
         env = {**env, "IMGSVC_CODEC_THREADS": str(max(1, settings.codec_threads // processes))}
     for number in range(1, processes + 1):

@@ -92,8 +92,8 @@ class RetryBudget:
         """Return this budget, or one of `seconds` if that is shorter."""
         return replace(self, seconds=max(0.0, min(self.seconds, seconds)))
 
-    def spent_on(self, start: Callable[[], Call[T]]) -> Call[T]:
-        """Run the call that `start` returns; start it again after errors that may pass, until the budget is used up."""
+    def run(self, start: Callable[[], Call[T]]) -> Call[T]:
+        """Run the call that `start` returns; after a temporary error start it again, until the budget is used up."""
         deadline: float | None = None  # set by the first error: a transfer that broke after an hour is retried too
         for attempt in count():
             try:

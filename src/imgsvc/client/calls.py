@@ -93,7 +93,7 @@ class Calls:
             began = monotonic()
             request = Send("GET", path_of(batch), {"headers": condition, "params": wait})
             retries = self.retries.limited_to(deadline - began)
-            response = yield from retries.spent_on(partial(self._send_checked, request, ""))
+            response = yield from retries.run(partial(self._send_checked, request, ""))
             if response.status_code != httpx.codes.NOT_MODIFIED:
                 latest = parse(Batch, response.content, self.url)
                 yield Emit(latest)
@@ -107,7 +107,7 @@ class Calls:
             yield Pause(min(remaining, max(0.0, began + _MIN_PAUSE - monotonic())))
 
     def events(self, batch: Batch | str) -> Call[None]:
-        """Emit a snapshot at once and after changes; the last one is of the end."""
+        """Emit a snapshot at once and after changes; the last one is the final state."""
         reader = EventReader()
         last_data_at = monotonic()
         while True:
@@ -149,7 +149,7 @@ class Calls:
         return parse(model, response.content, self.url)
 
     def _send_retried(self, request: Send, media_type: str = "") -> Call[httpx.Response]:
-        return self.retries.spent_on(partial(self._send_checked, request, media_type))
+        return self.retries.run(partial(self._send_checked, request, media_type))
 
     def _send_checked(self, request: Send, media_type: str) -> Call[httpx.Response]:
         return check_response((yield from send(request)), self.url, media_type)

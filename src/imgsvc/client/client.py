@@ -23,10 +23,10 @@ class Client:
     """A blocking client of the imgsvc at `url`.
 
     Calls that are safe to repeat are retried for `retry_timeout` seconds when the server cannot be reached, the
-    connection breaks, or the server answers 429, 502, 503 or 504; `Retry-After` is honoured. Those are all calls except
-    `retry`, `cancel` and `delete`. `on_wait(error, seconds)` is called before each pause; an exception from it ends the
-    call. `timeout` is the limit in seconds for each step of a request. A batch is passed as a `Batch` or by its id.
-    Every call raises `ClientError` (see `imgsvc.client.errors`).
+    connection breaks, or the server answers 429, 502, 503 or 504; `Retry-After` is honoured. That applies to all calls
+    except `retry`, `cancel` and `delete`. `on_wait(error, seconds)` is called before each pause; an exception from it
+    ends the call. `timeout` is the limit in seconds for each step of a request. A batch is passed as a `Batch` or by
+    its id. Every call raises `ClientError` (see `imgsvc.client.errors`).
 
     Raises:
         ConfigurationError: the URL, the API key or a proxy of the environment cannot be used.
@@ -103,7 +103,11 @@ class Client:
     def wait(
         self, batch: Batch | str, *, progress: Callable[[Batch], object] | None = None, timeout: float | None = None
     ) -> Batch:
-        """Wait for the end and return the batch; `progress` is called now and after each change. Raises as `follow`."""
+        """Wait for the end and return the batch; `progress` is called at once and after each change.
+
+        Raises:
+            StillRunning: it had not ended after `timeout` seconds.
+        """
         for latest in self.follow(batch, timeout=timeout):
             if progress:
                 progress(latest)
@@ -161,11 +165,11 @@ class Client:
     def download_failures(
         self, batch: Batch | str, path: Target, *, safe: bool = False, bom: bool = False, partial: bool = False
     ) -> None:
-        """Download only the rows with failed images, with an `Error` column; otherwise as `download_output`."""
+        """Download only the rows with failed images, with an `Error` column; otherwise like `download_output`."""
         self._download(batch, "failures.csv", path, CSV, safe=safe, bom=bom, partial=partial)
 
     def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
-        """Download every compressed image in a ZIP; otherwise as `download_output`."""
+        """Download every compressed image in a ZIP; otherwise like `download_output`."""
         self._download(batch, "archive.zip", path, ZIP, partial=partial)
 
     def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: bool) -> None:

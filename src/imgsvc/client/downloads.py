@@ -26,4 +26,4 @@ def download(
             while data := (yield from read_chunk()):
                 file.write(data)
 
-    return (NO_RETRIES if is_device(path) else retries).spent_on(attempt)
+    return (NO_RETRIES if is_device(path) else retries).run(attempt)

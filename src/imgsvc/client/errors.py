@@ -75,7 +75,7 @@ class TooManyRequests(RequestRefused):
 
 
 class ServerUnavailable(RequestRefused):
-    """A server, a component of it, or a proxy before it that is temporarily unavailable."""
+    """A server, a component of it, or a proxy in front of it that is temporarily unavailable."""
 
 
 class UnexpectedResponse(ClientError):
@@ -83,7 +83,7 @@ class UnexpectedResponse(ClientError):
 
 
 def refusal_type(status: int) -> type[RequestRefused]:
-    """Return the exception class for an HTTP status from 400 on."""
+    """Return the exception class for an HTTP status of 400 or above."""
     return _TYPES.get(status, RequestRefused)
 
 

@@ -11,18 +11,18 @@ from tempfile import TemporaryFile
 from typing import IO, Any, Literal, TypeAlias, TypedDict, cast
 
 Row: TypeAlias = Mapping[str, Any] | tuple[str | int | None, str, str | Iterable[str]]
-"""`serial_number`, `product_name` and `input_urls`, by name or in this order; None as serial number numbers the row."""
+"""`serial_number`, `product_name` and `input_urls`, by name or in this order; None as serial number: number the row."""
 Csv: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 Source: TypeAlias = Csv | Iterable[Row]
 
 Format: TypeAlias = Literal["original", "jpeg", "png", "webp", "avif"]
-"""A copy of the server's list: the client does without the server's packages."""
+"""A copy of the server's list: the client does not import the server's packages."""
 
-UNNAMED = "upload.csv"
+DEFAULT_FILENAME = "upload.csv"
 
 
 class Fields(TypedDict, total=False):
-    """The fields of `POST /v1/batches` besides the file; None means not given.
+    """The fields of `POST /v1/batches` other than the file; None means not given.
 
     `renditions` is a list of specs such as `{"name": "thumb", "max_width": 200}`, `columns` maps `serial_number`,
     `product_name` and `image_urls` to headers, `metadata` is up to 16 pairs of strings. `filename` is for rows and open
@@ -68,13 +68,16 @@ def _file(source: Csv) -> Iterator[tuple[IO[bytes], str]]:
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         with path.open("rb") as file, _seekable(file) as seekable:
-            yield seekable, _readable(path.name)
+            yield seekable, _encodable(path.name)
     elif isinstance(source, bytes):
-        yield BytesIO(source), UNNAMED
+        yield BytesIO(source), DEFAULT_FILENAME
     else:
         name = getattr(source, "name", None)  # a number or <stdin> if the file was not opened by its name
         with _seekable(source) as seekable:
-            yield seekable, _readable(Path(name).name) if isinstance(name, str) and name[:1] != "<" else UNNAMED
+            yield (
+                seekable,
+                _encodable(Path(name).name) if isinstance(name, str) and name[:1] != "<" else DEFAULT_FILENAME,
+            )
 
 
 @contextmanager
@@ -89,7 +92,7 @@ def _seekable(file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield copy
 
 
-def _readable(name: str) -> str:
+def _encodable(name: str) -> str:
     return os.fsencode(name).decode(errors="replace")
 
 

@@ -12,7 +12,7 @@ from imgsvc.errors import DatabaseUnavailable
 
 # Classes of SQLSTATE (Postgres, appendix A): connection, login, no such database, rollback by deadlock, resources,
 # operator's intervention, disk. Then two of the class "transaction state": read-only, as after a failover, and the
-# time-out of an idle transaction (engine.SESSION_SETTINGS).
+# timeout of an idle transaction (engine.SESSION_SETTINGS).
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
 _UNAVAILABLE_STATES = frozenset({"25006", "25P03"})
 
@@ -69,6 +69,6 @@ def _is_temporary(error: Any) -> bool:
 
 
 def _message(error: BaseException | None) -> str:
-    """Return the driver's message, or a general one: time-outs have no text."""
+    """Return the driver's message, or a general one: timeouts have no text."""
     cause = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
     return str(cause) or "The database does not answer."

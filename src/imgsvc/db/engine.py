@@ -65,7 +65,7 @@ class Sessions:
         """Open a session that may write; it is committed when the block ends without an error.
 
         Raises:
-            DatabaseUnavailable: the database is unavailable, or locked for longer than three to four busy time-outs.
+            DatabaseUnavailable: the database is unavailable, or locked for longer than three to four busy timeouts.
         """
         with Translation() as translation:
             give_up_at = monotonic() + self.write_timeout

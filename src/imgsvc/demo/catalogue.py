@@ -1,4 +1,4 @@
-"""The demo's catalogue: its products, and the responses that the origin sends for their images, broken ones included.
+"""The demo's catalogue: its products, and the origin's responses for their images, including broken ones.
 
 A path starts with a slash and is requested from the demo's origin; any other URL is written to the CSV unchanged.
 The image files are in `images/`; each of them is used.
@@ -70,7 +70,7 @@ PRODUCTS = (
 def responses() -> Mapping[str, tuple[Response, ...]]:
     """Return the origin's responses by path; each is sent once, in this order, and the last one is repeated."""
     images = {f"/{name}": Response(200, data, _MEDIA_TYPES[_suffix(name)]) for name, data in sample_images().items()}
-    return {path: (response,) for path, response in images.items()} | _detours(images) | _failures(images)
+    return {path: (response,) for path, response in images.items()} | _eventual_successes(images) | _failures(images)
 
 
 def sample_images() -> dict[str, bytes]:
@@ -94,8 +94,8 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix
 
 
-def _detours(images: Mapping[str, Response]) -> dict[str, tuple[Response, ...]]:
-    """Return what succeeds in the end: a server that is busy once, and an image behind a redirect, also sent once."""
+def _eventual_successes(images: Mapping[str, Response]) -> dict[str, tuple[Response, ...]]:
+    """Return two images that succeed in the end: one after a 503, and one after a redirect."""
     busy = Response(503, b"Please try again in a moment.")
     moved = Response(302, location="/bottle-teal.jpg")
     return {
@@ -105,7 +105,7 @@ def _detours(images: Mapping[str, Response]) -> dict[str, tuple[Response, ...]]:
 
 
 def _failures(images: Mapping[str, Response]) -> dict[str, tuple[Response, ...]]:
-    """Return the failures of real catalogues; none of them can become a rendition."""
+    """Return images that fail, each for a reason that is common in real catalogues."""
     sign_in = b"<!doctype html><title>Sign in</title><h1>Please sign in to see this image</h1>"
     whole = images["/book-cover.jpg"].body
     return {

@@ -16,7 +16,7 @@ from imgsvc.adapters.storage.open_storage import open_storage
 from imgsvc.db import migrations
 from imgsvc.db.engine import open_sessions
 from imgsvc.errors import ImgsvcError
-from imgsvc.process.data_folder import Running, find_running
+from imgsvc.process.data_folder import RunningStack, find_running
 from imgsvc.settings.server import Settings, unknown_settings
 
 CHECK_TIMEOUT = 10.0
@@ -55,7 +55,7 @@ async def _in_time(part: str, check: Awaitable[list[Finding]], within: float) ->
         return [Finding(part, False, f"No response within {within:g} s.", "Is it overloaded, or behind a firewall?")]
 
 
-def _settings(settings: Settings, running: Running | None) -> Finding:
+def _settings(settings: Settings, running: RunningStack | None) -> Finding:
     names = ", ".join(f"IMGSVC_{name.upper()}" for name in sorted(settings.model_fields_set))
     message = f"{names} set, all others have their defaults." if names else "All have their defaults."
     if running:
@@ -96,7 +96,7 @@ async def _database(settings: Settings) -> list[Finding]:
     return [Finding("Database", True, f"{name} responds and has the required schema.")]
 
 
-async def _queue(settings: Settings, running: Running | None) -> list[Finding]:
+async def _queue(settings: Settings, running: RunningStack | None) -> list[Finding]:
     """Check Redis and the workers that report to it."""
     url = running.redis_url if running and running.redis_url else settings.redis_url
     timeout = settings.redis_timeout
@@ -115,7 +115,7 @@ async def _queue(settings: Settings, running: Running | None) -> list[Finding]:
     return [redis, Finding("Workers", True, f"{count} reported in the last {within}.")]
 
 
-def _advice_on_redis(settings: Settings, running: Running | None) -> str:
+def _advice_on_redis(settings: Settings, running: RunningStack | None) -> str:
     if "redis_url" in settings.model_fields_set:
         return "Is it running, and is IMGSVC_REDIS_URL correct, including its password?"
     if running:
@@ -144,7 +144,7 @@ async def _storage(settings: Settings) -> list[Finding]:
     return [Finding("Storage", True, f"{name} is writable.")]
 
 
-async def _api(settings: Settings, running: Running | None) -> list[Finding]:
+async def _api(settings: Settings, running: RunningStack | None) -> list[Finding]:
     """Check the API on this machine, and the base URL of links if that is another address."""
     local = running.url if running else settings.local_base
     if settings.public_url is None:
@@ -158,7 +158,7 @@ async def _api(settings: Settings, running: Running | None) -> list[Finding]:
     return list(await asyncio.gather(_check_api("API", local, _advice_on_api(running)), link))
 
 
-def _advice_on_api(running: Running | None) -> str:
+def _advice_on_api(running: RunningStack | None) -> str:
     if running:
         return f"Look at the terminal of `imgsvc up` (process {running.pid})."
     return "Start `imgsvc up` or `imgsvc api`."

@@ -36,31 +36,33 @@ async def run_deep_checks(settings: Settings, *, grace: float | None = None) -> 
     sessions = open_sessions(settings.database)
     try:
         storage = open_storage(settings.storage)
-        done = await run_audit(sessions=sessions, inventory=storage, clock=utc_now, grace=grace_time)
+        audit = await run_audit(sessions=sessions, inventory=storage, clock=utc_now, grace=grace_time)
     except ImgsvcError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         return [*findings, Finding("Deep", False, f"Interrupted: {reason}", "Fix the cause and try again.")]
     finally:
         await sessions.aclose()
-    return [*findings, *(_finding(part, done, grace_time) for part in Category)]
+    return [*findings, *(_finding(part, audit, grace_time) for part in Category)]
 
 
-def _finding(part: Category, done: Audit, grace: timedelta) -> Finding:
-    violations = done.violations[part]
+def _finding(part: Category, audit: Audit, grace: timedelta) -> Finding:
+    violations = audit.violations[part]
     if not violations.total:
-        return Finding(part, True, _passed(part, done, f"{grace.total_seconds():g} s"))
+        return Finding(part, True, _passed(part, audit, f"{grace.total_seconds():g} s"))
     more = [f"and {violations.total - MAX_EXAMPLES:,} more"] if violations.total > MAX_EXAMPLES else []
     return Finding(part, False, "\n".join([*violations.examples, *more]), ADVICE[part])
 
 
-def _passed(part: Category, done: Audit, grace: str) -> str:
-    counted = f"{done.batches:,} batches, {done.products:,} products, {done.assets:,} images"
+def _passed(part: Category, audit: Audit, grace: str) -> str:
+    counted = f"{audit.batches:,} batches, {audit.products:,} products, {audit.assets:,} images"
     sentences = {
         Category.COUNTERS: f"{counted}: the counters match the rows.",
         Category.STATES: "The status of every batch matches its images.",
-        Category.WEBHOOKS: f"{done.deliveries:,} deliveries, {done.attempts:,} attempts: one for each finished round.",
+        Category.WEBHOOKS: f"{audit.deliveries:,} deliveries, {audit.attempts:,} attempts: "
+        "one delivery for each finished round.",
         Category.OVERDUE: f"Nothing is overdue by more than {grace}.",
-        Category.RENDITIONS: f"{done.renditions:,} with {size(done.rendition_bytes)}: all present, sizes as recorded.",
-        Category.LEFTOVERS: f"{done.files:,} files; all of those older than {grace} belong to an image.",
+        Category.RENDITIONS: f"{audit.renditions:,} with {size(audit.rendition_bytes)}: "
+        "all present, sizes as recorded.",
+        Category.LEFTOVERS: f"{audit.files:,} files; all of those older than {grace} belong to an image.",
     }
     return sentences[part]

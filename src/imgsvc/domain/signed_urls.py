@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 LIFETIME = timedelta(days=7)
-"""Longer than the schedule of webhook attempts (four days)."""
+"""Longer than the schedule of webhook attempts (a little over three days)."""
 
 
 def signed_query(path: str, *, secret: str, until: datetime) -> str:

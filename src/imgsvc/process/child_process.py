@@ -1,6 +1,6 @@
 """Child processes that end with their parent.
 
-No Python code runs between fork and exec, where a lock held by another thread would hang the child for ever. Instead
+No Python code runs between fork and exec, where a lock held by another thread would hang the child forever. Instead
 this file runs as a program: it asks the kernel for a signal, checks that its parent is alive, and becomes the command.
 """
 
@@ -32,7 +32,7 @@ def end_with_parent() -> None:
 
 
 def become(command: list[str], *, parent: int) -> int:
-    """Become `command`, which ends with the process `parent`; returns an exit code only if that fails."""
+    """Replace this process with `command`, which ends with the process `parent`; return an exit code if that fails."""
     end_with_parent()
     if os.getppid() != parent:  # killed before the kernel was asked
         return 128 + signal.SIGTERM

@@ -20,7 +20,7 @@ _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningStack:
     """An `imgsvc up` that is using the folder: its process, its API, and its embedded Valkey, if it has one."""
 
     pid: int
@@ -29,10 +29,10 @@ class Running:
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[Callable[[Running], None]]:
-    """Lock `folder`, which is created if needed, against a second `up`; call the yielded function to record what runs.
+def lock_folder(folder: Path) -> Iterator[Callable[[RunningStack], None]]:
+    """Create `folder` if needed and lock it against a second `up`; yield a function that records what runs.
 
-    The lock ends with the process, however it ends.
+    The lock ends with the process, even if that is killed.
 
     Raises:
         StartupError: another `up` uses the folder, or it is not writable.
@@ -54,7 +54,7 @@ def lock_folder(folder: Path) -> Iterator[Callable[[Running], None]]:
         yield lambda running: _write(file, running)
 
 
-def find_running(folder: Path) -> Running | None:
+def find_running(folder: Path) -> RunningStack | None:
     """Return the `up` that uses `folder` now."""
     if sys.platform == "win32":
         return None
@@ -83,16 +83,16 @@ def _try_lock(file: FileIO, kind: int) -> bool:
     return True
 
 
-def _read(file: FileIO) -> Running | None:
+def _read(file: FileIO) -> RunningStack | None:
     """Return the owner's record; None if it has not written one yet."""
     file.seek(0)
     try:
-        return Running(**json.loads(file.read()))
+        return RunningStack(**json.loads(file.read()))
     except (ValueError, TypeError):  # empty, or written by another version
         return None
 
 
-def _write(file: FileIO, running: Running) -> None:
+def _write(file: FileIO, running: RunningStack) -> None:
     try:
         file.write(json.dumps(asdict(running)).encode())  # one write: a reader never sees half of it
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""The API's listening socket, opened before anything starts, so that a port in use is reported at once."""
+"""The API's listening socket. It is opened before any process starts, to report at once that a port is in use."""
 
 import errno
 import socket
@@ -16,9 +16,11 @@ def listen(host: str, port: int) -> socket.socket:
         StartupError: the port is in use, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    both = host == "::" and socket.has_dualstack_ipv6()
+    dual_stack = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return _with_keepalive(socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both))
+        return _with_keepalive(
+            socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual_stack)
+        )
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             raise StartupError(

@@ -21,7 +21,7 @@ def make_folder(folder: Path) -> None:
 def make_private(folder: Path) -> None:
     """Create a folder for its owner alone, or revoke the access of group and others to an existing one.
 
-    A folder that all users share (as `/tmp`) or that belongs to another user keeps its mode.
+    A folder that all users share (such as `/tmp`) or that belongs to another user keeps its mode.
 
     Raises:
         OSError: it cannot be created.

@@ -18,9 +18,9 @@ log = get_logger(__name__)
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 30.0
 STABLE_AFTER = 60.0
-"""Seconds that a process must live for its backoff to start again."""
+"""Uptime in seconds after which the backoff of a process is reset."""
 STOPPED = (0, -signal.SIGTERM)
-"""Exit codes of a process that was asked to stop so that it restarts; they do not increase the backoff."""
+"""Exit codes of a process that stopped on request, to be restarted; they do not increase the backoff."""
 _READY_POLL = 0.05
 
 
@@ -49,11 +49,11 @@ class Supervisor:
         self._children = children
         self._stopping = stopping
         self._drain = drain
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keep_tasks: list[asyncio.Task[None]] = []
         self.running: dict[str, Process] = {}
 
     async def run(self, *, on_ready: Callable[[], None] | None = None) -> None:
-        """Start all children, call `on_ready`, and return when all have stopped again.
+        """Start all children, call `on_ready`, and return when all have stopped.
 
         Raises:
             StartupError: a child did not start; the others are stopped.
@@ -61,7 +61,7 @@ class Supervisor:
         try:
             for base in (True, False):
                 children = [child for child in self._children if child.base is base]
-                self._keepers += [asyncio.create_task(self._keep(child)) for child in children]
+                self._keep_tasks += [asyncio.create_task(self._keep(child)) for child in children]
                 await asyncio.gather(*map(self._until_ready, children))
             if on_ready and not self._stopping.is_set():
                 on_ready()
@@ -107,10 +107,10 @@ class Supervisor:
             await pause(_READY_POLL, self._stopping)
 
     async def _stop(self) -> None:
-        """Stop all children at the same time, then those with `base`."""
+        """Stop the children concurrently: first those without `base`, then those with it."""
         for base in (False, True):
             await asyncio.gather(*(self._end(child.name) for child in self._children if child.base is base))
-        await asyncio.gather(*self._keepers)
+        await asyncio.gather(*self._keep_tasks)
 
     async def _end(self, name: str) -> None:
         process = self.running.get(name)

@@ -9,7 +9,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "IMGSVC_"
-EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # only compared with
+WILDCARD_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  # only compared with
 
 
 class SharedSettings(BaseSettings):
@@ -42,7 +42,7 @@ class SharedSettings(BaseSettings):
     @property
     def local_base(self) -> str:
         """The API's URL on its own machine; a wildcard address is replaced by loopback."""
-        host = "127.0.0.1" if self.host in EVERY_ADDRESS else self.host
+        host = "127.0.0.1" if self.host in WILDCARD_ADDRESSES else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
@@ -51,6 +51,6 @@ class ClientSettings(SharedSettings):
 
     # Commands that use a server
     url: str | None = Field(
-        None, description="URL of the server; unset: the `imgsvc up` that uses the data folder, else `public_url`"
+        None, description="URL of the server; unset: the `imgsvc up` that uses the data folder, otherwise `public_url`"
     )
     api_key: SecretStr | None = Field(None, description="API key that the commands send")

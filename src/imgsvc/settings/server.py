@@ -123,9 +123,9 @@ class Settings(SharedSettings):
         64_000_000,
         ge=1,
         description=(
-            "Pixels being compressed at a time per worker process; those of formats that need more memory than JPEG "
-            "count up to six times. An image that exceeds the budget or may take seconds gets a sandbox process; the "
-            "sandbox processes have a budget of the same size"
+            "Pixels being compressed at a time per worker process; pixels of formats that need more memory than "
+            "JPEG count up to six times. An image that exceeds the budget or may take seconds gets a sandbox process; "
+            "the sandbox processes have a budget of the same size"
         ),
     )
     codec_timeout: Seconds = Field(
@@ -148,7 +148,7 @@ class Settings(SharedSettings):
     lane_assets: int = Field(
         64,
         ge=1,
-        description=("Assets that one lane keeps in flight; a conditional fetch counts a quarter"),
+        description=("Assets that one lane keeps in flight; a conditional fetch counts as a quarter"),
     )
     flush_assets: int = Field(32, ge=1, description="Finished assets written in one transaction")
     flush_interval: Seconds = Field(0.5, description="Seconds after which a smaller flush is written")

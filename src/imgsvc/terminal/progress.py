@@ -12,7 +12,7 @@ from imgsvc.client import Batch, Client
 from imgsvc.terminal.formatting import printable, saved, size
 
 _MIN_LABEL_WIDTH = 90
-"""Terminal columns from which on the bar has a label; with fewer there is no space for it."""
+"""Minimum width of the terminal, in columns, for a bar with a label."""
 
 
 class _Rate(ProgressColumn):
@@ -34,7 +34,7 @@ class _Bar(Progress):
 
 
 def show_progress(console: Console, client: Client, batch: Batch) -> Batch:
-    """Show the progress of the batch until it has ended, and return it as it is then."""
+    """Show the progress of the batch until it has ended, and return its final state."""
     columns = (
         *([TextColumn("Compressing")] if console.width >= _MIN_LABEL_WIDTH else []),
         BarColumn(bar_width=None),

@@ -1,4 +1,4 @@
-"""arq in one file: the worker of a queue, what we override in it, and the loop that replaces it when Redis fails.
+"""The arq worker of a queue: our overrides of arq, and the loop that builds a new worker when Redis fails.
 
 Only this module, `worker/jobs.py` (raises `Retry`) and `adapters/redis/` import arq. For each override,
 `docs/adr/0011-arq-and-what-we-override.md` cites the lines of arq that make it necessary; it also says what a
@@ -44,7 +44,7 @@ POLL_DELAY = 0.05
 """Seconds; the longest that a new lane waits for an idle worker."""
 SLOW_POLL_DELAY = 0.5
 CLEAN_UP_TIMEOUT = 900
-"""Seconds; listing 250,000 images in a remote bucket takes minutes. A killed worker's clean-up waits as long."""
+"""Seconds; listing 250,000 images in a remote bucket takes minutes. A killed worker's clean-up is repeated after it."""
 HEALTH_INTERVAL = 60
 UNLIMITED_TRIES = 1_000_000_000
 """arq drops a job after this many tries; attempts are counted in the database."""
@@ -98,7 +98,7 @@ def job_functions() -> dict[str, list[Function]]:
 
 
 def sweep_schedule(interval: int) -> CronJob:
-    """Return the cron job that sweeps at start and every `interval` seconds, in one worker of all."""
+    """Return the cron job that sweeps at start and every `interval` seconds, in only one of the workers."""
     seconds = set(range(0, 60, interval))
     return cron(jobs.run_sweep, name=SWEEP, second=seconds, run_at_startup=True, max_tries=1)
 
@@ -136,7 +136,7 @@ async def keep_running(build: Callable[[], Worker], *, stopping: asyncio.Event, 
     arq gives up while Redis is unavailable, and sometimes when it returns. Then a new worker is built and the jobs of
     the old one continue: they need Redis only when they end.
     """
-    async with asyncio.TaskGroup() as endings:
+    async with asyncio.TaskGroup() as draining:
         while not stopping.is_set():
             worker = build()
             running = asyncio.create_task(worker.async_run())
@@ -145,19 +145,19 @@ async def keep_running(build: Callable[[], Worker], *, stopping: asyncio.Event, 
             stop.cancel()
             if running.done():
                 log.warning("queue_connection_lost", queue=worker.queue_name, error=repr(running.exception()))
-            endings.create_task(_end(worker, running, stopping=stopping, drain=drain))
+            draining.create_task(_drain(worker, running, stopping=stopping, drain=drain))
             await pause(_REBUILD_DELAY, stopping)
 
 
-async def _end(worker: Worker, running: "asyncio.Task[None]", *, stopping: asyncio.Event, drain: float) -> None:
+async def _drain(worker: Worker, running: "asyncio.Task[None]", *, stopping: asyncio.Event, drain: float) -> None:
     """Take no more jobs, and let the running ones end by themselves until `stopping` is set.
 
     arq's own `close` stops waiting at the first job that fails; without Redis every job fails.
     """
     worker.allow_pick_jobs = False
-    ending: asyncio.Future[Any] = asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+    all_ended: asyncio.Future[Any] = asyncio.gather(*worker.tasks.values(), return_exceptions=True)
     stop: asyncio.Future[Any] = asyncio.create_task(stopping.wait())
-    await asyncio.wait({ending, stop}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({all_ended, stop}, return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
     await _wait_or_cancel(worker.job_tasks.values(), within=drain * 5 / 6)  # the jobs themselves; lanes see `stopping`
     await _wait_or_cancel(

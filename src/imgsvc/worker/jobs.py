@@ -1,4 +1,4 @@
-"""One thin arq function per job: read the arguments, call one service, retry if a part of ours is unavailable."""
+"""One thin arq function per job: read the arguments, call one service, retry if a component is unavailable."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 P = ParamSpec("P")
 
 CONTEXT_KEY = "imgsvc"
-_RETRY_NOW = 0.01  # arq puts a deferred job behind those that wait; without a delay it would keep its old position
+_RETRY_NOW = 0.01  # arq queues a deferred job after the waiting ones; without a delay it would keep its position
 _RETRY_DELAY = 5
 _MAX_ENDPOINT_DELAY = 30.0
 
@@ -40,7 +40,7 @@ class WorkerContext:
 
 
 def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, None]]) -> WorkerCoroutine:
-    """Make an arq job of `function`: it logs under its job id and runs again when it fails."""
+    """Turn `function` into an arq job that logs with its job id and runs again when it fails."""
 
     @wraps(function)
     async def run(ctx: dict[str, Any], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -79,7 +79,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             code = runner.run(_serve_until_signal(settings))
-        except StorageError as error:  # it worked when the supervisor started, which restarts us until it works again
+        except StorageError as error:  # the supervisor restarts this process until the storage works again
             log.error("cannot_start", error=str(error))  # noqa: TRY400  # the message is enough
             code = 1
     os._exit(code)  # everything is closed; a normal exit would wait for threads that are still compressing

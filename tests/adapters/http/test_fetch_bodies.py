@@ -12,13 +12,13 @@ from imgsvc.adapters.http.body import FIRST_RESERVATION
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import FakeBudget
 from support.origin_server import OriginServer, Server, image_bytes
-from support.polling import PATIENT
+from support.polling import LONG_TIMEOUTS
 from support.stack import until
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
 MIB = 2**20
-LITTLE = replace(PATIENT, max_body_bytes=MIB)
+LITTLE = replace(LONG_TIMEOUTS, max_body_bytes=MIB)
 QUICK = replace(LITTLE, read_timeout=0.3, total_timeout=1.0)
 
 
@@ -47,7 +47,7 @@ async def test_without_a_length_the_reservation_doubles_while_the_body_grows(
     origin: OriginServer, make_fetcher: MakeFetcher
 ) -> None:
     budget = FakeBudget()
-    fetched = await make_fetcher(limits=replace(PATIENT, max_body_bytes=3 * MIB)).fetch(
+    fetched = await make_fetcher(limits=replace(LONG_TIMEOUTS, max_body_bytes=3 * MIB)).fetch(
         origin.url(f"/chunked/{3 * MIB}"), budget
     )
     assert len(fetched.body) == 3 * MIB
@@ -120,7 +120,7 @@ async def test_sequential_fetches_share_one_connection(origin: OriginServer, mak
 
 
 @dataclass
-class Gathering(Server):
+class BarrierServer(Server):
     """A server that responds only when `count` requests are waiting."""
 
     count: int = 128
@@ -138,7 +138,7 @@ class Gathering(Server):
 
 async def test_many_fetches_from_one_host_run_at_the_same_time(make_fetcher: MakeFetcher) -> None:
     fetcher = make_fetcher()
-    async with Gathering() as origin:
+    async with BarrierServer() as origin:
         await asyncio.gather(*(fetcher.fetch(origin.url("/a.jpg"), FakeBudget()) for _ in range(origin.count)))
         assert origin.connections == origin.count
 
@@ -155,7 +155,7 @@ async def test_a_connection_with_half_a_response_is_not_reused(
     async def whole() -> bytes | None:
         try:
             return (await fetcher.fetch(url, FakeBudget())).body
-        except (errors.ReadTimeout, errors.TotalTimeout):  # the time-outs are short for a busy machine
+        except (errors.ReadTimeout, errors.TotalTimeout):  # the timeouts are short for a busy machine
             return None
 
     assert await until(whole) == image_bytes()

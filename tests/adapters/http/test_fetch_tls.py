@@ -19,7 +19,7 @@ from imgsvc.adapters.http.egress import tls_context
 from imgsvc.adapters.http.fetcher import Fetcher
 from support.fetchers import FakeBudget, FakeResolver
 from support.origin_server import OriginServer, image_bytes
-from support.polling import PATIENT
+from support.polling import LONG_TIMEOUTS
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
@@ -134,7 +134,7 @@ async def test_a_redirect_from_https_to_http_is_followed_only_if_allowed(
     assert origin.hits("/a.jpg") == 0
 
 
-async def test_an_authority_from_the_settings_is_trusted_besides_the_public_ones(authority: Authority) -> None:
+async def test_an_authority_from_the_settings_is_trusted_like_the_public_ones(authority: Authority) -> None:
     default = ssl.create_default_context()
     both = tls_context(authority.file)
     assert both.cert_store_stats()["x509_ca"] == len(tls_context(None).get_ca_certs()) + 1
@@ -169,7 +169,7 @@ async def test_a_handshake_that_ends_or_stalls_is_retryable(
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(error) as caught:
-            await make_fetcher(limits=replace(PATIENT, connect_timeout=connect_timeout)).fetch(
+            await make_fetcher(limits=replace(LONG_TIMEOUTS, connect_timeout=connect_timeout)).fetch(
                 f"https://127.0.0.1:{port}/", FakeBudget()
             )
     assert caught.value.retryable

@@ -16,14 +16,14 @@ from imgsvc.adapters.http.address_guard import ThreadedResolver
 from imgsvc.adapters.http.fetcher import Fetcher, FetchLimits
 from support.fetchers import FakeBudget
 from support.origin_server import OriginServer, image_bytes
-from support.polling import PATIENT
+from support.polling import LONG_TIMEOUTS
 
 MakeFetcher = Callable[..., Fetcher]  # the fixture of conftest.py
 
-SHORT_CONNECT = replace(PATIENT, connect_timeout=0.3)
-SHORT_READ = replace(PATIENT, read_timeout=0.5)
-SHORT_TOTAL = replace(PATIENT, total_timeout=0.5)
-SMALL = replace(PATIENT, max_body_bytes=2**20)
+SHORT_CONNECT = replace(LONG_TIMEOUTS, connect_timeout=0.3)
+SHORT_READ = replace(LONG_TIMEOUTS, read_timeout=0.5)
+SHORT_TOTAL = replace(LONG_TIMEOUTS, total_timeout=0.5)
+SMALL = replace(LONG_TIMEOUTS, max_body_bytes=2**20)
 
 
 async def test_an_image_arrives_with_its_validators(origin: OriginServer, make_fetcher: MakeFetcher) -> None:
@@ -64,15 +64,15 @@ async def test_the_request_identifies_the_client_and_carries_no_secrets(
         ("/stall", errors.ReadTimeout, SHORT_READ),
         ("/drip", errors.TotalTimeout, SHORT_TOTAL),
         ("/endless", errors.BodyTooLarge, SMALL),
-        ("/wrong-length/larger", errors.ConnectError, PATIENT),
-        ("/disconnect", errors.ConnectError, PATIENT),
-        ("/garbage", errors.ConnectError, PATIENT),
-        ("/loop", errors.TooManyRedirects, PATIENT),
-        ("/redirect/6", errors.TooManyRedirects, PATIENT),
-        ("/redirect-to?url=ftp://127.0.0.1/", errors.InvalidUrl, PATIENT),
-        ("/redirect-to?url=http://u:p@127.0.0.1/", errors.InvalidUrl, PATIENT),
-        ("/redirect-to?url=http://[oops/", errors.InvalidUrl, PATIENT),
-        ("/redirect-to?url=http://10.0.0.1/", errors.BlockedAddress, PATIENT),
+        ("/wrong-length/larger", errors.ConnectError, LONG_TIMEOUTS),
+        ("/disconnect", errors.ConnectError, LONG_TIMEOUTS),
+        ("/garbage", errors.ConnectError, LONG_TIMEOUTS),
+        ("/loop", errors.TooManyRedirects, LONG_TIMEOUTS),
+        ("/redirect/6", errors.TooManyRedirects, LONG_TIMEOUTS),
+        ("/redirect-to?url=ftp://127.0.0.1/", errors.InvalidUrl, LONG_TIMEOUTS),
+        ("/redirect-to?url=http://u:p@127.0.0.1/", errors.InvalidUrl, LONG_TIMEOUTS),
+        ("/redirect-to?url=http://[oops/", errors.InvalidUrl, LONG_TIMEOUTS),
+        ("/redirect-to?url=http://10.0.0.1/", errors.BlockedAddress, LONG_TIMEOUTS),
     ],
 )
 async def test_every_failure_has_its_own_error(
@@ -137,7 +137,7 @@ async def test_a_status_other_than_success_is_an_error_with_its_number(
 
 
 @pytest.mark.parametrize("part", ["bytes 0-9/20", "bytes 10-19/20", "bytes 0-9/*", "bytes */20", ""])
-async def test_an_unrequested_part_is_no_image(part: str, origin: OriginServer, make_fetcher: MakeFetcher) -> None:
+async def test_an_unrequested_part_is_not_an_image(part: str, origin: OriginServer, make_fetcher: MakeFetcher) -> None:
     """The complete frames in a part of an animation would pass for the whole animation."""
     url = origin.serve("/a.gif", b"x" * 10, status=206, headers={"Content-Range": part} if part else {})
     with pytest.raises(errors.HttpStatusError, match="HTTP 206"):

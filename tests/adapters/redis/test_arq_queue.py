@@ -100,9 +100,7 @@ async def test_a_scheduled_attempt_is_brought_forward_and_never_postponed(queue:
     assert await jobs(redis, CONTROL_QUEUE) == ["evt_1:2"]
 
 
-async def test_a_delivery_whose_job_is_just_ending_is_not_enqueued_without_a_job(
-    queue: ArqQueue, redis: ArqRedis
-) -> None:
+async def test_waking_a_delivery_whose_job_is_ending_leaves_no_queue_entry(queue: ArqQueue, redis: ArqRedis) -> None:
     await queue.wake_delivery("evt_1", attempt=1)
     await redis.zrem(CONTROL_QUEUE, "evt_1:1")  # as arq does first when a job has ended
     await queue.wake_delivery("evt_1", attempt=1)
@@ -136,18 +134,18 @@ class Bomb:
 
 
 async def test_code_in_a_job_that_was_planted_in_redis_is_not_run(
-    redis: ArqRedis, work_off: Callable[[], Awaitable[None]], tmp_path: Path
+    redis: ArqRedis, drain_queues: Callable[[], Awaitable[None]], tmp_path: Path
 ) -> None:
     bomb = pickle.dumps({"f": "work", "a": (Bomb(tmp_path / "boom"), 0), "k": {}, "t": None, "et": 0})
     for name in (WORK_QUEUE, CONTROL_QUEUE):
         await redis.set(f"{job_key_prefix}{name}:bomb", bomb)
         await redis.zadd(name, {f"{name}:bomb": 1})
-    await work_off()
+    await drain_queues()
     assert not (tmp_path / "boom").exists()
     assert [await jobs(redis, name) for name in (WORK_QUEUE, CONTROL_QUEUE)] == [[], []]
 
 
-async def test_a_result_that_is_no_json_is_stored_as_its_text() -> None:
+async def test_a_result_that_is_not_json_is_stored_as_its_text() -> None:
     assert deserialize(serialize({"r": ValueError("broken"), "s": False})) == {"r": "ValueError('broken')", "s": False}
 
 

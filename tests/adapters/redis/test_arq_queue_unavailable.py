@@ -185,11 +185,11 @@ async def test_a_bug_of_our_own_does_not_count_as_an_unavailable_redis(own_queue
     with pytest.raises(SerializationError):
         await own_queue.wake_lanes(cast("str", Unserializable()))
     with pytest.raises(AttributeError):  # from within arq
-        await own_queue.wake_delivery("evt_1", attempt=1, at=cast("datetime", NoTime()))
+        await own_queue.wake_delivery("evt_1", attempt=1, at=cast("datetime", TimeLike()))
 
 
 class Unserializable:
-    """An object whose `repr` fails, too."""
+    """An object that cannot be serialized, and whose `repr` fails as well."""
 
     def __repr__(self) -> str:
         raise ZeroDivisionError
@@ -198,7 +198,7 @@ class Unserializable:
         return "bat_1"
 
 
-class NoTime:
+class TimeLike:
     """An object that only supports the addition of a time."""
 
     def __add__(self, _: object) -> Self:

@@ -330,7 +330,7 @@ async def test_a_call_cancelled_while_its_image_is_processed_ends_the_process(ma
 
 @pytest.fixture
 def never_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment in which Python waits for ever before it runs anything."""
+    """An environment in which Python waits forever before it runs anything."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'fifo')!r}).read()", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)

@@ -66,19 +66,19 @@ async def proxy(s3_endpoint: str) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 def impatient(s3: StorageBackend, bucket: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> StorageBackend:
-    """The bucket of `s3` through the proxy, with a short time-out."""
+    """The bucket of `s3` through the proxy, with a short timeout."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     return open_storage(bucket, timeout=TIMEOUT)
 
 
 @pytest.fixture
 def patient(impatient: StorageBackend, bucket: str) -> StorageBackend:
-    """The same with the time-out of a worker."""
+    """The same with the timeout of a worker."""
     return open_storage(bucket)
 
 
 async def works(storage: StorageBackend) -> bool:
-    """Return whether a put succeeds; on a busy machine one may take longer than the short time-out."""
+    """Return whether a put succeeds; on a busy machine one may take longer than the short timeout."""
     try:
         await storage.put(KEY, BODY, media_type="image/jpeg")
     except StorageError:

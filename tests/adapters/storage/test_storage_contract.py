@@ -17,7 +17,7 @@ SHOE, BOOT, HAT = "bat_1/0-shoe-0a1b2c3d.jpg", "bat_1/1-boot-0a1b2c3d.png", "bat
 
 
 async def load(location: Path | str | None) -> bytes:
-    """Return the bytes at a path or behind a link, as an API client would get them."""
+    """Return the bytes at a path or a link, as an API client would get them."""
     if isinstance(location, Path):
         return location.read_bytes()
     assert location is not None

@@ -159,7 +159,7 @@ def test_grey_with_a_profile_that_changes_it_is_never_kept() -> None:
     assert actions == ["kept_original", "compressed"]
 
 
-def test_deep_grey_is_scaled_and_not_clipped() -> None:
+def test_16_bit_grey_is_scaled_and_not_clipped() -> None:
     image_written = written(grey16_png((0, 16_384, 32_768, 65_535)), Spec(format=Format.png))
     assert [pixel(image_written, (x, 9))[0] for x in (10, 30, 50, 70)] == [0, 64, 128, 255]
 
@@ -176,7 +176,7 @@ def test_scientific_tiffs_are_scaled_to_visible_grey(mode: str, values: tuple[fl
     assert distance(tuple(seen), (0, 127, 255)) <= 1
 
 
-def test_a_transparent_shade_of_deep_grey_stays_transparent() -> None:
+def test_a_transparent_shade_of_16_bit_grey_stays_transparent() -> None:
     image = decoded(grey16_png())
     image_written = written(encoded(image, "PNG", transparency=16_384)).convert("RGBA")
     assert [pixel(image_written, (x, 9))[3] for x in (10, 30, 50)] == [255, 0, 255]

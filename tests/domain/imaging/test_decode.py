@@ -84,7 +84,7 @@ def test_formats_can_be_excluded() -> None:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "GIF"])
 @pytest.mark.parametrize("share", [0.2, 0.7])
-def test_an_incomplete_image_is_damaged_and_not_delivered_half_grey(image_format: str, share: float) -> None:
+def test_an_incomplete_image_is_a_decode_error_and_not_a_half_grey_image(image_format: str, share: float) -> None:
     assert type(reason(truncated(encoded(scene(200, 150), image_format), share))) is DecodeError
 
 

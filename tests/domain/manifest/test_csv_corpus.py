@@ -12,10 +12,11 @@ from support.paths import CORPORA
 
 CORPUS = CORPORA / "csv"
 
-BRIEF = b"S. No.,Product Name,Input Image Urls\r\n"
-BRIEFS = {
-    "quoted": BRIEF + b'1.,SKU1,"https://a.example/1.jpg, https://a.example/2"\r\n2.,SKU2,"https://a.example/1.jpg"',
-    "unquoted": BRIEF
+BASIC_HEADER = b"S. No.,Product Name,Input Image Urls\r\n"
+BASIC_CSVS = {
+    "quoted": BASIC_HEADER
+    + b'1.,SKU1,"https://a.example/1.jpg, https://a.example/2"\r\n2.,SKU2,"https://a.example/1.jpg"',
+    "unquoted": BASIC_HEADER
     + b"1,SKU1,https://a.example/1,https://a.example/2,http://b.example/3\n\n2,SKU2,https://c.example\n",
 }
 CATALOGS = {
@@ -42,13 +43,13 @@ def urls_of(data: bytes, columns: Columns | None = None) -> list[str]:
     return [manifest.assets[slot] for product in manifest.products for slot in product.slots]
 
 
-@pytest.mark.parametrize("data", cases("brief", BRIEFS))
-def test_every_url_of_a_brief_is_read_in_order(data: bytes) -> None:
+@pytest.mark.parametrize("data", cases("brief", BASIC_CSVS))
+def test_every_url_of_a_basic_csv_is_read_in_order(data: bytes) -> None:
     assert urls_of(data) == re.findall(r'https?://[^\s,"]+', data.decode())
 
 
-@pytest.mark.parametrize("data", cases("brief", BRIEFS))
-def test_every_product_of_a_brief_is_read(data: bytes) -> None:
+@pytest.mark.parametrize("data", cases("brief", BASIC_CSVS))
+def test_every_product_of_a_basic_csv_is_read(data: bytes) -> None:
     serials = re.findall(r'^"?(\d+\.?)"?,', data.decode(), re.MULTILINE)
     assert [product.serial_number for product in read_manifest(data).products] == serials
 

@@ -21,7 +21,7 @@ from imgsvc.services.access.api_keys import (
     webhook_secret,
 )
 from support.batches import RecordingQueue
-from support.deliveries import announced, deliver
+from support.deliveries import deliver, pending_delivery
 from support.origin_server import WebhookListener
 
 DAY = timedelta(days=1)
@@ -142,7 +142,7 @@ async def test_each_key_signs_with_its_own_secret(resources: Resources) -> None:
 async def test_both_secrets_sign_during_a_rotation(
     resources: Resources, queue: RecordingQueue, listener: WebhookListener
 ) -> None:
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     former = await webhook_secret(sessions=resources.sessions)
     newest = await rotate_webhook_secret(LOCAL_KEY, grace=DAY, sessions=resources.sessions, clock=resources.clock)
     await deliver(resources, delivery, queue=queue, secrets=())

@@ -17,7 +17,7 @@ from imgsvc.domain.signed_urls import signed_query
 from imgsvc.errors import Unauthorized
 from imgsvc.services.access.api_keys import owner_by_link, rotate_webhook_secret, webhook_secret
 from support.batches import ManualClock
-from support.deliveries import announced
+from support.deliveries import pending_delivery
 
 HOOK = "http://shop.example/hook"
 
@@ -62,7 +62,7 @@ async def rotate(resources: Resources, grace: timedelta) -> None:
 
 
 async def test_a_receiver_of_webhooks_cannot_make_a_link(resources: Resources) -> None:
-    delivery = await announced(resources, HOOK)
+    delivery = await pending_delivery(resources, HOOK)
     secret = await webhook_secret(sessions=resources.sessions)
     until = datetime.fromtimestamp(int(parse_qs(link_of(delivery))["expires"][0]), resources.clock().tzinfo)
     forged = signed_query(f"/v1/batches/{delivery.batch_id}/output.csv", secret=secret, until=until)
@@ -72,7 +72,7 @@ async def test_a_receiver_of_webhooks_cannot_make_a_link(resources: Resources) -
 
 async def test_an_older_key_gets_a_link_secret_with_its_first_link(resources: Resources) -> None:
     await remove_link_secrets(resources)
-    first, second = await announced(resources, HOOK), await announced(resources, HOOK)
+    first, second = await pending_delivery(resources, HOOK), await pending_delivery(resources, HOOK)
     [entry] = await stored(resources)
     assert len(entry["link_secret"]) == 64
     assert entry["secret"] == await webhook_secret(sessions=resources.sessions)
@@ -82,7 +82,7 @@ async def test_an_older_key_gets_a_link_secret_with_its_first_link(resources: Re
 
 async def test_first_links_made_concurrently_for_an_older_key_all_work(resources: Resources) -> None:
     await remove_link_secrets(resources)
-    deliveries = await asyncio.gather(*(announced(resources, HOOK) for _ in range(8)))
+    deliveries = await asyncio.gather(*(pending_delivery(resources, HOOK) for _ in range(8)))
     assert [await is_valid(resources, delivery.batch_id, link_of(delivery)) for delivery in deliveries] == [True] * 8
 
 
@@ -90,7 +90,7 @@ async def test_first_links_made_concurrently_for_an_older_key_all_work(resources
 async def test_links_expire_with_the_rotated_secret(
     resources: Resources, clock: ManualClock, by_older_version: bool
 ) -> None:
-    delivery = await announced(resources, HOOK)
+    delivery = await pending_delivery(resources, HOOK)
     await rotate(resources, timedelta(hours=1))
     if by_older_version:  # rotated by an imgsvc without link secrets
         newest, former = await stored(resources)
@@ -98,7 +98,7 @@ async def test_links_expire_with_the_rotated_secret(
         async with resources.sessions.write() as session:
             values = {"webhook_secrets": [newest, former]}
             await session.exec(update(ApiKey).where(col(ApiKey.id) == LOCAL_KEY).values(**values))
-    later = await announced(resources, HOOK)
+    later = await pending_delivery(resources, HOOK)
     assert await is_valid(resources, delivery.batch_id, link_of(delivery))
     clock.forward(3_601)
     assert not await is_valid(resources, delivery.batch_id, link_of(delivery))
@@ -108,5 +108,5 @@ async def test_links_expire_with_the_rotated_secret(
 
 
 async def test_webhooks_do_not_contain_the_link_secret(resources: Resources) -> None:
-    delivery = await announced(resources, HOOK)
+    delivery = await pending_delivery(resources, HOOK)
     assert (await stored(resources))[0]["link_secret"] not in delivery.body

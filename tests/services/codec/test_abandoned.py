@@ -134,7 +134,7 @@ async def test_an_image_cancelled_while_it_waits_for_the_sandbox_leaves_nothing(
     assert sandbox.images == [SMALL]
 
 
-async def test_an_image_of_which_a_thread_read_only_the_header_is_started_again() -> None:
+async def test_an_image_abandoned_after_its_header_was_read_is_started_again() -> None:
     """The thread's demand for more pixels is not a result for the call that joined it."""
     watchdog = HoldingWatchdog()
     pool = codec_pool(watchdog=watchdog)

@@ -36,14 +36,14 @@ async def make_pool() -> AsyncIterator[Callable[..., CodecPool]]:
 MakePool = Callable[..., CodecPool]
 
 
-async def test_an_image_comes_out_compressed(make_pool: MakePool) -> None:
+async def test_an_image_is_compressed(make_pool: MakePool) -> None:
     compressed = await make_pool().compress(LARGE, SPECS, key="batch")
     assert (compressed.input_format, compressed.width, compressed.height) == ("jpeg", 1_000, 600)
     assert decoded(compressed.renditions[0].data).size == (1_000, 600)
     assert len(compressed.renditions[0].data) < len(LARGE)
 
 
-async def test_an_image_above_its_share_waits_for_pixels_and_comes_out(make_pool: MakePool) -> None:
+async def test_an_image_above_its_share_waits_for_pixels_and_is_compressed(make_pool: MakePool) -> None:
     pool = make_pool()
     holder = await pool.pixels.acquire("other", 400_000)
     task = asyncio.create_task(pool.compress(LARGE, SPECS, key="batch"))
@@ -54,7 +54,7 @@ async def test_an_image_above_its_share_waits_for_pixels_and_comes_out(make_pool
     await until(lambda: pool.pixels.idle)
 
 
-async def test_images_that_together_exceed_the_pixels_all_come_out(make_pool: MakePool) -> None:
+async def test_images_that_together_exceed_the_pixels_are_all_compressed(make_pool: MakePool) -> None:
     pool = make_pool(threads=4)
     done = await asyncio.gather(*[pool.compress(LARGE, SPECS, key=f"batch {number % 3}") for number in range(12)])
     assert [image.width for image in done] == [1_000] * 12

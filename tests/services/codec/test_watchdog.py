@@ -1,4 +1,4 @@
-"""The watchdog counts the CPU seconds of an image, and not what else happens to the process."""
+"""The watchdog counts the CPU seconds of an image, and nothing else that the process does."""
 
 import subprocess
 import sys

@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 
 async def test_a_batch_of_a_process_killed_before_the_wake_up_waits_for_the_sweep(
-    resources: Resources, origin: OriginServer, work_off: Callable[[], Awaitable[None]]
+    resources: Resources, origin: OriginServer, drain_queues: Callable[[], Awaitable[None]]
 ) -> None:
     url = origin.serve("/1.jpg", image_bytes())
     command = (sys.executable, "-m", "support.dying_upload", resources.settings.database, url)
@@ -39,5 +39,5 @@ async def test_a_batch_of_a_process_killed_before_the_wake_up_waits_for_the_swee
     await redis.aclose(close_connection_pool=True)
 
     await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
-    await work_off()
+    await drain_queues()
     assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"

@@ -121,7 +121,7 @@ async def test_a_finished_batch_without_a_webhook_wakes_no_job(resources: Resour
 async def test_a_batch_is_accepted_while_the_queue_is_unavailable(
     resources: Resources, queue: RecordingQueue, urls: list[str]
 ) -> None:
-    queue.away = True
+    queue.is_unavailable = True
     batch = await submit_batch(resources, urls, queue=queue, on_invalid="skip", webhook_url="http://a.example/hook")
     assert await batch_of(resources.sessions, batch.id)
 

@@ -10,10 +10,10 @@ from imgsvc.services.integrity.audit import MAX_EXAMPLES, MAX_SPAN_ASSETS
 from imgsvc.services.integrity.rules import Category
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.webhooks.deliver import request_redelivery
-from support.audits import HOUR, Shop, violations
+from support.audits import HOUR, AuditedService, violations
 from support.batches import ManualClock, RecordingQueue, batch_of, submit_batch
 from support.databases import ONLY_SQLITE
-from support.deliveries import announced, deliver
+from support.deliveries import deliver, pending_delivery
 from support.lanes import flush, work
 from support.origin_server import OriginServer, WebhookListener, image_bytes
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 # -- no violations ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(shop: Shop) -> None:
+async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(shop: AuditedService) -> None:
     audit = await shop.audit()
     assert violations(audit) == {}
     batch = await batch_of(shop.resources.sessions, shop.batch_id)
@@ -31,7 +31,11 @@ async def test_a_finished_batch_has_no_violations_and_all_its_rows_are_examined(
 
 
 async def test_batches_in_every_status_have_no_violations(
-    shop: Shop, processor: AssetProcessor, origin: OriginServer, listener: WebhookListener, queue: RecordingQueue
+    shop: AuditedService,
+    processor: AssetProcessor,
+    origin: OriginServer,
+    listener: WebhookListener,
+    queue: RecordingQueue,
 ) -> None:
     resources, hook = shop.resources, listener.url("/hook")
     good, missing, invalid = origin.serve("/a.jpg", image_bytes()), origin.url("/gone"), "ftp://shop.example/1"
@@ -54,15 +58,15 @@ async def test_batches_in_every_status_have_no_violations(
     retried = await batch_of(resources.sessions, retried.id)
     assert (retried.status, retried.round) == ("pending", 3)
 
-    exhausted = await announced(resources, listener.url("/hook"))
+    exhausted = await pending_delivery(resources, listener.url("/hook"))
     listener.statuses = [410, 200, 503]
     assert (await deliver(resources, exhausted, queue=queue)).status == "exhausted"
-    redelivered = await announced(resources, listener.url("/hook"))
+    redelivered = await pending_delivery(resources, listener.url("/hook"))
     assert (await deliver(resources, redelivered, queue=queue)).status == "delivered"
     await request_redelivery(
         redelivered.id, api_key_id=LOCAL_KEY, sessions=resources.sessions, queue=queue, clock=shop.clock
     )
-    waiting = await announced(resources, listener.url("/hook"))
+    waiting = await pending_delivery(resources, listener.url("/hook"))
     assert (await deliver(resources, waiting, queue=queue)).status == "pending"
     deleted = await submit_batch(resources, [invalid], on_invalid="skip", idempotency_key="order 2")
     await shop.delete(deleted.id)
@@ -73,7 +77,7 @@ async def test_batches_in_every_status_have_no_violations(
 
 
 async def test_an_empty_service_has_no_violations(resources: Resources, clock: ManualClock) -> None:
-    assert violations(await Shop(resources, "", clock).audit(grace=0)) == {}
+    assert violations(await AuditedService(resources, "", clock).audit(grace=0)) == {}
 
 
 # -- violations -------------------------------------------------------------------------------------------------------
@@ -142,7 +146,9 @@ VIOLATIONS = [
 
 @ONLY_SQLITE
 @pytest.mark.parametrize(("statements", "category", "text"), VIOLATIONS, ids=[text for _, _, text in VIOLATIONS])
-async def test_a_violation_in_the_rows_is_reported(shop: Shop, statements: str, category: Category, text: str) -> None:
+async def test_a_violation_in_the_rows_is_reported(
+    shop: AuditedService, statements: str, category: Category, text: str
+) -> None:
     for statement in statements.split("; "):
         await shop.execute(statement)
     reported = violations(await shop.audit()).get(category, [])
@@ -150,7 +156,7 @@ async def test_a_violation_in_the_rows_is_reported(shop: Shop, statements: str, 
     assert all(shop.batch_id in line or "evt_" in line for line in reported)
 
 
-async def test_simultaneous_violations_are_all_reported_on_every_database(shop: Shop) -> None:
+async def test_simultaneous_violations_are_all_reported_on_every_database(shop: AuditedService) -> None:
     await shop.execute("UPDATE batch SET errors = '{}', input_bytes = 1, expires_at = finished_at, round = 2")
     await shop.execute("UPDATE asset SET claim = 'x' WHERE position = 0")
     await shop.execute("UPDATE asset SET error_code = NULL")
@@ -170,7 +176,9 @@ async def test_simultaneous_violations_are_all_reported_on_every_database(shop: 
     assert any("1 images claimed without processing, such as 0" in line for line in found[STATES].examples)
 
 
-async def test_a_pending_batch_with_images_being_processed_is_reported(shop: Shop, queue: RecordingQueue) -> None:
+async def test_a_pending_batch_with_images_being_processed_is_reported(
+    shop: AuditedService, queue: RecordingQueue
+) -> None:
     batch = await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg"], queue=queue)
     await flush(batch.id, shop.resources, token="a lane", claim=1)
     await shop.execute("UPDATE batch SET status = 'pending' WHERE status = 'processing'")
@@ -179,7 +187,7 @@ async def test_a_pending_batch_with_images_being_processed_is_reported(shop: Sho
     }
 
 
-async def test_an_image_may_wait_while_its_batch_makes_progress(shop: Shop, queue: RecordingQueue) -> None:
+async def test_an_image_may_wait_while_its_batch_makes_progress(shop: AuditedService, queue: RecordingQueue) -> None:
     batch = await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg", "http://127.0.0.1/2.jpg"], queue=queue)
     shop.clock.forward(2 * HOUR)
     assert set(violations(await shop.audit())) == {OVERDUE}
@@ -187,7 +195,7 @@ async def test_an_image_may_wait_while_its_batch_makes_progress(shop: Shop, queu
     assert violations(await shop.audit()) == {}
 
 
-async def test_all_violations_are_counted_and_the_first_few_are_shown(shop: Shop) -> None:
+async def test_all_violations_are_counted_and_the_first_few_are_shown(shop: AuditedService) -> None:
     for _ in range(MAX_EXAMPLES + 2):
         await submit_batch(shop.resources, ["ftp://shop.example/1"], on_invalid="skip")
     await shop.execute("UPDATE batch SET url_count = 9")
@@ -195,7 +203,7 @@ async def test_all_violations_are_counted_and_the_first_few_are_shown(shop: Shop
     assert (found.total, len(found.examples)) == (MAX_EXAMPLES + 3, MAX_EXAMPLES)
 
 
-async def test_batches_read_together_are_each_compared_with_their_own_rows(shop: Shop) -> None:
+async def test_batches_read_together_are_each_compared_with_their_own_rows(shop: AuditedService) -> None:
     for count in (1, 6_000, 2, 6_000):
         await submit_batch(shop.resources, [f"ftp://shop.example/{n}" for n in range(count)], on_invalid="skip")
     audit = await shop.audit()

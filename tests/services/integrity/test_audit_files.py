@@ -8,7 +8,7 @@ import pytest
 from imgsvc.services.integrity.rules import Category
 from imgsvc.services.ports import Inventory, Stored
 from imgsvc.services.processing.process_asset import AssetProcessor
-from support.audits import HOUR, Shop, violations
+from support.audits import HOUR, AuditedService, violations
 from support.batches import RecordingQueue, submit_batch
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.slow
 # -- violations in the storage ----------------------------------------------------------------------------------------
 
 
-async def test_a_missing_rendition_is_reported(shop: Shop) -> None:
+async def test_a_missing_rendition_is_reported(shop: AuditedService) -> None:
     key = (await shop.keys())[1]
     await shop.resources.storage.remove([key])
     assert violations(await shop.audit()) == {Category.RENDITIONS: [f"{key} is not in the storage"]}
 
 
-async def test_a_rendition_of_another_size_is_reported(shop: Shop) -> None:
+async def test_a_rendition_of_another_size_is_reported(shop: AuditedService) -> None:
     key = (await shop.keys())[0]
     await shop.put(key, b"cut")
     [line] = violations(await shop.audit())[Category.RENDITIONS]
@@ -41,7 +41,7 @@ async def test_a_rendition_of_another_size_is_reported(shop: Shop) -> None:
         "notes.txt",
     ],
 )
-async def test_an_old_unreferenced_file_is_a_leftover(shop: Shop, name: str) -> None:
+async def test_an_old_unreferenced_file_is_a_leftover(shop: AuditedService, name: str) -> None:
     key = name.format(batch=shop.batch_id)
     path = shop.resources.settings.data_dir / "media" / key
     path.parent.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ async def test_an_old_unreferenced_file_is_a_leftover(shop: Shop, name: str) -> 
     assert line.startswith(f"{key} (4 bytes, ")
 
 
-async def test_a_file_awaiting_its_clean_up_is_no_leftover(shop: Shop, queue: RecordingQueue) -> None:
+async def test_a_file_awaiting_its_clean_up_is_not_a_leftover(shop: AuditedService, queue: RecordingQueue) -> None:
     """Check old files of a batch that is open, and of one that has just ended or was just deleted."""
     for batch_id in [(await submit_batch(shop.resources, ["http://127.0.0.1/1.jpg"], queue=queue)).id, shop.batch_id]:
         await shop.put(f"{batch_id}/0-shoe-00000000.jpg")
@@ -61,7 +61,7 @@ async def test_a_file_awaiting_its_clean_up_is_no_leftover(shop: Shop, queue: Re
     assert set(violations(await shop.audit())) == {Category.LEFTOVERS}
 
 
-async def test_files_of_a_long_deleted_batch_are_leftovers(shop: Shop) -> None:
+async def test_files_of_a_long_deleted_batch_are_leftovers(shop: AuditedService) -> None:
     await shop.execute("DELETE FROM idempotency_key")
     await shop.execute("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at")
     found = violations(await shop.audit())
@@ -104,20 +104,20 @@ def before(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
-async def test_a_batch_deleted_during_the_audit_has_no_missing_files(shop: Shop, before: bool) -> None:
+async def test_a_batch_deleted_during_the_audit_has_no_missing_files(shop: AuditedService, before: bool) -> None:
     inventory = ChangingInventory(shop.resources.storage, shop.delete, before)
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert await shop.keys() == []
 
 
-async def test_a_batch_deleted_during_the_second_check_has_no_missing_files(shop: Shop, before: bool) -> None:
+async def test_a_batch_deleted_during_the_second_check_has_no_missing_files(shop: AuditedService, before: bool) -> None:
     await shop.resources.storage.remove([(await shop.keys())[0]])  # the reason for a second check
     inventory = ChangingInventory(shop.resources.storage, shop.delete, before, folder=f"{shop.batch_id}/")
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert inventory.is_done
 
 
-async def test_a_batch_removed_during_the_audit_has_no_leftovers(shop: Shop, before: bool) -> None:
+async def test_a_batch_removed_during_the_audit_has_no_leftovers(shop: AuditedService, before: bool) -> None:
     async def remove_all() -> None:
         await shop.delete()
         shop.clock.forward(2 * HOUR)
@@ -128,7 +128,7 @@ async def test_a_batch_removed_during_the_audit_has_no_leftovers(shop: Shop, bef
     assert (await shop.audit()).batches == 0
 
 
-async def test_a_file_removed_during_the_audit_is_no_leftover(shop: Shop, before: bool) -> None:
+async def test_a_file_removed_during_the_audit_is_not_a_leftover(shop: AuditedService, before: bool) -> None:
     await shop.put(f"{shop.batch_id}/0-shoe-00000000.jpg")
     await shop.execute("UPDATE batch SET tidy_at = '2090-01-01 00:00:00.000000'")
 
@@ -139,8 +139,8 @@ async def test_a_file_removed_during_the_audit_is_no_leftover(shop: Shop, before
     assert violations(await shop.audit(inventory=ChangingInventory(shop.resources.storage, clean_up, before))) == {}
 
 
-async def test_a_file_stored_during_the_audit_is_no_leftover(
-    shop: Shop, processor: AssetProcessor, origin: OriginServer, before: bool
+async def test_a_file_stored_during_the_audit_is_not_a_leftover(
+    shop: AuditedService, processor: AssetProcessor, origin: OriginServer, before: bool
 ) -> None:
     """Check files of an earlier batch and of a new one, without any grace period."""
     url = origin.serve("/late.jpg", image_bytes(32, 32))

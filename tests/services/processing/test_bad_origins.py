@@ -23,17 +23,17 @@ from support.batches import ManualClock, assets_of, consistent_batch, submit_bat
 from support.fetchers import FakeBudget
 from support.lanes import fetching_with, work
 from support.origin_server import OriginServer, image_bytes
-from support.polling import PATIENT
+from support.polling import LONG_TIMEOUTS
 
 pytestmark = pytest.mark.slow
 
-LIMITS = replace(PATIENT, max_body_bytes=200_000, max_redirects=3)
+LIMITS = replace(LONG_TIMEOUTS, max_body_bytes=200_000, max_redirects=3)
 SHORT = {
     "connect_timeout": replace(LIMITS, connect_timeout=1.0),
     "read_timeout": replace(LIMITS, read_timeout=1.0),
     "total_timeout": replace(LIMITS, total_timeout=2.0),
 }
-"""For each time-out's error code, limits that shorten it alone, so that no other time-out comes first."""
+"""For each timeout's error code, limits that shorten it alone, so that no other timeout comes first."""
 ATTEMPTS = 2
 TIMEOUT_CODES = ("connect_timeout", "read_timeout", "total_timeout")
 WELL_BEHAVED = Bad("well-behaved", "nothing wrong so far", "", send_image)
@@ -169,7 +169,7 @@ async def test_a_kept_connection_that_ended_just_before_costs_no_fetch(
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings with short time-outs, under which one address of loopback is allowed."""
+    """Settings with short timeouts, under which one address of loopback is allowed."""
     return settings.model_copy(
         update={
             "allowed_networks": (ip_network("127.0.0.1/32"),),

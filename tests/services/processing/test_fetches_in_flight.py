@@ -31,7 +31,7 @@ def database_kind() -> str:
 
 @dataclass
 class SlowOrigin(Server):
-    """An origin that responds once all fetches allowed at one time have arrived; part of the body may come before."""
+    """An origin that responds once as many fetches as allowed have arrived; part of the body may come before."""
 
     all_arrived: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(1))
     sends_part: bool = False
@@ -56,7 +56,7 @@ class SlowOrigin(Server):
 
 @pytest.fixture(params=[False, True], ids=["before the headers", "in the body"])
 async def slow_origins(request: pytest.FixtureRequest) -> AsyncIterator[list[SlowOrigin]]:
-    """Enough slow origins for all fetches: an unknown host gets only a few at one time."""
+    """Enough slow origins for all fetches: an unknown host gets only a few concurrent ones."""
     barrier = asyncio.Barrier(DEFAULTS.max_fetches)
     async with AsyncExitStack() as stack:
         yield [
@@ -65,7 +65,7 @@ async def slow_origins(request: pytest.FixtureRequest) -> AsyncIterator[list[Slo
         ]
 
 
-async def test_the_setting_limits_the_fetches_from_slow_origins_at_one_time(
+async def test_the_setting_limits_the_concurrent_fetches_from_slow_origins(
     resources: Resources, processor: AssetProcessor, slow_origins: list[SlowOrigin]
 ) -> None:
     assert (

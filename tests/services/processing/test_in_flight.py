@@ -1,4 +1,4 @@
-"""The number of assets that a lane processes at one time."""
+"""The number of assets that a lane processes concurrently."""
 
 import asyncio
 

@@ -254,10 +254,10 @@ async def test_an_old_lane_hands_back_what_is_still_in_flight(
     assert (batch.status, batch.processing) == ("processing", 0)
 
 
-async def test_a_lane_that_is_cancelled_again_while_it_hands_back_still_does(
+async def test_a_lane_that_is_cancelled_while_it_hands_back_completes_the_hand_back(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
-    """A job's time-out and the end of the process a moment later do this."""
+    """This happens when a job times out just before the process ends."""
     batch = await slow_batch(resources, origin)
     lane = asyncio.create_task(work(batch.id, resources, processor))
     await until(lambda: len(origin.requests) == 3)

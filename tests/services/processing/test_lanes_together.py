@@ -89,7 +89,7 @@ async def test_a_lane_continues_when_no_other_waits_or_redis_is_unavailable(
     resources: Resources, processor: AssetProcessor, origin: OriginServer, queue: RecordingQueue, unavailable: bool
 ) -> None:
     batch = await submit_batch(resources, urls(origin, delay=0.1, count=20), webhook_url="http://shop.example/hook")
-    queue.away = unavailable
+    queue.is_unavailable = unavailable
     assert await work(batch.id, resources, processor, queue=queue, assets=2, yield_after=0.2) is False
     assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"
     assert len(await deliveries_of(resources.sessions, batch.id)) == 1

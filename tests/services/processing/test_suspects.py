@@ -271,9 +271,9 @@ async def test_each_rendition_has_its_own_attempts_at_a_flaky_storage(make_proce
     assert (len(storage.keys), outcome.asset.storage_failures) == (6, 2)
 
 
-@pytest.mark.parametrize("patience", [timedelta(), timedelta(seconds=3)])
+@pytest.mark.parametrize("max_wait", [timedelta(), timedelta(seconds=3)])
 async def test_failures_of_the_storage_do_not_use_up_the_attempts_at_the_origin(
-    make_processor: MakeProcessor, patience: timedelta
+    make_processor: MakeProcessor, max_wait: timedelta
 ) -> None:
     """Two attempts fail, and the third fetches the image."""
     clock, storage = ManualClock(), FlakyStorage(refusals=4)

@@ -1,4 +1,4 @@
-"""The limits of each host: cut when it cannot cope, growing back when it can, paused when it asks for it."""
+"""The limits of each host: lowered by failures, raised by successes, paused by Retry-After."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ def almost_stopped_clock() -> MonotonicClock:
 async def concurrent_fetches(
     limiter: HostLimiter, host: str = HOST, *, of: int = 20, conditional: bool = False
 ) -> AsyncIterator[int]:
-    """Yield how many of `of` fetches got a slot at one time; then cancel them, which changes no limit."""
+    """Yield how many of `of` fetches got a slot concurrently; then cancel them, which changes no limit."""
     entered = 0
 
     async def hold() -> None:

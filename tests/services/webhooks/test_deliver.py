@@ -7,7 +7,7 @@ from imgsvc.bootstrap import Resources
 from imgsvc.services.access.api_keys import webhook_secret
 from imgsvc.services.webhooks.deliver import LEASE, attempt_delivery
 from support.batches import ManualClock, RecordingQueue, attempts_of
-from support.deliveries import EventfulEndpoint, announced, deliver
+from support.deliveries import EventfulEndpoint, deliver, pending_delivery
 from support.origin_server import WebhookListener
 
 
@@ -15,7 +15,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [204]
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook?shop=1")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook?shop=1")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("delivered", 1)
     assert queue.deliveries == []  # no further attempt
 
@@ -32,7 +32,7 @@ async def test_2xx_delivers_the_signed_event_and_logs_the_answer(
 async def test_the_secret_of_the_key_signs_when_the_settings_have_none(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue, secrets=())
+    await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue, secrets=())
     [post] = listener.requests
     secret = await webhook_secret(sessions=resources.sessions)
     assert Webhook(secret).verify(post.body, dict(post.headers))
@@ -42,7 +42,7 @@ async def test_the_log_keeps_the_first_2_kb_of_any_answer(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.body = b"caf\xc3\xa9 \xff\x00 " + b"x" * 5_000
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     [attempt] = await attempts_of(resources.sessions, delivery.id)
     assert attempt.answer is not None
     assert attempt.answer.startswith("café �� xxx")
@@ -55,7 +55,7 @@ async def test_the_log_keeps_the_first_2_kb_of_any_answer(
 async def test_a_delivery_that_is_not_due_or_has_ended_is_not_posted(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     clock.forward(-1)
     await deliver(resources, delivery, queue=queue)
     assert listener.requests == []
@@ -72,7 +72,7 @@ async def crash() -> None:
 async def test_a_crash_between_the_post_and_its_record_repeats_it_under_the_same_id(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     with pytest.raises(KeyboardInterrupt):
         await deliver(resources, delivery, queue=queue, endpoint=EventfulEndpoint(resources, crash))
     await deliver(resources, delivery, queue=queue)
@@ -95,7 +95,7 @@ async def test_an_attempt_made_by_two_runs_is_recorded_once(
     early: int,
     status: str,
 ) -> None:
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     listener.statuses = [late, early]
 
     async def second_run() -> None:

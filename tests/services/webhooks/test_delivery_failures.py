@@ -12,16 +12,16 @@ import pytest
 from imgsvc.adapters.http.fetcher import EgressPolicy, Fetcher
 from imgsvc.bootstrap import Resources
 from support.batches import ManualClock, RecordingQueue, attempts_of
-from support.deliveries import announced, deliver
+from support.deliveries import deliver, pending_delivery
 from support.origin_server import OriginServer, WebhookListener
-from support.polling import PATIENT
+from support.polling import LONG_TIMEOUTS
 
 
 @asynccontextmanager
 async def endpoint_with_timeout(seconds: float) -> AsyncIterator[Fetcher]:
     """Yield an endpoint that waits `seconds` for an answer."""
     fetcher = Fetcher(
-        limits=replace(PATIENT, webhook_timeout=seconds),
+        limits=replace(LONG_TIMEOUTS, webhook_timeout=seconds),
         egress=EgressPolicy([ip_network("127.0.0.0/8")]),
         user_agent="imgsvc-test",
     )
@@ -42,7 +42,7 @@ async def test_any_other_answer_is_a_failure_and_the_next_attempt_is_scheduled(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, status: int
 ) -> None:
     listener.statuses, listener.headers = [status], {"Location": listener.url("/elsewhere")}
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("pending", 1)
     assert timedelta(seconds=4.5) <= delivery.due_at - resources.clock() <= timedelta(seconds=5.5)
     assert queue.deliveries == [(delivery.id, 2, delivery.due_at)]
@@ -63,7 +63,9 @@ async def test_the_log_has_the_reason_when_there_is_no_answer(
             "blocked_address": "http://10.0.0.1/hook",
         }
         async with endpoint_with_timeout(seconds) as endpoint:
-            delivery = await deliver(resources, await announced(resources, urls[error]), queue=queue, endpoint=endpoint)
+            delivery = await deliver(
+                resources, await pending_delivery(resources, urls[error]), queue=queue, endpoint=endpoint
+            )
     assert (delivery.status, delivery.attempts) == ("pending", 1)
     [attempt] = await attempts_of(resources.sessions, delivery.id)
     assert (attempt.error, attempt.http_status, attempt.answer) == (error, None, None)
@@ -74,7 +76,7 @@ async def test_retry_after_of_a_busy_endpoint_delays_the_next_attempt(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses, listener.headers = [503], {"Retry-After": "120"}
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     assert delivery.due_at == resources.clock() + timedelta(minutes=2)
 
 
@@ -82,7 +84,7 @@ async def test_410_exhausts_the_delivery_at_once(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [410]
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("exhausted", 1)
     assert queue.deliveries == []
 
@@ -91,7 +93,7 @@ async def test_after_ten_attempts_over_days_the_delivery_is_exhausted(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * 10
-    delivery, started = await announced(resources, listener.url("/hook")), clock()
+    delivery, started = await pending_delivery(resources, listener.url("/hook")), clock()
     while delivery.status == "pending":
         clock.now = max(clock(), delivery.due_at)
         delivery = await deliver(resources, delivery, queue=queue)
@@ -105,7 +107,7 @@ async def test_an_endpoint_that_comes_back_gets_the_event(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500, 200]
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     clock.now = delivery.due_at
     delivery = await deliver(resources, delivery, queue=queue)
     assert (delivery.status, delivery.attempts) == ("delivered", 2)
@@ -114,6 +116,6 @@ async def test_an_endpoint_that_comes_back_gets_the_event(
 async def test_a_lost_wake_up_call_is_left_to_the_sweep(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    listener.statuses, queue.away = [500], True
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    listener.statuses, queue.is_unavailable = [500], True
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     assert (delivery.status, delivery.attempts) == ("pending", 1)

@@ -16,7 +16,7 @@ from imgsvc.services.ports import EndpointResponse
 from imgsvc.services.webhooks.deliver import request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from support.batches import ManualClock, RecordingQueue, attempts_of, batch_row, delivery_row, store
-from support.deliveries import EventfulEndpoint, announced, attempt, deliver, now
+from support.deliveries import EventfulEndpoint, attempt, current_delivery, deliver, pending_delivery
 from support.lanes import until
 from support.origin_server import WebhookListener
 from support.verbs import OTHER_KEY, sweep
@@ -46,7 +46,7 @@ async def exhaust(resources: Resources, delivery: Delivery, queue: RecordingQueu
 async def test_a_delivered_event_is_posted_again_under_the_same_id(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     logged = await redeliver(resources, delivery, queue)
     assert (logged.delivery.status, logged.delivery.due_at) == ("pending", resources.clock())
     assert [entry.number for entry in logged.attempts] == [1]
@@ -64,7 +64,7 @@ async def test_a_receiver_that_was_down_for_days_gets_the_event_by_a_redelivery(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * LAST
-    delivery = await exhaust(resources, await announced(resources, listener.url("/hook")), queue, clock)
+    delivery = await exhaust(resources, await pending_delivery(resources, listener.url("/hook")), queue, clock)
     assert (delivery.status, delivery.attempts) == ("exhausted", LAST)
     clock.forward(7 * 86_400)
     await redeliver(resources, delivery, queue)
@@ -77,7 +77,7 @@ async def test_a_failed_redelivery_restarts_the_schedule(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock, before: list[int]
 ) -> None:
     listener.statuses = [*before, *[500] * LAST]
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     for _ in before:
         clock.now = max(clock(), delivery.due_at)
         delivery = await deliver(resources, delivery, queue=queue)
@@ -95,7 +95,7 @@ async def test_a_delivery_awaiting_its_next_attempt_is_posted_at_once(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
     listener.statuses = [503]
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     assert delivery.due_at > resources.clock()
     await redeliver(resources, delivery, queue)
     assert queue.deliveries[-1] == (delivery.id, 2, None)
@@ -106,7 +106,7 @@ async def test_a_redelivery_requested_during_the_last_attempt_is_not_lost(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue, clock: ManualClock
 ) -> None:
     listener.statuses = [500] * LAST
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     while delivery.attempts < LAST - 1:
         clock.now = max(clock(), delivery.due_at)
         delivery = await deliver(resources, delivery, queue=queue)
@@ -121,10 +121,10 @@ async def test_a_redelivery_requested_during_the_last_attempt_is_not_lost(
 async def test_the_sweep_wakes_a_redelivery_when_the_queue_was_unavailable(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
-    queue.away = True
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
+    queue.is_unavailable = True
     await redeliver(resources, delivery, queue)
-    queue.away = False
+    queue.is_unavailable = False
     await sweep(resources, queue)
     assert queue.deliveries == [(delivery.id, 2, None)]
 
@@ -132,12 +132,12 @@ async def test_the_sweep_wakes_a_redelivery_when_the_queue_was_unavailable(
 async def test_a_delivery_of_another_key_is_not_found(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    delivery = await deliver(resources, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(resources, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     with pytest.raises(NotFound):
         await redeliver(resources, delivery, queue, api_key_id=OTHER_KEY)
     with pytest.raises(NotFound):
         await redeliver(resources, delivery_row("evt_none", "bat_none", resources.clock()), queue)
-    assert (await now(resources, delivery)).status == "delivered"
+    assert (await current_delivery(resources, delivery)).status == "delivered"
 
 
 # -- the schedule -----------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ async def test_the_schedule_is_a_setting(
 ) -> None:
     listener.statuses = [500, 500]
     quick = replace(resources, sender=replace(resources.sender, schedule=(0, 70)))
-    delivery = await deliver(quick, await announced(resources, listener.url("/hook")), queue=queue)
+    delivery = await deliver(quick, await pending_delivery(resources, listener.url("/hook")), queue=queue)
     assert timedelta(seconds=63) <= delivery.due_at - clock() <= timedelta(seconds=77)
     clock.now = delivery.due_at
     assert (await deliver(quick, delivery, queue=queue)).status == "exhausted"
@@ -172,16 +172,18 @@ class HangingEndpoint:
         return EndpointResponse(200, b"", None)
 
 
-async def test_a_hanging_host_occupies_two_slots_and_others_go_on(resources: Resources, queue: RecordingQueue) -> None:
-    slow = [await announced(resources, f"http://slow.example/{number}") for number in range(3)]
-    other = await announced(resources, "http://quick.example/hook")
+async def test_a_hanging_host_occupies_two_slots_and_others_continue(
+    resources: Resources, queue: RecordingQueue
+) -> None:
+    slow = [await pending_delivery(resources, f"http://slow.example/{number}") for number in range(3)]
+    other = await pending_delivery(resources, "http://quick.example/hook")
     endpoint = HangingEndpoint("slow.example")
     runs = [asyncio.create_task(attempt(resources, each.id, queue=queue, endpoint=endpoint)) for each in slow[:2]]
     await until(lambda: len(endpoint.posted) == 2)
 
     with pytest.raises(EndpointBusy):
         await attempt(resources, slow[2].id, queue=queue, endpoint=endpoint)
-    assert await now(resources, slow[2]) == slow[2]
+    assert await current_delivery(resources, slow[2]) == slow[2]
     assert (await deliver(resources, other, queue=queue, endpoint=endpoint)).status == "delivered"
     assert len(endpoint.posted) == 3
 
@@ -227,7 +229,7 @@ async def test_deliveries_waiting_for_one_host_do_not_hide_others_from_the_sweep
 async def test_a_redelivery_requested_during_a_successful_attempt_is_made(
     resources: Resources, listener: WebhookListener, queue: RecordingQueue
 ) -> None:
-    delivery = await announced(resources, listener.url("/hook"))
+    delivery = await pending_delivery(resources, listener.url("/hook"))
     delivery = await deliver(
         resources,
         delivery,

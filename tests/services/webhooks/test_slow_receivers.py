@@ -11,7 +11,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.settings.server import Settings
 from imgsvc.worker.arq_worker import QUEUES, build_worker, keep_running
 from imgsvc.worker.jobs import WorkerContext
-from support.deliveries import announced
+from support.deliveries import pending_delivery
 from support.lanes import until
 from support.origin_server import OriginServer, WebhookListener
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings with a webhook time-out longer than the test."""
+    """Settings with a webhook timeout longer than the test."""
     return settings.model_copy(update={"webhook_timeout": 600})
 
 
@@ -29,8 +29,8 @@ async def test_an_event_is_delivered_while_more_than_a_workers_jobs_hang(
 ) -> None:
     hanging = "/slow-headers"
     for _ in range(QUEUES[CONTROL_QUEUE] + 10):
-        await announced(resources, origin.url(hanging))
-    await announced(resources, listener.url("/hook"))
+        await pending_delivery(resources, origin.url(hanging))
+    await pending_delivery(resources, listener.url("/hook"))
     stopping = asyncio.Event()
     build = partial(
         build_worker, CONTROL_QUEUE, WorkerContext(resources, processor, lane_policy(resources.settings), stopping)

@@ -1,4 +1,4 @@
-"""One client connection: its idle state, and its end when the response is sent before the request body has arrived."""
+"""One client connection: whether it is idle, and how it ends when a response precedes the end of the request body."""
 
 import asyncio
 from contextlib import suppress
@@ -16,9 +16,9 @@ from imgsvc.api.connections.table import BODY_TIMEOUT, MIN_BODY_RATE, STALL_TIME
 from imgsvc.errors import ImgsvcError
 
 LINGER_TIMEOUT = 2.0
-"""Seconds without a byte after which a connection is closed whose response was sent before its body arrived. If it were
-closed at once, with unread bytes, the kernel would reset it, and clients that send everything before they read would
-lose the response."""
+"""Idle seconds after which a connection is closed if its response was sent before the request body had arrived. If it
+were closed at once, with unread bytes, the kernel would reset it, and clients that send everything before they read
+would lose the response."""
 MAX_LINGER = 30.0
 MAX_DRAIN = 2**23
 """Bytes of such a body that are read and discarded; the client keeps the rest until the connection is closed."""
@@ -31,7 +31,7 @@ EVENT_STREAM = (b"content-type", b"text/event-stream")
 
 
 class HttpConnection(H11Protocol):
-    """uvicorn's HTTP protocol, registered in the connection table, that drains bodies the application will not read."""
+    """uvicorn's HTTP protocol. It updates the connection table and drains bodies that the application ignores."""
 
     def __init__(
         self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any], *, table: ConnectionTable

@@ -80,7 +80,7 @@ class ConnectionTable:
         self._busy.pop(connection, None)
 
     def free_slot(self) -> bool:
-        """Make sure that one more connection fits, if need be by `drop_one`; return False if none can be dropped."""
+        """Make space for one more connection, by `drop_one` if necessary; return False if none can be dropped."""
         return len(self) < self._limit or self.drop_one()
 
     def drop_one(self) -> bool:

@@ -27,7 +27,7 @@ async def event_stream(
     heartbeat: float = HEARTBEAT,
     lifetime: float = LIFETIME,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the events from `progress` to the end of the batch; `skip_first` omits the one of `progress`.
+    """Yield the events from `progress` to the end of the batch; `skip_first` omits the event for `progress` itself.
 
     The stream ends early after `lifetime` seconds, when the batch is deleted, and when the process is asked to stop.
     """

@@ -11,7 +11,7 @@ T = TypeVar("T")
 class SharedCheck(Generic[T]):
     """Runs one check at a time; callers that arrive while it runs, or before its result is too old, share the result.
 
-    A check must have its own time-out and raise nothing but CancelledError.
+    A check must have its own timeout and raise nothing but CancelledError.
     """
 
     def __init__(self, *, max_age: Callable[[T], float]) -> None:

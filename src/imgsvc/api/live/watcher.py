@@ -83,7 +83,7 @@ class Watcher:
                 await self._poll()
             except DatabaseUnavailable:
                 pass  # the waiting requests time out, and their own read then raises the error
-            except Exception:  # nothing awaits this task: if it ended here, every long poll would run into its time-out
+            except Exception:  # nothing awaits this task: if it ended here, every long poll would run into its timeout
                 log.exception("watcher_failed")
             if not self._waiters:
                 self._wake_up.clear()

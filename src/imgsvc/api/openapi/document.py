@@ -73,7 +73,7 @@ def complete_openapi(app: FastAPI) -> None:
         webhook_timestamp: Annotated[int, Header(description="When this attempt was made, in seconds since 1970.")],
         webhook_signature: Annotated[str, Header(description="`v1,` followed by the HMAC-SHA256 in Base64.")],
     ) -> None:
-        """Sent as a POST to the batch's `webhook_url`, and repeated for up to four days until you answer with a 2xx.
+        """Sent as a POST to the batch's `webhook_url`, and repeated for over three days until you answer with a 2xx.
 
         The event is signed (Standard Webhooks 1.0.0), and any library for that standard can verify it;
         `imgsvc keys secret` prints the secret.

@@ -181,7 +181,7 @@ DELIVERY: dict[str, Any] = {
     ],
 }
 DELIVERIES: dict[str, Any] = {"data": [DELIVERY]}
-TESTED: dict[str, Any] = {
+TEST_RESULT: dict[str, Any] = {
     "id": EXAMPLE_EVENT_ID,
     "delivered": True,
     "duration": 0.052,

@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 POLL_AFTER = 2
 """Seconds to wait before the next request while the end of a batch cannot be estimated."""
 MAX_POLL = 30
-_LOCATION = {
+_ACCEPTED_HEADERS = {
     "Location": {"description": "The path of the batch.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "`true` if an earlier request with the same key created the batch, otherwise absent.",
@@ -35,7 +35,7 @@ _LOCATION = {
     },
     **RATE_HEADERS,
 }
-_FRESHNESS = {
+_STATE_HEADERS = {
     "ETag": {"description": "Changes whenever the batch changes.", "schema": {"type": "string"}},
     "Retry-After": {
         "description": f"Seconds until the expected end while the batch runs, at most {MAX_POLL}; {POLL_AFTER} while "
@@ -58,7 +58,7 @@ _FRESHNESS = {
             "headers": RATE_HEADERS,
             **example(VALIDATION),
         },
-        202: {"headers": _LOCATION, **example(ACCEPTED)},
+        202: {"headers": _ACCEPTED_HEADERS, **example(ACCEPTED)},
         **documented(400, 413, 415, 429, 503),
         **refused_upload(),
     },
@@ -129,8 +129,8 @@ async def create_batch(
     operation_id="get_batch",
     response_description="The current state of the batch",
     responses={
-        200: {"headers": _FRESHNESS, **example(BATCH)},
-        304: {"description": "Unchanged since `If-None-Match`", "headers": _FRESHNESS},
+        200: {"headers": _STATE_HEADERS, **example(BATCH)},
+        304: {"description": "Unchanged since `If-None-Match`", "headers": _STATE_HEADERS},
         **documented(404, 503),
         **refused_parameter("wait", "45", "less_than_equal", "Input should be less than or equal to 30"),
     },

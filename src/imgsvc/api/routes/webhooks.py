@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imgsvc.api.dependencies import BatchId, Caller, DeliveryId, ResourcesDep
-from imgsvc.api.openapi.examples import DELIVERIES, DELIVERY, TESTED, example
+from imgsvc.api.openapi.examples import DELIVERIES, DELIVERY, TEST_RESULT, example
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.problems.responses import from_pydantic
 from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest, delivery_out, webhook_test_out
@@ -76,7 +76,7 @@ async def redeliver(caller: Caller, delivery_id: DeliveryId, resources: Resource
     operation_id="try_webhook",
     response_description="The response of the endpoint",
     responses={
-        200: example(TESTED),
+        200: example(TEST_RESULT),
         **documented(400, 413, 429, 503),
         **refused_parameter("url", "http://10.0.0.1/", "blocked_address", "The address is in a private network."),
     },

@@ -39,7 +39,7 @@ class Bytes(BaseModel):
 
 
 class Warning(BaseModel):  # noqa: A001  # the schema's public name; the built-in is not needed here
-    """A questionable row of the CSV that was accepted nevertheless."""
+    """A questionable row of a CSV that was accepted."""
 
     row: int | None
     column: str | None

@@ -18,13 +18,13 @@ _MAX_FIELD_BYTES = 64 * 1024
 
 
 class UploadBudget:
-    """A limit on the bytes of uploads processed at one time: a manifest takes several times the memory of its file.
+    """A limit on the bytes of uploads processed concurrently: a manifest takes several times the memory of its file.
 
     API keys are served in turn. Small uploads have a budget of their own, so that none waits for a large one.
     """
 
     def __init__(self, max_upload_bytes: int) -> None:
-        """Allow `max_upload_bytes`, the size of the largest possible upload, at one time."""
+        """Allow `max_upload_bytes` in total, the size of the largest possible upload."""
         self._small = FairSemaphore(CONCURRENT_SMALL_UPLOADS * SMALL_UPLOAD)
         self._large = FairSemaphore(max_upload_bytes)
 

@@ -22,7 +22,7 @@ log = get_logger(__name__)
 
 TEST_EVENT = "webhook.test"
 LEASE = timedelta(seconds=60)
-"""Time after which the sweep repeats an attempt; far longer than the endpoint's time-out."""
+"""Time after which the sweep repeats an attempt; far longer than the endpoint's timeout."""
 
 
 async def attempt_delivery(

@@ -1,4 +1,4 @@
-"""The verdict: check every promise when all work is done."""
+"""The checks at the end of a run: every promise, when all work is done."""
 
 import csv
 import io
@@ -11,9 +11,9 @@ from typing import Any
 from sqlmodel import select
 
 from chaos.calls import Calls, Violation
-from chaos.mailbox import Mailbox
 from chaos.orders import HEADER, OUTPUT, Order, Slot
 from chaos.plan import History
+from chaos.receiver import WebhookReceiver
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch
 from imgsvc.domain.status import FINISHED_BATCH
@@ -24,11 +24,11 @@ BUGS = ('"job_failed"', '"asset_failed_unexpectedly"', '"unhandled_error"')
 
 
 @dataclass
-class Verdict:
+class FinalChecks:
     """The checks of every order through the API, and in the database for what the API does not show."""
 
     calls: Calls
-    mailbox: Mailbox
+    receiver: WebhookReceiver
     history: History
     sessions: Sessions
     violations: list[str] = field(default_factory=list)
@@ -36,13 +36,13 @@ class Verdict:
     excused: Counter[str] = field(default_factory=Counter)
     """Good images that failed because of an outage, by code."""
 
-    async def judge(self, orders: list[Order], log: Path) -> None:
+    async def run(self, orders: list[Order], log: Path) -> None:
         """Check all orders, and the log of imgsvc."""
         for order in orders:
             if order.batch_id:
                 async for violation in self._violations_of(order):
                     self.violations.append(f"{order.key} ({order.batch_id}): {violation}")
-        self.violations += self.mailbox.violations
+        self.violations += self.receiver.violations
         self.violations += await self._check_keys(orders)
         self.violations += _bugs(log)
 
@@ -61,7 +61,7 @@ class Verdict:
 
     async def _check_events(self, order: Order) -> list[str]:
         """Check that each end of a round has one event, and that every stored event has arrived."""
-        events = self.mailbox.events_of(order.batch_id)
+        events = self.receiver.events_of(order.batch_id)
         least, most = (order.min_rounds, order.max_rounds) if order.has_webhook else (0, 0)
         if not least <= len(events) <= most:
             return [f"{len(events)} events instead of {least} to {most}: {events}"]

@@ -22,7 +22,7 @@ class Event:
 
 
 @dataclass
-class Mailbox(Server):
+class WebhookReceiver(Server):
     """A server that accepts every message; faults happen in the proxy before it."""
 
     events: dict[str, Event] = field(default_factory=dict)
