@@ -278,7 +278,7 @@ async def test_failures_of_the_storage_do_not_use_up_the_attempts_at_the_origin(
     """Two attempts fail, and the third fetches the image."""
     clock, storage = ManualClock(), FlakyStorage(refusals=4)
     origin = OneImageOrigin(failing=[False, True, False, True, False, False, False])
-    retries = RetryPolicy(base=timedelta(), own_waits=(timedelta(milliseconds=1),) * 5, max_own_wait=patience)
+    retries = RetryPolicy(base=timedelta(), own_waits=(timedelta(milliseconds=1),) * 5, max_own_wait=max_wait)
     processor = make_processor(origin=origin, storage=storage, clock=clock, retries=retries)
     outcome, _ = await process_until_done(processor, clock)
     assert isinstance(outcome, Succeeded)
