@@ -27,7 +27,7 @@ _MEDIA_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class SampleProduct:
     """One row of the CSV; `images` are paths on the origin, or whole URLs, in order."""
 
     serial_number: str
@@ -46,24 +46,24 @@ class Response:
 
 
 PRODUCTS = (
-    Product("1", "Dotted Mug", ("/mug-front.jpg", "/mug-turntable.gif")),
-    Product("2", "Vase with Dried Grass", ("/vase-terracotta.jpg",)),
-    Product("3", "Insulated Bottle", ("/bottle-teal.jpg", "/bottle-latest.jpg")),
-    Product("4", "Scented Candle", ("/candle-mood.jpg", "/candle-lid.jpg")),
-    Product("5", "Potted Plant", ("/plant-front.jpg", "/plant-leaves.avif")),
-    Product("6", "Fruit Bowl", ("/oranges-front.png",)),
-    Product("7", "Table Lamp", ("/lamp-front.jpg", "/lamp-evening.jpg", "/living-room.jpg")),
-    Product("8", "Art Print Mountains", ("/poster-scan.png", "/poster-for-print.png")),
-    Product("9", "Lounge Chair", ("/chair-rust.avif", "/living-room.jpg")),
-    Product("10", "Notebook", ("/book-cover.jpg", "/book-spine.jpg")),
-    Product("11", "Wall Clock", ("/clock-front.bmp", "/clock-back.jpg")),
-    Product("12", "Gift Card", ("/gift-card.png", "/gift-card-small.jpg")),
-    Product("13", "Sneaker Coral", ("/sneaker-coral.jpg", "/sneaker-pair.webp")),
-    Product("14", "Sneaker Ink", ("/sneaker-pair.webp",)),
-    Product("15", "Backpack", ("/backpack-blue.jpg",)),
-    Product("16", "Headphones", ("/headphones-black.tif", "/headphones-cutout.png")),
-    Product("17", "Watch", ("/watch-front.jpg", "/watch-strap.jpg")),
-    Product("18", "Sunglasses", ("/sunglasses-cutout.webp", METADATA_SERVER)),
+    SampleProduct("1", "Dotted Mug", ("/mug-front.jpg", "/mug-turntable.gif")),
+    SampleProduct("2", "Vase with Dried Grass", ("/vase-terracotta.jpg",)),
+    SampleProduct("3", "Insulated Bottle", ("/bottle-teal.jpg", "/bottle-latest.jpg")),
+    SampleProduct("4", "Scented Candle", ("/candle-mood.jpg", "/candle-lid.jpg")),
+    SampleProduct("5", "Potted Plant", ("/plant-front.jpg", "/plant-leaves.avif")),
+    SampleProduct("6", "Fruit Bowl", ("/oranges-front.png",)),
+    SampleProduct("7", "Table Lamp", ("/lamp-front.jpg", "/lamp-evening.jpg", "/living-room.jpg")),
+    SampleProduct("8", "Art Print Mountains", ("/poster-scan.png", "/poster-for-print.png")),
+    SampleProduct("9", "Lounge Chair", ("/chair-rust.avif", "/living-room.jpg")),
+    SampleProduct("10", "Notebook", ("/book-cover.jpg", "/book-spine.jpg")),
+    SampleProduct("11", "Wall Clock", ("/clock-front.bmp", "/clock-back.jpg")),
+    SampleProduct("12", "Gift Card", ("/gift-card.png", "/gift-card-small.jpg")),
+    SampleProduct("13", "Sneaker Coral", ("/sneaker-coral.jpg", "/sneaker-pair.webp")),
+    SampleProduct("14", "Sneaker Ink", ("/sneaker-pair.webp",)),
+    SampleProduct("15", "Backpack", ("/backpack-blue.jpg",)),
+    SampleProduct("16", "Headphones", ("/headphones-black.tif", "/headphones-cutout.png")),
+    SampleProduct("17", "Watch", ("/watch-front.jpg", "/watch-strap.jpg")),
+    SampleProduct("18", "Sunglasses", ("/sunglasses-cutout.webp", METADATA_SERVER)),
 )
 
 

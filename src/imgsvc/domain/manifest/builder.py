@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from imgsvc.domain.manifest.columns import ColumnLayout
-from imgsvc.domain.manifest.model import Manifest, ManifestLimits, Product
+from imgsvc.domain.manifest.model import Manifest, ManifestLimits, ManifestProduct
 from imgsvc.domain.manifest.records import MAX_PROBLEMS, MAX_VALUE, over_limit
 from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, why_invalid
 from imgsvc.errors import LimitExceeded, Problem
@@ -42,7 +42,7 @@ class ManifestBuilder:
         self.url_header = url_field or layout.header[layout.image_urls][:MAX_VALUE]
         self.width = len(self.header)
         self.layout, self.limits, self.reject = layout, limits, reject
-        self.products: list[Product] = []
+        self.products: list[ManifestProduct] = []
         self.positions: dict[str, int] = {}
         self.invalid: dict[int, tuple[str, str]] = {}
         self.serials: set[str] = set()
@@ -72,7 +72,7 @@ class ManifestBuilder:
         serial = str(len(self.products) + 1) if serial is None else serial
         slots = self._slots(line, urls)
         self._warn_about(line, serial, name, slots)
-        self.products.append(Product(serial, name, tuple(cells), slots))
+        self.products.append(ManifestProduct(serial, name, tuple(cells), slots))
 
     def _fit_to_header(self, line: int, cells: list[str]) -> None:
         width = len(self.header)

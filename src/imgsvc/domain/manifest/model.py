@@ -20,7 +20,7 @@ class ManifestLimits:
     max_cells: int = 10_000_000
 
 
-class Product(NamedTuple):
+class ManifestProduct(NamedTuple):
     """One row; `slots` are the positions of its assets in URL order, including repeats.
 
     `cells` are as uploaded, except that an unquoted list of URLs that spilled into several cells is joined again, a
@@ -48,7 +48,7 @@ class Manifest:
     serial_column: int | None
     name_column: int
     url_column: int
-    products: list[Product]
+    products: list[ManifestProduct]
     assets: list[str]
     invalid: dict[int, str]
     url_count: int

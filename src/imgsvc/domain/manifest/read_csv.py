@@ -2,11 +2,11 @@
 
 from imgsvc.domain.manifest.builder import ManifestBuilder
 from imgsvc.domain.manifest.columns import Columns, find_layout
-from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, OnInvalid, Product
+from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, ManifestProduct, OnInvalid
 from imgsvc.domain.manifest.records import open_source, records, refused
 from imgsvc.errors import InvalidManifest
 
-__all__ = ["DEFAULT_LIMITS", "Columns", "Manifest", "ManifestLimits", "OnInvalid", "Product", "read_manifest"]
+__all__ = ["DEFAULT_LIMITS", "Columns", "Manifest", "ManifestLimits", "ManifestProduct", "OnInvalid", "read_manifest"]
 
 
 def read_manifest(
