@@ -43,7 +43,7 @@ class Translation:
 
 
 def translate_os_error(context: ExceptionContext) -> DatabaseUnavailable | None:
-    """Translate a time-out or broken connection during a statement; SQLAlchemy does not wrap asyncpg's OSError."""
+    """Translate a timeout or broken connection during a statement; SQLAlchemy does not wrap asyncpg's OSError."""
     error = context.original_exception
     return DatabaseUnavailable(_message(error)) if isinstance(error, OSError) else None
 

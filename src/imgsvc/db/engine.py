@@ -127,7 +127,7 @@ def _json(value: Any) -> str:
 
 
 async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
-    """Begin the transaction; retry when SQLite gave up waiting for the lock (after one busy time-out)."""
+    """Begin the transaction; retry when SQLite gave up waiting for the lock (after one busy timeout)."""
     while True:
         try:
             await connection.begin()

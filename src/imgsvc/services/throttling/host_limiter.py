@@ -36,7 +36,7 @@ class HostPaused(Exception):  # not an error: a reason to come back later
 class HostLimiter:
     """Limits the concurrent fetches from each host, and its fetches per second once it has refused some.
 
-    Concurrent: a 429, a 503 or a connect time-out halves a host's limit; each success adds one, up to `maximum`. Per
+    Concurrent: a 429, a 503 or a connect timeout halves a host's limit; each success adds one, up to `maximum`. Per
     second: a 429 or a 503 sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
     Failures of fetches that were already in flight when a host was slowed down do not slow it again: the earlier
     limits caused them. `Retry-After` pauses that host alone; a pause longer than `max_pause` (seconds) is not waited
