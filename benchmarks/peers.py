@@ -14,7 +14,7 @@ from time import perf_counter
 
 import httpx
 
-from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
+from imgsvc.adapters.redis.embedded_valkey import responds, valkey_command
 from processes import HERE, free_port, manifest, webhooks
 
 IMG2DATASET = ("img2dataset==1.47.0",)
@@ -77,7 +77,7 @@ async def flask_celery(python: Path) -> AsyncIterator["FlaskCelery"]:
 
 async def _wait_for_broker(socket: Path) -> None:
     for _ in range(100):
-        if await answers(socket):
+        if await responds(socket):
             return
         await asyncio.sleep(0.1)  # the broker gives no other sign of readiness
     raise SystemExit("the broker did not start")

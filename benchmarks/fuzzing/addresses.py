@@ -15,7 +15,7 @@ from fuzzing.mutations import Case
 from fuzzing.spellings import MAPPED, SIX_TO_FOUR, TRANSLATED, spelled_url
 from imgsvc.adapters.http.transport import parse_url
 from imgsvc.domain.addresses import Address, is_allowed, parse_literal
-from imgsvc.domain.manifest.urls import complete, why_invalid
+from imgsvc.domain.manifest.urls import add_scheme, why_invalid
 from imgsvc.errors import InvalidUrl
 
 BASE = httpx.URL("https://origin.example/a/b?c")
@@ -41,7 +41,7 @@ class Addresses:
 
     def attempt(self, case: Case) -> str:
         text = case.data.decode("utf-8", "surrogatepass")
-        url = complete(text)
+        url = add_scheme(text)
         hosts = set() if why_invalid(url) else {urlsplit(url).hostname or ""}  # as in api/uploads/fields.py
         outcome = "" if hosts else "invalid_url"
         try:

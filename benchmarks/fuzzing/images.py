@@ -55,7 +55,7 @@ class Images:
     def attempt(self, case: Case) -> str:
         specs, now = case.plan
         try:
-            done = compress(case.data, specs, LIMITS, max_pixels_now=now)
+            done = compress(case.data, specs, LIMITS, reserved_pixels=now)
         except ReservationTooSmall as exc:
             assert exc.pixels > now
             return "more_pixels"

@@ -48,7 +48,7 @@ class Resources:
     storage: StorageBackend
     queue: ArqQueue
     fetcher: Fetcher
-    rates: RedisRateLimiter
+    rate_limiter: RedisRateLimiter
     links: Links
     sender: WebhookSender
     clock: Clock
@@ -76,14 +76,14 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         stack.push_async_callback(sessions.aclose)
         timeout = settings.redis_timeout
         redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=timeout)
-        # Uploads that wait for Redis would do more harm than a rate limit that is not counted for a while.
-        queue, rates = ArqQueue(redis, timeout=timeout), RedisRateLimiter(redis, timeout=timeout / 4)
+        # The rate limiter has less time: uploads that wait for Redis do more harm than a few that are not counted.
+        queue, rate_limiter = ArqQueue(redis, timeout=timeout), RedisRateLimiter(redis, timeout=timeout / 4)
         stack.push_async_callback(queue.aclose)
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
         storage = open_storage(settings.storage)
         links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
-        yield Resources(settings, sessions, storage, queue, fetcher, rates, links, sender, clock)
+        yield Resources(settings, sessions, storage, queue, fetcher, rate_limiter, links, sender, clock)
 
 
 def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
@@ -127,7 +127,7 @@ async def open_asset_processor(
             origin=resources.fetcher,
             hosts=HostLimiter(maximum=settings.max_fetches_per_host),
             fetches=FairSemaphore(settings.max_fetches),
-            memory=FairSemaphore(max(settings.fetch_buffer_bytes, settings.max_image_bytes), hoard=3),
+            memory=FairSemaphore(max(settings.fetch_buffer_bytes, settings.max_image_bytes), max_held_per_free=3),
         )
         yield AssetProcessor(
             fetching=fetching,
@@ -151,9 +151,9 @@ def check_storage(settings: Settings) -> None:
 
 
 def _protect_data(settings: Settings) -> None:
-    """Close the data folder to other users, if anything is stored there."""
+    """Restrict the data folder to its owner, if anything is stored there."""
     if not (settings.database_url and settings.storage_url):
-        with suppress(OSError):  # those who need the folder report it
+        with suppress(OSError):  # the code that needs the folder reports it
             make_private(settings.data_dir)
 
 
@@ -184,7 +184,7 @@ async def check_access(settings: Settings) -> None:
     finally:
         await sessions.aclose()
     raise StartupError(
-        f"Refusing to listen on {settings.host}: no API key has been made, so anyone who can reach it could use it. "
+        f"Refusing to listen on {settings.host}: no API key exists, so anyone who can reach it could use it. "
         "Create one (`imgsvc keys create NAME`), listen on 127.0.0.1, or set IMGSVC_AUTH=none."
     )
 

@@ -331,7 +331,7 @@ class NotModified(ImgsvcError):
 
 
 class DecodeAbandoned(ImgsvcError):
-    """An image that its lane released while it was being compressed; the next run compresses it in quarantine."""
+    """An image that its lane handed back while it was being compressed; the next attempt runs in the sandbox."""
 
     code = "left_at_work"
     retryable = True

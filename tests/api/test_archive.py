@@ -43,13 +43,13 @@ async def finished(client: httpx.AsyncClient, drain_queues: DrainQueues, origin:
 async def test_the_archive_has_every_rendition_once_named_as_in_its_url(
     client: httpx.AsyncClient, finished: dict[str, Any]
 ) -> None:
-    bundle = await archived(client, finished)
-    assert bundle.testzip() is None
+    archive = await archived(client, finished)
+    assert archive.testzip() is None
     urls = list(dict.fromkeys(await links(client, finished)))
     assert len(urls) == 4
-    assert [entry.filename for entry in bundle.infolist()] == [url.rpartition("/")[2] for url in urls]
-    for url, entry in zip(urls, bundle.infolist(), strict=True):
-        assert bundle.read(entry) == (await client.get(url)).content
+    assert [entry.filename for entry in archive.infolist()] == [url.rpartition("/")[2] for url in urls]
+    for url, entry in zip(urls, archive.infolist(), strict=True):
+        assert archive.read(entry) == (await client.get(url)).content
         assert entry.compress_type == ZIP_DEFLATED
         assert entry.external_attr >> 16 == 0o100644
 
@@ -75,11 +75,11 @@ async def test_a_missing_image_is_listed_and_the_others_are_sent(
 ) -> None:
     [lost, *_] = sorted((tmp_path / "media" / finished["id"]).glob("2-*"))
     lost.unlink()
-    bundle = await archived(client, finished)
-    assert bundle.testzip() is None
-    assert bundle.read("MISSING.txt").decode() == f"{lost.name}\r\n"
-    assert len(bundle.namelist()) == 4
-    assert lost.name not in bundle.namelist()
+    archive = await archived(client, finished)
+    assert archive.testzip() is None
+    assert archive.read("MISSING.txt").decode() == f"{lost.name}\r\n"
+    assert len(archive.namelist()) == 4
+    assert lost.name not in archive.namelist()
 
 
 async def test_an_unavailable_storage_is_503_before_anything_is_sent(

@@ -14,7 +14,7 @@ import httpx
 import psutil
 from redis.asyncio import Redis
 
-from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
+from imgsvc.adapters.redis.embedded_valkey import responds, valkey_command
 from imgsvc.process.child_process import bound_to_parent
 from support.stack import free_port, until
 
@@ -40,7 +40,7 @@ class Valkey:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(*bound_to_parent(self._command))
-        await until(lambda: answers(self.socket))
+        await until(lambda: responds(self.socket))
 
     async def __aenter__(self) -> Self:
         await self.start()

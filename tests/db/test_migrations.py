@@ -232,7 +232,7 @@ async def test_an_upgrade_of_postgres_waits_for_a_running_one(on_postgres: Sessi
     waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     tables = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     async with on_postgres.engine.begin() as running:
-        await running.execute(select(func.pg_advisory_xact_lock(migrations.UPGRADING)))
+        await running.execute(select(func.pg_advisory_xact_lock(migrations.UPGRADE_LOCK)))
         upgrade = asyncio.create_task(migrations.upgrade(on_postgres))
 
         async def waits_or_ended() -> bool:

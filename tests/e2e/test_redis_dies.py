@@ -82,7 +82,7 @@ async def assert_usable_without_redis(stack: Stack, origin: OriginServer) -> str
     batch_id = await upload(stack, origin, "during-outage")
     assert (await stack.batch(batch_id))["status"] == "pending"
     await until(lambda: is_ready(stack))
-    assert "away" in (await stack.client.get("/readyz?strict=true")).json()["redis"]
+    assert "unavailable" in (await stack.client.get("/readyz?strict=true")).json()["redis"]
     assert monotonic() - started < 30
     return batch_id
 

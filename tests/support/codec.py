@@ -22,16 +22,16 @@ class RecordingSandbox:
     gate: asyncio.Event | None = None
     inside: int = 0
 
-    async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, reserved_pixels: int) -> Compressed:
         self.images.append(data)
-        self.pixels.append(max_pixels_now)
+        self.pixels.append(reserved_pixels)
         self.inside += 1
         try:
             if self.gate:
                 await self.gate.wait()
             if self.error:
                 raise self.error
-            return compress(data, specs, CodecLimits(), max_pixels_now=max_pixels_now)
+            return compress(data, specs, CodecLimits(), reserved_pixels=reserved_pixels)
         finally:
             self.inside -= 1
 

@@ -1,1 +1,1 @@
-"""The edges: one outside protocol each, its errors translated once."""
+"""Adapters: each package speaks one external protocol and translates its errors."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from imgsvc.adapters.redis.embedded_valkey import answers, valkey_command
+from imgsvc.adapters.redis.embedded_valkey import responds, valkey_command
 from imgsvc.bootstrap import check_access, check_storage, open_database
 from imgsvc.db import migrations
 from imgsvc.errors import DatabaseUnavailable, StartupError
@@ -114,7 +114,7 @@ def worker_children(processes: int, settings: Settings, env: dict[str, str]) -> 
 def _valkey(path: Path | None, *, log: Path) -> Iterator[Child]:
     if path:
         command = valkey_command(path, log=log)
-        yield Child("valkey", command, ready=lambda: answers(path), base=True, hint=f"Its log is {log}.")
+        yield Child("valkey", command, ready=lambda: responds(path), base=True, hint=f"Its log is {log}.")
 
 
 def _api(url: str, listener: socket.socket, env: dict[str, str]) -> Child:

@@ -1,4 +1,4 @@
-"""Translation of drivers' errors that mean the database is unavailable; a caller's own errors are left alone."""
+"""Translates drivers' errors that mean the database is unavailable, and leaves the caller's own errors alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ class Translation:
 
     @contextmanager
     def callers(self) -> Iterator[None]:
-        """Mark the caller's block. An OSError from it is the caller's: `name_os_error` has translated the driver's."""
+        """Mark the caller's block. An OSError from it is the caller's: `translate_os_error` translates the driver's."""
         try:
             yield
         except OSError as error:
@@ -42,8 +42,8 @@ class Translation:
             raise
 
 
-def name_os_error(context: ExceptionContext) -> DatabaseUnavailable | None:
-    """Translate a timeout or broken connection during a statement; SQLAlchemy passes asyncpg's OSError on as it is."""
+def translate_os_error(context: ExceptionContext) -> DatabaseUnavailable | None:
+    """Translate a time-out or broken connection during a statement; SQLAlchemy does not wrap asyncpg's OSError."""
     error = context.original_exception
     return DatabaseUnavailable(_message(error)) if isinstance(error, OSError) else None
 
@@ -58,12 +58,12 @@ def _is_unavailable(error: BaseException | None) -> bool:
 
 
 def _is_damaged(error: DBAPIError) -> bool:
-    """Return whether SQLite reports a damaged file, or one that is no database; only then it uses the general type."""
+    """Return whether SQLite reports a damaged file or one that is not a database: it raises the base class then."""
     return type(error) is DatabaseError
 
 
 def _is_temporary(error: Any) -> bool:
-    """Return whether Postgres reports that it is starting, stopping, full or in a deadlock; SQLAlchemy has no types."""
+    """Return whether Postgres reports that it is starting, stopping, full or in a deadlock, by its SQLSTATE."""
     state = str(getattr(error, "sqlstate", None) or "")
     return state[:2] in _UNAVAILABLE_CLASSES or state in _UNAVAILABLE_STATES
 

@@ -1,4 +1,4 @@
-"""The engine of a database URL, and the two kinds of session: readers and writers. Every wait is bounded."""
+"""The engine for a database URL, and its two kinds of session: readers and writers. Every wait is bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db import sqlite
-from imgsvc.db.connection_errors import Translation, name_os_error
+from imgsvc.db.connection_errors import Translation, translate_os_error
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.process.private_files import make_folder
 
@@ -41,7 +41,7 @@ class Sessions:
 
     def __init__(self, engine: AsyncEngine, *, file: sqlite.OpenFile | None = None, write_timeout: float = 0) -> None:
         self.engine = engine
-        event.listen(engine.sync_engine, "handle_error", name_os_error)
+        event.listen(engine.sync_engine, "handle_error", translate_os_error)
         self._file = file
         self.write_timeout = write_timeout
         self._write_lock = asyncio.Lock()
@@ -81,7 +81,7 @@ class Sessions:
 
     @asynccontextmanager
     async def _only_writer(self) -> AsyncIterator[None]:
-        """Admit one writer at a time on SQLite. The wait is bounded: it adds up while another process has the lock."""
+        """Admit one writer at a time on SQLite. The wait is bounded: waits add up while another process has a lock."""
         if not self._file:
             yield
             return
@@ -122,12 +122,12 @@ def open_sessions(
 
 
 def _json(value: Any) -> str:
-    """Serialize like json.dumps, in a fifth of the time: an upload has two JSON values per product row."""
+    """Serialize like json.dumps, five times as fast: an upload has two JSON values per product row."""
     return to_json(value).decode()
 
 
 async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
-    """Begin the transaction; retry while SQLite reports that it did not get the lock within one busy timeout."""
+    """Begin the transaction; retry when SQLite gave up waiting for the lock (after one busy time-out)."""
     while True:
         try:
             await connection.begin()

@@ -1,4 +1,4 @@
-"""Upgrade a database to the newest schema, or report that it is behind."""
+"""Upgrades a database to the newest schema, and checks whether it needs an upgrade."""
 
 from functools import cache
 from pathlib import Path
@@ -12,8 +12,8 @@ from sqlalchemy import Connection, func, select
 from imgsvc.db.engine import Sessions
 from imgsvc.errors import DatabaseUnavailable, StartupError
 
-UPGRADING = 0x696D67737663
-"""The advisory lock of an upgrade on Postgres: "imgsvc" in ASCII, which no other program is likely to use."""
+UPGRADE_LOCK = 0x696D67737663
+"""The advisory lock of an upgrade on Postgres: "imgsvc" in ASCII, a number that no other program is likely to use."""
 
 
 def _folder() -> Path:
@@ -42,12 +42,12 @@ async def upgrade(sessions: Sessions) -> None:
 
 
 def _upgrade_alone(connection: Connection) -> None:
-    """Upgrade under a lock: of two concurrent upgrades, the second reads the revision after the first has committed.
+    """Upgrade under a lock, so that a concurrent upgrade reads the revision only after this one has committed.
 
     Otherwise both would read the old revision and create the same tables.
     """
     if connection.dialect.name == "postgresql":  # on SQLite a writer began IMMEDIATE and is alone already
-        connection.execute(select(func.pg_advisory_xact_lock(UPGRADING)))
+        connection.execute(select(func.pg_advisory_xact_lock(UPGRADE_LOCK)))
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is not None and revision not in _revisions():
         raise StartupError(f"The database was made by a newer imgsvc (schema {revision}): update this one.")

@@ -23,11 +23,11 @@ PRAGMAS = (
 
 
 class OpenFile:
-    """The identity of the file that an engine has open, to notice when the path no longer leads to it.
+    """The identity of the file that an engine has open, to notice when another file, or none, is at its path.
 
-    SQLite keeps writing into a file that was replaced or removed, and those writes are silently lost. Nor may this
-    process open the new file: SQLite finds the -wal and -shm files by name and would mix up those of both files. So
-    nothing is read or written until a restart, or until the original file is back.
+    SQLite continues to write to a file that was replaced or removed, and those writes are silently lost. This process
+    must not open the new file either: SQLite finds the -wal and -shm files by name and would mix up those of both
+    files. So nothing is read or written until a restart, or until the original file is back.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,7 +102,7 @@ def _begin(connection: Connection) -> None:
 def _roll_back(connection: Any, _record: object, _error: object) -> None:
     """Release the write lock of a connection that is discarded because its statement was cancelled.
 
-    The statement continues in aiosqlite's thread, and SQLite keeps a closed connection alive as long as its cursor:
+    The statement continues in aiosqlite's thread, and SQLite keeps a closed connection alive until its cursor is freed:
     without this, no process could write until Python's garbage collector ran. The rollback is queued after the
     statement and before the close, and is not awaited.
     """

@@ -15,7 +15,7 @@ OPEN_ASSETS = "status IN ('pending', 'processing')"
 OPEN_BATCHES = "status IN ('pending', 'processing')"
 OPEN_DELIVERIES = "status = 'pending'"
 REUSABLE_ASSETS = "reuse_hash IS NOT NULL"
-UNTIDY_BATCHES = "tidy_at IS NOT NULL"
+TO_CLEAN_UP = "tidy_at IS NOT NULL"
 EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
 SQLModel.metadata.naming_convention = {
@@ -50,7 +50,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class Batch(SQLModel, table=True):
-    """One accepted CSV, with the counters that status requests are answered from."""
+    """One accepted CSV, with the counters that status requests return."""
 
     __tablename__ = "batch"
     __table_args__ = (
@@ -58,7 +58,7 @@ class Batch(SQLModel, table=True):
         CheckConstraint("succeeded + failed + cancelled + processing <= asset_count", name="counts"),
         Index("ix_batch_open", "id", sqlite_where=text(OPEN_BATCHES), postgresql_where=text(OPEN_BATCHES)),
         Index("ix_batch_api_key_id_id", "api_key_id", "id"),
-        Index("ix_batch_untidy", "tidy_at", sqlite_where=text(UNTIDY_BATCHES), postgresql_where=text(UNTIDY_BATCHES)),
+        Index("ix_batch_untidy", "tidy_at", sqlite_where=text(TO_CLEAN_UP), postgresql_where=text(TO_CLEAN_UP)),
         Index(
             "ix_batch_expiring",
             "expires_at",
@@ -97,15 +97,15 @@ class Batch(SQLModel, table=True):
     refresh: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Fetch and compress every image again instead of reusing earlier results."""
     overran_round: int | None = None
-    """The round in which an image occupied a codec thread for too long; its other images go to quarantine."""
+    """The round in which an image took too long for a codec thread; its other images are compressed in the sandbox."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     deleted_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """From this time on it is invisible; its renditions and rows are removed, its own row last."""
+    """Time from which the batch is invisible; its renditions and rows are removed, its own row last."""
     tidy_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When its stored files are next compared with its rows; NULL while it is open."""
+    """Time at which its stored files are next compared with its rows; NULL while it is open."""
 
 
 class Product(SQLModel, table=True):
@@ -152,9 +152,9 @@ class Asset(SQLModel, table=True):
     status: str = Field(max_length=24)
     claim: str | None = Field(default=None, max_length=32)
     due_at: datetime = Field(sa_type=UtcDateTime)
-    """When it may be claimed: the end of the lease while processing, of the backoff while pending."""
+    """Time from which it may be claimed: the end of its lease while processing, of its backoff while pending."""
     attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """Attempts to fetch it: the failed ones and the successful one."""
+    """Attempts to fetch it, including the successful one."""
     lost: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """Runs whose lease on it expired; they are presumed dead."""
     suspicion: str | None = Field(default=None, max_length=16)
@@ -205,7 +205,7 @@ class Delivery(SQLModel, table=True):
 
 
 class DeliveryAttempt(SQLModel, table=True):
-    """One POST of a delivery and what came back."""
+    """One POST of a delivery, and its result."""
 
     __tablename__ = "delivery_attempt"
 
@@ -220,7 +220,7 @@ class DeliveryAttempt(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """A client's key that makes repeating an upload safe. Inserted before the batch, so it has no foreign key."""
+    """A client's key that makes repeating an upload safe; it is inserted before its batch, so it has no foreign key."""
 
     __tablename__ = "idempotency_key"
 

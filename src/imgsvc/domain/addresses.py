@@ -36,8 +36,8 @@ REFUSED_IPV4 = tuple(
 )
 
 # All other IPv6 addresses are loopback, unique local (and AWS's metadata fd00:ec2::254), link-local, site-local,
-# multicast, or reserved (RFC 4291 §2.4, RFC 4193, RFC 3879). For the last two of these networks the embedded IPv4
-# address decides.
+# multicast, or reserved (RFC 4291 §2.4, RFC 4193, RFC 3879). An address in one of the last two networks is public if
+# the IPv4 address embedded in it is.
 PUBLIC_IPV6 = tuple(
     IPv6Network(network)
     for network in (
@@ -71,7 +71,7 @@ EMBEDDINGS = tuple(
 )
 COMPATIBLE = IPv6Network("::/96")  # IPv4-compatible, RFC 4291 §2.5.5.1
 
-# Clouds give credentials to any client of these addresses: a larger allowed network does not include them.
+# These addresses give cloud credentials to any client, so allowing a larger network does not allow them.
 METADATA = frozenset(
     ip_address(address)
     for address in (
@@ -109,7 +109,7 @@ METADATA_NAMES = frozenset(
 def is_allowed(address: Address, allowed_networks: Sequence[Network] = ()) -> bool:
     """Return whether `address` may be called: it is public or in one of `allowed_networks`.
 
-    An IPv6 address that embeds IPv4 addresses is refused if any of them is, whatever network it is in: a translator
+    An IPv6 address that embeds IPv4 addresses is refused if any of them is, even in an allowed network: a translator
     on the way may unpack it. An allowed IPv4 network covers only its own addresses, not the IPv6 addresses that embed
     them, which lead through a translator or relay; their IPv6 network must be listed as well. A metadata address of a
     cloud must be listed by itself: a larger network does not include it.
@@ -155,7 +155,7 @@ def is_allowed_via_proxy(host: str, allowed_networks: Sequence[Network]) -> bool
 
 
 def is_metadata_name(host: str) -> bool:
-    """Return whether a cloud serves credentials under the name `host`, whatever its address."""
+    """Return whether a cloud serves credentials under the name `host`, at any address."""
     return host.rstrip(".").lower() in METADATA_NAMES
 
 

@@ -1,4 +1,4 @@
-"""API keys: the format of a token, the hashes stored for it, and the comparison with a presented token."""
+"""API keys: the format of their tokens, the hashes stored for a token, and the check of a presented one."""
 
 import hashlib
 import hmac
@@ -24,7 +24,7 @@ def new_token(key_id: str) -> str:
 
 
 def key_id_of(token: str) -> str | None:
-    """Return the id of the key that `token` claims to be; None if it is not in the format of a token."""
+    """Return the id of the key that `token` claims to belong to; None if it does not have the format of a token."""
     match = _TOKEN.fullmatch(token)
     return f"key_{match[1]}" if match else None
 

@@ -37,7 +37,7 @@ def digest(data: bytes, round_number: int) -> str:
     """Return 8 hex digits that make the key of these bytes unique within an asset.
 
     Later rounds of a batch have keys of their own: unreferenced files of an earlier round are removed by a process
-    that may be slow, and their keys must not come into use again before that.
+    that may be slow, and their keys must not be reused before then.
     """
     salt = b"" if round_number == 1 else b"round %d " % round_number
     return hashlib.sha256(salt + data).hexdigest()[:8]

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from math import ceil
 
 WINDOW = 60
-"""Seconds."""
+"""Seconds over which actions are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """A limit of `limit` requests per minute, of which `remaining` are left; more are granted in `reset` seconds."""
+    """The state of a rate limit: `remaining` of `limit` actions per minute are left; more follow in `reset` seconds."""
 
-    what: str
+    action: str
     granted: bool
     limit: int
     remaining: int
@@ -21,6 +21,6 @@ class RateLimit:
     def headers(self) -> dict[str, str]:
         """`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10)."""
         return {
-            "RateLimit-Policy": f'"{self.what}";q={self.limit};w={WINDOW}',
-            "RateLimit": f'"{self.what}";r={self.remaining};t={ceil(self.reset)}',
+            "RateLimit-Policy": f'"{self.action}";q={self.limit};w={WINDOW}',
+            "RateLimit": f'"{self.action}";r={self.remaining};t={ceil(self.reset)}',
         }

@@ -18,7 +18,7 @@ def signed_query(path: str, *, secret: str, until: datetime) -> str:
 
 
 def is_valid_link(path: str, *, expires: int, signature: str, secrets: Iterable[str], now: datetime) -> bool:
-    """Return whether the query of a link was signed with one of `secrets` for this path, and has not expired."""
+    """Return whether the query of a link was signed for this path with one of `secrets` and has not expired."""
     expected = [_signature(path, expires, secret) for secret in secrets]
     matches = [hmac.compare_digest(signature.encode(), each.encode()) for each in expected]
     return any(matches) and now.timestamp() < expires

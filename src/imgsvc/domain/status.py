@@ -9,7 +9,7 @@ class BatchStatus(StrEnum):
     """The status of a batch.
 
     `pending`: nothing has begun. `processing`: images are being fetched. `completed`: every image succeeded.
-    `completed_with_errors`: some failed. `failed`: none succeeded. `cancelled`: cancelled before its end.
+    `completed_with_errors`: some failed. `failed`: none succeeded. `cancelled`: cancelled before all images were done.
     """
 
     PENDING = "pending"
@@ -46,7 +46,7 @@ class DeliveryStatus(StrEnum):
 
 
 class Suspicion(StrEnum):
-    """The reason an image is compressed in quarantine although no run is known to have crashed with it.
+    """The reason an image is compressed in the sandbox although no run is known to have crashed with it.
 
     `abandoned`: its run handed it back while it was being compressed. `overran`: it took more CPU time than allowed.
     """
@@ -62,8 +62,8 @@ OPEN_ASSET = (AssetStatus.PENDING, AssetStatus.PROCESSING)
 S = TypeVar("S", bound=StrEnum)
 Moves = Mapping[S, tuple[S, ...]]
 
-# target → the statuses it may be reached from. A batch skips processing when it has nothing to fetch, or when the flush
-# that ends its last asset is the one that would have moved it to processing.
+# target → the statuses it may be reached from. A batch skips processing when it has nothing to fetch, or when it is
+# cancelled before its first asset is claimed.
 BATCH_MOVES: Moves[BatchStatus] = {
     BatchStatus.PENDING: (BatchStatus.COMPLETED_WITH_ERRORS, BatchStatus.FAILED),
     BatchStatus.PROCESSING: (BatchStatus.PENDING,),

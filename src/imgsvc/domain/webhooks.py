@@ -13,7 +13,7 @@ _GONE = 410
 
 
 def event_body(event_type: str, *, at: datetime, data: Mapping[str, Any]) -> str:
-    """Return the message as it is signed and posted: compact JSON, without the list of URLs."""
+    """Return the message to sign and post, as compact JSON."""
     return json.dumps({"type": event_type, "timestamp": iso(at), "data": data}, separators=(",", ":"))
 
 
@@ -34,7 +34,7 @@ def signed_headers(delivery_id: str, body: str, *, secrets: Iterable[str], at: d
 
 
 def valid_secrets(stored: Sequence[Mapping[str, Any]], now: datetime, *, kind: str = "secret") -> list[str]:
-    """Return the secrets to sign with: those without an end, and those still in their grace period.
+    """Return the secrets to sign with: those that do not expire, and those still in their grace period.
 
     `kind` is `secret` for webhooks, or `link_secret` for links to reports; older entries lack the latter.
     """
@@ -59,10 +59,9 @@ def next_attempt_at(
 ) -> datetime | None:
     """Return the time of the next attempt after `attempts` failed ones; None after the last, and after a 410 Gone.
 
-    `schedule`: seconds between attempts; the first entry precedes the first attempt.
-
-    `retry_after` (seconds) of a 429 or 503 is honoured up to an hour, and never shortens the schedule. Delays are
-    spread by ±10 %, so that deliveries do not all come back at the same moment.
+    `schedule` has the seconds before each attempt. `retry_after` (seconds) counts for a 429 or 503 only; it may
+    lengthen a delay, up to an hour, but never shortens one. Delays vary by ±10 %, to spread deliveries that failed
+    together.
     """
     if attempts >= len(schedule) or status == _GONE:
         return None

@@ -12,10 +12,10 @@ from imgsvc.domain.rate_limit import RateLimit
 
 
 class MemoryBudget(Protocol):
-    """A part of the bytes that may be in memory at once."""
+    """Memory reserved for one body, out of the bytes that a worker may hold at once."""
 
     def grow(self, size: int) -> bool:
-        """Reserve `size` bytes in all; return False when they are not free now."""
+        """Grow the reservation to `size` bytes; return False when they are not free now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Origin(Protocol):
     """The servers that image URLs point to."""
 
     async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
-        """GET `url`, following redirects; `validators` are sent to no other URL than the one they came from.
+        """GET `url`, following redirects; `validators` are sent only to the URL they came from.
 
         Raises:
             FetchError: the fetch failed; there is one type for each error code.
             BudgetExhausted: `budget` could not grow to the size of the body.
-            NotModified: `url` still leads to that URL, and its body, which was not sent, is still the same.
+            NotModified: `url` still leads to that URL, whose body has not changed; it was not sent again.
         """
 
 
@@ -71,10 +71,10 @@ class Endpoint(Protocol):
 
 
 class RateLimiter(Protocol):
-    """Counts of recent actions per API key."""
+    """Limits on the actions of each API key per minute."""
 
-    async def take(self, what: str, whose: str, *, per_minute: int) -> RateLimit | None:
-        """Count one more action if the limit allows it; None when it cannot be counted now, and is allowed."""
+    async def take(self, action: str, api_key_id: str, *, per_minute: int) -> RateLimit | None:
+        """Count one more action if the limit allows it; None: it cannot be counted now, and is allowed."""
 
 
 class Storage(Protocol):
@@ -152,8 +152,8 @@ class Inventory(Protocol):
 class Sandbox(Protocol):
     """Child processes for images that may crash or block the process that compresses them."""
 
-    async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
-        """Call `domain.imaging.compress` in a process of its own.
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, reserved_pixels: int) -> Compressed:
+        """Call `domain.imaging.compress` in a separate process.
 
         Raises:
             CodecError, ReservationTooSmall: as `domain.imaging.compress` does.

@@ -1,4 +1,4 @@
-"""The sweep: repeat every wake-up call that may be lost. The database records what is due; Redis may lose calls."""
+"""The sweep: repeats wake-up calls that may have been lost. The database records what is due; Redis may lose calls."""
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deletions, deliveries, idempotency
@@ -39,11 +39,11 @@ async def expire_batches(*, sessions: Sessions, clock: Clock) -> None:
     now = clock()
     async with sessions.read() as session:
         expired = await deletions.expired(session, now)
-        any_expired_key = await idempotency.any_created_by(session, now - idempotency.KEY_TTL)
+        any_expired_key = await idempotency.any_created_until(session, now - idempotency.KEY_TTL)
     if not expired and not any_expired_key:  # the usual case: do not take the write lock
         return
     async with sessions.write() as session:
         expired = await deletions.expired(session, now)  # read again: a batch may have been retried since
         deleted = await deletions.soft_delete(session, expired, now)
-        await idempotency.delete_created_by(session, now - idempotency.KEY_TTL)
+        await idempotency.delete_created_until(session, now - idempotency.KEY_TTL)
     log.info("batches_expired", batches=deleted)

@@ -1,4 +1,4 @@
-"""The queue on a real Valkey: job ids, JSON only, and the register of workers."""
+"""The queue on a real Valkey: job ids, JSON only, and the registry of workers."""
 
 import asyncio
 import json

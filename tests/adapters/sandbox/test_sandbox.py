@@ -28,7 +28,7 @@ from imgsvc.errors import (
     UnsupportedFormat,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, PROGRESS, STALL_TIMEOUT, Watchdog
+from imgsvc.services.codec.watchdog import MAX_TICK, MIN_CPU_SHARE, STALL_TIMEOUT, Watchdog
 from support.images import huge_png, photo_jpeg, truncated
 from support.stack import status_of, until
 
@@ -66,7 +66,7 @@ MakeSandbox = Callable[..., SandboxPool]
 
 
 async def compressed(sandbox: SandboxPool, data: bytes = PHOTO, specs: list[Spec] = SPECS) -> Compressed:
-    return await sandbox.compress(data, specs, max_pixels_now=5 * LIMITS.max_pixels)
+    return await sandbox.compress(data, specs, reserved_pixels=5 * LIMITS.max_pixels)
 
 
 async def in_flight(sandbox: SandboxPool) -> "tuple[asyncio.Task[Compressed], psutil.Process]":
@@ -122,7 +122,7 @@ async def test_an_image_that_needs_more_pixels_reports_how_many(
     make_sandbox: MakeSandbox,
 ) -> None:
     with pytest.raises(ReservationTooSmall) as more:
-        await make_sandbox().compress(PHOTO, SPECS, max_pixels_now=1_000)
+        await make_sandbox().compress(PHOTO, SPECS, reserved_pixels=1_000)
     assert more.value.pixels == 320 * 240 + 100 * 75  # includes the WebP of 100 px
 
 
@@ -174,10 +174,10 @@ from imgsvc.services.codec.watchdog import Watchdog
 async def main():
     sandbox = SandboxPool(limits=CodecLimits(), memory=2**30, watchdog=Watchdog(600))
     image = sys.stdin.buffer.read()
-    await sandbox.compress(image, [Spec(max_width=8)], max_pixels_now=10**8)
+    await sandbox.compress(image, [Spec(max_width=8)], reserved_pixels=10**8)
     print(*sandbox.pids, flush=True)
     many_specs = [Spec(name=f"r{number}", format=Format.avif) for number in range(1_000)]
-    await sandbox.compress(image, many_specs, max_pixels_now=10**8)
+    await sandbox.compress(image, many_specs, reserved_pixels=10**8)
 
 asyncio.run(main())
 """
@@ -270,11 +270,11 @@ async def test_an_image_that_gets_little_cpu_time_is_not_given_up(
         before = process.cpu_times().user
 
         async def has_progressed(before: float = before) -> bool:
-            return bool(process.cpu_times().user > before + 2 * PROGRESS * watchdog.seconds)
+            return bool(process.cpu_times().user > before + 2 * MIN_CPU_SHARE * watchdog.seconds)
 
         await until(has_progressed)
-        for _ in range(int(STALL_TIMEOUT * watchdog.seconds * 0.8 / MAX_TICK_SHARE)):
-            watchdog.tick(MAX_TICK_SHARE)
+        for _ in range(int(STALL_TIMEOUT * watchdog.seconds * 0.8 / MAX_TICK)):
+            watchdog.tick(MAX_TICK)
     assert watchdog.awake > 2 * STALL_TIMEOUT * watchdog.seconds
     assert not task.done()
     task.cancel()
@@ -316,7 +316,7 @@ async def test_a_sleeping_process_is_given_up(make_sandbox: MakeSandbox, watchdo
 async def test_an_image_that_needs_too_much_memory_is_given_up(make_sandbox: MakeSandbox) -> None:
     sandbox = make_sandbox(memory=200 * 2**20, limits=CodecLimits())
     with pytest.raises(WorkerCrash, match="too much memory"):
-        await sandbox.compress(photo_jpeg(7_000, 6_000, quality=20), SPECS, max_pixels_now=10**9)
+        await sandbox.compress(photo_jpeg(7_000, 6_000, quality=20), SPECS, reserved_pixels=10**9)
     assert (await compressed(sandbox)).width == 320
 
 

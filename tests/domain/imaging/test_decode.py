@@ -115,7 +115,7 @@ def test_the_frames_of_an_animation_count_together(image_format: str) -> None:
     data = animation(image_format, count=4, size=(48, 32))
     limits = CodecLimits(max_pixels=48 * 32, max_animation_pixels=48 * 32 * 4 - 1)
     assert type(refused := reason(data, limits)) is TooManyPixels
-    assert "all frames together" in refused.detail
+    assert "million pixels in total" in refused.detail
     compress(data, [Spec(format=Format.jpeg)], limits)  # only the first frame is decoded
     assert compress(data, [Spec()], CodecLimits(max_pixels=48 * 32, max_animation_pixels=48 * 32 * 4)).renditions
 
@@ -130,9 +130,9 @@ def test_the_pixel_limit_holds_without_prepare_pillow(side: int, monkeypatch: py
 def test_a_larger_reservation_is_requested_before_decoding() -> None:
     data = photo_jpeg(100, 80)
     with pytest.raises(ReservationTooSmall) as caught:
-        compress(truncated(data, 0.3), [Spec()], LIMITS, max_pixels_now=7_999)
+        compress(truncated(data, 0.3), [Spec()], LIMITS, reserved_pixels=7_999)
     assert caught.value.pixels == 8_000
-    assert compress(data, [Spec()], LIMITS, max_pixels_now=8_000).renditions
+    assert compress(data, [Spec()], LIMITS, reserved_pixels=8_000).renditions
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_formats_that_take_more_memory_weigh_more(input_format: str, wanted: str
 def weight_of(data: bytes, *specs: Spec) -> float:
     """Return the weight of an image of 8,000 pixels, per pixel."""
     with pytest.raises(ReservationTooSmall) as caught:
-        compress(data, specs, LIMITS, max_pixels_now=1)
+        compress(data, specs, LIMITS, reserved_pixels=1)
     return caught.value.pixels / 8_000
 
 
@@ -179,7 +179,7 @@ def test_the_heaviest_of_several_specs_counts() -> None:
 
 def test_too_many_pixels_are_refused_before_a_reservation() -> None:
     with pytest.raises(TooManyPixels):
-        compress(huge_png(), [Spec()], LIMITS, max_pixels_now=1_000)
+        compress(huge_png(), [Spec()], LIMITS, reserved_pixels=1_000)
 
 
 # -- faults that are not visible --------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_deeply_nested_boxes_are_not_followed() -> None:
 
 def takes_long(data: bytes, *specs: Spec) -> bool:
     try:
-        compress(data, specs or [Spec()], LIMITS, max_pixels_now=1, may_take_long=False)
+        compress(data, specs or [Spec()], LIMITS, reserved_pixels=1, may_take_long=False)
     except TooSlowForThread:
         return True
     except ReservationTooSmall:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgsvc.domain.manifest.urls import complete, join_cell, split_cell, starts_with_url, why_invalid
+from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, starts_with_url, why_invalid
 
 A, B, C = "https://a.example/1.jpg", "https://b.example/2.jpg", "http://c.example/3"
 CLOUDINARY = "https://res.cloudinary.com/demo/image/fetch/w_300,h_200,c_fill/https://upload.example/x.jpg"
@@ -56,7 +56,7 @@ def test_a_blank_cell_has_no_urls(cell: str) -> None:
 def test_an_invalid_piece_does_not_affect_its_neighbours(bad: str) -> None:
     pieces = split_cell(f"{A},{bad},{B}")
     assert pieces == [A, bad, B]
-    assert [why_invalid(complete(piece)) is None for piece in pieces] == [True, False, True]
+    assert [why_invalid(add_scheme(piece)) is None for piece in pieces] == [True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_an_ampersand_escaped_in_json_is_unescaped() -> None:
 
 @pytest.mark.parametrize("cell", [f'["{A}", 5]', f'["{A}"', f"[{A}]", '["\\u0000"]'])
 def test_a_broken_list_is_refused_not_guessed(cell: str) -> None:
-    assert any(why_invalid(complete(piece)) for piece in split_cell(cell))
+    assert any(why_invalid(add_scheme(piece)) for piece in split_cell(cell))
 
 
 def test_a_url_without_a_scheme_is_completed_as_in_a_browser() -> None:
-    assert complete("//cdn.example/x") == "https://cdn.example/x"
-    assert complete("Www.shop.example/x") == "https://Www.shop.example/x"
-    assert complete(A) == A
-    assert complete("image.jpg") == "image.jpg"
+    assert add_scheme("//cdn.example/x") == "https://cdn.example/x"
+    assert add_scheme("Www.shop.example/x") == "https://Www.shop.example/x"
+    assert add_scheme(A) == A
+    assert add_scheme("image.jpg") == "image.jpg"
 
 
 VALID = f"""

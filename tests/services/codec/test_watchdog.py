@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from imgsvc.services.codec.watchdog import MAX_TICK_SHARE, STALL_TIMEOUT, Watchdog, process_clock, thread_clock
+from imgsvc.services.codec.watchdog import MAX_TICK, STALL_TIMEOUT, Watchdog, process_clock, thread_clock
 from support.lanes import until
 
 LIMIT = 10.0
@@ -75,7 +75,7 @@ def test_work_that_falls_asleep_is_reported_in_the_end(callback: CountingCallbac
 def test_time_in_which_the_process_was_stopped_does_not_count(callback: CountingCallback) -> None:
     watchdog = Watchdog(LIMIT)
     watchdog.watch(callback).begin()
-    for _ in range(int(LIMIT * STALL_TIMEOUT / MAX_TICK_SHARE)):
+    for _ in range(int(LIMIT * STALL_TIMEOUT / MAX_TICK)):
         watchdog.tick(600.0)
     assert callback.calls == 0
     watchdog.tick(600.0)

@@ -107,7 +107,7 @@ VIOLATIONS = [
     ("UPDATE asset SET status = 'processing' WHERE position = 2", STATES, "1 images processing without a claim"),
     ("UPDATE asset SET error_code = NULL", STATES, "1 images ended without an error code, such as 2"),
     ("UPDATE asset SET error_code = 'x'", STATES, "2 images with an error code although they did not fail"),
-    ("UPDATE asset SET renditions = '[]'", STATES, "1 images with a rendition, or its facts, although"),
+    ("UPDATE asset SET renditions = '[]'", STATES, "1 images with a rendition or image data although"),
     ("UPDATE asset SET renditions = NULL", STATES, "2 images succeeded without a rendition"),
     ("DELETE FROM asset WHERE position = 1", STATES, "the positions of its 2 images go from 0 to 2"),
     ("UPDATE product SET slots = '[0, 7]' WHERE position = 0", STATES, "1 images (7) in a product, but nonexistent"),
@@ -138,7 +138,7 @@ VIOLATIONS = [
     ("UPDATE asset SET status = 'pending' WHERE position = 2", OVERDUE, "no worker processes its images, due since"),
     ("UPDATE delivery SET status = 'pending', schedule_from = 1", OVERDUE, "no worker posts evt_"),
     ("UPDATE batch SET expires_at = finished_at", OVERDUE, "UTC, but not deleted"),
-    ("UPDATE batch SET tidy_at = finished_at", OVERDUE, "its clean-up is due since"),
+    ("UPDATE batch SET tidy_at = finished_at", OVERDUE, "its clean-up has been due since"),
     ("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at", OVERDUE, "deleted, its clean-up is due"),
     ("UPDATE batch SET deleted_at = finished_at", OVERDUE, "deleted, but no clean-up is scheduled"),
 ]

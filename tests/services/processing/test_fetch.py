@@ -35,7 +35,7 @@ def fetching(origin: SizedOrigin, memory: FairSemaphore) -> Fetching:
 
 
 async def test_a_fetch_that_waits_for_memory_holds_no_slot_of_its_host() -> None:
-    memory, origin = FairSemaphore(4 * MIB, hoard=3), SizedOrigin()
+    memory, origin = FairSemaphore(4 * MIB, max_held_per_free=3), SizedOrigin()
     fetches = fetching(origin, memory)
     held = await memory.acquire("hog", 3 * MIB)
     waiting = [asyncio.create_task(fetches.fetch(f"http://shop.example/{n}", "hog", None)) for n in range(3)]
@@ -51,7 +51,7 @@ async def test_a_fetch_that_waits_for_memory_holds_no_slot_of_its_host() -> None
 
 
 async def test_a_body_larger_than_expected_is_fetched_again_when_memory_is_free() -> None:
-    memory, origin = FairSemaphore(4 * MIB, hoard=3), SizedOrigin(3 * MIB)
+    memory, origin = FairSemaphore(4 * MIB, max_held_per_free=3), SizedOrigin(3 * MIB)
     fetches = fetching(origin, memory)
     held = await memory.acquire("other", 2 * MIB)
     large = asyncio.create_task(fetches.fetch("http://shop.example/large", "batch", None))
@@ -67,7 +67,7 @@ async def test_a_body_larger_than_expected_is_fetched_again_when_memory_is_free(
 
 
 async def test_an_error_or_a_cancellation_releases_the_memory() -> None:
-    memory = FairSemaphore(4 * MIB, hoard=3)
+    memory = FairSemaphore(4 * MIB, max_held_per_free=3)
 
     class Broken(SizedOrigin):
         async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:

@@ -106,9 +106,7 @@ async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
             )
             defaults: dict[str, Any] = {
                 "fetching": fetching, "storage": FlakyStorage(), "codec": pool, "clock": ManualClock(),
-                "retries": RetryPolicy(
-                    base=timedelta(milliseconds=1), max_wait_in_worker=timedelta(), own_max_wait_in_worker=timedelta()
-                ),
+                "retries": RetryPolicy(base=timedelta(milliseconds=1), max_wait=timedelta(), max_own_wait=timedelta()),
             }  # fmt: skip
             return AssetProcessor(**defaults | options)
 
@@ -280,7 +278,7 @@ async def test_failures_of_the_storage_do_not_use_up_the_attempts_at_the_origin(
     """Two attempts fail, and the third fetches the image."""
     clock, storage = ManualClock(), FlakyStorage(refusals=4)
     origin = OneImageOrigin(failing=[False, True, False, True, False, False, False])
-    retries = RetryPolicy(base=timedelta(), own_waits=(timedelta(milliseconds=1),) * 5, own_max_wait_in_worker=max_wait)
+    retries = RetryPolicy(base=timedelta(), own_waits=(timedelta(milliseconds=1),) * 5, max_own_wait=max_wait)
     processor = make_processor(origin=origin, storage=storage, clock=clock, retries=retries)
     outcome, _ = await process_until_done(processor, clock)
     assert isinstance(outcome, Succeeded)
@@ -328,7 +326,7 @@ async def test_a_hand_back_during_a_storage_outage_counts_no_attempt(
 ) -> None:
     refused, memory = asyncio.Event(), FairSemaphore(2**22)
     storage = FlakyStorage(refusals=1, on_call=refused.set)
-    retries = RetryPolicy(own_waits=(timedelta(hours=1),) * 5, own_max_wait_in_worker=timedelta(hours=2))
+    retries = RetryPolicy(own_waits=(timedelta(hours=1),) * 5, max_own_wait=timedelta(hours=2))
     processor = make_processor(storage=storage, memory=memory, retries=retries)
     processing = asyncio.create_task(process(processor, claimed(attempts=1)))
     await refused.wait()

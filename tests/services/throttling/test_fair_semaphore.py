@@ -114,8 +114,8 @@ async def test_all_holders_and_waiters_can_be_cancelled_at_once() -> None:
 # -- keys that hold their units for long ------------------------------------------------------------------------------
 
 
-async def test_with_a_hoard_of_three_one_key_leaves_a_quarter_to_others() -> None:
-    semaphore = FairSemaphore(100, hoard=3)
+async def test_one_key_leaves_a_quarter_of_the_units_to_others() -> None:
+    semaphore = FairSemaphore(100, max_held_per_free=3)
     waiters = Waiters(semaphore)
     for number in range(100):
         await waiters.add(f"hog {number}", "hog")
@@ -128,7 +128,7 @@ async def test_with_a_hoard_of_three_one_key_leaves_a_quarter_to_others() -> Non
 
 
 async def test_some_units_are_left_however_many_keys_hold_much() -> None:
-    semaphore = FairSemaphore(1_000, hoard=3)
+    semaphore = FairSemaphore(1_000, max_held_per_free=3)
     for key in ("a", "b", "c", "d"):
         while semaphore.try_take(1, key):
             pass
@@ -136,7 +136,7 @@ async def test_some_units_are_left_however_many_keys_hold_much() -> None:
 
 
 async def test_units_that_a_key_releases_can_go_to_the_same_key_again() -> None:
-    semaphore = FairSemaphore(4, hoard=3)
+    semaphore = FairSemaphore(4, max_held_per_free=3)
     reservations = [await semaphore.acquire("hog") for _ in range(3)]
     waiters = Waiters(semaphore)
     await waiters.add("hog", "hog")
@@ -147,7 +147,7 @@ async def test_units_that_a_key_releases_can_go_to_the_same_key_again() -> None:
 
 
 async def test_the_first_request_of_a_key_may_take_all_units() -> None:
-    semaphore = FairSemaphore(4, hoard=3)
+    semaphore = FairSemaphore(4, max_held_per_free=3)
     with await semaphore.acquire("a", 1_000):
         assert not semaphore.try_take(1, "b")
     assert semaphore.idle

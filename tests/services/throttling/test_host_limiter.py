@@ -9,13 +9,13 @@ from time import monotonic
 import pytest
 
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.throttling.host_limiter import Clock, HostLimiter, HostPaused
+from imgsvc.services.throttling.host_limiter import HostLimiter, HostPaused, MonotonicClock
 from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, INITIAL_LIMIT, MIN_WINDOW
 
 HOST = "shop.example"
 
 
-def almost_stopped_clock() -> Clock:
+def almost_stopped_clock() -> MonotonicClock:
     """Return a clock that advances by a microsecond per reading, so that no rate grows."""
     moments = count(1_000.0, 1e-6)
     return lambda: next(moments)

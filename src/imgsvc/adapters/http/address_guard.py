@@ -23,7 +23,7 @@ _refused_addresses: ContextVar[list[str]] = ContextVar("refused_addresses")
 
 
 class RefusedAddress(OSError):
-    """An address that may not be called. It is an OSError because aiohttp maps no other error of a socket factory."""
+    """An address that may not be called; an OSError, because aiohttp handles no other error of a socket factory."""
 
 
 @contextmanager
@@ -44,12 +44,12 @@ def collect_refused_addresses() -> Iterator[list[str]]:
 class AddressGuard:
     """The `socket_factory` of an aiohttp connector.
 
-    It gets the very address that the kernel connects to next, for literal addresses, DNS answers and every redirect:
-    no second look-up could answer differently (DNS rebinding).
+    It gets the address that the kernel connects to next, for literal addresses, DNS answers and every redirect. No
+    second look-up could return another address (DNS rebinding).
     """
 
     def __init__(self, allowed_networks: Sequence[Network], own_ports: Collection[int] = ()) -> None:
-        """`own_ports` (our API, Redis, database) are closed on this machine, even if its network is allowed."""
+        """Refuse `own_ports` (our API, Redis, database) on this machine, even if its network is allowed."""
         self._allowed_networks = tuple(allowed_networks)
         self._own_ports = frozenset(own_ports)
 
@@ -114,6 +114,6 @@ class ThreadedResolver(AbstractResolver):
 
 
 def _first_per_family(found: list[Any]) -> list[Any]:
-    """Return the first addresses of each family: a name with a thousand addresses would cause as many connections."""
+    """Return the first addresses of each family: a name with 1,000 addresses would cause 1,000 connections."""
     families = (socket.AF_INET6, socket.AF_INET)
     return [entry for family in families for entry in [each for each in found if each[0] == family][:MAX_ADDRESSES]]

@@ -19,13 +19,13 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 MAX_EXCESS = 2**18
-"""Bytes that a response may have outside its body (status lines, headers, chunk sizes), plus a quarter of its body."""
+"""Bytes that a response may add to its body (status lines, headers, chunk sizes), plus a quarter of the body."""
 MAX_IDLE = 128
-"""Idle connections kept open. A catalogue of many servers would leave one for each, until no file can be opened."""
+"""Idle connections kept open. Without a limit, a catalogue of many servers would use up all file descriptors."""
 
 
 class ExcessData(aiohttp.ClientPayloadError):
-    """A response that sends too many bytes outside its body."""
+    """A response that sends too many bytes in addition to its body."""
 
 
 class BoundedResponse(ResponseHandler):

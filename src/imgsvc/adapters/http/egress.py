@@ -64,7 +64,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """Return a context that trusts the certificate authorities of httpx, and those in `ca_file`.
 
     Raises:
-        CannotStart: `ca_file` cannot be read as certificates.
+        StartupError: `ca_file` cannot be read as certificates.
     """
     tls = httpx.create_ssl_context(trust_env=False)
     if ca_file:

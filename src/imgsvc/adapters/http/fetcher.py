@@ -1,4 +1,4 @@
-"""Fetches images and posts webhooks, within limits that no server can exceed."""
+"""Fetches images and posts webhooks, within limits of time, size and redirects."""
 
 import asyncio
 import ssl
@@ -76,7 +76,7 @@ class Fetcher:
         self._limits = limits
         self._egress = egress
         self._user_agent = user_agent
-        # A proxy may have any address.
+        # The proxy itself may have any address.
         self._guard = None if egress.proxy else AddressGuard(egress.allowed_networks, egress.own_ports)
         self._resolver = resolver or ThreadedResolver(timeout=limits.dns_timeout)
         self._tls = tls or httpx.create_ssl_context(trust_env=False)

@@ -114,7 +114,7 @@ class ChunkStream(httpx.AsyncByteStream):
             yield chunk
 
     async def next(self) -> bytes:
-        """Return the bytes that have arrived, at least one; none at the end."""
+        """Return the bytes that have arrived, at least one; empty at the end."""
         return await self._response.content.readany()
 
     async def aclose(self) -> None:
@@ -144,7 +144,7 @@ async def exchange(
 
 
 async def next_chunk(response: httpx.Response) -> bytes:
-    """Return the bytes of the body that have arrived; none at its end.
+    """Return the bytes of the body that have arrived; empty at its end.
 
     They come straight from the socket's buffer: httpx's iterators would double the CPU cost of fetching a photo.
 

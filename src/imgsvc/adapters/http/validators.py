@@ -33,7 +33,7 @@ def conditional_headers(validators: Validators | None, url: httpx.URL) -> dict[s
 
 
 def contradicts(not_modified: httpx.Response, validators: Validators) -> bool:
-    """Return whether a 304 has another entity tag than was sent, or without tags another date.
+    """Return whether a 304 has a different entity tag from the one sent or, without tags, a different date.
 
     Some servers compare dates only, or send 304 for every date that is not before their own. Such a 304 does not
     validate our copy (RFC 9111 §4.3.4). Weak and strong forms of a tag are equal here, as in If-None-Match

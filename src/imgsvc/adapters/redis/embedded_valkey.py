@@ -38,7 +38,7 @@ def valkey_command(socket: Path, *, log: Path) -> list[str]:
     return [str(get_binary_path()), *(word for name, value in settings.items() for word in (f"--{name}", value))]
 
 
-async def answers(socket: Path) -> bool:
+async def responds(socket: Path) -> bool:
     """Return whether a Valkey responds on `socket`."""
     try:
         async with asyncio.timeout(1):

@@ -39,7 +39,7 @@ _MAX_COUNTED = 1_000
 
 
 def serialize(job: dict[str, Any]) -> bytes:
-    """Return the job as JSON: writing to Redis must not be enough to run code here, as it is with pickle."""
+    """Return the job as JSON; with pickle, anyone who can write to Redis could run code here."""
     return json.dumps(job, default=repr).encode()  # `default`: arq stores exceptions as results
 
 
@@ -91,7 +91,7 @@ def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int 
 
 
 class ArqQueue:
-    """The port `LaneQueue` on arq, and the register of live workers."""
+    """The port `LaneQueue` on arq, and the registry of live workers."""
 
     def __init__(self, redis: ArqRedis, *, timeout: float = 2.0) -> None:
         self._redis = redis
@@ -170,7 +170,7 @@ class ArqQueue:
         return dict(zip(workers, worker_stats(found, len(keys)), strict=True))
 
     async def unregister(self, worker_id: str) -> None:
-        """Remove a worker that stops from the register.
+        """Remove a worker that stops from the registry.
 
         Raises:
             QueueUnavailable: Redis is unavailable.

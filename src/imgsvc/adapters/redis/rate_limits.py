@@ -31,14 +31,14 @@ class RedisRateLimiter:
         self._timeout = timeout
         self._limiter = SlidingWindowCounterRateLimiter(storage)
 
-    async def take(self, what: str, whose: str, *, per_minute: int) -> RateLimit | None:
+    async def take(self, action: str, api_key_id: str, *, per_minute: int) -> RateLimit | None:
         item = RateLimitItemPerMinute(per_minute)
         try:
             async with in_time(self._timeout):
-                granted = await reply(self._limiter.hit(item, what, whose))
-                stats = await reply(self._limiter.get_window_stats(item, what, whose))
+                granted = await reply(self._limiter.hit(item, action, api_key_id))
+                stats = await reply(self._limiter.get_window_stats(item, action, api_key_id))
         except QueueUnavailable as exc:
-            log.warning("rate_limit_not_counted", what=what, error=str(exc))
+            log.warning("rate_limit_not_counted", what=action, error=str(exc))
             return None
         seconds = max(0.0, stats.reset_time - time())
-        return RateLimit(what, granted=granted, limit=per_minute, remaining=stats.remaining, reset=seconds)
+        return RateLimit(action, granted=granted, limit=per_minute, remaining=stats.remaining, reset=seconds)

@@ -1,4 +1,4 @@
-"""Calls to Redis: errors of the client become QueueUnavailable, and our own errors stay as they are."""
+"""Calls to Redis: errors of the client become QueueUnavailable; our own errors are left unchanged."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ CLIENTS = frozenset({"redis", "limits"})
 
 @asynccontextmanager
 async def in_time(seconds: float) -> AsyncIterator[None]:
-    """Limit the calls of a block to `seconds` together.
+    """Limit the calls of a block to `seconds` in total.
 
     Raises:
         QueueUnavailable: they took longer.
@@ -39,8 +39,8 @@ async def reply(call: Awaitable[T]) -> T:
 
     Raises:
         QueueUnavailable: Redis is unavailable, refuses, or sends a reply of the wrong type, for which the client raises
-            a TypeError or ValueError (`parse_zadd` of redis-py). Such an error from outside the client is a bug of ours
-            and passes, and so does a DataError, which is about our arguments.
+            a TypeError or ValueError (`parse_zadd` of redis-py). Such an error from outside the client is our own bug
+            and is raised unchanged, like a DataError, which is about our arguments.
     """
     try:
         return await call
@@ -80,7 +80,7 @@ def worker_stats(found: object, count: int) -> list[dict[str, int]]:
     """Return the reply as `count` JSON objects; a missing one becomes empty.
 
     Raises:
-        QueueUnavailable: it is no list of `count` JSON objects or nulls.
+        QueueUnavailable: it is not a list of `count` JSON objects or nulls.
     """
     if not isinstance(found, list) or len(found) != count:
         raise _wrong_type(found)

@@ -1,7 +1,7 @@
-"""The child process of the sandbox: compresses one image after the other for the worker that started it.
+"""The child process of the sandbox: compresses one image after another for the worker that started it.
 
-It reports that it starts before it looks at an image: if it dies after that, the image is the cause. It does not try to
-survive: any failure ends it, and the worker starts another child.
+It sends a message before it opens an image: if it dies after that, the image is the cause. It does not try to survive:
+any failure ends it, and the worker starts another child.
 """
 
 import json
@@ -72,7 +72,7 @@ def _serve_one(requests: BinaryIO, responses: BinaryIO, limits: SandboxLimits) -
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + limits.seconds))
     try:
         specs = [Spec.model_validate(spec) for spec in request["specs"]]
-        compressed = compress(data, specs, limits.codec, max_pixels_now=request["max_pixels_now"])
+        compressed = compress(data, specs, limits.codec, reserved_pixels=request["reserved_pixels"])
     except ReservationTooSmall as more:
         _send(responses, {"more_pixels": more.pixels})
     except CodecError as error:

@@ -1,4 +1,4 @@
-"""Messages between a worker and its sandbox: the two lengths, a JSON object, and raw bytes."""
+"""Messages between a worker and its sandbox: two lengths, a JSON object, and raw bytes."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ _LENGTHS = struct.Struct(">II")
 
 
 def frame(head: dict[str, Any], body_size: int = 0) -> bytes:
-    """Return a message up to its body; `body_size` bytes of body must follow."""
+    """Return the start of a message; its body of `body_size` bytes follows separately."""
     text = json.dumps(head).encode()
     return _LENGTHS.pack(len(text), body_size) + text
 

@@ -32,7 +32,7 @@ Result = Compressed | ReservationTooSmall | CodecError
 
 
 class _NotStarted(Exception):
-    """The child ended before it looked at the image, which is therefore not to blame."""
+    """The child ended before it opened the image, which is therefore not the cause."""
 
 
 @dataclass(eq=False, slots=True)
@@ -80,8 +80,8 @@ class SandboxPool:
         """The process ids of the running children."""
         return [child.process.pid for child in self._children if child.alive]
 
-    async def compress(self, data: bytes, specs: Sequence[Spec], *, max_pixels_now: int) -> Compressed:
-        request = {"specs": [spec.model_dump(mode="json") for spec in specs], "max_pixels_now": max_pixels_now}
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, reserved_pixels: int) -> Compressed:
+        request = {"specs": [spec.model_dump(mode="json") for spec in specs], "reserved_pixels": reserved_pixels}
         while True:
             is_new = not self._idle
             child = await self._start() if is_new else self._take_idle()

@@ -1,7 +1,7 @@
 """A child process with pipes, in which no Python code of ours runs before its program starts.
 
-uvloop runs Python between fork and exec, which destroys the objects of the other threads in the child: a file that one
-of them was writing to is closed, which waits for a lock that no thread releases any more, and both processes hang.
+uvloop runs Python between fork and exec, which destroys the objects of the other threads in the child. A file that one
+of them was writing to is closed; closing waits for a lock that no thread will release, and both processes hang.
 """
 
 import asyncio

@@ -72,6 +72,6 @@ async def read_chunks(store: Store, key: str, *, seconds: float) -> AsyncGenerat
 def new_probe_key() -> str:
     """Return the key that one process writes and removes in its checks.
 
-    A check that is interrupted leaves its probe behind; as the key stays the same, the next check removes it.
+    An interrupted check leaves its probe behind; the next one uses the same key and removes it.
     """
     return f".check-{secrets.token_hex(8)}"

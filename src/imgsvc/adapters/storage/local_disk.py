@@ -38,7 +38,7 @@ class LocalDisk:
             self._store = LocalStore(self._folder, mkdir=True)
         self._probe = new_probe_key()
 
-    async def put(self, key: str, data: bytes, *, media_type: str) -> None:  # noqa: ARG002  # of the port
+    async def put(self, key: str, data: bytes, *, media_type: str) -> None:  # noqa: ARG002  # required by the port
         async with storage_call(self._timeout):
             await obstore.put_async(self._store, key, data, use_multipart=False)
 

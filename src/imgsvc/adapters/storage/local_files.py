@@ -1,7 +1,7 @@
 """Blocking file operations of the local disk, for the files that obstore hides.
 
 A put writes to `{key}#1` (the next free number) and renames that file. A process that dies in between leaves it behind,
-and obstore neither lists nor deletes names with such an end.
+and obstore neither lists nor deletes names with such a suffix.
 """
 
 import os
@@ -31,14 +31,14 @@ def find(folder: Path, key: str) -> Path | None:
 def copy(folder: Path, source: str, key: str) -> bool:
     """Make `key` a second name of the bytes under `source`, with the present time as its modification time.
 
-    Files are never modified, so a hard link is as good as a copy. The bytes are copied where the file system has no
-    links, or where the file has as many as it can have.
+    Files are never modified, so a hard link can replace a copy. The bytes are copied if the file system has no links,
+    or if the file has reached its maximum number of links.
 
     Returns:
         False when there is no `source`.
 
     Raises:
-        OSError: the storage folder itself is missing, the disk is full, and the like.
+        OSError: the storage folder itself is missing, or the disk fails, for example because it is full.
     """
     old, new = _inside(folder, source), _inside(folder, key)
     temporary = new.with_name(f"{new.name}#{secrets.token_hex(8)}")
@@ -69,7 +69,7 @@ def pages(folder: Path, prefix: str, size: int) -> Iterator[list[Stored]]:
     A prefix that does not exist has no files.
 
     Raises:
-        OSError: the storage folder itself is missing or is no folder.
+        OSError: the storage folder itself is missing or is not a folder.
     """
     os.scandir(folder).close()
     page: list[Stored] = []
@@ -117,5 +117,5 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 def _inside(folder: Path, key: str) -> Path:
     if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
-        raise ValueError(f"{key!r} leads out of the storage")
+        raise ValueError(f"{key!r} is outside the storage")
     return folder / key

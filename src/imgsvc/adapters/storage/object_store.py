@@ -30,7 +30,7 @@ class ObjectStore:
         """Open the bucket at `url`; each call may take `timeout` seconds, retries included.
 
         Raises:
-            StorageError: obstore cannot open `url`, or it is no object store.
+            StorageError: obstore cannot open `url`, or it is not an object store.
         """
         self._timeout = timeout
         with opening(url):
@@ -55,7 +55,7 @@ class ObjectStore:
             return True
 
     async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> str:
-        """Return a presigned link; whether `key` exists is not checked."""
+        """Return a presigned link, without checking that `key` exists."""
         async with storage_call(self._timeout):
             return await obstore.sign_async(self._store, method, key, LINK_LIFETIME)
 
@@ -89,7 +89,7 @@ class ObjectStore:
             await asyncio.gather(*map(self._remove_one, keys))
 
     async def _remove_one(self, key: str) -> None:
-        """Remove one key. GCS and Azure reject a missing key, and in a bulk request would then keep the others too."""
+        """Remove one key. GCS and Azure reject a missing key; in a bulk request, the other keys would then remain."""
         with suppress(FileNotFoundError):
             await obstore.delete_async(self._store, key)
 

@@ -97,7 +97,7 @@ async def create_batch(
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Common
     spellings of the headers are recognised; other columns are kept and returned.
     """
-    rate = await admit_upload(caller, limits=resources.key_limits, rates=resources.rates)
+    rate = await admit_upload(caller, limits=resources.key_limits, rate_limiter=resources.rate_limiter)
     response.headers.update(rate.headers if rate else {})
     networks = resources.settings.allowed_networks
     async with read_upload(

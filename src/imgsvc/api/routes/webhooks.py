@@ -59,7 +59,7 @@ async def redeliver(caller: Caller, delivery_id: DeliveryId, resources: Resource
 
     If the attempt fails, the retry schedule restarts.
     """
-    await admit_webhook(caller, rates=resources.rates)
+    await admit_webhook(caller, rate_limiter=resources.rate_limiter)
     logged = await request_redelivery(
         delivery_id,
         api_key_id=caller,
@@ -89,7 +89,7 @@ async def try_webhook(caller: Caller, resources: ResourcesDep, endpoint: Annotat
     except ValidationError as error:
         problems = from_pydantic(error.errors(include_url=False, include_context=False))
         raise InvalidUpload(problems[0].detail, tuple(problems)) from error
-    await admit_webhook(caller, rates=resources.rates)
+    await admit_webhook(caller, rate_limiter=resources.rate_limiter)
     try:
         event, result = await send_test(
             checked.url,

@@ -1,1 +1,1 @@
-"""Every SQL statement, by table: the session comes first, nothing here commits."""
+"""All SQL statements, by table. The functions take the session first and do not commit."""

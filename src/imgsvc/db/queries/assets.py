@@ -54,9 +54,9 @@ async def count_failures(
 async def reset_failed(
     session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), exclude: Collection[str] = (), now: datetime
 ) -> None:
-    """Move failed assets of a locked batch back to pending, with all counters reset.
+    """Move failed assets of a locked batch back to pending, with their failures forgotten.
 
-    A suspect stays suspected, but only as abandoned: an overrun in an earlier round means nothing in this one.
+    A suspect remains one, but with at most one crash, and as abandoned: an overrun counts only in its own round.
     """
     cleared = dict.fromkeys(("error_code", "error_detail", "http_status"))
     counters = {

@@ -1,4 +1,4 @@
-"""Statements on the end of a batch's life: find expired batches and due clean-ups, and remove rows."""
+"""Statements that delete batches: find expired batches and due clean-ups, and remove rows."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.tables import (
     EXPIRING_BATCHES,
     OPEN_DELIVERIES,
-    UNTIDY_BATCHES,
+    TO_CLEAN_UP,
     Asset,
     Batch,
     Delivery,
@@ -57,7 +57,7 @@ async def soft_delete(session: AsyncSession, batch_ids: Sequence[str], now: date
 
 async def due_for_clean_up(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> Sequence[str]:
     """Return the batches whose clean-up is due, longest due first."""
-    statement = select(Batch.id).where(literal_column(UNTIDY_BATCHES), col(Batch.tidy_at) <= now)
+    statement = select(Batch.id).where(literal_column(TO_CLEAN_UP), col(Batch.tidy_at) <= now)
     return (await session.exec(statement.order_by(col(Batch.tidy_at)).limit(limit))).all()
 
 
@@ -77,8 +77,8 @@ async def schedule_clean_up(session: AsyncSession, batch_id: str, *, seen: datet
 async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch_id: str) -> int:
     """Remove one slice of a deleted batch's rows; return how many, 0 when none are left.
 
-    The batch's row is locked: of two processes that remove the same rows, the second would see that it removed none,
-    and continue too early.
+    The batch's row is locked. Otherwise a second process that removes the same rows would find none left, and continue
+    before the first has committed.
     """
     await session.exec(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     key = sa.tuple_(col(table.batch_id), col(table.position))

@@ -46,13 +46,13 @@ async def reserve(session: AsyncSession, row: IdempotencyKey, *, since: datetime
     return bool((await connection.execute(statement)).rowcount)
 
 
-async def any_created_by(session: AsyncSession, until: datetime) -> bool:
+async def any_created_until(session: AsyncSession, until: datetime) -> bool:
     """Return whether any key was created at or before `until`."""
     statement = select(IdempotencyKey.key).where(col(IdempotencyKey.created_at) <= until)
     return (await session.exec(statement.limit(1))).first() is not None
 
 
-async def delete_created_by(session: AsyncSession, until: datetime) -> None:
+async def delete_created_until(session: AsyncSession, until: datetime) -> None:
     """Delete the keys created at or before `until`."""
     await session.exec(delete(IdempotencyKey).where(col(IdempotencyKey.created_at) <= until))
 

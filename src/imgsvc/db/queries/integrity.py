@@ -97,20 +97,26 @@ def _by_batch(rows: Iterable[R]) -> dict[str, list[R]]:
 
 
 _STATUS, _CLAIM, _CODE = col(Asset.status), col(Asset.claim), col(Asset.error_code)
-_ENDED_BADLY = _STATUS.in_((AssetStatus.FAILED, AssetStatus.CANCELLED))
-_FACTS = (col(Asset.renditions), col(Asset.input_format), col(Asset.input_bytes), col(Asset.width), col(Asset.height))
+_FAILED_OR_CANCELLED = _STATUS.in_((AssetStatus.FAILED, AssetStatus.CANCELLED))
+_RESULT_COLUMNS = (
+    col(Asset.renditions),
+    col(Asset.input_format),
+    col(Asset.input_bytes),
+    col(Asset.width),
+    col(Asset.height),
+)
 _CONTRADICTION: sa.ColumnElement[str | None] = sa.case(
     ((_STATUS == AssetStatus.PROCESSING) & _CLAIM.is_(None), "processing without a claim"),
     ((_STATUS != AssetStatus.PROCESSING) & _CLAIM.is_not(None), "claimed without processing"),
-    (_ENDED_BADLY & _CODE.is_(None), "ended without an error code"),
-    (~_ENDED_BADLY & _CODE.is_not(None), "with an error code although they did not fail"),
+    (_FAILED_OR_CANCELLED & _CODE.is_(None), "ended without an error code"),
+    (~_FAILED_OR_CANCELLED & _CODE.is_not(None), "with an error code although they did not fail"),
     (
-        (_STATUS != AssetStatus.SUCCEEDED) & sa.or_(*(fact.is_not(None) for fact in _FACTS)),
-        "with a rendition, or its facts, although they did not succeed",
+        (_STATUS != AssetStatus.SUCCEEDED) & sa.or_(*(column.is_not(None) for column in _RESULT_COLUMNS)),
+        "with a rendition or image data although they did not succeed",
     ),
     (
-        (_STATUS == AssetStatus.SUCCEEDED) & sa.or_(*(fact.is_(None) for fact in _FACTS)),
-        "succeeded without a rendition, or without its facts",
+        (_STATUS == AssetStatus.SUCCEEDED) & sa.or_(*(column.is_(None) for column in _RESULT_COLUMNS)),
+        "succeeded without a rendition or without image data",
     ),
 )
 

@@ -27,7 +27,7 @@ class Claimed(NamedTuple):
 
     @property
     def is_suspect(self) -> bool:
-        """True if the image must not be decoded in a thread, only in quarantine."""
+        """True if the image must not be decoded in a thread, only in the sandbox."""
         return self.lost > 0 or self.suspicion is not None
 
 
@@ -152,7 +152,7 @@ async def write_outcomes(session: AsyncSession, batch_id: str, rows: Sequence[di
 async def unacknowledged_claims(
     session: AsyncSession, batch_id: str, token: str, acknowledged: Collection[int]
 ) -> list[Claimed]:
-    """Return the assets that the run `token` has claimed without knowing: the response to a commit was lost."""
+    """Return the assets that the run `token` claimed in a commit whose response was lost."""
     connection = await session.connection()
     statement = sa.select(*_CLAIMED_COLUMNS).where(
         col(Asset.batch_id) == batch_id,

@@ -30,7 +30,7 @@ _COLUMNS = tuple(col(getattr(Asset, name)) for name in PreviousResult._fields)
 async def previous_results(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
     """Return the newest asset for each of `hashes`, by hash.
 
-    Assets of deleted batches are left out, and so are those written before `final_url_hash` existed: their validators
+    Assets of deleted batches are excluded, and so are assets written before `final_url_hash` existed: their validators
     may belong to the target of a redirect, and must not be sent to any other URL.
     """
     if not hashes:

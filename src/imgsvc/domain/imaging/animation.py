@@ -29,7 +29,7 @@ class FrameDamaged(Exception):
 
 
 class MixedModes(Exception):
-    """A frame has another mode than the first, which not every format can hold: start again with all in RGBA."""
+    """A frame differs in mode from the first, which not every format allows: start again with all frames in RGBA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Animation:
 
 
 class PillowAnimation(Image.Image):
-    """An adapter to Pillow's image of several frames, in which Pillow's writers of WebP and AVIF seek.
+    """An animation as a multi-frame image of Pillow, whose WebP and AVIF writers seek in it.
 
-    `durations` has those of the frames read so far.
+    `durations` has the durations of the frames read so far.
     """
 
     is_animated = True
@@ -134,7 +134,7 @@ def read_frames(image: ImageFile.ImageFile, count: int) -> Iterator[Image.Image]
 
 
 def read_plays(image: Image.Image) -> int:
-    """Return how often an animation is played, 0 for forever. GIF counts repetitions; without a number, it is 1."""
+    """Return how often an animation is played, 0 for forever. A GIF stores repetitions; without any, it plays once."""
     loop = image.info.get("loop")
     if image.format != "GIF":
         return loop or 0

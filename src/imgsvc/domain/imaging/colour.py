@@ -10,12 +10,12 @@ from PIL import Image, ImageChops, ImageCms
 from imgsvc.domain.imaging.decode import MAX_PROFILE_BYTES, READING_FAILURES
 from imgsvc.domain.imaging.icc_transforms import TransformCache
 
-# Modes that have to be converted; a browser shows the others correctly.
+# Modes that must be converted; browsers show the others correctly.
 FOREIGN_MODES = frozenset({"CMYK", "LAB", "YCbCr", "HSV"})
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 
 MAX_ROUNDING_ERROR = 3
-"""Difference of a channel, of 255, up to which a profile counts as one that changes no colours."""
+"""Largest change of a channel (0 to 255) for which a profile counts as one that changes no colours."""
 SCREEN_GAMMA, GAMMA_TOLERANCE = 2.2, 0.05
 """A screen's exponent, and the deviation from it that is ignored: files contain 0.45455, 0.4545 and 0.45."""
 _COLOUR_CUBE = bytes(chain.from_iterable(product(range(0, 256, 51), repeat=3)))
@@ -27,7 +27,7 @@ SAMPLES = {
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of 16 and 32 bits to 8; Pillow's `convert` would clip it at 255: all but the darkest parts white."""
+    """Scale grey of 16 or 32 bits to 8; Pillow's `convert` would clip at 255 and turn nearly everything white."""
     if image.mode.startswith("I;16"):
         return _high_bytes(image)
     if image.mode in {"I", "F"}:
@@ -45,7 +45,7 @@ def _high_bytes(image: Image.Image) -> Image.Image:
 
 
 def _scaled_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale by the next usual white (1, 255, 65,535), otherwise by the extremes: 32-bit files do not define white."""
+    """Scale by the next common white level (1, 255, 65,535) or the extremes: 32-bit files do not define white."""
     low, high = (float(extreme) for extreme in image.getextrema())  # type: ignore[arg-type] # one band: two numbers
     ceiling = next((top for top in (1.0, 255.0, 65535.0) if high <= top), None) if low >= 0 else None
     floor, span = (0.0, ceiling) if ceiling else (low, (high - low) or 1.0)
@@ -64,7 +64,7 @@ def to_plain_mode(image: Image.Image) -> Image.Image:
 
 
 def usable_profile(info: Mapping[str | tuple[int, int], Any]) -> bytes | None:
-    """Return the ICC profile of an image, None if it has none or a longer one than any real profile."""
+    """Return the ICC profile of an image, None if it has none or one that is longer than any real profile."""
     icc = info.get("icc_profile")
     return icc if icc and len(icc) <= MAX_PROFILE_BYTES else None
 
@@ -103,7 +103,7 @@ def apply_gamma(image: Image.Image, gamma: object) -> Image.Image:
 
 
 def drop_unused_alpha(image: Image.Image) -> Image.Image:
-    """Remove alpha that is opaque everywhere: it costs bytes, and would make a PNG of a photo instead of a JPEG."""
+    """Remove alpha that is opaque everywhere: it costs bytes, and a photo would become a PNG instead of a JPEG."""
     if image.mode in {"LA", "RGBA"} and image.getchannel("A").getextrema() == (255, 255):
         return image.convert(image.mode[:-1])
     return image

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 COMPRESSOR_VERSION = 4
-"""Increased by every change that makes other bytes of the same input and spec: earlier renditions are not reused."""
+"""Increase it with every change to the bytes made from an input and a spec: earlier renditions are then not reused."""
 
 Action = Literal["compressed", "kept_original"]
 
@@ -73,26 +73,27 @@ def compress(
     specs: Sequence[Spec],
     limits: CodecLimits,
     *,
-    max_pixels_now: int | None = None,
+    reserved_pixels: int | None = None,
     may_take_long: bool = True,
 ) -> Compressed:
     """Decode `data` and encode it once per spec; CPU-bound, call it from a worker thread.
 
     A rendition is never larger than the input, unless something had to change: the format, the size, the orientation,
-    the colours, or bytes that must be removed or have no known meaning (privacy comes before size; file_structure/).
+    the colours, or bytes that must be removed or whose meaning is unknown (privacy before size, see file_structure/).
 
     Raises:
         NotAnImage, UnsupportedFormat: `data` is something else.
-        TooManyFrames, TooManyPixels: over a limit, by the header and the layout of the file alone.
-        ReservationTooSmall: within the limits, but the weight exceeds `max_pixels_now`; by the header alone.
-        TooSlowForThread: may block a thread for long, and `may_take_long` is false; by the header alone.
-        DecodeError, EncodeError: the image is damaged; the requested format cannot hold it.
+        TooManyFrames, TooManyPixels: over a limit; only the header and the layout of the file have been read.
+        ReservationTooSmall: within the limits, but heavier than `reserved_pixels`; only the header has been read.
+        TooSlowForThread: may block a thread for long, and `may_take_long` is false; only the header has been read.
+        DecodeError: the image is damaged.
+        EncodeError: the requested format cannot hold the image.
     """
     undamaged = None
     while True:
         try:
             with reading(limits):
-                source = _read(data, specs, limits, undamaged, max_pixels_now, may_take_long)
+                source = _read(data, specs, limits, undamaged, reserved_pixels, may_take_long)
             renditions = tuple(_render(source, spec, data, limits) for spec in specs)
             return Compressed(source.format.lower(), *source.size, renditions)
         except FrameDamaged as error:  # use the frames before it; if the first is damaged, the still of an APNG
@@ -104,13 +105,13 @@ def _read(
     specs: Sequence[Spec],
     limits: CodecLimits,
     undamaged: int | None,
-    max_pixels_now: int | None,
+    reserved_pixels: int | None,
     may_take_long: bool,
 ) -> NormalisedInput:
     """Check, decode and normalise; a separate function, so that the decoded image is freed once it is normalised."""
     layout = layout_of(data, limits.max_frames)
-    if not may_take_long and layout.pieces * SECONDS_PER_PIECE > MAX_THREAD_SECONDS:  # opening it would take as long
-        raise TooSlowForThread(max_pixels_now or 0)
+    if not may_take_long and layout.pieces * SECONDS_PER_PIECE > MAX_THREAD_SECONDS:  # opening alone may take that long
+        raise TooSlowForThread(reserved_pixels or 0)
     opened = partial(open_image, data, limits, layout)
     image = opened()
     frames = count_frames(image, layout) if any(_may_be_animated(image.format, spec) for spec in specs) else 1
@@ -120,7 +121,7 @@ def _read(
     pixels = animation_weight(image, outputs, frames, len(data)) if frames > 1 else weight(image, outputs)
     if not may_take_long and seconds(image, data, outputs, frames=frames, pieces=layout.pieces) > MAX_THREAD_SECONDS:
         raise TooSlowForThread(pixels)
-    if max_pixels_now is not None and pixels > max_pixels_now:
+    if reserved_pixels is not None and pixels > reserved_pixels:
         raise ReservationTooSmall(pixels)
     source = normalise(opened if frames > 1 else lambda: image, frames, specs)
     return replace(source, altered=True) if undamaged else source
@@ -133,7 +134,7 @@ def _may_be_animated(input_format: str | None, spec: Spec) -> bool:
 
 
 def _likely_format(image: Image.Image, spec: Spec) -> OutputFormat:
-    """Return the output format as far as the header shows it: PNG if it may be PNG or JPEG, because PNG weighs more."""
+    """Return the output format that the header suggests: PNG if it may be PNG or JPEG, as PNG needs more memory."""
     if spec.format is not Format.original:
         return OUTPUT_FORMATS[spec.format.value]
     return KEPT_FORMATS.get(image.format or "", PNG)

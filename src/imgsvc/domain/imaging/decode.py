@@ -1,4 +1,4 @@
-"""Opening of images: accepted formats, size limits, and Pillow's errors translated in one place."""
+"""Opens images: accepted formats, size limits, and the translation of Pillow's errors."""
 
 import struct
 import warnings
@@ -20,14 +20,14 @@ from imgsvc.errors import CodecError, DecodeError, NotAnImage, TooManyFrames, To
 ANIMATED_FORMATS = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Limit of an ICC profile; those of printing presses have up to 3 MB. A longer one is ignored."""
+"""Limit of an ICC profile; profiles for printing presses have up to 3 MB. A longer one is ignored."""
 MAX_EXIF_BYTES = 2**20
 """Limit of an EXIF block, which Pillow turns into objects: 0.4 GB for 4 MB. A longer block is ignored."""
 
 OPENED_LAZILY = (b"GIF8", b"\x89PNG")
 """First bytes of formats whose first frame is read without the others; WebP and AVIF are read whole when opened."""
 
-# Everything that Pillow's plugins were seen to raise on damaged files; `Warning` is raised under `python -W error`.
+# All errors that Pillow's plugins were seen to raise on damaged files; `Warning` is raised under `python -W error`.
 READING_FAILURES = (
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
     SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
@@ -43,7 +43,7 @@ class NotDecoded(Exception):
 
 
 class TooSlowForThread(NotDecoded):
-    """The image may block a thread for long: compress it in a process of its own."""
+    """The image may block a thread for long: compress it in a separate process."""
 
 
 class ReservationTooSmall(NotDecoded):
@@ -54,8 +54,8 @@ class ReservationTooSmall(NotDecoded):
 class CodecLimits:
     """Limits of the input.
 
-    `max_pixels` is width × height of an image and of each frame of an animation, `max_animation_pixels` that of all
-    frames together; `formats` are Pillow's names of the formats that may be opened.
+    `max_pixels` limits an image and each frame of an animation (width × height), `max_animation_pixels` the total of
+    all frames; `formats` are Pillow's names of the formats that may be opened.
     """
 
     max_pixels: int = 50_000_000
@@ -65,7 +65,7 @@ class CodecLimits:
 
 
 def prepare_pillow(limits: CodecLimits) -> None:
-    """Set Pillow's options of the process; call it once at start, before any thread compresses.
+    """Set Pillow's process-wide options; call it once at start, before any thread compresses.
 
     `compress` works without it, but then Pillow prints its warnings, imports its plugins in the first thread that needs
     them, and refuses sizes that are not in the header (an icon's inner PNG, a frame larger than its canvas) only above
@@ -76,12 +76,12 @@ def prepare_pillow(limits: CodecLimits) -> None:
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # Pillow's default is a quarter of it and refuses the image
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # the codec's thread pool is the parallelism
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # about faults that do not show in the image
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about faults that are not visible in the image
 
 
 @contextmanager
 def reading(limits: CodecLimits, fault: Callable[[], CodecError] = DecodeError) -> Iterator[None]:
-    """Translate Pillow's errors inside the block to TooManyPixels or the error that `fault` makes."""
+    """Translate Pillow's errors inside the block to TooManyPixels or the error that `fault` returns."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
@@ -99,7 +99,7 @@ def _too_many_frames(limits: CodecLimits) -> TooManyFrames:
 
 
 def open_image(data: bytes, limits: CodecLimits, layout: Layout) -> ImageFile.ImageFile:
-    """Read the header (Pillow decodes an ICO whole).
+    """Read the header (of an ICO, Pillow reads everything).
 
     Raises:
         NotAnImage, UnsupportedFormat, TooManyFrames, TooManyPixels, DecodeError: see their docstrings.
@@ -136,7 +136,7 @@ def _is_long(packed: bytes) -> bool:
 
 
 def _scale_transparency_key(image: ImageFile.ImageFile) -> None:
-    """Scale the transparent value of a PNG to 8 bits, as Pillow 13 does only with the pixels."""
+    """Scale the transparent value of a PNG to 8 bits; Pillow 13 scales only the pixels."""
     key, rawmode = image.info.get("transparency"), image.tile[0].args if image.tile else None
     if isinstance(key, int) and rawmode in {"L;2", "L;4"}:
         image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[rawmode]
@@ -154,7 +154,7 @@ def _open_error(data: bytes, limits: CodecLimits) -> CodecError:
 
 
 def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: CodecLimits) -> None:
-    """Check the size of an opened image by its header and layout; `frames` is how many frames will be decoded.
+    """Check the size of an opened image by its header and layout; `frames` frames will be decoded.
 
     Raises:
         TooManyFrames, TooManyPixels: over a limit.
@@ -168,7 +168,7 @@ def check_size(image: ImageFile.ImageFile, frames: int, layout: Layout, limits: 
         raise _too_many(limits)
     if frames > 1 and width * height * frames > limits.max_animation_pixels:
         most = f"{limits.max_animation_pixels / 1e6:g}"
-        raise TooManyPixels(f"The animation, all frames together, has more than {most} million pixels.")
+        raise TooManyPixels(f"The frames of the animation have more than {most} million pixels in total.")
 
 
 def read_exif(image: Image.Image) -> Image.Exif:

@@ -1,4 +1,4 @@
-"""The encoders: frames to bytes, with Pillow's errors translated in one place."""
+"""Encoders: frames to bytes, and the translation of Pillow's errors."""
 
 import os
 import struct
@@ -26,7 +26,7 @@ WRITING_FAILURES = (
 
 
 MAX_BYTES = 64 * 2**20
-"""Limit of an animation: 250 megapixels as PNG could have a gigabyte, from a small input."""
+"""Limit of an animation: 250 megapixels as PNG could take a gigabyte, from a small input."""
 
 
 def encode(image: Image.Image, target: OutputFormat, *, quality: int, exif: bytes, xmp: bytes = b"") -> bytes:
@@ -42,7 +42,7 @@ def encode(image: Image.Image, target: OutputFormat, *, quality: int, exif: byte
 
 
 def _encode_png(image: Image.Image, quality: int, options: Options) -> bytes:
-    """Write a palette if it looks like the image and is smaller: smooth drawings are larger with a palette."""
+    """Write a palette image if it looks the same and is smaller: smooth drawings are larger with a palette."""
     reduced = quantise(image, quality)
     return _save(reduced if _is_smaller(reduced, image) else image, PNG, options)
 
@@ -74,7 +74,7 @@ def encode_animation(
 ) -> bytes:
     """Encode an animation (L, LA, RGB, RGBA, all frames of one size) frame by frame, while it is decoded.
 
-    It may be decoded twice. Larger animations are encoded with less effort, so that they end in time.
+    The animation may be decoded twice. Larger ones are encoded with less effort, to finish in time.
 
     Raises:
         FrameDamaged: a frame cannot be decoded.
@@ -117,7 +117,7 @@ def _is_smaller(reduced: Image.Image, whole: Image.Image) -> bool:
 
 def _check_sides(image: Image.Image, target: OutputFormat) -> None:
     if target.max_side is not None and max(image.size) > target.max_side:
-        raise EncodeError(f"{target.title} holds at most {target.max_side:,} pixels a side; this image is larger.")
+        raise EncodeError(f"{target.title} holds at most {target.max_side:,} pixels per side; this image is larger.")
 
 
 def _metadata_options(target: OutputFormat, exif: bytes, xmp: bytes) -> Options:
@@ -141,7 +141,7 @@ def _save(image: Image.Image, target: OutputFormat, options: Options) -> bytes:
 
 
 def _written(write: Callable[[IO[bytes]], Iterator[None]], max_bytes: int) -> bytes:
-    """Return what `write` writes into a file, at most `max_bytes`; the size is checked at each step of its iterator."""
+    """Return the bytes that `write` writes to a file, at most `max_bytes`; the size is checked whenever it yields."""
     file = _thread.scratch.file
     try:
         for _ in write(file):
@@ -172,7 +172,7 @@ class _ScratchFile:
 
 
 class _ThreadState(threading.local):
-    """A scratch file per thread, empty between two images, and closed with the thread.
+    """A scratch file for the thread, empty between images, and closed when the thread ends.
 
     A file per image would take a dozen system calls, and the thread would wait for the GIL after each.
     """

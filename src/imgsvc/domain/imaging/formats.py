@@ -1,4 +1,4 @@
-"""The formats that a rendition can have: one row each, read by everything that depends on the format.
+"""The table of output formats, with one row each; all code that depends on the format reads it here.
 
 docs/adding/format.md describes how to add one.
 """
@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OutputFormat:
-    """A row of the table."""
+    """An output format: one row of the table."""
 
     name: str
     """Pillow's name in lower case; the API's `output_format`."""
@@ -37,19 +37,19 @@ class OutputFormat:
     """Pillow's names of the input formats that `original` keeps as this one."""
 
     max_side: int | None
-    """Pixels of the longest side that the format holds; None: more than any image that is accepted has."""
+    """Largest side in pixels that the format can hold; None: larger than any accepted image."""
     max_metadata_bytes: int = 2**20
     """Longest block of EXIF or XMP. A rendition must not consist mostly of its metadata."""
     alpha: Alpha
-    """`none`: transparent images are laid on the background; `binary`: a pixel is opaque or fully transparent."""
+    """`none`: transparent images are pasted on the background; `binary`: a pixel is opaque or fully transparent."""
     animated: bool
 
     options: Callable[[int], Options] = lambda _quality: {}
-    """Pillow's options by quality. docs/compression.md has the reasons for those of every format."""
+    """Pillow's options by quality. docs/compression.md has the reasons for them."""
     animation_options: Callable[[float], Options] = lambda _megapixels: {}
-    """Further options for an animation by the megapixels of all its frames: 250 MP have to end in time.
+    """Further options for an animation by the megapixels of all its frames: even 250 MP must finish in time.
 
-    docs/compression.md has the bytes that less effort costs.
+    docs/compression.md shows how many bytes the lower effort costs.
     """
 
     encoding_weight: float

@@ -1,9 +1,10 @@
 """The memory and CPU time that an image needs, estimated before it is decoded.
 
-The unit of memory is the pixel of a plain image: a weight of 1 is 8 bytes per pixel. Peaks measured with images of 7
-and of 49 megapixels, in bytes per pixel above an idle worker (Pillow 13): to JPEG 4 from a plain JPEG, 7 to 10 from a
-progressive one, 8 in CMYK, 12 in both, 13 from anything transparent; PNG to a palette 12 to 18; WebP 15 to decode and
-8 to encode; AVIF 9 and 23; JPEG 2000 19 to decode. formats.py has the weights of the encoders.
+The unit of memory is the pixel of a plain image: a weight of 1 is 8 bytes per pixel. Peaks above an idle worker, in
+bytes per pixel, measured with images of 7 and 49 megapixels (Pillow 13): writing a JPEG 4 from a plain JPEG, 7 to 10
+from a progressive one, 8 from CMYK, 12 from progressive CMYK, 13 from a transparent image; reducing a PNG to a palette
+12 to 18; WebP 15 to decode, 8 to encode; AVIF 9 to decode, 23 to encode; JPEG 2000 19 to decode. The weights of the
+encoders are in formats.py.
 """
 
 import re
@@ -17,25 +18,25 @@ from imgsvc.domain.imaging.formats import OutputFormat
 FormatAndSize = tuple[OutputFormat, tuple[int, int]]
 """The format and the size of a rendition."""
 
-DECODING = {"WEBP": 2.0, "AVIF": 2.0, "JPEG2000": 3.0}
+DECODING_WEIGHTS = {"WEBP": 2.0, "AVIF": 2.0, "JPEG2000": 3.0}
 """Weights per pixel; 1 for all other formats."""
-PROGRESSIVE = 2.0
+PROGRESSIVE_WEIGHT = 2.0
 """Weight of a JPEG whose coefficients are all kept until the last scan."""
-FLATTENING = 1.0
-"""Additional weight of pasting a transparent image on a background."""
+FLATTENING_WEIGHT = 1.0
+"""Additional weight of pasting a transparent image on the background."""
 
 FRAMES_IN_MEMORY = 3
 """Frames of an animation in memory at a time: the previous one, the one being written, the decoder's."""
-FRAME = 512
+FRAME_WEIGHT = 512
 """Weight of what a decoder and a writer store about each frame of an animation: 4 kB."""
-WRITTEN = 3 / 8
-"""Weight per byte of an animation: the output is about as large, and is held by the writer, the file and the result."""
+ANIMATION_BYTE_WEIGHT = 3 / 8
+"""Weight per input byte of an animation: the output is about as large, and in memory three times."""
 
 # Seconds of CPU per megapixel in the worst case, which is noise.
 SECONDS_TO_DECODE = {"WEBP": 0.03, "AVIF": 0.06, "PNG": 0.04, "JPEG2000": 0.1}
 """0.02 for all other formats; includes shrinking and normalising."""
 SECONDS_PER_SCAN = 0.01
-SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+START_OF_SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 """Start of a scan (ITU-T T.81, B.2.3): the length of its header has to match the number of its components."""
 USUAL_SCANS = 8
 """Scans of a JPEG that is not progressive: three, and those of the smaller images in its metadata."""
@@ -45,35 +46,35 @@ MAX_THREAD_SECONDS = 3.0
 """An image that takes longer is compressed in a process of its own, so that no other image waits for it."""
 
 
-def decoding(image: ImageFile.ImageFile) -> float:
+def decoding_weight(image: ImageFile.ImageFile) -> float:
     """Return the weight of decoding an opened image, per pixel."""
     if image.info.get("progressive"):
-        return PROGRESSIVE
-    return DECODING.get(image.format or "", 1.0)
+        return PROGRESSIVE_WEIGHT
+    return DECODING_WEIGHTS.get(image.format or "", 1.0)
 
 
-def encoding(image: ImageFile.ImageFile, target: OutputFormat) -> float:
+def output_weight(image: ImageFile.ImageFile, target: OutputFormat) -> float:
     """Return the weight of encoding a rendition of an opened image, per pixel of the rendition."""
     flattened = target.alpha == "none" and image.has_transparency_data
-    return target.encoding_weight + (FLATTENING if flattened else 0.0)
+    return target.encoding_weight + (FLATTENING_WEIGHT if flattened else 0.0)
 
 
 def weight(image: ImageFile.ImageFile, outputs: Iterable[FormatAndSize]) -> int:
     """Return the weight of an opened image in pixels: its decoding, and the heaviest of its renditions in turn."""
-    heaviest = max(prod(size) * encoding(image, target) for target, size in outputs)
-    return int(prod(image.size) * decoding(image) + heaviest)
+    heaviest = max(prod(size) * output_weight(image, target) for target, size in outputs)
+    return int(prod(image.size) * decoding_weight(image) + heaviest)
 
 
 def animation_weight(image: ImageFile.ImageFile, outputs: Sequence[FormatAndSize], frames: int, size: int) -> int:
     """Return the weight of an animation of `size` bytes: a few frames at a time, and the whole output."""
-    return int(FRAMES_IN_MEMORY * weight(image, outputs) + FRAME * frames + WRITTEN * size)
+    return int(FRAMES_IN_MEMORY * weight(image, outputs) + FRAME_WEIGHT * frames + ANIMATION_BYTE_WEIGHT * size)
 
 
 def seconds(
     image: ImageFile.ImageFile, data: bytes, outputs: Sequence[FormatAndSize], *, frames: int, pieces: int
 ) -> float:
     """Estimate the CPU time in the worst case; an animation is decoded once per rendition."""
-    scans = sum(1 for _ in SCAN.finditer(data)) if image.format in {"JPEG", "MPO"} else 0
+    scans = sum(1 for _ in START_OF_SCAN.finditer(data)) if image.format in {"JPEG", "MPO"} else 0
     if not image.info.get("progressive"):
         scans = max(0, scans - USUAL_SCANS)
     decode = SECONDS_TO_DECODE.get(image.format or "", 0.02) + SECONDS_PER_SCAN * scans

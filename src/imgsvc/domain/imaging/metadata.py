@@ -12,13 +12,13 @@ from imgsvc.domain.imaging.decode import READING_FAILURES
 from imgsvc.domain.imaging.file_structure.known_bytes import is_damaged, known_bytes
 from imgsvc.domain.imaging.formats import OutputFormat
 
-POINTERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+POINTER_TAGS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # Tags that describe how a TIFF stores its pixels, and the orientation, which has been applied.
-LAYOUT = frozenset(
+LAYOUT_TAGS = frozenset(
     {0x0111, 0x0112, 0x011C, 0x02BC, 0x83BB, 0x8649, 0x8773}
     | {*range(0x00FE, 0x010E), *range(0x0115, 0x011A), *range(0x013D, 0x015C), *range(0x0200, 0x0215)}
 )
-# Pillow's names for further blocks that may contain where and by whom an image was taken.
+# Pillow's names for further blocks that may reveal where and by whom an image was taken.
 OTHER_BLOCKS = (
     "xmp",
     "XML:com.adobe.xmp",
@@ -28,7 +28,7 @@ OTHER_BLOCKS = (
     "Raw profile type APP1",
 )
 MAKER_NOTE = 0x927C
-PREFIX = b"Exif\0\0"
+EXIF_PREFIX = b"Exif\0\0"
 ORIENTATION_IN_XMP = re.compile(rb"""(tiff:Orientation(?:>|=["']))[2-8]""")
 
 
@@ -60,8 +60,8 @@ def exif_to_keep(exif: Image.Exif, credit_tags: Mapping[int, str | bytes], polic
 
 
 def _all_tags(exif: Image.Exif, *without: int) -> dict[int, Any]:
-    tags: dict[int, Any] = {tag: exif[tag] for tag in exif if tag not in LAYOUT and tag not in POINTERS}
-    for pointer in POINTERS:
+    tags: dict[int, Any] = {tag: exif[tag] for tag in exif if tag not in LAYOUT_TAGS and tag not in POINTER_TAGS}
+    for pointer in POINTER_TAGS:
         if pointer in exif:
             # The pointer to the camera's interoperability table would be invalid in the new block.
             excluded = {ExifTags.IFD.Interop, *without}
@@ -105,12 +105,14 @@ def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exi
 def bytes_to_keep(data: bytes, image_format: str, credit_tags: Mapping[int, str | bytes], policy: str) -> bytes | None:
     """Return the bytes of an original that may be kept under `policy`, None if it has to be encoded again.
 
-    Under `none` and `copyright` they contain only what a rendition would contain: no comment, no colour profile, no
-    name of a program, no EXIF except the block of a rendition, in either byte order.
+    Under `none` and `copyright` they contain only what a rendition would: no comments, no colour profile, no software
+    names, and no EXIF except the block of a rendition, in either byte order.
     """
     if policy == "all":
         return None if is_damaged(data, image_format) else data
     blocks = (
-        [_block(credit_tags, order)[len(PREFIX) :] for order in "<>"] if policy == "copyright" and credit_tags else []
+        [_block(credit_tags, order)[len(EXIF_PREFIX) :] for order in "<>"]
+        if policy == "copyright" and credit_tags
+        else []
     )
     return known_bytes(data, image_format, blocks)

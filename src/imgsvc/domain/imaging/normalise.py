@@ -1,6 +1,6 @@
 """The input, decoded and normalised once for all specs.
 
-Normalised is upright, in sRGB, with 8 bits per channel, and with alpha only if a pixel is not opaque.
+A normalised image is upright, in sRGB, with 8 bits per channel, and has alpha only if a pixel is not opaque.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ TRANSPOSITIONS = {
 
 @dataclass(frozen=True, slots=True)
 class NormalisedInput:
-    """The `first` frame, normalised, and the whole `animation`, which is decoded as it is read.
+    """The `first` frame, normalised, and the whole `animation`, which is decoded while it is read.
 
     `altered`: a browser shows the original bytes differently.
     """
@@ -98,7 +98,7 @@ def _frames(
 
 
 def _draft(image: ImageFile.ImageFile, specs: Sequence[Spec]) -> None:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 if every spec shrinks: no visible loss at twice the largest size."""
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 if every spec shrinks; twice the largest size has no visible loss."""
     orientation = orientation_of(read_exif(image))
     sizes = [spec.fitted(_upright_size(image.size, orientation)) for spec in specs]
     largest = max(width for width, _ in sizes), max(height for _, height in sizes)

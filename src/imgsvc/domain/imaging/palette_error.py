@@ -5,19 +5,19 @@ from PIL import Image, ImageChops
 Box = tuple[int, int, int, int]
 
 BLOCK = 8
-"""Side of a block in pixels: the dither of a palette is even within it, a step in a shadow is not."""
+"""Side of a block in pixels: dither averages out within a block, a step in a shadow does not."""
 BACKGROUNDS = ("white", "black")
 IGNORED_SHARE = 0.01
-"""Share of the worst blocks that is ignored, of all blocks that are not plain background."""
+"""Share of the blocks to ignore, the worst ones; blocks of plain background do not count."""
 BACKGROUND_TOLERANCE = 2
-"""Difference from the most common colour, of 255 and in each channel, up to which a block is plain background."""
+"""Largest difference from the most common colour, in each channel (0 to 255), for a block of plain background."""
 
 
 def block_error(one: Image.Image, other: Image.Image) -> int:
-    """Return the largest difference of a block, of 255, on white and on black; the worst hundredth is ignored.
+    """Return the largest difference of a block (0 to 255), on white and on black; the worst hundredth is ignored.
 
-    Both images have the same size and any mode with or without alpha. Blocks of the plain background of `one` are not
-    counted in the hundredth: a ring on a large white background is compared as closely as one that fills the image.
+    Both images have the same size and any mode with or without alpha. Blocks of plain background in `one` do not count
+    towards the hundredth, so a ring on a large white background is compared as closely as one that fills the image.
     """
     small = [_blocks(image) for image in (one, other)]
     return max(_block_error(*(_on(background, image) for image in small)) for background in BACKGROUNDS)

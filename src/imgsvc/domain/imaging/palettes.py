@@ -3,7 +3,7 @@
 Measured with Pillow 13 on product renders and photos: its octree is fast and keeps smooth parts smooth, but merges
 colours up to 16 steps apart and loses bright ones; its maximum coverage keeps those, with more grain. Both need only a
 sample of the pixels, and dithering to either palette leaves no blotches on folds and skies. The octree has only eight
-levels of alpha, which make rings of a soft shadow; here, alpha has its own levels.
+levels of alpha, which turn a soft shadow into rings; here, alpha has its own levels.
 """
 
 from itertools import accumulate
@@ -16,13 +16,13 @@ from imgsvc.domain.imaging.palette_error import Box, block_error, subject_box
 Colour = tuple[int, ...]
 
 SAMPLE = (128, 128)
-"""Size of the sample from which a palette is made."""
+"""Size of the sample that a palette is made from."""
 TOLERANCE, MIN_TOLERANCE = 250, 4
-"""Largest `block_error` of a palette: about that of a JPEG, which is TOLERANCE divided by the quality."""
+"""Largest `block_error` of a palette: TOLERANCE divided by the quality, which is about the error of a JPEG."""
 FLAT_SHARE = 0.02
-"""Share of an image from which a colour is a flat area, such as the white around a product, and is kept exactly."""
+"""Smallest share of an image for which a colour counts as a flat area, such as a white background, and is kept."""
 NEAR = 12
-"""Distance, of 255 and in each channel, up to which an entry of a palette is replaced by the colour of a flat area."""
+"""Largest distance in each channel (0 to 255) at which the colour of a flat area replaces a palette entry."""
 BAND = 4_096  # pixels
 LEVELS, TINTS = 16, 16
 """Levels of alpha, and colours, of translucent pixels; their combinations have to fit in an index of 8 bits."""
@@ -31,8 +31,8 @@ LEVELS, TINTS = 16, 16
 def quantise(image: Image.Image, quality: int) -> Image.Image:
     """Return a palette image of `image` (L, LA, RGB, RGBA): exact if it has at most 256 colours, otherwise dithered.
 
-    Return `image` itself if even 256 colours are too far off for `quality`, or if it is grey without alpha and has more
-    than 16 values; 16 values take half a byte in a palette.
+    Return `image` itself if even 256 colours are not close enough for `quality`, or if it is grey without alpha and has
+    more than 16 values; up to 16 values take half a byte per pixel in a palette.
     """
     if image.mode == "L" and image.getcolors(16) is None:
         return image
@@ -132,7 +132,7 @@ def _mixed(
 ) -> tuple[Image.Image, list[Colour]]:
     """Return the indexes of the translucent pixels, and their colours with alpha, at most `max_colours`.
 
-    Tint and alpha are dithered separately; the most common mixtures are kept, the others become the nearest of those.
+    Tint and alpha are dithered separately; the most common mixtures are kept, and each other one becomes the nearest.
     """
     by_tint, tints = _by_tint(_blacked_out(rgba, ImageChops.invert(translucent)), subject, method)
     by_level, levels = _by_level(rgba.getchannel("A"))

@@ -59,7 +59,7 @@ class Compression(BaseModel):
     )
 
     def encoder_options(self) -> dict[str, Any]:
-        """Return the keyword arguments that `encode` and `encode_film` take from the upload."""
+        """Return the keyword arguments that `encode` and `encode_animation` take from the upload."""
         return {"quality": self.quality}
 
     def fitted(self, size: tuple[int, int]) -> tuple[int, int]:

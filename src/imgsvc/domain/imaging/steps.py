@@ -26,7 +26,7 @@ def shrink(image: Image.Image, output: Output) -> Image.Image:
 
 
 def flatten(image: Image.Image, output: Output) -> Image.Image:
-    """Paste on the background if the format has no transparency; the pixels below are often black."""
+    """Paste on the background if the format has no transparency; the colours of transparent pixels are often black."""
     if output.format.alpha != "none" or image.mode not in {"LA", "RGBA"}:
         return image
     flat = Image.new("RGB", image.size, ImageColor.getcolor(output.spec.background, "RGB"))
@@ -35,7 +35,7 @@ def flatten(image: Image.Image, output: Output) -> Image.Image:
 
 
 def threshold_alpha(image: Image.Image, output: Output) -> Image.Image:
-    """Make each pixel opaque or fully transparent for GIF, at half: soft edges would become rings."""
+    """Make each pixel opaque or fully transparent for GIF, with the threshold at half."""
     if output.format.alpha != "binary" or image.mode not in {"LA", "RGBA"}:
         return image
     cut = image.copy()  # the other specs share the frame

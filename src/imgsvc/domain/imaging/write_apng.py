@@ -1,7 +1,7 @@
 """Writer of animated PNGs, frame by frame: each contains only the box that differs from the previous frame.
 
-Pillow's own writer keeps all frames in memory. This one encodes each frame as a PNG with Pillow and moves its chunks
-to those of an APNG (PNG, third edition, 4.9 and 11.3.5).
+Pillow's own writer keeps all frames in memory. This one encodes each frame as a PNG with Pillow and turns its chunks
+into those of an APNG (PNG, third edition, 4.9 and 11.3.5).
 """
 
 import struct
@@ -109,7 +109,7 @@ def _changed_box(image: Image.Image, previous: Image.Image) -> Box | None:
 
 
 def _chunks(image: Image.Image, options: dict[str, Any]) -> Iterator[Chunk]:
-    """Yield the chunks of a PNG that Pillow writes of `image`."""
+    """Yield the chunks of `image` as Pillow writes it to a PNG."""
     buffer = BytesIO()
     image.save(buffer, "PNG", **options)
     data = buffer.getvalue()

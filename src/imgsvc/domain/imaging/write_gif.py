@@ -18,7 +18,7 @@ from imgsvc.domain.imaging.palettes import exact_palette
 Box = tuple[int, int, int, int]
 
 SAMPLE = 64
-"""Side, in pixels, of the sample from which a palette is made if a frame has more colours than fit."""
+"""Side in pixels of the sample that a palette is made from if a frame has more colours than fit."""
 MAX_DELAY = 655_350
 """Longest duration of a frame in milliseconds: 16 bits of hundredths of a second."""
 KEEP, CLEAR = 1, 2
@@ -27,7 +27,7 @@ KEEP, CLEAR = 1, 2
 
 @dataclass(slots=True)
 class _PendingFrame:
-    """The last frame read, written once the next one is known; `canvas` is what it is drawn on, None for the first."""
+    """The last frame read, written once the next is known; `canvas` is the image it is drawn on, None for the first."""
 
     image: Image.Image
     canvas: Image.Image | None
@@ -60,7 +60,7 @@ def write_gif(frames: Iterator[Frame], file: IO[bytes], *, plays: int, careful: 
 
 def _header(size: tuple[int, int], plays: int) -> bytes:
     loop = b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", min(max(0, plays - 1), 0xFFFF)) + b"\0"
-    # The number is that of repetitions; without the extension, a GIF is played once.
+    # The number counts repetitions; without the extension, a GIF is played once.
     return b"GIF89a" + struct.pack("<2H3B", *size, 0x70, 0, 0) + (b"" if plays == 1 else loop)
 
 
@@ -115,7 +115,7 @@ def _indexes(
 ) -> tuple[Image.Image, int | None]:
     """Return a palette image of `painted` (RGBA), and the index of its transparent entry, if it has one.
 
-    `part` is `painted` together with what was there before: it is used if all 256 entries are needed for colours.
+    `part` also has the unchanged pixels; it is used if all 256 entries are needed for colours.
     `transparent_entry` asks for a transparent entry even if no pixel needs one.
     """
     is_transparent = painted.getchannel("A").getextrema()[0] == 0

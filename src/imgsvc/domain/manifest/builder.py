@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from imgsvc.domain.manifest.columns import ColumnLayout
 from imgsvc.domain.manifest.model import Manifest, ManifestLimits, Product
 from imgsvc.domain.manifest.records import MAX_PROBLEMS, MAX_VALUE, over_limit
-from imgsvc.domain.manifest.urls import complete, join_cell, split_cell, why_invalid
+from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, why_invalid
 from imgsvc.errors import LimitExceeded, Problem
 
 
@@ -35,10 +35,10 @@ class ManifestBuilder:
     def __init__(
         self, layout: ColumnLayout, limits: ManifestLimits, *, reject: bool, url_field: str | None = None
     ) -> None:
-        """Reject invalid URLs if `reject`; name them in problems by `url_field` instead of the column's header."""
-        # An unquoted list of URLs spills into the cells after its own; as the last column it can claim them.
-        self.spills = not any(cell.strip() for cell in layout.header[layout.image_urls + 1 :])
-        self.header = layout.header[: layout.image_urls + 1] if self.spills else layout.header
+        """Report invalid URLs as problems if `reject`; `url_field`, if given, replaces the header of their column."""
+        # An unquoted list of URLs spills into the cells after it, which can be joined again if no other column follows.
+        self.joins_spilled_cells = not any(cell.strip() for cell in layout.header[layout.image_urls + 1 :])
+        self.header = layout.header[: layout.image_urls + 1] if self.joins_spilled_cells else layout.header
         self.url_header = url_field or layout.header[layout.image_urls][:MAX_VALUE]
         self.width = len(self.header)
         self.layout, self.limits, self.reject = layout, limits, reject
@@ -61,7 +61,7 @@ class ManifestBuilder:
         self._add(line, serial, name, cells, split_cell(cells[layout.image_urls]))
 
     def add_product(self, number: int, serial: str | None, name: str, urls: Sequence[str]) -> None:
-        """Add the product with this number, from 1, which is also its serial number if it has none."""
+        """Add product `number`, counted from 1; without a `serial`, the number is its serial number."""
         cells = [str(number) if serial is None else serial, name, join_cell(urls)]
         if any("\0" in cell for cell in cells):
             self.problems.add(Problem("nul_byte", "The product contains a NUL character.", number))
@@ -80,7 +80,7 @@ class ManifestBuilder:
             cells.pop()
         if len(cells) <= width:
             cells.extend([""] * (width - len(cells)))
-        elif self.spills:
+        elif self.joins_spilled_cells:
             cells[width - 1 :] = [self.layout.delimiter.join(cells[width - 1 :])]
         else:
             self.width = max(self.width, len(cells))
@@ -100,7 +100,7 @@ class ManifestBuilder:
             raise over_limit(f"A row has more than {limit:,} URLs (setting IMGSVC_MAX_URLS_PER_ROW).", row=line)
         slots = []
         for piece in pieces:
-            url = complete(piece)
+            url = add_scheme(piece)
             position = self.positions.get(url)
             if position is None:
                 position = self._add_url(line, url)

@@ -59,7 +59,7 @@ class ColumnLayout(NamedTuple):
 
 
 class _Header(NamedTuple):
-    """The header as split by one delimiter; `matches` has the candidate columns of each role, ideally one."""
+    """The header split by one delimiter; `matches` has the candidate columns of each role, ideally one."""
 
     delimiter: str
     line: int

@@ -10,7 +10,7 @@ OnInvalid = Literal["reject", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class ManifestLimits:
-    """Limits of an upload; all but `max_cells` are settings. That one bounds memory: 10 million cells of two characters
+    """Limits of an upload. All are settings except `max_cells`, which bounds memory: 10 million cells of two characters
     take 0.65 GB."""
 
     max_rows: int = 200_000
@@ -35,12 +35,11 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of an upload. `assets` are the distinct URLs by first appearance; a slot is an index into it.
+    """The content of an upload. `assets` has the distinct URLs, in order of first appearance; slots are indexes.
 
-    `header` is as wide as the widest row; it ends with the URL column if only blank header cells follow. The columns
-    are indexes into it; products are numbered if `serial_column` is None. `invalid` has the error of each invalid URL,
-    by the asset's position; it is empty unless invalid URLs are skipped. `warnings` has at most 100 of the
-    `warnings_total`.
+    `header` has the width of the widest row; it ends with the URL column if only blank header cells follow. The columns
+    are indexes into it; products are numbered if `serial_column` is None. `invalid` maps the position of each invalid
+    URL to its error; it is empty unless invalid URLs are skipped. `warnings` lists at most 100 of `warnings_total`.
     """
 
     encoding: str

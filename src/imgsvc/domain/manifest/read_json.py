@@ -24,7 +24,7 @@ HEADER = ("S. No.", "Product Name", "Input Image Urls")
 """The header of the report."""
 _LAYOUT = ColumnLayout(",", list(HEADER), 0, 1, 2)
 _MAX_FIELDS = 10
-"""Fields of a product: each unknown one would be reported as a problem."""
+"""The largest number of fields of a product. Without a limit, each unknown field would be a problem of its own."""
 
 
 def _single_error(value: object, validate: ValidatorFunctionWrapHandler) -> object:

@@ -12,7 +12,7 @@ from imgsvc.errors import InvalidManifest, LimitExceeded, Problem
 DELIMITERS = ",;\t|"
 MAX_PROBLEMS = 100
 MAX_VALUE = 200
-# These limits keep a file of only line ends or delimiters from taking minutes and gigabytes.
+# Without these limits, a file of only line ends or delimiters would take minutes and gigabytes.
 MAX_LINES = 2_000_000  # including blank ones; a spreadsheet has at most 1,048,576 rows
 MAX_RECORD_LINES = 1_000
 MAX_RECORD_CHARS = 2_000_000
@@ -34,10 +34,7 @@ _OTHER_FILES = {
 
 
 def refused(problems: Sequence[Problem], total: int | None = None, *, unit: str = "line") -> InvalidManifest:
-    """Build the error for `problems`, at least one; `total` includes those that are not listed.
-
-    `unit` is the unit of their `row`.
-    """
+    """Build the error for one or more `problems`; `total` includes those not listed, `unit` is what `row` counts."""
     total = total or len(problems)
     more = f" ({total:,} problems in total)" if total > 1 else ""
     where = f" ({unit} {problems[0].row})" if problems[0].row else ""
@@ -93,9 +90,9 @@ def _encoding(data: bytes) -> str:
 
 
 class _Lines:
-    """The lines of `source`, with limits: a record with an unclosed quote would make csv.reader read the whole file.
+    """The lines of `source`, with limits: an unclosed quote would make csv.reader read the whole file as one record.
 
-    `first` is the line on which the current record begins; the reader of the records updates it.
+    `first` is the line on which the current record begins; `records` updates it.
     """
 
     def __init__(self, source: Source) -> None:

@@ -1,4 +1,4 @@
-"""Writes reports: the rows of the upload and the results of their URLs, as CSV text."""
+"""Writes reports as CSV text: the rows of the upload with the results of their URLs."""
 
 import csv
 import io
@@ -47,8 +47,8 @@ def output_layout(
 ) -> ReportLayout:
     """Return the layout of `output.csv`: the upload's header, then a column per rendition, then the extended ones.
 
-    An output that is uploaded again keeps its columns: those with these names are overwritten, not added twice. The
-    extended names count as ours only after an output column, because a catalogue may have its own `Status`.
+    If an `output.csv` is uploaded again, its output columns are overwritten, not added a second time. The extended
+    names are recognised only after an output column, because a catalogue may have its own `Status`.
     """
     outputs = [OUTPUT if name == "main" else f"{OUTPUT} ({name})" for name in renditions]
     layout = _with_columns(header, outputs, after=0)
@@ -97,9 +97,9 @@ def failure_row(
 
 
 def render_rows(rows: Iterable[Sequence[str]], delimiter: str, *, safe: bool = False) -> str:
-    """Return the CSV text of `rows`, the header being one of them, with CRLF; reports are rendered page by page.
+    """Return the CSV text of `rows`, with CRLF line ends; a report is rendered page by page, its header like a row.
 
-    `safe` puts an apostrophe in front of cells that a spreadsheet would run as a formula.
+    `safe` adds an apostrophe before each cell that a spreadsheet would run as a formula.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")

@@ -12,7 +12,7 @@ from imgsvc.errors import Unauthorized
 from imgsvc.services.clock import Clock
 
 CACHE_TTL = 1.0
-"""Seconds until the keys are read again; a revoked key may work that much longer."""
+"""Seconds until the keys are read again; a revoked key may still work for that long."""
 
 
 class ApiKeyCache:

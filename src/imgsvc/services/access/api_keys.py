@@ -54,7 +54,7 @@ async def list_keys(*, sessions: Sessions) -> list[ApiKeySummary]:
 
 
 async def rotate_key(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:
-    """Return a new token for a key; the current one works until `grace` is over, the one before it stops at once.
+    """Return a new token for a key; the current one works until `grace` is over, an older one stops working now.
 
     Raises:
         NotFound: no such key, or it is revoked.
@@ -114,7 +114,7 @@ async def webhook_secret(*, sessions: Sessions, key_id: str = LOCAL_KEY) -> str:
 async def link_secret(session: AsyncSession, batch_id: str) -> str:
     """Return the newest secret for links to the reports of a batch; receivers of its webhooks do not know it.
 
-    It expires with the webhook secret of the same entry. A key older than link secrets gets its first one here.
+    It expires with the webhook secret of the same entry. A key that predates link secrets gets its first one here.
     """
     owner = await queries.owner_of(session, batch_id)
     if "link_secret" not in owner.webhook_secrets[0]:

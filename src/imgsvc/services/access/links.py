@@ -1,4 +1,4 @@
-"""Absolute URLs of the API's resources, for answers, reports and webhooks."""
+"""Absolute URLs of the API's resources, for responses, reports and webhooks."""
 
 from dataclasses import dataclass
 from datetime import datetime

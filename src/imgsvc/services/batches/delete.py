@@ -64,9 +64,9 @@ async def clean_up_batch(
 ) -> None:
     """Remove the files and rows of a deleted batch, or the files of a finished batch that no asset refers to.
 
-    Workers never delete: one that was frozen could remove the file that its successor has just stored. The files
-    removed here cannot come into use again: no claim of an ended round is valid, and renditions of later rounds have
-    other keys (services/processing/process_asset.py). Idempotent, and safe to run concurrently.
+    Workers never delete: one that was frozen could remove the file that its successor has just stored. The keys
+    removed here are never used again: no claim of an ended round is valid, and renditions of later rounds have other
+    keys (`domain.ids.digest`). Idempotent, and safe to run concurrently.
 
     Raises:
         StorageError, DatabaseUnavailable: the sweep wakes another clean-up.

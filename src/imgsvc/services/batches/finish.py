@@ -87,7 +87,7 @@ async def announce(ended: EndedBatch, *, queue: JobQueue) -> None:
 
 
 def _new_delivery(batch: Batch, *, links: Links, secret: str, now: datetime) -> Delivery:
-    """Build the webhook message that announces the end of the batch; its id is that of the event, on every attempt."""
+    """Build the webhook message that announces the end of the batch; every attempt sends its id as the event's."""
     event_type = f"batch.{batch.status}"
     reports = {
         "output_csv_url": links.signed_report(batch.id, "output.csv", secret=secret, now=now),

@@ -1,4 +1,4 @@
-"""The progress of a batch as status answers, events, webhooks and the command line report it."""
+"""The progress of a batch as status responses, events, webhooks and the command line report it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from imgsvc.db.tables import Batch
 
 
 def counts(batch: Batch | BatchProgress) -> dict[str, Any]:
-    """Return the counts of products, URLs, and assets by status; asset counts add up to their total at every read."""
+    """Return the counts of products, URLs, and assets by status; the asset counts always add up to their total."""
     ended = batch.succeeded + batch.failed + batch.cancelled
     return {
         "products": batch.product_count,

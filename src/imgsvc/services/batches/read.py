@@ -94,7 +94,7 @@ async def list_products(batch_id: str, *, after: int, limit: int, sessions: Sess
     """Return the products after position `after` (-1: from the first) with their assets; fewer if they have many URLs.
 
     Raises:
-        NotFound: the batch was deleted. Some of its rows may be gone, and the rest must not pass for a complete list.
+        NotFound: the batch was deleted. Some of its rows may be gone, and the rest must not look like a complete list.
     """
     async with sessions.read() as session:
         if await queries.get(session, batch_id) is None:

@@ -13,7 +13,7 @@ from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import CodecError, SandboxKilled, WorkerCrash
 
-Compression = asyncio.Future[Compressed]
+CompressionFuture = asyncio.Future[Compressed]
 
 RESULT_TTL = 300.0
 """Seconds that a result is kept: other worker processes may each hold the asset for one lane's lifetime in between."""
@@ -31,15 +31,15 @@ class AbandonedDecodes:
     """Compressions whose caller was cancelled, keyed by the bytes of the image and its specs."""
 
     def __init__(self) -> None:
-        self._compressions: dict[_Key, Compression] = {}
+        self._compressions: dict[_Key, CompressionFuture] = {}
 
-    def find(self, data: bytes, specs: Sequence[Spec]) -> Compression | None:
+    def find(self, data: bytes, specs: Sequence[Spec]) -> CompressionFuture | None:
         """Return the running or finished compression of the same image to the same specs; usually None."""
         if not any(key.size == len(data) for key in self._compressions):  # usually empty: then nothing is hashed
             return None
         return self._compressions.get(_key(data, specs))
 
-    def keep(self, data: bytes, specs: Sequence[Spec], compression: Compression) -> None:
+    def keep(self, data: bytes, specs: Sequence[Spec], compression: CompressionFuture) -> None:
         """Keep `compression`, which may still be running, until its result is `RESULT_TTL` seconds old."""
         key = _key(data, specs)
         if self._compressions.get(key) is compression:
@@ -47,7 +47,7 @@ class AbandonedDecodes:
         self._compressions[key] = compression
         compression.add_done_callback(lambda compression: self._note_end(key, compression))
 
-    def _note_end(self, key: _Key, compression: Compression) -> None:
+    def _note_end(self, key: _Key, compression: CompressionFuture) -> None:
         if not _is_worth_keeping(compression):
             self._forget(key, compression)
             return
@@ -62,7 +62,7 @@ class AbandonedDecodes:
             kept -= _size(old)
             self._forget(old_key, old)
 
-    def _forget(self, key: _Key, compression: Compression) -> None:
+    def _forget(self, key: _Key, compression: CompressionFuture) -> None:
         if self._compressions.get(key) is compression:
             del self._compressions[key]
 
@@ -71,7 +71,7 @@ def _key(data: bytes, specs: Sequence[Spec]) -> _Key:
     return _Key(len(data), blake2b(data).digest(), "".join(spec.model_dump_json() for spec in specs))
 
 
-def _is_worth_keeping(compression: Compression) -> bool:
+def _is_worth_keeping(compression: CompressionFuture) -> bool:
     """Return True for a result, and for an error that is the image's own fault."""
     if compression.cancelled():
         return False
@@ -79,5 +79,5 @@ def _is_worth_keeping(compression: Compression) -> bool:
     return error is None or (isinstance(error, CodecError | WorkerCrash) and not isinstance(error, SandboxKilled))
 
 
-def _size(compression: Compression) -> int:
+def _size(compression: CompressionFuture) -> int:
     return 0 if compression.exception() else sum(len(rendition.data) for rendition in compression.result().renditions)

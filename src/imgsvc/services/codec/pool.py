@@ -28,9 +28,9 @@ class CodecPool:
 
     Pixels are weighted by the memory that their format takes (`domain.imaging.memory_cost`). An image starts with an
     equal share of them; if its header asks for more, it waits until that many are free. Work that may take long never
-    runs in a thread, where other images would wait behind it. The sandbox, which has the same number of pixels and
-    slots for itself, takes the images of quarantined batches, suspects, images that may take seconds, and images that
-    need more than all the pixels.
+    runs in a thread, where other images would wait for it. The sandbox, which has as many pixels and slots of its own,
+    takes the images of quarantined batches, suspects, images that may take seconds, and images that need more than all
+    the pixels.
 
     A thread cannot be stopped. When an image takes longer than `watchdog` allows, `on_overrun` is called, and the
     process should end. Until then the other images of that batch are suspects.
@@ -123,7 +123,7 @@ class CodecPool:
 
     def _compress(self, watch: Watch, data: bytes, specs: Sequence[Spec], pixels: int) -> Compressed:
         watch.begin(thread_clock())
-        return compress(data, specs, self._limits, max_pixels_now=pixels, may_take_long=False)
+        return compress(data, specs, self._limits, reserved_pixels=pixels, may_take_long=False)
 
     def _end(
         self, watch: Watch, reservation: Reservation, result: "asyncio.Future[Compressed]", work: Future[Compressed]

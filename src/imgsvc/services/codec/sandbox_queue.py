@@ -1,4 +1,4 @@
-"""The queue in front of the sandbox, for images that might crash or block a codec thread."""
+"""The queue of the sandbox, for images that might crash or block a codec thread."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ async def with_pixels(
         ReservationTooSmall: the image needs more than `max_pixels`.
     """
     while True:
-        # The heaviest images leave half of the pixels to others: the memory limit of their own process bounds them.
+        # An image that needs more than all pixels reserves half of them: the memory limit of its process bounds it.
         reserved = pixels if pixels <= semaphore.capacity else semaphore.capacity // 2
         reservation = await semaphore.acquire(key, reserved)
         try:
@@ -37,7 +37,7 @@ async def with_pixels(
 class SandboxQueue:
     """Sends images to the sandbox, fairly between batches, with at most `pixels` pixels decoded at once.
 
-    The sandbox has up to `slots` images at once, but only one of those that need more than all the pixels. Work that
+    At most `slots` images are in the sandbox at once, and at most one that needs more than all the pixels. Work that
     has started continues when its caller is cancelled, and `abandoned` keeps it for the next call.
     """
 
@@ -88,7 +88,7 @@ class SandboxQueue:
     ) -> Compressed:
         started.set()
         with reservation:
-            return await self._sandbox.compress(data, specs, max_pixels_now=pixels)
+            return await self._sandbox.compress(data, specs, reserved_pixels=pixels)
 
     async def aclose(self) -> None:
         """Cancel everything that waits or runs."""

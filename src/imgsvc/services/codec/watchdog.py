@@ -1,6 +1,6 @@
 """A watchdog for images that take too long, measured in CPU seconds rather than wall-clock seconds.
 
-A busy machine makes no image overrun: only work that sleeps, and so uses almost no CPU, is timed by the wall clock.
+A busy machine does not make an image overrun. Only work that sleeps, using almost no CPU, is timed by the wall clock.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import Self
 
 TICK = 0.5
 """Seconds between two checks."""
-MAX_TICK_SHARE = 2.0
-"""Seconds that one tick counts at most: a process that was stopped for minutes (SIGSTOP) did no work in them."""
+MAX_TICK = 2.0
+"""The most seconds that one tick counts: a process that was stopped for minutes (SIGSTOP) did no work meanwhile."""
 STALL_TIMEOUT = 4
-"""Wall-clock seconds, per CPU second that the work may take, after which sleeping work is given up."""
-PROGRESS = 0.01
+"""Wall-clock seconds after which sleeping work is given up, for each CPU second that it may take."""
+MIN_CPU_SHARE = 0.01
 """Share of its CPU seconds that the work must use within that time, or it counts as asleep. Work that waits for a busy
-CPU gets more, however many processes compete for it (four times as much with 100 competitors)."""
+CPU gets more: with 100 competing processes, four times as much."""
 
 
 class Watch:
@@ -45,13 +45,13 @@ class Watch:
         # The callback refers to the caller's future, and its exception to the work: a cycle that holds the image.
         self.on_overrun = _do_nothing
 
-    def is_over(self, seconds: float) -> bool:
+    def has_overrun(self, seconds: float) -> bool:
         """Return True when the work used more than `seconds` of CPU, or slept for `STALL_TIMEOUT` times as long."""
         if not self.began:
             return False
         with suppress(OSError):  # the thread, or the process, has just ended
             spent = self._clock()
-            if spent - self._spent >= PROGRESS * seconds:
+            if spent - self._spent >= MIN_CPU_SHARE * seconds:
                 self._awake, self._spent = self._watchdog.awake, spent
             return spent > seconds or self._watchdog.awake - self._awake > STALL_TIMEOUT * seconds
         return False
@@ -78,8 +78,8 @@ class Watchdog:
 
     def tick(self, seconds: float) -> None:
         """Count `seconds` that have passed on the wall clock since the last tick, and report overruns."""
-        self.awake += min(seconds, MAX_TICK_SHARE)
-        for watch in [watch for watch in self.watches if watch.is_over(self.seconds)]:
+        self.awake += min(seconds, MAX_TICK)
+        for watch in [watch for watch in self.watches if watch.has_overrun(self.seconds)]:
             self.forget(watch)
             watch.on_overrun()
 

@@ -17,20 +17,20 @@ RETRY_AFTER = 10
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """Limits per API key: uploads per minute, and unfinished batches and images at any one time."""
+    """Limits per API key: uploads per minute, and unfinished batches and images."""
 
     uploads_per_minute: int
     open_batches: int
     open_images: int
 
 
-async def admit_upload(api_key_id: str, *, limits: KeyLimits, rates: RateLimiter) -> RateLimit | None:
+async def admit_upload(api_key_id: str, *, limits: KeyLimits, rate_limiter: RateLimiter) -> RateLimit | None:
     """Count an upload against the rate limit; return None while the rate limiter is unavailable.
 
     Raises:
         TooMany: the key is over its limit.
     """
-    rate = await rates.take("uploads", api_key_id, per_minute=limits.uploads_per_minute)
+    rate = await rate_limiter.take("uploads", api_key_id, per_minute=limits.uploads_per_minute)
     if rate and not rate.granted:
         raise TooMany(
             f"More than {rate.limit:,} uploads in a minute (setting IMGSVC_UPLOADS_PER_MINUTE).",
@@ -40,13 +40,13 @@ async def admit_upload(api_key_id: str, *, limits: KeyLimits, rates: RateLimiter
     return rate
 
 
-async def admit_webhook(api_key_id: str, *, rates: RateLimiter) -> None:
+async def admit_webhook(api_key_id: str, *, rate_limiter: RateLimiter) -> None:
     """Count a webhook that a key asks to have posted now.
 
     Raises:
         TooMany: the key is over its limit.
     """
-    rate = await rates.take("webhooks", api_key_id, per_minute=POSTS_PER_MINUTE)
+    rate = await rate_limiter.take("webhooks", api_key_id, per_minute=POSTS_PER_MINUTE)
     if rate and not rate.granted:
         detail = f"More than {rate.limit:,} test events and redeliveries in a minute."
         raise TooMany(detail, retry_after=rate.reset, headers=rate.headers)
@@ -55,8 +55,8 @@ async def admit_webhook(api_key_id: str, *, rates: RateLimiter) -> None:
 async def check_quota(session: AsyncSession, api_key_id: str, *, limits: KeyLimits) -> None:
     """Raise TooMany when a key has too much open work.
 
-    Open work is read from the database rather than counted in Redis, which may have been unavailable. An upload may
-    exceed the limit, because only its CSV shows how many images it has.
+    Open work is counted in the database, not in Redis, which may have been unavailable. An upload may exceed the limit:
+    the number of its images is not checked.
     """
     batches, images = await queries.open_work(session, api_key_id)
     if batches >= limits.open_batches:

@@ -64,7 +64,7 @@ async def submit(
     """Store the batch with its products and assets in one transaction, then wake its lanes.
 
     The batch is accepted even while Redis is unavailable; the sweep wakes its lanes later. An upload with an
-    idempotency key creates one batch, however often and however concurrently it is repeated.
+    idempotency key creates one batch, even if it is repeated many times or concurrently.
 
     Raises:
         InvalidManifest, LimitExceeded: nothing is stored.
@@ -77,7 +77,7 @@ async def submit(
     if upload_key and (replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock)):
         batch, delivery = replayed
         return Submitted(batch, delivery, replayed=True)
-    with _no_collection():
+    with _garbage_collection_disabled():
         manifest, digest = await asyncio.to_thread(_read_and_hash, upload, limits)
         now = clock()
         batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
@@ -117,7 +117,7 @@ async def validate(upload: Upload, *, limits: ManifestLimits) -> Validation:
     Raises:
         InvalidManifest, LimitExceeded: `submit` would refuse the upload.
     """
-    with _no_collection():
+    with _garbage_collection_disabled():
         return await asyncio.to_thread(lambda: examine(_read(upload, limits)))
 
 
@@ -133,7 +133,7 @@ def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def _garbage_collection_disabled() -> Iterator[None]:
     """Disable the garbage collector while a manifest is in memory.
 
     All of the manifest is in use, so there is nothing to collect; but each scan of 200,000 rows stops every thread,

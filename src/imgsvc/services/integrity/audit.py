@@ -62,7 +62,7 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
+class _RowFacts:
     """Facts from a batch's rows before the storage was listed."""
 
     renditions: int
@@ -88,7 +88,7 @@ async def run_audit(*, sessions: Sessions, inventory: Inventory, clock: Clock, g
     return result
 
 
-async def _check_rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncIterator[tuple[str, _Before]]:
+async def _check_rows(result: Audit, *, sessions: Sessions, until: datetime) -> AsyncIterator[tuple[str, _RowFacts]]:
     async with sessions.read() as session:
         for key, batch_id in await integrity.keys_without_batch(session):
             result.report(Category.STATES, f"idempotency key {key!r} refers to {batch_id}, which does not exist")
@@ -100,7 +100,7 @@ async def _check_rows(result: Audit, *, sessions: Sessions, until: datetime) -> 
             for category, rule in DELETED_BATCH_RULES if snapshot.batch.deleted_at else RULES:
                 for violation in rule(snapshot):
                     result.report(category, f"{snapshot.batch.id}: {violation}")
-            yield snapshot.batch.id, _Before(snapshot.totals.renditions, _awaits_clean_up(snapshot.batch, until))
+            yield snapshot.batch.id, _RowFacts(snapshot.totals.renditions, _awaits_clean_up(snapshot.batch, until))
 
 
 async def _spans(sessions: Sessions) -> AsyncIterator[Span]:
@@ -122,9 +122,9 @@ async def _spans(sessions: Sessions) -> AsyncIterator[Span]:
 
 
 async def _check_files(
-    result: Audit, before: Mapping[str, _Before], *, sessions: Sessions, inventory: Inventory, until: datetime
+    result: Audit, before: Mapping[str, _RowFacts], *, sessions: Sessions, inventory: Inventory, until: datetime
 ) -> Counter[str]:
-    """Check every file; return how many renditions of each batch exist, whatever their size."""
+    """Check every file; return how many renditions of each batch exist, even with a wrong size."""
     found: Counter[str] = Counter()
     async for page in inventory.list(""):
         async with sessions.read() as session:
@@ -161,7 +161,7 @@ async def _referenced(session: AsyncSession, page: Sequence[Stored], owners: Map
     return referenced
 
 
-def _is_leftover(before: _Before | None, owner: Batch | None, until: datetime) -> bool:
+def _is_leftover(before: _RowFacts | None, owner: Batch | None, until: datetime) -> bool:
     """Return whether no clean-up will remove an unreferenced file, or one is overdue.
 
     `before` and `owner` are the batch of the file's folder before and after the file was listed. If the batch changed

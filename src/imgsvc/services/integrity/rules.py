@@ -111,7 +111,7 @@ def attempts(snapshot: BatchSnapshot) -> Iterator[str]:
 
 
 def _follows_from(delivery: Delivery, last: int | None) -> bool:
-    """Return whether the delivery's status follows from its last HTTP status; after a redelivery any may precede."""
+    """Return whether the delivery's status follows from its last HTTP status, which a redelivery makes irrelevant."""
     is_success = last is not None and is_delivered(last)
     if delivery.status == DeliveryStatus.PENDING:
         return delivery.attempts == delivery.schedule_from or not is_success
@@ -119,7 +119,7 @@ def _follows_from(delivery: Delivery, last: int | None) -> bool:
 
 
 def stalled_images(snapshot: BatchSnapshot) -> Iterator[str]:
-    """Report overdue images of a batch that makes no progress; an image may wait long behind others of its batch."""
+    """Report overdue images of a batch that makes no progress; an image may wait long for others of its batch."""
     waiting = [group for group in snapshot.groups if group.status in OPEN_ASSET and group.first_due < snapshot.until]
     if waiting and max(group.last_change for group in snapshot.groups) < snapshot.until:
         since = min(group.first_due for group in waiting)
@@ -146,7 +146,7 @@ def overdue_clean_up(snapshot: BatchSnapshot) -> Iterator[str]:
         yield "deleted, but no clean-up is scheduled"
     elif batch.tidy_at and batch.tidy_at < snapshot.until:
         status = "deleted" if batch.deleted_at else batch.status
-        yield f"{status}, its clean-up is due since {batch.tidy_at:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"{status}, its clean-up has been due since {batch.tidy_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 RULES: tuple[tuple[Category, Rule], ...] = (

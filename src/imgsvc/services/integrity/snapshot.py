@@ -1,4 +1,4 @@
-"""Consistent snapshots of batches and their rows, summed up for the rules."""
+"""Consistent snapshots of batches, with totals over their rows for the rules."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -64,9 +64,9 @@ async def flush(
     """Write `outcomes` and claim up to `claim` assets; None when the batch's round is no longer open.
 
     Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
-    `in_flight` are the positions that the run is processing. If a first try fails, its commit may have succeeded
-    although its reply was lost: all other assets that the run holds are returned as claimed. The `last` flush of a
-    run claims nothing. It hands such assets back, which otherwise would wait for their lease to end and count a crash.
+    `in_flight` are the positions that the run is processing. If a try fails, its commit may have succeeded although
+    the response was lost: other assets that the run holds are then returned as claimed. The `last` flush of a run
+    claims nothing and hands such assets back. Otherwise they would wait until their lease expires, and count a crash.
 
     Raises:
         DatabaseUnavailable: the database was unavailable for half a minute, which is well within a lease.

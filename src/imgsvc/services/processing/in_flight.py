@@ -10,10 +10,10 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.services.processing.outcomes import Outcome
 
 CONDITIONAL_COST = 1 / 4
-"""The share of a slot that a conditional fetch takes: a 304 has no body, and no image is decoded. With a whole slot for
-each, an unchanged catalogue would be processed at the pace of its origin's latency."""
+"""The share of a slot that a conditional fetch takes: a 304 has no body, and no image is decoded. If each took a whole
+slot, an unchanged catalogue would have to wait for the latency of its origin."""
 
-Work = asyncio.Task[Outcome]
+AssetTask = asyncio.Task[Outcome]
 
 
 class _Entry(NamedTuple):
@@ -26,11 +26,11 @@ class InFlight:
     """The running tasks of claimed assets, which share `slots` slots."""
 
     slots: int
-    _entries: dict[Work, _Entry] = field(default_factory=dict)
-    _ended: list[Work] = field(default_factory=list)
+    _entries: dict[AssetTask, _Entry] = field(default_factory=dict)
+    _ended: list[AssetTask] = field(default_factory=list)
     _one_ended: asyncio.Event = field(default_factory=asyncio.Event)
     _conditional_share: float = 0
-    """The share of conditional fetches among the assets claimed last."""
+    """The share of conditional fetches in the last claim."""
 
     @property
     def to_claim(self) -> int:
@@ -49,7 +49,7 @@ class InFlight:
         self._entries[task] = _Entry(asset, conditional)
         task.add_done_callback(self._note_end)
 
-    def _note_end(self, work: Work) -> None:
+    def _note_end(self, work: AssetTask) -> None:
         self._ended.append(work)
         self._one_ended.set()
 
@@ -71,7 +71,7 @@ class InFlight:
             del self._entries[work]
         return [work.result() for work in ended]
 
-    async def cancel(self) -> dict[Work, Claimed]:
+    async def cancel(self) -> dict[AssetTask, Claimed]:
         """Cancel all tasks and return them, done or cancelled. If this is cancelled itself, it can be called again."""
         entries = dict(self._entries)
         for work in entries:

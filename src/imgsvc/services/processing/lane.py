@@ -30,7 +30,7 @@ FINAL_FLUSH_TIMEOUT = 5.0  # seconds, for a lane that is being cancelled
 
 @dataclass(frozen=True, slots=True)
 class LanePolicy:
-    """The limits on how long a lane lives and how much it carries; all times in seconds."""
+    """The limits on the age of a lane and the assets it holds; all times in seconds."""
 
     assets: int = 64  # slots for assets in flight; a conditional fetch takes a quarter of one
     flush_assets: int = 32
@@ -83,7 +83,7 @@ class Lane:
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
                     await self._hand_back()
-        except BaseException:  # this lane is being cancelled, or the database stayed unavailable
+        except BaseException:  # this lane is being cancelled, or the database is unavailable
             await _run_to_completion(self._leave())
             raise
 
@@ -147,7 +147,7 @@ class Lane:
                 return
 
     async def _hand_back(self) -> None:
-        """Stop what is in flight; the attempts under way do not count, and any run may claim the assets at once."""
+        """Stop the tasks in flight; the current attempts do not count, and any run may claim the assets at once."""
         for work, asset in (await self.in_flight.cancel()).items():
             begun = not work.cancelled()  # a task cancelled before its first step could not postpone its asset
             self.finished.append(work.result() if begun else Postponed(asset, asset.attempts, self.clock()))
@@ -184,10 +184,10 @@ async def work(
 ) -> bool:
     """Process a batch alongside other lanes; return True when this lane ended although assets are still due.
 
-    May run any number of times, anywhere, at the same time: claims keep the runs apart.
+    Any number of lanes may process a batch at once, in any process: claims keep them apart.
 
     Raises:
-        DatabaseUnavailable: for too long; the leases expire, so that other runs can claim the assets.
+        DatabaseUnavailable: other runs can claim the assets once the leases have expired.
     """
     async with sessions.read() as session:
         batch = await batch_queries.get(session, batch_id)

@@ -1,4 +1,4 @@
-"""The outcomes of a run at an asset, and the columns that each writes."""
+"""The outcomes of a run of an asset, and the columns that each writes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,9 +41,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The asset goes back to pending until `due_at`, with its former `attempts` if none was made.
+    """The asset goes back to pending until `due_at`; `attempts` is unchanged if none counted.
 
-    As in every outcome, `asset` carries the failures of storage and sandbox so far, and its suspicion.
+    As in every outcome, `asset` has the failures of storage and sandbox so far, and its suspicion.
     """
 
     asset: Claimed
@@ -52,7 +52,7 @@ class Postponed:
 
     @property
     def overran(self) -> bool:
-        """True when the image took a codec thread too long; then all images of its batch are suspects in this round."""
+        """True when the image took too long for a thread; then all images of its batch are suspects in this round."""
         return self.asset.suspicion == Suspicion.OVERRAN
 
 

@@ -26,8 +26,8 @@ from imgsvc.services.throttling.host_limiter import HostPaused
 log = get_logger(__name__)
 
 MAX_CRASHES = 10
-"""Runs that may die with an asset before it is given up. After the first, its image is a suspect and is compressed in
-the sandbox, so only assets that kill workers even from there get this far. Harmless ones must never come near it."""
+"""Crashed runs of an asset after which it fails. After the first, its image is compressed in the sandbox, so only an
+asset that kills workers even from there gets this far. The limit is high so that no harmless asset reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class AssetProcessor:
                     return ending
                 await asyncio.sleep(ending.total_seconds())
         except asyncio.CancelledError:
-            # Handed back: the attempt under way does not count, but failed ones do. Otherwise a batch could stay open
-            # forever if its origin or the storage were so slow that no lane lived long enough for the last attempt.
+            # Handed back: the current attempt does not count, but failed ones do. Otherwise a batch could stay open for
+            # ever if its origin or the storage were so slow that no lane lived long enough for the last attempt.
             return attempts.postponed(self.clock())
 
     async def _try(
@@ -80,11 +80,11 @@ class AssetProcessor:
             wait = None if isinstance(error, OWN_ERRORS) else self.retries.wait(attempts.origin + 1, error)
             if wait is None:
                 return attempts.failed(error)
-        except Exception as error:  # the top of an asset's work: a bug must not fail the 63 other assets of the lane
+        except Exception as error:  # a bug must not fail the 63 other assets of the lane
             log.exception("asset_failed_unexpectedly", batch_id=plan.batch_id, position=attempts.asset.position)
             return attempts.failed(error)
         attempts.origin += 1
-        return attempts.postponed(self.clock() + wait) if wait > self.retries.max_wait_in_worker else wait
+        return attempts.postponed(self.clock() + wait) if wait > self.retries.max_wait else wait
 
     async def _attempt(self, attempts: Attempts, plan: RenditionPlan, previous: PreviousResult | None) -> Succeeded:
         fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.batch_id, previous)
@@ -122,7 +122,7 @@ class AssetProcessor:
         renditions = []
         asset = attempts.asset
         for old in previous.renditions:
-            key = plan.key(asset, name=old["name"], data=old["key"].encode(), kind=old["format"])
+            key = plan.key(asset, name=old["name"], data=old["key"].encode(), format_name=old["format"])
             if not await attempts.at_storage(partial(self.storage.copy, old["key"], key)):
                 return None
             renditions.append({**old, "key": key, "action": "reused"})
@@ -143,7 +143,7 @@ class AssetProcessor:
     async def _store(
         self, rendition: Rendition, spec: Spec, attempts: Attempts, plan: RenditionPlan
     ) -> dict[str, object]:
-        key = plan.key(attempts.asset, name=spec.name, data=rendition.data, kind=rendition.format)
+        key = plan.key(attempts.asset, name=spec.name, data=rendition.data, format_name=rendition.format)
         put = partial(self.storage.put, key, rendition.data, media_type=OUTPUT_FORMATS[rendition.format].media_type)
         await attempts.at_storage(put)
         return {

@@ -20,7 +20,7 @@ class ReuseHashes:
         self._prefix = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\0")
 
     def for_url(self, url: str) -> str:
-        """Return 64 hex digits. They resist collisions, so that no API key can get the renditions of another."""
+        """Return 64 hex digits. The hash resists collisions, so that no API key can get the renditions of another."""
         whole = self._prefix.copy()
         whole.update(url.encode())
         return whole.hexdigest()
@@ -35,7 +35,7 @@ class RenditionPlan:
     specs: Sequence[Spec]
     hashes: ReuseHashes
 
-    def key(self, asset: Claimed, *, name: str, data: bytes, kind: str) -> str:
+    def key(self, asset: Claimed, *, name: str, data: bytes, format_name: str) -> str:
         """Return the storage key of the rendition `name`, which contains a digest of `data`: one key, one content."""
         return rendition_key(
             batch_id=self.batch_id,
@@ -43,5 +43,5 @@ class RenditionPlan:
             slug=asset.slug,
             name=name,
             digest=digest(data, self.round),
-            extension=OUTPUT_FORMATS[kind].extension,
+            extension=OUTPUT_FORMATS[format_name].extension,
         )

@@ -1,4 +1,4 @@
-"""Retries: the policy on waits and on giving up, and the failed attempts of one run at one asset."""
+"""Retries: when to wait and when to give up, and the failed attempts of one run of an asset."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from imgsvc.services.processing.outcomes import Failed, Postponed
 T = TypeVar("T")
 
 OWN_ERRORS = (StorageError, SandboxUnavailable, SandboxKilled)
-"""Errors of our own services (storage and sandbox), for which the origin is not to blame."""
+"""Errors of our own services (storage and sandbox), which the origin did not cause."""
 _MAX_EXPONENT = 32
 """Far beyond `longest`, and far below the largest float."""
 
@@ -28,12 +28,12 @@ class RetryPolicy:
     base: timedelta = timedelta(seconds=0.5)
     factor: float = 4.0
     longest: timedelta = timedelta(days=1)
-    max_wait_in_worker: timedelta = timedelta(seconds=3)
+    max_wait: timedelta = timedelta(seconds=3)
     """The longest wait for an origin that is spent in the worker."""
-    own_max_wait_in_worker: timedelta = timedelta(seconds=10)
-    """The same for our own services: the image has been fetched already, and its bytes stay in memory."""
+    max_own_wait: timedelta = timedelta(seconds=10)
+    """The same for our own services; longer, because the image has been fetched and would be fetched again."""
     own_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
-    """Waits between the attempts at our own services: an outage of two minutes costs no image."""
+    """Waits between the attempts at our own services: an outage of two minutes fails no image."""
 
     def wait(self, failures: int, error: AssetError | SandboxUnavailable) -> timedelta | None:
         """Return the wait after `error`, the `failures`-th failure of the same service; None when it was the last.
@@ -64,9 +64,9 @@ class RetryLater(Exception):
 
 
 class Attempts:
-    """The counters of one run at `asset`, which continue those of the runs before.
+    """The counters of one run of `asset`, which continue those of its earlier runs.
 
-    Each service has its own: an origin is asked `max_attempts` times however often the storage fails.
+    Each service has its own: failures of the storage do not use up the attempts at the origin.
     """
 
     def __init__(self, asset: Claimed, retries: RetryPolicy) -> None:
@@ -84,7 +84,7 @@ class Attempts:
     async def at_storage(self, call: Callable[[], Awaitable[T]]) -> T:
         """Call the storage until it succeeds; the bytes to store stay in memory.
 
-        Each rendition gets as many attempts as the runs before left, so that ten renditions do not share five attempts
+        Each rendition gets all the attempts that earlier runs left, so that ten renditions do not share five attempts
         at a flaky storage.
 
         Raises:
@@ -118,7 +118,7 @@ class Attempts:
         wait = self._retries.wait(failures, error)
         if wait is None:
             raise error
-        if wait > self._retries.own_max_wait_in_worker:
+        if wait > self._retries.max_own_wait:
             raise RetryLater(wait.total_seconds()) from error
         await asyncio.sleep(wait.total_seconds())
 
@@ -130,5 +130,5 @@ class Attempts:
         return Postponed(asset, self.origin, due_at)
 
     def failed(self, error: Exception) -> Failed:
-        """Give the asset up; any error other than an `AssetError` is an internal one."""
+        """Fail the asset; any error other than an `AssetError` becomes an `InternalError`."""
         return Failed(self.asset, self.origin + 1, error if isinstance(error, AssetError) else InternalError())

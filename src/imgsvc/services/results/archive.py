@@ -26,7 +26,7 @@ async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectRead
         NotFound: the batch has been deleted.
         StorageError: the storage is unavailable.
     """
-    bundle = ZipStream(batch.finished_at or batch.created_at)
+    zip_stream = ZipStream(batch.finished_at or batch.created_at)
     missing = []
     pending = b""
     async for key in _keys(batch.id, sessions):
@@ -38,17 +38,17 @@ async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectRead
                 log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # the traceback adds nothing
                 missing.append(name)
                 continue
-            pending += bundle.begin(name)
+            pending += zip_stream.begin(name)
             while chunk:
-                yield pending + bundle.write(chunk)
+                yield pending + zip_stream.write(chunk)
                 pending = b""
                 chunk = await anext(chunks, b"")
-        pending += bundle.end()
+        pending += zip_stream.end()
     if missing:
         lines = "".join(f"{name}\r\n" for name in missing)
-        pending += bundle.begin(MISSING) + bundle.write(lines.encode()) + bundle.end()
+        pending += zip_stream.begin(MISSING) + zip_stream.write(lines.encode()) + zip_stream.end()
     yield pending
-    for chunk in bundle.finish():
+    for chunk in zip_stream.finish():
         yield chunk
 
 

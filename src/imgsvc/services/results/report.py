@@ -1,4 +1,4 @@
-"""The report: the CSV out, a page at a time."""
+"""Streams output.csv and failures.csv, a page of products at a time."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass

@@ -11,17 +11,17 @@ class FairSemaphore:
     """A number of units (fetches, bytes, pixels) shared among keys (batches).
 
     Waiting requests are granted round-robin between keys and first come, first served within a key, so that the three
-    images of a small batch never wait behind the thousands of a large one. The next request in that order is waited
-    for even when a smaller one would fit, so that large requests are never starved.
+    images of a small batch never wait for the thousands of a large one. A request never overtakes the next one in that
+    order, even if it would fit, so that large requests are not starved.
 
-    With `hoard`, a key that holds units may hold at most that many times the number of free ones. With 3, a single key
-    gets at most three quarters, two get three sevenths each, and some units are always left for another key however
-    long the others keep theirs (the dynamic thresholds of Choudhury and Hahne, 1998).
+    With `max_held_per_free`, a key that holds units may hold at most that many times the number of free ones. With 3, a
+    single key gets at most three quarters, two get three sevenths each, and some units are always left for another
+    key, however long the others keep theirs (the dynamic thresholds of Choudhury and Hahne, 1998).
     """
 
-    def __init__(self, capacity: int, *, hoard: float | None = None) -> None:
+    def __init__(self, capacity: int, *, max_held_per_free: float | None = None) -> None:
         self.capacity = capacity
-        self._hoard = hoard
+        self._max_held_per_free = max_held_per_free
         self._used = 0
         self._held: Counter[str] = Counter()
         self._queues: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
@@ -38,7 +38,11 @@ class FairSemaphore:
     @property
     def single_key_share(self) -> int:
         """The units that one key can hold while no other key holds any."""
-        return self.capacity if self._hoard is None else int(self.capacity * self._hoard / (1 + self._hoard))
+        return (
+            self.capacity
+            if self._max_held_per_free is None
+            else int(self.capacity * self._max_held_per_free / (1 + self._max_held_per_free))
+        )
 
     def waiting(self, key: str | None = None) -> int:
         """Return the number of waiting requests, of `key` alone if it is given."""
@@ -80,7 +84,7 @@ class FairSemaphore:
         """Take `amount` units if they are free and `key` may have them, ahead of all waiting requests.
 
         This is for reservations that grow: a body that is half received needs its memory more than one that has not
-        started. The waiting requests are granted in the end, because no new ones are admitted before them.
+        started. The waiting requests are granted eventually, because no new ones are admitted before them.
         """
         if self._used + amount > self.capacity or not self._may_have(key, amount):
             return False
@@ -88,9 +92,9 @@ class FairSemaphore:
         return True
 
     def _may_have(self, key: str, amount: int) -> bool:
-        if self._hoard is None or not self._held[key]:
+        if self._max_held_per_free is None or not self._held[key]:
             return True
-        return self._held[key] + amount <= self._hoard * (self.capacity - self._used)
+        return self._held[key] + amount <= self._max_held_per_free * (self.capacity - self._used)
 
     def _take(self, key: str, amount: int) -> None:
         self._used += amount
@@ -138,7 +142,7 @@ class Reservation:
         self._amount = amount
 
     def grow(self, size: int) -> bool:
-        """Hold at least `size` units in all; False when they are not free now. (This is the port `MemoryBudget`.)"""
+        """Hold at least `size` units from now on; return False when they are not free. (The port `MemoryBudget`.)"""
         more = min(size, self._semaphore.capacity) - self._amount
         if more > 0:
             if not self._semaphore.try_take(more, self._key):

@@ -21,7 +21,7 @@ MAX_HOSTS = 10_000
 dead hosts must not fill the memory."""
 
 
-Clock = Callable[[], float]
+MonotonicClock = Callable[[], float]
 """Returns seconds."""
 
 
@@ -34,24 +34,24 @@ class HostPaused(Exception):  # not an error: a reason to come back later
 
 
 class HostLimiter:
-    """Limits the concurrent fetches from each host, and the fetches per second once it has refused some.
+    """Limits the concurrent fetches from each host, and its fetches per second once it has refused some.
 
-    A 429, a 503 or a connect timeout halves the limit of concurrent fetches; each success adds one, up to `maximum`. A
-    429 or a 503 also sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
-    Failures of fetches that were already in flight when a host was slowed down do not slow it again: they are due to
-    the earlier limits. `Retry-After` pauses that host alone. Pauses longer than `max_wait` (seconds) raise `HostPaused`
-    instead of being waited for.
+    Concurrent: a 429, a 503 or a connect time-out halves a host's limit; each success adds one, up to `maximum`. Per
+    second: a 429 or a 503 sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
+    Failures of fetches that were already in flight when a host was slowed down do not slow it again: the earlier
+    limits caused them. `Retry-After` pauses that host alone; a pause longer than `max_pause` (seconds) is not waited
+    for, but raises `HostPaused`.
     """
 
     def __init__(
-        self, *, maximum: int, max_wait: float = 3.0, max_hosts: int = MAX_HOSTS, clock: Clock = monotonic
+        self, *, maximum: int, max_pause: float = 3.0, max_hosts: int = MAX_HOSTS, clock: MonotonicClock = monotonic
     ) -> None:
         self._maximum = maximum
-        self._max_wait = max_wait
+        self._max_pause = max_pause
         self._max_hosts = max_hosts
         self._clock = clock
         self.hosts: dict[str, HostState] = {}
-        """The hosts remembered, the one used longest ago first."""
+        """The hosts remembered, the least recently used first."""
 
     @asynccontextmanager
     async def slot(self, host: str, key: str, *, conditional: bool = False) -> AsyncIterator[None]:
@@ -86,7 +86,7 @@ class HostLimiter:
                 self._rank_last(host)
 
     def note_changes(self, host: str, *, changes: bool) -> None:
-        """Note whether `host` sent an image to a conditional fetch; if so, the next ones count as whole fetches."""
+        """Note whether `host` sent an image to a conditional fetch; if so, its next ones cost as much as others."""
         if state := self.hosts.get(host):
             state.changes = changes
 
@@ -101,20 +101,20 @@ class HostLimiter:
         return state.body_size if state else 0
 
     def _rank_last(self, host: str) -> None:
-        """Move `host`, which is idle now, to the end; forget the host that is idle longest if there are too many."""
+        """Move `host`, which is idle now, to the end; forget the one idle longest if there are too many."""
         self.hosts[host] = self.hosts.pop(host)
         if len(self.hosts) > self._max_hosts:
             del self.hosts[next(name for name, state in self.hosts.items() if not state.in_use)]
 
     async def _wait_for_pause(self, state: HostState) -> None:
         pause = state.paused_until - self._clock()
-        if pause > self._max_wait:
+        if pause > self._max_pause:
             raise HostPaused(pause)
         if pause > 0:
             await asyncio.sleep(pause)
 
     async def _wait_for_rate(self, state: HostState, key: str) -> None:
-        """Wait for the end of a pause, then for the rate: all that waited for the pause must not start at once."""
+        """Wait for the end of a pause, then for the rate: fetches that waited for it must not all start at once."""
         await self._wait_for_pause(state)
         if state.rate is None:
             return

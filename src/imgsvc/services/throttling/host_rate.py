@@ -44,8 +44,8 @@ UNLIMITED_RATE = 1_000.0
 DOWN_AFTER = 10
 """Slow-downs in a row without a response in between, after which a host counts as down rather than as limiting."""
 DOWN_RATE = 20.0
-"""Fetches per second from a host that is down, `INITIAL_LIMIT` of them concurrently. They should fail soon, and not
-at the rate of a host that limits."""
+"""Fetches per second from a host that is down, at most `INITIAL_LIMIT` at once: they should fail soon, so the rate is
+higher than for a host that limits."""
 
 
 @dataclass(slots=True)
@@ -69,8 +69,10 @@ class ResponseCounts:
 
 @dataclass(slots=True)
 class HostState:
+    """The limits of one host, and the observations that set them."""
+
     limit: float
-    """Maximum concurrent fetches."""
+    """Concurrent fetches."""
     semaphore: FairSemaphore
     """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
     pacer: FairSemaphore = field(default_factory=lambda: FairSemaphore(1))
@@ -82,7 +84,7 @@ class HostState:
     changes: bool = False
     """True when the last conditional fetch returned a whole image."""
     body_size: int = 0
-    """Bytes of recent bodies, close to the largest of them; 0 before the first."""
+    """Size in bytes close to the largest recent body; 0 before the first."""
     paused_until: float = 0.0
     slowed_at: float = 0.0
     idle_since: float = 0.0
@@ -96,17 +98,17 @@ class HostState:
         return DOWN_RATE if self.slow_downs >= DOWN_AFTER else self.rate.at(now)
 
     def wake(self, now: float) -> None:
-        """Start again after idle time, in which the rate must not have grown: only successes make it grow."""
+        """Resume after idle time, which does not make the rate grow: only successes do."""
         if self.rate:
             self.rate = replace(self.rate, since=self.rate.since + now - self.idle_since)
 
     def note_response(self, now: float) -> None:
-        """Note that the host responded, with whatever status: it copes."""
+        """Note that the host responded, with any status, so it is not down."""
         self.responses.note(now)
         self.slow_downs = 0
 
     def note_body(self, size: int) -> None:
-        """Follow larger bodies at once, and smaller ones slowly: a dozen halve the distance."""
+        """Follow larger bodies at once, and smaller ones slowly: a dozen of them halve the difference."""
         self.body_size = max(size, self.body_size - (self.body_size - size) // 16)
 
     def refused_rate(self, now: float, began: float) -> float:

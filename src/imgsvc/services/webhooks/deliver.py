@@ -56,7 +56,7 @@ async def attempt_delivery(
 async def request_redelivery(
     delivery_id: str, *, api_key_id: str, sessions: Sessions, queue: JobQueue, clock: Clock
 ) -> DeliveryLog:
-    """Have a delivery posted again at once under the same id, whatever its status; restart its schedule.
+    """Make a delivery due at once, in any status; it keeps its id, and its schedule starts again.
 
     Raises:
         NotFound: no such delivery, or it belongs to another API key.

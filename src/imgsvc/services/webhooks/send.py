@@ -16,7 +16,7 @@ from imgsvc.services.webhooks.host_slots import PerHostLimit
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender:
-    """The means to post webhooks: the endpoint port, the limit per host, the schedule of attempts.
+    """The dependencies of a POST: the endpoint port, the limit per host, the schedule of attempts.
 
     `schedule`: seconds before each attempt. `secrets`: if given, they replace the stored secrets of `key_local`.
     """
@@ -29,7 +29,7 @@ class WebhookSender:
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The result of one POST: an answer, or the error that prevented one."""
+    """The result of one POST: the answer of the endpoint, or the error that prevented one."""
 
     at: datetime
     duration: float

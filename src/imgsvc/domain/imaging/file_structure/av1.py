@@ -9,16 +9,16 @@ SEQUENCE, DELIMITER, FRAME = 1, 2, 6
 PADDING = b"\x7a\0"
 """An empty unit that decoders skip."""
 HAS_SIZE = 2
-SPARE = 2
-"""Bytes of a tile whose loss dav1d always notices in data from libaom."""
+CUT_BYTES = 2
+"""Bytes cut off a tile; dav1d always notices their loss in data from libaom."""
 MAX_TILES = 8
 """Each tile costs one more decode of the image."""
 
 
 def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
-    """Account for all units of an image; for each tile yield the image, of the same length, without the tile's end.
+    """Account for all units of an image; for each tile, yield an image of the same length without the tile's end.
 
-    `grey`: the image must have no colours, because those of an alpha are never shown.
+    `grey`: the image must have no colours, because it is an alpha channel, whose colours are never shown.
 
     Raises:
         UnknownPart: the image has other units, or too many tiles.
@@ -35,10 +35,10 @@ def with_shorter_tiles(item: bytes, *, grey: bool) -> Iterator[bytes]:
     require(kind == FRAME and reader.finished)
     tiles = read_frame(Bits(body), sequence)
     require(tiles.count <= MAX_TILES)
-    head = item[: start + 1] + _leb128(len(body) - SPARE, size_bytes) + body[: tiles.start]
+    head = item[: start + 1] + _leb128(len(body) - CUT_BYTES, size_bytes) + body[: tiles.start]
     data = _split(body, tiles)
     for at, tile in enumerate(data):
-        yield head + _joined([*data[:at], tile[:-SPARE], *data[at + 1 :]], tiles) + PADDING
+        yield head + _joined([*data[:at], tile[:-CUT_BYTES], *data[at + 1 :]], tiles) + PADDING
 
 
 def _unit(reader: Reader) -> tuple[int, bytes, int]:

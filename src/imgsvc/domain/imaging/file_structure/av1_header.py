@@ -34,8 +34,8 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
-    """Size and tools of a still image; `planes` is 1 for grey, `halved` means colours of half the resolution."""
+class SequenceHeader:
+    """Size and tools of a still image; `planes` is 1 for grey; if `halved`, colours have half the resolution."""
 
     width: int
     height: int
@@ -56,7 +56,7 @@ class Tiles:
     size_bytes: int
 
 
-def read_sequence(bits: Bits) -> Sequence:
+def read_sequence(bits: Bits) -> SequenceHeader:
     """Read a sequence header in the short form of still images; nothing may follow it."""
     profile = bits.number(3)
     require(bits.number(2) == 3)
@@ -65,28 +65,31 @@ def read_sequence(bits: Bits) -> Sequence:
     width, height = (bits.number(size) + 1 for size in sizes)
     large_blocks, _, has_scaling, has_cdef, has_restoration = (bits.number(size) for size in (1, 2, 1, 1, 1))
     deep = bits.number(1)
-    twelve = bits.number(1) if profile == 2 and deep else 0
+    twelve_bits = bits.number(1) if profile == 2 and deep else 0
     grey = bits.number(1) if profile != 1 else 0
-    meant = bits.number(24) if bits.number(1) else 0
+    colour_description = bits.number(24) if bits.number(1) else 0
     halved, separate_delta = True, 0
     if grey:
         bits.number(1)
     else:
-        halved = meant != 0x010D00 and _is_halved(bits, profile, twelve)  # otherwise plain sRGB
+        is_srgb = colour_description == 0x010D00
+        halved = not is_srgb and _is_halved(bits, profile, twelve_bits)
         separate_delta = bits.number(1)
     require(not has_scaling and not bits.number(1))  # no film grain
     bits.finish()
-    return Sequence(width, height, large_blocks, has_cdef, has_restoration, 1 if grey else 3, halved, separate_delta)
+    return SequenceHeader(
+        width, height, large_blocks, has_cdef, has_restoration, 1 if grey else 3, halved, separate_delta
+    )
 
 
-def _is_halved(bits: Bits, profile: int, twelve: int) -> bool:
+def _is_halved(bits: Bits, profile: int, twelve_bits: int) -> bool:
     bits.number(1)
-    halved = bool(bits.number(1) and bits.number(1)) if profile == 2 and twelve else profile == 0
+    halved = bool(bits.number(1) and bits.number(1)) if profile == 2 and twelve_bits else profile == 0
     bits.number(2 if halved else 0)
     return halved
 
 
-def read_frame(bits: Bits, sequence: Sequence) -> Tiles:
+def read_frame(bits: Bits, sequence: SequenceHeader) -> Tiles:
     """Read the header of the only frame; segmentation is not accepted."""
     bits.number(1)
     for_screens = bits.number(1)
@@ -106,7 +109,7 @@ def read_frame(bits: Bits, sequence: Sequence) -> Tiles:
     return Tiles(start, count, size_bytes)
 
 
-def _read_tiling(bits: Bits, sequence: Sequence) -> tuple[int, int]:
+def _read_tiling(bits: Bits, sequence: SequenceHeader) -> tuple[int, int]:
     """Read the tiling (5.9.15) of an image that may consist of one tile."""
     block = 128 if sequence.large_blocks else 64
     sides = -(-sequence.width // block), -(-sequence.height // block)
@@ -123,7 +126,7 @@ def _read_tiling(bits: Bits, sequence: Sequence) -> tuple[int, int]:
     return count, bits.number(2) + 1 if splits else 0
 
 
-def _read_quantisation(bits: Bits, sequence: Sequence, copies: int) -> bool:
+def _read_quantisation(bits: Bits, sequence: SequenceHeader, copies: int) -> bool:
     """Read quantisation (5.9.12 to 5.9.18); return whether the image is lossless."""
     base = bits.number(8)
     deltas = [bits.optional(7)]
@@ -140,7 +143,7 @@ def _read_quantisation(bits: Bits, sequence: Sequence, copies: int) -> bool:
     return not base and not any(deltas)
 
 
-def _read_filters(bits: Bits, sequence: Sequence) -> None:
+def _read_filters(bits: Bits, sequence: SequenceHeader) -> None:
     """Read the loop filter, CDEF and restoration (5.9.11, 5.9.19 and 5.9.20)."""
     colour = sequence.planes > 1
     if (bits.number(6) | bits.number(6)) and colour:

@@ -29,7 +29,7 @@ Boxes = dict[bytes, bytes]
 def check_avif(data: bytes) -> None:
     """Account for the bytes of `data`, a still image.
 
-    A tile is accepted if dav1d fails, or shows another image, once its end is cut off.
+    A tile is accepted if dav1d fails or decodes a different image once its end is cut off.
 
     Raises:
         UnknownPart, LookupError: `data` contains something that the image does not need.

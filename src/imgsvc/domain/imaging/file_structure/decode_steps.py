@@ -7,8 +7,8 @@ from math import prod
 
 FILL = re.compile(rb"\xff+")
 START_OF_SCAN, END_OF_IMAGE, APP1 = 0xDA, 0xD9, 0xE1
-JOINED = 2**16
-"""Bytes of EXIF that Pillow copies in the time of one step. It copies all EXIF so far with each further segment."""
+EXIF_BYTES_PER_STEP = 2**16
+"""Bytes of EXIF that Pillow copies in the time of one step; with each further segment, it copies all EXIF so far."""
 RUN_LENGTHS = frozenset({1, 2})
 """The BMP compressions BI_RLE8 and BI_RLE4."""
 TIFF_BYTES = frozenset({1, 2, 7})
@@ -18,12 +18,12 @@ TIFF_TABLES = frozenset({0x8769, 0x8825})
 TIFF_POINTERS = {3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 """Types of a pointer to a table, with their `struct` code."""
 ICON_PNG = re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(........)", re.DOTALL)
-ICON_PIXELS = 4
+ICON_PIXELS_PER_STEP = 4
 """Pixels per step of a PNG in an icon. Pillow decodes it when the icon is opened, before its cost is known."""
 
 
 def count_decode_steps(data: bytes) -> int:
-    """Count the numbers, segments and icon pixels that each take Pillow a step before the cost of an image is known."""
+    """Count the steps (numbers, segments, icon pixels) of Pillow before it can tell the cost of an image."""
     if data.startswith(b"BM"):
         return _bmp_steps(data)
     if data.startswith(b"\0\0\1\0"):
@@ -41,7 +41,7 @@ def _jpeg_segments(data: bytes) -> int:
         pieces += fill.end() - at
         if code == APP1 and data.startswith(b"Exif\0\0", fill.end() + 3):
             exif += size
-            pieces += exif // JOINED
+            pieces += exif // EXIF_BYTES_PER_STEP
         if code in {START_OF_SCAN, END_OF_IMAGE}:
             break
         at = fill.end() + 1 + size
@@ -73,7 +73,7 @@ def _is_big_tiff(data: bytes) -> bool:
 
 
 def _tiff_tags(data: bytes, at: int, order: str) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield tag, type, count, and the field with the value or its offset, as far as they are inside the file."""
+    """Yield tag, type, count, and the field with the value or its offset, for the tags inside the file."""
     head, entry = ("Q", "HHQ8s") if _is_big_tiff(data) else ("H", "HHL4s")
     start, size = at + struct.calcsize(order + head), struct.calcsize(order + entry)
     if start <= len(data):
@@ -85,11 +85,11 @@ def _tiff_tags(data: bytes, at: int, order: str) -> Iterator[tuple[int, int, int
 def _icon_steps(data: bytes) -> int:
     """Count the possible chunks of the PNGs in an ICO, and their pixels: they may be more than the icon declares."""
     pixels: int = sum(prod(struct.unpack(">II", found[1])) for found in ICON_PNG.finditer(data))
-    return len(data) // 3 + pixels // ICON_PIXELS
+    return len(data) // 3 + pixels // ICON_PIXELS_PER_STEP
 
 
 def _bmp_steps(data: bytes) -> int:
-    """Count a run-length BMP. Pillow decodes it in Python: 60 bytes or pixels take as long as one step."""
+    """Count the steps of a run-length BMP, which Pillow decodes in Python: one for 60 bytes or pixels."""
     if len(data) < 34 or data[30] not in RUN_LENGTHS:
         return 0
     width, height = struct.unpack_from("<2i", data, 18)

@@ -9,9 +9,10 @@ from imgsvc.domain.imaging.file_structure.decode_steps import count_decode_steps
 from imgsvc.domain.imaging.file_structure.png_chunks import png_chunks
 
 GIF_BLOCK = re.compile(rb"[,!;]")
-PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})
-MAX_PACKED = 2**12
-"""Bytes of a compressed chunk that count, three to a step. They may expand a thousandfold; Pillow stops at 4 MiB."""
+COMPRESSED_CHUNKS = frozenset({b"iCCP", b"zTXt", b"iTXt"})
+MAX_COMPRESSED_BYTES = 2**12
+"""Most bytes of a compressed chunk that count as pieces, three bytes each. They may expand a thousandfold, but Pillow
+stops at 4 MiB."""
 OFFSETS = frozenset({b"stco", b"co64"})
 """AVIF boxes with the offsets of chunks."""
 RUN = struct.Struct(">3I")
@@ -51,7 +52,7 @@ def layout_of(data: bytes, at_most: int) -> Layout:
 
 
 def _gif(data: bytes, at_most: int) -> Layout:
-    """Count a GIF; skip bytes between blocks, as Pillow and browsers do."""
+    """Count the frames and blocks of a GIF; skip bytes between blocks, as Pillow and browsers do."""
     frames = pieces = width = height = 0
     try:
         at = 13 + _colours(data[10])
@@ -69,7 +70,7 @@ def _gif(data: bytes, at_most: int) -> Layout:
                 pieces += 1
             at += 1
             pieces += 1
-    except (IndexError, struct.error):  # it breaks off here
+    except (IndexError, struct.error):  # the file is truncated here
         pass
     return Layout(max(1, frames), pieces, width, height)
 
@@ -80,16 +81,16 @@ def _colours(flags: int) -> int:
 
 
 def _png(data: bytes) -> Layout:
-    """Count the frames that are both declared and present: either number alone may be false."""
-    announced, controls, pieces = 1, 0, 0
+    """Count the frames that are both declared and present: either number alone may be wrong."""
+    declared, controls, pieces = 1, 0, 0
     for kind, start, end in png_chunks(data):
         if kind == b"acTL" and start + 4 <= min(end, len(data)):
-            [announced] = struct.unpack_from(">I", data, start)
+            [declared] = struct.unpack_from(">I", data, start)
         controls += kind == b"fcTL"
         pieces += 1
-        if kind in PACKED:
-            pieces += min(end - start, MAX_PACKED) // 3
-    return Layout(max(1, min(announced, controls)), pieces)
+        if kind in COMPRESSED_CHUNKS:
+            pieces += min(end - start, MAX_COMPRESSED_BYTES) // 3
+    return Layout(max(1, min(declared, controls)), pieces)
 
 
 def _webp(data: bytes, at_most: int) -> Layout:
@@ -129,9 +130,9 @@ def _boxes(data: bytes, at: int, end: int, path: Sequence[bytes] = ()) -> Iterat
 
 
 def _samples(data: bytes, start: int, end: int) -> int:
-    """Return the samples of a sample table as libavif counts them: per chunk (14496-12, 8.7.4), of any size.
+    """Return the number of samples in a sample table as libavif counts them: per chunk (14496-12, 8.7.4), of any size.
 
-    libavif reads several boxes of one kind as one table. If runs are out of order, each counts as the longest.
+    libavif reads several boxes of one kind as one table. If runs are out of order, each counts like the longest.
     """
     chunks, runs = 0, bytearray()
     for kind, at, until in _boxes(data, start, end):

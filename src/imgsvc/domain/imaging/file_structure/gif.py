@@ -2,7 +2,7 @@
 
 from imgsvc.domain.imaging.file_structure.reader import Reader, require
 
-FILLING = frozenset({b"\0\0\0", b"\xff\xff\xff"})
+PADDING_COLOURS = frozenset({b"\0\0\0", b"\xff\xff\xff"})
 """Entries that pad a colour table to a power of two."""
 MAX_CODES = 4096
 LOOPS = frozenset({b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0"})
@@ -18,16 +18,16 @@ class _Colours:
 
     def blank(self, file: bytearray) -> None:
         """Blacken the entries in `file` whose colour no image uses."""
-        known = FILLING | {self._entries[index] for index in self.used if index < len(self._entries)}
+        known = PADDING_COLOURS | {self._entries[index] for index in self.used if index < len(self._entries)}
         for index, colour in enumerate(self._entries):
             if colour not in known:
                 file[self._at + 3 * index : self._at + 3 * index + 3] = bytes(3)
 
 
 def known_gif(data: bytes) -> bytes:
-    """Account for every byte of `data`; return it with unused colours made black.
+    """Account for every byte of `data`; return it with unused colours set to black.
 
-    Unused colours are common: optimisers share one table between frames that need only a part of it.
+    Unused colours are common: optimisers share one table between frames that each need only part of it.
 
     Raises:
         UnknownPart, LookupError: `data` contains something that the image does not need.

@@ -101,13 +101,16 @@ class _Jpeg:
         channels = [(reader.number(1), reader.number(1), reader.number(1)) for _ in range(count)]
         require(reader.finished and width > 0 and height > 0 and len({name for name, _, _ in channels}) == count > 0)
         require(all(0 < factors >> 4 <= 4 and 0 < factors & 15 <= 4 and table < 4 for _, factors, table in channels))
-        most = max(factors >> 4 for _, factors, _ in channels), max(factors & 15 for _, factors, _ in channels)
+        max_factors = max(factors >> 4 for _, factors, _ in channels), max(factors & 15 for _, factors, _ in channels)
         self._used = {table for _, _, table in channels}
-        self._mcus = _parts(width, 8 * most[0]), _parts(height, 8 * most[1])
+        self._mcus = _parts(width, 8 * max_factors[0]), _parts(height, 8 * max_factors[1])
         for name, factors, _ in channels:
-            across, down = factors >> 4, factors & 15
-            blocks = _parts(_parts(width * across, most[0]), 8), _parts(_parts(height * down, most[1]), 8)
-            self._components[name] = Component(across, down, *blocks)
+            horizontal, vertical = factors >> 4, factors & 15
+            blocks = (
+                _parts(_parts(width * horizontal, max_factors[0]), 8),
+                _parts(_parts(height * vertical, max_factors[1]), 8),
+            )
+            self._components[name] = Component(horizontal, vertical, *blocks)
 
     def progressive_frame(self, body: bytes) -> None:
         self.frame(body)

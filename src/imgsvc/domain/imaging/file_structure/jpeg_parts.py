@@ -7,10 +7,10 @@ from imgsvc.domain.imaging.file_structure.jpeg_tables import HuffmanTable
 
 @dataclass(slots=True)
 class Component:
-    """A channel of the image: `across` and `down` in blocks of 8 × 8.
+    """A colour component: its sampling factors `horizontal` and `vertical`; `across` and `down` in blocks of 8 × 8.
 
-    `lowest` is the lowest bit of each coefficient so far. Progressive images have `nonzero`: for each block one bit
-    per coefficient that is not 0.
+    `lowest` is the lowest bit of each coefficient read so far. Progressive images have `nonzero`: for each block one
+    bit per coefficient that is not 0.
     """
 
     horizontal: int

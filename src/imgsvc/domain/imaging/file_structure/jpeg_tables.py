@@ -24,8 +24,8 @@ MOZJPEG = (
 class HuffmanTable:
     """A Huffman code: an entry for each possible 16 bits, and the entries seen.
 
-    An entry is bits << 16 | symbol << 8 | step: `bits` counts those of the code and the value after it; `step` is the
-    number of coefficients that it fills in a sequential scan, END or INVALID.
+    An entry is bits << 16 | symbol << 8 | step: `bits` is the length of the code and of the value after it; `step` is
+    the number of coefficients that it fills in a sequential scan, or END or INVALID.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -35,11 +35,11 @@ class HuffmanTable:
         self.seen: set[int] = set()
 
     def without_content(self) -> list[int]:
-        """Return only the entries of symbol 0, with which a block has no value of its own."""
+        """Return only the entries of symbol 0; a block coded with it has no content."""
         return _entries(self._body, content=False)
 
     def is_known(self) -> bool:
-        """Return whether the table is a standard one, or every symbol of it was seen."""
+        """Return whether the table is a standard one, or all its symbols have been seen."""
         return self._body in _standard_codes() or len(self.seen) == self._symbols == len(self._body) - 17
 
 

@@ -42,8 +42,8 @@ def _in_order(scan: Scan, mcus: range, at_edges: Sequence[Sequence[T]]) -> Itera
 def _plan(scan: Scan, right: bool, bottom: bool) -> Plan:
     """Return the plan of an MCU; blocks that only pad it beyond the edge of the image must have no content."""
     plan: Plan = []
-    for channel, seen in _blocks(scan, right, bottom):
-        dc, ac = (table.entries if seen else table.without_content() for table in (channel.dc, channel.ac))
+    for channel, is_inside in _blocks(scan, right, bottom):
+        dc, ac = (table.entries if is_inside else table.without_content() for table in (channel.dc, channel.ac))
         plan.append((dc, ac, channel.dc.seen.add, channel.ac.seen.add))
     return plan
 
@@ -53,11 +53,11 @@ def _blocks(scan: Scan, right: bool, bottom: bool) -> Iterator[tuple[Channel, bo
     for channel in scan.channels:
         component, alone = channel.component, len(scan.channels) == 1
         across, down = (1, 1) if alone else (component.horizontal, component.vertical)
-        inside = component.across - (scan.across - 1) * across if right else across
-        above = component.down - (scan.down - 1) * down if bottom else down
+        columns = component.across - (scan.across - 1) * across if right else across
+        rows = component.down - (scan.down - 1) * down if bottom else down
         for y in range(down):
             for x in range(across):
-                yield channel, x < inside and y < above
+                yield channel, x < columns and y < rows
 
 
 def _sequential(scan: Scan) -> Walk:
@@ -100,13 +100,13 @@ def _first_dc(scan: Scan) -> Walk:
 
 def _refining_dc(scan: Scan) -> Walk:
     """Return a walk with one bit for each block; beyond the edge it must repeat the bit of the block before."""
-    edges = [[seen for _, seen in _blocks(scan, bool(edge & 1), bool(edge & 2))] for edge in range(4)]
+    edges = [[is_inside for _, is_inside in _blocks(scan, bool(edge & 1), bool(edge & 2))] for edge in range(4)]
 
     def walk(words: Sequence[int], mcus: range) -> int:
         at = before = 0
-        for seen in _in_order(scan, mcus, edges):
+        for is_inside in _in_order(scan, mcus, edges):
             bit = words[at >> 3] >> 23 - (at & 7) & 1
-            require(seen or bit == before)
+            require(is_inside or bit == before)
             before = bit
             at += 1
         return at
@@ -180,7 +180,7 @@ def _refining_ac(scan: Scan) -> Walk:
 
 
 def _after_zeros(earlier: int, place: int, zeros: int) -> tuple[int, int]:
-    """Return the place after that many `zeros`, and the number of nonzero ones passed: each takes a bit (G.1.2.3)."""
+    """Skip `zeros` zero coefficients; return the next place, and the nonzero ones passed, a bit each (G.1.2.3)."""
     passed = 0
     while place < 64:
         if earlier >> place & 1:

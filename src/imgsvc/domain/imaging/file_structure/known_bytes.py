@@ -21,10 +21,10 @@ def is_damaged(data: bytes, image_format: str) -> bool:
 
 
 def known_bytes(data: bytes, image_format: str, exif: Blocks) -> bytes | None:
-    """Return the file if every byte of it is accounted for, else None.
+    """Return the file if every byte of it is accounted for; None otherwise.
 
-    Accounted for are the bytes that the format needs to show the image, and any of the blocks in `exif`. AVIF is
-    supported for still images of few tiles only. In a GIF, colours that no pixel uses are returned as black.
+    Bytes that the format needs to show the image, and the blocks in `exif`, are accounted for. AVIF is supported only
+    for still images of few tiles. In a GIF, colours that no pixel uses are returned as black.
     """
     read = _READERS.get(image_format)
     if read is None:

@@ -17,7 +17,7 @@ from imgsvc.domain.imaging.file_structure.png_rows import (
 from imgsvc.domain.imaging.file_structure.reader import Reader, UnknownPart, require
 
 SRGB_PRIMARIES = b"".join(value.to_bytes(4, "big") for value in (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))
-HIGHEST_RESOLUTION = 100_000  # pixels a metre: 2,540 dpi
+MAX_RESOLUTION = 100_000  # pixels per metre: 2,540 dpi
 
 
 def is_damaged_png(data: bytes) -> bool:
@@ -69,7 +69,7 @@ def _header(reader: Reader) -> Header:
 
 def _is_resolution(body: bytes, _: Header) -> bool:
     across, down, unit = body[:4], body[4:8], body[8:]
-    return across == down and int.from_bytes(across, "big") <= HIGHEST_RESOLUTION and unit in {b"\0", b"\1"}
+    return across == down and int.from_bytes(across, "big") <= MAX_RESOLUTION and unit in {b"\0", b"\1"}
 
 
 def _is_colour(body: bytes, header: Header) -> bool:
@@ -84,7 +84,7 @@ def _is_transparency(body: bytes, header: Header) -> bool:
     return header.colour == PALETTE or (header.colour in {GREY, RGB} and _is_colour(body, header))
 
 
-def _is_depths(body: bytes, header: Header) -> bool:
+def _is_significant_bits(body: bytes, header: Header) -> bool:
     return (
         len(body) == (3 if header.colour == PALETTE else CHANNELS[header.colour]) and 0 < min(body) <= max(body) <= 16
     )
@@ -99,7 +99,7 @@ KNOWN: Mapping[bytes, Callable[[bytes, Header], bool]] = {
     b"cICP": lambda body, _: len(body) == 4 and body[2] == 0 and body[3] <= 1,
     b"pHYs": _is_resolution,
     b"bKGD": _is_colour,
-    b"sBIT": _is_depths,
+    b"sBIT": _is_significant_bits,
 }
 
 
@@ -117,10 +117,10 @@ def _moving_frames(chunks: Sequence[tuple[bytes, bytes]], header: Header) -> lis
     sizes: list[tuple[int, int]] = []
     pieces: list[list[bytes]] = []
     sequence = 0
-    announced = 0
+    declared = 0
     for kind, body in chunks:
         if kind == b"acTL":
-            announced = Reader(body).number(4)
+            declared = Reader(body).number(4)
             require(len(body) == 8)
         elif kind == b"fcTL":
             require(body[:4] == sequence.to_bytes(4, "big"))
@@ -134,7 +134,7 @@ def _moving_frames(chunks: Sequence[tuple[bytes, bytes]], header: Header) -> lis
         elif kind == b"IDAT":
             require(len(pieces) == 1 and sizes[0] == (header.width, header.height))
             pieces[-1].append(body)
-    require(announced == len(sizes))
+    require(declared == len(sizes))
     return [Frame(*size, b"".join(data)) for size, data in zip(sizes, pieces, strict=True)]
 
 

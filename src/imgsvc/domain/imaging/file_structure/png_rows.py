@@ -44,7 +44,7 @@ class Frame:
 
 def check_rows(frame: Frame, header: Header) -> None:
     """Unpack `frame` piece by piece; require its rows, its checksum, and nothing after them."""
-    unpacker, unpacked, wanted = zlib.decompressobj(), 0, _packed_size(frame, header)
+    unpacker, unpacked, wanted = zlib.decompressobj(), 0, _unpacked_size(frame, header)
     rest = frame.data
     while rest and not unpacker.eof:
         unpacked += len(unpacker.decompress(rest, PIECE))
@@ -55,8 +55,8 @@ def check_rows(frame: Frame, header: Header) -> None:
     require(unpacker.eof and not unpacker.unused_data and unpacked == wanted)
 
 
-def _packed_size(frame: Frame, header: Header) -> int:
-    """Return the unpacked size of the rows of `frame` in bytes, including their filter bytes."""
+def _unpacked_size(frame: Frame, header: Header) -> int:
+    """Return the size of the unpacked rows of `frame` in bytes, including their filter bytes."""
     total = 0
     for left, top, across, down in ADAM7 if header.interlaced else ((0, 0, 1, 1),):
         width, height = -(-(frame.width - left) // across), -(-(frame.height - top) // down)
@@ -78,7 +78,7 @@ def check_values(frames: Sequence[Frame], header: Header, palette: bytes, alpha:
 
 
 def _used_values(frame: Frame, header: Header) -> set[int]:
-    """Return the values in `frame`. Read as grey, in rows of whole bytes, indexes and spare bits stay as they are."""
+    """Return the values in `frame`, decoded as grey in rows of whole bytes, which keeps indexes and spare bits."""
     width = -(-frame.width * header.depth // 8) * 8 // header.depth
     size = width.to_bytes(4, "big") + frame.height.to_bytes(4, "big")
     parts = ((b"IHDR", size + bytes((header.depth, GREY, 0, 0, header.interlaced))), (b"IDAT", frame.data))

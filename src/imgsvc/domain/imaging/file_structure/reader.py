@@ -14,7 +14,7 @@ def require(condition: bool) -> None:
 
 
 class Reader:
-    """Cursor over `data`, read from front to back.
+    """A cursor over `data`.
 
     Raises:
         UnknownPart: from every method, when `data` ends too early or contains something else.

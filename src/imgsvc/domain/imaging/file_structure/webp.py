@@ -10,9 +10,9 @@ from imgsvc.domain.imaging.file_structure.bool_decoder import data_partitions
 from imgsvc.domain.imaging.file_structure.reader import Reader, require
 
 Chunk = tuple[bytes, bytes]
-SPARE = {b"VP8 ": 4, b"VP8L": 2, b"ALPH": 2}
-SPARE_MODES = 3
-"""Bytes of the first partition whose loss libwebp 1.6 always notices: its decoder reads ahead by less than that."""
+CUT_BYTES = {b"VP8 ": 4, b"VP8L": 2, b"ALPH": 2}
+CUT_MODE_BYTES = 3
+"""Bytes cut off the first partition; libwebp 1.6 always notices their loss, because it reads ahead by less."""
 ANIMATED, EXIF, ALPHA = 0x02, 0x08, 0x10
 LOSSLESS_ALPHA = 0x10
 """Flag in byte 4 of a VP8L chunk: the image has alpha."""
@@ -21,7 +21,7 @@ LOSSLESS_ALPHA = 0x10
 def check_webp(data: bytes, exif: Sequence[bytes]) -> None:
     """Account for the bytes of `data`; `exif` are the blocks that an EXIF chunk may contain.
 
-    A bitstream is accepted if libwebp fails, or shows another image, once its end is cut off.
+    A bitstream is accepted if libwebp fails or decodes a different image once its end is cut off.
 
     Raises:
         UnknownPart, LookupError: `data` contains something that the image does not need.
@@ -95,7 +95,7 @@ def _check_image(chunks: Sequence[Chunk], size: bytes = b"", *, has_alpha: bool)
     elif kind == b"VP8L" and not body[4] & LOSSLESS_ALPHA:
         require(_is_flat(_with_alpha(body), "A"))
     for at, (kind, body) in enumerate(chunks):
-        shorter = [body[: -SPARE[kind]]]
+        shorter = [body[: -CUT_BYTES[kind]]]
         if kind == b"VP8 ":
             require(data_partitions(body) == 1)
             shorter.append(_with_fewer_modes(body))
@@ -112,8 +112,8 @@ def _with_alpha(image: bytes) -> bytes:
 def _is_flat(image: bytes, *channels: str) -> bool:
     """Return whether these hidden channels of a VP8L chunk have one value everywhere."""
     seen = _decoded([(b"VP8L", image)])
-    there = [channel for channel in channels if seen and channel in seen.getbands()]
-    return seen is not None and all(len(set(seen.getchannel(channel).getextrema())) == 1 for channel in there)
+    present = [channel for channel in channels if seen and channel in seen.getbands()]
+    return seen is not None and all(len(set(seen.getchannel(channel).getextrema())) == 1 for channel in present)
 
 
 def _with_fewer_modes(body: bytes) -> bytes:
@@ -121,7 +121,7 @@ def _with_fewer_modes(body: bytes) -> bytes:
     tag = _number(body[:3])
     end = 10 + (tag >> 5)
     require(end <= len(body))
-    return (tag - (SPARE_MODES << 5)).to_bytes(3, "little") + body[3 : end - SPARE_MODES] + body[end:]
+    return (tag - (CUT_MODE_BYTES << 5)).to_bytes(3, "little") + body[3 : end - CUT_MODE_BYTES] + body[end:]
 
 
 def _decoded(chunks: Sequence[Chunk]) -> Image.Image | None:
