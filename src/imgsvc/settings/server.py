@@ -139,8 +139,8 @@ class Settings(SharedSettings):
         2_048 * MIB,
         ge=512 * MIB,
         description=(
-            "Memory of a sandbox process, in bytes; it compresses one image that may crash a worker or delay others. "
-            "Images of 50 megapixels took up to 1,854 MiB"
+            "Virtual memory of a sandbox process, in bytes; it compresses one image that may crash a worker or delay "
+            "others. Images of 50 megapixels took up to 1,854 MiB"
         ),
     )
 
