@@ -139,7 +139,7 @@ VIOLATIONS = [
     ("UPDATE delivery SET status = 'pending', schedule_from = 1", OVERDUE, "no worker posts evt_"),
     ("UPDATE batch SET expires_at = finished_at", OVERDUE, "UTC, but not deleted"),
     ("UPDATE batch SET tidy_at = finished_at", OVERDUE, "its clean-up has been due since"),
-    ("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at", OVERDUE, "deleted, its clean-up is due"),
+    ("UPDATE batch SET deleted_at = finished_at, tidy_at = finished_at", OVERDUE, "deleted, its clean-up has been due"),
     ("UPDATE batch SET deleted_at = finished_at", OVERDUE, "deleted, but no clean-up is scheduled"),
 ]
 
