@@ -122,7 +122,7 @@ async def test_a_newcomer_downloads_a_csv_from_the_docs_page(
     await execute(block)
     await screenshot(page, "5-downloaded")
     async with page.expect_download() as downloading:
-        await block.get_by_text("Download", exact=False).first.click()
+        await block.get_by_text("Download file").click()
     report = Path(await (await downloading.value).path()).read_text(encoding="utf-8")
     assert report.splitlines()[0] == sample.splitlines()[0] + ",Output Image Urls"
     assert report.count("/media/") == len(IMAGES)
