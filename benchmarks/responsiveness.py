@@ -22,7 +22,7 @@ from imgsvc.bootstrap import lane_policy, open_asset_processor, open_resources
 from imgsvc.cli.api import SWITCH_INTERVAL
 from imgsvc.cli.stack import upgrade_database
 from imgsvc.logs import configure_logging
-from imgsvc.services.processing.lane import work
+from imgsvc.services.processing.work import work
 from imgsvc.settings.server import Settings
 from processes import manifest, origin, service, urls
 

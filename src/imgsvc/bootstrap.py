@@ -27,7 +27,7 @@ from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watchdog
 from imgsvc.services.intake.quotas import KeyLimits
 from imgsvc.services.processing.fetch import Fetching
-from imgsvc.services.processing.lane import LanePolicy
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore

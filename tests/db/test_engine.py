@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from imgsvc.db.engine import Sessions, open_sessions
-from imgsvc.db.queries import leases
+from imgsvc.db.queries import leases, outcomes
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.services.processing.outcomes import Postponed, columns
 from support.batches import asset_row, batch_of, batch_row, store
@@ -56,7 +56,7 @@ async def test_none_in_a_json_column_is_null(sessions: Sessions) -> None:
         connection = await session.connection()
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 1
         postponed = Postponed(leases.Claimed(1, "", "", 0, 0), 0, NOW)
-        await leases.write_outcomes(session, "bat_1", [columns(postponed, NOW)])
+        await outcomes.write_outcomes(session, "bat_1", [columns(postponed, NOW)])
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 2
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets
+from imgsvc.db.queries import assets, outcomes
 from imgsvc.db.queries import leases as queries
 from imgsvc.db.queries.leases import Claims
 from imgsvc.services.processing.outcomes import Postponed, columns
@@ -30,7 +30,7 @@ async def claim(
 ) -> Claims:
     async with sessions.write() as session:
         return await queries.claim(
-            session, batch_id, token=token, in_flight=(), now=now, until=now + LEASE, limit=limit
+            session, batch_id, token=token, in_flight=(), now=now, until=now + LEASE, limits={0: limit} if limit else {}
         )
 
 
@@ -41,7 +41,7 @@ def positions(claims: Claims) -> list[int]:
 async def write_outcomes(sessions: Sessions, claims: Claims, *, due_at: datetime) -> None:
     async with sessions.write() as session:
         rows = [columns(Postponed(asset, asset.attempts + 1, due_at), NOW) for asset in claims.assets]
-        await queries.write_outcomes(session, "bat_1", rows)
+        await outcomes.write_outcomes(session, "bat_1", rows)
 
 
 # -- claim ------------------------------------------------------------------------------------------------------------
@@ -102,12 +102,35 @@ async def test_a_run_may_claim_an_asset_that_it_handed_back(sessions: Sessions) 
     assert positions(await claim(sessions, now=at(5))) == [0]
 
 
-@pytest.mark.parametrize(("seconds", "due"), [(-0.001, False), (0, True), (60, True)])
-async def test_any_due_reports_whether_an_asset_can_be_claimed(sessions: Sessions, seconds: float, due: bool) -> None:
-    await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(-99), status="failed"))
+async def test_the_hosts_of_a_batch_are_read_in_pages_with_their_first_due_asset(sessions: Sessions) -> None:
+    numbers_due = {0: [30, 5], 1: [-7, -9], 4: [0], 6: [1]}
+    rows = [(number, due) for number, seconds in numbers_due.items() for due in seconds]
+    await store(
+        sessions,
+        *[asset_row("bat_1", at_, at(due), host_number=number, origin_url=f"http://{number}.example/{due}")
+          for at_, (number, due) in enumerate(rows)],
+        asset_row("bat_1", 90, at(-99), host_number=2, status="failed"),
+        asset_row("bat_2", 0, at(-99), host_number=5),
+    )  # fmt: skip
     async with sessions.read() as session:
-        assert await queries.any_due(session, "bat_1", at(seconds)) is due
-        assert not await queries.any_due(session, "bat_2", at(seconds))
+        found = [await queries.hosts(session, "bat_1", after=after, limit=2) for after in (-1, 1, 6)]
+    assert [[(host.number, host.due_at, host.origin_url) for host in page] for page in found] == [
+        [(0, at(5), "http://0.example/5"), (1, at(-9), "http://1.example/-9")],
+        [(4, at(0), "http://4.example/0"), (6, at(1), "http://6.example/1")],
+        [],
+    ]
+
+
+async def test_each_host_has_a_limit_of_its_own(sessions: Sessions) -> None:
+    await store(
+        sessions, *[asset_row("bat_1", position, at(-position), host_number=position % 3) for position in range(12)]
+    )
+    async with sessions.write() as session:
+        claims = await queries.claim(
+            session, "bat_1", token="mine", in_flight=[9], now=NOW, until=NOW + LEASE, limits={0: 2, 2: 1, 7: 5}
+        )
+    assert positions(claims) == [11, 6, 3]
+    assert {asset.host_number for asset in claims.assets} == {0, 2}
 
 
 # -- outcomes ---------------------------------------------------------------------------------------------------------
@@ -126,7 +149,7 @@ async def test_a_run_holds_its_claims_until_another_run_claims_them(sessions: Se
 
 async def held(sessions: Sessions, token: str, among: Iterable[int]) -> set[int]:
     async with sessions.read() as session:
-        return await queries.still_claimed(session, "bat_1", token, list(among))
+        return await outcomes.still_claimed(session, "bat_1", token, list(among))
 
 
 async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches, deletions, deliveries, leases, reuse
+from imgsvc.db.queries import assets, batches, deletions, deliveries, leases, outcomes, reuse
 from support.batches import asset_row, batch_row, delivery_row, store
 from support.databases import ONLY_SQLITE
 
@@ -54,16 +54,16 @@ async def shop(sessions: Sessions) -> None:
     ("query", "index"),
     [
         (
-            lambda s: leases.claim(s, "bat_1", token="t", in_flight=[3, 5], now=NOW, until=NOW, limit=64),
+            lambda s: leases.claim(s, "bat_1", token="t", in_flight=[3, 5], now=NOW, until=NOW, limits={0: 64}),
             "ix_asset_open",
         ),
-        (lambda s: leases.any_due(s, "bat_1", NOW), "ix_asset_open"),
+        (lambda s: leases.hosts(s, "bat_1", after=-1, limit=9), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_asset_open"),
         (lambda s: batches.with_due_assets(s, NOW), "ix_batch_open"),
         (lambda s: deletions.due_for_clean_up(s, NOW), "ix_batch_untidy"),
         (lambda s: deletions.expired(s, NOW), "ix_batch_expiring"),
     ],
-    ids=["claim", "any_due", "with_due_assets", "open batches", "untidy", "expired"],
+    ids=["claim", "hosts", "with_due_assets", "open batches", "untidy", "expired"],
 )
 async def test_only_open_rows_are_scanned(sessions: Sessions, query: Query, index: str) -> None:
     steps = await plan(sessions, query)
@@ -79,7 +79,7 @@ async def test_only_pending_deliveries_are_scanned(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        lambda s: leases.still_claimed(s, "bat_1", "t", [1, 2, 3]),
+        lambda s: outcomes.still_claimed(s, "bat_1", "t", [1, 2, 3]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
         lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
         lambda s: batches.progress(s, ["bat_1", "bat_2"]),

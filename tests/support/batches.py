@@ -41,6 +41,8 @@ class RecordingQueue:
     lanes: list[str] = field(default_factory=list)
     deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
     clean_ups: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    further_lanes: list[tuple[str, int]] = field(default_factory=list)
     waiting_lanes: int = 0
     is_unavailable: bool = False
 
@@ -55,6 +57,15 @@ class RecordingQueue:
     async def wake_clean_up(self, batch_id: str) -> None:
         self._refuse()
         self.clean_ups.append(batch_id)
+
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
+        self._refuse()
+        assert api_key_id, at
+        self.further_lanes.append((batch_id, lane))
+
+    async def wake_change(self, batch_id: str) -> None:
+        self._refuse()
+        self.changes.append(batch_id)
 
     async def waiting(self) -> int:
         self._refuse()

@@ -14,7 +14,8 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import NotModified
 from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
-from imgsvc.services.processing import lane as lanes
+from imgsvc.services.processing import work as working
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
@@ -37,23 +38,24 @@ async def work(
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
-    """Call `lane.work`; `policy` changes the policy of a lane that flushes quickly and does not yield to others."""
-    return await lanes.work(
+    """Call `work`, and return whether the lane must run again at once; `policy` changes the policy of a lane that flushes quickly and does not yield to others."""
+    next_run = await working.work(
         batch_id,
         sessions=resources.sessions,
         queue=queue or resources.queue,
         processor=processor,
         retention=resources.retention,
         clock=resources.clock,
-        policy=lanes.LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
+        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
+    return next_run is not None and next_run <= resources.clock()
 
 
 def plan(batch_id: str) -> RenditionPlan:
     """Return the plan of a batch with default options."""
     specs = [Spec()]
-    return RenditionPlan(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
+    return RenditionPlan(batch_id, LOCAL_KEY, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
 
 async def flush(
@@ -70,7 +72,7 @@ async def flush(
     flushed = await flushing.flush(
         flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
         outcomes,
-        claim=claim,
+        claim={0: claim} if claim else {},
         in_flight=in_flight,
         sessions=resources.sessions,
         retention=resources.retention,

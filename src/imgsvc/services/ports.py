@@ -174,6 +174,9 @@ class JobQueue(Protocol):
             QueueUnavailable: Redis is unavailable.
         """
 
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
+        """Enqueue one lane of a batch."""
+
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         """Enqueue one attempt at a delivery, now or for the time `at`.
 
@@ -183,6 +186,13 @@ class JobQueue(Protocol):
 
     async def wake_clean_up(self, batch_id: str) -> None:
         """Enqueue the clean-up of a batch that has ended or is deleted.
+
+        Raises:
+            QueueUnavailable: Redis is unavailable.
+        """
+
+    async def wake_change(self, batch_id: str) -> None:
+        """Enqueue the rest of a batch's change: a cancellation or a retry.
 
         Raises:
             QueueUnavailable: Redis is unavailable.

@@ -10,7 +10,8 @@ log = get_logger(__name__)
 
 
 async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
-    """Wake the lanes of every batch with due assets, and every delivery and clean-up that is due.
+    """Wake the lanes of every batch with due assets, and every delivery and clean-up that is due,
+    and every change in progress.
 
     Jobs that are already running are not affected.
 
@@ -21,11 +22,14 @@ async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) ->
     async with sessions.read() as session:
         due_batches = await batches.with_due_assets(session, now)
         due_deliveries = await deliveries.due(session, now)
+        changing = await batches.changing(session)
         due_clean_ups = await deletions.due_for_clean_up(session, now)
     for batch_id in due_batches:
         await queue.wake_lanes(batch_id)
     for delivery_id, attempts in due_deliveries:
         await queue.wake_delivery(delivery_id, attempt=attempts + 1)
+    for batch_id in changing:
+        await queue.wake_change(batch_id)
     for batch_id in due_clean_ups:
         await queue.wake_clean_up(batch_id)
 

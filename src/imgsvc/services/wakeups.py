@@ -16,9 +16,19 @@ async def wake_lanes(batch_id: str, *, queue: JobQueue) -> None:
         await queue.wake_lanes(batch_id)
 
 
+async def wake_lane(batch_id: str, api_key_id: str, *, lane: int, queue: JobQueue) -> None:
+    async with _may_be_lost(batch_id=batch_id):
+        await queue.wake_lane(batch_id, api_key_id, lane=lane)
+
+
 async def wake_clean_up(batch_id: str, *, queue: JobQueue) -> None:
     async with _may_be_lost(batch_id=batch_id):
         await queue.wake_clean_up(batch_id)
+
+
+async def wake_change(batch_id: str, *, queue: JobQueue) -> None:
+    async with _may_be_lost(batch_id=batch_id):
+        await queue.wake_change(batch_id)
 
 
 async def wake_delivery(delivery_id: str, *, attempts: int, queue: JobQueue, at: datetime | None = None) -> None:

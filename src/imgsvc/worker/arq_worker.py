@@ -17,6 +17,7 @@ from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
 from imgsvc.adapters.redis.queue import (
+    CHANGE,
     CLEAN_UP,
     CLEAN_UP_QUEUE,
     CONTROL_QUEUE,
@@ -92,7 +93,7 @@ def job_functions() -> dict[str, list[Function]]:
     return {
         WORK_QUEUE: [func(jobs.run_lane, name=WORK)],
         CONTROL_QUEUE: [func(jobs.deliver_webhook, name=DELIVER)],
-        CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP)],
+        CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP), func(jobs.run_change, name=CHANGE)],
         SWEEP_QUEUE: [],  # enqueued by arq's cron
     }
 

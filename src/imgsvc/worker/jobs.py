@@ -14,9 +14,11 @@ from arq.typing import WorkerCoroutine
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
+from imgsvc.services.batches.change import apply_change
 from imgsvc.services.batches.delete import clean_up_batch
-from imgsvc.services.processing.lane import LanePolicy, work
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
+from imgsvc.services.processing.work import work
 from imgsvc.services.sweep import expire_batches, wake_due_work
 from imgsvc.services.webhooks.deliver import attempt_delivery
 
@@ -63,9 +65,10 @@ def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, No
 
 
 @job
-async def run_lane(context: WorkerContext, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` is in the job id
-    more_due = await work(
+async def run_lane(context: WorkerContext, batch_id: str, lane: int) -> None:
+    next_run = await work(
         batch_id,
+        lane,
         sessions=context.resources.sessions,
         queue=context.resources.queue,
         processor=context.processor,
@@ -74,8 +77,9 @@ async def run_lane(context: WorkerContext, batch_id: str, lane: int) -> None:  #
         policy=context.policy,
         stopping=context.stopping,
     )
-    if more_due:
-        raise Retry(defer=_RETRY_NOW)  # arq ignores the enqueuing of a job id that is running
+    if next_run:
+        seconds = (next_run - context.resources.clock()).total_seconds()
+        raise Retry(defer=max(_RETRY_NOW, seconds))  # arq ignores the enqueuing of a job id that is running
 
 
 @job
@@ -99,6 +103,18 @@ async def run_clean_up(context: WorkerContext, batch_id: str) -> None:
         inventory=resources.storage,
         clock=resources.clock,
         clean_up_after=resources.retention.clean_up_after,
+    )
+
+
+@job
+async def run_change(context: WorkerContext, batch_id: str) -> None:
+    resources = context.resources
+    await apply_change(
+        batch_id,
+        sessions=resources.sessions,
+        queue=resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
     )
 
 

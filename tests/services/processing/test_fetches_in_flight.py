@@ -10,7 +10,7 @@ from aiohttp import web
 
 from imgsvc.bootstrap import Resources
 from imgsvc.services.processing.fetch import CONDITIONAL_RESERVATION, MAX_FIRST_RESERVATION, first_reservation
-from imgsvc.services.processing.lane import LanePolicy
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter

@@ -11,6 +11,8 @@ from sqlmodel import col, update
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries import counters
+from imgsvc.db.queries.counters import CounterDeltas
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
@@ -333,10 +335,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     await until(lambda: len(origin.waiting) == 3)
     assert len(in_flight()) == 3
     async with resources.sessions.write() as session:
-        counters = await batch_queries.lock(session, batch.id)
-        assert counters is not None
-        counters.processing, counters.cancelled = 0, 3
-        await batch_queries.save_counters(session, batch.id, counters)
+        assert await counters.add(session, batch.id, CounterDeltas(processing=-3, cancelled=3), round_number=1)
         await batch_queries.move(session, batch.id, BatchStatus.CANCELLED)
         await session.exec(update(Asset).values(status="cancelled", claim=None))
     version = (await batch_of(resources.sessions, batch.id)).version

@@ -32,6 +32,7 @@ WORK = "work"
 DELIVER = "deliver"
 SWEEP = "sweep"
 CLEAN_UP = "tidy"
+CHANGE = "change"
 
 _NO_STATS: Mapping[str, int] = {}
 _MIN_LANES = 4
@@ -105,6 +106,13 @@ class ArqQueue:
                     self._redis.enqueue_job(WORK, batch_id, lane, _job_id=f"{batch_id}:{lane}", _queue_name=WORK_QUEUE)
                 )
 
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
+        async with in_time(self._timeout):
+            job_id = f"{batch_id}:{lane}"
+            await reply(
+                self._redis.enqueue_job(WORK, batch_id, lane, _job_id=job_id, _queue_name=WORK_QUEUE, _defer_until=at)
+            )
+
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         # arq rounds down to milliseconds, so the job would run just before the delivery is due.
         defer_until = at + timedelta(milliseconds=1) if at else None
@@ -122,6 +130,12 @@ class ArqQueue:
         async with in_time(self._timeout):
             await reply(
                 self._redis.enqueue_job(CLEAN_UP, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=CLEAN_UP_QUEUE)
+            )
+
+    async def wake_change(self, batch_id: str) -> None:
+        async with in_time(self._timeout):
+            await reply(
+                self._redis.enqueue_job(CHANGE, batch_id, _job_id=f"{batch_id}:change", _queue_name=CLEAN_UP_QUEUE)
             )
 
     async def waiting(self) -> int:

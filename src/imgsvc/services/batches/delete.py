@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches
+from imgsvc.db.queries import assets, counters
 from imgsvc.db.queries import deletions as queries
 from imgsvc.db.tables import Asset, Product
 from imgsvc.domain.ids import parse_rendition_key
@@ -42,11 +42,11 @@ async def delete_batch(
         BatchNotFinished: it is still open.
     """
     async with sessions.write() as session:
-        counters = await batches.lock(session, batch_id, api_key_id=api_key_id)
-        if counters is None:
+        batch = await counters.lock(session, batch_id, api_key_id=api_key_id)
+        if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        if counters.status in OPEN_BATCH:
-            raise BatchNotFinished(f"Batch {batch_id} is still {counters.status}; cancel it first.")
+        if batch.status in OPEN_BATCH:
+            raise BatchNotFinished(f"Batch {batch_id} is still {batch.status}; cancel it first.")
         await queries.soft_delete(session, [batch_id], clock())
     log.info("batch_deleted", batch_id=batch_id)
     try:

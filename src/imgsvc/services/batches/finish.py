@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries.batches import Counters
+from imgsvc.db.queries.counters import Counters
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
@@ -55,7 +55,7 @@ async def finish_batch(
     """Move a locked batch without open assets to its final status and add its delivery; None if already ended."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
     dates = {"finished_at": now, "expires_at": retention.expiry(now), "tidy_at": now + retention.clean_up_after}
-    if not await batch_queries.move(session, batch_id, status, **dates):
+    if not await batch_queries.move(session, batch_id, status, change=None, **dates):
         return None
     batch = await batch_queries.get(session, batch_id)
     if batch is None:

@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
+from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manifest
 from imgsvc.domain.manifest.read_json import read_products
@@ -157,7 +158,7 @@ async def _store(
     await queries.insert_rows(session, Asset, asset_rows(batch.id, manifest, now))
     if len(manifest.invalid) < len(manifest.assets):
         return None
-    counters = await queries.lock(session, batch.id)
+    counters = await counter_queries.lock(session, batch.id)
     return await finish_batch(session, batch.id, counters, retention=retention, now=now) if counters else None
 
 

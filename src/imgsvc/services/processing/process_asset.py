@@ -41,7 +41,9 @@ class AssetProcessor:
     clock: Clock
     stats: WorkerStats = field(default_factory=WorkerStats)
 
-    async def process(self, asset: Claimed, plan: RenditionPlan, previous: PreviousResult | None = None) -> Outcome:
+    async def process(
+        self, asset: Claimed, plan: RenditionPlan, previous: PreviousResult | None = None, reservation: object = None
+    ) -> Outcome:
         """Process one claimed asset until it has succeeded, failed, or must wait; when cancelled, postpone it.
 
         With `previous`, a result of the same plan, the fetch is conditional: a 304 reuses its renditions.

@@ -31,6 +31,7 @@ class RenditionPlan:
     """The renditions that one round of a batch makes of each of its assets."""
 
     batch_id: str
+    api_key_id: str
     round: int
     specs: Sequence[Spec]
     hashes: ReuseHashes

@@ -152,3 +152,14 @@ class HostLimiter:
             state.semaphore.resize(int(state.limit) * UNITS_PER_FETCH)
         if isinstance(error, HttpStatusError) and error.retry_after:
             state.paused_until = max(state.paused_until, now + error.retry_after)
+
+    def reserve(self, host: str, flow: object, at_most: int) -> "list[HostReservation]":
+        return [HostReservation() for _ in range(at_most)]
+
+    def wait(self, host: str) -> float:
+        return 1.0
+
+
+class HostReservation:
+    def release(self) -> None:
+        pass
