@@ -41,7 +41,7 @@ def positions(claims: Claims) -> list[int]:
 async def write_outcomes(sessions: Sessions, claims: Claims, *, due_at: datetime) -> None:
     async with sessions.write() as session:
         rows = [columns(Postponed(asset, asset.attempts + 1, due_at), NOW) for asset in claims.assets]
-        await outcomes.write_outcomes(session, "bat_1", rows)
+        await outcomes.write_outcomes(session, "bat_1", "mine", rows)
 
 
 # -- claim ------------------------------------------------------------------------------------------------------------
@@ -148,8 +148,8 @@ async def test_a_run_holds_its_claims_until_another_run_claims_them(sessions: Se
 
 
 async def held(sessions: Sessions, token: str, among: Iterable[int]) -> set[int]:
-    async with sessions.read() as session:
-        return await outcomes.still_claimed(session, "bat_1", token, list(among))
+    rows = await assets_of(sessions, "bat_1")
+    return {row.position for row in rows if row.claim == token and row.position in among}
 
 
 async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:
@@ -162,9 +162,22 @@ async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:
     assert await held(sessions, "mine", range(3)) == set()
 
 
-async def test_a_token_left_on_an_ended_asset_is_not_a_claim(sessions: Sessions) -> None:
-    await store(sessions, asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"))
-    assert await held(sessions, "mine", [0]) == set()
+async def test_outcomes_are_written_only_to_assets_that_the_run_holds(sessions: Sessions) -> None:
+    await store(
+        sessions,
+        asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"),
+        asset_row("bat_1", 1, NOW, status="processing", claim="other"),
+        asset_row("bat_1", 2, NOW, status="processing", claim="mine"),
+        asset_row("bat_2", 2, NOW, status="processing", claim="mine"),
+    )
+    async with sessions.write() as session:
+        claimed = [queries.Claimed(position, "", "", 0, 0) for position in (3, 2, 1, 0)]
+        rows = [columns(Postponed(asset, 7, at(5)), NOW) for asset in claimed]
+        assert await outcomes.write_outcomes(session, "bat_1", "mine", rows) == {2}
+        assert await outcomes.write_outcomes(session, "bat_1", "mine", []) == set()
+    written = {(row.status, row.attempts) for row in await assets_of(sessions, "bat_1")}
+    assert written == {("cancelled", 0), ("processing", 0), ("pending", 7)}
+    assert (await assets_of(sessions, "bat_2"))[0].status == "processing"
 
 
 async def test_any_number_of_assets_is_read_by_position(sessions: Sessions) -> None:

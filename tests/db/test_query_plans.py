@@ -79,12 +79,12 @@ async def test_only_pending_deliveries_are_scanned(sessions: Sessions) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        lambda s: outcomes.still_claimed(s, "bat_1", "t", [1, 2, 3]),
+        lambda s: outcomes.write_outcomes(s, "bat_1", "t", [{"position": 1}]),
         lambda s: assets.at_positions(s, "bat_1", [1, 2, 3]),
         lambda s: batches.products_page(s, "bat_1", after=5, limit=100),
         lambda s: batches.progress(s, ["bat_1", "bat_2"]),
     ],
-    ids=["still_claimed", "at_positions", "products_page", "versions"],
+    ids=["write_outcomes", "at_positions", "products_page", "versions"],
 )
 async def test_rows_are_found_by_their_key_and_no_table_is_scanned(sessions: Sessions, query: Query) -> None:
     steps = await plan(sessions, query)

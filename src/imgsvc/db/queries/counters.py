@@ -3,14 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import case, literal_column, update
+from sqlalchemy import bindparam, case, literal_column, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.tables import OPEN_BATCHES, Batch
+from imgsvc.db.types import UtcDateTime
 from imgsvc.domain.status import BatchStatus
 
 
@@ -36,6 +36,7 @@ class Counters:
         return self.asset_count - self.succeeded - self.failed - self.cancelled
 
 
+_TABLE = Batch.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
 _COUNTERS = tuple(col(getattr(Batch, spec.name)) for spec in fields(Counters))
 
 
@@ -69,6 +70,27 @@ class CounterDeltas:
 
 
 _ADDED = ("processing", "succeeded", "failed", "cancelled", "input_bytes", "output_bytes")
+_HAS_CLAIMED = bindparam("has_claimed", type_=sa.Boolean)
+_HAS_BEGUN = sa.and_(_HAS_CLAIMED, _TABLE.c.status == BatchStatus.PENDING)
+# Built once: SQLAlchemy would take longer to build it for each flush than the database takes to run it.
+_ADD = (
+    update(_TABLE)
+    .where(
+        _TABLE.c.id == bindparam("at_batch_id"),
+        _TABLE.c.deleted_at.is_(None),
+        literal_column(OPEN_BATCHES),
+        _TABLE.c.round == bindparam("at_round"),
+        _TABLE.c.change.is_not_distinct_from(bindparam("at_change")),
+    )
+    .values(
+        version=_TABLE.c.version + 1,
+        status=case((_HAS_BEGUN, BatchStatus.PROCESSING), else_=_TABLE.c.status),
+        started_at=case((_HAS_BEGUN, bindparam("now", type_=UtcDateTime)), else_=_TABLE.c.started_at),
+        overran_round=case((bindparam("has_overrun", type_=sa.Boolean), _TABLE.c.round), else_=_TABLE.c.overran_round),
+        **{name: _TABLE.c[name] + bindparam(f"added_{name}", type_=_TABLE.c[name].type) for name in _ADDED},
+    )
+    .returning(*_COUNTERS)
+)
 
 
 async def add(
@@ -86,25 +108,17 @@ async def add(
     that the lanes of a batch wait for each other as briefly as possible. `change` must be the change in progress (None:
     there is none, as for lanes). `claimed_at`: assets were claimed, so the batch is processing.
     """
-    values: dict[str, Any] = {name: getattr(Batch, name) + getattr(deltas, name) for name in _ADDED}
-    if deltas.overran:
-        values["overran_round"] = Batch.round
-    if claimed_at:
-        is_pending = col(Batch.status) == BatchStatus.PENDING
-        values |= {
-            "status": BatchStatus.PROCESSING,
-            "started_at": case((is_pending, claimed_at), else_=col(Batch.started_at)),
-        }
+    values = {
+        "at_batch_id": batch_id,
+        "at_round": round_number,
+        "at_change": change,
+        "has_claimed": claimed_at is not None,
+        "now": claimed_at,
+        "has_overrun": deltas.overran,
+        **{f"added_{name}": getattr(deltas, name) for name in _ADDED},
+    }
     connection = await session.connection()
-    is_current = sa.and_(
-        col(Batch.id) == batch_id,
-        col(Batch.deleted_at).is_(None),
-        literal_column(OPEN_BATCHES),
-        col(Batch.round) == round_number,
-        col(Batch.change) == change,
-    )
-    statement = update(Batch).where(is_current).values(version=Batch.version + 1, **values).returning(*_COUNTERS)
-    row = (await connection.execute(statement)).one_or_none()
+    row = (await connection.execute(_ADD, values)).one_or_none()
     if row is None:
         return None
     counters = Counters(*row)

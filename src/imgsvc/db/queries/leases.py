@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.dialects import any_of, is_postgres
+from imgsvc.db.dialects import is_postgres
 from imgsvc.db.tables import OPEN_ASSETS, Asset
+from imgsvc.db.types import UtcDateTime
 from imgsvc.domain.status import AssetStatus
 
 
@@ -103,63 +104,84 @@ async def claim(
     if not limits:
         return Claims([], 0)
     connection = await session.connection()
-    claimable = (
-        sa.select(col(Asset.due_at), col(Asset.position), col(Asset.status))
-        .where(
-            *_is_due(batch_id, now),
-            col(Asset.claim).is_distinct_from(token),
-            sa.not_(any_of(connection, col(Asset.position), in_flight)),
-        )
-        .order_by(col(Asset.due_at), col(Asset.position))
+    values = {"batch_id": batch_id, "token": token, "in_flight": list(in_flight), "now": now, "until": until}
+    claim_due = _claim_on_postgres if is_postgres(connection) else _claim_on_sqlite
+    rows = sorted(await claim_due(connection, values, limits))
+    return Claims([row.asset for row in rows], sum(row.was == AssetStatus.PENDING for row in rows))
+
+
+class _Row(NamedTuple):
+    """A claimed asset, with the time at which it was due and its former status."""
+
+    was_due_at: datetime
+    asset: Claimed
+    was: str
+
+
+# One statement, built once: SQLAlchemy takes longer to build it than Postgres to run it. It never waits, because it
+# skips assets that another transaction has locked. MATERIALIZED: a plan that ran it twice would lock too many.
+_CLAIM_ON_POSTGRES = sa.text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT due.* FROM unnest(:numbers, :limits) AS host (number, assets) CROSS JOIN LATERAL (
+            SELECT position, status, due_at FROM asset
+            WHERE batch_id = :batch_id AND {OPEN_ASSETS} AND host_number = host.number AND due_at <= :now
+                AND claim IS DISTINCT FROM :token AND position <> ALL (:in_flight)
+            ORDER BY due_at, position LIMIT host.assets
+            FOR UPDATE SKIP LOCKED
+        ) AS due
     )
-    locked = sorted(await _lock(connection, claimable, limits))
-    if not locked:
-        return Claims([], 0)
+    UPDATE asset SET status = 'processing', claim = :token, due_at = :until, updated_at = :now,
+        lost = asset.lost + CASE due.status WHEN 'processing' THEN 1 ELSE 0 END
+    FROM due WHERE asset.batch_id = :batch_id AND asset.position = due.position
+    RETURNING due.due_at AS was_due_at, due.status AS was, {", ".join(f"asset.{name}" for name in Claimed._fields)}
+""").bindparams(  # noqa: S608  # names of ours
+    *(bindparam(name, type_=postgresql.ARRAY(sa.Integer)) for name in ("numbers", "limits", "in_flight")),
+    *(bindparam(name, type_=sa.String) for name in ("batch_id", "token")),
+    *(bindparam(name, type_=UtcDateTime) for name in ("now", "until")),
+)
+
+
+async def _claim_on_postgres(
+    connection: AsyncConnection, values: dict[str, Any], limits: Mapping[int, int]
+) -> list[_Row]:
+    hosts = {"numbers": list(limits), "limits": list(limits.values())}
+    rows = await connection.execute(_CLAIM_ON_POSTGRES, values | hosts)
+    return [_Row(was_due_at, Claimed(*asset), was) for was_due_at, was, *asset in rows]
+
+
+async def _claim_on_sqlite(
+    connection: AsyncConnection, values: dict[str, Any], limits: Mapping[int, int]
+) -> list[_Row]:
+    """Claim with one query per host and one update; the transaction has the write lock."""
+    due = sa.select(col(Asset.due_at), col(Asset.status), *_CLAIMED_COLUMNS).where(
+        col(Asset.batch_id) == values["batch_id"],
+        literal_column(OPEN_ASSETS),
+        col(Asset.due_at) <= values["now"],
+        col(Asset.claim).is_distinct_from(values["token"]),
+        col(Asset.position).not_in(values["in_flight"]),
+    )
+    rows: list[_Row] = []
+    for number, assets in limits.items():
+        of_host = due.where(col(Asset.host_number) == number).order_by(col(Asset.due_at), col(Asset.position))
+        for was_due_at, was, *asset in await connection.execute(of_host.limit(assets)):
+            claimed = Claimed(*asset)
+            lost = claimed.lost + (was == AssetStatus.PROCESSING)
+            rows.append(_Row(was_due_at, claimed._replace(lost=lost), was))
     lease_expired = col(Asset.status) == AssetStatus.PROCESSING
-    rows = await connection.execute(
-        update(Asset)
-        .where(col(Asset.batch_id) == batch_id, any_of(connection, col(Asset.position), [at for _, at, _ in locked]))
-        .values(
-            status=AssetStatus.PROCESSING,
-            claim=token,
-            due_at=until,
-            lost=Asset.lost + case((lease_expired, 1), else_=0),
-            updated_at=now,
+    if rows:
+        await connection.execute(
+            update(Asset)
+            .where(col(Asset.batch_id) == values["batch_id"])
+            .where(col(Asset.position).in_([row.asset.position for row in rows]))
+            .values(
+                status=AssetStatus.PROCESSING,
+                claim=values["token"],
+                due_at=values["until"],
+                lost=Asset.lost + case((lease_expired, 1), else_=0),
+                updated_at=values["now"],
+            )
         )
-        .returning(*_CLAIMED_COLUMNS)
-    )
-    claimed = {row.position: Claimed(*row) for row in rows}
-    were_pending = sum(status == AssetStatus.PENDING for _, _, status in locked)
-    return Claims([claimed[position] for _, position, _ in locked], were_pending)
-
-
-async def _lock(
-    connection: AsyncConnection, claimable: sa.Select[datetime, int, str], limits: Mapping[int, int]
-) -> list[tuple[datetime, int, str]]:
-    """Lock the first claimable assets of each host; those that another transaction has locked are skipped."""
-    if not is_postgres(connection):  # the transaction has the write lock; a query costs no round trip
-        of_hosts = [claimable.where(col(Asset.host_number) == number).limit(n) for number, n in limits.items()]
-        return [(row[0], row[1], row[2]) for of_host in of_hosts for row in await connection.execute(of_host)]
-    integers = postgresql.ARRAY(sa.Integer)
-    wanted = (
-        sa.func.unnest(
-            bindparam("numbers", list(limits), type_=integers), bindparam("assets", [*limits.values()], type_=integers)
-        )
-        .table_valued(sa.column("number", sa.Integer), sa.column("assets", sa.Integer), name="wanted")
-        .render_derived()
-    )
-    of_host = (
-        claimable.where(col(Asset.host_number) == wanted.c.number)
-        .limit(wanted.c.assets)
-        .with_for_update(skip_locked=True)
-        .lateral("of_host")
-    )
-    rows = await connection.execute(sa.select(of_host).select_from(wanted.join(of_host, sa.true())))
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
-def _is_due(batch_id: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (col(Asset.batch_id) == batch_id, literal_column(OPEN_ASSETS), col(Asset.due_at) <= now)
+    return rows
 
 
 async def unacknowledged_claims(
@@ -171,6 +193,6 @@ async def unacknowledged_claims(
         col(Asset.batch_id) == batch_id,
         literal_column(OPEN_ASSETS),
         col(Asset.claim) == token,
-        sa.not_(any_of(connection, col(Asset.position), acknowledged)),
+        col(Asset.position).not_in(acknowledged),
     )
     return [Claimed(*row) for row in await connection.execute(statement)]

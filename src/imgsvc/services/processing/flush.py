@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import stamina
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -139,7 +139,7 @@ async def _flush(
 ) -> Flushed:
     """Write and claim assets, then change the batch's row: the lanes of a batch wait for each other only there."""
     batch_id, now = run.batch_id, clock()
-    moved = await _write_outcomes(session, run, outcomes, clock=clock)
+    moved = await _write_outcomes(session, run, outcomes, now=now)
     claims = await lease_queries.claim(
         session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limits=claim
     )
@@ -168,18 +168,12 @@ async def _previous_results(session: AsyncSession, run: Run, claimed: Sequence[C
 
 
 async def _write_outcomes(
-    session: AsyncSession, run: Run, outcomes: Sequence[Outcome], *, clock: Clock
+    session: AsyncSession, run: Run, outcomes: Sequence[Outcome], *, now: datetime
 ) -> Sequence[Outcome]:
     """Write the outcomes of the assets that this run still holds, and return them."""
-    if not outcomes:
-        return []
-    positions = [outcome.asset.position for outcome in outcomes]
-    held = await outcome_queries.still_claimed(session, run.batch_id, run.token, positions)
-    moved = [outcome for outcome in outcomes if outcome.asset.position in held]
-    if moved:
-        now = clock()
-        await outcome_queries.write_outcomes(session, run.batch_id, [columns(outcome, now) for outcome in moved])
-    return moved
+    rows = [columns(outcome, now) for outcome in outcomes]
+    written = await outcome_queries.write_outcomes(session, run.batch_id, run.token, rows)
+    return [outcome for outcome in outcomes if outcome.asset.position in written]
 
 
 def _deltas(moved: Sequence[Outcome]) -> CounterDeltas:
