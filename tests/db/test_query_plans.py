@@ -30,7 +30,7 @@ async def plan(sessions: Sessions, query: Query) -> list[str]:
     async with sessions.write() as session:
         await query(session)
     event.remove(engine, "before_cursor_execute", record)
-    statement, parameters = next(pair for pair in sent if pair[0].startswith(("SELECT", "UPDATE")))
+    statement, parameters = next(pair for pair in sent if pair[0].split()[0] in ("SELECT", "UPDATE", "WITH"))
     async with sessions.read() as session:
         connection = await session.connection()
         rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
