@@ -21,7 +21,12 @@ HOOK = "http://shop.example/hook"
 
 
 async def cancel(
-    resources: Resources, batch_id: str, *, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
+    resources: Resources,
+    batch_id: str,
+    *,
+    queue: JobQueue | None = None,
+    api_key_id: str = LOCAL_KEY,
+    time_limit: float = 60,
 ) -> None:
     await cancel_batch(
         batch_id,
@@ -30,6 +35,7 @@ async def cancel(
         queue=queue or resources.queue,
         retention=resources.retention,
         clock=resources.clock,
+        time_limit=time_limit,
     )
 
 
@@ -44,6 +50,7 @@ async def retry(
         queue=queue or resources.queue,
         retention=resources.retention,
         clock=resources.clock,
+        time_limit=60,
     )
 
 

@@ -79,6 +79,8 @@ class BatchHosts:
 
     def next_look(self) -> datetime | None:
         """Return the time at which `reserve` may give something again; None when no asset is open."""
+        if self._is_stale:
+            return self._clock()
         return self._earlier(self._next_look, self._look_at_page())
 
     def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:
@@ -102,7 +104,7 @@ class BatchHosts:
         """Read the next page of hosts, or the first one after the last; return whether it was the last."""
         is_first = (self._is_stale and self._is_only_page) or self._last_number == -1
         after = -1 if is_first else self._last_number
-        self._next_look = None if is_first else self.next_look()
+        self._next_look = None if is_first else self._earlier(self._next_look, self._look_at_page())
         tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)
         async for attempt in tries:
             with attempt:

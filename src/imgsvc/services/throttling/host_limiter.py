@@ -7,6 +7,7 @@ from time import monotonic
 
 from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_rate import (
     DOWN_AFTER,
     INITIAL_LIMIT,
@@ -153,7 +154,7 @@ class HostLimiter:
         if isinstance(error, HttpStatusError) and error.retry_after:
             state.paused_until = max(state.paused_until, now + error.retry_after)
 
-    def reserve(self, host: str, flow: object, at_most: int) -> "list[HostReservation]":
+    def reserve(self, host: str, flow: Flow, at_most: int) -> "list[HostReservation]":
         return [HostReservation() for _ in range(at_most)]
 
     def wait(self, host: str) -> float:
