@@ -25,7 +25,7 @@ from imgsvc.services.wakeups import wake_change, wake_lanes
 
 log = get_logger(__name__)
 
-PAGE = 5_000
+PAGE = 1_000
 """Positions per transaction."""
 CHANGE_TIMEOUT = 5.0
 """Seconds that a request waits for the change before a job continues with it."""
