@@ -194,6 +194,6 @@ async def work(
     if batch is None:
         return False
     specs = [Spec.model_validate(spec) for spec in batch.specs]
-    plan = RenditionPlan(batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
+    plan = RenditionPlan(batch.api_key_id, batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
     lane = Lane(plan, not batch.refresh, sessions, queue, processor, retention, clock, policy, stopping)
     return await lane.run()
