@@ -121,13 +121,18 @@ async def open_asset_processor(
             sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
+            weights=settings.key_weights,
         )
         stack.push_async_callback(codec.aclose)
         fetching = Fetching(
             origin=resources.fetcher,
             hosts=HostLimiter(maximum=settings.max_fetches_per_host),
-            fetches=FairSemaphore(settings.max_fetches),
-            memory=FairSemaphore(max(settings.fetch_buffer_bytes, settings.max_image_bytes), max_held_per_free=3),
+            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
+            memory=FairSemaphore(
+                max(settings.fetch_buffer_bytes, settings.max_image_bytes),
+                max_held_per_free=3,
+                weights=settings.key_weights,
+            ),
         )
         yield AssetProcessor(
             fetching=fetching,

@@ -23,7 +23,7 @@ OURS = [
 
 MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "bootstrap.py": 210,
+    "bootstrap.py": 215,
     "settings/server.py": 240,
     "errors.py": 385,
     "db/tables.py": 235,

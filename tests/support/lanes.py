@@ -55,7 +55,7 @@ async def work(
 def plan(batch_id: str) -> RenditionPlan:
     """Return the plan of a batch with default options."""
     specs = [Spec()]
-    return RenditionPlan(batch_id, LOCAL_KEY, 1, specs, ReuseHashes(LOCAL_KEY, specs))
+    return RenditionPlan(LOCAL_KEY, batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
 
 async def flush(

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from imgsvc import __version__
 from imgsvc.settings.client import PREFIX, ClientSettings, SharedSettings
+from imgsvc.settings.key_weights import KeyWeights
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
@@ -145,6 +146,9 @@ class Settings(SharedSettings):
     )
 
     # Workers
+    key_weights: KeyWeights = Field(
+        {}, description="Shares of API keys in the workers while others wait too: `key_a=4,key_b=0.5`; all others: 1"
+    )
     lane_assets: int = Field(
         64,
         ge=1,

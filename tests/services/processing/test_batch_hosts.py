@@ -48,7 +48,7 @@ def clock() -> ManualClock:
 
 
 def hosts_of(sessions: Sessions, clock: ManualClock, limiter: HostLimiter) -> BatchHosts:
-    return BatchHosts("bat_1", FLOW, limiter=limiter, sessions=sessions, clock=clock)
+    return BatchHosts(FLOW, limiter=limiter, sessions=sessions, clock=clock)
 
 
 async def fill(sessions: Sessions, *counts: int, due: timedelta = timedelta()) -> None:

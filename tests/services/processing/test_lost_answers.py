@@ -59,7 +59,7 @@ def make_lane(batch: Batch, resources: Resources, processor: AssetProcessor, **p
         0,
         plan(batch.id),
         reuse=False,
-        hosts=BatchHosts(batch.id, flow, limiter=hosts, sessions=resources.sessions, clock=clock),
+        hosts=BatchHosts(flow, limiter=hosts, sessions=resources.sessions, clock=clock),
         sessions=resources.sessions,
         queue=resources.queue,
         processor=processor,

@@ -11,6 +11,7 @@ import pytest
 from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
 from imgsvc.services.throttling.host_limiter import HostLimiter, HostPaused, MonotonicClock
 from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, INITIAL_LIMIT, MIN_WINDOW
+from support.semaphores import flow
 
 HOST = "shop.example"
 
@@ -30,7 +31,7 @@ async def concurrent_fetches(
 
     async def hold() -> None:
         nonlocal entered
-        async with limiter.slot(host, "batch", conditional=conditional):
+        async with limiter.slot(host, flow("batch"), conditional=conditional):
             entered += 1
             await asyncio.Event().wait()
 
@@ -50,12 +51,12 @@ async def limit_of(limiter: HostLimiter, host: str = HOST) -> int:
 
 async def fail(limiter: HostLimiter, error: AssetError, host: str = HOST) -> None:
     with pytest.raises(type(error)):
-        async with limiter.slot(host, "batch"):
+        async with limiter.slot(host, flow("batch")):
             raise error
 
 
 async def succeed(limiter: HostLimiter, host: str = HOST) -> None:
-    async with limiter.slot(host, "batch"):
+    async with limiter.slot(host, flow("batch")):
         pass
 
 
@@ -165,7 +166,7 @@ async def test_a_long_retry_after_pauses_that_host_and_no_other() -> None:
 
 async def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
     limiter = HostLimiter(maximum=8)
-    async with limiter.slot(HOST, "batch"):
+    async with limiter.slot(HOST, flow("batch")):
         await fail(limiter, HttpStatusError(429, retry_after=600))
         with pytest.raises(HostPaused) as paused:
             await succeed(limiter)
@@ -185,7 +186,7 @@ async def test_a_fetch_that_waits_when_a_pause_begins_is_not_sent() -> None:
     asked, may_fail = asyncio.Event(), asyncio.Event()
 
     async def first() -> None:
-        async with limiter.slot(HOST, "batch"):
+        async with limiter.slot(HOST, flow("batch")):
             asked.set()
             await may_fail.wait()
             raise HttpStatusError(503, retry_after=60)
@@ -227,7 +228,7 @@ async def test_after_a_pause_fetches_start_at_the_rate_and_not_all_at_once() -> 
     left: list[float] = []
 
     async def fetch() -> None:
-        async with limiter.slot(HOST, "batch"):
+        async with limiter.slot(HOST, flow("batch")):
             left.append(monotonic())
 
     await asyncio.gather(*[fetch() for _ in range(4)])
@@ -271,7 +272,7 @@ async def test_the_hosts_that_have_been_idle_longest_are_forgotten() -> None:
 
 async def test_a_host_in_use_is_never_forgotten() -> None:
     limiter = HostLimiter(maximum=1, max_hosts=1)
-    async with limiter.slot("busy.example", "batch"):
+    async with limiter.slot("busy.example", flow("batch")):
         await succeed(limiter, "other.example")
         assert list(limiter.hosts) == ["busy.example"]
         assert await limit_of(limiter, "busy.example") == 0
@@ -284,7 +285,7 @@ async def test_batches_are_served_round_robin_at_a_host() -> None:
     served = []
 
     async def fetch(batch_id: str) -> None:
-        async with limiter.slot(HOST, batch_id):
+        async with limiter.slot(HOST, flow(batch_id)):
             served.append(batch_id)
             await asyncio.sleep(0)
 
@@ -305,7 +306,7 @@ async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: fl
     async def refused() -> None:
         nonlocal waiting
         with pytest.raises(type(error)):
-            async with limiter.slot(HOST, "batch"):
+            async with limiter.slot(HOST, flow("batch")):
                 waiting += 1
                 if waiting == 8:
                     all_in_flight.set()

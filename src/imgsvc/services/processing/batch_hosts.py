@@ -35,8 +35,7 @@ class _Host:
 class BatchHosts:
     """The hosts of a batch that have open assets, a page of them at a time, the one served longest ago first."""
 
-    def __init__(self, batch_id: str, flow: Flow, *, limiter: HostLimiter, sessions: Sessions, clock: Clock) -> None:
-        self._batch_id = batch_id
+    def __init__(self, flow: Flow, *, limiter: HostLimiter, sessions: Sessions, clock: Clock) -> None:
         self._flow = flow
         self._limiter = limiter
         self._sessions = sessions
@@ -109,7 +108,7 @@ class BatchHosts:
         async for attempt in tries:
             with attempt:
                 async with self._sessions.read() as session:
-                    rows = await queries.hosts(session, self._batch_id, after=after, limit=PAGE)
+                    rows = await queries.hosts(session, self._flow.batch_id, after=after, limit=PAGE)
         self._page = {row.number: _Host(host_of(row.origin_url), row.due_at) for row in rows}
         is_last = len(rows) < PAGE
         self._last_number = -1 if is_last else rows[-1].number

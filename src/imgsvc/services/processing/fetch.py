@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.errors import BudgetExhausted, NotModified
 from imgsvc.services.ports import Fetched, Origin, Validators
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.reservation import Reservation
 
 MAX_FIRST_RESERVATION = 2**20
 """Bytes; the rest of a larger body is reserved as it arrives."""
@@ -38,9 +40,7 @@ class Fetching:
     memory: FairSemaphore
     """Bytes of fetched bodies."""
 
-    async def fetch(
-        self, url: str, batch_id: str, previous: PreviousResult | None
-    ) -> tuple[Fetched | None, Reservation]:
+    async def fetch(self, url: str, flow: Flow, previous: PreviousResult | None) -> tuple[Fetched | None, Reservation]:
         """Return the body and the reservation of its memory; no body if the `previous` result is still current.
 
         While this waits for memory, it holds no slot of the host: the memory may be held for long by images that are
@@ -50,10 +50,10 @@ class Fetching:
         reservation: Reservation | None = None
         while True:
             try:
-                async with self.hosts.slot(host, batch_id, conditional=previous is not None):
-                    with await self.fetches.acquire(batch_id):
+                async with self.hosts.slot(host, flow, conditional=previous is not None):
+                    with await self.fetches.acquire(flow):
                         needed = needed or self._first_size(host, previous)
-                        reservation = reservation or self._reserve_now(batch_id, needed)
+                        reservation = reservation or self._reserve_now(flow, needed)
                         fetched = await self._fetch(url, host, reservation, previous)
             except BaseException as error:
                 if reservation is not None:
@@ -64,14 +64,14 @@ class Fetching:
             else:
                 reservation.shrink(len(fetched.body) if fetched else 0)
                 return fetched, reservation
-            reservation = await self.memory.acquire(batch_id, needed)
+            reservation = await self.memory.acquire(flow, needed)
 
     def _first_size(self, host: str, previous: PreviousResult | None) -> int:
-        share = self.memory.single_key_share // self.fetches.capacity
+        share = self.memory.single_batch_share // self.fetches.capacity
         return first_reservation(share, self.hosts.body_size(host), conditional=previous is not None)
 
-    def _reserve_now(self, batch_id: str, size: int) -> Reservation:
-        reservation = self.memory.try_acquire(batch_id, size)
+    def _reserve_now(self, flow: Flow, size: int) -> Reservation:
+        reservation = self.memory.try_acquire(flow, size)
         if reservation is None:
             raise BudgetExhausted(size)
         return reservation

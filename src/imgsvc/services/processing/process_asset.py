@@ -89,7 +89,7 @@ class AssetProcessor:
         return attempts.postponed(self.clock() + wait) if wait > self.retries.max_wait else wait
 
     async def _attempt(self, attempts: Attempts, plan: RenditionPlan, previous: PreviousResult | None) -> Succeeded:
-        fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.batch_id, previous)
+        fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.flow, previous)
         with reservation:
             if fetched is not None:
                 return await self._compress(attempts, plan, fetched)
@@ -99,7 +99,7 @@ class AssetProcessor:
     async def _compress(self, attempts: Attempts, plan: RenditionPlan, fetched: Fetched) -> Succeeded:
         asset = attempts.asset
         compressed = await attempts.at_codec(
-            partial(self.codec.compress, fetched.body, plan.specs, key=plan.batch_id, suspect=asset.is_suspect)
+            partial(self.codec.compress, fetched.body, plan.specs, flow=plan.flow, suspect=asset.is_suspect)
         )
         renditions = [
             await self._store(rendition, spec, attempts, plan)

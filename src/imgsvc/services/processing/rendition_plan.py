@@ -10,6 +10,7 @@ from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.domain.imaging.compress import COMPRESSOR_VERSION
 from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.services.throttling.flow import Flow
 
 
 class ReuseHashes:
@@ -30,11 +31,16 @@ class ReuseHashes:
 class RenditionPlan:
     """The renditions that one round of a batch makes of each of its assets."""
 
-    batch_id: str
     api_key_id: str
+    batch_id: str
     round: int
     specs: Sequence[Spec]
     hashes: ReuseHashes
+
+    @property
+    def flow(self) -> Flow:
+        """The flow on whose behalf its assets are processed."""
+        return Flow(self.api_key_id, self.batch_id)
 
     def key(self, asset: Claimed, *, name: str, data: bytes, format_name: str) -> str:
         """Return the storage key of the rendition `name`, which contains a digest of `data`: one key, one content."""

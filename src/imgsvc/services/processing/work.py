@@ -14,7 +14,6 @@ from imgsvc.services.processing.lane import Lane
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
-from imgsvc.services.throttling.flow import Flow
 
 
 async def work(
@@ -41,8 +40,7 @@ async def work(
     if batch is None:
         return None
     specs = [Spec.model_validate(spec) for spec in batch.specs]
-    flow = Flow(batch.api_key_id, batch_id)
-    plan = RenditionPlan(batch_id, batch.api_key_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
-    hosts = BatchHosts(batch_id, flow, limiter=processor.fetching.hosts, sessions=sessions, clock=clock)
+    plan = RenditionPlan(batch.api_key_id, batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
+    hosts = BatchHosts(plan.flow, limiter=processor.fetching.hosts, sessions=sessions, clock=clock)
     lane = Lane(number, plan, not batch.refresh, hosts, sessions, queue, processor, retention, clock, policy, stopping)
     return await lane.run()

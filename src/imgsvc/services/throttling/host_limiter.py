@@ -55,8 +55,8 @@ class HostLimiter:
         """The hosts remembered, the least recently used first."""
 
     @asynccontextmanager
-    async def slot(self, host: str, key: str, *, conditional: bool = False) -> AsyncIterator[None]:
-        """Enclose one fetch from `host` on behalf of the batch `key`; an error that leaves the block adapts the limits.
+    async def slot(self, host: str, flow: Flow, *, conditional: bool = False) -> AsyncIterator[None]:
+        """Enclose one fetch from `host` on behalf of `flow`; an error that leaves the block adapts the limits.
 
         Raises:
             HostPaused: the host asked for a longer pause.
@@ -72,8 +72,8 @@ class HostLimiter:
         units = 1 if conditional and not state.changes else UNITS_PER_FETCH
         try:
             await self._wait_for_pause(state)
-            with await state.semaphore.acquire(key, units):
-                await self._wait_for_rate(state, key)
+            with await state.semaphore.acquire(flow, units):
+                await self._wait_for_rate(state, flow)
                 began = self._clock()
                 yield
                 self._speed_up(state)
@@ -114,12 +114,12 @@ class HostLimiter:
         if pause > 0:
             await asyncio.sleep(pause)
 
-    async def _wait_for_rate(self, state: HostState, key: str) -> None:
+    async def _wait_for_rate(self, state: HostState, flow: Flow) -> None:
         """Wait for the end of a pause, then for the rate: fetches that waited for it must not all start at once."""
         await self._wait_for_pause(state)
         if state.rate is None:
             return
-        reservation = await state.pacer.acquire(key)
+        reservation = await state.pacer.acquire(flow)
         try:
             await self._wait_for_pause(state)
         except BaseException:
