@@ -38,7 +38,10 @@ async def work(
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
-    """Call `work`, and return whether the lane must run again at once; `policy` changes the policy of a lane that flushes quickly and does not yield to others."""
+    """Call `work`, and return whether the lane must run again at once.
+
+    `policy` changes the policy of a lane that flushes quickly and does not yield to others.
+    """
     next_run = await working.work(
         batch_id,
         sessions=resources.sessions,

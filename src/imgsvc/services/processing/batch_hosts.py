@@ -76,10 +76,17 @@ class BatchHosts:
         """Note that assets have been postponed, so that their hosts are read again."""
         self._is_stale = True
 
-    def next_look(self) -> datetime | None:
-        """Return the time at which `reserve` may give something again; None when no asset is open."""
+    async def refresh(self) -> None:
+        """Read the hosts again if they may have changed.
+
+        Raises:
+            DatabaseUnavailable: the hosts could not be read for half a minute.
+        """
         if self._is_stale:
-            return self._clock()
+            await self._read_page()
+
+    def next_look(self) -> datetime | None:
+        """Return the time at which `reserve` may give something again, as far as is known; None: no asset is open."""
         return self._earlier(self._next_look, self._look_at_page())
 
     def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:

@@ -68,7 +68,7 @@ class Lane:
                 if flushed is None or flushed.ended:  # also: cancelled, deleted or finished elsewhere
                     return None
                 if not self.in_flight and not self.finished and (not flushed.claimed or not self.claiming):
-                    return self._next_run()
+                    return await self._next_run()
                 await self._wait_for_a_flush()
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
@@ -77,11 +77,14 @@ class Lane:
             await _run_to_completion(self._leave())
             raise
 
-    def _next_run(self) -> datetime | None:
+    async def _next_run(self) -> datetime | None:
         """Return when this lane must run again: at once if it ended early, else when the first lane has work again."""
         if not self.claiming:
             return self.clock()
-        return self.hosts.next_look() if self.number == 0 else None
+        if self.number > 0:
+            return None
+        await self.hosts.refresh()
+        return self.hosts.next_look()
 
     async def _decide_whether_to_claim(self) -> None:
         age = monotonic() - self.started_at
