@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -51,7 +52,7 @@ class Lane:
     finished: list[Outcome] = field(default_factory=list)
     claiming: bool = True
     draining: bool = False
-    has_woken_next: bool = False
+    next_woken_at: float = -inf
     hand_back_at: float = 0
     queue_checked_at: float = 0
 
@@ -132,9 +133,9 @@ class Lane:
             self.in_flight.start(asset, work, conditional=previous is not None, at_end=at_end)
 
     async def _wake_next(self) -> None:
-        """Wake the next lane, once: this one is full, and there may be more work than it can hold."""
-        if not self.has_woken_next:
-            self.has_woken_next = True
+        """Wake the next lane: this one is full, and there may be more work than it can hold."""
+        if monotonic() - self.next_woken_at >= self.policy.yield_after:
+            self.next_woken_at = monotonic()
             await wake_lane(self.plan.batch_id, self.plan.api_key_id, lane=self.number + 1, queue=self.queue)
 
     async def _write(self, *, claim: Mapping[int, int], last: bool = False) -> Flushed | None:
