@@ -93,3 +93,12 @@ class InFlight:
 
     def __bool__(self) -> bool:
         return bool(self._entries)
+
+
+async def run_to_completion(ending: Coroutine[Any, Any, None]) -> None:
+    """Await `ending` even if the caller is cancelled again in the meantime."""
+    task = asyncio.create_task(ending)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()

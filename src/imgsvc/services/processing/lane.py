@@ -3,13 +3,12 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
 from time import monotonic
-from typing import Any
 
 from imgsvc.db.engine import Sessions
 from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
@@ -19,7 +18,7 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.ports import LaneQueue
 from imgsvc.services.processing.batch_hosts import BatchHosts, Reservations
 from imgsvc.services.processing.flush import Flushed, Run, flush
-from imgsvc.services.processing.in_flight import InFlight
+from imgsvc.services.processing.in_flight import InFlight, run_to_completion
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -75,7 +74,7 @@ class Lane:
                     self.claiming = False
                     await self._hand_back()
         except BaseException:  # this lane is being cancelled, or the database is unavailable
-            await _run_to_completion(self._leave())
+            await run_to_completion(self._leave())
             raise
 
     async def _next_run(self) -> datetime | None:
@@ -195,12 +194,3 @@ class Lane:
                 await self._write(claim={}, last=True)
         except (DatabaseUnavailable, TimeoutError):  # the leases expire
             log.warning("hand_back_failed", batch_id=self.plan.batch_id, assets=len(self.finished))
-
-
-async def _run_to_completion(ending: Coroutine[Any, Any, None]) -> None:
-    """Await `ending` even if the caller is cancelled again in the meantime."""
-    task = asyncio.create_task(ending)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
-    task.result()
