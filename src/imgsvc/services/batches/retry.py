@@ -10,7 +10,7 @@ from imgsvc.errors import BatchNotFinished, InvalidUrl, NotFound, NothingToRetry
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.wakeups import wake_lanes
+from imgsvc.services.wakeups import wake_lane
 
 NOT_RETRIED = (InvalidUrl.code,)
 """Error codes that a retry cannot change."""
@@ -52,4 +52,4 @@ async def retry_batch(
         await batches.save_counters(session, batch_id, counters)
         dates = {"finished_at": None, "tidy_at": None, "expires_at": retention.expiry(now)}
         await batches.move(session, batch_id, BatchStatus.PENDING, round=counters.round + 1, **dates)
-    await wake_lanes(batch_id, queue=queue)
+    await wake_lane(batch_id, api_key_id, queue=queue)

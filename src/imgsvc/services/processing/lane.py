@@ -22,6 +22,7 @@ from imgsvc.services.processing.in_flight import InFlight
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
+from imgsvc.services.wakeups import wake_lane
 
 log = get_logger(__name__)
 
@@ -56,6 +57,9 @@ class Lane:
     clock: Clock
     policy: LanePolicy
     stopping: asyncio.Event
+    api_key_id: str = ""
+    number: int = 0
+    has_woken_next: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     started_at: float = field(default_factory=monotonic)
     in_flight: InFlight = field(init=False)
@@ -111,6 +115,9 @@ class Lane:
             previous = flushed.previous.get(asset.position)
             work = self.processor.process(asset, self.plan, previous)
             self.in_flight.start(asset, work, conditional=previous is not None)
+        if self.claiming and flushed.more_due and not self.has_woken_next:
+            self.has_woken_next = True
+            await wake_lane(self.plan.batch_id, self.api_key_id, queue=self.queue, lane=self.number + 1)
         return flushed
 
     async def _write(self, *, last: bool = False) -> Flushed | None:
@@ -171,7 +178,7 @@ async def _run_to_completion(ending: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-async def work(
+async def work(  # noqa: PLR0913
     batch_id: str,
     *,
     sessions: Sessions,
@@ -181,6 +188,7 @@ async def work(
     clock: Clock,
     policy: LanePolicy,
     stopping: asyncio.Event,
+    lane: int = 0,
 ) -> bool:
     """Process a batch alongside other lanes; return True when this lane ended although assets are still due.
 
@@ -195,5 +203,5 @@ async def work(
         return False
     specs = [Spec.model_validate(spec) for spec in batch.specs]
     plan = RenditionPlan(batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
-    lane = Lane(plan, not batch.refresh, sessions, queue, processor, retention, clock, policy, stopping)
-    return await lane.run()
+    parts = (plan, not batch.refresh, sessions, queue, processor, retention, clock, policy, stopping)
+    return await Lane(*parts, api_key_id=batch.api_key_id, number=lane).run()
