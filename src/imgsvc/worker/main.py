@@ -38,8 +38,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
         context = WorkerContext(resources, processor, lane_policy(settings), stopping)
         log.info("worker_started", worker=worker_id(), codec_threads=settings.codec_threads)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_send_heartbeats(resources.queue, processor.stats, context))
-            group.create_task(_listen(resources.queue, context))
+            group.create_task(send_heartbeats(resources.queue, processor.stats, context))
+            group.create_task(listen(resources.queue, context))
             for queue_name in QUEUES:
                 build = partial(build_worker, queue_name, context)
                 group.create_task(keep_running(build, stopping=stopping, drain=settings.drain_timeout))
@@ -47,7 +47,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
     return int(processor.codec.overran)
 
 
-async def _send_heartbeats(queue: ArqQueue, stats: WorkerStats, context: WorkerContext) -> None:
+async def send_heartbeats(queue: ArqQueue, stats: WorkerStats, context: WorkerContext) -> None:
     """Tell the others that this worker is alive, and that it still runs its jobs."""
     while not context.stopping.is_set():
         running = {name: list(state.running) for name, state in context.queues.items()}
@@ -58,7 +58,7 @@ async def _send_heartbeats(queue: ArqQueue, stats: WorkerStats, context: WorkerC
         await queue.unregister(worker_id())
 
 
-async def _listen(queue: ArqQueue, context: WorkerContext) -> None:
+async def listen(queue: ArqQueue, context: WorkerContext) -> None:
     """Wake the worker of a queue when a job of it becomes due; without Redis, or without calls, they poll slowly."""
 
     def wake(queue_name: str) -> None:

@@ -107,7 +107,7 @@ async def test_workers_are_called_once_for_each_job_that_becomes_due(queue: ArqQ
     assert await calls.get() == ""  # earlier calls may have been missed
 
     async def is_subscribed() -> bool:
-        return await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]
+        return bool(await redis.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)])
 
     await until(is_subscribed)
     await queue.wake_delivery("evt_1", attempt=1, at=datetime.now(UTC) + timedelta(hours=1))
