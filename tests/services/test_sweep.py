@@ -12,7 +12,8 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import QueueUnavailable
-from support.batches import ManualClock, RecordingQueue, deliveries_of, submit_batch
+from imgsvc.services.sweep import LaneSweep
+from support.batches import ManualClock, RecordingQueue, asset_row, batch_row, deliveries_of, store, submit_batch
 from support.lanes import LEASE, flush
 from support.verbs import sweep
 
@@ -111,3 +112,31 @@ async def test_a_sweep_that_cannot_reach_the_queue_raises(resources: Resources) 
 async def test_a_sweep_with_nothing_due_needs_no_queue(resources: Resources, queue: RecordingQueue) -> None:
     queue.is_unavailable = True
     await sweep(resources, queue)
+
+
+async def test_a_sweep_of_many_batches_continues_where_the_last_one_stopped(
+    resources: Resources, queue: RecordingQueue
+) -> None:
+    batches = sorted([(await submit_batch(resources, [URL])).id for _ in range(5)])
+    await flush(batches[1], resources, token="a lane", claim=1)  # so that it is not due
+    queue.lanes.clear()
+    lanes = LaneSweep(page=2, max_pages=2)
+    woken = []
+    for _ in range(3):
+        await lanes.run(sessions=resources.sessions, queue=queue, clock=resources.clock)
+        woken.append(list(queue.lanes))
+        queue.lanes.clear()
+    assert woken == [[batches[0], batches[2], batches[3]], [batches[4]], [batches[0], batches[2], batches[3]]]
+
+
+async def test_many_open_batches_take_one_command_a_page(resources: Resources, redis_url: str) -> None:
+    now = resources.clock()
+    for number in range(50):
+        await store(resources.sessions, batch_row(f"bat_{number}", now), asset_row(f"bat_{number}", 0, now))
+    async with valkey(resources) as redis:
+        await redis.config_resetstat()
+        await LaneSweep(page=25).run(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+        calls = {name: stats["calls"] for name, stats in (await redis.info("commandstats")).items()}
+        assert await redis.zcard(WORK_QUEUE) == 50
+    assert calls["cmdstat_evalsha"] == 2
+    assert sum(calls[f"cmdstat_{name}"] for name in ("zscore", "set", "zadd")) == 3 * 50

@@ -169,6 +169,14 @@ async def test_one_key_holds_at_most_three_quarters_of_the_places(queue: ArqQueu
     assert len(await lanes(redis, 2, held={"large": 23, "small": 1})) == 1
 
 
+async def test_the_lanes_of_a_key_at_its_limit_hide_no_others(queue: ArqQueue, redis: ArqRedis) -> None:
+    await wake(queue, large=150, small=130)
+    taken = []
+    while found := await lanes(redis, PLACES, held={"large": 24}):
+        taken += found
+    assert sorted(taken) == sorted(f"small-{number}" for number in range(130))
+
+
 async def test_the_turns_are_forgotten_when_no_lane_waits(queue: ArqQueue, redis: ArqRedis) -> None:
     await wake(queue, many=20)
     await lanes(redis, 20)
