@@ -1,4 +1,4 @@
-"""The cost of waiting: idle workers beside lanes that run elsewhere, the start of a new batch, and a sweep.
+"""The cost of waiting: idle workers while lanes run elsewhere, the start of a new batch, and a sweep.
 
 python benchmarks/waiting.py [--seconds 30] [--workers 2] [--batches 10000]
 """
@@ -101,7 +101,7 @@ async def waiting(redis_url: str, redis: Redis, *, workers: int, seconds: float)
         for lanes in (0, 64, 1_000):
             await run_elsewhere(redis, lanes)
             core, per_second = await idle(started, redis, seconds)
-            delays = await starts(started, arrivals, url, f"beside-{lanes}")
+            delays = await starts(started, arrivals, url, f"next-to-{lanes}")
             print(
                 f"{lanes:5} lanes run elsewhere: {core:.2%} of a core, {per_second:.0f} commands/s, a new batch starts "
                 f"within {median(delays) * 1000:.0f} ms (median), {delays[-2] * 1000:.0f} ms (p97)",
@@ -111,7 +111,7 @@ async def waiting(redis_url: str, redis: Redis, *, workers: int, seconds: float)
 
 
 async def sweep(sessions: Sessions, queue: ArqQueue, redis: Redis, *, batches: int) -> None:
-    """Measure a sweep of open batches that nobody works on: after Redis was wiped, and again."""
+    """Measure a sweep of open batches without lanes: after Redis was wiped, and again."""
     now = utc_now()
     async with sessions.write() as session:
         connection = await session.connection()

@@ -47,10 +47,10 @@ class Runs:
             raise self.errors.pop(0)
 
     async def has_begun(self, count: int) -> None:
-        async def so_many() -> bool:
+        async def are_begun() -> bool:
             return len(self.begun) >= count
 
-        await until(so_many)
+        await until(are_begun)
 
 
 @pytest.fixture

@@ -48,8 +48,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
 
 
 async def send_heartbeats(queue: ArqQueue, stats: WorkerStats, context: WorkerContext) -> None:
-    """Tell the others that this worker is alive, and that it still runs its jobs."""
-    while not context.stopping.is_set():
+    """Report that this worker is alive and still runs its jobs; the last time, for as long as it drains."""
+    is_last = False
+    while not is_last:
+        is_last = context.stopping.is_set()
         running = {name: list(state.running) for name, state in context.queues.items()}
         with suppress(QueueUnavailable):
             await queue.heartbeat(worker_id(), stats.counts, running)
