@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from random import Random
 
 import httpx
-from arq.constants import in_progress_key_prefix
 from sqlmodel import col, select, update
 
 from chaos.calls import Calls
@@ -118,16 +117,12 @@ async def _cause_faults(customers: Customers, steps: list[Step], stage: Stage, h
 async def _wait_until_idle(stage: Stage, sessions: Sessions, result: Result) -> None:
     """Wait until every process is back, every delivery is made, and the files of dead runs are removed.
 
-    The attempt of a dead worker is repeated after a minute, and its clean-up after a quarter of an hour
-    (`CLEAN_UP_TIMEOUT`): here both are made due at once.
+    The attempt of a dead worker is repeated after a minute: here it is made due at once.
     """
     is_pending = col(Delivery.status) == "pending"
     awaits_clean_up = col(Batch.tidy_at).is_not(None)
     async with sessions.write() as session:
         await session.exec(update(Delivery).where(is_pending).values(due_at=datetime.now(UTC)))
-        clean_ups = (await session.exec(select(Batch.id).where(awaits_clean_up))).all()
-    if clean_ups:
-        await stage.valkey.command("DEL", *(f"{in_progress_key_prefix}{batch_id}:tidy" for batch_id in clean_ups))
 
     async def nothing_left() -> bool:
         async with sessions.read() as session:

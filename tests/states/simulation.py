@@ -14,7 +14,7 @@ from imgsvc.services.batches.delete import clean_up_batch, delete_batch
 from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
-from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.sweep import expire_batches
 from imgsvc.services.webhooks.deliver import attempt_delivery, request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
@@ -25,6 +25,7 @@ from states.runs import RETENTION_POLICY, Runs
 from states.snapshots import read_snapshots
 from support.batches import RecordingQueue, manifest
 from support.stack import SECRET
+from support.verbs import wake_due_work
 
 HOOK = "http://shop.example/hook"
 FOREVER = 1_000

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from imgsvc.bootstrap import Resources
+from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import ApiKey, Batch
@@ -10,9 +11,10 @@ from imgsvc.errors import AssetError
 from imgsvc.services.batches.cancel import cancel_batch
 from imgsvc.services.batches.delete import clean_up_batch, delete_batch
 from imgsvc.services.batches.retry import retry_batch
+from imgsvc.services.clock import Clock
 from imgsvc.services.ports import Inventory, JobQueue
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
-from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.sweep import LaneSweep, expire_batches, wake_changes, wake_clean_ups, wake_deliveries
 from support.batches import batch_of, submit_batch
 from support.lanes import flush
 
@@ -89,8 +91,16 @@ async def expire(resources: Resources) -> None:
     await expire_batches(sessions=resources.sessions, clock=resources.clock)
 
 
-async def sweep(resources: Resources, queue: JobQueue) -> None:
-    await wake_due_work(sessions=resources.sessions, queue=queue, clock=resources.clock)
+async def sweep(resources: Resources, queue: JobQueue | None = None) -> None:
+    await wake_due_work(sessions=resources.sessions, queue=queue or resources.queue, clock=resources.clock)
+
+
+async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
+    """Run the sweeps that repeat wake-up calls."""
+    await LaneSweep().run(sessions=sessions, queue=queue, clock=clock)
+    await wake_deliveries(sessions=sessions, queue=queue, clock=clock)
+    await wake_changes(sessions=sessions, queue=queue)
+    await wake_clean_ups(sessions=sessions, queue=queue, clock=clock)
 
 
 async def add_key(resources: Resources) -> str:

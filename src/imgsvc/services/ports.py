@@ -167,15 +167,21 @@ class Sandbox(Protocol):
 class JobQueue(Protocol):
     """Enqueues jobs as wake-up calls. Losing one costs time until the next sweep, never work."""
 
-    async def wake_lanes(self, batch_id: str) -> None:
-        """Enqueue the lanes of a batch, as many as the live workers can use; those already queued or running stay.
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
+        """Enqueue a lane of a batch, now or for the time `at`; it is ignored if the live workers have no use for it.
+
+        A lane that is queued stays, or is brought forward; a lane that runs stays.
 
         Raises:
             QueueUnavailable: Redis is unavailable.
         """
 
-    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
-        """Enqueue one lane of a batch."""
+    async def wake_lanes(self, batches: Sequence[tuple[str, str]]) -> None:
+        """Enqueue lane 0 of each (batch id, API key id), in one command.
+
+        Raises:
+            QueueUnavailable: Redis is unavailable.
+        """
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         """Enqueue one attempt at a delivery, now or for the time `at`.
@@ -203,7 +209,7 @@ class LaneQueue(JobQueue, Protocol):
     """A job queue that reports its backlog of lanes."""
 
     async def waiting(self) -> int:
-        """Return the number of lanes that are due and not running anywhere.
+        """Return the number of lanes that are due and not running.
 
         Raises:
             QueueUnavailable: Redis is unavailable.

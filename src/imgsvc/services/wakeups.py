@@ -11,12 +11,7 @@ from imgsvc.services.ports import JobQueue
 log = get_logger(__name__)
 
 
-async def wake_lanes(batch_id: str, *, queue: JobQueue) -> None:
-    async with _may_be_lost(batch_id=batch_id):
-        await queue.wake_lanes(batch_id)
-
-
-async def wake_lane(batch_id: str, api_key_id: str, *, lane: int, queue: JobQueue) -> None:
+async def wake_lane(batch_id: str, api_key_id: str, *, queue: JobQueue, lane: int = 0) -> None:
     async with _may_be_lost(batch_id=batch_id):
         await queue.wake_lane(batch_id, api_key_id, lane=lane)
 

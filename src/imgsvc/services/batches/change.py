@@ -21,7 +21,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.wakeups import wake_change, wake_lanes
+from imgsvc.services.wakeups import wake_change, wake_lane
 
 log = get_logger(__name__)
 
@@ -87,7 +87,7 @@ async def apply_change(
         return
     async with sessions.write() as session:
         await batches.end_change(session, batch_id, batch.change)
-    await wake_lanes(batch_id, queue=queue)
+    await wake_lane(batch_id, batch.api_key_id, queue=queue)
 
 
 async def _apply_to(session: AsyncSession, batch: Batch, window: range, *, now: datetime) -> Counters | None:

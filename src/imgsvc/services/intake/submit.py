@@ -1,4 +1,4 @@
-"""Accept an upload: read the products, store the batch in one transaction, wake its lanes."""
+"""Accept an upload: read the products, store the batch in one transaction, wake its first lane."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
 from imgsvc.services.intake.upload import Upload, asset_rows, batch_row, product_rows
 from imgsvc.services.ports import JobQueue
-from imgsvc.services.wakeups import wake_lanes
+from imgsvc.services.wakeups import wake_lane
 
 log = get_logger(__name__)
 
@@ -62,9 +62,9 @@ async def submit(
     limits: ManifestLimits,
     quota: KeyLimits | None = None,
 ) -> Submitted:
-    """Store the batch with its products and assets in one transaction, then wake its lanes.
+    """Store the batch with its products and assets in one transaction, then wake its first lane.
 
-    The batch is accepted even while Redis is unavailable; the sweep wakes its lanes later. An upload with an
+    The batch is accepted even while Redis is unavailable; the sweep wakes it later. An upload with an
     idempotency key creates one batch, even if it is repeated many times or concurrently.
 
     Raises:
@@ -102,7 +102,7 @@ async def submit(
         assets=batch.asset_count,
         warnings=batch.warnings_total,
     )
-    await (announce(ended, queue=queue) if ended else wake_lanes(batch.id, queue=queue))
+    await (announce(ended, queue=queue) if ended else wake_lane(batch.id, api_key_id, queue=queue))
     return Submitted(stored)
 
 

@@ -65,7 +65,8 @@ class Lane:
             while True:
                 await self._decide_whether_to_claim()
                 flushed = await self._flush()
-                if flushed is None or flushed.ended:  # also: cancelled, deleted or finished elsewhere
+                if flushed is None or flushed.ended:  # the batch has ended, here or elsewhere, or is being changed
+                    await self.in_flight.cancel()
                     return None
                 if not self.in_flight and not self.finished and (not flushed.claimed or not self.claiming):
                     return await self._next_run()
@@ -106,7 +107,6 @@ class Lane:
                 reserved = await self.hosts.reserve(self.in_flight.to_claim)
             flushed = await self._write(claim={number: len(fetches) for number, fetches in reserved.items()})
             if flushed is None:
-                await self.in_flight.cancel()
                 return None
             self.processor.codec.quarantine(self.plan.batch_id, quarantined=flushed.quarantined)
             self._start(flushed, reserved)
