@@ -110,7 +110,7 @@ async def test_queries_do_not_find_a_deleted_batch(sessions: Sessions) -> None:
         assert await counters.current(session, "bat_1", round_number=1) is None
         assert await counters.add(session, "bat_1", CounterDeltas(failed=1), round_number=1) is None
         assert await batches.progress(session, ["bat_1"]) == {}
-        assert await batches.with_due_assets(session, LATER) == ([], "")
+        assert await batches.open_page(session) == []
 
 
 async def test_only_the_owning_key_finds_a_batch(sessions: Sessions) -> None:
@@ -120,29 +120,19 @@ async def test_only_the_owning_key_finds_a_batch(sessions: Sessions) -> None:
         assert await batches.get(session, "bat_1", api_key_id="key_other") is None
 
 
-async def test_batches_with_due_assets_are_found_oldest_first(sessions: Sessions) -> None:
-    due = {"bat_3": NOW, "bat_1": NOW, "bat_2": LATER, "bat_4": NOW}
-    for batch_id, due_at in due.items():
-        status = "completed" if batch_id == "bat_4" else "processing"
-        await store(sessions, batch_row(batch_id, NOW, status=status))
-        await store(sessions, *[asset_row(batch_id, position, due_at) for position in range(3)])
-    await store(sessions, batch_row("bat_5", NOW), asset_row("bat_5", 0, NOW, status="succeeded"))
+async def test_open_batches_are_found_oldest_first_in_pages(sessions: Sessions) -> None:
+    rows: dict[str, dict[str, Any]] = {
+        "bat_3": {},
+        "bat_1": {"status": "processing"},
+        "bat_2": {"status": "completed"},
+        "bat_4": {"change": "cancel"},
+        "bat_5": {"deleted_at": NOW},
+        "bat_6": {},
+    }
+    await store(sessions, *[batch_row(batch_id, NOW, **values) for batch_id, values in rows.items()])
     async with sessions.read() as session:
-        due_now = await batches.with_due_assets(session, NOW)
-        assert due_now == ([("bat_1", LOCAL_KEY), ("bat_3", LOCAL_KEY)], "")
-        due_later, _ = await batches.with_due_assets(session, LATER)
-        assert [batch_id for batch_id, _ in due_later] == ["bat_1", "bat_2", "bat_3"]
-
-
-async def test_a_page_of_open_batches_ends_with_the_id_to_continue_after(sessions: Sessions) -> None:
-    for batch_id, due_at in {"bat_1": LATER, "bat_2": LATER, "bat_3": NOW, "bat_4": NOW}.items():
-        await store(sessions, batch_row(batch_id, NOW), asset_row(batch_id, 0, due_at))
-    async with sessions.read() as session:
-        assert await batches.with_due_assets(session, NOW, limit=2) == ([], "bat_2")
-        assert await batches.with_due_assets(session, NOW, after="bat_2", limit=3) == (
-            [("bat_3", LOCAL_KEY), ("bat_4", LOCAL_KEY)],
-            "",
-        )
+        assert await batches.open_page(session, limit=2) == [("bat_1", LOCAL_KEY), ("bat_3", LOCAL_KEY)]
+        assert await batches.open_page(session, after="bat_3", limit=2) == [("bat_6", LOCAL_KEY)]
 
 
 async def test_progress_is_reported_for_every_existing_batch(sessions: Sessions) -> None:

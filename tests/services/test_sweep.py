@@ -14,7 +14,6 @@ from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services.sweep import LaneSweep
 from support.batches import ManualClock, RecordingQueue, asset_row, batch_row, deliveries_of, store, submit_batch
-from support.lanes import LEASE, flush
 from support.verbs import sweep
 
 URL = "http://shop.example/1.jpg"
@@ -75,18 +74,6 @@ async def test_finished_cancelled_and_deleted_batches_are_not_woken(
     assert (queue.lanes, queue.deliveries) == ([], [])
 
 
-async def test_a_batch_is_not_woken_before_a_backoff_or_lease_ends(
-    resources: Resources, queue: RecordingQueue, clock: ManualClock
-) -> None:
-    batch = await submit_batch(resources, [URL])
-    await flush(batch.id, resources, token="a lane", claim=1)
-    await sweep(resources, queue)
-    assert queue.lanes == []
-    clock.forward(LEASE)
-    await sweep(resources, queue)
-    assert queue.lanes == [batch.id]
-
-
 async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
     resources: Resources, queue: RecordingQueue, clock: ManualClock
 ) -> None:
@@ -118,15 +105,14 @@ async def test_a_sweep_of_many_batches_continues_where_the_last_one_stopped(
     resources: Resources, queue: RecordingQueue
 ) -> None:
     batches = sorted([(await submit_batch(resources, [URL])).id for _ in range(5)])
-    await flush(batches[1], resources, token="a lane", claim=1)  # so that it is not due
     queue.lanes.clear()
     lanes = LaneSweep(page=2, max_pages=2)
     woken = []
     for _ in range(3):
-        await lanes.run(sessions=resources.sessions, queue=queue, clock=resources.clock)
+        await lanes.run(sessions=resources.sessions, queue=queue)
         woken.append(list(queue.lanes))
         queue.lanes.clear()
-    assert woken == [[batches[0], batches[2], batches[3]], [batches[4]], [batches[0], batches[2], batches[3]]]
+    assert woken == [batches[:4], batches[4:], batches[:4]]
 
 
 async def test_many_open_batches_take_one_command_a_page(resources: Resources, redis_url: str) -> None:
@@ -135,7 +121,7 @@ async def test_many_open_batches_take_one_command_a_page(resources: Resources, r
         await store(resources.sessions, batch_row(f"bat_{number}", now), asset_row(f"bat_{number}", 0, now))
     async with valkey(resources) as redis:
         await redis.config_resetstat()
-        await LaneSweep(page=25).run(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+        await LaneSweep(page=25).run(sessions=resources.sessions, queue=resources.queue)
         calls = {name: stats["calls"] for name, stats in (await redis.info("commandstats")).items()}
         assert await redis.zcard(WORK_QUEUE) == 50
     assert calls["cmdstat_evalsha"] == 2

@@ -142,9 +142,9 @@ class Model:
 
     batches: dict[str, Batch] = field(default_factory=dict)
 
-    def with_due_assets(self, now: datetime) -> set[str]:
-        found = {name: [a for a in batch.assets if a.open and a.due <= now] for name, batch in self.batches.items()}
-        return {name for name, due in found.items() if due}
+    def workable(self) -> list[str]:
+        """Return the batches that lanes may process now or later."""
+        return [name for name, batch in self.batches.items() if batch.accepts(batch.round)]
 
     def changing(self) -> list[str]:
         return [name for name, batch in self.batches.items() if batch.change]

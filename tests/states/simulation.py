@@ -130,7 +130,7 @@ class Simulation(Runs):
         queue, now = RecordingQueue(), self.clock()
         await wake_due_work(sessions=self.sessions, queue=queue, clock=self.clock)
         due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
-        assert sorted(queue.lanes) == sorted(self.model.with_due_assets(now))
+        assert sorted(queue.lanes) == sorted(self.model.workable())
         assert sorted(queue.changes) == sorted(self.model.changing())
         assert sorted(queue.deliveries) == sorted((event, attempt, None) for event, attempt in due.items())
         assert sorted(queue.clean_ups) == sorted(self.model.not_cleaned_up(now))

@@ -97,7 +97,7 @@ async def sweep(resources: Resources, queue: JobQueue | None = None) -> None:
 
 async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
     """Run the sweeps that repeat wake-up calls."""
-    await LaneSweep().run(sessions=sessions, queue=queue, clock=clock)
+    await LaneSweep().run(sessions=sessions, queue=queue)
     await wake_deliveries(sessions=sessions, queue=queue, clock=clock)
     await wake_changes(sessions=sessions, queue=queue)
     await wake_clean_ups(sessions=sessions, queue=queue, clock=clock)

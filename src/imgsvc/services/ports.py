@@ -177,7 +177,7 @@ class JobQueue(Protocol):
         """
 
     async def wake_lanes(self, batches: Sequence[tuple[str, str]]) -> None:
-        """Enqueue lane 0 of each (batch id, API key id), in one command.
+        """Enqueue lane 0 of each (batch id, API key id) in one command; one that is queued or scheduled stays as it is.
 
         Raises:
             QueueUnavailable: Redis is unavailable.

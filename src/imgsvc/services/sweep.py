@@ -17,27 +17,31 @@ _MAX_PAGES = 50
 
 
 class LaneSweep:
-    """Wakes the first lane of every open batch with due assets; each run continues where the last one stopped."""
+    """Wakes the first lane of every open batch; each run continues where the last one stopped.
+
+    The lane finds out whether anything is due; if not, it schedules its next run. So a sweep reads no assets.
+    """
 
     def __init__(self, *, page: int = _PAGE, max_pages: int = _MAX_PAGES) -> None:
         self._page = page
         self._max_pages = max_pages
         self._after = ""
 
-    async def run(self, *, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
-        """Look at the next open batches, oldest first. Lanes that are queued or running are not affected.
+    async def run(self, *, sessions: Sessions, queue: JobQueue) -> None:
+        """Wake the next open batches, oldest first. Lanes that are queued, scheduled or running are not affected.
 
         Raises:
             DatabaseUnavailable, QueueUnavailable: the next sweep retries.
         """
         for _ in range(self._max_pages):
             async with sessions.read() as session:
-                due, last = await batches.with_due_assets(session, clock(), after=self._after, limit=self._page)
-            if due:
-                await queue.wake_lanes(due)
-            self._after = last
-            if not last:
+                found = await batches.open_page(session, after=self._after, limit=self._page)
+            if found:
+                await queue.wake_lanes(found)
+            if len(found) < self._page:
+                self._after = ""
                 return
+            self._after = found[-1][0]
 
 
 async def wake_deliveries(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:

@@ -133,7 +133,7 @@ async def run_change(context: WorkerContext, batch_id: str) -> None:
 @job
 async def sweep_lanes(context: WorkerContext) -> None:
     resources = context.resources
-    await context.lane_sweep.run(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await context.lane_sweep.run(sessions=resources.sessions, queue=resources.queue)
 
 
 @job

@@ -86,7 +86,8 @@ class ArqQueue:
 
     async def wake_lanes(self, batches: Sequence[tuple[str, str]]) -> None:
         async with in_time(self._timeout):
-            await self._enqueue(WORK_QUEUE, [lane_job(batch_id, api_key_id, 0) for batch_id, api_key_id in batches])
+            jobs = [lane_job(batch_id, api_key_id, 0) for batch_id, api_key_id in batches]
+            await self._enqueue(WORK_QUEUE, jobs, only_new=True)
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         async with in_time(self._timeout):
@@ -170,13 +171,18 @@ class ArqQueue:
         since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
         return integer(await reply(self._redis.zcount(WORKERS, since, "+inf")))
 
-    async def _enqueue(self, queue_name: str, jobs: Sequence["Job"], *, at: datetime | None = None) -> None:
-        """Enqueue jobs in one command; one that is scheduled is brought forward, one that runs stays as it is."""
+    async def _enqueue(
+        self, queue_name: str, jobs: Sequence["Job"], *, at: datetime | None = None, only_new: bool = False
+    ) -> None:
+        """Enqueue jobs in one command; one that runs stays as it is.
+
+        One that is scheduled is brought forward, or stays as it is if `only_new`.
+        """
         now = _now_ms()
         # Round up, so that the job does not run just before it is due.
         delay = max(0, math.ceil(at.timestamp() * 1000) - now) if at else 0
         data = [word for job in jobs for word in (job.id, job.serialize(now))]
-        arguments = [now + delay if delay else "", delay + expires_extra_ms, *data]
+        arguments = [now + delay if delay else "", delay + expires_extra_ms, "NX" if only_new else "LT", *data]
         await reply(self._redis.register_script(ENQUEUE)([queue_name, running_key(queue_name)], arguments))
 
 

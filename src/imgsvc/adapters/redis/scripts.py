@@ -23,13 +23,14 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# KEYS: queue, running. ARGV: time in ms or '', lifetime of the jobs in ms, then id and data of each job.
+# KEYS: queue, running. ARGV: time in ms or '', lifetime of the jobs in ms, NX (leave scheduled jobs) or LT (bring them
+# forward), then id and data of each job.
 ENQUEUE = f"""{_NOW}
 local at, woken = tonumber(ARGV[1]) or now, false
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   if not redis.call('ZSCORE', KEYS[2], ARGV[i]) then
     redis.call('SET', '{job_key_prefix}' .. ARGV[i], ARGV[i + 1], 'PX', ARGV[2])
-    woken = redis.call('ZADD', KEYS[1], 'LT', 'CH', at, ARGV[i]) == 1 or woken
+    woken = redis.call('ZADD', KEYS[1], ARGV[3], 'CH', at, ARGV[i]) == 1 or woken
   end
 end
 if woken and at <= now then redis.call('PUBLISH', '{CHANNEL}', KEYS[1]) end

@@ -1,7 +1,6 @@
 """Statements on batches and their products."""
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -9,7 +8,7 @@ from sqlalchemy import insert, literal_column, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.tables import CHANGING_BATCHES, OPEN_ASSETS, OPEN_BATCHES, Asset, Batch, Product
+from imgsvc.db.tables import CHANGING_BATCHES, OPEN_BATCHES, Asset, Batch, Product
 from imgsvc.domain.status import BATCH_MOVES, BatchStatus
 
 _SLICE = 250
@@ -125,24 +124,20 @@ async def progress(session: AsyncSession, batch_ids: Sequence[str]) -> dict[str,
     return {row.id: BatchProgress(*row) for row in await connection.execute(statement)}
 
 
-async def with_due_assets(
-    session: AsyncSession, now: datetime, *, after: str = "", limit: int = 1_000
-) -> tuple[list[tuple[str, str]], str]:
-    """Return (id, API key id) of those among the next `limit` open batches, and the last id of these: "" at the end."""
-    open_batches = (
-        sa.select(col(Batch.id), col(Batch.api_key_id))
-        .where(literal_column(OPEN_BATCHES), col(Batch.deleted_at).is_(None), col(Batch.id) > after)
-        .order_by(col(Batch.id))
-        .limit(limit)
-        .subquery()
-    )
-    is_due = sa.exists().where(
-        col(Asset.batch_id) == open_batches.c.id, literal_column(f"asset.{OPEN_ASSETS}"), col(Asset.due_at) <= now
-    )
+async def open_page(session: AsyncSession, *, after: str = "", limit: int = 1_000) -> list[tuple[str, str]]:
+    """Return (id, API key id) of the next `limit` open batches after the id `after`, oldest first.
+
+    Batches whose change is in progress are left out: no lane may process them.
+    """
     connection = await session.connection()
-    statement = sa.select(open_batches.c.id, open_batches.c.api_key_id, is_due).order_by(open_batches.c.id)
-    rows = (await connection.execute(statement)).all()
-    return [(row[0], row[1]) for row in rows if row[2]], rows[-1][0] if len(rows) == limit else ""
+    statement = sa.select(col(Batch.id), col(Batch.api_key_id)).where(
+        literal_column(OPEN_BATCHES),
+        col(Batch.deleted_at).is_(None),
+        col(Batch.change).is_(None),
+        col(Batch.id) > after,
+    )
+    rows = await connection.execute(statement.order_by(col(Batch.id)).limit(limit))
+    return [(batch_id, api_key_id) for batch_id, api_key_id in rows]
 
 
 _PRODUCT_COLUMNS = tuple(col(getattr(Product, name)) for name in ProductRow._fields)

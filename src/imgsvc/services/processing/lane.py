@@ -79,13 +79,16 @@ class Lane:
             raise
 
     async def _next_run(self) -> datetime | None:
-        """Return when this lane must run again: at once if it ended early, else when the first lane has work again."""
+        """Return when this lane must run again: at once if it ended early; else only the first lane does."""
         if not self.claiming:
             return self.clock()
-        if self.number > 0:
-            return None
         await self.hosts.refresh()
-        return self.hosts.next_look()
+        look = self.hosts.next_look()
+        if self.number == 0 or look is None:
+            return look
+        with suppress(QueueUnavailable):
+            await self.queue.wake_lane(self.plan.batch_id, self.plan.api_key_id, at=look)
+        return None
 
     async def _decide_whether_to_claim(self) -> None:
         age = monotonic() - self.started_at
