@@ -13,12 +13,13 @@ import argparse
 import asyncio
 import io
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from statistics import median
 from time import perf_counter
 from typing import Any
 
+import psutil
 from aiohttp import web
 from PIL import Image, ImageCms
 
@@ -118,21 +119,32 @@ async def slow(big: Service, size: float) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def lanes(big: Service, size: float) -> AsyncIterator[None]:
-    """Let another worker start all lanes first; ours are stopped meanwhile."""
-    workers, count = big.workers(), round(1_000 * size)
+    """Let another worker start all lanes first."""
+    count = round(1_000 * size)
     async with origin(side=300) as url, lanes_elsewhere(big.environment()["IMGSVC_REDIS_URL"]) as running:
-        for worker in workers:
-            worker.suspend()
-        await _upload(big, [urls(url, 1, catalogue=f"batch{number}") for number in range(count)])
-        await running(count)
-        for worker in workers:
-            worker.resume()
+        with _stopped(big.workers()):
+            for number in range(count):
+                await big.upload(manifest(urls(url, 1, catalogue=f"batch{number}")))
+            await running(count)
         yield
 
 
 async def _upload(big: Service, catalogues: Sequence[list[str]]) -> None:
-    for catalogue in catalogues:
-        await big.upload(manifest(catalogue))
+    """Upload all before the first is begun: the workers are stopped meanwhile."""
+    with _stopped(big.workers()):
+        for catalogue in catalogues:
+            await big.upload(manifest(catalogue))
+
+
+@contextmanager
+def _stopped(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 async def measure_two_keys(load: Load, number: int, size: float, workers: int) -> float:
