@@ -41,6 +41,9 @@ class Settings(SharedSettings):
         pattern=r"^$|^(sqlite\+aiosqlite:///|postgresql\+asyncpg://).",
         description="SQLAlchemy URL; empty: SQLite in the data folder",
     )
+    database_connections: int = Field(
+        10, ge=2, le=1_000, description="Connections to Postgres per process; SQLite needs no limit"
+    )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         pattern="^(rediss?|unix)://",

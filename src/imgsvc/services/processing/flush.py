@@ -148,7 +148,10 @@ async def _write_outcomes(
     moved = [outcome for outcome in outcomes if outcome.asset.position in held]
     if moved:
         now = clock()
-        await queries.write_outcomes(session, batch_id, [columns(outcome, now) for outcome in moved])
+        rows = [columns(outcome, now) for outcome in moved]
+        await queries.write_outcomes(session, batch_id, rows)
+        results = [reuse_queries.Result(row["position"], row["reuse_hash"]) for row in rows]
+        await reuse_queries.note_results(session, batch_id, results)
         _count(counters, moved)
     return len(moved)
 
