@@ -61,6 +61,17 @@ async def _set_up_direct(connection: Any) -> bool:
     return bool(done == "SELECT 1")
 
 
+async def allowed_connections(engine: AsyncEngine) -> int | None:
+    """Return how many connections the server has for ordinary users, or None if a pooler shares them out."""
+    setting = "coalesce(current_setting('{}', true)::int, 0)"
+    reserved = [setting.format(name) for name in ("superuser_reserved_connections", "reserved_connections")]
+    statement = f"SELECT {' - '.join([setting.format('max_connections'), *reserved])}, pg_backend_pid()"
+    async with engine.connect() as connection:
+        driver_connection: Any = (await connection.get_raw_connection()).driver_connection
+        row: Any = (await connection.exec_driver_sql(statement)).one()
+        return int(row[0]) if row[1] == driver_connection.get_server_pid() else None
+
+
 def prepare(engine: AsyncEngine) -> Pooler:
     """Configure every connection of the engine; return what it knows of a pooler."""
     pooler = Pooler()
