@@ -10,7 +10,7 @@ after VACUUM ANALYZE. `--show` prints the plans of the statements whose names co
 import argparse
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,8 @@ ASSETS = 2_500
 """Assets and products of a batch."""
 OPEN_EVERY = 40
 """One batch in this many is open, with a tenth of its assets pending."""
-SERVER = ("shared_buffers=1GB", "max_wal_size=4GB", "wal_compression=off", "track_io_timing=off")
+# Statistics are collected when the script says so.
+SERVER = ("autovacuum=off", "shared_buffers=1GB", "max_wal_size=4GB", "wal_compression=off", "track_io_timing=off")
 FIRST = datetime(2026, 8, 1, tzinfo=UTC)
 
 BATCH = """
@@ -68,18 +69,17 @@ WHERE batch_id = $1 AND reuse_hash IS NOT NULL
 
 
 @asynccontextmanager
-async def database(folder: Path) -> AsyncIterator[tuple[Sessions, asyncpg.Connection]]:
-    """Start Postgres in `folder`, create the newest schema, and yield sessions and a connection."""
-    with Postgres(folder, settings=SERVER) as server, server.database("template1") as url:
-        sessions = open_sessions(url, statement_timeout=None)
-        await migrations.upgrade(sessions)
-        parsed = make_url(url)
-        connection = await asyncpg.connect(user="postgres", host=str(folder), database=parsed.database)
-        try:
-            yield sessions, connection
-        finally:
-            await connection.close()
-            await sessions.aclose()
+async def database(url: str) -> AsyncIterator[tuple[Sessions, asyncpg.Connection]]:
+    """Create the newest schema, and yield sessions and a connection."""
+    sessions = open_sessions(url, statement_timeout=None)
+    await migrations.upgrade(sessions)
+    parsed = make_url(url)
+    connection = await asyncpg.connect(user="postgres", host=parsed.query["host"], database=parsed.database)
+    try:
+        yield sessions, connection
+    finally:
+        await connection.close()
+        await sessions.aclose()
 
 
 async def fill(connection: asyncpg.Connection, numbers: range) -> list[str]:
@@ -98,31 +98,39 @@ async def fill(connection: asyncpg.Connection, numbers: range) -> list[str]:
     return is_open
 
 
-async def main() -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[20, 200, 2_000])
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"))
     parser.add_argument("--show")
     arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="rows-", dir=arguments.folder) as name,
+        Postgres(Path(name), settings=SERVER) as server,
+        server.database("template1") as url,
+    ):
+        asyncio.run(run(url, sorted(arguments.batches), show=arguments.show))
+
+
+async def run(url: str, totals: Sequence[int], *, show: str | None) -> None:
     columns: dict[str, dict[str, str]] = {}
-    with tempfile.TemporaryDirectory(prefix="rows-", dir=arguments.folder) as name:
-        async with database(Path(name)) as (sessions, connection):
-            done, is_open = 0, [""]
-            for batches in sorted(arguments.batches):
-                is_open += await fill(connection, range(done, batches))
-                done = batches
-                newest = await connection.fetchval("SELECT max(id) FROM batch WHERE status = 'completed'")
-                place = Place(newest, is_open[-1], batches * ASSETS)
-                columns[f"{batches * ASSETS:,} assets"] = await measure(sessions, place, show=arguments.show)
-                await connection.execute("VACUUM ANALYZE")
-                columns["analysed"] = await measure(sessions, place, show=arguments.show)
-            await sizes(sessions)
+    async with database(url) as (sessions, connection):
+        done, is_open = 0, [""]
+        for batches in totals:
+            is_open += await fill(connection, range(done, batches))
+            done = batches
+            newest = await connection.fetchval("SELECT max(id) FROM batch WHERE status = 'completed'")
+            place = Place(newest, is_open[-1], batches * ASSETS)
+            columns[f"{batches * ASSETS:,} assets"] = await measure(sessions, place, show=show)
+            await connection.execute("VACUUM ANALYZE")
+            columns[f"{batches * ASSETS:,}, analysed"] = await measure(sessions, place, show=show)
+        await sizes(sessions)
     print_table(columns)
 
 
 def print_table(columns: dict[str, dict[str, str]]) -> None:
     print("|".join(["", "statement", *columns, ""]), "|---" * (len(columns) + 1) + "|", sep="\n")
-    for statement in columns["analysed"]:
+    for statement in next(iter(columns.values())):
         print("|".join(["", statement, *(cells[statement] for cells in columns.values()), ""]))
 
 
@@ -137,4 +145,4 @@ async def sizes(sessions: Sessions) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -24,8 +24,8 @@ POOL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 20.0
 """Seconds; the longest statement, which updates all 250,000 assets of a batch, took 6 to 7 s on 2 busy cores."""
-CONNECTIONS = 10
-"""Connections of a process to Postgres; the default of IMGSVC_DATABASE_CONNECTIONS."""
+CONNECTIONS = 5
+"""Connections of a process to Postgres; the default of IMGSVC_DATABASE_CONNECTIONS (ADR 13)."""
 
 
 class Sessions:

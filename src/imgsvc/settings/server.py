@@ -42,7 +42,7 @@ class Settings(SharedSettings):
         description="SQLAlchemy URL; empty: SQLite in the data folder",
     )
     database_connections: int = Field(
-        10, ge=2, le=1_000, description="Connections to Postgres per process; SQLite needs no limit"
+        5, ge=2, le=1_000, description="Connections to Postgres per process; a worker with 16 lanes needs two or three"
     )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
