@@ -23,10 +23,10 @@ OURS = [
 
 MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "bootstrap.py": 210,
+    "bootstrap.py": 211,
     "settings/server.py": 240,
     "errors.py": 385,
-    "db/tables.py": 235,
+    "db/tables.py": 250,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {
