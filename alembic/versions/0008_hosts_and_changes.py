@@ -8,7 +8,6 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-OPEN_ASSETS = "status IN ('pending', 'processing')"
 CHANGING = "change IS NOT NULL"
 
 
@@ -16,7 +15,6 @@ def upgrade() -> None:
     op.add_column("asset", sa.Column("host_number", sa.Integer(), server_default="0", nullable=False))
     op.add_column("batch", sa.Column("change", sa.Text(), nullable=True))
     op.add_column("batch", sa.Column("round_started_at", sa.DateTime(timezone=True), nullable=True))
-    _replace_open_index(["batch_id", "host_number", "due_at", "position"])
     op.create_index(
         "ix_batch_changing", "batch", ["id"], sqlite_where=sa.text(CHANGING), postgresql_where=sa.text(CHANGING)
     )
@@ -24,14 +22,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_batch_changing", table_name="batch")
-    _replace_open_index(["batch_id", "due_at", "position"])
     op.drop_column("batch", "round_started_at")
     op.drop_column("batch", "change")
     op.drop_column("asset", "host_number")
-
-
-def _replace_open_index(columns: list[str]) -> None:
-    op.drop_index("ix_asset_open", table_name="asset")
-    op.create_index(
-        "ix_asset_open", "asset", columns, sqlite_where=sa.text(OPEN_ASSETS), postgresql_where=sa.text(OPEN_ASSETS)
-    )

@@ -146,7 +146,8 @@ async def open_asset_processor(
 def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:
     """Open the database of the settings, without connecting yet."""
     _protect_data(settings)
-    return open_sessions(settings.database, statement_timeout=statement_timeout)
+    limit = settings.database_connections
+    return open_sessions(settings.database, statement_timeout=statement_timeout, connections=limit)
 
 
 def check_storage(settings: Settings) -> None:

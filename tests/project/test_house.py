@@ -26,9 +26,8 @@ LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 215,
     "settings/server.py": 240,
     "errors.py": 385,
-    "db/tables.py": 235,
-    "services/ports.py": 215,
-    "services/processing/lane.py": 210,
+    "db/tables.py": 260,
+    "services/ports.py": 225,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {

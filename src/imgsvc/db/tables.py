@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from imgsvc.db.types import NullableJson, UtcDateTime
@@ -134,7 +134,7 @@ class Asset(SQLModel, table=True):
     __table_args__ = (
         _one_of(AssetStatus),
         Index(
-            "ix_asset_open",
+            "ix_asset_open_by_host",
             "batch_id",
             "host_number",
             "due_at",
@@ -185,6 +185,22 @@ class Asset(SQLModel, table=True):
     reuse_hash: str | None = Field(default=None, max_length=64)
     """Key under which later batches find the result (RenditionPlan); set on succeeded assets with a validator."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Reusable(SQLModel, table=True):
+    """The asset with the newest result for a reuse hash.
+
+    A narrow table, because a hash is at a random place of its index. It has no foreign key: a row whose asset is gone
+    is no result.
+    """
+
+    __tablename__ = "reusable"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+
+    hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """The first half of the asset's `reuse_hash`."""
+    batch_id: str = Field(max_length=40)
+    position: int
 
 
 class Delivery(SQLModel, table=True):

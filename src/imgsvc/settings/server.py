@@ -42,6 +42,9 @@ class Settings(SharedSettings):
         pattern=r"^$|^(sqlite\+aiosqlite:///|postgresql\+asyncpg://).",
         description="SQLAlchemy URL; empty: SQLite in the data folder",
     )
+    database_connections: int = Field(
+        5, ge=2, le=1_000, description="Connections to Postgres per process; a worker with 16 lanes needs two or three"
+    )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
         pattern="^(rediss?|unix)://",

@@ -54,7 +54,7 @@ class HostDue(NamedTuple):
 _TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
 _CLAIMED_COLUMNS = tuple(col(getattr(Asset, name)) for name in Claimed._fields)
 
-# A walk along the index ix_asset_open: one step per host, however many assets it has.
+# A walk along the index ix_asset_open_by_host: one step per host, however many assets it has.
 _HOSTS = (
     sa.text(f"""
         WITH RECURSIVE numbers (number) AS (

@@ -173,6 +173,8 @@ async def _write_outcomes(
     """Write the outcomes of the assets that this run still holds, and return them."""
     rows = [columns(outcome, now) for outcome in outcomes]
     written = await outcome_queries.write_outcomes(session, run.batch_id, run.token, rows)
+    results = [reuse_queries.Result(at, row["reuse_hash"]) for row in rows if (at := row["position"]) in written]
+    await reuse_queries.note_results(session, run.batch_id, results)
     return [outcome for outcome in outcomes if outcome.asset.position in written]
 
 
