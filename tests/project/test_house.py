@@ -25,7 +25,8 @@ MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 210,
     "settings/server.py": 240,
-    "errors.py": 385,
+    "errors.py": 390,
+    "services/ports.py": 215,
     "db/tables.py": 235,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
@@ -26,6 +27,9 @@ class ReuseHashes:
         return whole.hexdigest()
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class RenditionPlan:
     """The renditions that one round of a batch makes of each of its assets."""
@@ -34,6 +38,8 @@ class RenditionPlan:
     round: int
     specs: Sequence[Spec]
     hashes: ReuseHashes
+    give_up_at: datetime = NEVER
+    """When images fail whose host takes no requests."""
 
     def key(self, asset: Claimed, *, name: str, data: bytes, format_name: str) -> str:
         """Return the storage key of the rendition `name`, which contains a digest of `data`: one key, one content."""
