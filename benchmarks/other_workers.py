@@ -8,7 +8,7 @@ from typing import Any
 from arq.worker import func
 
 from imgsvc.adapters.redis.queue import WORK, WORK_QUEUE, deserialize, open_redis, serialize
-from imgsvc.worker.arq_worker import POLL_DELAY, QueueWorker
+from imgsvc.worker.queue_worker import QueueState, QueueWorker
 
 
 @asynccontextmanager
@@ -26,14 +26,14 @@ async def lanes_elsewhere(redis_url: str) -> AsyncIterator[Callable[[int], Await
         worker.allow_pick_jobs = False  # those of the second key are left to the others
 
     worker = QueueWorker(
+        state=QueueState(),
+        at_most=100,
         functions=[func(busy, name=WORK)],
         queue_name=WORK_QUEUE,
         redis_pool=open_redis(redis_url, queue_name=WORK_QUEUE),
         handle_signals=False,
         max_jobs=100_000,
         job_timeout=3_600,
-        poll_delay=POLL_DELAY,
-        queue_read_limit=1_000,
         job_serializer=serialize,
         job_deserializer=deserialize,
     )

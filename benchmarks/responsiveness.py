@@ -81,7 +81,6 @@ async def worker_lag(settings: Settings, batch_id: str) -> None:
                     queue=resources.queue,
                     processor=processor,
                     retention=resources.retention,
-                    clock=resources.clock,
                     policy=lane_policy(settings),
                     stopping=asyncio.Event(),
                 )

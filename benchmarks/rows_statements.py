@@ -38,12 +38,11 @@ def hashes(first: int, total: int) -> list[str]:
 
 def statements(place: Place) -> dict[str, Query]:
     done, due = place.finished, place.unfinished
-    lease: dict[str, Any] = {"now": NOW, "until": NOW + timedelta(seconds=60), "limit": 64}
+    lease: dict[str, Any] = {"now": NOW, "until": NOW + timedelta(seconds=60), "limits": {0: 64}}
     old, new = hashes(0, place.total_assets), [hashlib.sha256(b"new %d" % number).hexdigest() for number in range(64)]
     return {
         "claim 64 of a batch": lambda s: leases.claim(s, due, token="t", in_flight=range(64), **lease),
-        "any due": lambda s: leases.any_due(s, due, NOW),
-        "still claimed, 32": lambda s: leases.still_claimed(s, due, "t", range(32)),
+        "hosts of a batch": lambda s: leases.hosts(s, due, after=-1, limit=256),
         "status": lambda s: batches.get(s, done, api_key_id="key_local"),
         "progress of 100": lambda s: batches.progress(s, [done, due] * 50),
         "list, 100 newest": lambda s: batches.page(s, "key_local", statuses=(), before=None, limit=100),
@@ -51,7 +50,7 @@ def statements(place: Place) -> dict[str, Query]:
         "products, 100 from the middle": lambda s: batches.products_page(s, done, after=1_200, limit=100),
         "assets of a page, 100": lambda s: assets.at_positions(s, done, range(1_200, 1_300)),
         "open work of a key": lambda s: batches.open_work(s, "key_local"),
-        "sweep: batches with due assets": lambda s: batches.with_due_assets(s, NOW),
+        "sweep: open batches": batches.open_page,
         "sweep: expired": lambda s: deletions.expired(s, NOW),
         "sweep: clean-ups": lambda s: deletions.due_for_clean_up(s, NOW),
         "metrics: backlog": backlog.open_batches,

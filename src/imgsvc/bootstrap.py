@@ -126,7 +126,7 @@ async def open_asset_processor(
         stack.push_async_callback(codec.aclose)
         fetching = Fetching(
             origin=resources.fetcher,
-            hosts=HostLimiter(maximum=settings.max_fetches_per_host),
+            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience),
             fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
             memory=FairSemaphore(
                 max(settings.fetch_buffer_bytes, settings.max_image_bytes),
@@ -138,7 +138,7 @@ async def open_asset_processor(
             fetching=fetching,
             storage=resources.storage,
             codec=codec,
-            retries=RetryPolicy(max_attempts=settings.max_attempts),
+            retries=RetryPolicy(settings.max_attempts, give_up_after=timedelta(seconds=settings.give_up_after)),
             clock=resources.clock,
         )
 

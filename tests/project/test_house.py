@@ -25,7 +25,7 @@ MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 215,
     "settings/server.py": 240,
-    "errors.py": 385,
+    "errors.py": 390,
     "db/tables.py": 260,
     "services/ports.py": 225,
 }

@@ -8,17 +8,20 @@ from time import monotonic
 from typing import Any
 
 from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import NotModified
-from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
+from imgsvc.services.ports import Fetched, Hops, LaneQueue, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing import work as working
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
+from support.batches import ManualClock
 from support.origin_server import image_bytes
 
 LEASE = 60.0
@@ -48,11 +51,32 @@ async def work(
         queue=queue or resources.queue,
         processor=processor,
         retention=resources.retention,
-        clock=resources.clock,
         policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
     return next_run is not None and next_run <= resources.clock()
+
+
+async def work_until_ended(
+    batch_id: str,
+    resources: Resources,
+    processor: AssetProcessor,
+    clock: ManualClock,
+    *,
+    within: float = 60,
+    **policy: Any,
+) -> None:
+    """Run lanes, a second of the clock apart, until the batch has ended; fail after `within` seconds of the clock."""
+    for _ in range(int(within)):
+        while await work(batch_id, resources, processor, **policy):
+            pass
+        async with resources.sessions.read() as session:
+            batch = await batch_queries.get(session, batch_id)
+        assert batch is not None
+        if batch.status not in OPEN_BATCH:
+            return
+        clock.forward(1)
+    raise AssertionError(f"not ended within {within} s: {batch}")
 
 
 def plan(batch_id: str) -> RenditionPlan:
@@ -98,7 +122,9 @@ class HeldOrigin:
 
     waiting: list[asyncio.Event] = field(default_factory=list)
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         released = asyncio.Event()
         self.waiting.append(released)
         await released.wait()

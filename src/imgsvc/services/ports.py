@@ -1,6 +1,7 @@
 """The ports: Protocols of one to three methods that services call and adapters/ implements."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,10 +38,22 @@ class Validators:
     final_url_hash: str
 
 
+class Hops(Protocol):
+    """The requests of one fetch: the first, and one for each redirect."""
+
+    def request(self, url: str) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """Enclose the request of `url`, once its host has room; call the value when the headers of its response arrive.
+
+        Its own exceptions pass through `Origin.fetch`.
+        """
+
+
 class Origin(Protocol):
     """The servers that image URLs point to."""
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         """GET `url`, following redirects; `validators` are sent only to the URL they came from.
 
         Raises:

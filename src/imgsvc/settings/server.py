@@ -110,6 +110,12 @@ class Settings(SharedSettings):
     max_attempts: int = Field(3, ge=1, le=10, description="Attempts at an asset before it fails")
     max_fetches: int = Field(256, ge=1, description="Concurrent fetches per worker process")
     max_fetches_per_host: int = Field(64, ge=1, description="Concurrent fetches per host and worker process")
+    host_patience: Seconds = Field(
+        600, description="Seconds that images wait for a host that does not respond; then they fail"
+    )
+    give_up_after: Seconds = Field(
+        24 * 3600, description="Seconds that the images of a batch wait for hosts that ask for pauses; then they fail"
+    )
     fetch_buffer_bytes: int = Field(128 * MIB, ge=MIB, description="Bytes of images in memory per worker process")
 
     # Compression

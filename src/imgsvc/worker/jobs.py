@@ -80,7 +80,6 @@ async def run_lane(context: WorkerContext, batch_id: str, api_key_id: str, lane:
         queue=context.resources.queue,
         processor=context.processor,
         retention=context.resources.retention,
-        clock=context.resources.clock,
         policy=context.policy,
         stopping=context.stopping,
     )

@@ -11,11 +11,14 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Asset
 from imgsvc.services.processing.batch_hosts import PAGE, BatchHosts, Reservations
 from imgsvc.services.throttling.flow import Flow
-from imgsvc.services.throttling.host_limiter import HostLimiter, HostReservation
+from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_state import HostState
+from imgsvc.services.throttling.host_visit import HostReservation
 from support.batches import ManualClock, asset_row, batch_row, store
+from support.lanes import plan
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
-FLOW = Flow("key_local", "bat_1")
+PLAN = plan("bat_1")
 
 
 class Rooms(HostLimiter):
@@ -25,13 +28,14 @@ class Rooms(HostLimiter):
         super().__init__(maximum=64)
         self.room = Counter(room)
         self.waits: dict[str, float] = {}
+        self.state = HostState.of_unknown(maximum=64, patience=600)
 
-    def reserve(self, host: str, flow: Flow, at_most: int) -> list[HostReservation]:
-        assert flow == FLOW
+    def reserve(self, host: str, flow: Flow, at_most: int, *, overdue: bool = False) -> list[HostReservation]:
+        assert (flow, overdue) == (PLAN.flow, False)
         name = host.partition(".")[0]
         given = min(at_most, self.room.get(name, 1_000))
         self.room[name] = self.room.get(name, 1_000) - given
-        return [HostReservation() for _ in range(given)]
+        return [HostReservation(flow, self.state, 0) for _ in range(given)]
 
     def wait(self, host: str) -> float:
         return self.waits.get(host.partition(".")[0], 1.0)
@@ -48,7 +52,7 @@ def clock() -> ManualClock:
 
 
 def hosts_of(sessions: Sessions, clock: ManualClock, limiter: HostLimiter) -> BatchHosts:
-    return BatchHosts(FLOW, limiter=limiter, sessions=sessions, clock=clock)
+    return BatchHosts(PLAN, limiter=limiter, sessions=sessions, clock=clock)
 
 
 async def fill(sessions: Sessions, *counts: int, due: timedelta = timedelta()) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from imgsvc.errors import BudgetExhausted, NotAnImage
-from imgsvc.services.ports import Fetched, MemoryBudget, Validators
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
@@ -23,7 +23,9 @@ class SizedOrigin:
     size: int = 10
     requested: list[str] = field(default_factory=list)
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         self.requested.append(url)
         if not budget.grow(self.size):
             raise BudgetExhausted(self.size)
@@ -71,7 +73,9 @@ async def test_an_error_or_a_cancellation_releases_the_memory() -> None:
     memory = FairSemaphore(4 * MIB, max_held_per_free=3)
 
     class Broken(SizedOrigin):
-        async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+        async def fetch(
+            self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+        ) -> Fetched:
             raise NotAnImage
 
     with pytest.raises(NotAnImage):

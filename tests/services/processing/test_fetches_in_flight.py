@@ -12,9 +12,9 @@ from imgsvc.bootstrap import Resources
 from imgsvc.services.processing.fetch import CONDITIONAL_RESERVATION, MAX_FIRST_RESERVATION, first_reservation
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
+from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_rate import INITIAL_LIMIT
 from imgsvc.settings.server import Settings
 from support.batches import consistent_batch, submit_batch
 from support.lanes import fetching_with, work

@@ -11,7 +11,6 @@ from sqlalchemy import make_url
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import open_sessions
-from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
 from imgsvc.services.processing.batch_hosts import BatchHosts
@@ -19,7 +18,6 @@ from imgsvc.services.processing.lane import Lane
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.throttling.flow import Flow
 from support.batches import assets_of, consistent_batch, submit_batch
 from support.lanes import HeldOrigin, fetching_with, flush, plan, until
 
@@ -54,12 +52,11 @@ async def wait_for_failed_write(resources: Resources) -> None:
 
 def make_lane(batch: Batch, resources: Resources, processor: AssetProcessor, **policy: int) -> Lane:
     clock, hosts = resources.clock, processor.fetching.hosts
-    flow = Flow(LOCAL_KEY, batch.id)
     return Lane(
         0,
         plan(batch.id),
         reuse=False,
-        hosts=BatchHosts(flow, limiter=hosts, sessions=resources.sessions, clock=clock),
+        hosts=BatchHosts(plan(batch.id), limiter=hosts, sessions=resources.sessions, clock=clock),
         sessions=resources.sessions,
         queue=resources.queue,
         processor=processor,

@@ -9,7 +9,7 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError
-from imgsvc.services.ports import Fetched, MemoryBudget, Validators
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import DECREASE, MIN_RATE, PLATEAU, CubicRate
@@ -30,7 +30,9 @@ class StrictOrigin:
     at: float = field(default_factory=monotonic)
     seen: Counter[str] = field(default_factory=Counter)
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         now = monotonic()
         self.allowance, self.at = min(self.rate / 5, self.allowance + (now - self.at) * self.rate), now
         allowed = self.allowance >= 1

@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries.counters import Counters
 from imgsvc.db.tables import Batch, Delivery
+from imgsvc.domain.hosts import host_of
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
 from imgsvc.domain.webhooks import event_body
@@ -17,7 +18,6 @@ from imgsvc.services.access.links import Links
 from imgsvc.services.batches.progress import event_data
 from imgsvc.services.ports import JobQueue
 from imgsvc.services.wakeups import wake_delivery
-from imgsvc.services.webhooks.host_slots import host_of
 
 log = get_logger(__name__)
 

@@ -10,11 +10,12 @@ import stamina
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import leases as queries
+from imgsvc.domain.hosts import host_of
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import Clock
-from imgsvc.services.throttling.flow import Flow
-from imgsvc.services.throttling.host_limiter import HostLimiter, HostReservation
-from imgsvc.services.webhooks.host_slots import host_of
+from imgsvc.services.processing.rendition_plan import RenditionPlan
+from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_visit import HostReservation
 
 PAGE = 256
 """Hosts read at a time."""
@@ -35,8 +36,8 @@ class _Host:
 class BatchHosts:
     """The hosts of a batch that have open assets, a page of them at a time, the one served longest ago first."""
 
-    def __init__(self, flow: Flow, *, limiter: HostLimiter, sessions: Sessions, clock: Clock) -> None:
-        self._flow = flow
+    def __init__(self, plan: RenditionPlan, *, limiter: HostLimiter, sessions: Sessions, clock: Clock) -> None:
+        self._plan = plan
         self._limiter = limiter
         self._sessions = sessions
         self._clock = clock
@@ -92,13 +93,16 @@ class BatchHosts:
     def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:
         """Reserve from the hosts of this page: first an even share of each, then the rest; return the number."""
         now, total = self._clock(), 0
+        overdue = now >= self._plan.give_up_at
         due = [number for number, host in self._page.items() if host.due_at <= now]
         for at_most in (ceil(wanted / max(1, len(due))), wanted):
             for number in due:
                 if total == wanted:
                     return total
                 host = self._page[number]
-                fetches = self._limiter.reserve(host.name, self._flow, min(at_most, wanted - total))
+                fetches = self._limiter.reserve(
+                    host.name, self._plan.flow, min(at_most, wanted - total), overdue=overdue
+                )
                 if fetches:
                     reserved[number] += fetches
                     total += len(fetches)
@@ -115,7 +119,7 @@ class BatchHosts:
         async for attempt in tries:
             with attempt:
                 async with self._sessions.read() as session:
-                    rows = await queries.hosts(session, self._flow.batch_id, after=after, limit=PAGE)
+                    rows = await queries.hosts(session, self._plan.batch_id, after=after, limit=PAGE)
         self._page = {row.number: _Host(host_of(row.origin_url), row.due_at) for row in rows}
         is_last = len(rows) < PAGE
         self._last_number = -1 if is_last else rows[-1].number

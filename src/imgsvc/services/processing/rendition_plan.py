@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
@@ -27,6 +28,9 @@ class ReuseHashes:
         return whole.hexdigest()
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class RenditionPlan:
     """The renditions that one round of a batch makes of each of its assets."""
@@ -36,6 +40,8 @@ class RenditionPlan:
     round: int
     specs: Sequence[Spec]
     hashes: ReuseHashes
+    give_up_at: datetime = NEVER
+    """When images fail whose host takes no requests."""
 
     @property
     def flow(self) -> Flow:

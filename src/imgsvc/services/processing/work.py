@@ -7,7 +7,6 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.batches.finish import Retention
-from imgsvc.services.clock import Clock
 from imgsvc.services.ports import LaneQueue
 from imgsvc.services.processing.batch_hosts import BatchHosts
 from imgsvc.services.processing.lane import Lane
@@ -24,7 +23,6 @@ async def work(
     queue: LaneQueue,
     processor: AssetProcessor,
     retention: Retention,
-    clock: Clock,
     policy: LanePolicy,
     stopping: asyncio.Event,
 ) -> datetime | None:
@@ -39,8 +37,10 @@ async def work(
         batch = await batch_queries.get(session, batch_id)
     if batch is None:
         return None
-    specs = [Spec.model_validate(spec) for spec in batch.specs]
-    plan = RenditionPlan(batch.api_key_id, batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
-    hosts = BatchHosts(plan.flow, limiter=processor.fetching.hosts, sessions=sessions, clock=clock)
+    clock, specs = processor.clock, [Spec.model_validate(spec) for spec in batch.specs]
+    hashes = ReuseHashes(batch.api_key_id, specs)
+    give_up_at = (batch.round_started_at or batch.created_at) + processor.retries.give_up_after
+    plan = RenditionPlan(batch.api_key_id, batch_id, batch.round, specs, hashes, give_up_at)
+    hosts = BatchHosts(plan, limiter=processor.fetching.hosts, sessions=sessions, clock=clock)
     lane = Lane(number, plan, not batch.refresh, hosts, sessions, queue, processor, retention, clock, policy, stopping)
     return await lane.run()
