@@ -7,7 +7,8 @@ from typing import Any
 
 from arq.worker import func
 
-from imgsvc.adapters.redis.queue import WORK, WORK_QUEUE, deserialize, open_redis, serialize
+from imgsvc.adapters.redis.job import WORK, deserialize, serialize
+from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from imgsvc.worker.queue_worker import QueueState, QueueWorker
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsvc.adapters.redis import queue
+from imgsvc.adapters.redis import job as jobs
 from imgsvc.worker.arq_worker import job_functions, sweep_schedule
 from support.language import violations
 from support.paths import ROOT
@@ -23,11 +23,10 @@ OURS = [
 
 MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "bootstrap.py": 215,
-    "settings/server.py": 240,
+    "bootstrap.py": 216,
+    "settings/server.py": 245,
     "errors.py": 390,
     "db/tables.py": 260,
-    "services/ports.py": 225,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {
@@ -146,8 +145,9 @@ def test_the_runtime_lock_is_a_part_of_the_development_lock() -> None:
 def _enqueued() -> set[str]:
     """Return the name of every function that a job is built for."""
     return {
-        getattr(queue, node.args[1].id)
-        for node in ast.walk(tree(MODULES["adapters/redis/queue.py"]))
+        getattr(jobs, node.args[1].id)
+        for name in ("job", "queue")
+        for node in ast.walk(tree(MODULES[f"adapters/redis/{name}.py"]))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "Job"
@@ -162,9 +162,9 @@ def test_every_job_that_is_enqueued_has_a_function_in_a_worker() -> None:
 def test_each_sweep_runs_under_its_name_and_at_start() -> None:
     schedules = sweep_schedule(15)
     assert [schedule.name for schedule in schedules] == [
-        queue.SWEEP_LANES,
-        queue.SWEEP_DELIVERIES,
-        queue.SWEEP_CLEAN_UPS,
+        jobs.SWEEP_LANES,
+        jobs.SWEEP_DELIVERIES,
+        jobs.SWEEP_CLEAN_UPS,
     ]
     for schedule in schedules:
         assert schedule.run_at_startup

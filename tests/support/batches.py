@@ -18,7 +18,7 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 
 
 @dataclass

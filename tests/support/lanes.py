@@ -14,7 +14,8 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import NotModified
-from imgsvc.services.ports import Fetched, Hops, LaneQueue, MemoryBudget, Validators
+from imgsvc.services.job_queue import LaneQueue
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing import work as working
 from imgsvc.services.processing.lane_policy import LanePolicy

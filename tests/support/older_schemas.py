@@ -14,7 +14,6 @@ from imgsvc.db.engine import Sessions
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations.alembic_config()).walk_revisions()][
     ::-1
 ]
-_WITHOUT_FORMER_VERSIONS = frozenset({"reusable"})
 
 
 async def build_schema(sessions: Sessions, revision: str) -> MetaData:
@@ -36,7 +35,7 @@ async def copy_rows(source: Sessions, target: Sessions, tables: MetaData) -> Non
         reading, writing = await reader.connection(), await writer.connection()
         await writing.execute(tables.tables["api_key"].delete())  # the source has one of the same id
         for table in SQLModel.metadata.sorted_tables:
-            if table.name in tables.tables and table.name not in _WITHOUT_FORMER_VERSIONS:
+            if table.name in tables.tables:
                 for row in (await reading.execute(table.select())).mappings().all():
                     await writing.execute(insert(tables.tables[table.name], dict(row)))
 

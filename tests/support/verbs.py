@@ -12,7 +12,8 @@ from imgsvc.services.batches.cancel import cancel_batch
 from imgsvc.services.batches.delete import clean_up_batch, delete_batch
 from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import Inventory, JobQueue
+from imgsvc.services.job_queue import JobQueue
+from imgsvc.services.ports import Inventory
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.sweep import LaneSweep, expire_batches, wake_changes, wake_clean_ups, wake_deliveries
 from support.batches import batch_of, submit_batch

@@ -17,7 +17,8 @@ from arq.typing import WorkerCoroutine
 from arq.worker import func
 
 from chaos.servers import Valkey
-from imgsvc.adapters.redis.queue import deserialize, open_redis, serialize
+from imgsvc.adapters.redis.job import deserialize, serialize
+from imgsvc.adapters.redis.queue import open_redis
 from imgsvc.worker.arq_worker import keep_running
 from imgsvc.worker.queue_worker import QueueState, QueueWorker
 from support.fault_proxy import HANG, REFUSE, Answer, FaultProxy

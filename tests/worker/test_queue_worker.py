@@ -19,7 +19,8 @@ from arq.typing import WorkerCoroutine
 from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 
-from imgsvc.adapters.redis.queue import deserialize, open_redis, serialize
+from imgsvc.adapters.redis.job import deserialize, serialize
+from imgsvc.adapters.redis.queue import open_redis
 from imgsvc.adapters.redis.running_jobs import take
 from imgsvc.adapters.redis.scripts import running_key
 from imgsvc.worker.queue_worker import QueueState, QueueWorker

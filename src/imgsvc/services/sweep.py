@@ -7,7 +7,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, deletions, deliveries, idempotency
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 
 log = get_logger(__name__)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from imgsvc.errors import QueueUnavailable
 from imgsvc.logs import get_logger
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 
 log = get_logger(__name__)
 

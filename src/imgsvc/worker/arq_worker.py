@@ -16,19 +16,8 @@ from arq.cron import CronJob, cron
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from imgsvc.adapters.redis.queue import (
-    CHANGE,
-    CLEAN_UP,
-    CLEAN_UP_QUEUE,
-    CONTROL_QUEUE,
-    DELIVER,
-    SWEEP_QUEUE,
-    WORK,
-    WORK_QUEUE,
-    deserialize,
-    open_redis,
-    serialize,
-)
+from imgsvc.adapters.redis.job import CHANGE, CLEAN_UP, DELIVER, WORK, deserialize, serialize
+from imgsvc.adapters.redis.queue import CLEAN_UP_QUEUE, CONTROL_QUEUE, SWEEP_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.logs import get_logger
 from imgsvc.process.supervisor import pause
 from imgsvc.worker import jobs

@@ -13,7 +13,7 @@ import structlog
 from arq import Retry
 from arq.typing import WorkerCoroutine
 
-from imgsvc.adapters.redis.queue import SWEEP_CLEAN_UPS, SWEEP_DELIVERIES, SWEEP_LANES
+from imgsvc.adapters.redis.job import SWEEP_CLEAN_UPS, SWEEP_DELIVERIES, SWEEP_LANES
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger

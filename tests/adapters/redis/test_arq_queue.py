@@ -12,15 +12,8 @@ import pytest
 from arq.connections import ArqRedis
 from arq.constants import job_key_prefix
 
-from imgsvc.adapters.redis.queue import (
-    CONTROL_QUEUE,
-    WORK_QUEUE,
-    WORKER_TIMEOUT,
-    WORKERS,
-    ArqQueue,
-    deserialize,
-    serialize,
-)
+from imgsvc.adapters.redis.job import deserialize, serialize
+from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORK_QUEUE, WORKER_TIMEOUT, WORKERS, ArqQueue
 from imgsvc.adapters.redis.running_jobs import put_back, take
 from imgsvc.adapters.redis.scripts import CHANNEL
 from support.stack import until

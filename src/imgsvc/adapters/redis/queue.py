@@ -4,17 +4,17 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from arq.connections import ArqRedis
 from arq.constants import expires_extra_ms
-from arq.jobs import serialize_job
 from redis.asyncio import ConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from imgsvc.adapters.redis.flat_retry import FlatRetry
+from imgsvc.adapters.redis.job import CHANGE, CLEAN_UP, DELIVER, Job, deserialize, lane_job, serialize
 from imgsvc.adapters.redis.replies import in_time, integer, names, reply, worker_stats
 from imgsvc.adapters.redis.running_jobs import listen, renew
 from imgsvc.adapters.redis.scripts import ENQUEUE, running_key
@@ -29,27 +29,9 @@ STATS = "imgsvc:tally:"
 """Key prefix, followed by the worker id: the worker's stats since it started, as JSON."""
 WORKER_TIMEOUT = timedelta(seconds=30)
 
-WORK = "work"
-DELIVER = "deliver"
-SWEEP_LANES = "sweep-lanes"
-SWEEP_DELIVERIES = "sweep-deliveries"
-SWEEP_CLEAN_UPS = "sweep-clean-ups"
-CLEAN_UP = "tidy"
-CHANGE = "change"
-
 _NOTHING: Mapping[str, Any] = {}
 _MIN_LANES = 4
 _LANES_PER_WORKER = 2
-
-
-def serialize(job: dict[str, Any]) -> bytes:
-    """Return the job as JSON; with pickle, anyone who can write to Redis could run code here."""
-    return json.dumps(job, default=repr).encode()  # `default`: arq stores exceptions as results
-
-
-def deserialize(data: bytes) -> dict[str, Any]:
-    job: dict[str, Any] = json.loads(data)
-    return job
 
 
 def _now_ms() -> int:
@@ -172,7 +154,7 @@ class ArqQueue:
         return integer(await reply(self._redis.zcount(WORKERS, since, "+inf")))
 
     async def _enqueue(
-        self, queue_name: str, jobs: Sequence["Job"], *, at: datetime | None = None, only_new: bool = False
+        self, queue_name: str, jobs: Sequence[Job], *, at: datetime | None = None, only_new: bool = False
     ) -> None:
         """Enqueue jobs in one command; one that runs stays as it is.
 
@@ -184,19 +166,3 @@ class ArqQueue:
         data = [word for job in jobs for word in (job.id, job.serialize(now))]
         arguments = [now + delay if delay else "", delay + expires_extra_ms, "NX" if only_new else "LT", *data]
         await reply(self._redis.register_script(ENQUEUE)([queue_name, running_key(queue_name)], arguments))
-
-
-class Job(NamedTuple):
-    """A job to enqueue."""
-
-    id: str
-    function: str
-    arguments: tuple[str | int, ...]
-
-    def serialize(self, now_ms: int) -> bytes:
-        return serialize_job(self.function, self.arguments, {}, None, now_ms, serializer=serialize)
-
-
-def lane_job(batch_id: str, api_key_id: str, lane: int) -> Job:
-    """Return the job of a lane. Its id begins with the API key, which the turns of the queue are between."""
-    return Job(f"{api_key_id}:{batch_id}:{lane}", WORK, (batch_id, api_key_id, lane))

@@ -7,7 +7,7 @@ from imgsvc.errors import BatchFinished, NotFound
 from imgsvc.services.batches.change import CANCEL, CHANGE_TIMEOUT, change_for_request
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 
 
 async def cancel_batch(

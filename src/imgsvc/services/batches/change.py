@@ -20,7 +20,7 @@ from imgsvc.errors import Cancelled, DatabaseUnavailable, InvalidUrl
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_change, wake_lane
 
 log = get_logger(__name__)

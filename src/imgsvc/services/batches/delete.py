@@ -13,7 +13,8 @@ from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import BatchNotFinished, DatabaseUnavailable, NotFound, StorageError
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import Inventory, JobQueue, Stored
+from imgsvc.services.job_queue import JobQueue
+from imgsvc.services.ports import Inventory, Stored
 from imgsvc.services.wakeups import wake_clean_up
 
 log = get_logger(__name__)

@@ -16,7 +16,7 @@ from imgsvc.logs import get_logger
 from imgsvc.services.access.api_keys import link_secret
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.progress import event_data
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_delivery
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from imgsvc.errors import BatchNotFinished, NotFound, NothingToRetry
 from imgsvc.services.batches.change import CHANGE_TIMEOUT, NOT_RETRIED, change_for_request, retry_of
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 
 
 async def retry_batch(

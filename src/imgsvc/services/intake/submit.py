@@ -25,7 +25,7 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
 from imgsvc.services.intake.upload import Upload, asset_rows, batch_row, product_rows
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_lane
 
 log = get_logger(__name__)

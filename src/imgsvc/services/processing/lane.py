@@ -15,7 +15,7 @@ from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import Retention, announce
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import LaneQueue
+from imgsvc.services.job_queue import LaneQueue
 from imgsvc.services.processing.batch_hosts import BatchHosts, Reservations
 from imgsvc.services.processing.flush import Flushed, Run, flush
 from imgsvc.services.processing.in_flight import InFlight, run_to_completion

@@ -7,7 +7,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.batches.finish import Retention
-from imgsvc.services.ports import LaneQueue
+from imgsvc.services.job_queue import LaneQueue
 from imgsvc.services.processing.batch_hosts import BatchHosts
 from imgsvc.services.processing.lane import Lane
 from imgsvc.services.processing.lane_policy import LanePolicy

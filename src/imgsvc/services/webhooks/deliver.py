@@ -14,7 +14,7 @@ from imgsvc.domain.webhooks import event_body, next_attempt_at
 from imgsvc.errors import NotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_delivery
 from imgsvc.services.webhooks.send import AttemptResult, WebhookSender, post, signing_secrets
 
