@@ -120,10 +120,11 @@ class _Row(NamedTuple):
 
 # One statement, built once: SQLAlchemy takes longer to build it than Postgres to run it. It never waits, because it
 # skips assets that another transaction has locked. MATERIALIZED: a plan that ran it twice would lock too many.
+# `due.batch_id`, not the parameter: Postgres expects one asset in a batch newer than its statistics, and would read all.
 _CLAIM_ON_POSTGRES = sa.text(f"""
     WITH due AS MATERIALIZED (
         SELECT due.* FROM unnest(:numbers, :limits) AS host (number, assets) CROSS JOIN LATERAL (
-            SELECT position, status, due_at FROM asset
+            SELECT batch_id, position, status, due_at FROM asset
             WHERE batch_id = :batch_id AND {OPEN_ASSETS} AND host_number = host.number AND due_at <= :now
                 AND claim IS DISTINCT FROM :token AND position <> ALL (:in_flight)
             ORDER BY due_at, position LIMIT host.assets
@@ -132,7 +133,7 @@ _CLAIM_ON_POSTGRES = sa.text(f"""
     )
     UPDATE asset SET status = 'processing', claim = :token, due_at = :until, updated_at = :now,
         lost = asset.lost + CASE due.status WHEN 'processing' THEN 1 ELSE 0 END
-    FROM due WHERE asset.batch_id = :batch_id AND asset.position = due.position
+    FROM due WHERE asset.batch_id = due.batch_id AND asset.position = due.position
     RETURNING due.due_at AS was_due_at, due.status AS was, {", ".join(f"asset.{name}" for name in Claimed._fields)}
 """).bindparams(  # noqa: S608  # names of ours
     *(bindparam(name, type_=postgresql.ARRAY(sa.Integer)) for name in ("numbers", "limits", "in_flight")),

@@ -57,18 +57,20 @@ def _sql_type(name: str) -> str:
 
 
 # One statement for all rows, which are one parameter. They are locked in the order of their positions, as a change of
-# the batch locks them (`assets`), so that two transactions never wait for each other.
+# the batch locks them (`assets`), so that two transactions never wait for each other. On `held.batch_id`: see `leases`.
 _WRITE_ON_POSTGRES = sa.text(f"""
     WITH held AS MATERIALIZED (
-        SELECT position FROM asset
-        WHERE batch_id = :batch_id AND claim = :token AND status = 'processing' AND position = ANY (:positions)
-        ORDER BY position FOR UPDATE
+        SELECT held.* FROM unnest(:positions) AS outcome (position) CROSS JOIN LATERAL (
+            SELECT batch_id, position FROM asset
+            WHERE batch_id = :batch_id AND position = outcome.position AND claim = :token AND status = 'processing'
+            FOR UPDATE
+        ) AS held
     )
     UPDATE asset SET claim = NULL, {", ".join(f"{name} = outcome.{name}" for name in _OUTCOME_COLUMNS)}
     FROM held JOIN json_to_recordset(CAST(:rows AS json)) AS outcome (
         {", ".join(f"{name} {_sql_type(name)}" for name in ("position", *_OUTCOME_COLUMNS))}
     ) USING (position)
-    WHERE asset.batch_id = :batch_id AND asset.position = held.position
+    WHERE asset.batch_id = held.batch_id AND asset.position = held.position
     RETURNING asset.position
 """).bindparams(  # noqa: S608  # names of ours
     *(bindparam(name, type_=sa.String) for name in ("batch_id", "token", "rows")),
@@ -79,7 +81,7 @@ _WRITE_ON_POSTGRES = sa.text(f"""
 async def _write_on_postgres(
     connection: AsyncConnection, batch_id: str, token: str, rows: Sequence[dict[str, Any]]
 ) -> set[int]:
-    positions = [row["position"] for row in rows]
+    positions = sorted(row["position"] for row in rows)
     values = {"batch_id": batch_id, "token": token, "positions": positions, "rows": to_json(rows).decode()}
     return set((await connection.execute(_WRITE_ON_POSTGRES, values)).scalars())
 

@@ -1,14 +1,15 @@
 """Statements on earlier results: find them by URL and settings, note new ones, forget those of deleted batches."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as insert_on_postgres
-from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
+from sqlalchemy import bindparam
+from sqlalchemy.dialects import postgresql
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import is_postgres
 from imgsvc.db.tables import Asset, Batch, Reusable
 
 
@@ -36,14 +37,6 @@ class Result(NamedTuple):
 _COLUMNS = tuple(col(getattr(Asset, name)) for name in PreviousResult._fields)
 
 
-def _note(insert: Callable[[type[Reusable]], Any]) -> Any:
-    statement = insert(Reusable)
-    newer = {"batch_id": statement.excluded.batch_id, "position": statement.excluded.position}
-    is_newer = col(Reusable.batch_id) <= statement.excluded.batch_id
-    return statement.on_conflict_do_update(index_elements=[col(Reusable.hash)], set_=newer, where=is_newer)
-
-
-_NOTE_ON_SQLITE, _NOTE_ON_POSTGRES = _note(insert_on_sqlite), _note(insert_on_postgres)
 _SLICE = 500
 """Values per statement, well below the limit of variables."""
 
@@ -51,6 +44,28 @@ _SLICE = 500
 def _key(reuse_hash: str) -> bytes:
     """Return the first 128 bits: enough, as an attacker cannot choose the other key's part of the hash."""
     return bytes.fromhex(reuse_hash)[:16]
+
+
+# Built once: SQLAlchemy would take longer to build them for each flush than the database takes to run them. On Postgres
+# the hashes are one array, so that the statement is the same for any number of them.
+_HASHES = bindparam("hashes", type_=postgresql.ARRAY(sa.LargeBinary))
+_FIND = (
+    sa.select(*_COLUMNS, col(Batch.deleted_at))
+    .select_from(Reusable)
+    .join(Asset, sa.and_(col(Asset.batch_id) == Reusable.batch_id, col(Asset.position) == Reusable.position))
+    .join(Batch, col(Batch.id) == Asset.batch_id)
+)
+_FIND_ON_POSTGRES = _FIND.where(col(Reusable.hash) == sa.any_(_HASHES))
+_NEWER = """
+    ON CONFLICT (hash) DO UPDATE SET batch_id = excluded.batch_id, position = excluded.position
+    WHERE reusable.batch_id <= excluded.batch_id
+"""
+_NOTE_ON_POSTGRES = sa.text(f"""
+    INSERT INTO reusable (hash, batch_id, position)
+    SELECT hash, CAST(:batch_id AS varchar), position FROM unnest(:hashes, :positions) AS result (hash, position)
+    {_NEWER}
+""").bindparams(_HASHES, bindparam("positions", type_=postgresql.ARRAY(sa.Integer)))  # noqa: S608  # a constant
+_NOTE_ON_SQLITE = sa.text(f"INSERT INTO reusable VALUES (:hash, :batch_id, :position) {_NEWER}")  # noqa: S608  # as above
 
 
 async def previous_results(session: AsyncSession, hashes: Collection[str]) -> Mapping[str, PreviousResult]:
@@ -61,16 +76,13 @@ async def previous_results(session: AsyncSession, hashes: Collection[str]) -> Ma
     """
     found: dict[str, PreviousResult] = {}
     keys = [_key(each) for each in hashes]
-    asset = sa.and_(col(Asset.batch_id) == Reusable.batch_id, col(Asset.position) == Reusable.position)
-    statement = (
-        sa.select(*_COLUMNS, col(Batch.deleted_at))
-        .select_from(Reusable)
-        .join(Asset, asset)
-        .join(Batch, col(Batch.id) == Asset.batch_id)
-    )
     connection = await session.connection()
     for start in range(0, len(keys), _SLICE):
-        rows = await connection.execute(statement.where(col(Reusable.hash).in_(keys[start : start + _SLICE])))
+        some = keys[start : start + _SLICE]
+        if is_postgres(connection):
+            rows = await connection.execute(_FIND_ON_POSTGRES, {"hashes": some})
+        else:
+            rows = await connection.execute(_FIND.where(col(Reusable.hash).in_(some)))
         found.update((row.reuse_hash, PreviousResult(*row[:-1])) for row in rows if row.deleted_at is None)
     return {each: found[each] for each in hashes if each in found}
 
@@ -81,10 +93,16 @@ async def note_results(session: AsyncSession, batch_id: str, results: Iterable[R
     The rows are locked in the order of their hashes, so that two batches of the same images do not deadlock.
     """
     noted = sorted((_key(each), position) for position, each in results if each)
-    if noted:
-        rows = [{"hash": key, "batch_id": batch_id, "position": position} for key, position in noted]
-        connection = await session.connection()
-        await connection.execute(_NOTE_ON_SQLITE if connection.dialect.name == "sqlite" else _NOTE_ON_POSTGRES, rows)
+    if not noted:
+        return
+    connection = await session.connection()
+    if is_postgres(connection):
+        keys, positions = zip(*noted, strict=True)
+        values = {"batch_id": batch_id, "hashes": list(keys), "positions": list(positions)}
+        await connection.execute(_NOTE_ON_POSTGRES, values)
+        return
+    rows = [{"hash": key, "batch_id": batch_id, "position": position} for key, position in noted]
+    await connection.execute(_NOTE_ON_SQLITE, rows)
 
 
 async def forget(session: AsyncSession, batch_id: str, hashes: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from math import ceil
 
 import stamina
 
+from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import leases as queries
 from imgsvc.domain.hosts import host_of
@@ -119,6 +120,7 @@ class BatchHosts:
         async for attempt in tries:
             with attempt:
                 async with self._sessions.read() as session:
+                    await plan_on_indexes(session)
                     rows = await queries.hosts(session, self._plan.batch_id, after=after, limit=PAGE)
         self._page = {row.number: _Host(host_of(row.origin_url), row.due_at) for row in rows}
         is_last = len(rows) < PAGE

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import stamina
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.queries import leases as lease_queries
@@ -139,6 +140,7 @@ async def _flush(
 ) -> Flushed:
     """Write and claim assets, then change the batch's row: the lanes of a batch wait for each other only there."""
     batch_id, now = run.batch_id, clock()
+    await plan_on_indexes(session)
     moved = await _write_outcomes(session, run, outcomes, now=now)
     claims = await lease_queries.claim(
         session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limits=claim
