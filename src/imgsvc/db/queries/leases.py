@@ -120,7 +120,7 @@ class _Row(NamedTuple):
 
 # One statement, built once: SQLAlchemy takes longer to build it than Postgres to run it. It never waits, because it
 # skips assets that another transaction has locked. MATERIALIZED: a plan that ran it twice would lock too many.
-# `due.batch_id`, not the parameter: Postgres expects one asset in a batch newer than its statistics, and would read all.
+# `due.batch_id`, not the parameter: Postgres expects one asset in a batch newer than its statistics, and would read it.
 _CLAIM_ON_POSTGRES = sa.text(f"""
     WITH due AS MATERIALIZED (
         SELECT due.* FROM unnest(:numbers, :limits) AS host (number, assets) CROSS JOIN LATERAL (

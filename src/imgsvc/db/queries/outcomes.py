@@ -57,12 +57,13 @@ def _sql_type(name: str) -> str:
 
 
 # One statement for all rows, which are one parameter. They are locked in the order of their positions, as a change of
-# the batch locks them (`assets`), so that two transactions never wait for each other. On `held.batch_id`: see `leases`.
+# the batch locks them (`assets`), so that two transactions never wait for each other. For `held.batch_id`, see `leases`.
+# The status is compared outside, because the index of open assets is not ordered by position.
 _WRITE_ON_POSTGRES = sa.text(f"""
     WITH held AS MATERIALIZED (
         SELECT held.* FROM unnest(:positions) AS outcome (position) CROSS JOIN LATERAL (
-            SELECT batch_id, position FROM asset
-            WHERE batch_id = :batch_id AND position = outcome.position AND claim = :token AND status = 'processing'
+            SELECT batch_id, position, status FROM asset
+            WHERE batch_id = :batch_id AND position = outcome.position AND claim = :token
             FOR UPDATE
         ) AS held
     )
@@ -70,7 +71,7 @@ _WRITE_ON_POSTGRES = sa.text(f"""
     FROM held JOIN json_to_recordset(CAST(:rows AS json)) AS outcome (
         {", ".join(f"{name} {_sql_type(name)}" for name in ("position", *_OUTCOME_COLUMNS))}
     ) USING (position)
-    WHERE asset.batch_id = held.batch_id AND asset.position = held.position
+    WHERE asset.batch_id = held.batch_id AND asset.position = held.position AND held.status = 'processing'
     RETURNING asset.position
 """).bindparams(  # noqa: S608  # names of ours
     *(bindparam(name, type_=sa.String) for name in ("batch_id", "token", "rows")),
