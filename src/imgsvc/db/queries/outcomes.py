@@ -57,7 +57,7 @@ def _sql_type(name: str) -> str:
 
 
 # One statement for all rows, which are one parameter. They are locked in the order of their positions, as a change of
-# the batch locks them (`assets`), so that two transactions never wait for each other. For `held.batch_id`, see `leases`.
+# the batch locks them (`assets`), so that two transactions never wait for each other. `held.batch_id`: see `leases`.
 # The status is compared outside, because the index of open assets is not ordered by position.
 _WRITE_ON_POSTGRES = sa.text(f"""
     WITH held AS MATERIALIZED (
