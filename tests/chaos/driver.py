@@ -11,7 +11,7 @@ from random import Random
 import httpx
 from sqlmodel import col, select, update
 
-from chaos import paced, rush
+from chaos import rush
 from chaos.calls import Calls
 from chaos.checks import FinalChecks, bugs
 from chaos.customers import OPEN, Customers
@@ -89,10 +89,9 @@ async def _play(stage: Stage, history: History, result: Result, steps: list[Step
         customers = {name: _customers(name, calls[name], stage, history) for name in CUSTOMERS}
         await _cause_faults(customers, steps, stage, history, result)
         history.note("every order has ended")
-        if rush.ENABLED:
-            await until(stage.service.ready, within=END_WITHIN)
-            result.before_small, late = await rush.rush(result.seed, customers["big"], customers["small"])
-            result.violations += late
+        await until(stage.service.ready, within=END_WITHIN)
+        result.before_small, late = await rush.rush(result.seed, customers["big"], customers["small"])
+        result.violations += late
         sessions = open_sessions(stage.database_url)
         await _wait_until_idle(stage, sessions, result)
         history.note("all work is done")
@@ -128,7 +127,7 @@ def _client(stage: Stage, owner: Owner) -> httpx.AsyncClient:
 
 
 def _customers(owner: str, calls: Calls, stage: Stage, history: History) -> Customers:
-    addresses = {name: origin.url("") for name, origin in stage.paced.items() if name in paced.ENABLED}
+    addresses = {name: origin.url("") for name, origin in stage.paced.items()}
     catalogue = Catalogue(owner, stage.shop, stage.proxies["origin"].url, addresses)
     return Customers(owner, calls, catalogue, stage.receiver, f"{stage.proxies['webhook'].url}/{owner}", history)
 

@@ -14,9 +14,6 @@ from support.origin_server import Server, image_bytes
 
 SIZE = (64, 48)
 """The size of every image."""
-ENABLED = ("allows a rate", "redirects")
-"""The origins that customers order from. The host limiter cannot cope with the others yet: time-outs do not slow it
-down, so "works in order" works for clients that have gone; "resets beyond eight" refuses two requests for an image."""
 
 
 @dataclass
