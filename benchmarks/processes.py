@@ -97,6 +97,22 @@ class Service:
     def workers(self) -> list[psutil.Process]:
         return self._children("imgsvc.worker")
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the workers, which has every setting."""
+        return dict(self.workers()[0].environ())
+
+    @asynccontextmanager
+    async def with_key(self, name: str) -> "AsyncIterator[Service]":
+        """Create an API key; inside the block, use the service with it."""
+        command = (sys.executable, "-m", "imgsvc", "keys", "create", name)
+        process = await asyncio.create_subprocess_exec(*command, env=self.environment(), stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        headers = {"Authorization": f"Bearer {output.decode().split(chr(10))[1].strip()}"}
+        async with httpx.AsyncClient(
+            base_url=self.client.base_url, headers=headers, timeout=120, trust_env=False
+        ) as client:
+            yield Service(client, self._listener, self._pid)
+
     def api(self) -> psutil.Process:
         [process] = self._children("api")
         return process

@@ -22,7 +22,7 @@ from imgsvc.bootstrap import lane_policy, open_asset_processor, open_resources
 from imgsvc.cli.api import SWITCH_INTERVAL
 from imgsvc.cli.stack import upgrade_database
 from imgsvc.logs import configure_logging
-from imgsvc.services.processing.lane import work
+from imgsvc.services.processing.work import work
 from imgsvc.settings.server import Settings
 from processes import manifest, origin, service, urls
 
@@ -81,7 +81,6 @@ async def worker_lag(settings: Settings, batch_id: str) -> None:
                     queue=resources.queue,
                     processor=processor,
                     retention=resources.retention,
-                    clock=resources.clock,
                     policy=lane_policy(settings),
                     stopping=asyncio.Event(),
                 )

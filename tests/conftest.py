@@ -27,6 +27,7 @@ from imgsvc.worker.arq_worker import build_worker
 from imgsvc.worker.jobs import WorkerContext
 from support.databases import Postgres, folder_for_postgres
 from support.origin_server import OriginServer, WebhookListener
+from support.poolers import PgBouncer
 from support.stack import SECRET
 
 
@@ -132,8 +133,24 @@ def postgres_database(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def pgbouncer(postgres: Postgres) -> Iterator[PgBouncer]:
+    """A PgBouncer in transaction mode; its clients share two connections to each database."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pb-", dir=folder_for_postgres()) as folder,
+        PgBouncer(Path(folder), postgres.folder, connections=2) as pooler,
+    ):
+        yield pooler
+
+
+@pytest.fixture
+def pgbouncer_database(pgbouncer: PgBouncer, postgres_database: str) -> str:
+    """The URL of the Postgres database through PgBouncer."""
+    return pgbouncer.url(postgres_database)
+
+
+@pytest.fixture
 def database_kind() -> str:
-    """`sqlite` or `postgres`; tests of stored data override it to run on both."""
+    """`sqlite`, `postgres` or `pgbouncer`; tests of stored data override it to run on both."""
     return "sqlite"
 
 

@@ -27,7 +27,7 @@ from imgsvc.services.codec.pool import CodecPool
 from imgsvc.services.codec.watchdog import Watchdog
 from imgsvc.services.intake.quotas import KeyLimits
 from imgsvc.services.processing.fetch import Fetching
-from imgsvc.services.processing.lane import LanePolicy
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
@@ -121,19 +121,24 @@ async def open_asset_processor(
             sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
+            weights=settings.key_weights,
         )
         stack.push_async_callback(codec.aclose)
         fetching = Fetching(
             origin=resources.fetcher,
-            hosts=HostLimiter(maximum=settings.max_fetches_per_host),
-            fetches=FairSemaphore(settings.max_fetches),
-            memory=FairSemaphore(max(settings.fetch_buffer_bytes, settings.max_image_bytes), max_held_per_free=3),
+            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience),
+            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
+            memory=FairSemaphore(
+                max(settings.fetch_buffer_bytes, settings.max_image_bytes),
+                max_held_per_free=3,
+                weights=settings.key_weights,
+            ),
         )
         yield AssetProcessor(
             fetching=fetching,
             storage=resources.storage,
             codec=codec,
-            retries=RetryPolicy(max_attempts=settings.max_attempts),
+            retries=RetryPolicy(settings.max_attempts, give_up_after=timedelta(seconds=settings.give_up_after)),
             clock=resources.clock,
         )
 
@@ -141,7 +146,8 @@ async def open_asset_processor(
 def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:
     """Open the database of the settings, without connecting yet."""
     _protect_data(settings)
-    return open_sessions(settings.database, statement_timeout=statement_timeout)
+    limit = settings.database_connections
+    return open_sessions(settings.database, statement_timeout=statement_timeout, connections=limit)
 
 
 def check_storage(settings: Settings) -> None:

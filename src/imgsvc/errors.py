@@ -193,6 +193,10 @@ class DnsError(FetchError):
     sentence = "The server name in the address could not be resolved."
 
 
+class HostNotFound(DnsError):
+    """A name that does not exist, rather than a name server that does not answer."""
+
+
 class ConnectTimeout(FetchError):
     code = "connect_timeout"
     retryable = True

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from chaos.calls import Calls, Violation
+from chaos.isolation import listed_for, seen_by_stranger
 from chaos.orders import HEADER, OUTPUT, Order, Slot
+from chaos.owners import Owner
 from chaos.plan import History
 from chaos.receiver import WebhookReceiver
 from imgsvc.db.engine import Sessions
@@ -27,7 +29,10 @@ BUGS = ('"job_failed"', '"asset_failed_unexpectedly"', '"unhandled_error"')
 class FinalChecks:
     """The checks of every order through the API, and in the database for what the API does not show."""
 
+    owner: Owner
     calls: Calls
+    stranger: Calls
+    """Calls with the API key of another owner."""
     receiver: WebhookReceiver
     history: History
     sessions: Sessions
@@ -36,15 +41,15 @@ class FinalChecks:
     excused: Counter[str] = field(default_factory=Counter)
     """Good images that failed because of an outage, by code."""
 
-    async def run(self, orders: list[Order], log: Path) -> None:
-        """Check all orders, and the log of imgsvc."""
+    async def run(self, orders: list[Order]) -> None:
+        """Check all orders of the owner."""
+        self.violations += await listed_for(self.owner.name, self.calls, orders)
         for order in orders:
             if order.batch_id:
+                self.violations += await seen_by_stranger(order, self.stranger)
                 async for violation in self._violations_of(order):
-                    self.violations.append(f"{order.key} ({order.batch_id}): {violation}")
-        self.violations += self.receiver.violations
+                    self.violations.append(f"{order.label} ({order.batch_id}): {violation}")
         self.violations += await self._check_keys(orders)
-        self.violations += _bugs(log)
 
     async def _violations_of(self, order: Order) -> AsyncIterator[str]:
         try:
@@ -121,7 +126,7 @@ class FinalChecks:
             return "" if size == slot.size else f"should be {slot.size or slot.code}, but is {size}"
         if asset["status"] != "failed":
             return "has not ended"
-        excuses = self.history.excuses(order.sent_at, order.ended_at or self.history.now())
+        excuses = self.history.excuses(order.sent_at, order.ended_at or self.history.now(), of_shop=not slot.is_paced)
         if excuses and slot.is_flaky:
             excuses.add("http_503")  # of the last attempt; the outage hit earlier ones
         if code in excuses:
@@ -134,16 +139,17 @@ class FinalChecks:
     async def _check_keys(self, orders: list[Order]) -> list[str]:
         """Check that each upload made one batch, by its metadata; deleted batches may be gone."""
         async with self.sessions.read() as session:
-            rows = list(await session.exec(select(Batch.id, Batch.extra)))
-        by_key = {order.key: order for order in orders}
+            owned = col(Batch.api_key_id) == self.owner.key_id
+            rows = list(await session.exec(select(Batch.id, Batch.extra).where(owned)))
+        by_label = {order.label: order for order in orders}
         found = [
-            f"{batch_id} was made for {extra['order']}, whose customer got {by_key[extra['order']].batch_id}"
+            f"{batch_id} was made for {extra['order']}, whose customer got {by_label[extra['order']].batch_id}"
             for batch_id, extra in rows
-            if by_key[extra["order"]].batch_id not in ("", batch_id)
+            if by_label[extra["order"]].batch_id not in ("", batch_id)
         ]
         batches = Counter(extra["order"] for _, extra in rows)
         found += [f"{key} made {count} batches" for key, count in batches.items() if count > 1]
-        kept = {order.key for order in orders if order.batch_id and not order.is_deleted}
+        kept = {order.label for order in orders if order.batch_id and not order.is_deleted}
         return found + [f"{key} was accepted, but is gone" for key in sorted(kept - batches.keys())]
 
 
@@ -155,7 +161,7 @@ def _is_complete(delivery: Any) -> bool:
     ] == 200
 
 
-def _bugs(log: Path) -> Iterator[str]:
+def bugs(log: Path) -> Iterator[str]:
     """Yield the log lines of unexpected errors."""
     for line in log.read_text().splitlines():
         if any(event in line for event in BUGS):

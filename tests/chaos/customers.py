@@ -19,13 +19,14 @@ OPEN = ("pending", "processing")
 
 @dataclass
 class Customers:
-    """Customers with their `orders`, and the `violations` they observed."""
+    """The customers of one API key, with their `orders`, and the `violations` they observed."""
 
+    name: str
     calls: Calls
     catalogue: Catalogue
     receiver: WebhookReceiver
     hook: str
-    """The receiver's address."""
+    """The address of their webhooks."""
     history: History
     orders: list[Order] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -34,7 +35,7 @@ class Customers:
         """Send orders as `count` concurrent customers until `over` is set; return when the last order has ended."""
         async with asyncio.TaskGroup() as group:
             for number in range(count):
-                group.create_task(self._customer(Random(f"{seed}/{number}"), over))
+                group.create_task(self._customer(Random(f"{seed}/{self.name}/{number}"), over))
 
     async def _customer(self, rng: Random, over: asyncio.Event) -> None:
         while not over.is_set():
@@ -43,18 +44,26 @@ class Customers:
             try:
                 await self._run(order, rng)
             except Violation as violation:
-                self.violations.append(f"{order.key} ({order.batch_id}): {violation}")
+                self.violations.append(f"{order.label} ({order.batch_id}): {violation}")
                 self.history.note(f"VIOLATION {self.violations[-1]}")
+
+    async def send(self, order: Order, rng: Random) -> None:
+        self.orders.append(order)
+        await self._upload(order, rng)
+
+    async def images_ended(self, order: Order) -> int:
+        counts = (await self._read(order))["counts"]["assets"]
+        return int(counts["total"] - sum(counts[status] for status in OPEN))
 
     async def _run(self, order: Order, rng: Random) -> None:
         await self._upload(order, rng)
         if order.plan == "cancel":
             await self._follow(order, rng, reads=rng.randrange(4))
             await self._cancel(order)
-        await self._wait_for_end(order, rng)
+        await self.wait_for_end(order, rng)
         if "retry" in order.plan:
             await self._retry(order)
-            await self._wait_for_end(order, rng)
+            await self.wait_for_end(order, rng)
         if order.plan == "redeliver":
             await self._redeliver(order)
         if "delete" in order.plan:
@@ -104,7 +113,7 @@ class Customers:
         if urls:
             await self.calls.image(rng.choice(urls))
 
-    async def _wait_for_end(self, order: Order, rng: Random) -> None:
+    async def wait_for_end(self, order: Order, rng: Random) -> None:
         """Follow the order to the end of a round."""
         while (status := (await self._read(order, wait=2))["status"]) in OPEN:
             await self._follow(order, rng, reads=2)

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from random import Random
 from typing import Literal
 
+from chaos.paced import SIZE
 from support.images import alpha_png, animation, cmyk_jpeg, encoded, palette_png, photo_jpeg, scene, truncated
 from support.origin_server import OriginServer
 
@@ -18,6 +20,8 @@ HEADER = ("S. No.", "Product Name", "Input Image Urls", "Colour")
 OUTPUT = "Output Image Urls"
 """The column that the report adds."""
 MAX_PRODUCTS = 60
+PACED_SHARE = 0.15
+"""The share of orders of a paced origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,15 @@ class Slot:
     code: str | None = None
     is_flaky: bool = False
     """Its origin answers 503 once or twice before it succeeds."""
+    is_paced: bool = False
+    """Its origin limits its customers, and has no faults."""
 
 
 @dataclass
 class Order:
     """One upload, and the facts that its customer knows."""
 
+    owner: str
     number: int
     products: list[list[Slot]]
     plan: Plan
@@ -50,7 +57,12 @@ class Order:
 
     @property
     def key(self) -> str:
+        """The idempotency key; all owners use the same ones."""
         return f"order-{self.number}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.owner}/{self.key}"
 
     @property
     def slots(self) -> dict[str, Slot]:
@@ -67,31 +79,50 @@ class Order:
 
     def fields(self, hook: str) -> dict[str, str]:
         """Return the upload's fields except the file."""
-        fields = {"on_invalid": "skip", "metadata": json.dumps({"order": self.key})}
+        fields = {"on_invalid": "skip", "metadata": json.dumps({"order": self.label})}
         return fields | ({"webhook_url": hook} if self.has_webhook else {})
 
 
 class Catalogue:
-    """A maker of orders whose images the shop serves; customers reach the shop at `address`."""
+    """A maker of the orders of one owner. The shop serves their images; customers reach it at `address`.
 
-    def __init__(self, shop: OriginServer, address: str) -> None:
+    Some orders are of a `paced` origin, whose address is given by its name.
+    """
+
+    def __init__(self, owner: str, shop: OriginServer, address: str, paced: Mapping[str, str]) -> None:
+        self._owner = owner
         self._shop = shop
+        self._addresses = cycle(paced.values()) if paced else None
         self._address = address
         self._images = _good_images()
         self._orders = 0
 
     def order(self, rng: Random) -> Order:
         self._orders += 1
+        if self._addresses and rng.random() < PACED_SHARE:
+            return self._paced_order(rng, next(self._addresses))
         products: list[list[Slot]] = []
         for _ in range(rng.choice((1, 3, 10, rng.randint(1, MAX_PRODUCTS)))):
             previous = [slot for slots in products for slot in slots]
             new = [self._slot(rng, len(previous) + count) for count in range(rng.choice((1, 1, 1, 2, 3)))]
             repeated = [rng.choice(previous)] if previous and rng.random() < 0.1 else []
             products.append([*new, *repeated])
-        return Order(self._orders, products, rng.choice(PLANS), has_webhook=rng.random() < 0.9)
+        return Order(self._owner, self._orders, products, rng.choice(PLANS), has_webhook=rng.random() < 0.9)
+
+    def plain_order(self, rng: Random, images: int) -> Order:
+        """Return an order of good images that is kept."""
+        self._orders += 1
+        products = [[self._good(rng, f"{self._owner}/{self._orders}/{number}")] for number in range(images)]
+        return Order(self._owner, self._orders, products, "keep", has_webhook=True)
+
+    def _paced_order(self, rng: Random, address: str) -> Order:
+        name = f"{self._owner}/{self._orders}"
+        count = rng.randint(10, MAX_PRODUCTS)
+        slots = [Slot(f"{address}/{name}/{number}.jpg", size=SIZE, is_paced=True) for number in range(count)]
+        return Order(self._owner, self._orders, [[slot] for slot in slots], rng.choice(PLANS), has_webhook=True)
 
     def _slot(self, rng: Random, count: int) -> Slot:
-        name = f"{self._orders}/{count}"
+        name = f"{self._owner}/{self._orders}/{count}"
         draw = rng.random()
         if draw < 0.84:
             return self._good(rng, name)

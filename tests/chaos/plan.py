@@ -78,9 +78,13 @@ class History:
     def note(self, text: str) -> None:
         self.say(f"{self.now():7.1f} s  {text}")
 
-    def excuses(self, since: float, until: float) -> set[str]:
-        """Return the error codes that faults in this period may have caused on good images."""
-        overlapping = [fault for fault, began, ended in self.faults if began <= until and ended >= since]
+    def excuses(self, since: float, until: float, *, of_shop: bool) -> set[str]:
+        """Return the error codes that faults in this period may have caused on good images, or on those of the shop."""
+        overlapping = [
+            fault
+            for fault, began, ended in self.faults
+            if began <= until and ended >= since and (of_shop or fault.target != "origin")
+        ]
         return {code for fault in overlapping for code in fault.excuses}
 
     def by_kind(self) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""The shop's webhook endpoint: it verifies every signature and keeps all messages."""
+"""The customers' webhook endpoint: it verifies every signature and keeps all messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from support.origin_server import Server
-from support.stack import SECRET
 
 
 @dataclass
 class Event:
     """A webhook message that arrived under one id, any number of times."""
 
+    owner: str
     batch_id: str
     event_type: str
     body: bytes
@@ -25,30 +25,32 @@ class Event:
 class WebhookReceiver(Server):
     """A server that accepts every message; faults happen in the proxy before it."""
 
+    secrets: dict[str, str] = field(default_factory=dict)
+    """The webhook secret of each owner; an owner's webhooks come to /owner/…."""
     events: dict[str, Event] = field(default_factory=dict)
     """Events by webhook-id."""
     violations: list[str] = field(default_factory=list)
     """Messages with a wrong signature, or with an earlier id but another body."""
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/{any:.*}", self._receive)]
+        return [web.post("/{owner}/{any:.*}", self._receive)]
 
     def events_of(self, batch_id: str) -> dict[str, Event]:
         return {key: event for key, event in self.events.items() if event.batch_id == batch_id}
 
     async def _receive(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self._take(headers, await request.read())
+        self._take(request.match_info["owner"], headers, await request.read())
         return web.Response(text="thank you")
 
-    def _take(self, headers: Mapping[str, str], body: bytes) -> None:
+    def _take(self, owner: str, headers: Mapping[str, str], body: bytes) -> None:
         try:
-            message: Any = Webhook(SECRET).verify(body, dict(headers))
+            message: Any = Webhook(self.secrets[owner]).verify(body, dict(headers))
         except WebhookVerificationError as error:
             self.violations.append(f"{error!r}: {headers} {body!r}")
             return
         key = headers["webhook-id"]
-        event = self.events.setdefault(key, Event(message["data"]["id"], message["type"], body))
+        event = self.events.setdefault(key, Event(owner, message["data"]["id"], message["type"], body))
         event.arrived += 1
-        if event.body != body:
-            self.violations.append(f"{key} arrived as {event.body!r} and as {body!r}")
+        if (event.owner, event.body) != (owner, body):
+            self.violations.append(f"{key} arrived at {event.owner} as {event.body!r} and at {owner} as {body!r}")

@@ -58,6 +58,8 @@ def report(results: list[Result]) -> Table:
         "batches": lambda r: counted(r.orders),
         "slowest batch": lambda r: f"{r.slowest:.0f} s",
         "images checked": lambda r: str(r.images),
+        "refused by paced origins": lambda r: counted(r.refused),
+        "before the small order": lambda r: "" if r.before_small is None else str(r.before_small),
         "failed in an outage": lambda r: counted(r.excused),
         "API calls": lambda r: str(r.calls),
         "repeated": lambda r: counted(r.repeated),

@@ -4,19 +4,21 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from chaos.owners import Owner, create_owners
+from chaos.paced import PacedOrigin, paced_origins
 from chaos.receiver import WebhookReceiver
 from chaos.servers import BUCKET, S3_LOGIN, Valkey, object_store
 from chaos.service import Service
 from support.databases import Postgres
 from support.fault_proxy import FaultProxy
 from support.origin_server import OriginServer
-from support.stack import QUICK, SECRET, until
+from support.stack import QUICK, until
 
 Database = Literal["sqlite", "postgres"]
 # Lanes that hold few assets and flush often: batches take longer, and faults hit them while they run.
@@ -32,10 +34,12 @@ class Stage:
     folder: Path
     valkey: Valkey
     shop: OriginServer
+    paced: Mapping[str, PacedOrigin]
     receiver: WebhookReceiver
     proxies: Mapping[str, FaultProxy]
     postgres: Postgres | None
     service: Service
+    owners: Sequence[Owner]
 
     @property
     def media(self) -> Path:
@@ -57,6 +61,7 @@ async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[
             await stack.enter_async_context(OriginServer()),
             await stack.enter_async_context(WebhookReceiver()),
         )
+        paced = await stack.enter_async_context(paced_origins())
         servers, postgres, url = (
             {"origin": shop.port, "webhook": receiver.port},
             None,
@@ -78,7 +83,9 @@ async def set_up(database: Database, *, clean_up_after: float) -> AsyncIterator[
             await until(service.ready, within=60)
         except AssertionError as error:
             raise RuntimeError(f"imgsvc did not come up; its log is {folder / 'up.log'}") from error
-        yield Stage(database, url, folder, valkey, shop, receiver, proxies, postgres, service)
+        owners = await create_owners(url)
+        receiver.secrets |= {owner.name: owner.secret for owner in owners}
+        yield Stage(database, url, folder, valkey, shop, paced, receiver, proxies, postgres, service, owners)
 
 
 def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, clean_up_after: float) -> dict[str, str]:
@@ -90,7 +97,6 @@ def _settings(database_url: str, valkey: Valkey, storage: FaultProxy | None, cle
         "IMGSVC_REDIS_URL": valkey.url,
         "IMGSVC_TIDY_AFTER": str(clean_up_after),
         "IMGSVC_WEBHOOK_SCHEDULE": ",".join(["0", *["2"] * 40]),
-        "IMGSVC_WEBHOOK_SECRET": SECRET,
         "IMGSVC_WEBHOOK_TIMEOUT": "2",
     }
     if storage:

@@ -1,12 +1,15 @@
 """Statements on batches and deliveries: only allowed moves are made, and each attempt is recorded once."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import batches, deliveries
+from imgsvc.db.queries import batches, counters, deliveries
+from imgsvc.db.queries.api_keys import LOCAL_KEY
+from imgsvc.db.queries.counters import CounterDeltas, Counters
 from imgsvc.db.tables import Delivery, DeliveryAttempt
 from imgsvc.domain.status import BATCH_MOVES, BatchStatus, DeliveryStatus
 from support.batches import asset_row, attempts_of, batch_of, batch_row, deliveries_of, delivery_row, store
@@ -41,37 +44,73 @@ async def test_a_repeated_move_changes_nothing(sessions: Sessions) -> None:
     assert (await batch_of(sessions, "bat_1")).started_at == NOW
 
 
-async def test_counters_read_under_the_lock_are_written_back_with_a_new_version(sessions: Sessions) -> None:
-    await store(sessions, batch_row("bat_1", NOW, failed=2, errors={"http_404": 2}))
+async def add(sessions: Sessions, deltas: CounterDeltas, **conditions: Any) -> Counters | None:
     async with sessions.write() as session:
-        counters = await batches.lock(session, "bat_1")
-        assert counters is not None
-        assert (counters.open, counters.errors) == (8, {"http_404": 2})
-        counters.succeeded, counters.input_bytes, counters.output_bytes = 8, 2**40, 2**39
-        assert counters.open == 0
-        await batches.save_counters(session, "bat_1", counters)
+        return await counters.add(session, "bat_1", deltas, **{"round_number": 1, **conditions})
+
+
+async def test_deltas_are_added_to_the_counters_with_a_new_version(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW, failed=2, processing=8, errors={"http_404": 2}))
+    deltas = CounterDeltas(processing=-8, succeeded=7, failed=1, input_bytes=2**40, output_bytes=2**39)
+    deltas.errors.update(http_404=-1, read_timeout=2)
+    added = await add(sessions, deltas)
+    assert added and added.open == 0
     batch = await batch_of(sessions, "bat_1")
-    assert (batch.version, batch.succeeded, batch.failed) == (2, 8, 2)
-    assert (batch.input_bytes, batch.output_bytes, batch.errors) == (2**40, 2**39, {"http_404": 2})
+    assert (batch.version, batch.processing, batch.succeeded, batch.failed) == (2, 0, 7, 3)
+    assert (batch.input_bytes, batch.output_bytes) == (2**40, 2**39)
+    assert batch.errors == added.errors == {"http_404": 1, "read_timeout": 2}
+
+
+async def test_an_error_that_no_asset_has_any_more_is_not_counted(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW, failed=2, errors={"http_404": 2}))
+    await add(sessions, CounterDeltas(failed=-2, errors=Counter(http_404=-2)))
+    assert (await batch_of(sessions, "bat_1")).errors == {}
+
+
+async def test_a_batch_is_processing_since_its_first_claim_of_a_round(sessions: Sessions) -> None:
+    await store(sessions, batch_row("bat_1", NOW))
+    for claimed_at in (NOW, LATER):
+        assert await add(sessions, CounterDeltas(processing=1), claimed_at=claimed_at)
+    batch = await batch_of(sessions, "bat_1")
+    assert (batch.status, batch.started_at, batch.processing) == ("processing", NOW, 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "conditions", "is_added"),
+    [
+        ({}, {}, True),
+        ({"status": "processing"}, {}, True),
+        ({"status": "cancelled"}, {}, False),
+        ({"round": 2}, {}, False),
+        ({"change": "cancel"}, {}, False),
+        ({"change": "cancel"}, {"change": "cancel"}, True),
+        ({"change": "cancel"}, {"change": "retry"}, False),
+        ({}, {"change": "cancel"}, False),
+    ],
+)
+async def test_only_an_open_round_counts_and_only_its_change_while_it_has_one(
+    sessions: Sessions, row: dict[str, Any], conditions: dict[str, Any], is_added: bool
+) -> None:
+    await store(sessions, batch_row("bat_1", NOW, **row))
+    assert (await add(sessions, CounterDeltas(succeeded=1), **conditions) is not None) is is_added
+    assert (await batch_of(sessions, "bat_1")).succeeded == is_added
 
 
 async def test_counters_can_never_exceed_the_assets(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW))
     with pytest.raises(Exception, match="ck_batch_counts"):
-        async with sessions.write() as session:
-            counters = await batches.lock(session, "bat_1")
-            assert counters is not None
-            counters.succeeded, counters.processing = 10, 1
-            await batches.save_counters(session, "bat_1", counters)
+        await add(sessions, CounterDeltas(succeeded=10, processing=1))
 
 
 async def test_queries_do_not_find_a_deleted_batch(sessions: Sessions) -> None:
     await store(sessions, batch_row("bat_1", NOW, deleted_at=NOW), asset_row("bat_1", 0, NOW))
     async with sessions.write() as session:
         assert await batches.get(session, "bat_1") is None
-        assert await batches.lock(session, "bat_1") is None
+        assert await counters.lock(session, "bat_1") is None
+        assert await counters.current(session, "bat_1", round_number=1) is None
+        assert await counters.add(session, "bat_1", CounterDeltas(failed=1), round_number=1) is None
         assert await batches.progress(session, ["bat_1"]) == {}
-        assert await batches.with_due_assets(session, LATER) == []
+        assert await batches.open_page(session) == []
 
 
 async def test_only_the_owning_key_finds_a_batch(sessions: Sessions) -> None:
@@ -81,16 +120,19 @@ async def test_only_the_owning_key_finds_a_batch(sessions: Sessions) -> None:
         assert await batches.get(session, "bat_1", api_key_id="key_other") is None
 
 
-async def test_batches_with_due_assets_are_found_oldest_first(sessions: Sessions) -> None:
-    due = {"bat_3": NOW, "bat_1": NOW, "bat_2": LATER, "bat_4": NOW}
-    for batch_id, due_at in due.items():
-        status = "completed" if batch_id == "bat_4" else "processing"
-        await store(sessions, batch_row(batch_id, NOW, status=status))
-        await store(sessions, *[asset_row(batch_id, position, due_at) for position in range(3)])
-    await store(sessions, batch_row("bat_5", NOW), asset_row("bat_5", 0, NOW, status="succeeded"))
+async def test_open_batches_are_found_oldest_first_in_pages(sessions: Sessions) -> None:
+    rows: dict[str, dict[str, Any]] = {
+        "bat_3": {},
+        "bat_1": {"status": "processing"},
+        "bat_2": {"status": "completed"},
+        "bat_4": {"change": "cancel"},
+        "bat_5": {"deleted_at": NOW},
+        "bat_6": {},
+    }
+    await store(sessions, *[batch_row(batch_id, NOW, **values) for batch_id, values in rows.items()])
     async with sessions.read() as session:
-        assert await batches.with_due_assets(session, NOW) == ["bat_1", "bat_3"]
-        assert await batches.with_due_assets(session, LATER) == ["bat_1", "bat_2", "bat_3"]
+        assert await batches.open_page(session, limit=2) == [("bat_1", LOCAL_KEY), ("bat_3", LOCAL_KEY)]
+        assert await batches.open_page(session, after="bat_3", limit=2) == [("bat_6", LOCAL_KEY)]
 
 
 async def test_progress_is_reported_for_every_existing_batch(sessions: Sessions) -> None:

@@ -11,8 +11,8 @@ from imgsvc.db.queries import batches
 from imgsvc.db.tables import Asset
 from support.batches import asset_row, batch_row, store
 
-DEFAULTS = 4
-"""Columns that SQLAlchemy adds with their defaults: attempts, lost, storage_failures, quarantine_failures."""
+DEFAULTS = 5
+"""Columns that SQLAlchemy adds with their defaults: host_number, attempts, lost, and two kinds of failures."""
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
 

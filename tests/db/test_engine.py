@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from imgsvc.db.engine import Sessions, open_sessions
-from imgsvc.db.queries import leases
+from imgsvc.db.queries import leases, outcomes
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.services.processing.outcomes import Postponed, columns
 from support.batches import asset_row, batch_of, batch_row, store
@@ -51,12 +51,16 @@ async def test_a_time_comes_back_in_utc_to_the_microsecond(sessions: Sessions, z
 
 
 async def test_none_in_a_json_column_is_null(sessions: Sessions) -> None:
-    await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, NOW, renditions=[{"key": "a"}]))
+    await store(
+        sessions,
+        asset_row("bat_1", 0, NOW),
+        asset_row("bat_1", 1, NOW, status="processing", claim="t", renditions=[{"key": "a"}]),
+    )
     async with sessions.write() as session:
         connection = await session.connection()
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 1
         postponed = Postponed(leases.Claimed(1, "", "", 0, 0), 0, NOW)
-        await leases.write_outcomes(session, "bat_1", [columns(postponed, NOW)])
+        await outcomes.write_outcomes(session, "bat_1", "t", [columns(postponed, NOW)])
         assert (await connection.execute(text("SELECT count(*) FROM asset WHERE renditions IS NULL"))).scalar() == 2
 
 

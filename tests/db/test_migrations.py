@@ -227,22 +227,65 @@ async def test_older_assets_have_no_such_failures_on_postgres(on_postgres: Sessi
     await check_upgrade_with_rows(on_postgres)
 
 
-async def test_an_upgrade_of_postgres_waits_for_a_running_one(on_postgres: Sessions) -> None:
-    """Act as the running upgrade: it holds the lock, and the other has not created any table yet."""
-    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    tables = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
-    async with on_postgres.engine.begin() as running:
-        await running.execute(select(func.pg_advisory_xact_lock(migrations.UPGRADE_LOCK)))
-        upgrade = asyncio.create_task(migrations.upgrade(on_postgres))
+TABLES = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
 
-        async def waits_or_ended() -> bool:
-            return upgrade.done() or bool((await running.execute(waiting)).scalar())
 
-        await until(waits_or_ended, within=20)
+async def test_an_upgrade_of_postgres_does_nothing_while_another_is_running(on_postgres: Sessions) -> None:
+    """Act as the other upgrade: it holds the lock, and has not created any table yet."""
+    async with on_postgres.engine.begin() as other:
+        await other.execute(select(func.pg_advisory_xact_lock(migrations.UPGRADE_LOCK)))
+        with pytest.raises(DatabaseUnavailable, match="Another upgrade"):
+            await migrations.upgrade(on_postgres, give_up_after=0.1)
+        assert (await other.execute(TABLES)).scalar() == 0
+        waiting = asyncio.create_task(migrations.upgrade(on_postgres))
+    await waiting
+    await migrations.check(on_postgres)
+
+
+async def test_an_index_is_created_concurrently_while_another_upgrade_waits(on_postgres: Sessions) -> None:
+    """Check that those who wait have no statement open: a concurrent index would wait for it forever."""
+    await migrations.upgrade(on_postgres)
+    async with migrations.turn(on_postgres, 60), asyncio.timeout(60):
+        waiting = asyncio.create_task(migrations.upgrade(on_postgres))
+        for _ in range(3):
+            statements = ("DROP INDEX CONCURRENTLY IF EXISTS ix", "CREATE INDEX CONCURRENTLY ix ON asset (slug)")
+            await migrations.run_outside_transaction(on_postgres, statements)
+        assert not waiting.done()
+    await waiting
+
+
+async def test_a_migration_waits_for_a_table_without_blocking_others(on_postgres: Sessions) -> None:
+    """Hold a table that the last migration changes: the upgrade is repeated until it is free."""
+    await migrations.upgrade(on_postgres)
+    await go(on_postgres, command.downgrade, "0006")
+    async with on_postgres.engine.begin() as report:
+        await report.execute(text("SELECT count(*) FROM batch"))
+        upgrade = asyncio.create_task(migrations.upgrade(on_postgres, lock_timeout=0.05))
+        blocked = text("SELECT count(*) FROM pg_locks WHERE relation = 'batch'::regclass AND NOT granted")
+
+        async def is_blocked() -> bool:
+            async with on_postgres.engine.begin() as watcher:
+                return bool((await watcher.execute(blocked)).scalar())
+
+        async def is_free() -> bool:
+            return not await is_blocked()
+
+        for _ in range(2):
+            await until(is_blocked, within=20)
+            await until(is_free, within=20)
         assert not upgrade.done()
-        assert (await running.execute(tables)).scalar() == 0
     await upgrade
     await migrations.check(on_postgres)
+
+
+async def test_an_upgrade_names_the_statement_that_waited_in_vain(on_postgres: Sessions) -> None:
+    await migrations.upgrade(on_postgres)
+    await go(on_postgres, command.downgrade, "0006")
+    async with on_postgres.engine.begin() as report:
+        await report.execute(text("SELECT count(*) FROM batch"))
+        with pytest.raises(DatabaseUnavailable, match=r"migration 0007 changes.*ALTER TABLE batch"):
+            await migrations.upgrade(on_postgres, give_up_after=0.2, lock_timeout=0.05)
+    await migrations.upgrade(on_postgres)
 
 
 # -- code and database of different ages -------------------------------------------------------------------------------

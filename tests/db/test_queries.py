@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets
+from imgsvc.db.queries import assets, outcomes
 from imgsvc.db.queries import leases as queries
 from imgsvc.db.queries.leases import Claims
 from imgsvc.services.processing.outcomes import Postponed, columns
@@ -30,7 +30,7 @@ async def claim(
 ) -> Claims:
     async with sessions.write() as session:
         return await queries.claim(
-            session, batch_id, token=token, in_flight=(), now=now, until=now + LEASE, limit=limit
+            session, batch_id, token=token, in_flight=(), now=now, until=now + LEASE, limits={0: limit} if limit else {}
         )
 
 
@@ -41,7 +41,7 @@ def positions(claims: Claims) -> list[int]:
 async def write_outcomes(sessions: Sessions, claims: Claims, *, due_at: datetime) -> None:
     async with sessions.write() as session:
         rows = [columns(Postponed(asset, asset.attempts + 1, due_at), NOW) for asset in claims.assets]
-        await queries.write_outcomes(session, "bat_1", rows)
+        await outcomes.write_outcomes(session, "bat_1", "mine", rows)
 
 
 # -- claim ------------------------------------------------------------------------------------------------------------
@@ -102,12 +102,35 @@ async def test_a_run_may_claim_an_asset_that_it_handed_back(sessions: Sessions) 
     assert positions(await claim(sessions, now=at(5))) == [0]
 
 
-@pytest.mark.parametrize(("seconds", "due"), [(-0.001, False), (0, True), (60, True)])
-async def test_any_due_reports_whether_an_asset_can_be_claimed(sessions: Sessions, seconds: float, due: bool) -> None:
-    await store(sessions, asset_row("bat_1", 0, NOW), asset_row("bat_1", 1, at(-99), status="failed"))
+async def test_the_hosts_of_a_batch_are_read_in_pages_with_their_first_due_asset(sessions: Sessions) -> None:
+    numbers_due = {0: [30, 5], 1: [-7, -9], 4: [0], 6: [1]}
+    rows = [(number, due) for number, seconds in numbers_due.items() for due in seconds]
+    await store(
+        sessions,
+        *[asset_row("bat_1", at_, at(due), host_number=number, origin_url=f"http://{number}.example/{due}")
+          for at_, (number, due) in enumerate(rows)],
+        asset_row("bat_1", 90, at(-99), host_number=2, status="failed"),
+        asset_row("bat_2", 0, at(-99), host_number=5),
+    )  # fmt: skip
     async with sessions.read() as session:
-        assert await queries.any_due(session, "bat_1", at(seconds)) is due
-        assert not await queries.any_due(session, "bat_2", at(seconds))
+        found = [await queries.hosts(session, "bat_1", after=after, limit=2) for after in (-1, 1, 6)]
+    assert [[(host.number, host.due_at, host.origin_url) for host in page] for page in found] == [
+        [(0, at(5), "http://0.example/5"), (1, at(-9), "http://1.example/-9")],
+        [(4, at(0), "http://4.example/0"), (6, at(1), "http://6.example/1")],
+        [],
+    ]
+
+
+async def test_each_host_has_a_limit_of_its_own(sessions: Sessions) -> None:
+    await store(
+        sessions, *[asset_row("bat_1", position, at(-position), host_number=position % 3) for position in range(12)]
+    )
+    async with sessions.write() as session:
+        claims = await queries.claim(
+            session, "bat_1", token="mine", in_flight=[9], now=NOW, until=NOW + LEASE, limits={0: 2, 2: 1, 7: 5}
+        )
+    assert positions(claims) == [11, 6, 3]
+    assert {asset.host_number for asset in claims.assets} == {0, 2}
 
 
 # -- outcomes ---------------------------------------------------------------------------------------------------------
@@ -125,8 +148,8 @@ async def test_a_run_holds_its_claims_until_another_run_claims_them(sessions: Se
 
 
 async def held(sessions: Sessions, token: str, among: Iterable[int]) -> set[int]:
-    async with sessions.read() as session:
-        return await queries.still_claimed(session, "bat_1", token, list(among))
+    rows = await assets_of(sessions, "bat_1")
+    return {row.position for row in rows if row.claim == token and row.position in among}
 
 
 async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:
@@ -139,9 +162,22 @@ async def test_rows_with_outcomes_have_no_claim(sessions: Sessions) -> None:
     assert await held(sessions, "mine", range(3)) == set()
 
 
-async def test_a_token_left_on_an_ended_asset_is_not_a_claim(sessions: Sessions) -> None:
-    await store(sessions, asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"))
-    assert await held(sessions, "mine", [0]) == set()
+async def test_outcomes_are_written_only_to_assets_that_the_run_holds(sessions: Sessions) -> None:
+    await store(
+        sessions,
+        asset_row("bat_1", 0, NOW, status="cancelled", claim="mine"),
+        asset_row("bat_1", 1, NOW, status="processing", claim="other"),
+        asset_row("bat_1", 2, NOW, status="processing", claim="mine"),
+        asset_row("bat_2", 2, NOW, status="processing", claim="mine"),
+    )
+    async with sessions.write() as session:
+        claimed = [queries.Claimed(position, "", "", 0, 0) for position in (3, 2, 1, 0)]
+        rows = [columns(Postponed(asset, 7, at(5)), NOW) for asset in claimed]
+        assert await outcomes.write_outcomes(session, "bat_1", "mine", rows) == {2}
+        assert await outcomes.write_outcomes(session, "bat_1", "mine", []) == set()
+    written = {(row.status, row.attempts) for row in await assets_of(sessions, "bat_1")}
+    assert written == {("cancelled", 0), ("processing", 0), ("pending", 7)}
+    assert (await assets_of(sessions, "bat_2"))[0].status == "processing"
 
 
 async def test_any_number_of_assets_is_read_by_position(sessions: Sessions) -> None:

@@ -9,11 +9,13 @@ from aiohttp import web
 from pydantic import AnyHttpUrl
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
-from imgsvc.doctor.check import Finding, run_checks
+from imgsvc.doctor.check import run_checks
+from imgsvc.doctor.finding import Finding
 from imgsvc.process.data_folder import RunningStack, lock_folder
 from imgsvc.settings.server import Settings
 from support.command import imgsvc
 from support.origin_server import Server
+from support.poolers import NEEDS_PGBOUNCER
 from support.stack import free_port, running_stack, until
 
 PARTS = ["Settings", "Disk", "Database", "Redis", "Workers", "Storage", "API"]
@@ -73,6 +75,20 @@ async def test_a_missing_database_is_reported_and_not_created(healthy: Settings,
     assert set(findings) == {"Database"}
     assert "imgsvc db upgrade" in findings["Database"].advice
     assert not (tmp_path / "none.db").exists()
+
+
+async def test_too_few_connections_for_all_processes_are_reported(healthy: Settings, postgres_database: str) -> None:
+    """Check with the default of Postgres: 100 connections, three of them reserved; an API and one worker run."""
+    assert await failed_checks(healthy, database_url=postgres_database, database_connections=48) == {}
+    findings = await failed_checks(healthy, database_url=postgres_database, database_connections=49)
+    assert set(findings) == {"Database"}
+    assert "97 connections; 2 processes open up to 49 each" in findings["Database"].message
+    assert "IMGSVC_DATABASE_CONNECTIONS" in findings["Database"].advice
+
+
+@NEEDS_PGBOUNCER
+async def test_pgbouncer_shares_connections_out_to_any_number(healthy: Settings, pgbouncer_database: str) -> None:
+    assert await failed_checks(healthy, database_url=pgbouncer_database, database_connections=500) == {}
 
 
 async def test_an_empty_database_is_distinguished_from_one_that_is_down(healthy: Settings, tmp_path: Path) -> None:

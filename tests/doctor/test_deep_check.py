@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from imgsvc.bootstrap import Resources
-from imgsvc.doctor.check import Finding
 from imgsvc.doctor.deep_check import run_deep_checks
+from imgsvc.doctor.finding import Finding
 from imgsvc.services.integrity.rules import Category
 from imgsvc.settings.server import Settings
 from support.api_calls import write

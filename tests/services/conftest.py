@@ -9,9 +9,11 @@ import pytest
 from imgsvc.bootstrap import Resources, open_asset_processor
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
+from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.settings.server import Settings
 from support.audits import AuditedService, open_audited_service
 from support.batches import ManualClock, RecordingQueue
+from support.lanes import fetching_with
 from support.origin_server import OriginServer, WebhookListener
 from support.polling import LONG_TIMEOUT_SETTINGS
 
@@ -44,9 +46,10 @@ def resources(resources: Resources, clock: ManualClock) -> Resources:
 
 @pytest.fixture
 async def processor(resources: Resources) -> AsyncIterator[AssetProcessor]:
-    """The asset processor of a worker, with short waits between attempts."""
+    """The asset processor of a worker, with short waits between attempts, and hosts limited on the tests' clock."""
+    hosts = HostLimiter(maximum=64, clock=lambda: resources.clock().timestamp())
     async with open_asset_processor(resources) as processor:
-        yield replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=5)))
+        yield fetching_with(replace(processor, retries=RetryPolicy(base=timedelta(milliseconds=5))), hosts=hosts)
 
 
 @pytest.fixture

@@ -31,8 +31,14 @@ DONE = ("succeed a", "succeed b", "fail http_404", "fail http_503 a")
 ENDINGS = (*DONE, "fail http_503 a", "store a", "continue", "postpone 0", "postpone 600")
 EACH = st.lists(st.sampled_from(ENDINGS), max_size=6) | st.sampled_from(DONE).map(lambda ending: [ending] * 6)
 WHICH = st.integers(0, 23)
-ASKED = ("retry", "retry", "retry http_404", "retry http_503 invalid_url", "cancel", "delete", "redeliver")
-OCCURRENCES = ("sweep", "expire", "a run crashes", "the storage fails", "the storage recovers", "the storage recovers")
+ASKED = (
+    *("retry", "retry", "retry http_404", "retry http_503 invalid_url", "cancel", "delete", "redeliver"),
+    *("crash: cancel", "crash: retry", "crash: retry http_404"),
+)
+OCCURRENCES = (
+    *("sweep", "expire", "apply_changes", "apply_changes"),
+    *("a run crashes", "the storage fails", "the storage recovers", "the storage recovers"),
+)
 REPLIES: st.SearchStrategy[Reply] = st.sampled_from((200, 500, 500, 410, "nothing", "crash"))
 
 
@@ -82,12 +88,14 @@ class BatchLifecycles(RuleBasedStateMachine):
 
     @rule(which=WHICH, what=st.sampled_from(ASKED))
     def ask(self, which: int, what: str) -> None:
-        verb, *codes = what.split()
+        crash = what.startswith("crash: ")
+        verb, *codes = what.removeprefix("crash: ").split()
         match verb:
             case "cancel":
-                self.do(self.simulation.cancel(self.batch(which, lambda batch: batch.open)))
+                self.do(self.simulation.cancel(self.batch(which, lambda batch: batch.open), crash=crash))
             case "retry":
-                self.do(self.simulation.retry(self.batch(which, lambda batch: bool(batch.retryable(codes))), *codes))
+                name = self.batch(which, lambda batch: bool(batch.retryable(codes)))
+                self.do(self.simulation.retry(name, *codes, crash=crash))
             case "delete":
                 self.do(self.simulation.delete(self.batch(which, lambda batch: not batch.open)))
             case "redeliver" if self.simulation.events:
@@ -119,7 +127,7 @@ class BatchLifecycles(RuleBasedStateMachine):
     @rule(which=WHICH, what=st.sampled_from(OCCURRENCES))
     def occur(self, which: int, what: str) -> None:
         match what:
-            case "sweep" | "expire":
+            case "sweep" | "expire" | "apply_changes":
                 self.do(getattr(self.simulation, what)())
             case "a run crashes" if self.simulation.runs:
                 self.simulation.crash(*one_of(list(self.simulation.runs), which))

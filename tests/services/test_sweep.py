@@ -9,12 +9,12 @@ from arq.connections import ArqRedis
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORK_QUEUE, ArqQueue, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import QueueUnavailable
-from imgsvc.services.ports import JobQueue
-from imgsvc.services.sweep import wake_due_work
-from support.batches import ManualClock, RecordingQueue, deliveries_of, submit_batch
-from support.lanes import LEASE, flush
+from imgsvc.services.sweep import LaneSweep
+from support.batches import ManualClock, RecordingQueue, asset_row, batch_row, deliveries_of, store, submit_batch
+from support.verbs import sweep
 
 URL = "http://shop.example/1.jpg"
 
@@ -36,10 +36,6 @@ async def queued(resources: Resources) -> dict[bytes, float]:
         }
 
 
-async def run_sweep(resources: Resources, queue: JobQueue | None = None) -> None:
-    await wake_due_work(sessions=resources.sessions, queue=queue or resources.queue, clock=resources.clock)
-
-
 async def announced(resources: Resources) -> str:
     webhook = "http://shop.example/hook"
     batch = await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip", webhook_url=webhook)
@@ -50,20 +46,20 @@ async def announced(resources: Resources) -> str:
 async def test_lanes_and_deliveries_are_enqueued_again_after_redis_was_wiped(resources: Resources) -> None:
     batch, delivery_id = await submit_batch(resources, [URL]), await announced(resources)
     before = set(await queued(resources))
-    assert before == {*[f"{batch.id}:{lane}".encode() for lane in range(4)], f"{delivery_id}:1".encode()}
+    assert before == {f"{LOCAL_KEY}:{batch.id}:0".encode(), f"{delivery_id}:1".encode()}
     async with valkey(resources) as redis:
         await redis.flushall()
     assert await queued(resources) == {}
-    await run_sweep(resources)
+    await sweep(resources)
     assert set(await queued(resources)) == before
 
 
 async def test_a_second_sweep_changes_nothing(resources: Resources) -> None:
     await submit_batch(resources, [URL])
     await announced(resources)
-    await run_sweep(resources)
+    await sweep(resources)
     once = await queued(resources)
-    await run_sweep(resources)
+    await sweep(resources)
     assert await queued(resources) == once
 
 
@@ -74,20 +70,8 @@ async def test_finished_cancelled_and_deleted_batches_are_not_woken(
     await submit_batch(resources, ["ftp://shop.example/1"], on_invalid="skip")
     async with resources.sessions.write() as session:
         await batch_queries.move(session, cancelled.id, BatchStatus.CANCELLED)
-    await run_sweep(resources, queue)
+    await sweep(resources, queue)
     assert (queue.lanes, queue.deliveries) == ([], [])
-
-
-async def test_a_batch_is_not_woken_before_a_backoff_or_lease_ends(
-    resources: Resources, queue: RecordingQueue, clock: ManualClock
-) -> None:
-    batch = await submit_batch(resources, [URL])
-    await flush(batch.id, resources, token="a lane", claim=1)
-    await run_sweep(resources, queue)
-    assert queue.lanes == []
-    clock.forward(LEASE)
-    await run_sweep(resources, queue)
-    assert queue.lanes == [batch.id]
 
 
 async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
@@ -95,10 +79,10 @@ async def test_a_delivery_is_woken_for_its_next_attempt_and_only_when_it_is_due(
 ) -> None:
     delivery_id = await announced(resources)
     clock.forward(-1)
-    await run_sweep(resources, queue)
+    await sweep(resources, queue)
     assert queue.deliveries == []
     clock.forward(1)
-    await run_sweep(resources, queue)
+    await sweep(resources, queue)
     assert queue.deliveries == [(delivery_id, 1, None)]
 
 
@@ -106,12 +90,39 @@ async def test_a_sweep_that_cannot_reach_the_queue_raises(resources: Resources) 
     batch = await submit_batch(resources, [URL])
     away = ArqQueue(open_redis("unix:///nowhere/at/all", queue_name=WORK_QUEUE))
     with pytest.raises(QueueUnavailable):
-        await run_sweep(resources, away)
+        await sweep(resources, away)
     await away.aclose()
-    await run_sweep(resources)
-    assert f"{batch.id}:0".encode() in await queued(resources)
+    await sweep(resources)
+    assert f"{LOCAL_KEY}:{batch.id}:0".encode() in await queued(resources)
 
 
 async def test_a_sweep_with_nothing_due_needs_no_queue(resources: Resources, queue: RecordingQueue) -> None:
     queue.is_unavailable = True
-    await run_sweep(resources, queue)
+    await sweep(resources, queue)
+
+
+async def test_a_sweep_of_many_batches_continues_where_the_last_one_stopped(
+    resources: Resources, queue: RecordingQueue
+) -> None:
+    batches = sorted([(await submit_batch(resources, [URL])).id for _ in range(5)])
+    queue.lanes.clear()
+    lanes = LaneSweep(page=2, max_pages=2)
+    woken = []
+    for _ in range(3):
+        await lanes.run(sessions=resources.sessions, queue=queue)
+        woken.append(list(queue.lanes))
+        queue.lanes.clear()
+    assert woken == [batches[:4], batches[4:], batches[:4]]
+
+
+async def test_many_open_batches_take_one_command_a_page(resources: Resources, redis_url: str) -> None:
+    now = resources.clock()
+    for number in range(50):
+        await store(resources.sessions, batch_row(f"bat_{number}", now), asset_row(f"bat_{number}", 0, now))
+    async with valkey(resources) as redis:
+        await redis.config_resetstat()
+        await LaneSweep(page=25).run(sessions=resources.sessions, queue=resources.queue)
+        calls = {name: stats["calls"] for name, stats in (await redis.info("commandstats")).items()}
+        assert await redis.zcard(WORK_QUEUE) == 50
+    assert calls["cmdstat_evalsha"] == 2
+    assert sum(calls[f"cmdstat_{name}"] for name in ("zscore", "set", "zadd")) == 3 * 50

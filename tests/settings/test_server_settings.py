@@ -29,6 +29,25 @@ def test_a_webhook_attempt_cannot_outlive_its_lease() -> None:
         Settings(webhook_timeout=46)
 
 
+def test_key_weights_are_read_from_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().key_weights == {}
+    monkeypatch.setenv("IMGSVC_KEY_WEIGHTS", "key_abc=4, key_def=0.5,")
+    assert Settings().key_weights == {"key_abc": 4, "key_def": 0.5}
+
+
+@pytest.mark.parametrize("value", ["key_a", "key_a=", "key_a=x", "=1", "key_a=0", "key_a=-1", "key_a=nan", "key_a=101"])
+def test_wrong_key_weights_are_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSVC_KEY_WEIGHTS", value)
+    with pytest.raises(ValidationError, match="key_weights"):
+        Settings()
+
+
+def test_a_key_with_two_weights_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMGSVC_KEY_WEIGHTS", "key_a=1,key_a=2")
+    with pytest.raises(ValidationError, match="one weight"):
+        Settings()
+
+
 def test_a_sqlite_uri_is_refused() -> None:
     with pytest.raises(ValidationError, match="by its path"):
         Settings(database_url="sqlite+aiosqlite:///file:/data/imgsvc.db?uri=true")

@@ -20,15 +20,17 @@ class Batch:
     deleted: datetime | None = None
     emptied: bool = False
     """True when it is deleted and only its own row is left."""
+    change: str | None = None
+    """A cancellation or retry that is recorded but not applied; a retry continues with the codes."""
     deliveries: dict[int, Delivery] = field(default_factory=dict)
 
     @property
     def open(self) -> bool:
-        return any(asset.open for asset in self.assets)
+        return self.change is not None or any(asset.open for asset in self.assets)
 
     def accepts(self, round_number: int) -> bool:
         """Return True while this round can still be processed."""
-        return self.open and not self.deleted and self.round == round_number
+        return self.open and not self.change and not self.deleted and self.round == round_number
 
     @property
     def status(self) -> str:
@@ -56,11 +58,18 @@ class Batch:
                 self.assets[at].write_outcomes(ending, now)
         self.finish_if_nothing_is_open(now)
 
-    def cancel(self, now: datetime) -> None:
-        for asset in self.assets:
-            if asset.open:
-                asset.status, asset.claim, asset.code = "cancelled", None, "cancelled"
-        self.finish_if_nothing_is_open(now)
+    def apply_change(self, now: datetime) -> None:
+        """Apply the recorded change to the assets."""
+        change, self.change = self.change, None
+        if change == "cancel":
+            for asset in self.assets:
+                if asset.open:
+                    asset.status, asset.claim, asset.code = "cancelled", None, "cancelled"
+            self.finish_if_nothing_is_open(now)
+        elif change:
+            for asset in self._failed_with(change.split()[1:]):
+                asset.status, asset.code, asset.attempts, asset.due = "pending", None, 0, now
+                asset.lost = min(asset.lost, 1)
 
     def finish_if_nothing_is_open(self, now: datetime) -> None:
         if not self.open:
@@ -70,15 +79,14 @@ class Batch:
                 self.deliveries[self.round] = Delivery(now)
 
     def retryable(self, codes: Collection[str]) -> list[Asset]:
-        if self.open or self.status == "cancelled":
-            return []
+        return [] if self.open or self.status == "cancelled" else self._failed_with(codes)
+
+    def _failed_with(self, codes: Collection[str]) -> list[Asset]:
         failed = [asset for asset in self.assets if asset.status == "failed" and asset.code != "invalid_url"]
         return [asset for asset in failed if not codes or asset.code in codes]
 
     def retry(self, codes: Collection[str], now: datetime) -> None:
-        for asset in self.retryable(codes):
-            asset.status, asset.code, asset.attempts, asset.due = "pending", None, 0, now
-            asset.lost = min(asset.lost, 1)
+        self.change = " ".join(("retry", *sorted(codes)))
         self.round, self.begun = self.round + 1, False
         self.finished, self.clean_up, self.expires = None, None, now + RETENTION
 
@@ -134,9 +142,12 @@ class Model:
 
     batches: dict[str, Batch] = field(default_factory=dict)
 
-    def with_due_assets(self, now: datetime) -> set[str]:
-        found = {name: [a for a in batch.assets if a.open and a.due <= now] for name, batch in self.batches.items()}
-        return {name for name, due in found.items() if due}
+    def workable(self) -> list[str]:
+        """Return the batches that lanes may process now or later."""
+        return [name for name, batch in self.batches.items() if batch.accepts(batch.round)]
+
+    def changing(self) -> list[str]:
+        return [name for name, batch in self.batches.items() if batch.change]
 
     def due_deliveries(self, now: datetime) -> dict[tuple[str, int], int]:
         """Return the number of attempts at each delivery that is due, by batch and round."""

@@ -9,11 +9,12 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
 from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.change import apply_change
 from imgsvc.services.batches.delete import clean_up_batch, delete_batch
 from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
-from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.sweep import expire_batches
 from imgsvc.services.webhooks.deliver import attempt_delivery, request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
@@ -24,6 +25,7 @@ from states.runs import RETENTION_POLICY, Runs
 from states.snapshots import read_snapshots
 from support.batches import RecordingQueue, manifest
 from support.stack import SECRET
+from support.verbs import wake_due_work
 
 HOOK = "http://shop.example/hook"
 FOREVER = 1_000
@@ -61,7 +63,8 @@ class Simulation(Runs):
         self.names.append(submitted.batch.id)
         return submitted.batch.id
 
-    async def cancel(self, name: str) -> None:
+    async def cancel(self, name: str, *, crash: bool = False) -> None:
+        """Cancel the batch; with `crash`, the process ends when it has recorded the cancellation."""
         batch = self.visible(name)
         refusal = NotFound if batch is None else None if batch.open else BatchFinished
         with refused(refusal):
@@ -72,11 +75,15 @@ class Simulation(Runs):
                 queue=RecordingQueue(),
                 retention=RETENTION_POLICY,
                 clock=self.clock,
+                time_limit=0 if crash else FOREVER,
             )
         if batch and not refusal:
-            batch.cancel(self.clock())
+            batch.change = "cancel"
+            if not crash:
+                batch.apply_change(self.clock())
 
-    async def retry(self, name: str, *codes: str) -> None:
+    async def retry(self, name: str, *codes: str, crash: bool = False) -> None:
+        """Retry the batch; with `crash`, the process ends when it has recorded the retry."""
         batch = self.visible(name)
         refusal: type[Exception] | None = NotFound
         if batch:
@@ -90,9 +97,12 @@ class Simulation(Runs):
                 queue=RecordingQueue(),
                 retention=RETENTION_POLICY,
                 clock=self.clock,
+                time_limit=0 if crash else FOREVER,
             )
         if batch and not refusal:
             batch.retry(codes, self.clock())
+            if not crash:
+                batch.apply_change(self.clock())
 
     async def delete(self, name: str) -> None:
         batch, now = self.visible(name), self.clock()
@@ -120,9 +130,22 @@ class Simulation(Runs):
         queue, now = RecordingQueue(), self.clock()
         await wake_due_work(sessions=self.sessions, queue=queue, clock=self.clock)
         due = {self.events[key]: attempts + 1 for key, attempts in self.model.due_deliveries(now).items()}
-        assert sorted(queue.lanes) == sorted(self.model.with_due_assets(now))
+        assert sorted(queue.lanes) == sorted(self.model.workable())
+        assert sorted(queue.changes) == sorted(self.model.changing())
         assert sorted(queue.deliveries) == sorted((event, attempt, None) for event, attempt in due.items())
         assert sorted(queue.clean_ups) == sorted(self.model.not_cleaned_up(now))
+
+    async def apply_changes(self) -> None:
+        """Apply the changes in progress, as the jobs do that the sweep wakes."""
+        for name in self.model.changing():
+            await apply_change(
+                name,
+                sessions=self.sessions,
+                queue=RecordingQueue(),
+                retention=RETENTION_POLICY,
+                clock=self.clock,
+            )
+            self.model.batches[name].apply_change(self.clock())
 
     async def expire(self) -> None:
         await expire_batches(sessions=self.sessions, clock=self.clock)
@@ -198,6 +221,8 @@ class Simulation(Runs):
         """Finish everything: open assets succeed, webhooks are delivered, then all batches expire and are removed."""
         self.inventory.unavailable = False
         self.clock.forward(FOREVER)
+        await self.apply_changes()
+        await self.compare()
         for name, batch in self.model.batches.items():
             if batch.open:
                 await self.flush(name, "the last", claim=100)

@@ -97,7 +97,8 @@ def check_consistent(snapshot: Snapshot) -> None:
     assert (batch["asset_count"], batch["product_count"]) == (len(snapshot.assets), snapshot.products)
     for status in (AssetStatus.PROCESSING, AssetStatus.SUCCEEDED, AssetStatus.FAILED, AssetStatus.CANCELLED):
         assert batch[status] == statuses.count(status)
-    assert (batch["status"] in OPEN_BATCH) == any(status in OPEN_ASSET for status in statuses)
+    is_open = batch["change"] is not None or any(status in OPEN_ASSET for status in statuses)
+    assert (batch["status"] in OPEN_BATCH) == is_open
     ended = range(1, batch["round"] + (batch["status"] not in OPEN_BATCH))
     assert sorted(snapshot.deliveries) == (list(ended) if batch["webhook_url"] else [])
     for delivery in snapshot.deliveries.values():

@@ -1,6 +1,6 @@
 """Batches for tests: created through the verbs or row by row, and read back from the database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import QueueUnavailable
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 
 
 @dataclass
@@ -39,14 +39,27 @@ class RecordingQueue:
     """A JobQueue that records its calls; `is_unavailable` makes them fail, `waiting` returns `waiting_lanes`."""
 
     lanes: list[str] = field(default_factory=list)
+    """The batches whose first lane was woken."""
+    other_lanes: list[tuple[str, int]] = field(default_factory=list)
+    scheduled_lanes: list[tuple[str, int, datetime]] = field(default_factory=list)
     deliveries: list[tuple[str, int, datetime | None]] = field(default_factory=list)
     clean_ups: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     waiting_lanes: int = 0
     is_unavailable: bool = False
 
-    async def wake_lanes(self, batch_id: str) -> None:
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
         self._refuse()
-        self.lanes.append(batch_id)
+        if at:
+            self.scheduled_lanes.append((batch_id, lane, at))
+        elif lane:
+            self.other_lanes.append((batch_id, lane))
+        else:
+            self.lanes.append(batch_id)
+
+    async def wake_lanes(self, batches: Sequence[tuple[str, str]]) -> None:
+        self._refuse()
+        self.lanes += [batch_id for batch_id, _ in batches]
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
         self._refuse()
@@ -55,6 +68,10 @@ class RecordingQueue:
     async def wake_clean_up(self, batch_id: str) -> None:
         self._refuse()
         self.clean_ups.append(batch_id)
+
+    async def wake_change(self, batch_id: str) -> None:
+        self._refuse()
+        self.changes.append(batch_id)
 
     async def waiting(self) -> int:
         self._refuse()

@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
@@ -58,7 +58,7 @@ class Postgres:
     root run it as `nobody`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, settings: Sequence[str] = NO_DURABILITY) -> None:
         self.folder = folder
         self._user = "nobody" if os.geteuid() == 0 else None
         self._data = folder / "data"
@@ -67,8 +67,8 @@ class Postgres:
         if self._user:
             os.chown(folder, pwd.getpwnam(self._user).pw_uid, -1)
         self._programs = self._reachable_programs()
-        settings = [word for setting in NO_DURABILITY for word in ("--set", setting)]
-        initdb = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", *settings]
+        options = [word for setting in settings for word in ("--set", setting)]
+        initdb = ["initdb", "--no-sync", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", *options]
         self._run(*initdb, "-D", str(self._data)).wait(60)
 
     def _reachable_programs(self) -> Path:

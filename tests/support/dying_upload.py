@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.engine import open_sessions
@@ -22,7 +22,7 @@ from support.batches import RecordingQueue, manifest
 
 
 class DeadlyQueue(RecordingQueue):
-    async def wake_lanes(self, batch_id: str) -> None:
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

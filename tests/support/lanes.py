@@ -8,16 +8,21 @@ from time import monotonic
 from typing import Any
 
 from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import NotModified
-from imgsvc.services.ports import Fetched, LaneQueue, MemoryBudget, Validators
+from imgsvc.services.job_queue import LaneQueue
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from imgsvc.services.processing import flush as flushing
-from imgsvc.services.processing import lane as lanes
+from imgsvc.services.processing import work as working
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
+from support.batches import ManualClock
 from support.origin_server import image_bytes
 
 LEASE = 60.0
@@ -37,23 +42,48 @@ async def work(
     stopping: asyncio.Event | None = None,
     **policy: Any,
 ) -> bool:
-    """Call `lane.work`; `policy` changes the policy of a lane that flushes quickly and does not yield to others."""
-    return await lanes.work(
+    """Call `work`, and return whether the lane must run again at once.
+
+    `policy` changes the policy of a lane that flushes quickly and does not yield to others.
+    """
+    next_run = await working.work(
         batch_id,
         sessions=resources.sessions,
         queue=queue or resources.queue,
         processor=processor,
         retention=resources.retention,
-        clock=resources.clock,
-        policy=lanes.LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
+        policy=LanePolicy(**{"flush_interval": 0.02, "lease": LEASE, "yield_after": LEASE, **policy}),
         stopping=stopping or asyncio.Event(),
     )
+    return next_run is not None and next_run <= resources.clock()
+
+
+async def work_until_ended(
+    batch_id: str,
+    resources: Resources,
+    processor: AssetProcessor,
+    clock: ManualClock,
+    *,
+    within: float = 60,
+    **policy: Any,
+) -> None:
+    """Run lanes, a second of the clock apart, until the batch has ended; fail after `within` seconds of the clock."""
+    for _ in range(int(within)):
+        while await work(batch_id, resources, processor, **policy):
+            pass
+        async with resources.sessions.read() as session:
+            batch = await batch_queries.get(session, batch_id)
+        assert batch is not None
+        if batch.status not in OPEN_BATCH:
+            return
+        clock.forward(1)
+    raise AssertionError(f"not ended within {within} s: {batch}")
 
 
 def plan(batch_id: str) -> RenditionPlan:
     """Return the plan of a batch with default options."""
     specs = [Spec()]
-    return RenditionPlan(batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
+    return RenditionPlan(LOCAL_KEY, batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
 
 
 async def flush(
@@ -70,7 +100,7 @@ async def flush(
     flushed = await flushing.flush(
         flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
         outcomes,
-        claim=claim,
+        claim={0: claim} if claim else {},
         in_flight=in_flight,
         sessions=resources.sessions,
         retention=resources.retention,
@@ -93,7 +123,9 @@ class HeldOrigin:
 
     waiting: list[asyncio.Event] = field(default_factory=list)
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         released = asyncio.Event()
         self.waiting.append(released)
         await released.wait()

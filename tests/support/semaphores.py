@@ -2,7 +2,14 @@
 
 import asyncio
 
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.reservation import Reservation
+
+
+def flow(name: str) -> Flow:
+    """Return the flow of an API key with one batch."""
+    return Flow(f"key {name}", f"batch {name}")
 
 
 async def settled() -> None:
@@ -19,9 +26,9 @@ class Waiters:
         self.served: list[str] = []
         self.tasks: dict[str, asyncio.Task[Reservation]] = {}
 
-    async def add(self, name: str, key: str, amount: int = 1) -> "asyncio.Task[Reservation]":
+    async def add(self, name: str, of: str | Flow, amount: int = 1) -> "asyncio.Task[Reservation]":
         async def wait() -> Reservation:
-            reservation = await self.semaphore.acquire(key, amount)
+            reservation = await self.semaphore.acquire(flow(of) if isinstance(of, str) else of, amount)
             self.served.append(name)
             return reservation
 

@@ -51,6 +51,7 @@ list.
 
 KINDS = {
     "allowed_networks": "list of networks (CIDR)",
+    "key_weights": "list of `key=weight`, 0.01 to 100",
     "webhook_schedule": "list of seconds",
     "log_level": "`DEBUG`, `INFO`, `WARNING` or `ERROR`",
     "retention": "seconds",
@@ -99,7 +100,7 @@ def shown_default(name: str, default: Any) -> str:
         return "the cores, shared among the workers"
     if name == "port" or isinstance(default, bool):
         return str(default).lower()
-    if default in (None, "", ()):
+    if default in (None, "", (), {}):
         return "unset"
     if isinstance(default, tuple):
         return ", ".join(str(each) for each in default)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from imgsvc.bootstrap import Resources
+from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import ApiKey, Batch
@@ -10,9 +11,11 @@ from imgsvc.errors import AssetError
 from imgsvc.services.batches.cancel import cancel_batch
 from imgsvc.services.batches.delete import clean_up_batch, delete_batch
 from imgsvc.services.batches.retry import retry_batch
-from imgsvc.services.ports import Inventory, JobQueue
+from imgsvc.services.clock import Clock
+from imgsvc.services.job_queue import JobQueue
+from imgsvc.services.ports import Inventory
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
-from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.sweep import LaneSweep, expire_batches, wake_changes, wake_clean_ups, wake_deliveries
 from support.batches import batch_of, submit_batch
 from support.lanes import flush
 
@@ -21,7 +24,12 @@ HOOK = "http://shop.example/hook"
 
 
 async def cancel(
-    resources: Resources, batch_id: str, *, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
+    resources: Resources,
+    batch_id: str,
+    *,
+    queue: JobQueue | None = None,
+    api_key_id: str = LOCAL_KEY,
+    time_limit: float = 60,
 ) -> None:
     await cancel_batch(
         batch_id,
@@ -30,6 +38,7 @@ async def cancel(
         queue=queue or resources.queue,
         retention=resources.retention,
         clock=resources.clock,
+        time_limit=time_limit,
     )
 
 
@@ -44,6 +53,7 @@ async def retry(
         queue=queue or resources.queue,
         retention=resources.retention,
         clock=resources.clock,
+        time_limit=60,
     )
 
 
@@ -82,8 +92,16 @@ async def expire(resources: Resources) -> None:
     await expire_batches(sessions=resources.sessions, clock=resources.clock)
 
 
-async def sweep(resources: Resources, queue: JobQueue) -> None:
-    await wake_due_work(sessions=resources.sessions, queue=queue, clock=resources.clock)
+async def sweep(resources: Resources, queue: JobQueue | None = None) -> None:
+    await wake_due_work(sessions=resources.sessions, queue=queue or resources.queue, clock=resources.clock)
+
+
+async def wake_due_work(*, sessions: Sessions, queue: JobQueue, clock: Clock) -> None:
+    """Run the sweeps that repeat wake-up calls."""
+    await LaneSweep().run(sessions=sessions, queue=queue)
+    await wake_deliveries(sessions=sessions, queue=queue, clock=clock)
+    await wake_changes(sessions=sessions, queue=queue)
+    await wake_clean_ups(sessions=sessions, queue=queue, clock=clock)
 
 
 async def add_key(resources: Resources) -> str:

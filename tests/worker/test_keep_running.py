@@ -12,14 +12,15 @@ from typing import Any, cast
 
 import pytest
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.constants import job_key_prefix
 from arq.typing import WorkerCoroutine
-from arq.worker import Worker, func
-from redis.exceptions import RedisError
+from arq.worker import func
 
 from chaos.servers import Valkey
-from imgsvc.adapters.redis.queue import deserialize, open_redis, serialize
-from imgsvc.worker.arq_worker import QueueWorker, keep_running
+from imgsvc.adapters.redis.job import deserialize, serialize
+from imgsvc.adapters.redis.queue import open_redis
+from imgsvc.worker.arq_worker import keep_running
+from imgsvc.worker.queue_worker import QueueState, QueueWorker
 from support.fault_proxy import HANG, REFUSE, Answer, FaultProxy
 from support.stack import until
 
@@ -30,7 +31,7 @@ DRAIN = 3.0
 TIMEOUT = 2.0
 """Seconds for one Redis command."""
 JOB_TIMEOUT = 60
-"""Seconds; arq keeps the in-progress key of a job this long plus ten if its worker cannot report the end to Redis."""
+"""Seconds."""
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Jobs:
     workers: int = 0
     """The number of workers that were built."""
     may_end: asyncio.Event = field(default_factory=asyncio.Event)
+    state: QueueState = field(default_factory=QueueState)
 
     async def run(self, _ctx: dict[str, Any], name: str) -> None:
         self.begun.append(name)
@@ -75,14 +77,15 @@ async def redis(valkey: Valkey) -> AsyncIterator[ArqRedis]:
     await redis.aclose(close_connection_pool=True)
 
 
-def build(jobs: Jobs, port: int) -> Worker:
+def build(jobs: Jobs, port: int) -> QueueWorker:
     jobs.workers += 1
-    return Worker(
+    return QueueWorker(
+        state=jobs.state,
+        at_most=8,
         functions=[func(cast("WorkerCoroutine", jobs.run), name="run")],
         queue_name=QUEUE,
         redis_pool=open_redis(f"redis://127.0.0.1:{port}/0", queue_name=QUEUE, timeout=TIMEOUT),
         handle_signals=False,
-        poll_delay=0.02,
         job_timeout=JOB_TIMEOUT,
         keep_result=0,
         job_serializer=serialize,
@@ -213,24 +216,3 @@ async def test_a_job_that_outlasts_the_drain_is_cancelled_and_runs_again(proxy: 
     jobs.may_end.set()
     async with kept_running(proxy, jobs):
         await wait_for(jobs.ended, "first")
-
-
-async def test_a_job_that_fails_to_start_because_of_redis_is_released(redis: ArqRedis) -> None:
-    """Its in-progress key would last as long as the job may take and keep other workers from starting it."""
-    jobs = Jobs()
-    jobs.may_end.set()
-    await redis.enqueue_job("run", "first", _job_id="one")
-    await redis.lpush(retry_key_prefix + "one", "a list where arq expects a counter")  # type: ignore[misc]  # it is awaitable
-    worker = QueueWorker(
-        functions=[func(cast("WorkerCoroutine", jobs.run), name="run")],
-        queue_name=QUEUE,
-        redis_pool=redis,
-        burst=True,
-        handle_signals=False,
-        job_serializer=serialize,
-        job_deserializer=deserialize,
-    )
-    with pytest.raises(RedisError):
-        await worker.async_run()
-    assert jobs.begun == []
-    assert await redis.exists(in_progress_key_prefix + "one") == 0

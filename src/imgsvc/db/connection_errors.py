@@ -12,7 +12,7 @@ from imgsvc.errors import DatabaseUnavailable
 
 # Classes of SQLSTATE (Postgres, appendix A): connection, login, no such database, rollback by deadlock, resources,
 # operator's intervention, disk. Then two of the class "transaction state": read-only, as after a failover, and the
-# timeout of an idle transaction (engine.SESSION_SETTINGS).
+# timeout of an idle transaction (postgres.IDLE_TIMEOUT).
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
 _UNAVAILABLE_STATES = frozenset({"25006", "25P03"})
 

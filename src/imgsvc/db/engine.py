@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db import sqlite
+from imgsvc.db import postgres, sqlite
 from imgsvc.db.connection_errors import Translation, translate_os_error
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.process.private_files import make_folder
@@ -24,11 +24,8 @@ POOL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 20.0
 """Seconds; the longest statement, which updates all 250,000 assets of a batch, took 6 to 7 s on 2 busy cores."""
-SESSION_SETTINGS = {
-    "application_name": "imgsvc",
-    # The locks of a process that was frozen in a transaction are released before the statements of others time out.
-    "idle_in_transaction_session_timeout": "15000",
-}
+CONNECTIONS = 5
+"""Connections of a process to Postgres; the default of IMGSVC_DATABASE_CONNECTIONS (ADR 13)."""
 
 
 class Sessions:
@@ -39,10 +36,18 @@ class Sessions:
     READ; otherwise each of its statements would see a different state.
     """
 
-    def __init__(self, engine: AsyncEngine, *, file: sqlite.OpenFile | None = None, write_timeout: float = 0) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        file: sqlite.OpenFile | None = None,
+        write_timeout: float = 0,
+        pooler: postgres.Pooler | None = None,
+    ) -> None:
         self.engine = engine
         event.listen(engine.sync_engine, "handle_error", translate_os_error)
         self._file = file
+        self._pooler = pooler
         self.write_timeout = write_timeout
         self._write_lock = asyncio.Lock()
         self._read_engine = engine if file else engine.execution_options(isolation_level="REPEATABLE READ")
@@ -71,6 +76,8 @@ class Sessions:
             give_up_at = monotonic() + self.write_timeout
             async with self._only_writer(), self._write_engine.connect() as connection:
                 await _begin(connection, give_up_at)
+                if self._pooler:
+                    await self._pooler.begin(connection)
                 async with _session(connection) as session:
                     with translation.callers():
                         yield session
@@ -100,19 +107,24 @@ class Sessions:
 
 
 def open_sessions(
-    url: str, *, busy_timeout: float = 5.0, statement_timeout: float | None = STATEMENT_TIMEOUT
+    url: str,
+    *,
+    busy_timeout: float = 5.0,
+    statement_timeout: float | None = STATEMENT_TIMEOUT,
+    connections: int = CONNECTIONS,
 ) -> Sessions:
     """Return sessions on the database at `url`, without connecting yet; create the folder of a SQLite file.
 
     `busy_timeout`: seconds that SQLite waits for the write lock. `statement_timeout`: seconds that Postgres may take
-    for a statement (None: no limit, for migrations).
+    for a statement (None: no limit, for migrations). `connections`: how many this process opens to Postgres at most.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        limits = {"timeout": CONNECT_TIMEOUT, "command_timeout": statement_timeout, "server_settings": SESSION_SETTINGS}
-        pool = {"pool_size": 10, "max_overflow": 10, "pool_timeout": POOL_TIMEOUT, "pool_pre_ping": True}
-        engine = create_async_engine(parsed, connect_args=limits, json_serializer=_json, **pool)
-        return Sessions(engine)
+        limits = {"timeout": CONNECT_TIMEOUT, "command_timeout": statement_timeout}
+        arguments = limits | {"server_settings": postgres.SERVER_SETTINGS}
+        pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT, "pool_pre_ping": True}
+        engine = create_async_engine(parsed, connect_args=arguments, pool_use_lifo=True, json_serializer=_json, **pool)
+        return Sessions(engine, pooler=postgres.prepare(engine))
     path = Path(parsed.database or "")
     make_folder(path.parent)
     engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_timeout=POOL_TIMEOUT, json_serializer=_json)

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from imgsvc.db.types import NullableJson, UtcDateTime
@@ -16,6 +16,7 @@ OPEN_BATCHES = "status IN ('pending', 'processing')"
 OPEN_DELIVERIES = "status = 'pending'"
 REUSABLE_ASSETS = "reuse_hash IS NOT NULL"
 TO_CLEAN_UP = "tidy_at IS NOT NULL"
+CHANGING_BATCHES = "change IS NOT NULL"
 EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
 SQLModel.metadata.naming_convention = {
@@ -58,6 +59,7 @@ class Batch(SQLModel, table=True):
         CheckConstraint("succeeded + failed + cancelled + processing <= asset_count", name="counts"),
         Index("ix_batch_open", "id", sqlite_where=text(OPEN_BATCHES), postgresql_where=text(OPEN_BATCHES)),
         Index("ix_batch_api_key_id_id", "api_key_id", "id"),
+        Index("ix_batch_changing", "id", sqlite_where=text(CHANGING_BATCHES), postgresql_where=text(CHANGING_BATCHES)),
         Index("ix_batch_untidy", "tidy_at", sqlite_where=text(TO_CLEAN_UP), postgresql_where=text(TO_CLEAN_UP)),
         Index(
             "ix_batch_expiring",
@@ -98,7 +100,11 @@ class Batch(SQLModel, table=True):
     """Fetch and compress every image again instead of reusing earlier results."""
     overran_round: int | None = None
     """The round in which an image took too long for a codec thread; its other images are compressed in the sandbox."""
+    change: str | None = Field(default=None, sa_type=Text)
+    """`cancel`, or `retry` with the error codes: a change that has not reached all assets (services/batches/change)."""
     created_at: datetime = Field(sa_type=UtcDateTime)
+    round_started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """Time at which the current round began; NULL in batches of versions that did not record it."""
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -128,8 +134,9 @@ class Asset(SQLModel, table=True):
     __table_args__ = (
         _one_of(AssetStatus),
         Index(
-            "ix_asset_open",
+            "ix_asset_open_by_host",
             "batch_id",
+            "host_number",
             "due_at",
             "position",
             sqlite_where=text(OPEN_ASSETS),
@@ -147,6 +154,8 @@ class Asset(SQLModel, table=True):
     batch_id: str = Field(primary_key=True, foreign_key="batch.id", max_length=40)
     position: int = Field(primary_key=True)
     origin_url: str = Field(sa_type=Text)
+    host_number: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Number of the URL's host among the hosts of its batch."""
     slug: str = Field(max_length=40)
     """Slug of the first product that shows the image; part of the rendition's key."""
     status: str = Field(max_length=24)
@@ -176,6 +185,22 @@ class Asset(SQLModel, table=True):
     reuse_hash: str | None = Field(default=None, max_length=64)
     """Key under which later batches find the result (RenditionPlan); set on succeeded assets with a validator."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Reusable(SQLModel, table=True):
+    """The asset with the newest result for a reuse hash.
+
+    A narrow table, because a hash is at a random place of its index. It has no foreign key: a row whose asset is gone
+    is no result.
+    """
+
+    __tablename__ = "reusable"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+
+    hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """The first half of the asset's `reuse_hash`."""
+    batch_id: str = Field(max_length=40)
+    position: int
 
 
 class Delivery(SQLModel, table=True):

@@ -4,17 +4,15 @@ import asyncio
 import os
 import shutil
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from sqlalchemy import make_url
 
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, WORKER_TIMEOUT, ArqQueue, open_redis
 from imgsvc.adapters.storage.open_storage import open_storage
-from imgsvc.db import migrations
-from imgsvc.db.engine import open_sessions
+from imgsvc.doctor.database_check import check_database
+from imgsvc.doctor.finding import Finding
 from imgsvc.errors import ImgsvcError
 from imgsvc.process.data_folder import RunningStack, find_running
 from imgsvc.settings.server import Settings, unknown_settings
@@ -25,22 +23,12 @@ MIN_FREE_BYTES = 256 * 2**20
 """Bytes below which a disk counts as full: one upload and the images being stored need this much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check; `advice` says what to do if it failed."""
-
-    part: str
-    ok: bool
-    message: str
-    advice: str = ""
-
-
 async def run_checks(
     settings: Settings, *, within: float = CHECK_TIMEOUT, min_free: int = MIN_FREE_BYTES
 ) -> list[Finding]:
     """Check every part concurrently; nothing changes, except that a probe file is stored and removed again."""
     running = find_running(settings.data_dir)
-    checks = [_database(settings), _queue(settings, running), _storage(settings), _api(settings, running)]
+    checks = [_database(settings, running), _queue(settings, running), _storage(settings), _api(settings, running)]
     parts = ["Database", "Redis", "Storage", "API"]
     found = await asyncio.gather(*(_in_time(part, check, within) for part, check in zip(parts, checks, strict=True)))
     first = [_settings(settings, running), _disk(settings, min_free)]
@@ -74,33 +62,31 @@ def _disk(settings: Settings, min_free: int) -> Finding:
     return Finding("Disk", True, message)
 
 
-async def _database(settings: Settings) -> list[Finding]:
-    url = make_url(settings.database)
-    is_file = url.get_backend_name() == "sqlite"
-    name = url.database if is_file and url.database else url.render_as_string(hide_password=True)
-    if is_file and not await asyncio.to_thread(Path(name).exists):
-        return [
-            Finding(
-                "Database", False, f"There is no database at {name} yet.", "Run `imgsvc db upgrade`, or `imgsvc up`."
-            )
-        ]
-    sessions = open_sessions(settings.database)
+async def _database(settings: Settings, running: RunningStack | None) -> list[Finding]:
+    """Check the database, and that it has enough connections for the API and the workers that report to Redis."""
+    queue = _open_queue(settings, running)
     try:
-        await migrations.check(sessions)
-    except migrations.SchemaBehind as error:
-        return [Finding("Database", False, f"{name}: {error}")]
-    except ImgsvcError as error:
-        return [Finding("Database", False, f"{name}: {error}", "Is it running, and is IMGSVC_DATABASE_URL correct?")]
+        workers = await queue.live_workers()
+    except ImgsvcError:
+        workers = 0  # the check of Redis reports it
     finally:
-        await sessions.aclose()
-    return [Finding("Database", True, f"{name} responds and has the required schema.")]
+        await queue.aclose()
+    return [await check_database(settings, processes=workers + 1)]
+
+
+def _open_queue(settings: Settings, running: RunningStack | None) -> ArqQueue:
+    timeout = settings.redis_timeout
+    url = _redis_url(settings, running)
+    return ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE, timeout=timeout), timeout=timeout)
+
+
+def _redis_url(settings: Settings, running: RunningStack | None) -> str:
+    return running.redis_url if running and running.redis_url else settings.redis_url
 
 
 async def _queue(settings: Settings, running: RunningStack | None) -> list[Finding]:
     """Check Redis and the workers that report to it."""
-    url = running.redis_url if running and running.redis_url else settings.redis_url
-    timeout = settings.redis_timeout
-    queue = ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE, timeout=timeout), timeout=timeout)
+    url, queue = _redis_url(settings, running), _open_queue(settings, running)
     try:
         count = await queue.live_workers()
     except ImgsvcError as error:

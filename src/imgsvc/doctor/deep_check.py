@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from imgsvc.adapters.storage.open_storage import open_storage
 from imgsvc.db.engine import open_sessions
-from imgsvc.doctor.check import Finding, run_checks
+from imgsvc.doctor.check import run_checks
+from imgsvc.doctor.finding import Finding
 from imgsvc.errors import ImgsvcError
 from imgsvc.services.clock import utc_now
 from imgsvc.services.integrity.audit import MAX_EXAMPLES, Audit, run_audit

@@ -1,6 +1,7 @@
 """The ports: Protocols of one to three methods that services call and adapters/ implements."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,10 +38,22 @@ class Validators:
     final_url_hash: str
 
 
+class Hops(Protocol):
+    """The requests of one fetch: the first, and one for each redirect."""
+
+    def request(self, url: str) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """Enclose the request of `url`, once its host has room; call the value when the headers of its response arrive.
+
+        Its own exceptions pass through `Origin.fetch`.
+        """
+
+
 class Origin(Protocol):
     """The servers that image URLs point to."""
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         """GET `url`, following redirects; `validators` are sent only to the URL they came from.
 
         Raises:
@@ -161,40 +174,4 @@ class Sandbox(Protocol):
             SandboxKilled: the process was killed from outside; the same call may succeed.
             SandboxUnavailable: no process can be started; nothing is wrong with the image.
             DecodeAbandoned: the caller was cancelled or the sandbox closed after the work had started.
-        """
-
-
-class JobQueue(Protocol):
-    """Enqueues jobs as wake-up calls. Losing one costs time until the next sweep, never work."""
-
-    async def wake_lanes(self, batch_id: str) -> None:
-        """Enqueue the lanes of a batch, as many as the live workers can use; those already queued or running stay.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
-
-    async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
-        """Enqueue one attempt at a delivery, now or for the time `at`.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
-
-    async def wake_clean_up(self, batch_id: str) -> None:
-        """Enqueue the clean-up of a batch that has ended or is deleted.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
-        """
-
-
-class LaneQueue(JobQueue, Protocol):
-    """A job queue that reports its backlog of lanes."""
-
-    async def waiting(self) -> int:
-        """Return the number of lanes that are due and not running anywhere.
-
-        Raises:
-            QueueUnavailable: Redis is unavailable.
         """

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 
 from imgsvc import __version__
 from imgsvc.settings.client import PREFIX, ClientSettings, SharedSettings
+from imgsvc.settings.key_weights import KeyWeights
 
 Seconds = Annotated[float, Field(gt=0)]
 MIB = 2**20
@@ -40,6 +41,9 @@ class Settings(SharedSettings):
         "",
         pattern=r"^$|^(sqlite\+aiosqlite:///|postgresql\+asyncpg://).",
         description="SQLAlchemy URL; empty: SQLite in the data folder",
+    )
+    database_connections: int = Field(
+        5, ge=2, le=1_000, description="Connections to Postgres per process; a worker with 16 lanes needs two or three"
     )
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
@@ -106,6 +110,12 @@ class Settings(SharedSettings):
     max_attempts: int = Field(3, ge=1, le=10, description="Attempts at an asset before it fails")
     max_fetches: int = Field(256, ge=1, description="Concurrent fetches per worker process")
     max_fetches_per_host: int = Field(64, ge=1, description="Concurrent fetches per host and worker process")
+    host_patience: Seconds = Field(
+        600, description="Seconds that images wait for a host that does not respond; then they fail"
+    )
+    give_up_after: Seconds = Field(
+        24 * 3600, description="Seconds that the images of a batch wait for hosts that ask for pauses; then they fail"
+    )
     fetch_buffer_bytes: int = Field(128 * MIB, ge=MIB, description="Bytes of images in memory per worker process")
 
     # Compression
@@ -145,6 +155,9 @@ class Settings(SharedSettings):
     )
 
     # Workers
+    key_weights: KeyWeights = Field(
+        {}, description="Shares of API keys in the workers while others wait too: `key_a=4,key_b=0.5`; all others: 1"
+    )
     lane_assets: int = Field(
         64,
         ge=1,

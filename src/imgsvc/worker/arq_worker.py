@@ -1,8 +1,7 @@
-"""The arq worker of a queue: our overrides of arq, and the loop that builds a new worker when Redis fails.
+"""The workers of the queues: how each is built, and the loop that builds a new one when Redis fails.
 
-Only this module, `worker/jobs.py` (raises `Retry`) and `adapters/redis/` import arq. For each override,
-`docs/adr/0011-arq-and-what-we-override.md` cites the lines of arq that make it necessary; it also says what a
-replacement must offer.
+Only this module, `worker/queue_worker.py`, `worker/jobs.py` (raises `Retry`) and `adapters/redis/` import arq;
+`docs/adr/0011-arq-and-what-we-override.md` says what a replacement must offer.
 """
 
 import asyncio
@@ -10,76 +9,33 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from arq.cron import CronJob, cron
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from imgsvc.adapters.redis.queue import (
-    CLEAN_UP,
-    CLEAN_UP_QUEUE,
-    CONTROL_QUEUE,
-    DELIVER,
-    SWEEP,
-    SWEEP_QUEUE,
-    WORK,
-    WORK_QUEUE,
-    deserialize,
-    in_progress_key,
-    open_redis,
-    serialize,
-)
+from imgsvc.adapters.redis.job import CHANGE, CLEAN_UP, DELIVER, WORK, deserialize, serialize
+from imgsvc.adapters.redis.queue import CLEAN_UP_QUEUE, CONTROL_QUEUE, SWEEP_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.logs import get_logger
 from imgsvc.process.supervisor import pause
 from imgsvc.worker import jobs
+from imgsvc.worker.queue_worker import SLOW_POLL_DELAY, LaneWorker, QueueWorker
 
 log = get_logger(__name__)
 
-QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 1, CLEAN_UP_QUEUE: 2}
-"""Maximum concurrent jobs per queue. The sweep has a queue of its own: slow webhooks must not delay recovery."""
-MAX_STARTED_PER_POLL = 2
-"""Jobs that a worker starts per poll: half of the lanes of a batch."""
-POLL_DELAY = 0.05
-"""Seconds; the longest that a new lane waits for an idle worker."""
-SLOW_POLL_DELAY = 0.5
+QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 3, CLEAN_UP_QUEUE: 2}
+"""Maximum concurrent jobs per queue. The sweeps have a queue of their own: slow webhooks must not delay recovery."""
+_AT_MOST = {WORK_QUEUE: 2, CONTROL_QUEUE: 8, SWEEP_QUEUE: 1, CLEAN_UP_QUEUE: 1}
+"""Jobs that a worker takes per poll, so that several workers share them."""
 CLEAN_UP_TIMEOUT = 900
-"""Seconds; listing 250,000 images in a remote bucket takes minutes. A killed worker's clean-up is repeated after it."""
+"""Seconds; listing 250,000 images in a remote bucket takes minutes."""
 HEALTH_INTERVAL = 60
 UNLIMITED_TRIES = 1_000_000_000
 """arq drops a job after this many tries; attempts are counted in the database."""
 _REDIS_RETRIES = 8
 _REBUILD_DELAY = 1.0
-
-
-class QueueWorker(Worker):
-    """The arq worker of one queue. It leaves jobs to other workers and does not poll Redis about its own jobs."""
-
-    async def run_job(self, job_id: str, score: int) -> None:
-        """Release the job if Redis fails while arq begins or ends it.
-
-        arq leaves its in-progress key in place, which lasts as long as the job may take: one such key kept a batch from
-        being cleaned up for an hour.
-        """
-        try:
-            await super().run_job(job_id, score)
-        except (RedisError, OSError):
-            with suppress(RedisError, OSError):
-                await self.pool.delete(in_progress_key(job_id))
-            raise
-
-    async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start at most `MAX_STARTED_PER_POLL` jobs, and skip those that already run here.
-
-        arq starts every waiting job: the first of two workers would take all lanes of a batch. It also sends three
-        commands per poll for each job that it runs itself.
-        """
-        running = len(self.tasks)
-        for job_id in job_ids:
-            if job_id.decode() not in self.tasks:
-                await super().start_jobs([job_id])
-            if len(self.tasks) >= running + MAX_STARTED_PER_POLL:
-                return
 
 
 def worker_id() -> str:
@@ -92,24 +48,29 @@ def job_functions() -> dict[str, list[Function]]:
     return {
         WORK_QUEUE: [func(jobs.run_lane, name=WORK)],
         CONTROL_QUEUE: [func(jobs.deliver_webhook, name=DELIVER)],
-        CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP)],
+        CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP), func(jobs.run_change, name=CHANGE)],
         SWEEP_QUEUE: [],  # enqueued by arq's cron
     }
 
 
-def sweep_schedule(interval: int) -> CronJob:
-    """Return the cron job that sweeps at start and every `interval` seconds, in only one of the workers."""
+def sweep_schedule(interval: int) -> list[CronJob]:
+    """Return the cron jobs that sweep at start and every `interval` seconds, each in only one of the workers."""
     seconds = set(range(0, 60, interval))
-    return cron(jobs.run_sweep, name=SWEEP, second=seconds, run_at_startup=True, max_tries=1)
+    return [
+        cron(sweep, name=name, second=seconds, run_at_startup=True, max_tries=1) for name, sweep in jobs.SWEEPS.items()
+    ]
 
 
-def build_worker(queue_name: str, context: jobs.WorkerContext, *, burst: bool = False) -> Worker:
+def build_worker(queue_name: str, context: jobs.WorkerContext, *, burst: bool = False) -> QueueWorker:
     """Build the worker of one queue; call it inside the running event loop."""
     settings = context.resources.settings
-    return QueueWorker(
+    build = partial(LaneWorker, weights=settings.key_weights) if queue_name == WORK_QUEUE else QueueWorker
+    return build(
+        state=context.queues[queue_name],
+        at_most=_AT_MOST[queue_name],
         functions=job_functions()[queue_name],
         queue_name=queue_name,
-        cron_jobs=[sweep_schedule(settings.sweep_interval)] if queue_name == SWEEP_QUEUE else [],
+        cron_jobs=sweep_schedule(settings.sweep_interval) if queue_name == SWEEP_QUEUE else [],
         redis_pool=open_redis(
             settings.redis_url, queue_name=queue_name, timeout=settings.redis_timeout, retries=_REDIS_RETRIES
         ),
@@ -118,14 +79,13 @@ def build_worker(queue_name: str, context: jobs.WorkerContext, *, burst: bool = 
         handle_signals=False,
         max_jobs=QUEUES[queue_name],
         job_timeout=CLEAN_UP_TIMEOUT if queue_name == CLEAN_UP_QUEUE else settings.job_timeout,
-        keep_result=0,
-        poll_delay=SLOW_POLL_DELAY if queue_name in (SWEEP_QUEUE, CLEAN_UP_QUEUE) else POLL_DELAY,
-        queue_read_limit=1_000,
+        poll_delay=SLOW_POLL_DELAY,  # the window of arq's cron
         max_tries=UNLIMITED_TRIES,
         health_check_key=f"{queue_name}:health:{worker_id()}",
         health_check_interval=HEALTH_INTERVAL,  # arq keeps the key one second longer; nothing reads it
         job_serializer=serialize,
         job_deserializer=deserialize,
+        keep_result=0,
         log_results=False,
     )
 

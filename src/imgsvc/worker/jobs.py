@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
@@ -11,20 +13,24 @@ import structlog
 from arq import Retry
 from arq.typing import WorkerCoroutine
 
+from imgsvc.adapters.redis.job import SWEEP_CLEAN_UPS, SWEEP_DELIVERIES, SWEEP_LANES
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
+from imgsvc.services.batches.change import apply_change
 from imgsvc.services.batches.delete import clean_up_batch
-from imgsvc.services.processing.lane import LanePolicy, work
+from imgsvc.services.clock import utc_now
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.sweep import expire_batches, wake_due_work
+from imgsvc.services.processing.work import work
+from imgsvc.services.sweep import LaneSweep, expire_batches, wake_changes, wake_clean_ups, wake_deliveries
 from imgsvc.services.webhooks.deliver import attempt_delivery
+from imgsvc.worker.queue_worker import QueueState
 
 log = get_logger(__name__)
 P = ParamSpec("P")
 
 CONTEXT_KEY = "imgsvc"
-_RETRY_NOW = 0.01  # arq queues a deferred job after the waiting ones; without a delay it would keep its position
 _RETRY_DELAY = 5
 _MAX_ENDPOINT_DELAY = 30.0
 
@@ -37,6 +43,9 @@ class WorkerContext:
     processor: AssetProcessor
     policy: LanePolicy
     stopping: asyncio.Event
+    queues: dict[str, QueueState] = field(default_factory=lambda: defaultdict(QueueState))
+    """What the arq workers of each queue share."""
+    lane_sweep: LaneSweep = field(default_factory=LaneSweep)
 
 
 def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, None]]) -> WorkerCoroutine:
@@ -63,19 +72,25 @@ def job(function: Callable[Concatenate[WorkerContext, P], Coroutine[Any, Any, No
 
 
 @job
-async def run_lane(context: WorkerContext, batch_id: str, lane: int) -> None:  # noqa: ARG001  # `lane` is in the job id
-    more_due = await work(
+async def run_lane(context: WorkerContext, batch_id: str, api_key_id: str, lane: int) -> None:  # noqa: ARG001  # the queue takes turns by it
+    next_run = await work(
         batch_id,
+        lane,
         sessions=context.resources.sessions,
         queue=context.resources.queue,
         processor=context.processor,
         retention=context.resources.retention,
-        clock=context.resources.clock,
         policy=context.policy,
         stopping=context.stopping,
     )
-    if more_due:
-        raise Retry(defer=_RETRY_NOW)  # arq ignores the enqueuing of a job id that is running
+    if next_run:
+        raise run_again(next_run)
+
+
+def run_again(at: datetime) -> Retry:
+    """Return the error that puts this job back: due at a time, or if that has passed, behind all lanes that wait."""
+    delay = at - utc_now()
+    return Retry(defer=delay if delay > timedelta() else None)
 
 
 @job
@@ -103,7 +118,36 @@ async def run_clean_up(context: WorkerContext, batch_id: str) -> None:
 
 
 @job
-async def run_sweep(context: WorkerContext) -> None:
+async def run_change(context: WorkerContext, batch_id: str) -> None:
     resources = context.resources
-    await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await apply_change(
+        batch_id,
+        sessions=resources.sessions,
+        queue=resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
+    )
+
+
+@job
+async def sweep_lanes(context: WorkerContext) -> None:
+    resources = context.resources
+    await context.lane_sweep.run(sessions=resources.sessions, queue=resources.queue)
+
+
+@job
+async def sweep_deliveries(context: WorkerContext) -> None:
+    resources = context.resources
+    await wake_deliveries(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+
+
+@job
+async def sweep_clean_ups(context: WorkerContext) -> None:
+    resources = context.resources
+    await wake_changes(sessions=resources.sessions, queue=resources.queue)
+    await wake_clean_ups(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
     await expire_batches(sessions=resources.sessions, clock=resources.clock)  # last: it may wait for the write lock
+
+
+SWEEPS = {SWEEP_LANES: sweep_lanes, SWEEP_DELIVERIES: sweep_deliveries, SWEEP_CLEAN_UPS: sweep_clean_ups}
+"""The sweeps by name. Each is a job, so that many open batches delay no webhook and no removal."""

@@ -22,6 +22,8 @@ from imgsvc.worker.jobs import WorkerContext
 log = get_logger(__name__)
 
 HEARTBEAT = 10.0
+"""Seconds; a third of the time after which other workers take over the jobs of this one."""
+RECONNECT_DELAY = 1.0
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> int:
@@ -36,7 +38,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
         context = WorkerContext(resources, processor, lane_policy(settings), stopping)
         log.info("worker_started", worker=worker_id(), codec_threads=settings.codec_threads)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_send_heartbeats(resources.queue, processor.stats, stopping))
+            group.create_task(send_heartbeats(resources.queue, processor.stats, context))
+            group.create_task(listen(resources.queue, context))
             for queue_name in QUEUES:
                 build = partial(build_worker, queue_name, context)
                 group.create_task(keep_running(build, stopping=stopping, drain=settings.drain_timeout))
@@ -44,13 +47,35 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
     return int(processor.codec.overran)
 
 
-async def _send_heartbeats(queue: ArqQueue, stats: WorkerStats, stopping: asyncio.Event) -> None:
-    while not stopping.is_set():
+async def send_heartbeats(queue: ArqQueue, stats: WorkerStats, context: WorkerContext) -> None:
+    """Report that this worker is alive and still runs its jobs; the last time, for as long as it drains."""
+    is_last = False
+    while not is_last:
+        is_last = context.stopping.is_set()
+        running = {name: list(state.running) for name, state in context.queues.items()}
         with suppress(QueueUnavailable):
-            await queue.heartbeat(worker_id(), stats.counts)
-        await pause(HEARTBEAT, stopping)
+            await queue.heartbeat(worker_id(), stats.counts, running)
+        await pause(HEARTBEAT, context.stopping)
     with suppress(QueueUnavailable):
         await queue.unregister(worker_id())
+
+
+async def listen(queue: ArqQueue, context: WorkerContext) -> None:
+    """Wake the worker of a queue when a job of it becomes due; without Redis, or without calls, they poll slowly."""
+
+    def wake(queue_name: str) -> None:
+        for name in [queue_name] if queue_name else QUEUES:
+            context.queues[name].woken.set()
+
+    while not context.stopping.is_set():
+        listening = asyncio.create_task(queue.listen(wake))
+        stop = asyncio.create_task(context.stopping.wait())
+        await asyncio.wait({listening, stop}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (listening, stop):
+            task.cancel()
+        with suppress(QueueUnavailable, asyncio.CancelledError):
+            await listening
+        await pause(RECONNECT_DELAY, context.stopping)
 
 
 async def _serve_until_signal(settings: Settings) -> int:

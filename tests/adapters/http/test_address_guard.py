@@ -108,7 +108,7 @@ async def test_the_refusal_of_one_fetch_does_not_affect_another(make_fetcher: Ma
         unused.bind(("127.0.0.1", 0))
         urls = [f"http://{name}.test:{unused.getsockname()[1]}/" for name in ("bad", "off", "none")]
         outcomes = await asyncio.gather(*(fetcher.fetch(url, FakeBudget()) for url in urls), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [errors.BlockedAddress, errors.ConnectError, errors.DnsError]
+    assert [type(outcome) for outcome in outcomes] == [errors.BlockedAddress, errors.ConnectError, errors.HostNotFound]
 
 
 async def test_a_name_that_later_resolves_to_a_refused_address_is_blocked(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
-from typing import Self, cast
+from typing import cast
 
 import pytest
 from arq.jobs import SerializationError
@@ -29,13 +29,14 @@ TIMEOUT = 0.5
 
 Call = Callable[[ArqQueue], Awaitable[object]]
 CALLS: dict[str, Call] = {
-    "wake_lanes": lambda queue: queue.wake_lanes("bat_1"),
+    "wake_lane": lambda queue: queue.wake_lane("bat_1", "key_1", lane=9),
+    "wake_lanes": lambda queue: queue.wake_lanes([("bat_1", "key_1")]),
     "wake_delivery": lambda queue: queue.wake_delivery("evt_1", attempt=1),
     "waiting": lambda queue: queue.waiting(),
     "live_workers": lambda queue: queue.live_workers(),
     "wake_clean_up": lambda queue: queue.wake_clean_up("bat_1"),
     "worker_stats": lambda queue: queue.worker_stats(),
-    "heartbeat": lambda queue: queue.heartbeat("one"),
+    "heartbeat": lambda queue: queue.heartbeat("one", running={CONTROL_QUEUE: ["evt_1:1"]}),
     "unregister": lambda queue: queue.unregister("one"),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -71,6 +72,7 @@ async def assert_unavailable(queue: ArqQueue, call: Call) -> None:
 async def test_a_missing_redis_is_unavailable_at_once(call: Call, url: str) -> None:
     queue = ArqQueue(open_redis(url, queue_name=CONTROL_QUEUE, timeout=TIMEOUT), timeout=TIMEOUT)
     await assert_unavailable(queue, call)
+    await assert_unavailable(queue, lambda queue: queue.listen(lambda _: None))
     await queue.aclose()
 
 
@@ -160,6 +162,9 @@ async def test_a_redis_that_sends_nonsense_is_unavailable_until_it_recovers(
             with suppress(QueueUnavailable):  # some replies are right by chance
                 await call(queue)
             await proxy.behave()
+        await proxy.misbehave(Answer(reply))
+        with suppress(QueueUnavailable, TimeoutError):  # it listens for as long as it takes
+            await asyncio.wait_for(queue.listen(lambda _: None), 0.2)
         await queue.aclose()
 
 
@@ -183,8 +188,8 @@ async def test_a_bug_of_our_own_does_not_count_as_an_unavailable_redis(own_queue
     with pytest.raises(DataError):  # redis-py raises it for arguments
         await own_queue.heartbeat(no_name)
     with pytest.raises(SerializationError):
-        await own_queue.wake_lanes(cast("str", Unserializable()))
-    with pytest.raises(AttributeError):  # from within arq
+        await own_queue.wake_lanes([(cast("str", Unserializable()), "key_1")])
+    with pytest.raises(AttributeError):
         await own_queue.wake_delivery("evt_1", attempt=1, at=cast("datetime", TimeLike()))
 
 
@@ -199,10 +204,7 @@ class Unserializable:
 
 
 class TimeLike:
-    """An object that only supports the addition of a time."""
-
-    def __add__(self, _: object) -> Self:
-        return self
+    """An object without a time."""
 
 
 async def test_a_timeout_of_our_own_does_not_count_as_an_unavailable_redis() -> None:

@@ -20,6 +20,7 @@ from imgsvc.services.codec.pool import CodecPool
 from support.codec import HoldingWatchdog, RecordingSandbox, codec_pool
 from support.images import photo_jpeg
 from support.lanes import until
+from support.semaphores import flow
 
 SMALL, OTHER = photo_jpeg(64, 48), photo_jpeg(66, 48)
 SPECS = [Spec()]
@@ -51,7 +52,7 @@ async def abandon(work: "asyncio.Task[Compressed]") -> None:
 
 
 def suspect(pool: CodecPool, data: bytes = SMALL, specs: list[Spec] = SPECS) -> "asyncio.Task[Compressed]":
-    return asyncio.create_task(pool.compress(data, specs, key="batch", suspect=True))
+    return asyncio.create_task(pool.compress(data, specs, flow=flow("batch"), suspect=True))
 
 
 async def test_all_later_calls_join_an_image_abandoned_in_the_sandbox(
@@ -139,7 +140,7 @@ async def test_an_image_abandoned_after_its_header_was_read_is_started_again() -
     watchdog = HoldingWatchdog()
     pool = codec_pool(watchdog=watchdog)
     large = photo_jpeg(1_000, 600)
-    work = asyncio.create_task(pool.compress(large, SPECS, key="batch"))
+    work = asyncio.create_task(pool.compress(large, SPECS, flow=flow("batch")))
     await until(lambda: watchdog.held == 1)
     await abandon(work)
     joined = suspect(pool, large)

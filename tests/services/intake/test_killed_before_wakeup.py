@@ -12,10 +12,10 @@ from imgsvc.adapters.redis.queue import WORK_QUEUE, open_redis
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
 from imgsvc.services.clock import Clock, utc_now
-from imgsvc.services.sweep import wake_due_work
 from support.batches import consistent_batch
 from support.origin_server import OriginServer, image_bytes
 from support.paths import ROOT
+from support.verbs import sweep
 
 
 @pytest.fixture
@@ -38,6 +38,6 @@ async def test_a_batch_of_a_process_killed_before_the_wake_up_waits_for_the_swee
     assert await redis.zcard(WORK_QUEUE) == 0
     await redis.aclose(close_connection_pool=True)
 
-    await wake_due_work(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
+    await sweep(resources)
     await drain_queues()
     assert (await consistent_batch(resources.sessions, batch.id)).status == "completed"

@@ -11,6 +11,8 @@ from sqlmodel import col, update
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries import counters
+from imgsvc.db.queries.counters import CounterDeltas
 from imgsvc.db.tables import Asset, Batch
 from imgsvc.domain.status import BatchStatus
 from imgsvc.errors import NotAnImage
@@ -284,7 +286,7 @@ async def test_a_lane_that_is_cancelled_during_its_claim_hands_the_assets_back(
     event.listen(resources.sessions.engine.sync_engine, "commit", cancel)
     await asyncio.gather(lane, return_exceptions=True)
     assert lane.cancelled()
-    assert len(commits) == 2
+    assert len(commits) == 3  # the claim, the look for what it was, and the flush that hands it back
     rows = await assets_of(resources.sessions, batch.id)
     assert {(row.status, row.claim, row.lost) for row in rows} == {("pending", None, 0)}
     await consistent_batch(resources.sessions, batch.id)
@@ -333,10 +335,7 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_cancelled(
     await until(lambda: len(origin.waiting) == 3)
     assert len(in_flight()) == 3
     async with resources.sessions.write() as session:
-        counters = await batch_queries.lock(session, batch.id)
-        assert counters is not None
-        counters.processing, counters.cancelled = 0, 3
-        await batch_queries.save_counters(session, batch.id, counters)
+        assert await counters.add(session, batch.id, CounterDeltas(processing=-3, cancelled=3), round_number=1)
         await batch_queries.move(session, batch.id, BatchStatus.CANCELLED)
         await session.exec(update(Asset).values(status="cancelled", claim=None))
     version = (await batch_of(resources.sessions, batch.id)).version
@@ -366,17 +365,18 @@ async def test_a_lane_ends_and_writes_nothing_when_its_batch_is_deleted(
 
 
 async def test_attempts_that_failed_before_a_hand_back_still_count(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer
+    resources: Resources, processor: AssetProcessor
 ) -> None:
-    batch = await submit_batch(resources, [origin.url("/status/500")])
+    batch = await submit_batch(resources, ["http://shop.example/1.jpg"])
     [asset] = await flush(batch.id, resources, token="mine", claim=1)
-    retries = RetryPolicy(max_attempts=1_000, base=timedelta(milliseconds=1), factor=1.0)
-    processing = asyncio.create_task(replace(processor, retries=retries).process(asset, plan(batch.id)))
-    await until(lambda: origin.hits("/status/500") >= 4)
+    held = HeldOrigin()
+    failed_before = asset._replace(attempts=2)
+    processing = asyncio.create_task(fetching_with(processor, origin=held).process(failed_before, plan(batch.id)))
+    await until(lambda: len(held.waiting) == 1)
     processing.cancel()
     outcome = await processing
     assert isinstance(outcome, Postponed)
-    assert outcome.attempts >= 3  # all but the attempt under way
+    assert outcome.attempts == 2  # all but the attempt in flight
 
 
 async def test_a_run_never_claims_an_asset_that_it_has_in_flight(

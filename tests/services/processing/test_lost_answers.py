@@ -13,7 +13,9 @@ from imgsvc.bootstrap import Resources
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.tables import Batch
 from imgsvc.errors import NotAnImage
-from imgsvc.services.processing.lane import Lane, LanePolicy
+from imgsvc.services.processing.batch_hosts import BatchHosts
+from imgsvc.services.processing.lane import Lane
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Failed, Outcome
 from imgsvc.services.processing.process_asset import AssetProcessor
 from support.batches import assets_of, consistent_batch, submit_batch
@@ -49,9 +51,12 @@ async def wait_for_failed_write(resources: Resources) -> None:
 
 
 def make_lane(batch: Batch, resources: Resources, processor: AssetProcessor, **policy: int) -> Lane:
+    clock, hosts = resources.clock, processor.fetching.hosts
     return Lane(
+        0,
         plan(batch.id),
         reuse=False,
+        hosts=BatchHosts(plan(batch.id), limiter=hosts, sessions=resources.sessions, clock=clock),
         sessions=resources.sessions,
         queue=resources.queue,
         processor=processor,
@@ -75,9 +80,9 @@ async def test_a_run_gets_its_unacknowledged_claims_and_writes_nothing_twice(imp
         await wait_for_failed_write(impatient)
     claimed = await again
 
-    assert [asset.position for asset in claimed] == [2, 3, 4]
+    assert [asset.position for asset in claimed] == [2, 3]
     batch = await consistent_batch(impatient.sessions, batch.id)
-    assert (batch.failed, batch.processing) == (1, 4)
+    assert (batch.failed, batch.processing) == (1, 3)
     assert {asset.lost for asset in await assets_of(impatient.sessions, batch.id)} == {0}
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError
-from imgsvc.services.ports import Fetched, MemoryBudget, Validators
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import DECREASE, MIN_RATE, PLATEAU, CubicRate
-from support.batches import assets_of, submit_batch
+from support.batches import ManualClock, assets_of, batch_of, submit_batch
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
 from support.origin_server import image_bytes
@@ -30,7 +30,9 @@ class StrictOrigin:
     at: float = field(default_factory=monotonic)
     seen: Counter[str] = field(default_factory=Counter)
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         now = monotonic()
         self.allowance, self.at = min(self.rate / 5, self.allowance + (now - self.at) * self.rate), now
         allowed = self.allowance >= 1
@@ -50,13 +52,14 @@ class StrictOrigin:
     ids=["no latency", "150 ms latency", "with Retry-After"],
 )
 async def test_every_image_is_fetched_from_an_origin_that_limits_its_rate(
-    resources: Resources, processor: AssetProcessor, latency: float, retry_after: float | None
+    resources: Resources, processor: AssetProcessor, clock: ManualClock, latency: float, retry_after: float | None
 ) -> None:
     origin = StrictOrigin(rate=60, latency=latency, retry_after=retry_after)
     strict = fetching_with(processor, origin=origin, hosts=HostLimiter(maximum=64))
     batch = await submit_batch(resources, [f"http://127.0.0.1/{number}.jpg" for number in range(150)])
-    while await work(batch.id, resources, strict):
-        pass
+    while not (await batch_of(resources.sessions, batch.id)).finished_at:
+        await work(batch.id, resources, strict)
+        clock.forward(0.1)
     assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"succeeded"}
     assert origin.seen["sent"] == 150
     assert 0 < origin.seen["refused"] < 45

@@ -27,7 +27,7 @@ from imgsvc.errors import (
     StorageError,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.ports import Fetched, MemoryBudget, Origin, Validators
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Origin, Validators
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -48,10 +48,12 @@ class OneImageOrigin:
     unchanged: bool = False
     fetches: int = 0
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         self.fetches += 1
         if self.failing and self.failing.pop(0):
-            raise ConnectError
+            raise HttpStatusError(500)
         if self.unchanged:
             raise NotModified
         return Fetched(image_bytes(), None, None, "")
@@ -106,7 +108,7 @@ async def make_processor() -> AsyncIterator[Callable[..., AssetProcessor]]:
             )
             defaults: dict[str, Any] = {
                 "fetching": fetching, "storage": FlakyStorage(), "codec": pool, "clock": ManualClock(),
-                "retries": RetryPolicy(base=timedelta(milliseconds=1), max_wait=timedelta(), max_own_wait=timedelta()),
+                "retries": RetryPolicy(base=timedelta(milliseconds=1), max_own_wait=timedelta()),
             }  # fmt: skip
             return AssetProcessor(**defaults | options)
 
@@ -293,7 +295,7 @@ async def test_three_failures_of_the_origin_fail_the_asset_whatever_failed_betwe
     processor = make_processor(origin=origin, storage=FlakyStorage(refusals=99), sandbox=sandbox, clock=clock)
     outcome, _ = await process_until_done(processor, clock, claimed(suspicion="abandoned"))
     assert isinstance(outcome, Failed)
-    assert (outcome.error.code, outcome.attempts, origin.fetches) == ("connect_error", 3, 5)
+    assert (outcome.error.code, outcome.attempts, origin.fetches) == ("http_500", 3, 5)
 
 
 async def test_storage_and_sandbox_have_attempts_of_their_own(make_processor: MakeProcessor) -> None:

@@ -1,36 +1,53 @@
-"""The limits of each host: lowered by failures, raised by successes, paused by Retry-After."""
+"""The room at each host: reserved in turns, bounded in flight and per second, closed during pauses and outages."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import count
-from time import monotonic
+from dataclasses import dataclass
 
 import pytest
 
-from imgsvc.errors import AssetError, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
-from imgsvc.services.throttling.host_limiter import HostLimiter, HostPaused, MonotonicClock
-from imgsvc.services.throttling.host_rate import DOWN_AFTER, DOWN_RATE, INITIAL_LIMIT, MIN_WINDOW
+from imgsvc.errors import AssetError, BlockedAddress, ConnectError, ConnectTimeout, HttpStatusError, ReadTimeout
+from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused
+from support.virtual_time import run_in_virtual_time, virtual_monotonic
 
-HOST = "shop.example"
+HOST, OTHER = "shop.example:443", "other.example:443"
+FLOW = Flow("key", "batch")
 
 
-def almost_stopped_clock() -> MonotonicClock:
-    """Return a clock that advances by a microsecond per reading, so that no rate grows."""
-    moments = count(1_000.0, 1e-6)
-    return lambda: next(moments)
+@dataclass
+class MovedClock:
+    """Seconds that a test moves."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+def limiter(clock: MovedClock) -> HostLimiter:
+    return HostLimiter(maximum=64, clock=clock)
 
 
 @asynccontextmanager
 async def concurrent_fetches(
-    limiter: HostLimiter, host: str = HOST, *, of: int = 20, conditional: bool = False
+    limiter: HostLimiter, host: str = HOST, *, of: int = 100, conditional: bool = False
 ) -> AsyncIterator[int]:
     """Yield how many of `of` fetches got a slot concurrently; then cancel them, which changes no limit."""
     entered = 0
 
     async def hold() -> None:
         nonlocal entered
-        async with limiter.slot(host, "batch", conditional=conditional):
+        async with limiter.slot(host, FLOW, conditional=conditional):
             entered += 1
             await asyncio.Event().wait()
 
@@ -48,271 +65,261 @@ async def limit_of(limiter: HostLimiter, host: str = HOST) -> int:
         return entered
 
 
-async def fail(limiter: HostLimiter, error: AssetError, host: str = HOST) -> None:
-    with pytest.raises(type(error)):
-        async with limiter.slot(host, "batch"):
-            raise error
+async def fail(limiter: HostLimiter, error: AssetError, host: str = HOST, *, peers: int = 1) -> None:
+    """Let one fetch fail, the last begun of `peers` in flight."""
+    async with concurrent_fetches(limiter, host, of=peers - 1) as entered:
+        assert entered == peers - 1
+        with pytest.raises((type(error), HostPaused, HostGivenUp)):
+            async with limiter.slot(host, FLOW):
+                raise error
 
 
 async def succeed(limiter: HostLimiter, host: str = HOST) -> None:
-    async with limiter.slot(host, "batch"):
+    async with limiter.slot(host, FLOW):
         pass
 
 
-async def test_each_host_gets_the_maximum_for_itself() -> None:
-    limiter = HostLimiter(maximum=8)
-    async with concurrent_fetches(limiter, "one.example") as one, concurrent_fetches(limiter, "other.example") as other:
-        assert (one, other) == (8, 8)
+# -- in flight --------------------------------------------------------------------------------------------------------
 
 
-async def test_conditional_fetches_count_for_a_quarter() -> None:
-    limiter = HostLimiter(maximum=4)
+async def test_each_host_has_a_limit_of_its_own(limiter: HostLimiter) -> None:
+    async with concurrent_fetches(limiter, HOST) as one, concurrent_fetches(limiter, OTHER) as other:
+        assert (one, other) == (INITIAL_LIMIT, INITIAL_LIMIT)
+
+
+async def test_conditional_fetches_count_for_a_quarter(limiter: HostLimiter) -> None:
     async with concurrent_fetches(limiter, conditional=True) as conditional_fetches:
-        assert conditional_fetches == 16
-    async with (
-        concurrent_fetches(limiter, of=2) as fetches,
-        concurrent_fetches(limiter, conditional=True) as conditional_fetches,
-    ):
-        assert (fetches, conditional_fetches) == (2, 8)
+        assert conditional_fetches == 4 * INITIAL_LIMIT
 
 
-async def test_an_unknown_host_starts_with_sixteen_and_gets_one_more_for_each_success() -> None:
-    limiter = HostLimiter(maximum=64)
-    assert await limit_of(limiter) == 16
-    for _ in range(3):
-        await succeed(limiter)
-    assert await limit_of(limiter) == 19
-
-
-async def test_a_connect_timeout_halves_the_limit_of_that_host_alone() -> None:
-    limiter = HostLimiter(maximum=8)
-    await fail(limiter, ConnectTimeout())
-    assert await limit_of(limiter) == 4
-    assert await limit_of(limiter, "other.example") == 8
-
-
-@pytest.mark.parametrize("status", [429, 503])
-async def test_a_refusal_sets_a_rate_for_that_host_alone(status: int) -> None:
-    limiter = HostLimiter(maximum=8)
-    await fail(limiter, HttpStatusError(status))
-    assert await limit_of(limiter) == 1
-    assert await limit_of(limiter, "other.example") == 8
-
-
-async def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
-    limiter = HostLimiter(maximum=8)
-    await fail(limiter, HttpStatusError(429))
-    began = monotonic()
-    for _ in range(8):
-        await succeed(limiter)
-    seconds = monotonic() - began
-    rate = limiter.hosts[HOST].rate
-    assert rate is not None
-    assert 7 / rate.at(monotonic()) <= seconds < 8
-
-
-@pytest.mark.parametrize(
-    "error", [HttpStatusError(404), HttpStatusError(500), ReadTimeout(), ConnectError()], ids=lambda e: e.code
-)
-async def test_other_errors_do_not_change_the_limit(error: AssetError) -> None:
-    limiter = HostLimiter(maximum=8)
-    await fail(limiter, error)
-    assert await limit_of(limiter) == 8
-
-
-async def test_the_limit_never_falls_below_one() -> None:
-    limiter = HostLimiter(maximum=8)
-    for _ in range(DOWN_AFTER - 1):
-        await fail(limiter, ConnectTimeout())
-    assert await limit_of(limiter) == 1
-
-
-async def test_each_success_raises_the_limit_by_one_up_to_the_maximum() -> None:
-    limiter = HostLimiter(maximum=8)
-    await fail(limiter, ConnectTimeout())
-    await fail(limiter, ConnectTimeout())
-    limits = []
-    for _ in range(8):
-        limits.append(await limit_of(limiter))
-        await succeed(limiter)
-    assert limits == [2, 3, 4, 5, 6, 7, 8, 8]
-
-
-async def test_a_host_that_refuses_everything_fails_faster_than_one_that_limits() -> None:
-    clock = almost_stopped_clock()
-    limiter = HostLimiter(maximum=64, clock=clock)
-    rates = []
-    for _ in range(DOWN_AFTER + 2):
-        await fail(limiter, HttpStatusError(503))
-        rates.append(limiter.hosts[HOST].current_rate(clock()))
-    assert rates[: DOWN_AFTER - 1] == sorted(rates[: DOWN_AFTER - 1], reverse=True)
-    assert rates[DOWN_AFTER - 2] < 5 < DOWN_RATE == rates[-1]
+async def test_conditional_fetches_count_as_whole_ones_while_the_host_sends_images(limiter: HostLimiter) -> None:
     await succeed(limiter)
-    assert limiter.hosts[HOST].current_rate(clock()) < DOWN_RATE
-
-
-# -- Retry-After ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_long_retry_after_pauses_that_host_and_no_other() -> None:
-    limiter = HostLimiter(maximum=8)
-    await fail(limiter, HttpStatusError(429, retry_after=600))
-    with pytest.raises(HostPaused) as paused:
-        await succeed(limiter)
-    assert 500 < paused.value.seconds <= 600
-    assert await limit_of(limiter, "other.example") == 8
-
-
-async def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
-    limiter = HostLimiter(maximum=8)
-    async with limiter.slot(HOST, "batch"):
-        await fail(limiter, HttpStatusError(429, retry_after=600))
-        with pytest.raises(HostPaused) as paused:
-            await succeed(limiter)
-    assert paused.value.seconds > 500
-
-
-async def test_a_short_pause_is_waited_for() -> None:
-    limiter = HostLimiter(maximum=8)
-    started = monotonic()
-    await fail(limiter, HttpStatusError(503, retry_after=0.1))
-    await succeed(limiter)
-    assert monotonic() - started >= 0.1
-
-
-async def test_a_fetch_that_waits_when_a_pause_begins_is_not_sent() -> None:
-    limiter = HostLimiter(maximum=1)
-    asked, may_fail = asyncio.Event(), asyncio.Event()
-
-    async def first() -> None:
-        async with limiter.slot(HOST, "batch"):
-            asked.set()
-            await may_fail.wait()
-            raise HttpStatusError(503, retry_after=60)
-
-    one = asyncio.create_task(first())
-    await asked.wait()
-    other = asyncio.create_task(succeed(limiter))
-    await asyncio.sleep(0)
-    may_fail.set()
-    one_end, other_end = await asyncio.gather(one, other, return_exceptions=True)
-    assert isinstance(one_end, HttpStatusError)
-    assert isinstance(other_end, HostPaused)
-
-
-# -- memory -----------------------------------------------------------------------------------------------------------
-
-
-async def test_the_limit_of_a_host_is_remembered_for_the_next_batch() -> None:
-    limiter = HostLimiter(maximum=INITIAL_LIMIT + 1)
-    await succeed(limiter)
-    assert await limit_of(limiter) == INITIAL_LIMIT + 1
-
-
-async def test_a_rate_does_not_grow_while_the_host_is_idle() -> None:
-    now = 1_000.0
-    limiter = HostLimiter(maximum=8, clock=lambda: now)
-    await fail(limiter, HttpStatusError(429))
-    before = limiter.hosts[HOST].current_rate(now)
-    now += 3_600
-    await succeed(limiter)
-    assert limiter.hosts[HOST].current_rate(now) == pytest.approx(before)
-
-
-async def test_after_a_pause_fetches_start_at_the_rate_and_not_all_at_once() -> None:
-    limiter = HostLimiter(maximum=8)
-    for _ in range(4):
-        await succeed(limiter)
-    await fail(limiter, HttpStatusError(429, retry_after=0.2))
-    left: list[float] = []
-
-    async def fetch() -> None:
-        async with limiter.slot(HOST, "batch"):
-            left.append(monotonic())
-
-    await asyncio.gather(*[fetch() for _ in range(4)])
-    rate = limiter.hosts[HOST].rate
-    assert rate is not None
-    assert left[-1] - left[0] >= 2 / rate.at(left[-1])
-
-
-async def test_conditional_fetches_count_as_whole_ones_while_the_host_sends_images() -> None:
-    limiter = HostLimiter(maximum=4)
-    await succeed(limiter)
-    for changes, at_one_time in ((True, 4), (False, 16)):
+    for changes, at_one_time in ((True, INITIAL_LIMIT), (False, 4 * INITIAL_LIMIT)):
         limiter.note_changes(HOST, changes=changes)
         async with concurrent_fetches(limiter, conditional=True) as entered:
             assert entered == at_one_time
 
 
-async def test_a_host_that_is_down_gets_many_fetches_at_a_time_so_they_fail_soon() -> None:
-    limiter = HostLimiter(maximum=64)
-    for _ in range(DOWN_AFTER - 1):
-        await fail(limiter, ConnectTimeout())
-    assert await limit_of(limiter) == 1
-    await fail(limiter, ConnectTimeout())
+REFUSALS = (
+    *(HttpStatusError(status) for status in (408, 425, 429, 500, 502, 503, 504, 508, 509)),
+    ConnectError(), ConnectTimeout(), ReadTimeout(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: error.code)
+async def test_every_answer_of_an_overloaded_host_lowers_its_limit(error: AssetError, limiter: HostLimiter) -> None:
+    await fail(limiter, error, peers=4)
+    assert limiter.hosts[HOST].limit.value < INITIAL_LIMIT
+    assert await limit_of(limiter, OTHER) == INITIAL_LIMIT
+
+
+@pytest.mark.parametrize("error", [HttpStatusError(404), BlockedAddress()], ids=lambda error: error.code)
+async def test_other_errors_do_not_change_the_limit(error: AssetError, limiter: HostLimiter) -> None:
+    await fail(limiter, error, peers=4)
     assert await limit_of(limiter) == INITIAL_LIMIT
 
 
-async def test_a_404_counts_as_a_response() -> None:
-    limiter = HostLimiter(maximum=64)
-    for _ in range(2 * DOWN_AFTER):
-        await fail(limiter, ConnectTimeout())
-        await fail(limiter, HttpStatusError(404))
-    assert await limit_of(limiter) == 1
+async def test_a_refusal_at_once_lowers_the_limit_below_what_was_refused(limiter: HostLimiter) -> None:
+    await fail(limiter, ConnectError(), peers=4)
+    assert await limit_of(limiter) == 3
 
 
-async def test_the_hosts_that_have_been_idle_longest_are_forgotten() -> None:
-    limiter = HostLimiter(maximum=4, max_hosts=3)
+async def test_a_share_given_from_outside_caps_the_limit(limiter: HostLimiter) -> None:
+    limiter.set_share(HOST, 2, 1_000)
+    assert await limit_of(limiter) == 2
+    assert len(limiter.reserve(HOST, FLOW, 100)) <= 8
+
+
+# -- whose failure it is ----------------------------------------------------------------------------------------------
+
+
+async def test_a_failure_while_others_are_answered_is_the_images_own(limiter: HostLimiter) -> None:
+    for _ in range(20):
+        await succeed(limiter)
+    with pytest.raises(HttpStatusError):
+        async with limiter.slot(HOST, FLOW):
+            raise HttpStatusError(503)
+
+
+async def test_a_429_is_never_the_images_own(limiter: HostLimiter) -> None:
+    for _ in range(20):
+        await succeed(limiter)
+    with pytest.raises(HostPaused):
+        async with limiter.slot(HOST, FLOW):
+            raise HttpStatusError(429)
+
+
+async def test_a_failure_with_more_in_flight_than_ever_answered_is_the_hosts(limiter: HostLimiter) -> None:
+    for _ in range(20):
+        await succeed(limiter)
+    async with concurrent_fetches(limiter, of=3):
+        with pytest.raises(HostPaused):
+            async with limiter.slot(HOST, FLOW):
+                raise HttpStatusError(500)
+
+
+# -- pauses and outages -----------------------------------------------------------------------------------------------
+
+
+async def test_a_long_retry_after_pauses_that_host_and_no_other(limiter: HostLimiter, clock: MovedClock) -> None:
+    await fail(limiter, HttpStatusError(429, retry_after=600))
+    await fail(limiter, HttpStatusError(429, retry_after=600), OTHER)
+    clock.now += 300
+    limiter.hosts[OTHER].paused_until = 0
+    with pytest.raises(HostPaused) as paused:
+        await succeed(limiter)
+    assert paused.value.seconds == 300
+    assert (limiter.reserve(HOST, FLOW, 5), limiter.wait(HOST)) == ([], 300)
+    assert limiter.reserve(OTHER, FLOW, 5)
+
+
+async def test_a_shorter_retry_after_does_not_end_a_longer_one(limiter: HostLimiter) -> None:
+    async with limiter.slot(HOST, FLOW):
+        await fail(limiter, HttpStatusError(429, retry_after=600))
+        await asyncio.sleep(0)
+    with pytest.raises(HostPaused) as paused:
+        await succeed(limiter)
+    assert paused.value.seconds == 600
+
+
+async def test_a_host_that_never_answered_is_probed_and_then_given_up(limiter: HostLimiter, clock: MovedClock) -> None:
+    await fail(limiter, ConnectError())
+    assert limiter.reserve(HOST, FLOW, 5) == []
+    clock.now += limiter.wait(HOST)
+    [probe] = limiter.reserve(HOST, FLOW, 5)
+    assert limiter.reserve(HOST, FLOW, 5) == []
+    probe.release()
+    for _ in range(80):  # without demand, the patience would start again
+        clock.now += 10
+        limiter.reserve(HOST, FLOW, 0)
+    await fail(limiter, ConnectError())
+    rooms = limiter.reserve(HOST, FLOW, 5)
+    assert len(rooms) == 5
+    with pytest.raises(HostGivenUp) as given_up:
+        async with limiter.slot(HOST, FLOW, rooms[0]):
+            pass
+    assert given_up.value.error.code == "connect_error"
+
+
+async def test_patience_begins_again_when_a_host_is_asked_after_a_long_time(
+    limiter: HostLimiter, clock: MovedClock
+) -> None:
+    await fail(limiter, ConnectError())
+    clock.now += 3_600
+    assert len(limiter.reserve(HOST, FLOW, 5)) == 1
+
+
+async def test_overdue_images_get_through_to_a_paused_host_to_fail_there(limiter: HostLimiter) -> None:
+    await fail(limiter, HttpStatusError(429, retry_after=3_600))
+    [room] = limiter.reserve(HOST, FLOW, 1, overdue=True)
+    with pytest.raises(HostPaused) as paused:
+        async with limiter.slot(HOST, FLOW, room):
+            pass
+    assert paused.value.error is not None
+    assert paused.value.error.code == "http_429"
+
+
+async def test_a_host_that_answers_again_begins_with_a_modest_limit(limiter: HostLimiter, clock: MovedClock) -> None:
+    await fail(limiter, ConnectError())
+    for _ in range(5):
+        clock.now += 20
+        await fail(limiter, ConnectError())
+    clock.now += 20
+    await succeed(limiter)
+    assert not limiter.hosts[HOST].availability.is_away
+    assert await limit_of(limiter) == 8
+
+
+# -- reservations -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_released_reservation_gives_its_room_back_once(limiter: HostLimiter) -> None:
+    rooms = limiter.reserve(HOST, FLOW, 1_000)
+    assert limiter.reserve(HOST, FLOW, 1) == []
+    for room in rooms:
+        room.release()
+        room.release()
+    assert limiter.hosts[HOST].booked == 0
+    assert len(limiter.reserve(HOST, FLOW, 1_000)) == len(rooms)
+
+
+async def test_a_slot_uses_its_reservation(limiter: HostLimiter) -> None:
+    [room] = limiter.reserve(HOST, FLOW, 1)
+    async with limiter.slot(HOST, FLOW, room):
+        assert limiter.hosts[HOST].booked == 4
+    assert limiter.hosts[HOST].booked == 0
+
+
+async def test_a_redirecting_host_has_no_more_room_than_its_target(limiter: HostLimiter) -> None:
+    await succeed(limiter, HOST)
+    limiter.note_redirect(HOST, OTHER)
+    await fail(limiter, HttpStatusError(503, retry_after=60), OTHER)
+    assert limiter.reserve(HOST, FLOW, 5) == []
+    assert limiter.wait(HOST) == 60
+
+
+def test_room_is_given_out_in_turns_between_keys_and_then_batches() -> None:
+    large, small = [Flow("large", str(number)) for number in range(20)], Flow("small", "one")
+    given = dict.fromkeys([*large, small], 0)
+
+    async def main() -> None:
+        limiter = HostLimiter(maximum=64, clock=virtual_monotonic)
+        limiter.set_share(HOST, 64, 2.0)
+        for _ in range(80):
+            for flow in given:
+                for room in limiter.reserve(HOST, flow, 5):
+                    async with limiter.slot(HOST, flow, room):
+                        given[flow] += 1
+            await asyncio.sleep(0.5)
+
+    run_in_virtual_time(main())
+    assert given[small] == pytest.approx(sum(given.values()) / 2, rel=0.1)
+    assert max(given[flow] for flow in large) - min(given[flow] for flow in large) <= 4
+
+
+async def test_the_hosts_that_have_been_idle_longest_are_forgotten(clock: MovedClock) -> None:
+    limiter = HostLimiter(maximum=4, max_hosts=3, clock=clock)
     for host in ("a.example", "b.example", "c.example", "a.example", "d.example"):
         await succeed(limiter, host)
     assert list(limiter.hosts) == ["c.example", "a.example", "d.example"]
 
 
-async def test_a_host_in_use_is_never_forgotten() -> None:
-    limiter = HostLimiter(maximum=1, max_hosts=1)
-    async with limiter.slot("busy.example", "batch"):
+async def test_a_host_in_use_is_never_forgotten(clock: MovedClock) -> None:
+    limiter = HostLimiter(maximum=1, max_hosts=1, clock=clock)
+    async with limiter.slot("busy.example", FLOW):
         await succeed(limiter, "other.example")
-        assert list(limiter.hosts) == ["busy.example"]
-        assert await limit_of(limiter, "busy.example") == 0
+        assert "busy.example" in limiter.hosts
     await succeed(limiter, "other.example")
     assert list(limiter.hosts) == ["other.example"]
 
 
-async def test_batches_are_served_round_robin_at_a_host() -> None:
-    limiter = HostLimiter(maximum=1)
-    served = []
-
-    async def fetch(batch_id: str) -> None:
-        async with limiter.slot(HOST, batch_id):
-            served.append(batch_id)
-            await asyncio.sleep(0)
-
-    await asyncio.gather(*[fetch("large") for _ in range(10)], fetch("small"))
-    assert served.index("small") <= 2
+# -- rates ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("error", "rate"),
-    [(HttpStatusError(503), 8 / 2 / MIN_WINDOW), (ConnectTimeout(), None)],
-    ids=["it refuses", "it does not respond"],
-)
-async def test_a_burst_of_failures_slows_a_host_once(error: AssetError, rate: float | None) -> None:
-    limiter = HostLimiter(maximum=8, clock=almost_stopped_clock())
-    all_in_flight = asyncio.Event()
-    waiting = 0
+def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
+    async def main() -> float:
+        limiter = HostLimiter(maximum=64, clock=virtual_monotonic)
+        await succeed(limiter)
+        limiter.set_share(HOST, 64, 10)
+        await asyncio.gather(*(succeed(limiter) for _ in range(11)))
+        return virtual_monotonic() - 1_000
 
-    async def refused() -> None:
-        nonlocal waiting
-        with pytest.raises(type(error)):
-            async with limiter.slot(HOST, "batch"):
-                waiting += 1
-                if waiting == 8:
-                    all_in_flight.set()
-                await all_in_flight.wait()
-                raise error
+    assert run_in_virtual_time(main()) == pytest.approx(1.0)
 
-    await asyncio.gather(*(refused() for _ in range(8)))
-    host = limiter.hosts[HOST]
-    assert host.limit == 4
-    assert (host.rate and host.rate.refused) == rate
+
+def test_a_fetch_that_would_wait_for_more_than_a_second_comes_back_later() -> None:
+    async def main() -> list[BaseException | None]:
+        limiter = HostLimiter(maximum=64, clock=virtual_monotonic)
+        limiter.set_share(HOST, 64, 0.2)
+        return await asyncio.gather(*(succeed(limiter) for _ in range(3)), return_exceptions=True)
+
+    ends = run_in_virtual_time(main())
+    assert [type(end) for end in ends] == [type(None), HostPaused, HostPaused]
+
+
+async def test_a_rate_does_not_grow_while_the_host_is_idle(limiter: HostLimiter, clock: MovedClock) -> None:
+    await fail(limiter, HttpStatusError(429), peers=2)
+    before = limiter.hosts[HOST].rate.at(clock.now)
+    clock.now += 3_600
+    await succeed(limiter)
+    assert limiter.hosts[HOST].rate.at(clock.now) == pytest.approx(before)

@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 import aiohttp
 import httpx
@@ -12,6 +13,7 @@ from aiohttp.abc import AbstractResolver
 from imgsvc.adapters.http.address_guard import AddressGuard, ThreadedResolver
 from imgsvc.adapters.http.body import read_body, read_excerpt
 from imgsvc.adapters.http.connector import SafeConnector
+from imgsvc.adapters.http.hops import Unlimited
 from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_partial, parse_url, retry_after
 from imgsvc.adapters.http.validators import conditional_headers, contradicts, url_hash, validator
 from imgsvc.domain.addresses import Network, is_allowed_via_proxy, is_metadata_name
@@ -23,7 +25,7 @@ from imgsvc.errors import (
     TooManyRedirects,
     TotalTimeout,
 )
-from imgsvc.services.ports import EndpointResponse, Fetched, MemoryBudget, Validators
+from imgsvc.services.ports import EndpointResponse, Fetched, Hops, MemoryBudget, Validators
 
 NOT_MODIFIED = 304
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -109,29 +111,44 @@ class Fetcher:
         self._images.clear_dns_cache()
         self._webhooks.clear_dns_cache()
 
-    async def fetch(self, url: str, budget: MemoryBudget, validators: Validators | None = None) -> Fetched:
+    async def fetch(
+        self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
+    ) -> Fetched:
         """GET `url`, see `services.ports.Origin`. Redirects are followed here, so that each hop is checked."""
+        target, hops = parse_url(url), hops or Unlimited()
+        left = self._limits.total_timeout
+        for _ in range(self._limits.max_redirects + 1):
+            async with hops.request(str(target)) as note_answer:
+                began = monotonic()
+                result = await self._request_within(left, target, budget, validators, note_answer)
+                left -= monotonic() - began
+            if isinstance(result, Fetched):
+                return result
+            target = result
+        raise TooManyRedirects
+
+    async def _request_within(
+        self,
+        seconds: float,
+        url: httpx.URL,
+        budget: MemoryBudget,
+        validators: Validators | None,
+        note_answer: Callable[[], None],
+    ) -> Fetched | httpx.URL:
         try:
-            async with asyncio.timeout(self._limits.total_timeout):
-                return await self._follow(parse_url(url), budget, validators)
+            async with asyncio.timeout(seconds):
+                return await self._request(url, budget, validators, note_answer)
         except TimeoutError as exc:
             raise TotalTimeout from exc
 
-    async def _follow(self, url: httpx.URL, budget: MemoryBudget, validators: Validators | None) -> Fetched:
-        for _ in range(self._limits.max_redirects + 1):
-            result = await self._request(url, budget, validators)
-            if isinstance(result, Fetched):
-                return result
-            url = result
-        raise TooManyRedirects
-
     async def _request(
-        self, url: httpx.URL, budget: MemoryBudget, validators: Validators | None
+        self, url: httpx.URL, budget: MemoryBudget, validators: Validators | None, note_answer: Callable[[], None]
     ) -> Fetched | httpx.URL:
         """Send one request; return the body, or the URL of the redirect."""
         self._check_host(url)
         conditions = conditional_headers(validators, url)
         async with exchange(self._images, "GET", url, headers=conditions) as response:
+            note_answer()
             location = response.headers.get("location", "").strip().replace(" ", "%20")
             if location and response.status_code in REDIRECTS:
                 return self._redirect_target(url, location)
@@ -139,7 +156,7 @@ class Fetcher:
                 return await self._read(response, url, budget)
             if not contradicts(response, validators):
                 raise NotModified
-        return await self._request(url, budget, None)
+        return await self._request(url, budget, None, note_answer)
 
     def _redirect_target(self, url: httpx.URL, location: str) -> httpx.URL:
         target = parse_url(location, base=url)

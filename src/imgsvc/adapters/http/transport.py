@@ -1,6 +1,7 @@
 """One HTTP exchange: the URL is sent as written, and every failure becomes one type of FetchError."""
 
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from imgsvc.errors import (
     ConnectTimeout,
     DnsError,
     FetchError,
+    HostNotFound,
     InvalidUrl,
     ReadTimeout,
     TlsError,
@@ -30,6 +32,8 @@ from imgsvc.errors import (
 HOST = re.compile(rb"[A-Za-z0-9._:-]+")  # as httpx encodes hosts: names in xn-- form, IPv6 without brackets
 MAX_RETRY_AFTER = 3600.0  # seconds
 PARTIAL = 206
+UNKNOWN_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+"""getaddrinfo's errors for a name that does not exist or has no address."""
 
 # Errors of httpx, aiohttp and sockets. RuntimeError: a connection that closes while it is read; ValueError: a header
 # or host that cannot be encoded.
@@ -53,6 +57,8 @@ def translate(exc: Exception) -> FetchError:
     aiohttp's error decides: httpx-aiohttp reports nearly all of them as ConnectTimeout, with the original as the cause.
     """
     original = exc.__cause__ if isinstance(exc, httpx.HTTPError) and exc.__cause__ else exc
+    if isinstance(original, aiohttp.ClientConnectorDNSError) and original.os_error.errno in UNKNOWN_NAME:
+        return HostNotFound()
     return next(error for kind, error in TRANSLATIONS if isinstance(original, kind))()
 
 

@@ -1,22 +1,23 @@
-"""Jobs in Redis; no other module enqueues. arq identifies a job by its id, so enqueuing it twice changes nothing."""
+"""Jobs in Redis; no other module enqueues. A job has an id: enqueuing it again while it is queued changes nothing."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix
+from arq.constants import expires_extra_ms
 from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from imgsvc.adapters.redis.flat_retry import FlatRetry
+from imgsvc.adapters.redis.job import CHANGE, CLEAN_UP, DELIVER, Job, deserialize, lane_job, serialize
 from imgsvc.adapters.redis.replies import in_time, integer, names, reply, worker_stats
-
-T = TypeVar("T")
+from imgsvc.adapters.redis.running_jobs import listen, renew
+from imgsvc.adapters.redis.scripts import ENQUEUE, running_key
 
 WORK_QUEUE = "imgsvc:work"
 CONTROL_QUEUE = "imgsvc:control"
@@ -28,47 +29,9 @@ STATS = "imgsvc:tally:"
 """Key prefix, followed by the worker id: the worker's stats since it started, as JSON."""
 WORKER_TIMEOUT = timedelta(seconds=30)
 
-WORK = "work"
-DELIVER = "deliver"
-SWEEP = "sweep"
-CLEAN_UP = "tidy"
-
-_NO_STATS: Mapping[str, int] = {}
+_NOTHING: Mapping[str, Any] = {}
 _MIN_LANES = 4
-_MAX_COUNTED = 1_000
-
-
-def serialize(job: dict[str, Any]) -> bytes:
-    """Return the job as JSON; with pickle, anyone who can write to Redis could run code here."""
-    return json.dumps(job, default=repr).encode()  # `default`: arq stores exceptions as results
-
-
-def deserialize(data: bytes) -> dict[str, Any]:
-    job: dict[str, Any] = json.loads(data)
-    return job
-
-
-def in_progress_key(job_id: str) -> str:
-    """Return the key that arq sets while a worker runs the job."""
-    return in_progress_key_prefix + job_id
-
-
-class _FlatRetry(Retry):
-    """Retries a command, without redis-py's nested retries of the connection in each try.
-
-    With both, a command made 81 tries in 200 s while Redis was hanging. Every connection has its own copy.
-    """
-
-    _is_retrying = False
-
-    async def call_with_retry(self, do: Callable[[], Awaitable[T]], fail: Callable[[RedisError], Any]) -> T:
-        if self._is_retrying:
-            return await do()
-        self._is_retrying = True
-        try:
-            return await super().call_with_retry(do, fail)
-        finally:
-            self._is_retrying = False
+_LANES_PER_WORKER = 2
 
 
 def _now_ms() -> int:
@@ -81,7 +44,7 @@ def open_redis(url: str, *, queue_name: str, timeout: float = 2.0, retries: int 
         url,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        retry=_FlatRetry(ExponentialBackoff(cap=1, base=0.05), retries),
+        retry=FlatRetry(ExponentialBackoff(cap=1, base=0.05), retries),
         # OSError: a restarting server refuses connections with it, and it would end an arq worker.
         retry_on_error=[RedisConnectionError, RedisTimeoutError, OSError] if retries else [],
     )
@@ -97,42 +60,32 @@ class ArqQueue:
         self._redis = redis
         self._timeout = timeout
 
-    async def wake_lanes(self, batch_id: str) -> None:
+    async def wake_lane(self, batch_id: str, api_key_id: str, *, lane: int = 0, at: datetime | None = None) -> None:
         async with in_time(self._timeout):
-            lanes = max(_MIN_LANES, 2 * await self._live_workers())
-            for lane in range(lanes):
-                await reply(
-                    self._redis.enqueue_job(WORK, batch_id, lane, _job_id=f"{batch_id}:{lane}", _queue_name=WORK_QUEUE)
-                )
+            if lane >= _MIN_LANES and lane >= _LANES_PER_WORKER * await self._live_workers():
+                return
+            await self._enqueue(WORK_QUEUE, [lane_job(batch_id, api_key_id, lane)], at=at)
+
+    async def wake_lanes(self, batches: Sequence[tuple[str, str]]) -> None:
+        async with in_time(self._timeout):
+            jobs = [lane_job(batch_id, api_key_id, 0) for batch_id, api_key_id in batches]
+            await self._enqueue(WORK_QUEUE, jobs, only_new=True)
 
     async def wake_delivery(self, delivery_id: str, *, attempt: int, at: datetime | None = None) -> None:
-        # arq rounds down to milliseconds, so the job would run just before the delivery is due.
-        defer_until = at + timedelta(milliseconds=1) if at else None
-        job_id = f"{delivery_id}:{attempt}"
         async with in_time(self._timeout):
-            job = await reply(
-                self._redis.enqueue_job(
-                    DELIVER, delivery_id, _job_id=job_id, _queue_name=CONTROL_QUEUE, _defer_until=defer_until
-                )
-            )
-            if job is None and at is None:  # the job is already scheduled: a redelivery brings it forward
-                await reply(self._redis.zadd(CONTROL_QUEUE, {job_id: _now_ms()}, xx=True, lt=True))
+            await self._enqueue(CONTROL_QUEUE, [Job(f"{delivery_id}:{attempt}", DELIVER, (delivery_id,))], at=at)
 
     async def wake_clean_up(self, batch_id: str) -> None:
         async with in_time(self._timeout):
-            await reply(
-                self._redis.enqueue_job(CLEAN_UP, batch_id, _job_id=f"{batch_id}:tidy", _queue_name=CLEAN_UP_QUEUE)
-            )
+            await self._enqueue(CLEAN_UP_QUEUE, [Job(f"{batch_id}:tidy", CLEAN_UP, (batch_id,))])
+
+    async def wake_change(self, batch_id: str) -> None:
+        async with in_time(self._timeout):
+            await self._enqueue(CLEAN_UP_QUEUE, [Job(f"{batch_id}:change", CHANGE, (batch_id,))])
 
     async def waiting(self) -> int:
         async with in_time(self._timeout):
-            due = names(
-                await reply(self._redis.zrangebyscore(WORK_QUEUE, "-inf", _now_ms(), start=0, num=_MAX_COUNTED))
-            )
-            if not due:
-                return 0
-            in_progress = [in_progress_key(job_id) for job_id in due]
-            return len(due) - integer(await reply(self._redis.exists(*in_progress)))
+            return integer(await reply(self._redis.zcount(WORK_QUEUE, "-inf", _now_ms())))
 
     async def live_workers(self) -> int:
         """Return the number of workers with a recent heartbeat.
@@ -143,8 +96,12 @@ class ArqQueue:
         async with in_time(self._timeout):
             return await self._live_workers()
 
-    async def heartbeat(self, worker_id: str, stats: Mapping[str, int] = _NO_STATS) -> None:
+    async def heartbeat(
+        self, worker_id: str, stats: Mapping[str, int] = _NOTHING, running: Mapping[str, Collection[str]] = _NOTHING
+    ) -> None:
         """Record that a worker is alive, with its stats, and forget workers that have been silent for long.
+
+        The jobs that it is `running`, by queue, stay out of the queues for another `VISIBILITY`.
 
         Raises:
             QueueUnavailable: Redis is unavailable.
@@ -152,6 +109,8 @@ class ArqQueue:
         now = datetime.now(UTC)
         oldest = (now - 10 * WORKER_TIMEOUT).timestamp()
         async with in_time(self._timeout):
+            for queue_name, job_ids in running.items():
+                await renew(self._redis, queue_name, job_ids)
             await reply(self._redis.zadd(WORKERS, {worker_id: now.timestamp()}))
             await reply(self._redis.zremrangebyscore(WORKERS, "-inf", oldest))
             await reply(self._redis.set(STATS + worker_id, json.dumps(stats), ex=WORKER_TIMEOUT))
@@ -179,9 +138,31 @@ class ArqQueue:
             await reply(self._redis.zrem(WORKERS, worker_id))
             await reply(self._redis.delete(STATS + worker_id))
 
+    async def listen(self, wake: Callable[[str], None]) -> NoReturn:
+        """Call `wake` with the name of a queue whenever a job of it becomes due at once, and first of all with "".
+
+        Raises:
+            QueueUnavailable: Redis is unavailable; calls may have been missed.
+        """
+        await listen(self._redis, wake)
+
     async def aclose(self) -> None:
         await self._redis.aclose(close_connection_pool=True)
 
     async def _live_workers(self) -> int:
         since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
         return integer(await reply(self._redis.zcount(WORKERS, since, "+inf")))
+
+    async def _enqueue(
+        self, queue_name: str, jobs: Sequence[Job], *, at: datetime | None = None, only_new: bool = False
+    ) -> None:
+        """Enqueue jobs in one command; one that runs stays as it is.
+
+        One that is scheduled is brought forward, or stays as it is if `only_new`.
+        """
+        now = _now_ms()
+        # Round up, so that the job does not run just before it is due.
+        delay = max(0, math.ceil(at.timestamp() * 1000) - now) if at else 0
+        data = [word for job in jobs for word in (job.id, job.serialize(now))]
+        arguments = [now + delay if delay else "", delay + expires_extra_ms, "NX" if only_new else "LT", *data]
+        await reply(self._redis.register_script(ENQUEUE)([queue_name, running_key(queue_name)], arguments))

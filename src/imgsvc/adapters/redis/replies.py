@@ -73,7 +73,32 @@ def names(found: object) -> list[str]:
     """
     if not isinstance(found, list):
         raise _wrong_type(found)
-    return [_text(name) for name in found]
+    return [text(name) for name in found]
+
+
+def parts(found: object, count: int) -> list[object]:
+    """Return the reply as a list of `count` parts.
+
+    Raises:
+        QueueUnavailable: it is not one.
+    """
+    if not isinstance(found, list) or len(found) != count:
+        raise _wrong_type(found)
+    return found
+
+
+def text(found: object) -> str:
+    """Return the reply as a text.
+
+    Raises:
+        QueueUnavailable: it is not one.
+    """
+    try:
+        if isinstance(found, bytes):
+            return found.decode()
+    except UnicodeDecodeError as exc:
+        raise _wrong_type(found) from exc
+    raise _wrong_type(found)
 
 
 def worker_stats(found: object, count: int) -> list[dict[str, int]]:
@@ -82,28 +107,17 @@ def worker_stats(found: object, count: int) -> list[dict[str, int]]:
     Raises:
         QueueUnavailable: it is not a list of `count` JSON objects or nulls.
     """
-    if not isinstance(found, list) or len(found) != count:
-        raise _wrong_type(found)
-    return [_worker_stats(each) for each in found]
+    return [_worker_stats(each) for each in parts(found, count)]
 
 
 def _worker_stats(found: object) -> dict[str, int]:
     try:
-        parsed = {} if found is None else json.loads(_text(found))
+        parsed = {} if found is None else json.loads(text(found))
     except ValueError as exc:
         raise _wrong_type(found) from exc
     if not isinstance(parsed, dict):
         raise _wrong_type(found)
     return parsed
-
-
-def _text(found: object) -> str:
-    try:
-        if isinstance(found, bytes):
-            return found.decode()
-    except UnicodeDecodeError as exc:
-        raise _wrong_type(found) from exc
-    raise _wrong_type(found)
 
 
 def _wrong_type(found: object) -> QueueUnavailable:

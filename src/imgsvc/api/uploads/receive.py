@@ -8,7 +8,9 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.errors import StorageError
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.reservation import Reservation
 
 SMALL_UPLOAD = 2**20
 """Bytes up to which a body is kept in memory instead of a file; such uploads have a budget of their own."""
@@ -30,7 +32,7 @@ class UploadBudget:
 
     async def reserve(self, api_key_id: str, size: int) -> Reservation:
         semaphore = self._small if size <= SMALL_UPLOAD else self._large
-        return await semaphore.acquire(api_key_id, max(1, size))
+        return await semaphore.acquire(Flow(api_key_id, batch_id=""), max(1, size))
 
 
 @asynccontextmanager

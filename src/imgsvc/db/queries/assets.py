@@ -1,5 +1,6 @@
 """Statements on assets: cancel, reset and read them."""
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -29,16 +30,46 @@ class SlotAsset(NamedTuple):
     http_status: int | None
 
 
-async def cancel_open(session: AsyncSession, batch_id: str, *, code: str, detail: str, now: datetime) -> int:
-    """Cancel the open assets of a locked batch, including claimed ones; return how many there were."""
-    result = await session.exec(
-        update(Asset)
-        .where(col(Asset.batch_id) == batch_id, literal_column(OPEN_ASSETS))
-        .values(
-            status=AssetStatus.CANCELLED, claim=None, error_code=code, error_detail=detail, due_at=now, updated_at=now
-        )
+class Moved(NamedTuple):
+    """Assets that a page of a change moved: their number, how many were processing, and the failed ones by code."""
+
+    assets: int
+    processing: int
+    errors: Counter[str]
+
+
+async def cancel_open(
+    session: AsyncSession, batch_id: str, window: range, *, code: str, detail: str, now: datetime
+) -> Moved:
+    """Cancel the open assets at the positions of `window`, including claimed ones."""
+    return await _move(
+        session,
+        (*_within(batch_id, window), literal_column(OPEN_ASSETS)),
+        {
+            "status": AssetStatus.CANCELLED,
+            "claim": None,
+            "error_code": code,
+            "error_detail": detail,
+            "due_at": now,
+            "updated_at": now,
+        },
     )
-    return int(result.rowcount)
+
+
+def _within(batch_id: str, window: range) -> tuple[sa.ColumnElement[bool], ...]:
+    position = col(Asset.position)
+    return (col(Asset.batch_id) == batch_id, position >= window.start, position < window.stop)
+
+
+async def _move(session: AsyncSession, found: Collection[sa.ColumnElement[bool]], values: dict[str, Any]) -> Moved:
+    """Lock the assets in order of their positions, as a flush does, then update them."""
+    connection = await session.connection()
+    columns = sa.select(col(Asset.status), col(Asset.error_code))
+    rows = (await connection.execute(columns.where(*found).order_by(col(Asset.position)).with_for_update())).all()
+    if rows:
+        await session.exec(update(Asset).where(*found).values(values))
+    processing = sum(status == AssetStatus.PROCESSING for status, _ in rows)
+    return Moved(len(rows), processing, Counter(code for _, code in rows if code))
 
 
 async def count_failures(
@@ -52,22 +83,28 @@ async def count_failures(
 
 
 async def reset_failed(
-    session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), exclude: Collection[str] = (), now: datetime
-) -> None:
-    """Move failed assets of a locked batch back to pending, with their failures forgotten.
+    session: AsyncSession,
+    batch_id: str,
+    window: range,
+    *,
+    codes: Collection[str] = (),
+    exclude: Collection[str] = (),
+    now: datetime,
+) -> Moved:
+    """Move the failed assets at the positions of `window` back to pending, with their failures forgotten.
 
     A suspect remains one, but with at most one crash, and as abandoned: an overrun counts only in its own round.
     """
-    cleared = dict.fromkeys(("error_code", "error_detail", "http_status"))
+    cleared = dict.fromkeys(("claim", "error_code", "error_detail", "http_status"))
     counters = {
         **dict.fromkeys(("attempts", "storage_failures", "quarantine_failures"), 0),
         "lost": case((col(Asset.lost) > 0, 1), else_=0),
         "suspicion": case((col(Asset.suspicion).is_not(None), Suspicion.ABANDONED), else_=None),
     }
-    await session.exec(
-        update(Asset)
-        .where(*_failed(batch_id, codes, exclude))
-        .values(status=AssetStatus.PENDING, claim=None, due_at=now, updated_at=now, **counters, **cleared)
+    return await _move(
+        session,
+        (*_within(batch_id, window), *_failed(batch_id, codes, exclude)),
+        {"status": AssetStatus.PENDING, "due_at": now, "updated_at": now, **counters, **cleared},
     )
 
 

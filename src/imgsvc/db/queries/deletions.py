@@ -8,6 +8,7 @@ from sqlalchemy import delete, literal_column, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.queries import reuse
 from imgsvc.db.tables import (
     EXPIRING_BATCHES,
     OPEN_DELIVERIES,
@@ -75,7 +76,7 @@ async def schedule_clean_up(session: AsyncSession, batch_id: str, *, seen: datet
 
 
 async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch_id: str) -> int:
-    """Remove one slice of a deleted batch's rows; return how many, 0 when none are left.
+    """Remove one slice of a deleted batch's rows; return how many, 0 when none are left. Assets are forgotten by reuse.
 
     The batch's row is locked. Otherwise a second process that removes the same rows would find none left, and continue
     before the first has committed.
@@ -83,7 +84,13 @@ async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch
     await session.exec(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     key = sa.tuple_(col(table.batch_id), col(table.position))
     some = sa.select(col(table.batch_id), col(table.position)).where(col(table.batch_id) == batch_id).limit(_SLICE)
-    return int((await session.exec(delete(table).where(key.in_(some)))).rowcount)
+    statement = delete(table).where(key.in_(some))
+    if table is Product:
+        return int((await session.exec(statement)).rowcount)
+    connection = await session.connection()
+    hashes = (await connection.execute(statement.returning(col(Asset.reuse_hash)))).scalars().all()
+    await reuse.forget(session, batch_id, [each for each in hashes if each is not None])
+    return len(hashes)
 
 
 async def remove_deliveries(session: AsyncSession, batch_id: str) -> None:

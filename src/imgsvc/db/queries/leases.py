@@ -1,15 +1,19 @@
-"""Statements on the leases of assets: claim assets, write outcomes, check claims."""
+"""Statements on the leases of assets: find hosts with open assets, and claim assets of theirs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam, case, literal_column, update
-from sqlmodel import col, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import is_postgres
 from imgsvc.db.tables import OPEN_ASSETS, Asset
+from imgsvc.db.types import UtcDateTime
 from imgsvc.domain.status import AssetStatus
 
 
@@ -24,6 +28,7 @@ class Claimed(NamedTuple):
     suspicion: str | None = None
     storage_failures: int = 0
     quarantine_failures: int = 0
+    host_number: int = 0
 
     @property
     def is_suspect(self) -> bool:
@@ -38,7 +43,47 @@ class Claims(NamedTuple):
     were_pending: int
 
 
+class HostDue(NamedTuple):
+    """A host of a batch, by its number, with the open asset of it that is due first."""
+
+    number: int
+    due_at: datetime
+    origin_url: str
+
+
+_TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
 _CLAIMED_COLUMNS = tuple(col(getattr(Asset, name)) for name in Claimed._fields)
+
+# A walk along the index ix_asset_open_by_host: one step per host, however many assets it has.
+_HOSTS = (
+    sa.text(f"""
+        WITH RECURSIVE numbers (number) AS (
+            SELECT min(host_number) FROM asset
+            WHERE batch_id = :batch_id AND {OPEN_ASSETS} AND host_number > :after
+            UNION ALL
+            SELECT (
+                SELECT min(host_number) FROM asset
+                WHERE batch_id = :batch_id AND {OPEN_ASSETS} AND host_number > numbers.number
+            ) FROM numbers WHERE numbers.number IS NOT NULL
+        ),
+        page AS (SELECT number FROM numbers WHERE number IS NOT NULL LIMIT :limit)
+        SELECT page.number, asset.due_at, asset.origin_url
+        FROM page JOIN asset ON asset.batch_id = :batch_id AND asset.position = (
+            SELECT position FROM asset AS first
+            WHERE first.batch_id = :batch_id AND first.{OPEN_ASSETS} AND first.host_number = page.number
+            ORDER BY first.due_at, first.position LIMIT 1
+        )
+    """)  # noqa: S608  # a constant of ours
+    .bindparams(bindparam("batch_id", type_=sa.String), bindparam("after", type_=sa.Integer))
+    .columns(_TABLE.c.host_number, _TABLE.c.due_at, _TABLE.c.origin_url)
+)
+
+
+async def hosts(session: AsyncSession, batch_id: str, *, after: int, limit: int) -> list[HostDue]:
+    """Return up to `limit` hosts of the batch that have open assets, in order, following the host number `after`."""
+    connection = await session.connection()
+    rows = await connection.execute(_HOSTS, {"batch_id": batch_id, "after": after, "limit": limit})
+    return sorted(HostDue(*row) for row in rows)
 
 
 async def claim(
@@ -49,104 +94,95 @@ async def claim(
     in_flight: Collection[int],
     now: datetime,
     until: datetime,
-    limit: int,
+    limits: Mapping[int, int],
 ) -> Claims:
-    """Claim up to `limit` due assets of a locked batch for the run `token`, longest due first.
+    """Claim due assets for the run `token`, longest due first: of each host, by its number, as many as `limits` says.
 
     A run whose own leases have expired (its process was frozen, the clock jumped) does not claim the assets that it
     still has `in_flight`, even if another run claimed them and handed them back: their outcome would count twice.
     """
-    connection = await session.connection()
-    due = (
-        sa.select(*_CLAIMED_COLUMNS, col(Asset.status))
-        .where(*_due(batch_id, now), col(Asset.claim).is_distinct_from(token), col(Asset.position).not_in(in_flight))
-        .order_by(col(Asset.due_at), col(Asset.position))
-        .limit(limit)
-    )
-    rows = (await connection.execute(due)).all() if limit else []
-    if not rows:
+    if not limits:
         return Claims([], 0)
-    lease_expired = col(Asset.status) == AssetStatus.PROCESSING
-    await connection.execute(
-        update(Asset)
-        .where(col(Asset.batch_id) == batch_id, col(Asset.position).in_([row.position for row in rows]))
-        .values(
-            status=AssetStatus.PROCESSING,
-            claim=token,
-            due_at=until,
-            lost=Asset.lost + case((lease_expired, 1), else_=0),
-            updated_at=now,
-        )
-    )
-    assets = [Claimed(*row[:-1])._replace(lost=row.lost + (row.status == "processing")) for row in rows]
-    return Claims(assets, sum(row.status == AssetStatus.PENDING for row in rows))
-
-
-def _due(batch_id: str, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
-    return (col(Asset.batch_id) == batch_id, literal_column(OPEN_ASSETS), col(Asset.due_at) <= now)
-
-
-async def any_due(session: AsyncSession, batch_id: str, now: datetime) -> bool:
-    """Return whether a run could claim any asset now."""
-    due = select(Asset.position).where(*_due(batch_id, now))
-    return (await session.exec(due.limit(1))).first() is not None
-
-
-async def still_claimed(session: AsyncSession, batch_id: str, token: str, positions: Collection[int]) -> set[int]:
-    """Return those of `positions` that the run `token` still holds; it loses them if its process was frozen."""
-    statement = select(Asset.position).where(
-        Asset.batch_id == batch_id,
-        Asset.claim == token,
-        Asset.status == AssetStatus.PROCESSING,
-        col(Asset.position).in_(positions),
-    )
-    return set(await session.exec(statement))
-
-
-_OUTCOME_COLUMNS = (
-    "status",
-    "due_at",
-    "attempts",
-    "lost",
-    "suspicion",
-    "storage_failures",
-    "quarantine_failures",
-    "input_format",
-    "width",
-    "height",
-    "input_bytes",
-    "renditions",
-    "error_code",
-    "error_detail",
-    "http_status",
-    "etag",
-    "last_modified",
-    "final_url_hash",
-    "reuse_hash",
-    "updated_at",
-)
-_TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
-_WRITE_OUTCOME = (
-    update(_TABLE)
-    .where(_TABLE.c.batch_id == bindparam("at_batch_id"), _TABLE.c.position == bindparam("at_position"))
-    .values(claim=None, **{name: bindparam(name) for name in _OUTCOME_COLUMNS})
-)
-
-
-async def write_outcomes(session: AsyncSession, batch_id: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the outcomes of claimed assets in one statement; a row has `position` and every `_OUTCOME_COLUMNS`."""
     connection = await session.connection()
-    await connection.execute(
-        _WRITE_OUTCOME,
-        [
-            {
-                "at_batch_id": batch_id,
-                "at_position": row["position"],
-                **{name: row[name] for name in _OUTCOME_COLUMNS},
-            }
-            for row in rows
-        ],
+    values = {"batch_id": batch_id, "token": token, "in_flight": list(in_flight), "now": now, "until": until}
+    claim_due = _claim_on_postgres if is_postgres(connection) else _claim_on_sqlite
+    rows = sorted(await claim_due(connection, values, limits))
+    return Claims([row.asset for row in rows], sum(row.was == AssetStatus.PENDING for row in rows))
+
+
+class _Row(NamedTuple):
+    """A claimed asset, with the time at which it was due and its former status."""
+
+    was_due_at: datetime
+    asset: Claimed
+    was: str
+
+
+# One statement, built once: SQLAlchemy takes longer to build it than Postgres to run it. It never waits, because it
+# skips assets that another transaction has locked. MATERIALIZED: a plan that ran it twice would lock too many.
+# `due.batch_id`, not the parameter: Postgres expects one asset in a batch newer than its statistics, and would read it.
+_CLAIM_ON_POSTGRES = sa.text(f"""
+    WITH due AS MATERIALIZED (
+        SELECT due.* FROM unnest(:numbers, :limits) AS host (number, assets) CROSS JOIN LATERAL (
+            SELECT batch_id, position, status, due_at FROM asset
+            WHERE batch_id = :batch_id AND {OPEN_ASSETS} AND host_number = host.number AND due_at <= :now
+                AND claim IS DISTINCT FROM :token AND position <> ALL (:in_flight)
+            ORDER BY due_at, position LIMIT host.assets
+            FOR UPDATE SKIP LOCKED
+        ) AS due
     )
+    UPDATE asset SET status = 'processing', claim = :token, due_at = :until, updated_at = :now,
+        lost = asset.lost + CASE due.status WHEN 'processing' THEN 1 ELSE 0 END
+    FROM due WHERE asset.batch_id = due.batch_id AND asset.position = due.position
+    RETURNING due.due_at AS was_due_at, due.status AS was, {", ".join(f"asset.{name}" for name in Claimed._fields)}
+""").bindparams(  # noqa: S608  # names of ours
+    *(bindparam(name, type_=postgresql.ARRAY(sa.Integer)) for name in ("numbers", "limits", "in_flight")),
+    *(bindparam(name, type_=sa.String) for name in ("batch_id", "token")),
+    *(bindparam(name, type_=UtcDateTime) for name in ("now", "until")),
+)
+
+
+async def _claim_on_postgres(
+    connection: AsyncConnection, values: dict[str, Any], limits: Mapping[int, int]
+) -> list[_Row]:
+    hosts = {"numbers": list(limits), "limits": list(limits.values())}
+    rows = await connection.execute(_CLAIM_ON_POSTGRES, values | hosts)
+    return [_Row(was_due_at, Claimed(*asset), was) for was_due_at, was, *asset in rows]
+
+
+async def _claim_on_sqlite(
+    connection: AsyncConnection, values: dict[str, Any], limits: Mapping[int, int]
+) -> list[_Row]:
+    """Claim with one query per host and one update; the transaction has the write lock."""
+    due = sa.select(col(Asset.due_at), col(Asset.status), *_CLAIMED_COLUMNS).where(
+        col(Asset.batch_id) == values["batch_id"],
+        literal_column(OPEN_ASSETS),
+        col(Asset.due_at) <= values["now"],
+        col(Asset.claim).is_distinct_from(values["token"]),
+        col(Asset.position).not_in(values["in_flight"]),
+    )
+    rows: list[_Row] = []
+    for number, assets in limits.items():
+        of_host = due.where(col(Asset.host_number) == number).order_by(col(Asset.due_at), col(Asset.position))
+        for was_due_at, was, *asset in await connection.execute(of_host.limit(assets)):
+            claimed = Claimed(*asset)
+            lost = claimed.lost + (was == AssetStatus.PROCESSING)
+            rows.append(_Row(was_due_at, claimed._replace(lost=lost), was))
+    lease_expired = col(Asset.status) == AssetStatus.PROCESSING
+    if rows:
+        await connection.execute(
+            update(Asset)
+            .where(col(Asset.batch_id) == values["batch_id"])
+            .where(col(Asset.position).in_([row.asset.position for row in rows]))
+            .values(
+                status=AssetStatus.PROCESSING,
+                claim=values["token"],
+                due_at=values["until"],
+                lost=Asset.lost + case((lease_expired, 1), else_=0),
+                updated_at=values["now"],
+            )
+        )
+    return rows
 
 
 async def unacknowledged_claims(

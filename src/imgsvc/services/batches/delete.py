@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches
+from imgsvc.db.queries import assets, counters
 from imgsvc.db.queries import deletions as queries
 from imgsvc.db.tables import Asset, Product
 from imgsvc.domain.ids import parse_rendition_key
@@ -13,7 +13,8 @@ from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import BatchNotFinished, DatabaseUnavailable, NotFound, StorageError
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import Inventory, JobQueue, Stored
+from imgsvc.services.job_queue import JobQueue
+from imgsvc.services.ports import Inventory, Stored
 from imgsvc.services.wakeups import wake_clean_up
 
 log = get_logger(__name__)
@@ -42,11 +43,11 @@ async def delete_batch(
         BatchNotFinished: it is still open.
     """
     async with sessions.write() as session:
-        counters = await batches.lock(session, batch_id, api_key_id=api_key_id)
-        if counters is None:
+        batch = await counters.lock(session, batch_id, api_key_id=api_key_id)
+        if batch is None:
             raise NotFound(f"There is no batch {batch_id}.")
-        if counters.status in OPEN_BATCH:
-            raise BatchNotFinished(f"Batch {batch_id} is still {counters.status}; cancel it first.")
+        if batch.status in OPEN_BATCH:
+            raise BatchNotFinished(f"Batch {batch_id} is still {batch.status}; cancel it first.")
         await queries.soft_delete(session, [batch_id], clock())
     log.info("batch_deleted", batch_id=batch_id)
     try:

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries.batches import Counters
+from imgsvc.db.queries.counters import Counters
 from imgsvc.db.tables import Batch, Delivery
+from imgsvc.domain.hosts import host_of
 from imgsvc.domain.ids import new_id
 from imgsvc.domain.status import DeliveryStatus, final_status
 from imgsvc.domain.webhooks import event_body
@@ -15,9 +16,8 @@ from imgsvc.logs import get_logger
 from imgsvc.services.access.api_keys import link_secret
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.progress import event_data
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_delivery
-from imgsvc.services.webhooks.host_slots import host_of
 
 log = get_logger(__name__)
 
@@ -55,7 +55,7 @@ async def finish_batch(
     """Move a locked batch without open assets to its final status and add its delivery; None if already ended."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
     dates = {"finished_at": now, "expires_at": retention.expiry(now), "tidy_at": now + retention.clean_up_after}
-    if not await batch_queries.move(session, batch_id, status, **dates):
+    if not await batch_queries.move(session, batch_id, status, change=None, **dates):
         return None
     batch = await batch_queries.get(session, batch_id)
     if batch is None:

@@ -1,19 +1,16 @@
 """Retry a batch: a new round for the assets that failed."""
 
-from collections import Counter
 from collections.abc import Collection
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, batches
+from imgsvc.db.queries import counters as counter_queries
 from imgsvc.domain.status import BATCH_MOVES, OPEN_BATCH, BatchStatus
-from imgsvc.errors import BatchNotFinished, InvalidUrl, NotFound, NothingToRetry
+from imgsvc.errors import BatchNotFinished, NotFound, NothingToRetry
+from imgsvc.services.batches.change import CHANGE_TIMEOUT, NOT_RETRIED, change_for_request, retry_of
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
-from imgsvc.services.wakeups import wake_lanes
-
-NOT_RETRIED = (InvalidUrl.code,)
-"""Error codes that a retry cannot change."""
+from imgsvc.services.job_queue import JobQueue
 
 
 async def retry_batch(
@@ -25,8 +22,11 @@ async def retry_batch(
     queue: JobQueue,
     retention: Retention,
     clock: Clock,
+    time_limit: float = CHANGE_TIMEOUT,
 ) -> None:
     """Start a new round: move the batch and its failed assets (empty `codes`: all of them) back to pending.
+
+    The caller waits up to `time_limit` seconds for the assets of a large batch; a job moves the rest.
 
     The new round ends with its own event.
 
@@ -36,7 +36,7 @@ async def retry_batch(
         NothingToRetry: no asset failed with one of `codes`, or the batch was cancelled, which is final.
     """
     async with sessions.write() as session:
-        counters = await batches.lock(session, batch_id, api_key_id=api_key_id)
+        counters = await counter_queries.lock(session, batch_id, api_key_id=api_key_id)
         if counters is None:
             raise NotFound(f"There is no batch {batch_id}.")
         if counters.status in OPEN_BATCH:
@@ -46,10 +46,9 @@ async def retry_batch(
             requested = f" (codes: {', '.join(sorted(codes))})" if codes else ""
             raise NothingToRetry(f"Batch {batch_id} is {counters.status}: no image can be retried{requested}.")
         now = clock()
-        await assets.reset_failed(session, batch_id, codes=codes, exclude=NOT_RETRIED, now=now)
-        counters.failed -= sum(failures.values())
-        counters.errors = dict(Counter(counters.errors) - Counter(failures))
-        await batches.save_counters(session, batch_id, counters)
-        dates = {"finished_at": None, "tidy_at": None, "expires_at": retention.expiry(now)}
+        await batches.begin_change(session, batch_id, retry_of(codes))
+        dates = {"round_started_at": now, "finished_at": None, "tidy_at": None, "expires_at": retention.expiry(now)}
         await batches.move(session, batch_id, BatchStatus.PENDING, round=counters.round + 1, **dates)
-    await wake_lanes(batch_id, queue=queue)
+    await change_for_request(
+        batch_id, sessions=sessions, queue=queue, retention=retention, clock=clock, time_limit=time_limit
+    )

@@ -1,7 +1,7 @@
 """The codec pool: the one place where decoding and encoding leave the event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -15,7 +15,9 @@ from imgsvc.services.codec.abandoned import AbandonedDecodes
 from imgsvc.services.codec.sandbox_queue import SandboxQueue, with_pixels
 from imgsvc.services.codec.watchdog import Watch, Watchdog, thread_clock
 from imgsvc.services.ports import Sandbox
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.reservation import Reservation
 
 log = get_logger(__name__)
 
@@ -24,7 +26,7 @@ CLOSE_TIMEOUT = 3.0
 
 
 class CodecPool:
-    """Compresses images in `threads` threads, fairly between batches, with at most `pixels` pixels decoded at once.
+    """Compresses images in `threads` threads, fairly between flows, with at most `pixels` pixels decoded at once.
 
     Pixels are weighted by the memory that their format takes (`domain.imaging.memory_cost`). An image starts with an
     equal share of them; if its header asks for more, it waits until that many are free. Work that may take long never
@@ -48,13 +50,16 @@ class CodecPool:
         sandbox: Sandbox,
         watchdog: Watchdog,
         on_overrun: Callable[[], None],
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="codec")
-        self.pixels = FairSemaphore(max(pixels, limits.max_pixels))
+        self.pixels = FairSemaphore(max(pixels, limits.max_pixels), weights=weights)
         # Two more than the threads can run: the next image is ready the moment a thread is free.
         self._share = self.pixels.capacity // (threads + 2)
         self._abandoned = AbandonedDecodes()
-        self.sandbox = SandboxQueue(sandbox, slots=threads, pixels=self.pixels.capacity, abandoned=self._abandoned)
+        self.sandbox = SandboxQueue(
+            sandbox, slots=threads, pixels=self.pixels.capacity, abandoned=self._abandoned, weights=weights
+        )
         self._limits = limits
         self._watchdog = watchdog
         self._on_overrun = on_overrun
@@ -64,8 +69,8 @@ class CodecPool:
         self._one_ended = asyncio.Event()
         self.overran = False
 
-    async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str, suspect: bool = False) -> Compressed:
-        """Call `domain.imaging.compress` on behalf of the batch `key`, in a thread or in the sandbox.
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, flow: Flow, suspect: bool = False) -> Compressed:
+        """Call `domain.imaging.compress` on behalf of `flow`, in a thread or in the sandbox.
 
         Raises:
             CodecError: the image cannot become a rendition.
@@ -79,33 +84,33 @@ class CodecPool:
             with suppress(ReservationTooSmall, TooSlowForThread):  # the thread had only read the header
                 return await asyncio.shield(running)
         pixels = self._share
-        if not suspect and not self._is_quarantined(key) and not decoder_holds_gil(data):
+        if not suspect and not self._is_quarantined(flow) and not decoder_holds_gil(data):
             try:
-                work = partial(self._in_thread, data, specs, key)
-                return await with_pixels(self.pixels, key, pixels, work, max_pixels=self.pixels.capacity)
+                work = partial(self._in_thread, data, specs, flow)
+                return await with_pixels(self.pixels, flow, pixels, work, max_pixels=self.pixels.capacity)
             except (ReservationTooSmall, TooSlowForThread) as more:
                 pixels = more.pixels
-        return await self.sandbox.compress(data, specs, key=key, pixels=pixels)
+        return await self.sandbox.compress(data, specs, flow=flow, pixels=pixels)
 
-    def quarantine(self, key: str, *, quarantined: bool) -> None:
-        """Set whether all images of the batch `key` are suspects because one of them overran in some worker."""
+    def quarantine(self, batch_id: str, *, quarantined: bool) -> None:
+        """Set whether all images of a batch are suspects because one of them overran in some worker."""
         if quarantined:
-            self._quarantined.add(key)
+            self._quarantined.add(batch_id)
         else:
-            self._quarantined.discard(key)
+            self._quarantined.discard(batch_id)
 
-    def _is_quarantined(self, key: str) -> bool:
-        return key in self._overran_batches or key in self._quarantined
+    def _is_quarantined(self, flow: Flow) -> bool:
+        return flow.batch_id in self._overran_batches or flow.batch_id in self._quarantined
 
     async def _in_thread(
-        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, reservation: Reservation
+        self, data: bytes, specs: Sequence[Spec], flow: Flow, pixels: int, reservation: Reservation
     ) -> Compressed:
-        if self._is_quarantined(key):  # since it began to wait for its pixels
+        if self._is_quarantined(flow):  # since it began to wait for its pixels
             reservation.release()
             raise TooSlowForThread(pixels)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Compressed] = loop.create_future()
-        watch = self._watchdog.watch(partial(self._overrun, key, result))
+        watch = self._watchdog.watch(partial(self._overrun, flow.batch_id, result))
         work = self._threads.submit(self._compress, watch, data, specs, pixels)
         self._running.add(work)
         work.add_done_callback(partial(loop.call_soon_threadsafe, partial(self._end, watch, reservation, result)))
@@ -142,10 +147,10 @@ class CodecPool:
         else:
             result.set_result(work.result())
 
-    def _overrun(self, key: str, result: "asyncio.Future[Compressed]") -> None:
-        log.error("codec_timeout_exceeded", batch_id=key, seconds=self._watchdog.seconds)
+    def _overrun(self, batch_id: str, result: "asyncio.Future[Compressed]") -> None:
+        log.error("codec_timeout_exceeded", batch_id=batch_id, seconds=self._watchdog.seconds)
         self.overran = True
-        self._overran_batches.add(key)
+        self._overran_batches.add(batch_id)
         if not result.done():
             result.set_exception(CpuTimeExceeded())
         self._on_overrun()

@@ -1,7 +1,7 @@
 """The queue of the sandbox, for images that might crash or block a codec thread."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from imgsvc.domain.imaging.compress import Compressed, ReservationTooSmall
@@ -9,13 +9,15 @@ from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DecodeAbandoned
 from imgsvc.services.codec.abandoned import AbandonedDecodes
 from imgsvc.services.ports import Sandbox
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.reservation import Reservation
 
 Work = Callable[[int, Reservation], Awaitable[Compressed]]
 
 
 async def with_pixels(
-    semaphore: FairSemaphore, key: str, pixels: int, work: Work, *, max_pixels: int | None = None
+    semaphore: FairSemaphore, flow: Flow, pixels: int, work: Work, *, max_pixels: int | None = None
 ) -> Compressed:
     """Run `work` with `pixels` pixels reserved, and again with more if it asks for them; `work` releases them.
 
@@ -25,7 +27,7 @@ async def with_pixels(
     while True:
         # An image that needs more than all pixels reserves half of them: the memory limit of its process bounds it.
         reserved = pixels if pixels <= semaphore.capacity else semaphore.capacity // 2
-        reservation = await semaphore.acquire(key, reserved)
+        reservation = await semaphore.acquire(flow, reserved)
         try:
             return await work(pixels, reservation)
         except ReservationTooSmall as more:
@@ -35,17 +37,25 @@ async def with_pixels(
 
 
 class SandboxQueue:
-    """Sends images to the sandbox, fairly between batches, with at most `pixels` pixels decoded at once.
+    """Sends images to the sandbox, fairly between flows, with at most `pixels` pixels decoded at once.
 
     At most `slots` images are in the sandbox at once, and at most one that needs more than all the pixels. Work that
     has started continues when its caller is cancelled, and `abandoned` keeps it for the next call.
     """
 
-    def __init__(self, sandbox: Sandbox, *, slots: int, pixels: int, abandoned: AbandonedDecodes) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        *,
+        slots: int,
+        pixels: int,
+        abandoned: AbandonedDecodes,
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         self._sandbox = sandbox
-        self.pixels = FairSemaphore(pixels)
-        self.slots = FairSemaphore(slots)
-        self.heavy_slot = FairSemaphore(1)
+        self.pixels = FairSemaphore(pixels, weights=weights)
+        self.slots = FairSemaphore(slots, weights=weights)
+        self.heavy_slot = FairSemaphore(1, weights=weights)
         self._abandoned = abandoned
         self._tasks: set[asyncio.Task[Compressed]] = set()
 
@@ -54,10 +64,10 @@ class SandboxQueue:
         """The number of images that wait for the sandbox or are in it."""
         return len(self._tasks)
 
-    async def compress(self, data: bytes, specs: Sequence[Spec], *, key: str, pixels: int) -> Compressed:
-        """Call `Sandbox.compress` on behalf of the batch `key` as soon as a slot and `pixels` pixels are free."""
+    async def compress(self, data: bytes, specs: Sequence[Spec], *, flow: Flow, pixels: int) -> Compressed:
+        """Call `Sandbox.compress` on behalf of `flow` as soon as a slot and `pixels` pixels are free."""
         started = asyncio.Event()
-        task = asyncio.create_task(self._in_slot(data, specs, key, pixels, started))
+        task = asyncio.create_task(self._in_slot(data, specs, flow, pixels, started))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
@@ -70,16 +80,16 @@ class SandboxQueue:
             raise
 
     async def _in_slot(
-        self, data: bytes, specs: Sequence[Spec], key: str, pixels: int, started: asyncio.Event
+        self, data: bytes, specs: Sequence[Spec], flow: Flow, pixels: int, started: asyncio.Event
     ) -> Compressed:
         while True:
             is_heavy = pixels > self.pixels.capacity
             slots, max_pixels = (self.heavy_slot, None) if is_heavy else (self.slots, self.pixels.capacity)
             try:
                 # The slot comes first: an image that waits for one must hold no pixels that images in a slot wait for.
-                with await slots.acquire(key):
+                with await slots.acquire(flow):
                     work = partial(self._in_sandbox, data, specs, started)
-                    return await with_pixels(self.pixels, key, pixels, work, max_pixels=max_pixels)
+                    return await with_pixels(self.pixels, flow, pixels, work, max_pixels=max_pixels)
             except ReservationTooSmall as more:
                 pixels = more.pixels
 

@@ -1,4 +1,4 @@
-"""Accept an upload: read the products, store the batch in one transaction, wake its lanes."""
+"""Accept an upload: read the products, store the batch in one transaction, wake its first lane."""
 
 import asyncio
 import gc
@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
+from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.tables import Asset, Batch, Delivery, Product
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manifest
 from imgsvc.domain.manifest.read_json import read_products
@@ -24,8 +25,8 @@ from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
 from imgsvc.services.intake.upload import Upload, asset_rows, batch_row, product_rows
-from imgsvc.services.ports import JobQueue
-from imgsvc.services.wakeups import wake_lanes
+from imgsvc.services.job_queue import JobQueue
+from imgsvc.services.wakeups import wake_lane
 
 log = get_logger(__name__)
 
@@ -61,9 +62,9 @@ async def submit(
     limits: ManifestLimits,
     quota: KeyLimits | None = None,
 ) -> Submitted:
-    """Store the batch with its products and assets in one transaction, then wake its lanes.
+    """Store the batch with its products and assets in one transaction, then wake its first lane.
 
-    The batch is accepted even while Redis is unavailable; the sweep wakes its lanes later. An upload with an
+    The batch is accepted even while Redis is unavailable; the sweep wakes it later. An upload with an
     idempotency key creates one batch, even if it is repeated many times or concurrently.
 
     Raises:
@@ -101,7 +102,7 @@ async def submit(
         assets=batch.asset_count,
         warnings=batch.warnings_total,
     )
-    await (announce(ended, queue=queue) if ended else wake_lanes(batch.id, queue=queue))
+    await (announce(ended, queue=queue) if ended else wake_lane(batch.id, api_key_id, queue=queue))
     return Submitted(stored)
 
 
@@ -157,7 +158,7 @@ async def _store(
     await queries.insert_rows(session, Asset, asset_rows(batch.id, manifest, now))
     if len(manifest.invalid) < len(manifest.assets):
         return None
-    counters = await queries.lock(session, batch.id)
+    counters = await counter_queries.lock(session, batch.id)
     return await finish_batch(session, batch.id, counters, retention=retention, now=now) if counters else None
 
 

@@ -1,13 +1,18 @@
 """Fetches the bytes of an image within three limits: per host, fetches in flight, and memory for bodies."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from imgsvc.db.queries.reuse import PreviousResult
+from imgsvc.domain.hosts import host_of
 from imgsvc.errors import BudgetExhausted, NotModified
-from imgsvc.services.ports import Fetched, Origin, Validators
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore, Reservation
+from imgsvc.services.ports import Fetched, Hops, Origin, Validators
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_visit import HostReservation, HostVisit
+from imgsvc.services.throttling.reservation import Reservation
 
 MAX_FIRST_RESERVATION = 2**20
 """Bytes; the rest of a larger body is reserved as it arrives."""
@@ -39,22 +44,35 @@ class Fetching:
     """Bytes of fetched bodies."""
 
     async def fetch(
-        self, url: str, batch_id: str, previous: PreviousResult | None
+        self,
+        url: str,
+        flow: Flow,
+        previous: PreviousResult | None,
+        room: HostReservation | None = None,
+        *,
+        suspect: bool = False,
     ) -> tuple[Fetched | None, Reservation]:
         """Return the body and the reservation of its memory; no body if the `previous` result is still current.
 
         While this waits for memory, it holds no slot of the host: the memory may be held for long by images that are
-        being compressed, and other fetches can use the slot.
+        being compressed, and other fetches can use the slot. `room` is for the first slot; a `suspect`
+        image has used an attempt.
+
+        Raises:
+            FetchError: see `services.ports.Origin`.
+            HostPaused, HostGivenUp: see `HostLimiter.slot`.
         """
-        host, needed = urlsplit(url).netloc.lower(), 0
+        host, needed, conditional = host_of(url), 0, previous is not None
         reservation: Reservation | None = None
         while True:
             try:
-                async with self.hosts.slot(host, batch_id, conditional=previous is not None):
-                    with await self.fetches.acquire(batch_id):
+                async with self.hosts.slot(host, flow, room, conditional=conditional, suspect=suspect) as visit:
+                    with await self.fetches.acquire(flow):
+                        visit.send()
                         needed = needed or self._first_size(host, previous)
-                        reservation = reservation or self._reserve_now(batch_id, needed)
-                        fetched = await self._fetch(url, host, reservation, previous)
+                        reservation = reservation or self._reserve_now(flow, needed)
+                        hops = _PacedHops(self.hosts, host, flow, visit, conditional=conditional)
+                        fetched = await self._fetch(url, host, reservation, previous, hops)
             except BaseException as error:
                 if reservation is not None:
                     reservation.release()
@@ -64,24 +82,24 @@ class Fetching:
             else:
                 reservation.shrink(len(fetched.body) if fetched else 0)
                 return fetched, reservation
-            reservation = await self.memory.acquire(batch_id, needed)
+            reservation = await self.memory.acquire(flow, needed)
 
     def _first_size(self, host: str, previous: PreviousResult | None) -> int:
-        share = self.memory.single_key_share // self.fetches.capacity
+        share = self.memory.single_batch_share // self.fetches.capacity
         return first_reservation(share, self.hosts.body_size(host), conditional=previous is not None)
 
-    def _reserve_now(self, batch_id: str, size: int) -> Reservation:
-        reservation = self.memory.try_acquire(batch_id, size)
+    def _reserve_now(self, flow: Flow, size: int) -> Reservation:
+        reservation = self.memory.try_acquire(flow, size)
         if reservation is None:
             raise BudgetExhausted(size)
         return reservation
 
     async def _fetch(
-        self, url: str, host: str, reservation: Reservation, previous: PreviousResult | None
+        self, url: str, host: str, reservation: Reservation, previous: PreviousResult | None, hops: Hops
     ) -> Fetched | None:
         validators = Validators(previous.etag, previous.last_modified, previous.final_url_hash) if previous else None
         try:
-            fetched = await self.origin.fetch(url, reservation, validators)
+            fetched = await self.origin.fetch(url, reservation, validators, hops)
         except NotModified:
             self.hosts.note_changes(host, changes=False)
             return None
@@ -93,3 +111,26 @@ class Fetching:
             self.hosts.note_changes(host, changes=True)
         self.hosts.note_body(host, len(fetched.body))
         return fetched
+
+
+class _PacedHops:
+    """The port `Hops`: redirects to another host wait for a slot there, after that of the first host is left."""
+
+    def __init__(self, hosts: HostLimiter, host: str, flow: Flow, visit: HostVisit, *, conditional: bool) -> None:
+        self._hosts = hosts
+        self._host = host
+        self._flow = flow
+        self._visit = visit
+        self._conditional = conditional
+
+    @asynccontextmanager
+    async def request(self, url: str) -> AsyncIterator[Callable[[], None]]:
+        target = host_of(url)
+        if target == self._host:
+            self._visit.send()
+            yield self._visit.answer
+            return
+        self._visit.succeed()
+        self._hosts.note_redirect(self._host, target)
+        async with self._hosts.slot(target, self._flow, conditional=self._conditional) as visit:
+            yield visit.answer

@@ -1,21 +1,21 @@
-"""A flush: one transaction that writes outcomes, moves the batch's counters, claims assets and finishes the batch."""
+"""A flush: one transaction that writes outcomes, claims assets, moves the batch's counters and finishes the batch."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import stamina
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import batches as batch_queries
-from imgsvc.db.queries import leases as queries
+from imgsvc.db.queries import counters as counter_queries
+from imgsvc.db.queries import leases as lease_queries
+from imgsvc.db.queries import outcomes as outcome_queries
 from imgsvc.db.queries import reuse as reuse_queries
-from imgsvc.db.queries.batches import Counters
+from imgsvc.db.queries.counters import CounterDeltas
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
-from imgsvc.domain.status import OPEN_BATCH, BatchStatus
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.batches.finish import EndedBatch, Retention, finish_batch
 from imgsvc.services.clock import Clock
@@ -25,12 +25,11 @@ from imgsvc.services.processing.rendition_plan import ReuseHashes
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """The result of a flush: the assets claimed, whether more are due, and the end of the batch if it ended."""
+    """The result of a flush: the assets claimed, and the end of the batch if it ended."""
 
     claimed: Sequence[Claimed]
     previous: Mapping[int, PreviousResult]
     """The earlier results of claimed assets, by position."""
-    more_due: bool
     ended: EndedBatch | None
     quarantined: bool
     """True when an image of this round overran a codec thread in some worker."""
@@ -50,18 +49,24 @@ class Run:
     reuse: ReuseHashes | None = None
 
 
+class _RoundEnded(Exception):  # not an error: it undoes the transaction
+    """The round of the run is not open any more, or the batch is being changed."""
+
+
 async def flush(
     run: Run,
     outcomes: Sequence[Outcome],
     *,
-    claim: int,
+    claim: Mapping[int, int],
     in_flight: Collection[int] = (),
     last: bool = False,
     sessions: Sessions,
     retention: Retention,
     clock: Clock,
 ) -> Flushed | None:
-    """Write `outcomes` and claim up to `claim` assets; None when the batch's round is no longer open.
+    """Write `outcomes` and claim assets: of each host, by its number in the batch, at most as many as `claim` says.
+
+    Return None when the batch's round is no longer open, or is being cancelled; then nothing is written.
 
     Repeating it is harmless: only assets that still carry the run's token move, and the counters move by exactly those.
     `in_flight` are the positions that the run is processing. If a try fails, its commit may have succeeded although
@@ -75,29 +80,52 @@ async def flush(
     tries = stamina.retry_context(on=DatabaseUnavailable, attempts=None, wait_initial=0.2, wait_max=3, timeout=30)
     async for attempt in tries:
         with attempt:
-            async with sessions.write() as session:
-                counters = await batch_queries.lock(session, run.batch_id)
-                if counters is None or counters.status not in OPEN_BATCH or counters.round != run.round:
-                    return None
-                unacknowledged: list[Claimed] = []
-                handed_back: list[Outcome] = []
-                if attempt.num > 1 or last:
-                    unacknowledged = await queries.unacknowledged_claims(session, run.batch_id, run.token, acknowledged)
-                if last:
-                    handed_back = [Postponed(asset, asset.attempts, clock()) for asset in unacknowledged]
-                    claim, unacknowledged = 0, []
-                flushed = await _flush(
-                    session,
-                    run,
-                    [*outcomes, *handed_back],
-                    claim=max(0, claim - len(unacknowledged)),
-                    in_flight=in_flight,
-                    counters=counters,
-                    retention=retention,
-                    clock=clock,
-                )
+            unacknowledged: list[Claimed] = []
+            if attempt.num > 1 or last:
+                unacknowledged = await _unacknowledged(run, acknowledged, sessions=sessions)
+            handed_back = [Postponed(asset, asset.attempts, clock()) for asset in unacknowledged] if last else []
+            flushed = await _try_to_flush(
+                run,
+                [*outcomes, *handed_back],
+                claim={} if last or unacknowledged else claim,
+                in_flight=in_flight,
+                sessions=sessions,
+                retention=retention,
+                clock=clock,
+            )
+            if flushed is None or last:
+                return flushed
             return replace(flushed, claimed=[*unacknowledged, *flushed.claimed])
     raise AssertionError("the last try returns or raises")
+
+
+async def _unacknowledged(run: Run, acknowledged: Collection[int], *, sessions: Sessions) -> list[Claimed]:
+    """Return what the run claimed in a commit whose response was lost.
+
+    The lock waits for the end of that transaction, if it has not ended: it has locked the batch's row last.
+    """
+    async with sessions.write() as session:
+        await counter_queries.lock(session, run.batch_id)
+        return await lease_queries.unacknowledged_claims(session, run.batch_id, run.token, acknowledged)
+
+
+async def _try_to_flush(
+    run: Run,
+    outcomes: Sequence[Outcome],
+    *,
+    claim: Mapping[int, int],
+    in_flight: Collection[int],
+    sessions: Sessions,
+    retention: Retention,
+    clock: Clock,
+) -> Flushed | None:
+    try:
+        async with sessions.write() as session:
+            return await _flush(
+                session, run, outcomes, claim=claim, in_flight=in_flight, retention=retention, clock=clock
+            )
+    except _RoundEnded:
+        return None
 
 
 async def _flush(
@@ -105,28 +133,32 @@ async def _flush(
     run: Run,
     outcomes: Sequence[Outcome],
     *,
-    claim: int,
+    claim: Mapping[int, int],
     in_flight: Collection[int],
-    counters: Counters,
     retention: Retention,
     clock: Clock,
 ) -> Flushed:
+    """Write and claim assets, then change the batch's row: the lanes of a batch wait for each other only there."""
     batch_id, now = run.batch_id, clock()
-    written = await _write_outcomes(session, batch_id, outcomes, token=run.token, counters=counters, clock=clock)
-    claims = await queries.claim(
-        session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limit=claim
+    await plan_on_indexes(session)
+    moved = await _write_outcomes(session, run, outcomes, now=now)
+    claims = await lease_queries.claim(
+        session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limits=claim
     )
     previous = await _previous_results(session, run, claims.assets)
-    counters.processing += claims.were_pending
-    if written or claims.assets:
-        await batch_queries.save_counters(session, batch_id, counters)
-    if claims.assets:
-        await batch_queries.move(session, batch_id, BatchStatus.PROCESSING, started_at=now)
+    if moved or claims.assets:
+        deltas = _deltas(moved)
+        deltas.processing += claims.were_pending
+        claimed_at = now if claims.assets else None
+        counters = await counter_queries.add(session, batch_id, deltas, round_number=run.round, claimed_at=claimed_at)
+    else:
+        counters = await counter_queries.current(session, batch_id, round_number=run.round)
+    if counters is None:
+        raise _RoundEnded
     ended = (
         await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
     )
-    more_due = counters.open > 0 and await queries.any_due(session, batch_id, now)
-    return Flushed(claims.assets, previous, more_due, ended, counters.overran_round == counters.round)
+    return Flushed(claims.assets, previous, ended, counters.overran_round == counters.round)
 
 
 async def _previous_results(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, PreviousResult]:
@@ -138,33 +170,27 @@ async def _previous_results(session: AsyncSession, run: Run, claimed: Sequence[C
 
 
 async def _write_outcomes(
-    session: AsyncSession, batch_id: str, outcomes: Sequence[Outcome], *, token: str, counters: Counters, clock: Clock
-) -> int:
-    """Write the outcomes of the assets that this run still holds, and return their number."""
-    if not outcomes:
-        return 0
-    positions = [outcome.asset.position for outcome in outcomes]
-    held = await queries.still_claimed(session, batch_id, token, positions)
-    moved = [outcome for outcome in outcomes if outcome.asset.position in held]
-    if moved:
-        now = clock()
-        await queries.write_outcomes(session, batch_id, [columns(outcome, now) for outcome in moved])
-        _count(counters, moved)
-    return len(moved)
+    session: AsyncSession, run: Run, outcomes: Sequence[Outcome], *, now: datetime
+) -> Sequence[Outcome]:
+    """Write the outcomes of the assets that this run still holds, and return them."""
+    rows = [columns(outcome, now) for outcome in outcomes]
+    written = await outcome_queries.write_outcomes(session, run.batch_id, run.token, rows)
+    results = [reuse_queries.Result(at, row["reuse_hash"]) for row in rows if (at := row["position"]) in written]
+    await reuse_queries.note_results(session, run.batch_id, results)
+    return [outcome for outcome in outcomes if outcome.asset.position in written]
 
 
-def _count(counters: Counters, moved: Sequence[Outcome]) -> None:
-    errors: Counter[str] = Counter(counters.errors)
+def _deltas(moved: Sequence[Outcome]) -> CounterDeltas:
+    deltas = CounterDeltas(processing=-len(moved))
     for outcome in moved:
-        counters.processing -= 1
         match outcome:
             case Succeeded():
-                counters.succeeded += 1
-                counters.input_bytes += outcome.input_bytes
-                counters.output_bytes += outcome.output_bytes
+                deltas.succeeded += 1
+                deltas.input_bytes += outcome.input_bytes
+                deltas.output_bytes += outcome.output_bytes
             case Failed():
-                counters.failed += 1
-                errors[outcome.error.code] += 1
+                deltas.failed += 1
+                deltas.errors[outcome.error.code] += 1
             case Postponed():
-                counters.overran_round = counters.round if outcome.overran else counters.overran_round
-    counters.errors = dict(errors)
+                deltas.overran = deltas.overran or outcome.overran
+    return deltas

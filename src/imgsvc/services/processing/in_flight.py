@@ -1,7 +1,7 @@
 """The assets that a lane is processing, and how many more it can take."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -44,9 +44,19 @@ class InFlight:
     def positions(self) -> list[int]:
         return [entry.asset.position for entry in self._entries.values()]
 
-    def start(self, asset: Claimed, work: Coroutine[Any, Any, Outcome], *, conditional: bool) -> None:
+    def start(
+        self,
+        asset: Claimed,
+        work: Coroutine[Any, Any, Outcome],
+        *,
+        conditional: bool,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
+        """Run `work` as a task; `at_end` is called when it ends in any way, even before its first step."""
         task = asyncio.create_task(work)
         self._entries[task] = _Entry(asset, conditional)
+        if at_end:
+            task.add_done_callback(lambda _: at_end())
         task.add_done_callback(self._note_end)
 
     def _note_end(self, work: AssetTask) -> None:
@@ -83,3 +93,12 @@ class InFlight:
 
     def __bool__(self) -> bool:
         return bool(self._entries)
+
+
+async def run_to_completion(ending: Coroutine[Any, Any, None]) -> None:
+    """Await `ending` even if the caller is cancelled again in the meantime."""
+    task = asyncio.create_task(ending)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    task.result()

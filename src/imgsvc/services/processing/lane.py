@@ -2,53 +2,42 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from math import inf
 from time import monotonic
-from typing import Any
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import batches as batch_queries
-from imgsvc.domain.imaging.spec import Spec
 from imgsvc.errors import DatabaseUnavailable, QueueUnavailable
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import Retention, announce
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import LaneQueue
+from imgsvc.services.job_queue import LaneQueue
+from imgsvc.services.processing.batch_hosts import BatchHosts, Reservations
 from imgsvc.services.processing.flush import Flushed, Run, flush
-from imgsvc.services.processing.in_flight import InFlight
+from imgsvc.services.processing.in_flight import InFlight, run_to_completion
+from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.process_asset import AssetProcessor
-from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
+from imgsvc.services.processing.rendition_plan import RenditionPlan
+from imgsvc.services.wakeups import wake_lane
 
 log = get_logger(__name__)
 
 FINAL_FLUSH_TIMEOUT = 5.0  # seconds, for a lane that is being cancelled
 
 
-@dataclass(frozen=True, slots=True)
-class LanePolicy:
-    """The limits on the age of a lane and the assets it holds; all times in seconds."""
-
-    assets: int = 64  # slots for assets in flight; a conditional fetch takes a quarter of one
-    flush_assets: int = 32
-    flush_interval: float = 0.5
-    idle_flush_interval: float = 5  # with nothing finished: a cancelled batch must not keep fetching from slow origins
-    lease: float = 60
-    yield_after: float = 5  # the age at which it ends if other lanes are waiting
-    lifetime: float = 40  # the age at which it stops claiming in any case
-    hand_back_after: float = 50  # the age at which it hands back what is still in flight, well before the lease ends
-    drain: float = 15  # the time that a stopping process gives the assets in flight
-
-
 @dataclass(slots=True)
 class Lane:
     """One run of a lane; `stopping` is set when the process is asked to stop, `reuse` allows earlier renditions."""
 
+    number: int
     plan: RenditionPlan
     reuse: bool
+    hosts: BatchHosts
     sessions: Sessions
     queue: LaneQueue
     processor: AssetProcessor
@@ -62,30 +51,44 @@ class Lane:
     finished: list[Outcome] = field(default_factory=list)
     claiming: bool = True
     draining: bool = False
+    next_woken_at: float = -inf
     hand_back_at: float = 0
     queue_checked_at: float = 0
 
     def __post_init__(self) -> None:
         self.in_flight = InFlight(self.policy.assets)
 
-    async def run(self) -> bool:
-        """Process assets until none is due or the lane must end; return True when assets are still due."""
+    async def run(self) -> datetime | None:
+        """Process assets until none can be claimed or the lane must end; return when it must run again, if ever."""
         self.hand_back_at = self.started_at + self.policy.hand_back_after
         try:
             while True:
                 await self._decide_whether_to_claim()
                 flushed = await self._flush()
-                if flushed is None:  # cancelled, deleted or finished elsewhere
-                    return False
+                if flushed is None or flushed.ended:  # the batch has ended, here or elsewhere, or is being changed
+                    await self.in_flight.cancel()
+                    return None
                 if not self.in_flight and not self.finished and (not flushed.claimed or not self.claiming):
-                    return flushed.more_due
+                    return await self._next_run()
                 await self._wait_for_a_flush()
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
                     await self._hand_back()
         except BaseException:  # this lane is being cancelled, or the database is unavailable
-            await _run_to_completion(self._leave())
+            await run_to_completion(self._leave())
             raise
+
+    async def _next_run(self) -> datetime | None:
+        """Return when this lane must run again: at once if it ended early; else only the first lane does."""
+        if not self.claiming:
+            return self.clock()
+        await self.hosts.refresh()
+        look = self.hosts.next_look()
+        if self.number == 0 or look is None:
+            return look
+        with suppress(QueueUnavailable):
+            await self.queue.wake_lane(self.plan.batch_id, self.plan.api_key_id, at=look)
+        return None
 
     async def _decide_whether_to_claim(self) -> None:
         age = monotonic() - self.started_at
@@ -100,29 +103,55 @@ class Lane:
                 self.claiming = await self.queue.waiting() == 0
 
     async def _flush(self) -> Flushed | None:
-        """Write the finished outcomes, and claim and start as many assets as there are slots for."""
-        flushed = await self._write()
-        if flushed is None:
-            await self.in_flight.cancel()
-            return None
-        self.processor.codec.quarantine(self.plan.batch_id, quarantined=flushed.quarantined)
-        self.in_flight.note_claim(assets=len(flushed.claimed), conditional=len(flushed.previous))
-        for asset in flushed.claimed:
-            previous = flushed.previous.get(asset.position)
-            work = self.processor.process(asset, self.plan, previous)
-            self.in_flight.start(asset, work, conditional=previous is not None)
+        """Write the finished outcomes, claim as many assets as there are slots and room at their hosts; start them."""
+        reserved: Reservations = {}
+        try:
+            if self.claiming:
+                reserved = await self.hosts.reserve(self.in_flight.to_claim)
+            flushed = await self._write(claim={number: len(fetches) for number, fetches in reserved.items()})
+            if flushed is None:
+                return None
+            self.processor.codec.quarantine(self.plan.batch_id, quarantined=flushed.quarantined)
+            self._start(flushed, reserved)
+        finally:
+            for fetch in (fetch for fetches in reserved.values() for fetch in fetches):
+                fetch.release()
+        if self.claiming and flushed.claimed and not self.in_flight.to_claim:
+            await self._wake_next()
         return flushed
 
-    async def _write(self, *, last: bool = False) -> Flushed | None:
-        """Write the finished outcomes and claim assets for the free slots; the `last` time, claim nothing."""
+    def _start(self, flushed: Flushed, reserved: Reservations) -> None:
+        """Start the claimed assets with the fetches reserved for them; what is left over stays in `reserved`."""
+        self.in_flight.note_claim(assets=len(flushed.claimed), conditional=len(flushed.previous))
+        claimed = Counter(asset.host_number for asset in flushed.claimed)
+        for number, fetches in reserved.items():
+            self.hosts.note_claimed(number, reserved=len(fetches), claimed=claimed[number])
+        for asset in flushed.claimed:
+            previous = flushed.previous.get(asset.position)
+            free = reserved.get(asset.host_number)
+            fetch = free.pop() if free else None
+            work = self.processor.process(asset, self.plan, previous, fetch)
+            at_end = fetch.release if fetch else None
+            self.in_flight.start(asset, work, conditional=previous is not None, at_end=at_end)
+
+    async def _wake_next(self) -> None:
+        """Wake the next lane: this one is full, and there may be more work than it can hold."""
+        if monotonic() - self.next_woken_at >= self.policy.yield_after:
+            self.next_woken_at = monotonic()
+            await wake_lane(self.plan.batch_id, self.plan.api_key_id, lane=self.number + 1, queue=self.queue)
+
+    async def _write(self, *, claim: Mapping[int, int], last: bool = False) -> Flushed | None:
+        """Write the finished outcomes and claim assets; the `last` time, claim nothing."""
         plan, lease = self.plan, timedelta(seconds=self.policy.lease)
         run = Run(plan.batch_id, plan.round, self.token, lease, plan.hashes if self.reuse else None)
         outcomes, self.finished = self.finished, []
+        if any(isinstance(outcome, Postponed) for outcome in outcomes):
+            self.hosts.note_postponed()
         try:
             flushed = await flush(
                 run,
                 outcomes,
-                claim=self.in_flight.to_claim if self.claiming and not last else 0,
+                claim=claim,
                 in_flight=self.in_flight.positions,
                 last=last,
                 sessions=self.sessions,
@@ -138,13 +167,21 @@ class Lane:
 
     async def _wait_for_a_flush(self) -> None:
         """Wait until enough has finished, the flush interval has passed, or the lane must check its batch."""
-        flush_at = min(self.hand_back_at, monotonic() + self.policy.idle_flush_interval)
+        flush_at = min(self.hand_back_at, monotonic() + self._idle_flush_interval())
         while self.in_flight and len(self.finished) < self.policy.flush_assets:
             self.finished += await self.in_flight.ended(within=min(max(0.0, flush_at - monotonic()), 1.0))
             if self.finished:  # the interval counts from the first of them
                 flush_at = min(flush_at, monotonic() + self.policy.flush_interval)
             if monotonic() >= flush_at or (self.stopping.is_set() and not self.draining):
                 return
+
+    def _idle_flush_interval(self) -> float:
+        """Return the seconds until the next flush if nothing finishes: sooner when more can be claimed before."""
+        longest = self.policy.idle_flush_interval
+        look = self.hosts.next_look() if self.claiming and self.in_flight.to_claim else None
+        if look is None:
+            return longest
+        return min(longest, max(self.policy.flush_interval, (look - self.clock()).total_seconds()))
 
     async def _hand_back(self) -> None:
         """Stop the tasks in flight; the current attempts do not count, and any run may claim the assets at once."""
@@ -157,43 +194,6 @@ class Lane:
         await self._hand_back()
         try:
             async with asyncio.timeout(FINAL_FLUSH_TIMEOUT):
-                await self._write(last=True)
+                await self._write(claim={}, last=True)
         except (DatabaseUnavailable, TimeoutError):  # the leases expire
             log.warning("hand_back_failed", batch_id=self.plan.batch_id, assets=len(self.finished))
-
-
-async def _run_to_completion(ending: Coroutine[Any, Any, None]) -> None:
-    """Await `ending` even if the caller is cancelled again in the meantime."""
-    task = asyncio.create_task(ending)
-    while not task.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
-    task.result()
-
-
-async def work(
-    batch_id: str,
-    *,
-    sessions: Sessions,
-    queue: LaneQueue,
-    processor: AssetProcessor,
-    retention: Retention,
-    clock: Clock,
-    policy: LanePolicy,
-    stopping: asyncio.Event,
-) -> bool:
-    """Process a batch alongside other lanes; return True when this lane ended although assets are still due.
-
-    Any number of lanes may process a batch at once, in any process: claims keep them apart.
-
-    Raises:
-        DatabaseUnavailable: other runs can claim the assets once the leases have expired.
-    """
-    async with sessions.read() as session:
-        batch = await batch_queries.get(session, batch_id)
-    if batch is None:
-        return False
-    specs = [Spec.model_validate(spec) for spec in batch.specs]
-    plan = RenditionPlan(batch_id, batch.round, specs, ReuseHashes(batch.api_key_id, specs))
-    lane = Lane(plan, not batch.refresh, sessions, queue, processor, retention, clock, policy, stopping)
-    return await lane.run()

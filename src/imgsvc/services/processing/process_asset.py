@@ -21,7 +21,7 @@ from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.processing.rendition_plan import RenditionPlan
 from imgsvc.services.processing.retry_policy import OWN_ERRORS, Attempts, RetryLater, RetryPolicy
 from imgsvc.services.processing.worker_stats import WorkerStats
-from imgsvc.services.throttling.host_limiter import HostPaused
+from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused, HostReservation
 
 log = get_logger(__name__)
 
@@ -41,53 +41,90 @@ class AssetProcessor:
     clock: Clock
     stats: WorkerStats = field(default_factory=WorkerStats)
 
-    async def process(self, asset: Claimed, plan: RenditionPlan, previous: PreviousResult | None = None) -> Outcome:
+    async def process(
+        self,
+        asset: Claimed,
+        plan: RenditionPlan,
+        previous: PreviousResult | None = None,
+        room: HostReservation | None = None,
+    ) -> Outcome:
         """Process one claimed asset until it has succeeded, failed, or must wait; when cancelled, postpone it.
 
-        With `previous`, a result of the same plan, the fetch is conditional: a 304 reuses its renditions.
+        With `previous`, a result of the same plan, the fetch is conditional: a 304 reuses its renditions. `room` is for
+        its fetch. Nothing waits here for an origin: an attempt that may be repeated is postponed.
         """
-        outcome = await self._process(asset, plan, previous)
+        try:
+            outcome = await self._process(asset, plan, previous, room)
+        finally:
+            if room:
+                room.release()
         self.stats.count(outcome)
         return outcome
 
-    async def _process(self, asset: Claimed, plan: RenditionPlan, previous: PreviousResult | None) -> Outcome:
+    async def _process(
+        self, asset: Claimed, plan: RenditionPlan, previous: PreviousResult | None, room: HostReservation | None
+    ) -> Outcome:
         if asset.lost >= MAX_CRASHES:
             return Failed(asset, asset.attempts, WorkerCrash())
         attempts = Attempts(asset, self.retries)
         try:
-            while True:
-                ending = await self._try(attempts, plan, previous)
-                if not isinstance(ending, timedelta):
-                    return ending
-                await asyncio.sleep(ending.total_seconds())
+            return await self._attempt(attempts, plan, previous, room)
         except asyncio.CancelledError:
             # Handed back: the current attempt does not count, but failed ones do. Otherwise a batch could stay open for
             # ever if its origin or the storage were so slow that no lane lived long enough for the last attempt.
             return attempts.postponed(self.clock())
+        except Exception as reason:  # a bug must not fail the 63 other assets of the lane
+            return self._ending(attempts, plan, reason)
 
-    async def _try(
-        self, attempts: Attempts, plan: RenditionPlan, previous: PreviousResult | None
-    ) -> Outcome | timedelta:
-        """Make one attempt; return its outcome, or the wait before the next attempt."""
-        try:
-            return await self._attempt(attempts, plan, previous)
-        except (HostPaused, RetryLater) as pause:
-            return attempts.postponed(self.clock() + timedelta(seconds=pause.seconds))
-        except DecodeAbandoned as abandoned:  # nothing crashed, but a thread may still be running: it cannot be stopped
-            suspicion = Suspicion.OVERRAN if isinstance(abandoned, CpuTimeExceeded) else Suspicion.ABANDONED
-            return attempts.postponed(self.clock(), suspicion)
-        except (AssetError, SandboxUnavailable) as error:
-            wait = None if isinstance(error, OWN_ERRORS) else self.retries.wait(attempts.origin + 1, error)
-            if wait is None:
-                return attempts.failed(error)
-        except Exception as error:  # a bug must not fail the 63 other assets of the lane
-            log.exception("asset_failed_unexpectedly", batch_id=plan.batch_id, position=attempts.asset.position)
+    def _ending(self, attempts: Attempts, plan: RenditionPlan, reason: Exception) -> Outcome:
+        """Return the outcome of a run that `reason` ended."""
+        match reason:
+            case HostPaused():
+                return self._wait_for_host(attempts, plan, reason)
+            case RetryLater():
+                return attempts.postponed(self.clock() + timedelta(seconds=reason.seconds))
+            case DecodeAbandoned():  # nothing crashed, but a thread may still be running: it cannot be stopped
+                overran = isinstance(reason, CpuTimeExceeded)
+                return attempts.postponed(self.clock(), Suspicion.OVERRAN if overran else Suspicion.ABANDONED)
+            case AssetError() | SandboxUnavailable():
+                return self._retry(attempts, reason)
+            case HostGivenUp():
+                reason = reason.error
+            case _:
+                log.error(
+                    "asset_failed_unexpectedly",
+                    batch_id=plan.batch_id,
+                    position=attempts.asset.position,
+                    exc_info=reason,
+                )
+        return attempts.failed(reason)
+
+    def _wait_for_host(self, attempts: Attempts, plan: RenditionPlan, pause: HostPaused) -> Outcome:
+        """Postpone an asset whose host takes no request; give up once its batch has waited for long enough."""
+        now = self.clock()
+        if pause.error and now >= plan.give_up_at:
+            return attempts.failed(pause.error)
+        due_at = now + timedelta(seconds=pause.seconds)
+        return attempts.postponed(min(due_at, plan.give_up_at) if now < plan.give_up_at else due_at)
+
+    def _retry(self, attempts: Attempts, error: AssetError | SandboxUnavailable) -> Outcome:
+        """Postpone an asset after an attempt that failed, or fail it after the last."""
+        wait = None if isinstance(error, OWN_ERRORS) else self.retries.wait(attempts.origin + 1, error)
+        if wait is None:
             return attempts.failed(error)
         attempts.origin += 1
-        return attempts.postponed(self.clock() + wait) if wait > self.retries.max_wait else wait
+        return attempts.postponed(self.clock() + wait)
 
-    async def _attempt(self, attempts: Attempts, plan: RenditionPlan, previous: PreviousResult | None) -> Succeeded:
-        fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.batch_id, previous)
+    async def _attempt(
+        self,
+        attempts: Attempts,
+        plan: RenditionPlan,
+        previous: PreviousResult | None,
+        room: HostReservation | None = None,
+    ) -> Succeeded:
+        fetched, reservation = await self.fetching.fetch(
+            attempts.asset.origin_url, plan.flow, previous, room, suspect=attempts.origin > 0
+        )
         with reservation:
             if fetched is not None:
                 return await self._compress(attempts, plan, fetched)
@@ -97,7 +134,7 @@ class AssetProcessor:
     async def _compress(self, attempts: Attempts, plan: RenditionPlan, fetched: Fetched) -> Succeeded:
         asset = attempts.asset
         compressed = await attempts.at_codec(
-            partial(self.codec.compress, fetched.body, plan.specs, key=plan.batch_id, suspect=asset.is_suspect)
+            partial(self.codec.compress, fetched.body, plan.specs, flow=plan.flow, suspect=asset.is_suspect)
         )
         renditions = [
             await self._store(rendition, spec, attempts, plan)

@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.ids import digest, rendition_key
 from imgsvc.domain.imaging.compress import COMPRESSOR_VERSION
 from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.services.throttling.flow import Flow
 
 
 class ReuseHashes:
@@ -26,14 +28,25 @@ class ReuseHashes:
         return whole.hexdigest()
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class RenditionPlan:
     """The renditions that one round of a batch makes of each of its assets."""
 
+    api_key_id: str
     batch_id: str
     round: int
     specs: Sequence[Spec]
     hashes: ReuseHashes
+    give_up_at: datetime = NEVER
+    """When images fail whose host takes no requests."""
+
+    @property
+    def flow(self) -> Flow:
+        """The flow on whose behalf its assets are processed."""
+        return Flow(self.api_key_id, self.batch_id)
 
     def key(self, asset: Claimed, *, name: str, data: bytes, format_name: str) -> str:
         """Return the storage key of the rendition `name`, which contains a digest of `data`: one key, one content."""

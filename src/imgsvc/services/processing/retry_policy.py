@@ -22,16 +22,16 @@ _MAX_EXPONENT = 32
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential backoff with jitter. Long waits are spent in the database, not in a worker."""
+    """Exponential backoff with jitter. Waits for an origin are spent in the database, not in a worker."""
 
     max_attempts: int = 3
     base: timedelta = timedelta(seconds=0.5)
     factor: float = 4.0
     longest: timedelta = timedelta(days=1)
-    max_wait: timedelta = timedelta(seconds=3)
-    """The longest wait for an origin that is spent in the worker."""
+    give_up_after: timedelta = timedelta(hours=24)
+    """How long the images of a batch wait for hosts that ask for pauses; see `RenditionPlan.give_up_at`."""
     max_own_wait: timedelta = timedelta(seconds=10)
-    """The same for our own services; longer, because the image has been fetched and would be fetched again."""
+    """The longest wait for our own services that is spent in the worker: the image would have to be fetched again."""
     own_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
     """Waits between the attempts at our own services: an outage of two minutes fails no image."""
 

@@ -1,168 +1,181 @@
-"""A semaphore that is fair between batches; it limits fetches, bytes of bodies and pixels."""
+"""A semaphore that is fair between API keys and between their batches; it limits fetches, bytes and pixels."""
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
+from math import inf, nextafter
+
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.reservation import Reservation
+from imgsvc.services.throttling.shares import BatchShare, KeyShare, Request, Shares
+from imgsvc.services.throttling.turns import PARKED, Turns
 
 
 class FairSemaphore:
-    """A number of units (fetches, bytes, pixels) shared among keys (batches).
+    """A number of units (fetches, bytes, pixels) shared among flows.
 
-    Waiting requests are granted round-robin between keys and first come, first served within a key, so that the three
-    images of a small batch never wait for the thousands of a large one. A request never overtakes the next one in that
-    order, even if it would fit, so that large requests are not starved.
+    API keys get their waiting requests granted in turn, in proportion to their `weights` (1 for those not named there);
+    the batches of a key do so in equal parts; within a batch, first come is first served. So the three images of a
+    small batch never wait for the thousands of a large one, nor a key with one batch for a key with thousands. A
+    request never overtakes the next one in that order, even if it would fit, so that large requests are not starved.
 
-    With `max_held_per_free`, a key that holds units may hold at most that many times the number of free ones. With 3, a
-    single key gets at most three quarters, two get three sevenths each, and some units are always left for another
-    key, however long the others keep theirs (the dynamic thresholds of Choudhury and Hahne, 1998).
+    With `max_held_per_free`, what a key and a batch hold is limited by what is free, so that some units are always left
+    for another one, however long the others keep theirs (the dynamic thresholds of Choudhury and Hahne, 1998; the two
+    levels: `Shares`). With 3, a single batch gets at most three quarters, a single key with many batches four fifths,
+    and two keys with one batch each get three sevenths each.
     """
 
-    def __init__(self, capacity: int, *, max_held_per_free: float | None = None) -> None:
-        self.capacity = capacity
-        self._max_held_per_free = max_held_per_free
-        self._used = 0
-        self._held: Counter[str] = Counter()
-        self._queues: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
+    def __init__(
+        self, capacity: int, *, max_held_per_free: float | None = None, weights: Mapping[str, float] | None = None
+    ) -> None:
+        self._shares = Shares(capacity, max_held_per_free, weights or {})
+        self._turns: Turns[KeyShare] = Turns()
+        self._waiting = 0
+        self._next_waits = False
+        """True when the next request in turn waits for more units than are free."""
+
+    @property
+    def capacity(self) -> int:
+        return self._shares.capacity
 
     @property
     def used(self) -> int:
         """The units held now."""
-        return self._used
+        return self._shares.used
 
     @property
     def idle(self) -> bool:
-        return not self._used and not self._queues
+        return not self._shares.keys
 
     @property
-    def single_key_share(self) -> int:
-        """The units that one key can hold while no other key holds any."""
-        return (
-            self.capacity
-            if self._max_held_per_free is None
-            else int(self.capacity * self._max_held_per_free / (1 + self._max_held_per_free))
-        )
+    def single_batch_share(self) -> int:
+        """The units that one batch can hold while no other holds any."""
+        return self._shares.of_single_batch
 
-    def waiting(self, key: str | None = None) -> int:
-        """Return the number of waiting requests, of `key` alone if it is given."""
-        queues = self._queues.values() if key is None else [self._queues.get(key, deque())]
-        return sum(len(queue) for queue in queues)
+    def waiting(self, flow: Flow | None = None) -> int:
+        """Return the number of waiting requests, of `flow` alone if it is given."""
+        if flow is None or not self._waiting:
+            return self._waiting
+        key = self._shares.keys.get(flow.api_key_id)
+        batch = key.batches.get(flow.batch_id) if key else None
+        return len(batch.requests) if batch else 0
 
-    async def acquire(self, key: str, amount: int = 1) -> "Reservation":
+    async def acquire(self, flow: Flow, amount: int = 1) -> Reservation:
         """Wait for `amount` units, or for all of them if `amount` exceeds the capacity."""
-        if reservation := self.try_acquire(key, amount):
+        if reservation := self.try_acquire(flow, amount):
             return reservation
         amount = min(amount, self.capacity)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(key, deque()).append((amount, granted))
-        self._grant()
+        batch, request = self._shares.get(flow), (amount, granted)
+        self._enqueue(batch, request)
         try:
             await granted
         except asyncio.CancelledError:
-            self._withdraw(key, amount, granted)
+            if granted.done() and not granted.cancelled():  # granted at the moment of the cancellation
+                self.release(amount, flow)
+            else:
+                self._withdraw(batch, request)
             raise
-        return Reservation(self, key, amount)
+        return Reservation(self, flow, amount)
 
-    def try_acquire(self, key: str, amount: int = 1) -> "Reservation | None":
+    def try_acquire(self, flow: Flow, amount: int = 1) -> Reservation | None:
         """Acquire `amount` units as `acquire` does, or return None if that would have to wait."""
-        amount = min(amount, self.capacity)
-        return Reservation(self, key, amount) if self._next_key() is None and self.try_take(amount, key) else None
+        amount = min(amount, self._shares.capacity)
+        if self._next_waits or self.waiting(flow) or not self.try_take(amount, flow):
+            return None
+        return Reservation(self, flow, amount)
 
-    def _withdraw(self, key: str, amount: int, granted: "asyncio.Future[None]") -> None:
-        if granted.done() and not granted.cancelled():  # granted at the moment of the cancellation
-            self.release(amount, key)
-            return
-        queue = self._queues.get(key, deque())
-        with suppress(ValueError):  # `_grant` has dropped it, after another cancelled task released its units
-            queue.remove((amount, granted))
-            if not queue:
-                del self._queues[key]
-        self._grant()
-
-    def try_take(self, amount: int, key: str = "") -> bool:
-        """Take `amount` units if they are free and `key` may have them, ahead of all waiting requests.
+    def try_take(self, amount: int, flow: Flow) -> bool:
+        """Take `amount` units if they are free and `flow` may have them, ahead of all waiting requests.
 
         This is for reservations that grow: a body that is half received needs its memory more than one that has not
         started. The waiting requests are granted eventually, because no new ones are admitted before them.
         """
-        if self._used + amount > self.capacity or not self._may_have(key, amount):
+        shares = self._shares
+        if shares.used + amount > shares.capacity:
             return False
-        self._take(key, amount)
+        batch = shares.get(flow)
+        if shares.need(batch, amount) > shares.room_of(batch.key):
+            shares.forget(batch)
+            return False
+        shares.take(batch, amount)
         return True
 
-    def _may_have(self, key: str, amount: int) -> bool:
-        if self._max_held_per_free is None or not self._held[key]:
-            return True
-        return self._held[key] + amount <= self._max_held_per_free * (self.capacity - self._used)
-
-    def _take(self, key: str, amount: int) -> None:
-        self._used += amount
-        self._held[key] += amount
-
-    def release(self, amount: int, key: str = "") -> None:
-        self._used -= amount
-        self._held[key] -= amount
-        if not self._held[key]:
-            del self._held[key]
+    def release(self, amount: int, flow: Flow) -> None:
+        batch = self._shares.get(flow)
+        self._shares.take(batch, -amount)
+        self._rejoin(batch)
+        self._shares.forget(batch)
         self._grant()
 
     def resize(self, capacity: int) -> None:
         """Change the number of units. Units held beyond it are not revoked; new requests wait until they are free."""
-        self.capacity = capacity
+        self._shares.capacity = capacity
         self._grant()
 
-    def _next_key(self) -> str | None:
-        """Return the key whose request is granted next, skipping keys that hold too much."""
-        return next((key for key, queue in self._queues.items() if self._may_have(key, queue[0][0])), None)
+    def _enqueue(self, batch: BatchShare, request: Request) -> None:
+        batch.requests.append(request)
+        batch.key.waiting += 1
+        self._waiting += 1
+        if len(batch.requests) == 1:
+            batch.key.turns.join(batch)
+            self._turns.join(batch.key)
+            self._grant()
+
+    def _withdraw(self, batch: BatchShare, request: Request) -> None:
+        with suppress(ValueError):  # `_grant` has removed it, after another cancelled task released its units
+            batch.requests.remove(request)
+            self._note_removal(batch.key)
+        self._rejoin(batch)
+        self._grant()
+
+    def _note_removal(self, key: KeyShare) -> None:
+        key.waiting -= 1
+        self._waiting -= 1
+
+    def _rejoin(self, batch: BatchShare) -> None:
+        """Queue a parked batch and its parked key again, because they need less room than before."""
+        if batch.place == PARKED:
+            batch.key.turns.join(batch)
+        if batch.key.place == PARKED:
+            self._turns.join(batch.key)
 
     def _grant(self) -> None:
-        while (key := self._next_key()) is not None:
-            queue = self._queues[key]
-            amount, granted = queue[0]
+        self._next_waits = False
+        shares = self._shares
+        while batch := self._next_batch():
+            amount, granted = batch.requests[0]
             if not granted.cancelled():
-                if self._used + min(amount, self.capacity) > self.capacity:
+                if shares.used + min(amount, shares.capacity) > shares.capacity:
+                    self._next_waits = True
                     return
-                self._take(key, amount)
-                self._queues.move_to_end(key)
+                shares.take(batch, amount)
                 granted.set_result(None)
-            queue.popleft()
-            if not queue:
-                del self._queues[key]
+                batch.key.turns.charge(amount)
+                self._turns.charge(amount)
+            batch.requests.popleft()
+            self._note_removal(batch.key)
 
+    def _next_batch(self) -> BatchShare | None:
+        """Return the batch whose request is the next in turn; park the keys that hold too much, drop those done."""
+        while key := self._turns.first(self._shares.key_room()):
+            if batch := self._next_batch_of(key):
+                return batch
+            if key.waiting:  # rounding must not bring it back at once
+                self._turns.park(max(self._shares.key_need(key), nextafter(self._shares.key_room(), inf)))
+            else:
+                self._turns.drop()
+                self._shares.forget_key(key)
+        return None
 
-class Reservation:
-    """Units of a semaphore, held until the block ends; `release` may be called twice."""
-
-    __slots__ = ("_amount", "_key", "_semaphore")
-
-    def __init__(self, semaphore: FairSemaphore, key: str, amount: int) -> None:
-        self._semaphore = semaphore
-        self._key = key
-        self._amount = amount
-
-    def grow(self, size: int) -> bool:
-        """Hold at least `size` units from now on; return False when they are not free. (The port `MemoryBudget`.)"""
-        more = min(size, self._semaphore.capacity) - self._amount
-        if more > 0:
-            if not self._semaphore.try_take(more, self._key):
-                return False
-            self._amount += more
-        return True
-
-    def shrink(self, size: int) -> None:
-        """Hold at most `size` units from now on."""
-        if size < self._amount:
-            freed, self._amount = self._amount - size, size
-            self._semaphore.release(freed, self._key)
-
-    def release(self) -> None:
-        self.shrink(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _t: TracebackType | None
-    ) -> None:
-        self.release()
+    def _next_batch_of(self, key: KeyShare) -> BatchShare | None:
+        room = self._shares.room_of(key)
+        while batch := key.turns.first(room):
+            if not batch.requests:
+                key.turns.drop()
+                self._shares.forget(batch)
+            elif (need := self._shares.need(batch, batch.requests[0][0])) > room:
+                key.turns.park(need)
+            else:
+                return batch
+        return None

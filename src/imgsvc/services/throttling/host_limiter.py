@@ -5,150 +5,196 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
-from imgsvc.errors import AssetError, ConnectTimeout, HttpStatusError
-from imgsvc.services.throttling.fair_semaphore import FairSemaphore
-from imgsvc.services.throttling.host_rate import (
-    DOWN_AFTER,
-    INITIAL_LIMIT,
-    UNITS_PER_FETCH,
-    UNLIMITED_RATE,
-    CubicRate,
-    HostState,
-)
+from imgsvc.errors import AssetError
+from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.host_rate import UNLIMITED_RATE
+from imgsvc.services.throttling.host_state import SOON, UNITS_PER_FETCH, HostState
+from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused, HostReservation, HostVisit
+from imgsvc.services.throttling.reservation import Reservation
 
 MAX_HOSTS = 10_000
 """Hosts whose limits are remembered, so that the next batch need not learn them again. Bounded, because a catalogue of
 dead hosts must not fill the memory."""
-
+PATIENCE = 600.0
+"""Seconds; see `Availability`."""
 
 MonotonicClock = Callable[[], float]
 """Returns seconds."""
 
 
-class HostPaused(Exception):  # not an error: a reason to come back later
-    """A host that asked for no requests during the next `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"paused for {seconds:.1f} s")
-        self.seconds = seconds
-
-
 class HostLimiter:
-    """Limits the concurrent fetches from each host, and its fetches per second once it has refused some.
+    """Limits the fetches from each host: how many at once, how many per second, and none while it is away.
 
-    Concurrent: a 429, a 503 or a connect timeout halves a host's limit; each success adds one, up to `maximum`. Per
-    second: a 429 or a 503 sets a rate near the refused one, which recovers and then grows further (`CubicRate`).
-    Failures of fetches that were already in flight when a host was slowed down do not slow it again: the earlier
-    limits caused them. `Retry-After` pauses that host alone; a pause longer than `max_pause` (seconds) is not waited
-    for, but raises `HostPaused`.
+    A lane reserves fetches before it claims assets (`reserve`), and each asset enters the `slot` of its host with one
+    of them. Nothing here waits longer than about a second: a host that is paused, away or slow has no room, and its
+    assets wait in the database.
     """
 
     def __init__(
-        self, *, maximum: int, max_pause: float = 3.0, max_hosts: int = MAX_HOSTS, clock: MonotonicClock = monotonic
+        self,
+        *,
+        maximum: int,
+        patience: float = PATIENCE,
+        max_hosts: int = MAX_HOSTS,
+        clock: MonotonicClock = monotonic,
     ) -> None:
         self._maximum = maximum
-        self._max_pause = max_pause
+        self._patience = patience
         self._max_hosts = max_hosts
         self._clock = clock
         self.hosts: dict[str, HostState] = {}
         """The hosts remembered, the least recently used first."""
 
-    @asynccontextmanager
-    async def slot(self, host: str, key: str, *, conditional: bool = False) -> AsyncIterator[None]:
-        """Enclose one fetch from `host` on behalf of the batch `key`; an error that leaves the block adapts the limits.
+    # -- room ---------------------------------------------------------------------------------------------------------
 
-        Raises:
-            HostPaused: the host asked for a longer pause.
+    def reserve(self, host: str, flow: Flow, at_most: int, *, overdue: bool = False) -> list[HostReservation]:
+        """Return up to `at_most` fetches that may begin within about a second.
+
+        Room is divided in turn between the flows that asked lately. For a host that has been given up, as many are
+        returned as asked for: their `slot` raises `HostGivenUp`. The same goes for images that are `overdue`, while the
+        host takes no requests.
         """
+        state, now = self._state(host), self._clock()
+        state.availability.note_demand(now)
+        given_up = state.availability.is_given_up(now) or (overdue and state.delay(now) > SOON)
+        room = self._room(state, now)
+        places = min(room, at_most) if given_up else state.turns.take(flow, at_most, room, now)
+        without_room = at_most - places if given_up else 0
+        units = [state.expected_units] * places + [0] * without_room
+        return [HostReservation(flow, state, each) for each in units]
+
+    def wait(self, host: str) -> float:
+        """Return the seconds until `reserve` may return something again."""
+        state, now = self._state(host), self._clock()
+        target = self.hosts.get(state.redirects_to or "", state)
+        delay = max(state.delay(now), target.delay(now))
+        return delay if self._room(state, now) else max(delay, SOON / 4)
+
+    def set_share(self, host: str, limit: float, rate: float) -> None:
+        """Set the part of a host's limit and rate (fetches per second) that this process may use at most."""
+        state = self._state(host)
+        state.share, state.rate.share = limit, min(rate, UNLIMITED_RATE)
+        state.resize()
+
+    def _room(self, state: HostState, now: float) -> int:
+        """Return the room of a host, and of the one that it redirects to."""
+        room = state.room(now)
+        if target := self.hosts.get(state.redirects_to or ""):
+            room = min(room, max(0, target.room(now) - state.booked // UNITS_PER_FETCH))
+        return room
+
+    def _state(self, host: str) -> HostState:
         state = self.hosts.get(host)
         if state is None:
-            initial = min(INITIAL_LIMIT, self._maximum)
-            state = self.hosts[host] = HostState(initial, FairSemaphore(initial * UNITS_PER_FETCH))
-        began = self._clock()
+            self._forget_idle(more=1)
+            state = self.hosts[host] = HostState.of_unknown(maximum=self._maximum, patience=self._patience)
+        return state
+
+    # -- fetches ------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def slot(
+        self,
+        host: str,
+        flow: Flow,
+        reservation: HostReservation | None = None,
+        *,
+        conditional: bool = False,
+        suspect: bool = False,
+    ) -> AsyncIterator[HostVisit]:
+        """Enclose one fetch from `host`; an error that leaves the block adapts the limits.
+
+        A `suspect` image has used an attempt: it failed while others were answered.
+
+        An `AssetError` leaves as it came if it is the image's own failure, and as one of these if it is the host's:
+
+        Raises:
+            HostPaused: the host takes no request now; come back later. No attempt counts.
+            HostGivenUp: the host has been away for longer than the patience with it.
+        """
+        state = self._state(host)
+        if not (reservation and reservation.is_open and reservation.is_for(state)):
+            reservation = HostReservation(flow, state, state.expected_units)
         if not state.in_use:
-            state.wake(began)
+            state.rate.resume(self._clock() - state.idle_since)
         state.in_use += 1
-        units = 1 if conditional and not state.changes else UNITS_PER_FETCH
         try:
-            await self._wait_for_pause(state)
-            with await state.semaphore.acquire(key, units):
-                await self._wait_for_rate(state, key)
-                began = self._clock()
-                yield
-                self._speed_up(state)
-        except AssetError as error:
-            self._slow_down(state, error, began)
-            raise
+            reservation.resize(1 if conditional and not state.changes else UNITS_PER_FETCH)
+            visit = HostVisit(state, await self._enter(state, reservation), self._clock, suspect=suspect)
+            try:
+                yield visit
+            except AssetError as error:
+                visit.fail(error)
+                raise
+            except BaseException:
+                visit.leave()
+                raise
+            visit.succeed()
         finally:
+            reservation.release()
             state.in_use -= 1
             if not state.in_use:
                 state.idle_since = self._clock()
-                self._rank_last(host)
+                self.hosts[host] = self.hosts.pop(host)
+                self._forget_idle()
+
+    async def _enter(self, state: HostState, reservation: HostReservation) -> Reservation:
+        """Wait for the host's room and rate.
+
+        Raises:
+            HostPaused: that takes longer than half as long again as `SOON`.
+            HostGivenUp: see `slot`.
+        """
+        place, flow = None, reservation.flow
+        self._check(state)
+        try:
+            async with asyncio.timeout(SOON * 1.5):
+                place = await state.semaphore.acquire(flow, reservation.units)
+                await asyncio.sleep(max(0.0, state.paused_until - self._clock()))
+                await state.rate.wait(flow, self._clock)
+            self._check(state)
+        except BaseException as exc:
+            if place:
+                place.release()
+            if isinstance(exc, TimeoutError):
+                raise HostPaused(SOON / 2, state.availability.error) from None
+            raise
+        return place
+
+    def _check(self, state: HostState) -> None:
+        """Let only a probe pass while the host is away, and nothing during a long pause."""
+        now = self._clock()
+        is_probe = state.availability.may_probe(now) and state.booked <= UNITS_PER_FETCH
+        if state.paused_until - now > SOON or (state.availability.is_away and not is_probe):
+            error = state.availability.error
+            if state.availability.is_given_up(now) and error:
+                raise HostGivenUp(error)
+            raise HostPaused(max(state.delay(now), SOON / 2), error)
 
     def note_changes(self, host: str, *, changes: bool) -> None:
         """Note whether `host` sent an image to a conditional fetch; if so, its next ones cost as much as others."""
         if state := self.hosts.get(host):
             state.changes = changes
+            state.is_unchanged = not changes
 
     def note_body(self, host: str, size: int) -> None:
         """Note the size in bytes of a body from `host`."""
         if state := self.hosts.get(host):
             state.note_body(size)
 
+    def note_redirect(self, host: str, target: str | None) -> None:
+        """Note the other host that `host` redirected the last fetch to; None if it redirected to none."""
+        if state := self.hosts.get(host):
+            state.redirects_to = target
+
     def body_size(self, host: str) -> int:
         """Return the size to expect of a body from `host`; 0 when it is unknown."""
         state = self.hosts.get(host)
         return state.body_size if state else 0
 
-    def _rank_last(self, host: str) -> None:
-        """Move `host`, which is idle now, to the end; forget the one idle longest if there are too many."""
-        self.hosts[host] = self.hosts.pop(host)
-        if len(self.hosts) > self._max_hosts:
-            del self.hosts[next(name for name, state in self.hosts.items() if not state.in_use)]
-
-    async def _wait_for_pause(self, state: HostState) -> None:
-        pause = state.paused_until - self._clock()
-        if pause > self._max_pause:
-            raise HostPaused(pause)
-        if pause > 0:
-            await asyncio.sleep(pause)
-
-    async def _wait_for_rate(self, state: HostState, key: str) -> None:
-        """Wait for the end of a pause, then for the rate: fetches that waited for it must not all start at once."""
-        await self._wait_for_pause(state)
-        if state.rate is None:
-            return
-        reservation = await state.pacer.acquire(key)
-        try:
-            await self._wait_for_pause(state)
-        except BaseException:
-            reservation.release()
-            raise
-        rate = state.current_rate(self._clock())
-        if rate >= UNLIMITED_RATE:
-            state.rate = None
-        asyncio.get_running_loop().call_later(1 / rate, reservation.release)
-
-    def _speed_up(self, state: HostState) -> None:
-        state.note_response(self._clock())
-        if state.limit < self._maximum:
-            state.limit = min(state.limit + 1, self._maximum)
-            state.semaphore.resize(int(state.limit) * UNITS_PER_FETCH)
-
-    def _slow_down(self, state: HostState, error: AssetError, began: float) -> None:
-        now = self._clock()
-        refused = isinstance(error, HttpStatusError) and error.http_status in (429, 503)
-        if not refused and not isinstance(error, ConnectTimeout):
-            if isinstance(error, HttpStatusError):
-                state.note_response(now)
-            return
-        if began >= state.slowed_at:
-            state.slowed_at = now
-            state.slow_downs += 1
-            is_down = state.slow_downs >= DOWN_AFTER
-            if refused and not is_down:
-                state.rate = CubicRate(state.refused_rate(now, began), now)
-            state.limit = float(min(INITIAL_LIMIT, self._maximum)) if is_down else max(1.0, state.limit / 2)
-            state.semaphore.resize(int(state.limit) * UNITS_PER_FETCH)
-        if isinstance(error, HttpStatusError) and error.retry_after:
-            state.paused_until = max(state.paused_until, now + error.retry_after)
+    def _forget_idle(self, *, more: int = 0) -> None:
+        """Forget the host that has been idle longest if there are too many, with `more` to come."""
+        if len(self.hosts) + more > self._max_hosts:
+            idle = next((name for name, state in self.hosts.items() if not state.in_use and not state.booked), None)
+            if idle is not None:
+                del self.hosts[idle]

@@ -1,9 +1,11 @@
-"""The state of one host: how many fetches it can take at once and per second."""
+"""The fetches per second that a host allows, once it has refused some."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from time import monotonic
 
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.flow import Flow
 
 DECREASE = 0.7
 """The factor by which a refused rate is cut (RFC 9438 §4.6)."""
@@ -31,21 +33,12 @@ class CubicRate:
         return max(MIN_RATE, self.refused * (1 + (1 - DECREASE) * distance**3))
 
 
-UNITS_PER_FETCH = 4
-"""Units per fetch. A conditional fetch costs one: a 304 has no body."""
-INITIAL_LIMIT = 16
-"""Concurrent fetches from an unknown host."""
 MIN_WINDOW = 0.2
 """Seconds. Hosts allow bursts, so what succeeded within less time says little about the rate that they allow."""
 WINDOW = 1.0
 """Seconds over which responses are counted."""
 UNLIMITED_RATE = 1_000.0
 """Fetches per second; a rate that has grown to this is lifted."""
-DOWN_AFTER = 10
-"""Slow-downs in a row without a response in between, after which a host counts as down rather than as limiting."""
-DOWN_RATE = 20.0
-"""Fetches per second from a host that is down, at most `INITIAL_LIMIT` at once: they should fail soon, so the rate is
-higher than for a host that limits."""
 
 
 @dataclass(slots=True)
@@ -53,7 +46,7 @@ class ResponseCounts:
     """The responses per second, counted in windows; the previous window is remembered."""
 
     count: int = 0
-    since: float = field(default_factory=monotonic)
+    since: float = float("-inf")
     previous: float = 0
 
     def note(self, now: float) -> None:
@@ -68,55 +61,47 @@ class ResponseCounts:
 
 
 @dataclass(slots=True)
-class HostState:
-    """The limits of one host, and the observations that set them."""
+class HostRate:
+    """The rate of one host; unlimited until it refuses a fetch with 429 or 503."""
 
-    limit: float
-    """Concurrent fetches."""
-    semaphore: FairSemaphore
-    """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
+    cubic: CubicRate | None = None
+    share: float = UNLIMITED_RATE
+    """The part of the host's rate that this process may use."""
+    responses: ResponseCounts = field(default_factory=ResponseCounts)
     pacer: FairSemaphore = field(default_factory=lambda: FairSemaphore(1))
     """Held from the start of one fetch until the rate allows the next."""
-    rate: CubicRate | None = None
-    responses: ResponseCounts = field(default_factory=ResponseCounts)
-    slow_downs: int = 0
-    """The number of slow-downs since the last response."""
-    changes: bool = False
-    """True when the last conditional fetch returned a whole image."""
-    body_size: int = 0
-    """Size in bytes close to the largest recent body; 0 before the first."""
-    paused_until: float = 0.0
-    slowed_at: float = 0.0
-    idle_since: float = 0.0
-    in_use: int = 0
-    """The number of fetches that wait or are in flight."""
+    next_start: float = 0.0
+    """The time at which the next fetch may start."""
 
-    def current_rate(self, now: float) -> float:
-        """Return the fetches per second that are allowed at `now`."""
-        if self.rate is None:
-            return UNLIMITED_RATE
-        return DOWN_RATE if self.slow_downs >= DOWN_AFTER else self.rate.at(now)
+    def at(self, now: float) -> float:
+        """Return the fetches per second that are allowed at `now`; a rate that has grown large is lifted."""
+        if self.cubic and self.cubic.at(now) >= UNLIMITED_RATE:
+            self.cubic = None
+        return min(self.share, self.cubic.at(now) if self.cubic else UNLIMITED_RATE)
 
-    def wake(self, now: float) -> None:
-        """Resume after idle time, which does not make the rate grow: only successes do."""
-        if self.rate:
-            self.rate = replace(self.rate, since=self.rate.since + now - self.idle_since)
+    def note_refusal(self, now: float, *, began: float, limit: float) -> None:
+        """Set a rate near the one that proved too many when a fetch that started at `began` was refused.
 
-    def note_response(self, now: float) -> None:
-        """Note that the host responded, with any status, so it is not down."""
-        self.responses.note(now)
-        self.slow_downs = 0
-
-    def note_body(self, size: int) -> None:
-        """Follow larger bodies at once, and smaller ones slowly: a dozen of them halve the difference."""
-        self.body_size = max(size, self.body_size - (self.body_size - size) // 16)
-
-    def refused_rate(self, now: float, began: float) -> float:
-        """Return the fetches per second that proved too many when a fetch that started at `began` was refused.
-
-        Without a rate so far, this is the rate of the responses, or half of the rate of the requests if that is more.
+        Without a rate so far, that is the rate of the responses, or half of the rate of the requests if that is more.
         """
-        if self.rate:
-            return self.rate.at(now)
         window = max(MIN_WINDOW, now - began)
-        return max(self.responses.rate(now, window), self.limit / 2 / window)
+        refused = self.cubic.at(now) if self.cubic else max(self.responses.rate(now, window), limit / 2 / window)
+        self.cubic = CubicRate(refused, now)
+
+    def resume(self, idle: float) -> None:
+        """Continue after `idle` seconds, in which the rate does not grow: only successes make it grow."""
+        if self.cubic:
+            self.cubic = replace(self.cubic, since=self.cubic.since + idle)
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until the next fetch may start, if none waits for it."""
+        return max(0.0, self.next_start - now) if self.at(now) < UNLIMITED_RATE else 0.0
+
+    async def wait(self, flow: Flow, clock: Callable[[], float]) -> None:
+        """Wait until the rate allows one more fetch; those that wait start one by one, at the rate of that moment."""
+        if self.at(clock()) >= UNLIMITED_RATE:
+            return
+        turn = await self.pacer.acquire(flow)
+        interval = 1 / self.at(clock())
+        self.next_start = clock() + interval
+        asyncio.get_running_loop().call_later(interval, turn.release)

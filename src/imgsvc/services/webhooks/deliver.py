@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import api_keys, batches
+from imgsvc.db.queries import api_keys, batches, counters
 from imgsvc.db.queries import deliveries as queries
 from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.tables import Delivery, DeliveryAttempt
@@ -14,7 +14,7 @@ from imgsvc.domain.webhooks import event_body, next_attempt_at
 from imgsvc.errors import NotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
-from imgsvc.services.ports import JobQueue
+from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_delivery
 from imgsvc.services.webhooks.send import AttemptResult, WebhookSender, post, signing_secrets
 
@@ -63,7 +63,7 @@ async def request_redelivery(
     """
     async with sessions.write() as session:
         delivery = await queries.get(session, delivery_id)
-        if delivery is None or not await batches.lock(session, delivery.batch_id, api_key_id=api_key_id):
+        if delivery is None or not await counters.lock(session, delivery.batch_id, api_key_id=api_key_id):
             raise NotFound(f"There is no delivery {delivery_id}.")
         await queries.redeliver(session, delivery_id, clock())
         log_entry = await queries.get_log(session, delivery_id)

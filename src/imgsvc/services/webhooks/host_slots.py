@@ -3,18 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
-from imgsvc.domain.addresses import parse_literal
+from imgsvc.domain.hosts import host_of
 from imgsvc.errors import EndpointBusy
-
-
-def host_of(url: str) -> str:
-    """Return host and port of a URL in one normal form."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or {"https": 443}.get(parts.scheme.lower(), 80)
-    return f"{parse_literal(host) or host}:{port}"
 
 
 class PerHostLimit:

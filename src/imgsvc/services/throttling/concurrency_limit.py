@@ -1,0 +1,133 @@
+"""The limit of concurrent fetches from a host, found from its latency and lowered by its refusals."""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+INITIAL_LIMIT = 8
+"""Concurrent fetches from an unknown host."""
+TOLERANCE = 0.1
+"""Seconds by which answers may be later than from an idle host before they count as queued: our own event loop may be
+busy, and connections must be made."""
+QUEUE = 3
+"""Fetches that may queue at the host, so that it always has work; an eighth of the limit more."""
+MAX_IDLE_LATENCY = 4.0
+"""Seconds; a host that takes longer may time out when it has more to do, so it is never asked as if it were idle."""
+MIN_SAMPLE = 4
+"""Answers that are compared; more if the limit is higher."""
+HOLD = 5.0
+"""Seconds after a refusal during which the limit stays below the number in flight that was refused."""
+RESUMED_LIMIT = 8
+"""Concurrent fetches from a host that answers again."""
+
+
+@dataclass(slots=True)
+class ConcurrencyLimit:
+    """A limit that doubles while a host's answers are as quick as when it is idle, and falls when they queue.
+
+    A host that works on fewer requests than it accepts lets the others wait, so that each further request makes all
+    answers later and none sooner. The number that waits follows from the latencies (Little's law): of `value` requests,
+    `value × idle latency / latency` are worked on. This is how TCP Vegas (Brakmo and Peterson, 1995) finds its window.
+    The latency is the median of a sample, because a few URLs may be slow for reasons of their own; it ends with the
+    response's headers, because bodies differ in size; and only fetches begun after the last change are compared.
+    """
+
+    maximum: float
+    value: float
+    idle_latency: float | None = None
+    """Seconds until an answer when nothing queues; None before the first sample."""
+    doubling: bool = True
+    """True until the first shrink: then the limit grows by a quarter at a time."""
+    ceiling: float = float("inf")
+    """The number in flight at which nothing was refused; exceeded by one at a time, every `HOLD` seconds."""
+    proven: float = 0
+    """The largest number in flight at which the host has answered since its last refusal."""
+    changed_at: float = float("-inf")
+    _refused_at: float = float("-inf")
+    _latencies: list[float] = field(default_factory=list)
+    _peak: float = 0
+    _before: tuple[float, float, float] | None = None
+    """The limit, the largest number in flight and the latency before the last shrink, until it has been checked."""
+
+    def note_answer(self, latency: float, *, began: float, peers: float, now: float) -> None:
+        """Note an answer, `latency` seconds after a request that began with `peers` in flight, itself included."""
+        if began < self.changed_at:
+            return
+        self.proven = max(self.proven, peers)
+        self._latencies.append(latency)
+        self._peak = max(self._peak, peers)
+        if len(self._latencies) >= max(MIN_SAMPLE, self.value / 2):
+            self._adjust(now)
+
+    def _adjust(self, now: float) -> None:
+        latency, peak = median(self._latencies), self._peak
+        if self.idle_latency is None:
+            self.idle_latency = min(self._latencies)
+        if latency < self.idle_latency:
+            self.idle_latency += (latency - self.idle_latency) / 4
+        self._latencies.clear()
+        self._peak = 0
+        if self._before and self._was_in_vain(peak, latency):
+            return self._undo(latency, now)
+        self._before = None
+        idle = self.idle_latency + TOLERANCE
+        if self.value * (1 - idle / max(idle, latency)) > QUEUE + self.value / 8:
+            self._before = self.value, peak, latency
+            self.doubling = False
+            self._change(max(self.value / 2, self.value * idle / latency + QUEUE / 2), now)
+        elif peak >= 0.8 * self.value:
+            self._grow(now)
+        return None
+
+    def _was_in_vain(self, peak: float, latency: float) -> bool:
+        """Return whether fewer fetches in flight made the answers hardly sooner, so that they were not queued.
+
+        If they are much later than before, a queue was still growing: then nothing follows yet.
+        """
+        assert self._before is not None  # noqa: S101
+        _, peak_before, latency_before = self._before
+        return 1 - (1 - peak / peak_before) / 4 < latency / latency_before < 1.25
+
+    def _undo(self, latency: float, now: float) -> None:
+        """Return to the limit before the shrink: the host itself is as slow as this now."""
+        assert self._before is not None  # noqa: S101
+        value, _, _ = self._before
+        self.idle_latency, self.doubling, self._before = min(latency, MAX_IDLE_LATENCY), True, None
+        self._change(value, now)
+
+    def _grow(self, now: float) -> None:
+        grown = self.value * 2 if self.doubling else self.value + max(1.0, self.value / 4)
+        if grown > self.ceiling:
+            if now - self._refused_at < HOLD:
+                grown = max(self.value, self.ceiling)
+            else:
+                self.ceiling, self._refused_at = self.ceiling + 1, now
+                grown = self.ceiling
+        if min(grown, self.maximum) > self.value:
+            self._change(grown, now)
+
+    def note_refusal(self, *, began: float, peers: float, now: float, factor: float, exact: bool) -> bool:
+        """Lower the limit by `factor` after a refusal; return False if the fetch began before the last one.
+
+        `exact`: the refusal shows how many were too many, which a time-out or a rate does not.
+        """
+        if began < self._refused_at:
+            return False
+        lowered = self.value * factor
+        if exact and peers > 1:
+            lowered = min(lowered, peers - 1)
+            self.ceiling = max(1.0, min(self.value - 1, peers - 1))
+        self.doubling, self._refused_at, self._before = False, now, None
+        self.proven = min(self.proven, lowered)
+        self._change(lowered, now)
+        return True
+
+    def resume(self, now: float, value: float) -> None:
+        """Begin again with the limit `value`, after an outage or a long pause."""
+        self.doubling, self.ceiling, self._before = True, float("inf"), None
+        self._change(value, now)
+
+    def _change(self, value: float, now: float) -> None:
+        self.value = min(max(1.0, value), self.maximum)
+        self.changed_at = now
+        self._latencies.clear()
+        self._peak = 0

@@ -1,0 +1,159 @@
+"""The state of one host: its limit, its rate, its pauses and outages, and who uses its room."""
+
+from dataclasses import dataclass, field
+
+from imgsvc.errors import AssetError, HttpStatusError
+from imgsvc.services.throttling.availability import AWAY_AFTER, AWAY_WITHIN, Availability
+from imgsvc.services.throttling.blame import Says, is_timeout, sets_rate
+from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT, RESUMED_LIMIT, ConcurrencyLimit
+from imgsvc.services.throttling.fair_semaphore import FairSemaphore
+from imgsvc.services.throttling.host_rate import UNLIMITED_RATE, HostRate
+from imgsvc.services.throttling.host_turns import HostTurns
+
+UNITS_PER_FETCH = 4
+"""Units per fetch. A conditional fetch costs one: a 304 has no body."""
+SOON = 1.0
+"""Seconds that a fetch may wait for its host; what waits longer goes back to the database."""
+AHEAD = 0.5
+"""Seconds for which fetches are given out ahead, so that a host need not wait for the next claim."""
+FORGETS_RATE = 5.0
+"""Seconds; an outage as long as this says nothing about a rate, unless it said 429."""
+LONG_PAUSE = 30.0
+"""Seconds; after a pause as long as this, a host is asked once before it is asked for more."""
+CALM = 8
+"""Answers in a row after which a failure is the image's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFacts:
+    """The start of a fetch, the number then in flight (itself included), and whether its image has failed before."""
+
+    began: float
+    peers: float
+    suspect: bool = False
+
+
+@dataclass(slots=True)
+class HostState:
+    """The limits and observations of one host, and its fetches in flight."""
+
+    limit: ConcurrencyLimit
+    availability: Availability
+    semaphore: FairSemaphore
+    """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
+    rate: HostRate = field(default_factory=HostRate)
+    turns: HostTurns = field(default_factory=HostTurns)
+    share: float = float("inf")
+    """The part of the host's limit that this process may use."""
+    booked: int = 0
+    """Units of the fetches that wait or are in flight."""
+    changes: bool = False
+    """True when the last conditional fetch returned a whole image."""
+    is_unchanged: bool = False
+    """True when the last fetch was answered with a 304, so that the next is expected to be."""
+    body_size: int = 0
+    """Size in bytes close to the largest recent body; 0 before the first."""
+    paused_until: float = 0.0
+    idle_since: float = 0.0
+    in_use: int = 0
+    """The fetches that wait or are in flight, of which a forgotten host has none."""
+    redirects_to: str | None = None
+    """The host that the last fetch was redirected to, if it was another."""
+
+    @classmethod
+    def of_unknown(cls, *, maximum: int, patience: float) -> "HostState":
+        limit = ConcurrencyLimit(maximum, float(min(INITIAL_LIMIT, maximum)))
+        return cls(limit, Availability(patience), FairSemaphore(int(limit.value) * UNITS_PER_FETCH))
+
+    @property
+    def allowed(self) -> int:
+        """The fetches that may be in flight."""
+        return max(1, int(min(self.limit.value, self.share)))
+
+    @property
+    def expected_units(self) -> int:
+        return 1 if self.is_unchanged else UNITS_PER_FETCH
+
+    @property
+    def peers(self) -> float:
+        """The fetches in flight."""
+        return self.semaphore.used / UNITS_PER_FETCH
+
+    def resize(self) -> None:
+        """Apply the limit."""
+        self.semaphore.resize(self.allowed * UNITS_PER_FETCH)
+
+    # -- room ---------------------------------------------------------------------------------------------------------
+
+    def delay(self, now: float) -> float:
+        """Return the seconds until the next fetch may start: the end of a pause, the next probe, or the rate."""
+        if self.availability.is_away:
+            probe_at = now if self.availability.is_doubtful(now) else self.availability.probe_at
+            return max(self.paused_until - now, probe_at - now, 0.0)
+        return max(self.paused_until - now, self.rate.delay(now), 0.0)
+
+    def room(self, now: float) -> int:
+        """Return the fetches that may be given out: those that can start within `SOON`."""
+        if self.delay(now) > SOON:
+            return 0
+        if self.availability.is_away:
+            return int(self.booked == 0 and self.availability.may_probe(now))
+        ahead = self.rate.responses.rate(now, SOON) * AHEAD
+        if self.limit.doubling and (self.limit.idle_latency or 0) < AHEAD:
+            ahead = max(ahead, 3 * self.allowed)  # the limit will have grown by then
+        places = int(((self.allowed + ahead) * UNITS_PER_FETCH - self.booked) / self.expected_units)
+        rate = self.rate.at(now)
+        if rate < UNLIMITED_RATE:
+            waiting = (self.booked - self.semaphore.used) / self.expected_units + self.rate.pacer.waiting()
+            places = min(places, 1 + int((SOON - self.delay(now)) * rate - waiting))
+        return max(0, places)
+
+    # -- what the ends of fetches say ---------------------------------------------------------------------------------
+
+    def note_answer(self, latency: float, fetch: FetchFacts, now: float) -> None:
+        self.rate.responses.note(now)
+        error, outage = self.availability.error, self.availability.note_answer(now)
+        if outage >= AWAY_WITHIN:
+            self.limit.resume(now, RESUMED_LIMIT)
+            if outage >= FORGETS_RATE and getattr(error, "http_status", None) != 429:
+                self.rate.cubic = None
+        else:
+            self.limit.note_answer(latency, began=fetch.began, peers=fetch.peers, now=now)
+        self.resize()
+
+    def note_failure(self, error: AssetError, says: Says, fetch: FetchFacts, now: float) -> bool:
+        """Note a failure, which slows the host down unless others were answered; return whether it is the image's own.
+
+        It is if others are answered while as much is in flight, or if the image had the host for itself and failed in a
+        way that may be its own. A 429 never is: it is about who asks, not what for.
+        """
+        is_calm = fetch.peers <= self.limit.proven and self.availability.streak >= CALM
+        is_away, alone = self.availability.is_away and not self.availability.is_doubtful(now), fetch.peers <= 1
+        self.availability.streak = self.availability.streak // 2 if is_calm and says is Says.OVERLOADED else 0
+        if is_calm and not is_away and getattr(error, "http_status", None) != 429:
+            return True
+        self.availability.note_failure(error, now, alone=alone, vague=says is Says.OVERLOADED)
+        self._slow_down(error, fetch, now)
+        few = self.availability.failures < AWAY_AFTER or self.availability.is_doubtful(now)
+        return says is Says.OVERLOADED and alone and not is_away and few
+
+    def _slow_down(self, error: AssetError, fetch: FetchFacts, now: float) -> None:
+        limit = self.limit.value
+        vague = is_timeout(error) or sets_rate(error)
+        is_new = self.limit.note_refusal(
+            began=fetch.began, peers=fetch.peers, now=now, factor=0.5 if is_timeout(error) else 0.75, exact=not vague
+        )
+        if is_new and sets_rate(error):
+            self.rate.note_refusal(now, began=fetch.began, limit=limit)
+        if isinstance(error, HttpStatusError) and error.retry_after:
+            self.paused_until = max(self.paused_until, now + error.retry_after)
+            if error.retry_after > SOON:
+                self.availability.pause()
+            if error.retry_after >= LONG_PAUSE:
+                self.limit.resume(now, 1)
+        self.resize()
+
+    def note_body(self, size: int) -> None:
+        """Follow larger bodies at once, and smaller ones slowly: a dozen of them halve the difference."""
+        self.is_unchanged = False
+        self.body_size = max(size, self.body_size - (self.body_size - size) // 16)
