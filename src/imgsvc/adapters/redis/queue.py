@@ -19,7 +19,7 @@ from imgsvc.adapters.redis.replies import in_time, integer, names, reply, worker
 from imgsvc.adapters.redis.running_jobs import listen, renew
 from imgsvc.adapters.redis.scripts import ENQUEUE, running_key
 
-WORK_QUEUE = "imgsvc:work"
+WORK_QUEUE = "imgsvc:lanes"  # not the former "imgsvc:work": workers of both versions may run during an upgrade
 CONTROL_QUEUE = "imgsvc:control"
 SWEEP_QUEUE = "imgsvc:sweep"
 CLEAN_UP_QUEUE = "imgsvc:tidy"
