@@ -46,9 +46,9 @@ class Kind:
         try:
             if self.options.kind == "queued":
                 async with self.queue:
-                    await asyncio.sleep(self.options.latency)
+                    await asyncio.sleep(self.options.latency)  # the origin works
             else:
-                await asyncio.sleep(self.options.latency)
+                await asyncio.sleep(self.options.latency)  # the origin works
         finally:
             self.busy -= 1
 

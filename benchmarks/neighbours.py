@@ -157,7 +157,7 @@ async def measure_two_keys(load: Load, number: int, size: float, workers: int) -
         started.with_key("small") as small,
         load(big, size),
     ):
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # the load settles before the measurement
         begin = perf_counter()
         path = await small.upload(manifest(urls(quick, FEW, catalogue=f"few{number}")))
         with suppress(TimeoutError):

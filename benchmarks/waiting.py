@@ -71,9 +71,9 @@ async def idle(started: Service, redis: Redis, seconds: float) -> tuple[float, f
     def cpu() -> float:
         return sum(sum(worker.cpu_times()[:2]) for worker in started.workers())
 
-    await asyncio.sleep(3)
+    await asyncio.sleep(3)  # the start is not measured
     before, sent = cpu(), await commands(redis)
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds)  # the time that is measured
     return (cpu() - before) / seconds / len(started.workers()), (await commands(redis) - sent) / seconds
 
 
@@ -87,7 +87,7 @@ async def starts(started: Service, arrivals: Arrivals, url: str, name: str) -> l
         batch = await started.upload(manifest([url + path]))
         found.append(await fetched - begin)
         await started.ended(batch)
-        await asyncio.sleep(0.05 + 0.013 * (number % 7))
+        await asyncio.sleep(0.05 + 0.013 * (number % 7))  # at no fixed place within a poll
     return sorted(found)
 
 

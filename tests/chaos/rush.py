@@ -10,7 +10,7 @@ BATCHES, IMAGES = 40, 15
 """The orders of the rush."""
 SMALL = 5
 MOST_BEFORE = BATCHES * IMAGES // 3
-"""How many images of the rush may end while the small order is open: an equal share would be a few dozens."""
+"""The images of the rush that may end while the small order is open: an equal share would be a few dozens."""
 
 
 async def rush(seed: str, big: Customers, small: Customers) -> tuple[int, list[str]]:

@@ -44,7 +44,7 @@ class WorkerContext:
     policy: LanePolicy
     stopping: asyncio.Event
     queues: dict[str, QueueState] = field(default_factory=lambda: defaultdict(QueueState))
-    """What the arq workers of each queue share."""
+    """The state that the arq workers of each queue share."""
     lane_sweep: LaneSweep = field(default_factory=LaneSweep)
 
 

@@ -29,7 +29,7 @@ class RetryPolicy:
     factor: float = 4.0
     longest: timedelta = timedelta(days=1)
     give_up_after: timedelta = timedelta(hours=24)
-    """How long the images of a batch wait for hosts that ask for pauses; see `RenditionPlan.give_up_at`."""
+    """The time that the images of a batch wait for hosts that ask for pauses; see `RenditionPlan.give_up_at`."""
     max_own_wait: timedelta = timedelta(seconds=10)
     """The longest wait for our own services that is spent in the worker: the image would have to be fetched again."""
     own_waits: tuple[timedelta, ...] = tuple(timedelta(seconds=wait) for wait in (2, 8, 30, 60, 60))
