@@ -1,5 +1,7 @@
 """Builds the resources of a process from the settings, and closes them in reverse order."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from datetime import timedelta
 
 from imgsvc.adapters.http.egress import open_fetcher
 from imgsvc.adapters.http.fetcher import Fetcher
+from imgsvc.adapters.redis.host_board import RedisHostBoard
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.redis.rate_limits import RedisRateLimiter
 from imgsvc.adapters.sandbox.pool import SandboxPool
@@ -32,6 +35,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_sharing import HostSharing
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
 from imgsvc.settings.server import Settings
@@ -49,6 +53,7 @@ class Resources:
     queue: ArqQueue
     fetcher: Fetcher
     rate_limiter: RedisRateLimiter
+    host_board: RedisHostBoard
     links: Links
     sender: WebhookSender
     clock: Clock
@@ -76,14 +81,15 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         stack.push_async_callback(sessions.aclose)
         timeout = settings.redis_timeout
         redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=timeout)
-        # The rate limiter has less time: uploads that wait for Redis do more harm than a few that are not counted.
+        # Limits have less time: uploads and lanes that wait for Redis do more harm than a few that are not counted.
         queue, rate_limiter = ArqQueue(redis, timeout=timeout), RedisRateLimiter(redis, timeout=timeout / 4)
+        host_board = RedisHostBoard(redis, timeout=timeout / 4)
         stack.push_async_callback(queue.aclose)
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
         storage = open_storage(settings.storage)
         links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
-        yield Resources(settings, sessions, storage, queue, fetcher, rate_limiter, links, sender, clock)
+        yield Resources(settings, sessions, storage, queue, fetcher, rate_limiter, host_board, links, sender, clock)
 
 
 def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
@@ -124,9 +130,11 @@ async def open_asset_processor(
             weights=settings.key_weights,
         )
         stack.push_async_callback(codec.aclose)
+        sharing = HostSharing(resources.host_board, worker=secrets.token_hex(8))
+        stack.push_async_callback(_cancel, asyncio.create_task(sharing.run()))
         fetching = Fetching(
             origin=resources.fetcher,
-            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience),
+            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience, sharing=sharing),
             fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
             memory=FairSemaphore(
                 max(settings.fetch_buffer_bytes, settings.max_image_bytes),
@@ -141,6 +149,12 @@ async def open_asset_processor(
             retries=RetryPolicy(settings.max_attempts, give_up_after=timedelta(seconds=settings.give_up_after)),
             clock=resources.clock,
         )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:

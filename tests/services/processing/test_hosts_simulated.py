@@ -41,7 +41,7 @@ def process(origin: ModelOrigin, images: int, *, give_up_after: float | None = N
 # -- hosts that queue -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("places", "images", "workers"), [(2, 300, 2), (4, 1_000, 4), (3, 600, 2)])
+@pytest.mark.parametrize(("places", "images", "workers"), [(2, 300, 2), (4, 1_000, 4), (3, 600, 2), (2, 300, 8)])
 def test_a_host_that_queues_sends_all_images_in_the_time_it_needs(places: int, images: int, workers: int) -> None:
     origin = QueuedOrigin(latency=0.4, places=places)
     batch = process(origin, images, workers=workers)
@@ -62,13 +62,13 @@ def test_a_host_that_takes_eight_at_a_time_sends_all_images(refusal: Callable[[]
     assert batch.seconds <= 1.6 * 1_000 * 0.15 / 8
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, 4, 8])
 def test_a_host_that_allows_fifty_per_second_is_used_and_rarely_refuses(workers: int) -> None:
     origin = RatedOrigin(rate=50, refusal=status(429))
     batch = process(origin, 1_000, workers=workers)
     assert batch.succeeded == 1_000
-    assert batch.seconds <= 1.3 * 20
-    assert origin.seen["refused"] <= 50 * workers
+    assert batch.seconds <= 1.5 * 20
+    assert origin.seen["refused"] <= 50
 
 
 # -- hosts that are away ----------------------------------------------------------------------------------------------

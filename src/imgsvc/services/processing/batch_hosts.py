@@ -58,12 +58,12 @@ class BatchHosts:
         reserved: defaultdict[int, list[HostReservation]] = defaultdict(list)
         missing = wanted
         if not self._is_stale:
-            missing -= self._reserve(missing, reserved)
+            missing -= await self._reserve(missing, reserved)
         pages = 0
         while missing > 0 and (self._is_stale or not self._is_only_page) and not (reserved and pages >= MAX_PAGES):
             is_last = await self._read_page()
             pages += 1
-            missing -= self._reserve(missing, reserved)
+            missing -= await self._reserve(missing, reserved)
             if is_last:
                 break
         return reserved
@@ -91,11 +91,12 @@ class BatchHosts:
         """Return the time at which `reserve` may give something again, as far as is known; None: no asset is open."""
         return self._earlier(self._next_look, self._look_at_page())
 
-    def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:
+    async def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:
         """Reserve from the hosts of this page: first an even share of each, then the rest; return the number."""
         now, total = self._clock(), 0
         overdue = now >= self._plan.give_up_at
         due = [number for number, host in self._page.items() if host.due_at <= now]
+        await self._limiter.meet(self._page[number].name for number in due[:wanted])
         for at_most in (ceil(wanted / max(1, len(due))), wanted):
             for number in due:
                 if total == wanted:

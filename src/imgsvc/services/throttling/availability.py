@@ -97,6 +97,10 @@ class Availability:
     def _plan_probe(self, now: float) -> None:
         self.probe_at = now + self._probe_wait * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
 
+    def hurry(self, now: float) -> None:
+        """Probe within a second: the host answers others."""
+        self.probe_at = min(self.probe_at, now + FIRST_PROBE)
+
     def pause(self) -> None:
         """Start again after a pause that the host asked for: it is not away."""
         self.away_since, self.failures = None, 0

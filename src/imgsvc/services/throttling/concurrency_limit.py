@@ -1,7 +1,10 @@
 """The limit of concurrent fetches from a host, found from its latency and lowered by its refusals."""
 
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median
+
+from imgsvc.services.throttling.host_estimate import HostEstimate
 
 INITIAL_LIMIT = 8
 """Concurrent fetches from an unknown host."""
@@ -37,12 +40,15 @@ class ConcurrencyLimit:
     """Seconds until an answer when nothing queues; None before the first sample."""
     doubling: bool = True
     """True until the first shrink: then the limit grows by a quarter at a time."""
-    ceiling: float = float("inf")
+    ceiling: float = inf
     """The number in flight at which nothing was refused; exceeded by one at a time, every `HOLD` seconds."""
+    share: float = 1.0
+    """The part of the limit that this worker uses, and so of the answers that it sees."""
     proven: float = 0
     """The largest number in flight at which the host has answered since its last refusal."""
-    changed_at: float = float("-inf")
-    _refused_at: float = float("-inf")
+    changed_at: float = -inf
+    refused_at: float = -inf
+    _adopted_at: float = -inf
     _latencies: list[float] = field(default_factory=list)
     _peak: float = 0
     _before: tuple[float, float, float] | None = None
@@ -55,7 +61,7 @@ class ConcurrencyLimit:
         self.proven = max(self.proven, peers)
         self._latencies.append(latency)
         self._peak = max(self._peak, peers)
-        if len(self._latencies) >= max(MIN_SAMPLE, self.value / 2):
+        if len(self._latencies) >= max(MIN_SAMPLE, self.value * self.share / 2):
             self._adjust(now)
 
     def _adjust(self, now: float) -> None:
@@ -97,10 +103,10 @@ class ConcurrencyLimit:
     def _grow(self, now: float) -> None:
         grown = self.value * 2 if self.doubling else self.value + max(1.0, self.value / 4)
         if grown > self.ceiling:
-            if now - self._refused_at < HOLD:
+            if now - self.refused_at < HOLD:
                 grown = max(self.value, self.ceiling)
             else:
-                self.ceiling, self._refused_at = self.ceiling + 1, now
+                self.ceiling, self.refused_at = self.ceiling + 1, now
                 grown = self.ceiling
         if min(grown, self.maximum) > self.value:
             self._change(grown, now)
@@ -110,21 +116,42 @@ class ConcurrencyLimit:
 
         `exact`: the refusal shows how many were too many, which a time-out or a rate does not.
         """
-        if began < self._refused_at:
+        if began < max(self.refused_at, self._adopted_at):
             return False
         lowered = self.value * factor
         if exact and peers > 1:
             lowered = min(lowered, peers - 1)
             self.ceiling = max(1.0, min(self.value - 1, peers - 1))
-        self.doubling, self._refused_at, self._before = False, now, None
+        self.doubling, self.refused_at, self._before = False, now, None
         self.proven = min(self.proven, lowered)
         self._change(lowered, now)
         return True
 
     def resume(self, now: float, value: float) -> None:
         """Begin again with the limit `value`, after an outage or a long pause."""
-        self.doubling, self.ceiling, self._before = True, float("inf"), None
+        self.doubling, self.ceiling, self._before = True, inf, None
         self._change(value, now)
+
+    def cap(self, maximum: float, now: float) -> None:
+        """Set the maximum; a limit above it falls to it."""
+        self.maximum = maximum
+        if self.value > maximum:
+            self._change(maximum, now)
+
+    def adopt(self, estimate: HostEstimate, now: float) -> bool:
+        """Take over the limit that another worker has found; return False if the last refusal was one of our own."""
+        refused_at = -inf if estimate.refused_at is None else estimate.refused_at
+        if refused_at < self.refused_at:
+            return False
+        if refused_at > self.refused_at:
+            self._adopted_at = now  # what began before is refused for the same reason
+            self.proven = min(self.proven, estimate.limit)
+        self.refused_at = refused_at
+        self.idle_latency, self.doubling, self._before = estimate.idle_latency, estimate.doubling, None
+        self.ceiling = inf if estimate.ceiling is None else estimate.ceiling
+        if estimate.limit != self.value:
+            self._change(estimate.limit, now)
+        return True
 
     def _change(self, value: float, now: float) -> None:
         self.value = min(max(1.0, value), self.maximum)

@@ -1,13 +1,13 @@
 """A limiter for the fetches from each host, which adapts to how the host copes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from time import monotonic
 
 from imgsvc.errors import AssetError
 from imgsvc.services.throttling.flow import Flow
-from imgsvc.services.throttling.host_rate import UNLIMITED_RATE
+from imgsvc.services.throttling.host_sharing import HostSharing
 from imgsvc.services.throttling.host_state import SOON, UNITS_PER_FETCH, HostState
 from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused, HostReservation, HostVisit
 from imgsvc.services.throttling.reservation import Reservation
@@ -17,9 +17,6 @@ MAX_HOSTS = 10_000
 dead hosts must not fill the memory."""
 PATIENCE = 600.0
 """Seconds; see `Availability`."""
-
-MonotonicClock = Callable[[], float]
-"""Returns seconds."""
 
 
 class HostLimiter:
@@ -36,12 +33,14 @@ class HostLimiter:
         maximum: int,
         patience: float = PATIENCE,
         max_hosts: int = MAX_HOSTS,
-        clock: MonotonicClock = monotonic,
+        clock: Callable[[], float] = monotonic,
+        sharing: HostSharing | None = None,
     ) -> None:
         self._maximum = maximum
         self._patience = patience
         self._max_hosts = max_hosts
         self._clock = clock
+        self._sharing = sharing
         self.hosts: dict[str, HostState] = {}
         """The hosts remembered, the least recently used first."""
 
@@ -70,11 +69,10 @@ class HostLimiter:
         delay = max(state.delay(now), target.delay(now))
         return delay if self._room(state, now) else max(delay, SOON / 4)
 
-    def set_share(self, host: str, limit: float, rate: float) -> None:
-        """Set the part of a host's limit and rate (fetches per second) that this process may use at most."""
-        state = self._state(host)
-        state.share, state.rate.share = limit, min(rate, UNLIMITED_RATE)
-        state.resize()
+    async def meet(self, hosts: Iterable[str]) -> None:
+        """Learn what other workers know of hosts that this one has not used lately."""
+        if self._sharing:
+            await self._sharing.meet({host: self._state(host) for host in hosts})
 
     def _room(self, state: HostState, now: float) -> int:
         """Return the room of a host, and of the one that it redirects to."""
@@ -114,8 +112,9 @@ class HostLimiter:
         """
         state = self._state(host)
         if not (reservation and reservation.is_open and reservation.is_for(state)):
+            await self.meet([host])
             reservation = HostReservation(flow, state, state.expected_units)
-        if not state.in_use:
+        if not state.in_use and not state.others:
             state.rate.resume(self._clock() - state.idle_since)
         state.in_use += 1
         try:
@@ -162,10 +161,10 @@ class HostLimiter:
         return place
 
     def _check(self, state: HostState) -> None:
-        """Let only a probe pass while the host is away, and nothing during a long pause."""
+        """Let only a probe pass while the host is away, and nothing in a long pause or the turn of other workers."""
         now = self._clock()
         is_probe = state.availability.may_probe(now) and state.booked <= UNITS_PER_FETCH
-        if state.paused_until - now > SOON or (state.availability.is_away and not is_probe):
+        if not state.share or state.paused_until - now > SOON or (state.availability.is_away and not is_probe):
             error = state.availability.error
             if state.availability.is_given_up(now) and error:
                 raise HostGivenUp(error)

@@ -30,6 +30,9 @@ class FetchFacts:
 
     began: float
     peers: float
+    """Of all workers, as far as is known."""
+    alone: bool
+    """True if it is the only one of this worker."""
     suspect: bool = False
 
 
@@ -39,12 +42,18 @@ class HostState:
 
     limit: ConcurrencyLimit
     availability: Availability
+    maximum: int
+    """The fetches that a worker may have in flight, whatever the limit."""
     semaphore: FairSemaphore
     """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
     rate: HostRate = field(default_factory=HostRate)
     turns: HostTurns = field(default_factory=HostTurns)
-    share: float = float("inf")
-    """The part of the host's limit that this process may use."""
+    share: float = 1.0
+    """The part of the host's limit and rate that this worker may use; the others use the rest."""
+    others: int = 0
+    """The other workers that use the host."""
+    elsewhere: float = 0.0
+    """The fetches in flight from them."""
     booked: int = 0
     """Units of the fetches that wait or are in flight."""
     changes: bool = False
@@ -63,38 +72,52 @@ class HostState:
     @classmethod
     def of_unknown(cls, *, maximum: int, patience: float) -> "HostState":
         limit = ConcurrencyLimit(maximum, float(min(INITIAL_LIMIT, maximum)))
-        return cls(limit, Availability(patience), FairSemaphore(int(limit.value) * UNITS_PER_FETCH))
+        return cls(limit, Availability(patience), maximum, FairSemaphore(int(limit.value) * UNITS_PER_FETCH))
 
     @property
     def allowed(self) -> int:
-        """The fetches that may be in flight."""
-        return max(1, int(min(self.limit.value, self.share)))
+        """The fetches that this worker may have in flight."""
+        places = max(1, int(self.limit.value * self.share + 1e-6)) if self.share else 0
+        return min(places, self.maximum)
 
     @property
     def expected_units(self) -> int:
         return 1 if self.is_unchanged else UNITS_PER_FETCH
 
     @property
-    def peers(self) -> float:
-        """The fetches in flight."""
+    def in_flight(self) -> float:
+        """The fetches in flight from this worker."""
         return self.semaphore.used / UNITS_PER_FETCH
+
+    @property
+    def peers(self) -> float:
+        """The fetches in flight from all workers."""
+        return self.in_flight + self.elsewhere
 
     def resize(self) -> None:
         """Apply the limit."""
-        self.semaphore.resize(self.allowed * UNITS_PER_FETCH)
+        self.semaphore.resize(max(1, self.allowed) * UNITS_PER_FETCH)
+
+    def set_share(self, share: float) -> None:
+        """Set the part of the limit and of the rate that this worker may use, 0 to 1."""
+        self.share = self.rate.share = self.limit.share = share
+        self.resize()
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
     def delay(self, now: float) -> float:
-        """Return the seconds until the next fetch may start: the end of a pause, the next probe, or the rate."""
+        """Return the seconds until the next fetch may start: the end of a pause, the next probe, or the rate.
+
+        While it is the turn of other workers, that is not known: come again after `SOON`.
+        """
         if self.availability.is_away:
             probe_at = now if self.availability.is_doubtful(now) else self.availability.probe_at
             return max(self.paused_until - now, probe_at - now, 0.0)
-        return max(self.paused_until - now, self.rate.delay(now), 0.0)
+        return max(self.paused_until - now, self.rate.delay(now) if self.share else SOON, 0.0)
 
     def room(self, now: float) -> int:
         """Return the fetches that may be given out: those that can start within `SOON`."""
-        if self.delay(now) > SOON:
+        if self.delay(now) > SOON or not self.allowed:
             return 0
         if self.availability.is_away:
             return int(self.booked == 0 and self.availability.may_probe(now))
@@ -113,7 +136,7 @@ class HostState:
     def note_answer(self, latency: float, fetch: FetchFacts, now: float) -> None:
         self.rate.responses.note(now)
         error, outage = self.availability.error, self.availability.note_answer(now)
-        if outage >= AWAY_WITHIN:
+        if outage >= AWAY_WITHIN and not self.rate.elsewhere:
             self.limit.resume(now, RESUMED_LIMIT)
             if outage >= FORGETS_RATE and getattr(error, "http_status", None) != 429:
                 self.rate.cubic = None
@@ -128,7 +151,7 @@ class HostState:
         way that may be its own. A 429 never is: it is about who asks, not what for.
         """
         is_calm = fetch.peers <= self.limit.proven and self.availability.streak >= CALM
-        is_away, alone = self.availability.is_away and not self.availability.is_doubtful(now), fetch.peers <= 1
+        is_away, alone = self.availability.is_away and not self.availability.is_doubtful(now), fetch.alone
         self.availability.streak = self.availability.streak // 2 if is_calm and says is Says.OVERLOADED else 0
         if is_calm and not is_away and getattr(error, "http_status", None) != 429:
             return True

@@ -41,6 +41,11 @@ class HostTurns:
         self._demands[flow].wanted -= given
         return given
 
+    def unmet(self, now: float) -> int:
+        """Return the places that flows have asked for lately and not been given."""
+        self._forget(now)
+        return sum(demand.wanted for demand in self._demands.values())
+
     def _forget(self, now: float) -> None:
         for flow in [flow for flow, demand in self._demands.items() if now - demand.asked_at > REMEMBERED]:
             del self._demands[flow], self._given[flow]

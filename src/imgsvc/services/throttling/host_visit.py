@@ -68,7 +68,7 @@ class HostVisit:
         self._place: Reservation | None = place
         self._sent_at = clock()
         self._answered_at: float | None = None
-        self._facts = FetchFacts(self._sent_at, state.peers, suspect)
+        self._facts = FetchFacts(self._sent_at, state.peers, alone=state.in_flight <= 1, suspect=suspect)
 
     def send(self) -> None:
         """Note that a request is sent now."""

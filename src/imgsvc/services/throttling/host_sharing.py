@@ -1,0 +1,104 @@
+"""One limit of a host for all workers: they tell each other what they find out, and divide the limit among them."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol
+
+from imgsvc.errors import QueueUnavailable
+from imgsvc.services.throttling.host_estimate import HostEstimate
+from imgsvc.services.throttling.host_state import HostState
+from imgsvc.services.throttling.shared_host import Entry, Report, SharedHost
+
+INTERVAL, INTERVAL_WITHOUT_BOARD = 0.1, 1.0
+"""Seconds between two exchanges, while there are fetches."""
+
+
+class HostBoard(Protocol):
+    """Where the workers keep what they know of hosts."""
+
+    async def exchange(self, worker: str, reports: Mapping[str, Report]) -> tuple[float, dict[str, Entry]]:
+        """Store the reports of a worker; return the time in seconds, and the entries of the same hosts.
+
+        An estimate is stored if it is based on the latest version, or if its refusal is later than the stored one.
+
+        Raises:
+            QueueUnavailable: the board is unavailable.
+        """
+
+
+@dataclass(slots=True)
+class HostSharing:
+    """Keeps the limits of the hosts in use the same in all workers.
+
+    Each worker runs the whole control of a host as if it were alone, with the fetches of all workers in mind
+    (`HostState.peers`), and tells the others its estimate when it changes; they take it over. While the board is
+    away, each keeps the share that it had.
+    """
+
+    board: HostBoard
+    worker: str
+    clock: Callable[[], float] = monotonic
+    _hosts: dict[str, SharedHost] = field(default_factory=dict)
+    _ahead: float = 0.0
+    """Seconds by which the clock of the board is ahead of ours."""
+    _is_away: bool = False
+    _in_use: asyncio.Event = field(default_factory=asyncio.Event)
+    _has_shrunk: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def meet(self, states: Mapping[str, HostState]) -> None:
+        """Get a share of the hosts that this worker has not used lately."""
+        new = [name for name in states if name not in self._hosts]
+        if not new:
+            return
+        self._hosts |= {name: SharedHost(states[name]) for name in new}
+        if not self._is_away:
+            await self._exchange(new)
+        self._in_use.set()
+
+    async def run(self) -> None:
+        """Exchange reports at intervals, for as long as there are fetches; runs until it is cancelled."""
+        while True:
+            await self._in_use.wait()
+            self._has_shrunk.clear()
+            try:
+                async with asyncio.timeout(INTERVAL_WITHOUT_BOARD if self._is_away else INTERVAL):
+                    await self._has_shrunk.wait()
+            except TimeoutError:
+                pass
+            await self._exchange(list(self._hosts))
+            if not self._hosts:
+                self._in_use.clear()
+
+    async def _exchange(self, names: Iterable[str]) -> None:
+        """Tell the board about these hosts, and take over what it knows; its times are by another clock."""
+        now, hosts = self.clock(), {name: self._hosts[name] for name in names}
+        news = {name: host.news() for name, host in hosts.items()}
+        reports = {
+            name: Report(hosts[name].version, told and told.shifted(self._ahead), hosts[name].use(now))
+            for name, told in news.items()
+        }
+        try:
+            time, entries = await self.board.exchange(self.worker, reports)
+        except QueueUnavailable:
+            self._is_away = True
+            for host in hosts.values():
+                host.keep_share()
+            return
+        self._is_away, self._ahead = False, time - self.clock()
+        for name, entry in entries.items():
+            if reports[name].use is None and hosts[name].use(now) is None:
+                self._hosts.pop(name, None)
+            else:
+                self._read(hosts[name], entry, reports[name], news[name], time)
+
+    def _read(self, host: SharedHost, entry: Entry, report: Report, told: HostEstimate | None, time: float) -> None:
+        now = self.clock()
+        if entry.estimate and entry.estimate != report.estimate:
+            entry = entry._replace(estimate=entry.estimate.shifted(-self._ahead))
+        else:
+            entry = entry._replace(estimate=told)
+        host.read(entry, told, now)
+        if report.use and host.divide(self.worker, {**entry.uses, self.worker: report.use}, time=time, now=now):
+            self._has_shrunk.set()

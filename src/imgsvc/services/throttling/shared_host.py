@@ -1,0 +1,108 @@
+"""One host as a worker shares it with the others: what it tells them, and what it takes over from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from imgsvc.services.throttling.host_division import share_of
+from imgsvc.services.throttling.host_estimate import HostEstimate, HostUse
+from imgsvc.services.throttling.host_rate import CubicRate
+from imgsvc.services.throttling.host_state import SOON, UNITS_PER_FETCH, HostState
+
+
+class Report(NamedTuple):
+    """What a worker tells about a host: its estimate, if that has changed since `version`, and how it uses the host."""
+
+    version: int
+    estimate: HostEstimate | None
+    use: HostUse | None
+    """None when it has no more fetches."""
+
+
+class Entry(NamedTuple):
+    """What the workers know of a host together; `uses` by worker. Without an estimate, nobody has told one lately."""
+
+    version: int
+    estimate: HostEstimate | None
+    uses: Mapping[str, HostUse]
+
+
+@dataclass(slots=True)
+class SharedHost:
+    """The state of a host in this worker, and what the others have been told of it."""
+
+    state: HostState
+    version: int = 0
+    is_known: bool = False
+    """True after the first exchange: until then, others may know more than this worker."""
+    told: HostEstimate | None = None
+    """The estimate that the others know."""
+
+    def estimate(self) -> HostEstimate:
+        """Return what this worker has found out."""
+        state, limit, cubic = self.state, self.state.limit, self.state.rate.cubic
+        return HostEstimate(
+            limit.value,
+            limit.idle_latency,
+            limit.doubling,
+            ceiling=None if limit.ceiling == inf else limit.ceiling,
+            refused_at=None if limit.refused_at == -inf else limit.refused_at,
+            rate=cubic.refused if cubic else None,
+            rate_since=cubic.since if cubic else 0.0,
+            paused_until=state.paused_until,
+        )
+
+    def news(self) -> HostEstimate | None:
+        """Return the estimate if the others do not know it."""
+        estimate = self.estimate()
+        return None if not self.is_known or (self.told and estimate.says_the_same(self.told)) else estimate
+
+    def use(self, now: float) -> HostUse | None:
+        """Return how this worker uses the host; None if it does not, or cannot now. One that meets it will want one."""
+        state = self.state
+        unmet = state.turns.unmet(now) if state.delay(now) <= SOON else 0
+        wanted = max(float(not self.is_known), state.booked / UNITS_PER_FETCH + unmet)
+        if not wanted:
+            return None
+        held = max(state.in_flight, min(state.limit.value * state.share, wanted))
+        return HostUse(wanted, state.in_flight, state.rate.responses.rate(now, SOON), held)
+
+    def read(self, entry: Entry, told: HostEstimate | None, now: float) -> None:
+        """Take over what others have found out; `told` is what this worker told them, if it did."""
+        if entry.estimate is not None and entry.estimate == told:
+            self.told = told
+        elif entry.estimate is not None and entry.version != self.version:
+            self.told = entry.estimate
+            self._adopt(entry.estimate, now)
+        self.version, self.is_known = entry.version, True
+
+    def _adopt(self, estimate: HostEstimate, now: float) -> None:
+        state = self.state
+        state.paused_until = max(state.paused_until, estimate.paused_until)
+        if state.limit.adopt(estimate, now):
+            state.rate.cubic = None if estimate.rate is None else CubicRate(estimate.rate, estimate.rate_since)
+
+    def divide(self, worker: str, uses: Mapping[str, HostUse], *, time: float, now: float) -> bool:
+        """Take the share of `worker`; return whether it has become smaller, so that others can take more."""
+        state, mine = self.state, uses[worker]
+        limit = state.limit.value
+        share = share_of(worker, uses, limit=limit, rate=state.rate.of_all(now), at=time)
+        if not state.share:
+            state.rate.defer(now)
+        self._note_others([use for name, use in uses.items() if name != worker], now)
+        state.set_share(share)
+        return share * limit < mine.held
+
+    def _note_others(self, uses: Sequence[HostUse], now: float) -> None:
+        state = self.state
+        state.others = len(uses)
+        state.elsewhere = sum(use.in_flight for use in uses)
+        state.rate.elsewhere = sum(use.answers for use in uses)
+        state.limit.cap(state.maximum * (1 + state.others), now)
+        if state.rate.elsewhere and state.availability.is_away:
+            state.availability.hurry(now)
+
+    def keep_share(self) -> None:
+        """Go on without news of the others, with one place at least."""
+        self.state.set_share(max(self.state.share, 1 / self.state.limit.value))
