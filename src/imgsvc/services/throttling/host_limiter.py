@@ -55,7 +55,7 @@ class HostLimiter:
         host takes no requests.
         """
         state, now = self._state(host), self._clock()
-        state.availability.note_demand(now)
+        state.availability.note_demand(at_most, now)
         given_up = state.availability.is_given_up(now) or (overdue and state.delay(now) > SOON)
         room = self._room(state, now)
         places = min(room, at_most) if given_up else state.turns.take(flow, at_most, room, now)
