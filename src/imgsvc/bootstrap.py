@@ -103,7 +103,7 @@ async def open_asset_processor(
 
     `on_overrun` is called when a codec thread is stuck.
     """
-    settings = resources.settings
+    settings, weights = resources.settings, resources.settings.key_weights
     limits = CodecLimits(
         max_pixels=settings.max_pixels,
         max_frames=settings.max_frames,
@@ -121,17 +121,15 @@ async def open_asset_processor(
             sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
-            weights=settings.key_weights,
+            weights=weights,
         )
         stack.push_async_callback(codec.aclose)
         fetching = Fetching(
             origin=resources.fetcher,
-            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience),
-            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
+            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience, weights=weights),
+            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=weights),
             memory=FairSemaphore(
-                max(settings.fetch_buffer_bytes, settings.max_image_bytes),
-                max_held_per_free=3,
-                weights=settings.key_weights,
+                max(settings.fetch_buffer_bytes, settings.max_image_bytes), max_held_per_free=3, weights=weights
             ),
         )
         yield AssetProcessor(

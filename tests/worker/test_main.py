@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from arq.connections import ArqRedis
@@ -60,6 +61,18 @@ async def test_a_heartbeat_reports_the_hosts_that_are_fetched_from(context: Work
     context.stopping.set()
     await heartbeats
     assert await queue.busy_hosts() == []
+
+
+async def test_keys_share_a_host_by_the_weights_in_the_settings(resources: Resources) -> None:
+    settings = resources.settings.model_copy(update={"key_weights": {"key_1": 3}})
+    async with open_asset_processor(replace(resources, settings=settings)) as processor:
+        hosts = processor.fetching.hosts
+        first, second = (Flow(key, "bat_1") for key in ("key_1", "key_2"))
+        rooms = hosts.reserve("shop.example:443", first, 1_000)
+        assert hosts.reserve("shop.example:443", second, 1_000) == []
+        for room in rooms:
+            room.release()
+        assert len(hosts.reserve("shop.example:443", second, 1_000)) == pytest.approx(len(rooms) / 4, abs=1)
 
 
 async def test_a_new_lane_wakes_the_worker_of_its_queue_alone(context: WorkerContext) -> None:

@@ -1,8 +1,9 @@
 """A limiter for the fetches from each host, which adapts to how the host copes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 
 from imgsvc.errors import AssetError
@@ -37,9 +38,9 @@ class HostLimiter:
         patience: float = PATIENCE,
         max_hosts: int = MAX_HOSTS,
         clock: MonotonicClock = monotonic,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
-        self._maximum = maximum
-        self._patience = patience
+        self._new_state = partial(HostState.of_unknown, maximum=maximum, patience=patience, weights=weights or {})
         self._max_hosts = max_hosts
         self._clock = clock
         self.hosts: dict[str, HostState] = {}
@@ -87,7 +88,7 @@ class HostLimiter:
         state = self.hosts.get(host)
         if state is None:
             self._forget_idle(more=1)
-            state = self.hosts[host] = HostState.of_unknown(maximum=self._maximum, patience=self._patience)
+            state = self.hosts[host] = self._new_state()
         return state
 
     # -- fetches ------------------------------------------------------------------------------------------------------
@@ -189,8 +190,7 @@ class HostLimiter:
 
     def body_size(self, host: str) -> int:
         """Return the size to expect of a body from `host`; 0 when it is unknown."""
-        state = self.hosts.get(host)
-        return state.body_size if state else 0
+        return self.hosts[host].body_size if host in self.hosts else 0
 
     def _forget_idle(self, *, more: int = 0) -> None:
         """Forget the host that has been idle longest if there are too many, with `more` to come."""
