@@ -109,7 +109,7 @@ async def open_asset_processor(
 
     `on_overrun` is called when a codec thread is stuck.
     """
-    settings = resources.settings
+    settings, weights = resources.settings, resources.settings.key_weights
     limits = CodecLimits(
         max_pixels=settings.max_pixels,
         max_frames=settings.max_frames,
@@ -127,19 +127,19 @@ async def open_asset_processor(
             sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
-            weights=settings.key_weights,
+            weights=weights,
         )
         stack.push_async_callback(codec.aclose)
         sharing = HostSharing(resources.host_board, worker=secrets.token_hex(8))
         stack.push_async_callback(_cancel, asyncio.create_task(sharing.run()))
         fetching = Fetching(
             origin=resources.fetcher,
-            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience, sharing=sharing),
-            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
+            hosts=HostLimiter(
+                maximum=settings.max_fetches_per_host, patience=settings.host_patience, weights=weights, sharing=sharing
+            ),
+            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=weights),
             memory=FairSemaphore(
-                max(settings.fetch_buffer_bytes, settings.max_image_bytes),
-                max_held_per_free=3,
-                weights=settings.key_weights,
+                max(settings.fetch_buffer_bytes, settings.max_image_bytes), max_held_per_free=3, weights=weights
             ),
         )
         yield AssetProcessor(

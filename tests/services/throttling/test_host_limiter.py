@@ -13,7 +13,7 @@ from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from imgsvc.services.throttling.host_rate import MIN_RATE, PLATEAU, CubicRate
 from imgsvc.services.throttling.host_state import SOON
-from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused
+from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused, HostReservation
 from support.virtual_time import run_in_virtual_time, virtual_monotonic
 
 HOST, OTHER = "shop.example:443", "other.example:443"
@@ -281,6 +281,30 @@ def test_room_is_given_out_in_turns_between_keys_and_then_batches() -> None:
     run_in_virtual_time(main())
     assert given[small] == pytest.approx(sum(given.values()) / 2, rel=0.1)
     assert max(given[flow] for flow in large) - min(given[flow] for flow in large) <= 4
+
+
+def test_a_host_gives_its_room_to_keys_by_their_weights() -> None:
+    flows = [Flow("double", "one"), Flow("single", "one"), Flow("single", "two"), Flow("half", "one")]
+    given = dict.fromkeys(flows, 0)
+
+    async def main() -> None:
+        limiter = HostLimiter(maximum=4, clock=virtual_monotonic, weights={"double": 2, "half": 0.5})
+
+        async def fetch(flow: Flow, room: HostReservation) -> None:
+            async with limiter.slot(HOST, flow, room):
+                given[flow] += 1
+                await asyncio.sleep(0.1)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(1_000):
+                for flow in flows:
+                    for room in limiter.reserve(HOST, flow, 8):
+                        group.create_task(fetch(flow, room))
+                await asyncio.sleep(0.05)
+
+    run_in_virtual_time(main())
+    total = sum(given.values())
+    assert [given[flow] / total for flow in flows] == pytest.approx([4 / 7, 1 / 7, 1 / 7, 1 / 7], abs=0.02)
 
 
 async def test_the_hosts_that_have_been_idle_longest_are_forgotten(clock: MovedClock) -> None:

@@ -47,7 +47,7 @@ async def change_for_request(
     queue: JobQueue,
     retention: Retention,
     clock: Clock,
-    time_limit: float,
+    time_limit: float = CHANGE_TIMEOUT,
 ) -> None:
     """Apply the recorded change for up to `time_limit` seconds; a job applies the rest."""
     try:

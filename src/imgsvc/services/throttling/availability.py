@@ -36,11 +36,14 @@ class Availability:
     away_since: float | None = None
     failures: int = 0
     """Failures since the last answer."""
+    asked_at: float = float("-inf")
+    """The time at which a lane last wanted fetches from the host."""
+    asked_for: int = 0
+    """The fetches that it wanted."""
     _answered_at: float = float("-inf")
     _failing_since: float = 0.0
     _probe_wait: float = FIRST_PROBE
     _is_vague: bool = False
-    _asked_at: float = 0.0
 
     @property
     def is_away(self) -> bool:
@@ -60,11 +63,11 @@ class Availability:
     def _away_for(self, now: float) -> float:
         return -1.0 if self.away_since is None else now - self.away_since
 
-    def note_demand(self, now: float) -> None:
-        """Note that a batch wants images from the host; after a time without demand, the patience starts again."""
-        if self.is_away and now - self._asked_at > FORGOTTEN_AFTER:
+    def note_demand(self, wanted: int, now: float) -> None:
+        """Note that a lane wants fetches from the host; after a time without demand, the patience starts again."""
+        if self.is_away and now - self.asked_at > FORGOTTEN_AFTER:
             self.away_since = now
-        self._asked_at = now
+        self.asked_at, self.asked_for = now, wanted
 
     def note_answer(self, now: float) -> float:
         """Note an answer; return the seconds of the outage that it ends, if any."""

@@ -1,8 +1,9 @@
 """A limiter for the fetches from each host, which adapts to how the host copes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from time import monotonic
 
 from imgsvc.errors import AssetError
@@ -34,10 +35,10 @@ class HostLimiter:
         patience: float = PATIENCE,
         max_hosts: int = MAX_HOSTS,
         clock: Callable[[], float] = monotonic,
+        weights: Mapping[str, float] | None = None,
         sharing: HostSharing | None = None,
     ) -> None:
-        self._maximum = maximum
-        self._patience = patience
+        self._new_state = partial(HostState.of_unknown, maximum=maximum, patience=patience, weights=weights or {})
         self._max_hosts = max_hosts
         self._clock = clock
         self._sharing = sharing
@@ -54,7 +55,7 @@ class HostLimiter:
         host takes no requests.
         """
         state, now = self._state(host), self._clock()
-        state.availability.note_demand(now)
+        state.availability.note_demand(at_most, now)
         given_up = state.availability.is_given_up(now) or (overdue and state.delay(now) > SOON)
         room = self._room(state, now)
         places = min(room, at_most) if given_up else state.turns.take(flow, at_most, room, now)
@@ -85,7 +86,7 @@ class HostLimiter:
         state = self.hosts.get(host)
         if state is None:
             self._forget_idle(more=1)
-            state = self.hosts[host] = HostState.of_unknown(maximum=self._maximum, patience=self._patience)
+            state = self.hosts[host] = self._new_state()
         return state
 
     # -- fetches ------------------------------------------------------------------------------------------------------
@@ -188,8 +189,7 @@ class HostLimiter:
 
     def body_size(self, host: str) -> int:
         """Return the size to expect of a body from `host`; 0 when it is unknown."""
-        state = self.hosts.get(host)
-        return state.body_size if state else 0
+        return self.hosts[host].body_size if host in self.hosts else 0
 
     def _forget_idle(self, *, more: int = 0) -> None:
         """Forget the host that has been idle longest if there are too many, with `more` to come."""

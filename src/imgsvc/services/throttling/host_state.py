@@ -1,5 +1,6 @@
 """The state of one host: its limit, its rate, its pauses and outages, and who uses its room."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgsvc.errors import AssetError, HttpStatusError
@@ -46,8 +47,8 @@ class HostState:
     """The fetches that a worker may have in flight, whatever the limit."""
     semaphore: FairSemaphore
     """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
+    turns: HostTurns
     rate: HostRate = field(default_factory=HostRate)
-    turns: HostTurns = field(default_factory=HostTurns)
     share: float = 1.0
     """The part of the host's limit and rate that this worker may use; the others use the rest."""
     others: int = 0
@@ -70,9 +71,10 @@ class HostState:
     """The host that the last fetch was redirected to, if it was another."""
 
     @classmethod
-    def of_unknown(cls, *, maximum: int, patience: float) -> "HostState":
+    def of_unknown(cls, *, maximum: int, patience: float, weights: Mapping[str, float]) -> "HostState":
         limit = ConcurrencyLimit(maximum, float(min(INITIAL_LIMIT, maximum)))
-        return cls(limit, Availability(patience), maximum, FairSemaphore(int(limit.value) * UNITS_PER_FETCH))
+        semaphore = FairSemaphore(int(limit.value) * UNITS_PER_FETCH)
+        return cls(limit, Availability(patience), maximum, semaphore, HostTurns(weights))
 
     @property
     def allowed(self) -> int:
