@@ -1,7 +1,5 @@
 """Builds the resources of a process from the settings, and closes them in reverse order."""
 
-import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_sharing import HostSharing
+from imgsvc.services.throttling.host_sharing import open_sharing
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
 from imgsvc.settings.server import Settings
@@ -130,8 +128,7 @@ async def open_asset_processor(
             weights=weights,
         )
         stack.push_async_callback(codec.aclose)
-        sharing = HostSharing(resources.host_board, worker=secrets.token_hex(8))
-        stack.push_async_callback(_cancel, asyncio.create_task(sharing.run()))
+        sharing = await stack.enter_async_context(open_sharing(resources.host_board))
         fetching = Fetching(
             origin=resources.fetcher,
             hosts=HostLimiter(
@@ -149,12 +146,6 @@ async def open_asset_processor(
             retries=RetryPolicy(settings.max_attempts, give_up_after=timedelta(seconds=settings.give_up_after)),
             clock=resources.clock,
         )
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def open_database(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> Sessions:

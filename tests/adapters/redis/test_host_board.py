@@ -1,4 +1,4 @@
-"""What workers tell each other about hosts: the rules of the board in Redis, and of the one of the simulations."""
+"""The board on which workers share what they know of hosts: the one in Redis, and the one of the simulations."""
 
 from dataclasses import replace
 
@@ -23,42 +23,42 @@ def board(request: pytest.FixtureRequest, redis: ArqRedis) -> HostBoard:
     return MemoryBoard() if request.param == "memory" else RedisHostBoard(redis, timeout=2)
 
 
-async def tell(board: HostBoard, report: Report, worker: str = "one") -> Entry:
+async def exchange(board: HostBoard, report: Report, worker: str = "one") -> Entry:
     _, entries = await board.exchange(worker, {"shop.example:443": report})
     return entries["shop.example:443"]
 
 
 async def test_a_report_is_read_back_exactly(board: HostBoard) -> None:
-    assert await tell(board, Report(0, None, USE)) == Entry(0, None, {"one": USE})
-    assert await tell(board, Report(0, ESTIMATE, USE)) == Entry(1, ESTIMATE, {"one": USE})
-    assert await tell(board, Report(1, None, None), "two") == Entry(1, ESTIMATE, {"one": USE})
+    assert await exchange(board, Report(0, None, USE)) == Entry(0, None, {"one": USE})
+    assert await exchange(board, Report(0, ESTIMATE, USE)) == Entry(1, ESTIMATE, {"one": USE})
+    assert await exchange(board, Report(1, None, None), "two") == Entry(1, ESTIMATE, {"one": USE})
 
 
 async def test_an_estimate_replaces_the_version_it_is_based_on_and_no_later_one(board: HostBoard) -> None:
     first, second, third = (replace(ESTIMATE, limit=limit) for limit in (8.0, 16.0, 32.0))
-    assert (await tell(board, Report(0, first, USE))).version == 1
-    assert await tell(board, Report(1, second, USE)) == Entry(2, second, {"one": USE})
-    assert (await tell(board, Report(1, third, USE))).estimate == second
+    assert (await exchange(board, Report(0, first, USE))).version == 1
+    assert await exchange(board, Report(1, second, USE)) == Entry(2, second, {"one": USE})
+    assert (await exchange(board, Report(1, third, USE))).estimate == second
 
 
 async def test_an_estimate_after_a_later_refusal_replaces_any(board: HostBoard) -> None:
-    await tell(board, Report(0, replace(ESTIMATE, refused_at=100.25), USE))
+    await exchange(board, Report(0, replace(ESTIMATE, refused_at=100.25), USE))
     late, early = (replace(ESTIMATE, limit=4.0, refused_at=refused_at) for refused_at in (100.5, 100.0))
-    assert (await tell(board, Report(0, early, USE), "two")).version == 1
-    assert await tell(board, Report(0, late, USE), "three") == Entry(
+    assert (await exchange(board, Report(0, early, USE), "two")).version == 1
+    assert await exchange(board, Report(0, late, USE), "three") == Entry(
         2, late, dict.fromkeys(("one", "two", "three"), USE)
     )
 
 
 async def test_versions_go_on_after_the_board_has_lost_everything(board: HostBoard) -> None:
-    assert (await tell(board, Report(7, ESTIMATE, USE))).estimate == ESTIMATE
-    assert (await tell(board, Report(0, replace(ESTIMATE, limit=1.0), USE))).estimate == ESTIMATE
+    assert (await exchange(board, Report(7, ESTIMATE, USE))).estimate == ESTIMATE
+    assert (await exchange(board, Report(0, replace(ESTIMATE, limit=1.0), USE))).estimate == ESTIMATE
 
 
 async def test_a_worker_without_fetches_is_no_longer_listed(board: HostBoard) -> None:
     for worker in ("one", "two"):
-        await tell(board, Report(0, None, USE), worker)
-    assert (await tell(board, Report(0, None, None), "one")).uses == {"two": USE}
+        await exchange(board, Report(0, None, USE), worker)
+    assert (await exchange(board, Report(0, None, None), "one")).uses == {"two": USE}
 
 
 async def test_each_host_has_an_entry_of_its_own(board: HostBoard) -> None:
@@ -83,15 +83,15 @@ async def test_the_time_is_that_of_redis(redis: ArqRedis) -> None:
 
 async def test_a_worker_that_reports_no_longer_is_forgotten(redis: ArqRedis) -> None:
     board = RedisHostBoard(redis, timeout=2)
-    await tell(board, Report(0, None, USE))
+    await exchange(board, Report(0, None, USE))
     key, long_ago = HOST + "shop.example:443", (await redis.time())[0] - USE_LIFETIME - 1
     await redis.execute_command("HSET", key, "use one", f"{long_ago:.6f} [64, 8, 0, 8]")  # type: ignore[no-untyped-call]
-    assert (await tell(board, Report(0, None, USE), "two")).uses == {"two": USE}
+    assert (await exchange(board, Report(0, None, USE), "two")).uses == {"two": USE}
     assert await redis.execute_command("HEXISTS", key, "use one") == 0  # type: ignore[no-untyped-call]
 
 
 async def test_a_host_is_forgotten_a_minute_after_the_last_report(redis: ArqRedis) -> None:
-    await tell(RedisHostBoard(redis, timeout=2), Report(0, ESTIMATE, USE))
+    await exchange(RedisHostBoard(redis, timeout=2), Report(0, ESTIMATE, USE))
     assert 50_000 < await redis.pttl(HOST + "shop.example:443") <= 60_000
 
 
@@ -100,10 +100,10 @@ async def test_what_cannot_be_read_is_ignored(value: str, redis: ArqRedis) -> No
     key, now = HOST + "shop.example:443", (await redis.time())[0]
     fields = ("version", 3, "refused_at", 0, "estimate", value, "use other", f"{now} {value}")
     await redis.execute_command("HSET", key, *fields)  # type: ignore[no-untyped-call]
-    assert await tell(RedisHostBoard(redis, timeout=2), Report(0, None, USE)) == Entry(3, None, {"one": USE})
+    assert await exchange(RedisHostBoard(redis, timeout=2), Report(0, None, USE)) == Entry(3, None, {"one": USE})
 
 
 async def test_a_key_of_another_type_is_an_unavailable_board(redis: ArqRedis) -> None:
     await redis.set(HOST + "shop.example:443", "text")
     with pytest.raises(QueueUnavailable):
-        await tell(RedisHostBoard(redis, timeout=2), Report(0, None, USE))
+        await exchange(RedisHostBoard(redis, timeout=2), Report(0, None, USE))

@@ -25,7 +25,7 @@ def places(
 def settled(
     wanted: Mapping[str, float], *, limit: float = 64, rate: float = UNLIMITED_RATE, at: float = 0.0
 ) -> dict[str, float]:
-    """Return the places of each worker after all have told each other a few times."""
+    """Return the places of each worker after a few reports of all."""
     held = dict.fromkeys(wanted, 0.0)
     for _ in range(3):
         for name in wanted:
@@ -47,7 +47,7 @@ def test_what_one_does_not_want_goes_to_the_others() -> None:
     assert settled({"small": 4, "large": 100, "other": 100}) == {"small": 4, "large": 30, "other": 30}
 
 
-def test_what_nobody_wants_is_divided_for_later() -> None:
+def test_what_none_wants_is_divided_for_later() -> None:
     assert settled({"one": 4, "two": 4}) == {"one": 32, "two": 32}
 
 

@@ -48,8 +48,8 @@ for i, key in ipairs(KEYS) do
     if name == 'version' then entry[1] = tonumber(value)
     elseif name == 'estimate' then entry[2] = value
     elseif name ~= 'refused_at' then
-      local told_at, use_of_worker = string.match(value, '^(%S+) (.*)$')
-      if now - told_at > tonumber(ARGV[3]) then redis.call('HDEL', key, name)
+      local reported_at, use_of_worker = string.match(value, '^(%S+) (.*)$')
+      if now - reported_at > tonumber(ARGV[3]) then redis.call('HDEL', key, name)
       else
         entry[#entry + 1] = string.sub(name, 5)
         entry[#entry + 1] = use_of_worker

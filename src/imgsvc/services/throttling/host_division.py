@@ -28,7 +28,7 @@ def share_of(worker: str, uses: Mapping[str, HostUse], *, limit: float, rate: fl
 
 
 def _divide(places: int, wanted: Mapping[str, float]) -> dict[str, int]:
-    """Divide `places` by max-min fairness; what nobody wants is divided evenly."""
+    """Divide `places` by max-min fairness; what no worker wants is divided evenly."""
     shares, names = {}, sorted(wanted, key=lambda name: wanted[name])
     for number, name in enumerate(names):
         shares[name] = int(min(max(1.0, wanted[name]), places / (len(names) - number)))

@@ -1,4 +1,4 @@
-"""What the workers know of a host together, and how each of them uses it."""
+"""The shared knowledge about a host, and the use that each worker makes of it."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -34,7 +34,7 @@ class HostEstimate:
 
 
 class HostUse(NamedTuple):
-    """How one worker uses a host."""
+    """The use that one worker makes of a host."""
 
     wanted: float
     """Fetches in flight, and those that it would like to begin."""

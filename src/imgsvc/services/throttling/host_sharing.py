@@ -1,7 +1,9 @@
-"""One limit of a host for all workers: they tell each other what they find out, and divide the limit among them."""
+"""One limit of a host for all workers: they publish what they find out, and divide the limit."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
@@ -16,7 +18,7 @@ INTERVAL, INTERVAL_WITHOUT_BOARD = 0.1, 1.0
 
 
 class HostBoard(Protocol):
-    """Where the workers keep what they know of hosts."""
+    """The shared memory of the workers about hosts."""
 
     async def exchange(self, worker: str, reports: Mapping[str, Report]) -> tuple[float, dict[str, Entry]]:
         """Store the reports of a worker; return the time in seconds, and the entries of the same hosts.
@@ -33,7 +35,7 @@ class HostSharing:
     """Keeps the limits of the hosts in use the same in all workers.
 
     Each worker runs the whole control of a host as if it were alone, with the fetches of all workers in mind
-    (`HostState.peers`), and tells the others its estimate when it changes; they take it over. While the board is
+    (`HostState.peers`), and publishes its estimate when it changes; the others adopt it. While the board is
     away, each keeps the share that it had.
     """
 
@@ -62,22 +64,20 @@ class HostSharing:
         while True:
             await self._in_use.wait()
             self._has_shrunk.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL_WITHOUT_BOARD if self._is_away else INTERVAL):
                     await self._has_shrunk.wait()
-            except TimeoutError:
-                pass
             await self._exchange(list(self._hosts))
             if not self._hosts:
                 self._in_use.clear()
 
     async def _exchange(self, names: Iterable[str]) -> None:
-        """Tell the board about these hosts, and take over what it knows; its times are by another clock."""
+        """Publish what is known of these hosts, and adopt what others know; the board has a clock of its own."""
         now, hosts = self.clock(), {name: self._hosts[name] for name in names}
         news = {name: host.news() for name, host in hosts.items()}
         reports = {
-            name: Report(hosts[name].version, told and told.shifted(self._ahead), hosts[name].use(now))
-            for name, told in news.items()
+            name: Report(hosts[name].version, published and published.shifted(self._ahead), hosts[name].use(now))
+            for name, published in news.items()
         }
         try:
             time, entries = await self.board.exchange(self.worker, reports)
@@ -93,12 +93,27 @@ class HostSharing:
             else:
                 self._read(hosts[name], entry, reports[name], news[name], time)
 
-    def _read(self, host: SharedHost, entry: Entry, report: Report, told: HostEstimate | None, time: float) -> None:
+    def _read(
+        self, host: SharedHost, entry: Entry, report: Report, published: HostEstimate | None, time: float
+    ) -> None:
         now = self.clock()
         if entry.estimate and entry.estimate != report.estimate:
             entry = entry._replace(estimate=entry.estimate.shifted(-self._ahead))
         else:
-            entry = entry._replace(estimate=told)
-        host.read(entry, told, now)
+            entry = entry._replace(estimate=published)
+        host.read(entry, published, now)
         if report.use and host.divide(self.worker, {**entry.uses, self.worker: report.use}, time=time, now=now):
             self._has_shrunk.set()
+
+
+@asynccontextmanager
+async def open_sharing(board: HostBoard) -> AsyncIterator[HostSharing]:
+    """Share the limits of hosts with the other workers until the block ends."""
+    sharing = HostSharing(board, worker=secrets.token_hex(8))
+    task = asyncio.create_task(sharing.run())
+    try:
+        yield sharing
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,4 +1,4 @@
-"""One host as a worker shares it with the others: what it tells them, and what it takes over from them."""
+"""One host as a worker shares it with the others: what it publishes, and what it adopts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from imgsvc.services.throttling.host_state import SOON, UNITS_PER_FETCH, HostSta
 
 
 class Report(NamedTuple):
-    """What a worker tells about a host: its estimate, if that has changed since `version`, and how it uses the host."""
+    """A report on a host: the estimate of a worker, if it has changed since `version`, and its use of the host."""
 
     version: int
     estimate: HostEstimate | None
@@ -21,7 +21,7 @@ class Report(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the workers know of a host together; `uses` by worker. Without an estimate, nobody has told one lately."""
+    """The shared knowledge about a host, and its use by each worker. Without an estimate, none was published lately."""
 
     version: int
     estimate: HostEstimate | None
@@ -30,13 +30,13 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class SharedHost:
-    """The state of a host in this worker, and what the others have been told of it."""
+    """The state of a host in this worker, and the part of it that the others know."""
 
     state: HostState
     version: int = 0
     is_known: bool = False
     """True after the first exchange: until then, others may know more than this worker."""
-    told: HostEstimate | None = None
+    published: HostEstimate | None = None
     """The estimate that the others know."""
 
     def estimate(self) -> HostEstimate:
@@ -56,7 +56,7 @@ class SharedHost:
     def news(self) -> HostEstimate | None:
         """Return the estimate if the others do not know it."""
         estimate = self.estimate()
-        return None if not self.is_known or (self.told and estimate.says_the_same(self.told)) else estimate
+        return None if not self.is_known or (self.published and estimate.says_the_same(self.published)) else estimate
 
     def use(self, now: float) -> HostUse | None:
         """Return how this worker uses the host; None if it does not, or cannot now. One that meets it will want one."""
@@ -68,12 +68,12 @@ class SharedHost:
         held = max(state.in_flight, min(state.limit.value * state.share, wanted))
         return HostUse(wanted, state.in_flight, state.rate.responses.rate(now, SOON), held)
 
-    def read(self, entry: Entry, told: HostEstimate | None, now: float) -> None:
-        """Take over what others have found out; `told` is what this worker told them, if it did."""
-        if entry.estimate is not None and entry.estimate == told:
-            self.told = told
+    def read(self, entry: Entry, published: HostEstimate | None, now: float) -> None:
+        """Adopt what others have found out; `published` is the estimate of this worker in its report, if any."""
+        if entry.estimate is not None and entry.estimate == published:
+            self.published = published
         elif entry.estimate is not None and entry.version != self.version:
-            self.told = entry.estimate
+            self.published = entry.estimate
             self._adopt(entry.estimate, now)
         self.version, self.is_known = entry.version, True
 
