@@ -15,6 +15,8 @@ from imgsvc.services.throttling.shared_host import Entry, Report, SharedHost
 
 INTERVAL, INTERVAL_WITHOUT_BOARD = 0.1, 1.0
 """Seconds between two exchanges, while there are fetches."""
+INTERVAL_PER_HOST = 0.0025
+"""Seconds between two exchanges for each host, so that they take at most a fiftieth of the worker's time."""
 
 
 class HostBoard(Protocol):
@@ -65,11 +67,15 @@ class HostSharing:
             await self._in_use.wait()
             self._has_shrunk.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL_WITHOUT_BOARD if self._is_away else INTERVAL):
+                async with asyncio.timeout(self._interval()):
                     await self._has_shrunk.wait()
             await self._exchange(list(self._hosts))
             if not self._hosts:
                 self._in_use.clear()
+
+    def _interval(self) -> float:
+        shortest = INTERVAL_WITHOUT_BOARD if self._is_away else INTERVAL
+        return min(max(shortest, INTERVAL_PER_HOST * len(self._hosts)), INTERVAL_WITHOUT_BOARD)
 
     async def _exchange(self, names: Iterable[str]) -> None:
         """Publish what is known of these hosts, and adopt what others know; the board has a clock of its own."""
