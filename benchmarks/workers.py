@@ -25,7 +25,7 @@ WARM_UP = 64
 def cpu_seconds(process: psutil.Process) -> float:
     """Return the CPU time of a process and all its children, also of those that have ended."""
     times = process.cpu_times()
-    own = times.user + times.system + times.children_user + times.children_system
+    own: float = times.user + times.system + times.children_user + times.children_system
     return own + sum(cpu_seconds(child) for child in process.children())
 
 
