@@ -129,7 +129,7 @@ def open_sessions(
     if parsed.get_backend_name() != "sqlite":
         limits = {"timeout": CONNECT_TIMEOUT, "command_timeout": statement_timeout}
         arguments = limits | {"server_settings": postgres.SERVER_SETTINGS}
-        pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT, "pool_pre_ping": True}
+        pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
         engine = create_async_engine(parsed, connect_args=arguments, pool_use_lifo=True, json_serializer=_json, **pool)
         return Sessions(engine, pooler=postgres.prepare(engine))
     path = Path(parsed.database or "")

@@ -96,7 +96,8 @@ async def submit(
             if not is_repeat:
                 await (show(session, batch, clock=clock) if is_large else store(session, batch, manifest, now=now))
                 ended = await _end_if_nothing_to_fetch(session, batch.id, manifest, retention=retention, now=now)
-            stored = await queries.get(session, batch.id) or batch
+            if ended or is_large:  # the row has changed since it was inserted
+                batch = await queries.get(session, batch.id) or batch
     if upload_key and is_repeat:  # a concurrent upload was first: its batch is committed, or already deleted
         if replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock):
             batch, delivery = replayed
@@ -111,7 +112,7 @@ async def submit(
         warnings=batch.warnings_total,
     )
     await (announce(ended, queue=queue) if ended else wake_lane(batch.id, api_key_id, queue=queue))
-    return Submitted(stored)
+    return Submitted(batch)
 
 
 async def _upload_key(upload: Upload, api_key_id: str) -> idempotency.UploadKey | None:
