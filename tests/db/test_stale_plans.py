@@ -17,7 +17,7 @@ from support.batches import asset_row, batch_row, store
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 LARGE = 12_000
 UNTIL_THE_PLAN_IS_KEPT = 8
-"""Postgres plans a prepared statement anew five times before it may keep a plan."""
+"""Postgres plans a prepared statement again five times before it may keep a plan."""
 Query = Callable[[AsyncSession, str], Awaitable[Any]]
 
 pytestmark = pytest.mark.parametrize("database_kind", ["postgres"])

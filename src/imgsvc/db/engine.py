@@ -23,7 +23,7 @@ from imgsvc.process.private_files import make_folder
 POOL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 20.0
-"""Seconds; the longest statement, which updates all 250,000 assets of a batch, took 6 to 7 s on 2 busy cores."""
+"""Seconds; the longest statements change one page of a large batch and take well below one."""
 _SQLITE_LOOKS_EVERY = 0.1
 """Seconds; the longest pause of SQLite's busy handler."""
 CONNECTIONS = 5
