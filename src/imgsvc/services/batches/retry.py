@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from imgsvc.db.engine import Sessions
-from imgsvc.db.queries import assets, batches
+from imgsvc.db.queries import batches
 from imgsvc.db.queries import counters as counter_queries
 from imgsvc.domain.status import BATCH_MOVES, OPEN_BATCH, BatchStatus
 from imgsvc.errors import BatchNotFinished, NotFound, NothingToRetry
@@ -36,8 +36,8 @@ async def begin_retry(
             raise NotFound(f"There is no batch {batch_id}.")
         if counters.status in OPEN_BATCH:
             raise BatchNotFinished(f"Batch {batch_id} is still {counters.status}; retry it when it has ended.")
-        failures = await assets.count_failures(session, batch_id, codes=codes, exclude=NOT_RETRIED)
-        if counters.status not in BATCH_MOVES[BatchStatus.PENDING] or not failures:
+        failed_with = counters.errors.keys() & (set(codes) or counters.errors.keys()) - set(NOT_RETRIED)
+        if counters.status not in BATCH_MOVES[BatchStatus.PENDING] or not failed_with:
             requested = f" (codes: {', '.join(sorted(codes))})" if codes else ""
             raise NothingToRetry(f"Batch {batch_id} is {counters.status}: no image can be retried{requested}.")
         now = clock()

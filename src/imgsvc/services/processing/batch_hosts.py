@@ -1,16 +1,18 @@
 """The hosts of a batch in turn: a lane reserves fetches from each before it claims assets."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
 import stamina
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import leases as queries
+from imgsvc.db.queries.leases import HostDue
 from imgsvc.domain.hosts import host_of
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import Clock
@@ -32,6 +34,12 @@ class _Host:
     name: str
     due_at: datetime
     """Time from which its first open asset may be claimed."""
+
+
+async def hosts_page(session: AsyncSession, batch_id: str, *, after: int = -1) -> list[HostDue]:
+    """Return a page of the hosts of a batch that have open assets, in order, following the host number `after`."""
+    await plan_on_indexes(session)
+    return await queries.hosts(session, batch_id, after=after, limit=PAGE)
 
 
 class BatchHosts:
@@ -121,8 +129,15 @@ class BatchHosts:
         async for attempt in tries:
             with attempt:
                 async with self._sessions.read() as session:
-                    await plan_on_indexes(session)
-                    rows = await queries.hosts(session, self._plan.batch_id, after=after, limit=PAGE)
+                    rows = await hosts_page(session, self._plan.batch_id, after=after)
+        return self._take(rows, is_first=is_first)
+
+    def begin(self, rows: Sequence[HostDue]) -> None:
+        """Begin with the first page, which the caller has read together with the batch."""
+        self._take(rows, is_first=True)
+
+    def _take(self, rows: Sequence[HostDue], *, is_first: bool) -> bool:
+        """Replace the page; return whether it was the last."""
         self._page = {row.number: _Host(host_of(row.origin_url), row.due_at) for row in rows}
         is_last = len(rows) < PAGE
         self._last_number = -1 if is_last else rows[-1].number
