@@ -102,7 +102,7 @@ async def store_large(sessions: Sessions) -> None:
 
 def outcome(position: int) -> dict[str, Any]:
     asset = asset_row("bat_large", position, NOW).model_dump()
-    return {name: asset[name] for name in ("position", *outcomes._OUTCOME_COLUMNS)}
+    return {name: asset[name] for name in ("position", *outcomes.OUTCOME_COLUMNS)}
 
 
 def product(batch_id: str, position: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imgsvc.errors import QueueUnavailable
-from imgsvc.services.throttling.host_estimate import HostEstimate, HostUse
+from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate, HostUse
 from imgsvc.services.throttling.shared_host import Entry, Report
 from support.virtual_time import virtual_monotonic
 
@@ -44,7 +44,7 @@ class MemoryBoard:
         if report.estimate and (
             not stored.estimate
             or report.version == stored.version
-            or (report.estimate.refused_at or 0) > (stored.estimate.refused_at or 0)
+            or report.estimate.last_refusal > stored.estimate.last_refusal + SAME_TIME
         ):
             stored.estimate, stored.version = report.estimate, stored.version + 1
         if report.use:

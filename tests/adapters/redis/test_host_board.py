@@ -13,7 +13,17 @@ from imgsvc.services.throttling.shared_host import Entry, Report
 from support.memory_board import MemoryBoard
 
 ESTIMATE = HostEstimate(
-    8.0, 0.1, doubling=True, ceiling=None, refused_at=None, rate=None, rate_since=0.0, paused_until=1 / 3
+    8.0,
+    0.1,
+    doubling=True,
+    ceiling=None,
+    refused_at=None,
+    rate=None,
+    rate_since=0.0,
+    rate_plateau=4.0,
+    rate_refused_at=None,
+    paused_until=1 / 3,
+    away_since=None,
 )
 USE = HostUse(wanted=64.0, in_flight=8.0, answers=2 / 3, held=8.0)
 

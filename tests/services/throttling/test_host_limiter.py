@@ -357,6 +357,7 @@ def test_a_fetch_that_would_wait_for_more_than_a_second_comes_back_later() -> No
 
 async def test_a_rate_does_not_grow_while_the_host_is_idle(limiter: HostLimiter, clock: MovedClock) -> None:
     await fail(limiter, HttpStatusError(429), peers=2)
+    clock.now += limiter.hosts[HOST].delay(clock.now) + SOON
     before = limiter.hosts[HOST].rate.at(clock.now)
     clock.now += 3_600
     await succeed(limiter)

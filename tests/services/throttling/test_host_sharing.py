@@ -125,12 +125,26 @@ def test_a_refusal_that_two_workers_meet_at_once_counts_once() -> None:
     with_workers(2, test)
 
 
+def test_an_outage_that_one_worker_has_found_holds_for_all() -> None:
+    async def test(crew: Crew) -> None:
+        for _ in range(8):
+            await crew.fetch(0, ConnectError())
+        await crew.exchanges()
+        await crew.limiters[1].meet([HOST])
+        assert crew.state(0).availability.is_away
+        assert crew.state(1).availability.away_since == pytest.approx(crew.state(0).availability.away_since, abs=0.01)
+
+    with_workers(2, test)
+
+
 def test_an_answer_to_another_worker_brings_the_next_probe_forward() -> None:
     async def test(crew: Crew) -> None:
         for _ in range(8):
             await crew.fetch(0, ConnectError())
         crew.state(0).availability.probe_at = virtual_monotonic() + 10
         await crew.exchanges()
+        await crew.limiters[1].meet([HOST])
+        crew.state(1).availability.probe_at = virtual_monotonic()
         for _ in range(2):
             await crew.fetch(1)
             await crew.exchanges()
@@ -250,12 +264,16 @@ def test_hosts_are_known_again_after_the_board_has_lost_everything() -> None:
             await crew.hold(worker, 2)
         await crew.fetch(0, HttpStatusError(429))
         await crew.exchanges()
-        limit = crew.state(0).limit.value
+        before = crew.state(0).rate.cubic
         crew.board.hosts.clear()
         await crew.exchanges()
         assert crew.state(1).share == pytest.approx(0.5, abs=0.2)
         await crew.fetch(0, HttpStatusError(429))
         await crew.exchanges()
-        assert crew.state(1).limit.value == crew.state(0).limit.value < limit
+        first, second = (crew.state(worker).rate.cubic for worker in (0, 1))
+        assert first
+        assert second
+        assert second.refused == first.refused
+        assert first != before
 
     with_workers(2, test)

@@ -8,7 +8,7 @@ from arq.connections import ArqRedis
 from pydantic import TypeAdapter, ValidationError
 
 from imgsvc.adapters.redis.replies import in_time, integer, parts, reply, text
-from imgsvc.services.throttling.host_estimate import HostEstimate, HostUse
+from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate, HostUse
 from imgsvc.services.throttling.shared_host import Entry, Report
 
 HOST = "imgsvc:host:"
@@ -33,7 +33,7 @@ for i, key in ipairs(KEYS) do
   local version, estimate, refused_at, use = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
   local latest = redis.call('HMGET', key, 'version', 'refused_at')
   local is_based_on_latest = not latest[1] or latest[1] == version
-  if estimate ~= '' and (is_based_on_latest or tonumber(refused_at) > tonumber(latest[2])) then
+  if estimate ~= '' and (is_based_on_latest or tonumber(refused_at) > tonumber(latest[2]) + {SAME_TIME}) then
     local next = string.format('%d', (latest[1] or version) + 1)
     redis.call('HSET', key, 'version', next, 'refused_at', refused_at, 'estimate', estimate)
   end
@@ -86,7 +86,7 @@ def _arguments(report: Report) -> list[Any]:
     return [
         report.version,
         _ESTIMATE.dump_json(estimate) if estimate else "",
-        (estimate.refused_at if estimate else None) or 0,
+        estimate.last_refusal if estimate else 0,
         _USE.dump_json(use) if use else "",
     ]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from statistics import median
 
-from imgsvc.services.throttling.host_estimate import HostEstimate
+from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate
 
 INITIAL_LIMIT = 8
 """Concurrent fetches from an unknown host."""
@@ -17,8 +17,8 @@ MAX_IDLE_LATENCY = 4.0
 """Seconds; a host that takes longer may time out when it has more to do, so it is never asked as if it were idle."""
 MIN_SAMPLE = 4
 """Answers that are compared; more if the limit is higher."""
-HOLD = 5.0
-"""Seconds after a refusal during which the limit stays below the number in flight that was refused."""
+HOLD, HOLD_ANSWERS = 5.0, 50
+"""Seconds and answers after a refusal during which the limit stays below the number in flight that was refused."""
 RESUMED_LIMIT = 8
 """Concurrent fetches from a host that answers again."""
 
@@ -49,18 +49,24 @@ class ConcurrencyLimit:
     changed_at: float = -inf
     refused_at: float = -inf
     _adopted_at: float = -inf
+    _is_refusing: bool = False
+    """Whether nothing has been answered since a refusal."""
+    _answers: int = 0
+    """Answers since the last refusal, or since the ceiling was raised."""
     _latencies: list[float] = field(default_factory=list)
     _peak: float = 0
     _before: tuple[float, float, float] | None = None
     """The limit, the largest number in flight and the latency before the last shrink, until it has been checked."""
 
-    def note_answer(self, latency: float, *, began: float, peers: float, now: float) -> None:
-        """Note an answer, `latency` seconds after a request that began with `peers` in flight, itself included."""
+    def note_answer(self, latency: float, *, began: float, peers: float, in_flight: float, now: float) -> None:
+        """Note an answer, `latency` seconds after a request; `peers` were in flight when it began, itself included."""
+        self._is_refusing = False
+        self._answers += 1
         if began < self.changed_at:
             return
         self.proven = max(self.proven, peers)
         self._latencies.append(latency)
-        self._peak = max(self._peak, peers)
+        self._peak = max(self._peak, in_flight)
         if len(self._latencies) >= max(MIN_SAMPLE, self.value * self.share / 2):
             self._adjust(now)
 
@@ -103,29 +109,37 @@ class ConcurrencyLimit:
     def _grow(self, now: float) -> None:
         grown = self.value * 2 if self.doubling else self.value + max(1.0, self.value / 4)
         if grown > self.ceiling:
-            if now - self.refused_at < HOLD:
+            if now - self.refused_at < HOLD or self._answers < HOLD_ANSWERS * self.share:
                 grown = max(self.value, self.ceiling)
             else:
-                self.ceiling, self.refused_at = self.ceiling + 1, now
+                self.ceiling, self.refused_at, self._answers = self.ceiling + 1, now, 0
                 grown = self.ceiling
         if min(grown, self.maximum) > self.value:
             self._change(grown, now)
 
-    def note_refusal(self, *, began: float, peers: float, now: float, factor: float, exact: bool) -> bool:
-        """Lower the limit by `factor` after a refusal; return False if the fetch began before the last one.
+    def may_explain(self, *, began: float, peers: float) -> bool:
+        """Return whether a host may have refused a fetch because too many others were in flight.
 
-        `exact`: the refusal shows how many were too many, which a time-out or a rate does not.
+        It has not if it has answered with as many in flight, or if it refuses fewer as well.
+        """
+        return peers > self.proven and not (self._is_refusing and began >= self.refused_at)
+
+    def note_refusal(self, *, began: float, peers: float, now: float, factor: float | None) -> None:
+        """Lower the limit after a refusal of a fetch that began after the last one.
+
+        It falls by `factor`. Without one, the refusal shows how many were too many; if the next is refused as well, the
+        limit is halved.
         """
         if began < max(self.refused_at, self._adopted_at):
-            return False
-        lowered = self.value * factor
-        if exact and peers > 1:
-            lowered = min(lowered, peers - 1)
-            self.ceiling = max(1.0, min(self.value - 1, peers - 1))
+            return
+        lowered = self.value * (factor or (0.5 if self._is_refusing else 1))
+        if factor is None and peers > 1:
+            self.ceiling = min(self.value, peers - 1)
+            lowered = min(lowered, self.ceiling)
         self.doubling, self.refused_at, self._before = False, now, None
+        self._is_refusing, self._answers = True, 0
         self.proven = min(self.proven, lowered)
         self._change(lowered, now)
-        return True
 
     def resume(self, now: float, value: float) -> None:
         """Begin again with the limit `value`, after an outage or a long pause."""
@@ -138,12 +152,10 @@ class ConcurrencyLimit:
         if self.value > maximum:
             self._change(maximum, now)
 
-    def adopt(self, estimate: HostEstimate, now: float) -> bool:
-        """Take over the limit that another worker has found; return False if the last refusal was one of our own."""
+    def adopt(self, estimate: HostEstimate, now: float) -> None:
+        """Take over the limit that another worker has found."""
         refused_at = -inf if estimate.refused_at is None else estimate.refused_at
-        if refused_at < self.refused_at:
-            return False
-        if refused_at > self.refused_at:
+        if refused_at > self.refused_at + SAME_TIME:
             self._adopted_at = now  # what began before is refused for the same reason
             self.proven = min(self.proven, estimate.limit)
         self.refused_at = refused_at
@@ -151,7 +163,6 @@ class ConcurrencyLimit:
         self.ceiling = inf if estimate.ceiling is None else estimate.ceiling
         if estimate.limit != self.value:
             self._change(estimate.limit, now)
-        return True
 
     def _change(self, value: float, now: float) -> None:
         self.value = min(max(1.0, value), self.maximum)

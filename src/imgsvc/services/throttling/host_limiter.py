@@ -99,11 +99,8 @@ class HostLimiter:
         reservation: HostReservation | None = None,
         *,
         conditional: bool = False,
-        suspect: bool = False,
     ) -> AsyncIterator[HostVisit]:
         """Enclose one fetch from `host`; an error that leaves the block adapts the limits.
-
-        A `suspect` image has used an attempt: it failed while others were answered.
 
         An `AssetError` leaves as it came if it is the image's own failure, and as one of these if it is the host's:
 
@@ -120,7 +117,7 @@ class HostLimiter:
         state.in_use += 1
         try:
             reservation.resize(1 if conditional and not state.changes else UNITS_PER_FETCH)
-            visit = HostVisit(state, await self._enter(state, reservation), self._clock, suspect=suspect)
+            visit = HostVisit(state, await self._enter(state, reservation), self._clock)
             try:
                 yield visit
             except AssetError as error:
@@ -134,7 +131,7 @@ class HostLimiter:
             reservation.release()
             state.in_use -= 1
             if not state.in_use:
-                state.idle_since = self._clock()
+                state.idle_since = self._clock() + state.delay(self._clock()) + SOON
                 self.hosts[host] = self.hosts.pop(host)
                 self._forget_idle()
 
@@ -150,7 +147,8 @@ class HostLimiter:
         try:
             async with asyncio.timeout(SOON * 1.5):
                 place = await state.semaphore.acquire(flow, reservation.units)
-                await asyncio.sleep(max(0.0, state.paused_until - self._clock()))
+                if (pause := state.paused_until - self._clock()) > 0:
+                    await asyncio.sleep(pause)
                 await state.rate.wait(flow, self._clock)
             self._check(state)
         except BaseException as exc:
@@ -177,10 +175,11 @@ class HostLimiter:
             state.changes = changes
             state.is_unchanged = not changes
 
-    def note_body(self, host: str, size: int) -> None:
-        """Note the size in bytes of a body from `host`."""
+    def note_body(self, host: str, size: int, url: str) -> None:
+        """Note the size in bytes of the body that `host` sent for `url`."""
         if state := self.hosts.get(host):
             state.note_body(size)
+            state.availability.known_url = url
 
     def note_redirect(self, host: str, target: str | None) -> None:
         """Note the other host that `host` redirected the last fetch to; None if it redirected to none."""

@@ -7,10 +7,11 @@ from math import inf
 
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.flow import Flow
+from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate
 
-DECREASE = 0.7
-"""The factor by which a refused rate is cut (RFC 9438 §4.6)."""
-PLATEAU = 4.0
+DECREASE = 0.8
+"""The factor by which a refused rate is cut. RFC 9438 has 0.7 for networks; what hosts allow varies less."""
+PLATEAU, PLATEAU_OF_GUESS = 4.0, 1.0
 """Seconds from a refusal until the rate is back at the refused one; then it grows ever faster."""
 MIN_RATE = 0.5
 """Fetches per second."""
@@ -27,10 +28,11 @@ class CubicRate:
     """Fetches per second that were too many."""
     since: float
     """The time of the refusal, in seconds."""
+    plateau: float = PLATEAU
 
     def at(self, now: float) -> float:
         """Return the fetches per second at `now`, at least `MIN_RATE`."""
-        distance = (now - self.since - PLATEAU) / PLATEAU
+        distance = (now - self.since - self.plateau) / self.plateau
         return max(MIN_RATE, self.refused * (1 + (1 - DECREASE) * distance**3))
 
 
@@ -79,6 +81,13 @@ class HostRate:
     """Held by the fetch that starts next."""
     started_at: float = -inf
     """The start of the last fetch."""
+    refused_at: float = -inf
+    _adopted_at: float = -inf
+
+    @property
+    def waiting(self) -> int:
+        """The fetches that wait for the rate."""
+        return self.pacer.waiting() + self.pacer.used
 
     def of_all(self, now: float) -> float:
         """Return the fetches per second that all workers may start; a rate that has grown large is lifted."""
@@ -92,25 +101,42 @@ class HostRate:
         return rate if rate >= UNLIMITED_RATE else rate * (self.share or 1)
 
     def note_refusal(self, now: float, *, began: float, limit: float) -> None:
-        """Set a rate near the one that proved too many when a fetch that started at `began` was refused.
+        """Set a rate near the one that proved too many, unless the fetch started before the last refusal.
 
-        Without a rate so far, that is the rate of the responses, or half of the rate of the requests if that is more.
+        Without a rate so far, that is the rate of the responses, or half of the rate of the requests if that is more: a
+        guess, which is improved quickly.
         """
+        if began < max(self.refused_at, self._adopted_at):
+            return
         window = max(MIN_WINDOW, now - began)
-        refused = self.cubic.at(now) if self.cubic else max(self._answers(now, window), limit / 2 / window)
-        self.cubic = CubicRate(refused, now)
+        if self.cubic:
+            self.cubic = CubicRate(self.cubic.at(now), now)
+        else:
+            guess = max(self.responses.rate(now, window) + self.elsewhere, limit / 2 / window)
+            self.cubic = CubicRate(guess, now, PLATEAU_OF_GUESS)
+        self.refused_at = now
+
+    def adopt(self, estimate: HostEstimate, now: float) -> None:
+        """Take over the rate that another worker has found."""
+        refused_at = -inf if estimate.rate_refused_at is None else estimate.rate_refused_at
+        if refused_at > self.refused_at + SAME_TIME:
+            self._adopted_at = now  # what began before is refused for the same reason
+        self.refused_at = refused_at
+        rate, since, plateau = estimate.rate, estimate.rate_since, estimate.rate_plateau
+        self.cubic = None if rate is None else CubicRate(rate, since, plateau)
+
+    def forget(self) -> None:
+        """Allow any rate again, after an outage that says nothing about one."""
+        self.cubic = None
 
     def resume(self, idle: float) -> None:
         """Continue after `idle` seconds, in which the rate does not grow: only successes make it grow."""
-        if self.cubic:
+        if self.cubic and idle > 0:
             self.cubic = replace(self.cubic, since=self.cubic.since + idle)
 
     def defer(self, now: float) -> None:
         """Let the next fetch start after an interval: another worker may have started one just now."""
         self.started_at = now
-
-    def _answers(self, now: float, window: float) -> float:
-        return self.responses.rate(now, window) + self.elsewhere
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next fetch may start, if none waits for it."""
@@ -121,5 +147,6 @@ class HostRate:
         """Wait until the rate allows one more fetch; those that wait start one by one, at the rate of that moment."""
         if self.at(clock()) < UNLIMITED_RATE:
             with await self.pacer.acquire(flow):
-                await asyncio.sleep(self.delay(clock()))
+                if delay := self.delay(clock()):
+                    await asyncio.sleep(delay)
         self.started_at = clock()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from imgsvc.errors import AssetError, HttpStatusError
 from imgsvc.services.throttling.availability import AWAY_AFTER, AWAY_WITHIN, Availability
-from imgsvc.services.throttling.blame import Says, is_timeout, sets_rate
+from imgsvc.services.throttling.blame import Says, is_limit, is_timeout, sets_rate
 from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT, RESUMED_LIMIT, ConcurrencyLimit
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_rate import UNLIMITED_RATE, HostRate
@@ -21,20 +21,21 @@ FORGETS_RATE = 5.0
 """Seconds; an outage as long as this says nothing about a rate, unless it said 429."""
 LONG_PAUSE = 30.0
 """Seconds; after a pause as long as this, a host is asked once before it is asked for more."""
+RATE_CUT, TIMEOUT_CUT = 0.75, 0.5
+"""The factors by which a refusal lowers the limit that does not show how many were too many."""
 CALM = 8
 """Answers in a row after which a failure is the image's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchFacts:
-    """The start of a fetch, the number then in flight (itself included), and whether its image has failed before."""
+    """The start of a fetch and the number then in flight, itself included."""
 
     began: float
     peers: float
     """Of all workers, as far as is known."""
     alone: bool
     """True if it is the only one of this worker."""
-    suspect: bool = False
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class HostState:
     @property
     def in_flight(self) -> float:
         """The fetches in flight from this worker."""
-        return self.semaphore.used / UNITS_PER_FETCH
+        return self.semaphore.used / UNITS_PER_FETCH - self.rate.waiting
 
     @property
     def peers(self) -> float:
@@ -129,7 +130,7 @@ class HostState:
         places = int(((self.allowed + ahead) * UNITS_PER_FETCH - self.booked) / self.expected_units)
         rate = self.rate.at(now)
         if rate < UNLIMITED_RATE:
-            waiting = (self.booked - self.semaphore.used) / self.expected_units + self.rate.pacer.waiting()
+            waiting = (self.booked - self.semaphore.used) / self.expected_units + self.rate.waiting
             places = min(places, 1 + int((SOON - self.delay(now)) * rate - waiting))
         return max(0, places)
 
@@ -140,43 +141,50 @@ class HostState:
         error, outage = self.availability.error, self.availability.note_answer(now)
         if outage >= AWAY_WITHIN and not self.rate.elsewhere:
             self.limit.resume(now, RESUMED_LIMIT)
-            if outage >= FORGETS_RATE and getattr(error, "http_status", None) != 429:
-                self.rate.cubic = None
+            if outage >= FORGETS_RATE and not (error and is_limit(error)):
+                self.rate.forget()
+            self.rate.resume(outage)
         else:
-            self.limit.note_answer(latency, began=fetch.began, peers=fetch.peers, now=now)
+            in_flight = max(fetch.peers, self.peers + 1)
+            self.limit.note_answer(latency, began=fetch.began, peers=fetch.peers, in_flight=in_flight, now=now)
         self.resize()
 
     def note_failure(self, error: AssetError, says: Says, fetch: FetchFacts, now: float) -> bool:
         """Note a failure, which slows the host down unless others were answered; return whether it is the image's own.
 
-        It is if others are answered while as much is in flight, or if the image had the host for itself and failed in a
-        way that may be its own. A 429 never is: it is about who asks, not what for.
+        It is if others are answered while as much is in flight; if the host is away for this image, but not for another
+        one; or if it had the host for itself and failed in a way that may be its own. A 429 never is: it is about who
+        asks, not what for.
         """
+        alone, doubtful = fetch.alone, self.availability.is_doubtful(now)
         is_calm = fetch.peers <= self.limit.proven and self.availability.streak >= CALM
-        is_away, alone = self.availability.is_away and not self.availability.is_doubtful(now), fetch.alone
         self.availability.streak = self.availability.streak // 2 if is_calm and says is Says.OVERLOADED else 0
-        if is_calm and not is_away and getattr(error, "http_status", None) != 429:
+        was_away = self.availability.is_away
+        if not is_limit(error) and ((is_calm and not was_away) or (doubtful and (is_calm or alone))):
             return True
-        self.availability.note_failure(error, now, alone=alone, vague=says is Says.OVERLOADED)
-        self._slow_down(error, fetch, now)
-        few = self.availability.failures < AWAY_AFTER or self.availability.is_doubtful(now)
-        return says is Says.OVERLOADED and alone and not is_away and few
+        self.availability.note_failure(error, now, alone=alone and not sets_rate(error), vague=says is Says.OVERLOADED)
+        if not was_away or is_limit(error):  # otherwise the failure of a probe says nothing new
+            self._slow_down(error, fetch, now)
+        self._pause(error, now)
+        self.resize()
+        return says is Says.OVERLOADED and alone and not was_away and self.availability.failures < AWAY_AFTER
 
     def _slow_down(self, error: AssetError, fetch: FetchFacts, now: float) -> None:
-        limit = self.limit.value
-        vague = is_timeout(error) or sets_rate(error)
-        is_new = self.limit.note_refusal(
-            began=fetch.began, peers=fetch.peers, now=now, factor=0.5 if is_timeout(error) else 0.75, exact=not vague
-        )
-        if is_new and sets_rate(error):
+        is_rate, limit = sets_rate(error), self.limit.value
+        if not is_rate or self.limit.may_explain(began=fetch.began, peers=fetch.peers):
+            factor = RATE_CUT if is_rate else TIMEOUT_CUT if is_timeout(error) else None
+            self.limit.note_refusal(began=fetch.began, peers=fetch.peers, now=now, factor=factor)
+        if is_rate:
             self.rate.note_refusal(now, began=fetch.began, limit=limit)
+
+    def _pause(self, error: AssetError, now: float) -> None:
+        """Note the pause that the host asks for, if it does."""
         if isinstance(error, HttpStatusError) and error.retry_after:
             self.paused_until = max(self.paused_until, now + error.retry_after)
             if error.retry_after > SOON:
                 self.availability.pause()
             if error.retry_after >= LONG_PAUSE:
                 self.limit.resume(now, 1)
-        self.resize()
 
     def note_body(self, size: int) -> None:
         """Follow larger bodies at once, and smaller ones slowly: a dozen of them halve the difference."""

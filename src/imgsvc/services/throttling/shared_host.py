@@ -6,8 +6,8 @@ from math import inf
 from typing import NamedTuple
 
 from imgsvc.services.throttling.host_division import share_of
-from imgsvc.services.throttling.host_estimate import HostEstimate, HostUse
-from imgsvc.services.throttling.host_rate import CubicRate
+from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate, HostUse
+from imgsvc.services.throttling.host_rate import PLATEAU
 from imgsvc.services.throttling.host_state import SOON, UNITS_PER_FETCH, HostState
 
 
@@ -41,7 +41,8 @@ class SharedHost:
 
     def estimate(self) -> HostEstimate:
         """Return what this worker has found out."""
-        state, limit, cubic = self.state, self.state.limit, self.state.rate.cubic
+        state, limit, rate = self.state, self.state.limit, self.state.rate
+        cubic = rate.cubic
         return HostEstimate(
             limit.value,
             limit.idle_latency,
@@ -50,7 +51,10 @@ class SharedHost:
             refused_at=None if limit.refused_at == -inf else limit.refused_at,
             rate=cubic.refused if cubic else None,
             rate_since=cubic.since if cubic else 0.0,
+            rate_plateau=cubic.plateau if cubic else PLATEAU,
+            rate_refused_at=None if rate.refused_at == -inf else rate.refused_at,
             paused_until=state.paused_until,
+            away_since=state.availability.away_since,
         )
 
     def news(self) -> HostEstimate | None:
@@ -75,13 +79,16 @@ class SharedHost:
         elif entry.estimate is not None and entry.version != self.version:
             self.published = entry.estimate
             self._adopt(entry.estimate, now)
+        if entry.estimate is not None and entry.estimate.away_since is not None:
+            self.state.availability.adopt(entry.estimate.away_since, now)
         self.version, self.is_known = entry.version, True
 
     def _adopt(self, estimate: HostEstimate, now: float) -> None:
         state = self.state
         state.paused_until = max(state.paused_until, estimate.paused_until)
-        if state.limit.adopt(estimate, now):
-            state.rate.cubic = None if estimate.rate is None else CubicRate(estimate.rate, estimate.rate_since)
+        if estimate.last_refusal > self.estimate().last_refusal - SAME_TIME:
+            state.limit.adopt(estimate, now)
+            state.rate.adopt(estimate, now)
 
     def divide(self, worker: str, uses: Mapping[str, HostUse], *, time: float, now: float) -> bool:
         """Take the share of `worker`; return whether it has become smaller, so that others can take more."""
