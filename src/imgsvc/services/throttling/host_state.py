@@ -113,10 +113,11 @@ class HostState:
 
         While it is the turn of other workers, that is not known: come again after `SOON`.
         """
+        turn = 0.0 if self.share else SOON
         if self.availability.is_away:
             probe_at = now if self.availability.is_doubtful(now) else self.availability.probe_at
-            return max(self.paused_until - now, probe_at - now, 0.0)
-        return max(self.paused_until - now, self.rate.delay(now) if self.share else SOON, 0.0)
+            return max(self.paused_until - now, probe_at - now, turn)
+        return max(self.paused_until - now, self.rate.delay(now), turn)
 
     def room(self, now: float) -> int:
         """Return the fetches that may be given out: those that can start within `SOON`."""
