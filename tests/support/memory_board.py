@@ -9,9 +9,6 @@ from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate, Ho
 from imgsvc.services.throttling.shared_host import Entry, Report
 from support.virtual_time import virtual_monotonic
 
-AHEAD = 12_345.0
-"""Seconds by which the clock of the board is ahead."""
-
 
 @dataclass
 class _Stored:
@@ -26,6 +23,8 @@ class MemoryBoard:
 
     latency: float = 0.001
     is_away: bool = False
+    ahead: float = 12_345.0
+    """Seconds by which the clock of the board is ahead."""
     exchanges: int = 0
     hosts: dict[str, _Stored] = field(default_factory=dict)
 
@@ -35,7 +34,7 @@ class MemoryBoard:
         if self.is_away:
             raise QueueUnavailable("away")
         entries = {host: self._exchange(worker, host, report) for host, report in reports.items()}
-        time = virtual_monotonic() + AHEAD
+        time = virtual_monotonic() + self.ahead
         await asyncio.sleep(self.latency / 2)
         return time, entries
 

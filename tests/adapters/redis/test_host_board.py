@@ -1,5 +1,6 @@
 """The board on which workers share what they know of hosts: the one in Redis, and the one of the simulations."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,23 @@ async def test_what_cannot_be_read_is_ignored(value: str, redis: ArqRedis) -> No
     fields = ("version", 3, "refused_at", 0, "estimate", value, "use other", f"{now} {value}")
     await redis.execute_command("HSET", key, *fields)  # type: ignore[no-untyped-call]
     assert await exchange(RedisHostBoard(redis, timeout=2), Report(0, None, USE)) == Entry(3, None, {"one": USE})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("limit", 0), ("limit", "NaN"), ("rate", -1), ("rate_plateau", 0), ("paused_until", "Infinity")]
+)
+async def test_an_impossible_estimate_is_ignored(name: str, value: object, redis: ArqRedis) -> None:
+    board, key = RedisHostBoard(redis, timeout=2), HOST + "shop.example:443"
+    await exchange(board, Report(0, replace(ESTIMATE, rate=1.0), USE))
+    fields = json.loads(await redis.execute_command("HGET", key, "estimate")) | {name: value}  # type: ignore[no-untyped-call]
+    await redis.execute_command("HSET", key, "estimate", json.dumps(fields).replace(f'"{value}"', str(value)))  # type: ignore[no-untyped-call]
+    assert (await exchange(board, Report(1, None, USE))).estimate is None
+
+
+async def test_a_version_that_is_no_number_is_an_unavailable_board(redis: ArqRedis) -> None:
+    await redis.execute_command("HSET", HOST + "shop.example:443", "version", "x")  # type: ignore[no-untyped-call]
+    with pytest.raises(QueueUnavailable):
+        await exchange(RedisHostBoard(redis, timeout=2), Report(0, None, USE))
 
 
 async def test_a_key_of_another_type_is_an_unavailable_board(redis: ArqRedis) -> None:

@@ -128,3 +128,8 @@ async def test_concurrent_repeats_of_a_large_upload_show_one_batch(
     assert sorted(result.replayed for result in results) == [False, True]
     assert {result.batch.id for result in results} == set(await visible(resources))
     assert queue.lanes == await visible(resources)
+    async with resources.sessions.read() as session:
+        [hidden] = (await session.exec(select(Batch.id).where(col(Batch.deleted_at).is_not(None)))).all()
+    await clean_up(resources, hidden)
+    size = ROWS_AT_ONCE // 2 + 10
+    assert await rows(resources) == [1, 0, size, size]

@@ -8,6 +8,7 @@ from arq.connections import ArqRedis
 from pydantic import TypeAdapter, ValidationError
 
 from imgsvc.adapters.redis.replies import in_time, integer, parts, reply, text
+from imgsvc.errors import QueueUnavailable
 from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate, HostUse
 from imgsvc.services.throttling.shared_host import Entry, Report
 
@@ -49,7 +50,7 @@ for i, key in ipairs(KEYS) do
     elseif name == 'estimate' then entry[2] = value
     elseif name ~= 'refused_at' then
       local reported_at, use_of_worker = string.match(value, '^(%S+) (.*)$')
-      if now - reported_at > tonumber(ARGV[3]) then redis.call('HDEL', key, name)
+      if math.abs(now - reported_at) > tonumber(ARGV[3]) then redis.call('HDEL', key, name)
       else
         entry[#entry + 1] = string.sub(name, 5)
         entry[#entry + 1] = use_of_worker
@@ -78,7 +79,10 @@ class RedisHostBoard:
         async with in_time(self._timeout):
             found = await reply(self._redis.register_script(EXCHANGE)(keys, arguments))
         time, *entries = parts(found, 1 + len(reports))
-        return float(text(time)), {host: _entry(entry) for host, entry in zip(reports, entries, strict=True)}
+        try:
+            return float(text(time)), {host: _entry(entry) for host, entry in zip(reports, entries, strict=True)}
+        except ValueError as exc:
+            raise QueueUnavailable("Redis is unavailable: a host that cannot be read") from exc
 
 
 def _arguments(report: Report) -> list[Any]:

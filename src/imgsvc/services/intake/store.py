@@ -45,6 +45,12 @@ async def store_hidden(batch: Batch, manifest: Manifest, *, sessions: Sessions, 
             await sessions.give_way()
 
 
+async def discard(batch_id: str, *, sessions: Sessions, now: datetime) -> None:
+    """Let the clean-up remove a batch that `store_hidden` has stored and that will not be shown."""
+    async with sessions.write() as session:
+        await queries.schedule_clean_up(session, batch_id, at=now)
+
+
 async def show(session: AsyncSession, batch: Batch, *, clock: Clock) -> None:
     """Show a batch that `store_hidden` has stored.
 

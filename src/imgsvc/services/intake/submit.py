@@ -18,13 +18,13 @@ from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manifest
 from imgsvc.domain.manifest.read_json import read_products
-from imgsvc.errors import DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, TooMany
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
-from imgsvc.services.intake.store import ROWS_AT_ONCE, show, store, store_hidden
+from imgsvc.services.intake.store import ROWS_AT_ONCE, discard, show, store, store_hidden
 from imgsvc.services.intake.upload import Upload, batch_row
 from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_lane
@@ -89,15 +89,22 @@ async def submit(
             async with sessions.read() as session:
                 await _check_quota(session, api_key_id, quota)
             await store_hidden(batch, manifest, sessions=sessions, now=now)
-        async with sessions.write() as session:
-            await _check_quota(session, api_key_id, quota)  # others may have been stored while this one was received
-            is_repeat = upload_key is not None and not await idempotency.reserve(session, upload_key, batch.id, now)
-            ended = None
-            if not is_repeat:
-                await (show(session, batch, clock=clock) if is_large else store(session, batch, manifest, now=now))
-                ended = await _end_if_nothing_to_fetch(session, batch.id, manifest, retention=retention, now=now)
-            if ended or is_large:  # the row has changed since it was inserted
-                batch = await queries.get(session, batch.id) or batch
+        try:
+            async with sessions.write() as session:
+                await _check_quota(session, api_key_id, quota)  # others may have been stored meanwhile
+                is_repeat = upload_key is not None and not await idempotency.reserve(session, upload_key, batch.id, now)
+                ended = None
+                if not is_repeat:
+                    await (show(session, batch, clock=clock) if is_large else store(session, batch, manifest, now=now))
+                    ended = await _end_if_nothing_to_fetch(session, batch.id, manifest, retention=retention, now=now)
+                if ended or is_large:  # the row has changed since it was inserted
+                    batch = await queries.get(session, batch.id) or batch
+        except TooMany:
+            if is_large:
+                await discard(batch.id, sessions=sessions, now=now)
+            raise
+    if is_large and is_repeat:
+        await discard(batch.id, sessions=sessions, now=now)
     if upload_key and is_repeat:  # a concurrent upload was first: its batch is committed, or already deleted
         if replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock):
             batch, delivery = replayed

@@ -22,6 +22,8 @@ from imgsvc.services.throttling.host_visit import HostReservation
 
 PAGE = 256
 """Hosts read at a time."""
+MET_AT_ONCE = 64
+"""Hosts about which other workers are asked at a time."""
 MAX_PAGES = 2
 """Pages read at a time when something was reserved; otherwise the search continues through the whole batch."""
 
@@ -104,11 +106,12 @@ class BatchHosts:
         now, total = self._clock(), 0
         overdue = now >= self._plan.give_up_at
         due = [number for number, host in self._page.items() if host.due_at <= now]
-        await self._limiter.meet(self._page[number].name for number in due[:wanted])
         for at_most in (ceil(wanted / max(1, len(due))), wanted):
-            for number in due:
+            for position, number in enumerate(due):
                 if total == wanted:
                     return total
+                if position % MET_AT_ONCE == 0:
+                    await self._limiter.meet(self._page[each].name for each in due[position : position + MET_AT_ONCE])
                 host = self._page[number]
                 fetches = self._limiter.reserve(
                     host.name, self._plan.flow, min(at_most, wanted - total), overdue=overdue

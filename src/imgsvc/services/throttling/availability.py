@@ -116,7 +116,7 @@ class Availability:
 
     def adopt(self, away_since: float, now: float) -> None:
         """Take over an outage that another worker has found, unless this one has been answered lately."""
-        if not self.is_away and now - self._answered_at >= AWAY_WITHIN:
+        if not self.is_away and now - self._answered_at >= AWAY_WITHIN and away_since > self._answered_at:
             self.away_since, self._probe_wait = away_since, FIRST_PROBE
             self._plan_probe(now)
 

@@ -19,6 +19,9 @@ MIN_SAMPLE = 4
 """Answers that are compared; more if the limit is higher."""
 HOLD, HOLD_ANSWERS = 5.0, 50
 """Seconds and answers after a refusal during which the limit stays below the number in flight that was refused."""
+SHARED_CUT, SETTLED = 0.75, 0.2
+"""The factor by which one refusal lowers a limit at most that several workers share, and the seconds until another one
+does: until then, some have not heard of it."""
 RESUMED_LIMIT = 8
 """Concurrent fetches from a host that answers again."""
 
@@ -130,11 +133,13 @@ class ConcurrencyLimit:
         It falls by `factor`. Without one, the refusal shows how many were too many; if the next is refused as well, the
         limit is halved.
         """
-        if began < max(self.refused_at, self._adopted_at):
+        is_shared = self.share < 1
+        if began < max(self.refused_at + (SETTLED if is_shared else 0), self._adopted_at):
             return
-        lowered = self.value * (factor or (0.5 if self._is_refusing else 1))
+        lowered = self.value * (factor or (0.5 if self._is_refusing and not is_shared else 1))
         if factor is None and peers > 1:
-            self.ceiling = min(self.value, peers - 1)
+            # The fetches of other workers are known as of the last exchange: there may be more.
+            self.ceiling = min(self.value, max(peers - 1, self.value * SHARED_CUT if is_shared else 1))
             lowered = min(lowered, self.ceiling)
         self.doubling, self.refused_at, self._before = False, now, None
         self._is_refusing, self._answers = True, 0

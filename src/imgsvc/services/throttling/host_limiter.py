@@ -108,9 +108,10 @@ class HostLimiter:
             HostPaused: the host takes no request now; come back later. No attempt counts.
             HostGivenUp: the host has been away for longer than the patience with it.
         """
+        if not (reservation and reservation.is_open):
+            await self.meet([host])
         state = self._state(host)
         if not (reservation and reservation.is_open and reservation.is_for(state)):
-            await self.meet([host])
             reservation = HostReservation(flow, state, state.expected_units)
         if not state.in_use and not state.others:
             state.rate.resume(self._clock() - state.idle_since)

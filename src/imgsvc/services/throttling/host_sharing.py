@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -15,6 +15,8 @@ from imgsvc.services.throttling.shared_host import Entry, Report, SharedHost
 
 INTERVAL, INTERVAL_WITHOUT_BOARD = 0.1, 1.0
 """Seconds between two exchanges, while there are fetches."""
+HOSTS_AT_ONCE = 500
+"""Hosts in one exchange."""
 INTERVAL_PER_HOST = 0.0025
 """Seconds between two exchanges for each host, so that they take at most a fiftieth of the worker's time."""
 
@@ -51,25 +53,37 @@ class HostSharing:
     _in_use: asyncio.Event = field(default_factory=asyncio.Event)
     _has_shrunk: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def known(self) -> int:
+        """The number of hosts that are shared."""
+        return len(self._hosts)
+
     async def meet(self, states: Mapping[str, HostState]) -> None:
         """Get a share of the hosts that this worker has not used lately."""
-        new = [name for name in states if name not in self._hosts]
-        if not new:
-            return
-        self._hosts |= {name: SharedHost(states[name]) for name in new}
-        if not self._is_away:
-            await self._exchange(new)
+        new = {name: SharedHost(state) for name, state in states.items() if name not in self._hosts}
+        others_meet = [self._hosts[name].met for name in states if name not in new]
+        self._hosts |= new
         self._in_use.set()
+        try:
+            if new and not self._is_away:
+                await self._exchange(new)
+        finally:
+            for host in new.values():
+                host.met.set()
+        for met in others_meet:
+            await met.wait()
 
     async def run(self) -> None:
         """Exchange reports at intervals, for as long as there are fetches; runs until it is cancelled."""
         while True:
             await self._in_use.wait()
-            self._has_shrunk.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval()):
                     await self._has_shrunk.wait()
-            await self._exchange(list(self._hosts))
+            self._has_shrunk.clear()
+            names = list(self._hosts)
+            for start in range(0, len(names), HOSTS_AT_ONCE):
+                await self._exchange({name: self._hosts[name] for name in names[start : start + HOSTS_AT_ONCE]})
             if not self._hosts:
                 self._in_use.clear()
 
@@ -77,34 +91,41 @@ class HostSharing:
         shortest = INTERVAL_WITHOUT_BOARD if self._is_away else INTERVAL
         return min(max(shortest, INTERVAL_PER_HOST * len(self._hosts)), INTERVAL_WITHOUT_BOARD)
 
-    async def _exchange(self, names: Iterable[str]) -> None:
+    async def _exchange(self, hosts: Mapping[str, SharedHost]) -> None:
         """Publish what is known of these hosts, and adopt what others know; the board has a clock of its own."""
-        now, hosts = self.clock(), {name: self._hosts[name] for name in names}
+        began = self.clock()
         news = {name: host.news() for name, host in hosts.items()}
         reports = {
-            name: Report(hosts[name].version, published and published.shifted(self._ahead), hosts[name].use(now))
+            name: Report(hosts[name].version, published and published.shifted(self._ahead), hosts[name].use(began))
             for name, published in news.items()
         }
         try:
             time, entries = await self.board.exchange(self.worker, reports)
         except QueueUnavailable:
             self._is_away = True
-            for host in hosts.values():
+            for name, host in hosts.items():
                 host.keep_share()
+                self._forget_unused(name, host, reports[name])
             return
-        self._is_away, self._ahead = False, time - self.clock()
+        self._is_away = False
+        self._ahead = min(max(self._ahead, time - self.clock()), time - began)
         for name, entry in entries.items():
-            if reports[name].use is None and hosts[name].use(now) is None:
-                self._hosts.pop(name, None)
-            else:
+            if not self._forget_unused(name, hosts[name], reports[name]):
                 self._read(hosts[name], entry, reports[name], news[name], time)
+
+    def _forget_unused(self, name: str, host: SharedHost, report: Report) -> bool:
+        """Forget a host that has had no fetches since its last report; return whether it is forgotten."""
+        if report.use is None and host.use(self.clock()) is None:
+            self._hosts.pop(name, None)
+            return True
+        return False
 
     def _read(
         self, host: SharedHost, entry: Entry, report: Report, published: HostEstimate | None, time: float
     ) -> None:
         now = self.clock()
         if entry.estimate and entry.estimate != report.estimate:
-            entry = entry._replace(estimate=entry.estimate.shifted(-self._ahead))
+            entry = entry._replace(estimate=entry.estimate.shifted(-self._ahead).not_after(now))
         else:
             entry = entry._replace(estimate=published)
         host.read(entry, published, now)

@@ -52,6 +52,9 @@ class HostState:
     rate: HostRate = field(default_factory=HostRate)
     share: float = 1.0
     """The part of the host's limit and rate that this worker may use; the others use the rest."""
+    caution: float = 1.0
+    """The part of its share that a worker uses: half as much after each refusal, and all after an answer. What several
+    workers share falls slowly, because one of them may be refused while the others have all the places."""
     others: int = 0
     """The other workers that use the host."""
     elsewhere: float = 0.0
@@ -80,7 +83,7 @@ class HostState:
     @property
     def allowed(self) -> int:
         """The fetches that this worker may have in flight."""
-        places = max(1, int(self.limit.value * self.share + 1e-6)) if self.share else 0
+        places = max(1, int(self.limit.value * self.share * self.caution + 1e-6)) if self.share else 0
         return min(places, self.maximum)
 
     @property
@@ -90,7 +93,7 @@ class HostState:
     @property
     def in_flight(self) -> float:
         """The fetches in flight from this worker."""
-        return self.semaphore.used / UNITS_PER_FETCH - self.rate.waiting
+        return max(0.0, (self.semaphore.used - self.rate.waiting * self.expected_units) / UNITS_PER_FETCH)
 
     @property
     def peers(self) -> float:
@@ -139,6 +142,7 @@ class HostState:
 
     def note_answer(self, latency: float, fetch: FetchFacts, now: float) -> None:
         self.rate.responses.note(now)
+        self.caution = 1.0
         error, outage = self.availability.error, self.availability.note_answer(now)
         if outage >= AWAY_WITHIN and not self.rate.elsewhere:
             self.limit.resume(now, RESUMED_LIMIT)
@@ -158,7 +162,8 @@ class HostState:
         asks, not what for.
         """
         alone, doubtful = fetch.alone, self.availability.is_doubtful(now)
-        is_calm = fetch.peers <= self.limit.proven and self.availability.streak >= CALM
+        unseen = self.others if sets_rate(error) else 0  # fetches of other workers since the last exchange
+        is_calm = fetch.peers + unseen <= self.limit.proven and self.availability.streak >= CALM
         self.availability.streak = self.availability.streak // 2 if is_calm and says is Says.OVERLOADED else 0
         was_away = self.availability.is_away
         if not is_limit(error) and ((is_calm and not was_away) or (doubtful and (is_calm or alone))):
@@ -172,6 +177,7 @@ class HostState:
 
     def _slow_down(self, error: AssetError, fetch: FetchFacts, now: float) -> None:
         is_rate, limit = sets_rate(error), self.limit.value
+        self.caution = max(self.caution / 2, 1 / limit) if self.others else 1.0
         if not is_rate or self.limit.may_explain(began=fetch.began, peers=fetch.peers):
             factor = RATE_CUT if is_rate else TIMEOUT_CUT if is_timeout(error) else None
             self.limit.note_refusal(began=fetch.began, peers=fetch.peers, now=now, factor=factor)

@@ -10,6 +10,8 @@ from imgsvc.services.throttling.flow import Flow
 
 T = TypeVar("T")
 
+FRESH = 1.2
+"""Seconds within which a lane asks again that has no fetch in flight, unless it has ended."""
 REMEMBERED = 3.0
 """Seconds for which a flow's share is kept for it after it has asked; a lane asks again within this time."""
 
@@ -45,10 +47,9 @@ class HostTurns:
         self._demands[flow].wanted -= given
         return given
 
-    def unmet(self, now: float) -> int:
-        """Return the places that flows have asked for lately and not been given."""
-        self._forget(now)
-        return sum(demand.wanted for demand in self._demands.values())
+    def unmet(self, now: float, *, within: float) -> int:
+        """Return the places that flows have asked for `within` these seconds and not been given."""
+        return sum(demand.wanted for demand in self._demands.values() if now - demand.asked_at <= within)
 
     def _forget(self, now: float) -> None:
         for flow in [flow for flow, demand in self._demands.items() if now - demand.asked_at > REMEMBERED]:

@@ -1,7 +1,8 @@
 """One host as a worker shares it with the others: what it publishes, and what it adopts."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from imgsvc.services.throttling.host_division import share_of
 from imgsvc.services.throttling.host_estimate import SAME_TIME, HostEstimate, HostUse
 from imgsvc.services.throttling.host_rate import PLATEAU
 from imgsvc.services.throttling.host_state import SOON, UNITS_PER_FETCH, HostState
+from imgsvc.services.throttling.host_turns import FRESH, REMEMBERED
 
 
 class Report(NamedTuple):
@@ -34,8 +36,10 @@ class SharedHost:
 
     state: HostState
     version: int = 0
+    met: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after the first exchange, or if the board is away."""
     is_known: bool = False
-    """True after the first exchange: until then, others may know more than this worker."""
+    """True after the first answer of the board: until then, others may know more than this worker."""
     published: HostEstimate | None = None
     """The estimate that the others know."""
 
@@ -65,8 +69,10 @@ class SharedHost:
     def use(self, now: float) -> HostUse | None:
         """Return how this worker uses the host; None if it does not, or cannot now. One that meets it will want one."""
         state = self.state
-        unmet = state.turns.unmet(now) if state.delay(now) <= SOON else 0
-        wanted = max(float(not self.is_known), state.booked / UNITS_PER_FETCH + unmet)
+        unmet = 0
+        if state.delay(now) <= SOON:
+            unmet = state.turns.unmet(now, within=REMEMBERED if state.booked else FRESH)
+        wanted = max(float(not self.met.is_set()), state.booked / UNITS_PER_FETCH + unmet)
         if not wanted:
             return None
         held = max(state.in_flight, min(state.limit.value * state.share, wanted))
@@ -92,14 +98,14 @@ class SharedHost:
 
     def divide(self, worker: str, uses: Mapping[str, HostUse], *, time: float, now: float) -> bool:
         """Take the share of `worker`; return whether it has become smaller, so that others can take more."""
-        state, mine = self.state, uses[worker]
-        limit = state.limit.value
-        share = share_of(worker, uses, limit=limit, rate=state.rate.of_all(now), at=time)
+        state = self.state
+        share = share_of(worker, uses, limit=state.limit.value, rate=state.rate.of_all(now), at=time)
+        has_shrunk = share < state.share
         if not state.share:
             state.rate.defer(now)
         self._note_others([use for name, use in uses.items() if name != worker], now)
         state.set_share(share)
-        return share * limit < mine.held
+        return has_shrunk
 
     def _note_others(self, uses: Sequence[HostUse], now: float) -> None:
         state = self.state
