@@ -45,12 +45,6 @@ async def show(session: AsyncSession, batch_id: str, *, now: datetime) -> bool:
     return bool((await session.exec(statement.values(deleted_at=None, tidy_at=None))).rowcount)
 
 
-async def schedule_clean_up(session: AsyncSession, batch_id: str, *, at: datetime) -> None:
-    """Let the clean-up remove a deleted batch from `at` on."""
-    statement = update(Batch).where(col(Batch.id) == batch_id, col(Batch.deleted_at).is_not(None))
-    await session.exec(statement.values(tidy_at=at))
-
-
 async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = None) -> Batch | None:
     """Return the batch unless it is deleted or belongs to another key (`api_key_id=None`: any key)."""
     statement = select(Batch).where(Batch.id == batch_id, col(Batch.deleted_at).is_(None))

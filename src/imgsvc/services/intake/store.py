@@ -7,6 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
+from imgsvc.db.queries import deletions
 from imgsvc.db.tables import Asset, Batch, Product
 from imgsvc.domain.manifest.read_csv import Manifest
 from imgsvc.errors import DatabaseUnavailable
@@ -48,7 +49,7 @@ async def store_hidden(batch: Batch, manifest: Manifest, *, sessions: Sessions, 
 async def discard(batch_id: str, *, sessions: Sessions, now: datetime) -> None:
     """Let the clean-up remove a batch that `store_hidden` has stored and that will not be shown."""
     async with sessions.write() as session:
-        await queries.schedule_clean_up(session, batch_id, at=now)
+        await deletions.schedule_clean_up(session, batch_id, seen=now + HIDDEN_FOR, next_at=now)
 
 
 async def show(session: AsyncSession, batch: Batch, *, clock: Clock) -> None:

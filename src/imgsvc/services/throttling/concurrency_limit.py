@@ -17,7 +17,7 @@ MAX_IDLE_LATENCY = 4.0
 """Seconds; a host that takes longer may time out when it has more to do, so it is never asked as if it were idle."""
 MIN_SAMPLE = 4
 """Answers that are compared; more if the limit is higher."""
-HOLD, HOLD_ANSWERS = 5.0, 50
+HOLD, HOLD_ANSWERS = 5.0, 20
 """Seconds and answers after a refusal during which the limit stays below the number in flight that was refused."""
 SHARED_CUT, SETTLED = 0.75, 0.2
 """The factor by which one refusal lowers a limit at most that several workers share, and the seconds until another one
@@ -44,7 +44,7 @@ class ConcurrencyLimit:
     doubling: bool = True
     """True until the first shrink: then the limit grows by a quarter at a time."""
     ceiling: float = inf
-    """The number in flight at which nothing was refused; exceeded by one at a time, every `HOLD` seconds."""
+    """The number in flight at which nothing was refused; exceeded every `HOLD` seconds, by one at first."""
     share: float = 1.0
     """The part of the limit that this worker uses, and so of the answers that it sees."""
     proven: float = 0
@@ -56,6 +56,8 @@ class ConcurrencyLimit:
     """Whether nothing has been answered since a refusal."""
     _answers: int = 0
     """Answers since the last refusal, or since the ceiling was raised."""
+    _step: int = 1
+    """By how much the ceiling is raised next: twice as much each time, until a refusal."""
     _latencies: list[float] = field(default_factory=list)
     _peak: float = 0
     _before: tuple[float, float, float] | None = None
@@ -115,7 +117,8 @@ class ConcurrencyLimit:
             if now - self.refused_at < HOLD or self._answers < HOLD_ANSWERS * self.share:
                 grown = max(self.value, self.ceiling)
             else:
-                self.ceiling, self.refused_at, self._answers = self.ceiling + 1, now, 0
+                self.ceiling, self.refused_at, self._answers = self.ceiling + self._step, now, 0
+                self._step *= 2
                 grown = self.ceiling
         if min(grown, self.maximum) > self.value:
             self._change(grown, now)
@@ -142,7 +145,7 @@ class ConcurrencyLimit:
             self.ceiling = min(self.value, max(peers - 1, self.value * SHARED_CUT if is_shared else 1))
             lowered = min(lowered, self.ceiling)
         self.doubling, self.refused_at, self._before = False, now, None
-        self._is_refusing, self._answers = True, 0
+        self._is_refusing, self._answers, self._step = True, 0, 1
         self.proven = min(self.proven, lowered)
         self._change(lowered, now)
 

@@ -17,6 +17,8 @@ SOON = 1.0
 """Seconds that a fetch may wait for its host; what waits longer goes back to the database."""
 AHEAD = 0.5
 """Seconds for which fetches are given out ahead, so that a host need not wait for the next claim."""
+MAX_AHEAD = 8
+"""Fetches that are given out ahead for each that may be in flight, at most, as long as little is known of the rate."""
 FORGETS_RATE = 5.0
 """Seconds; an outage as long as this says nothing about a rate, unless it said 429."""
 LONG_PAUSE = 30.0
@@ -128,7 +130,8 @@ class HostState:
             return 0
         if self.availability.is_away:
             return int(self.booked == 0 and self.availability.may_probe(now))
-        ahead = self.rate.responses.rate(now, SOON) * AHEAD
+        turns = min(AHEAD / self.limit.idle_latency, MAX_AHEAD) if self.limit.idle_latency else 0
+        ahead = max(self.rate.responses.rate(now, SOON) * AHEAD, turns * self.allowed)
         if self.limit.doubling and (self.limit.idle_latency or 0) < AHEAD:
             ahead = max(ahead, 3 * self.allowed)  # the limit will have grown by then
         places = int(((self.allowed + ahead) * UNITS_PER_FETCH - self.booked) / self.expected_units)
