@@ -47,6 +47,8 @@ class ConcurrencyLimit:
     """The number in flight at which nothing was refused; exceeded every `HOLD` seconds, by one at first."""
     share: float = 1.0
     """The part of the limit that this worker uses, and so of the answers that it sees."""
+    lag: float = 0.0
+    """Seconds by which our own event loop is late, and answers seem to be."""
     proven: float = 0
     """The largest number in flight at which the host has answered since its last refusal."""
     changed_at: float = -inf
@@ -86,7 +88,7 @@ class ConcurrencyLimit:
         if self._before and self._was_in_vain(peak, latency):
             return self._undo(latency, now)
         self._before = None
-        idle = self.idle_latency + TOLERANCE
+        idle = self.idle_latency + TOLERANCE + self.lag
         if self.value * (1 - idle / max(idle, latency)) > QUEUE + self.value / 8:
             self._before = self.value, peak, latency
             self.doubling = False

@@ -49,6 +49,7 @@ class HostSharing:
     _hosts: dict[str, SharedHost] = field(default_factory=dict)
     _ahead: float = 0.0
     """Seconds by which the clock of the board is ahead of ours."""
+    _lag: float = 0.0
     _is_away: bool = False
     _in_use: asyncio.Event = field(default_factory=asyncio.Event)
     _has_shrunk: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,15 +78,23 @@ class HostSharing:
         """Exchange reports at intervals, for as long as there are fetches; runs until it is cancelled."""
         while True:
             await self._in_use.wait()
+            until = self.clock() + self._interval()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval()):
+                async with asyncio.timeout(until - self.clock()):
                     await self._has_shrunk.wait()
             self._has_shrunk.clear()
+            self._note_lag(max(0.0, self.clock() - until))
             names = list(self._hosts)
             for start in range(0, len(names), HOSTS_AT_ONCE):
                 await self._exchange({name: self._hosts[name] for name in names[start : start + HOSTS_AT_ONCE]})
             if not self._hosts:
                 self._in_use.clear()
+
+    def _note_lag(self, lag: float) -> None:
+        """Follow a longer lag of the event loop at once, and a shorter one slowly."""
+        self._lag = max(lag, self._lag * 0.9)
+        for host in self._hosts.values():
+            host.state.limit.lag = self._lag
 
     def _interval(self) -> float:
         shortest = INTERVAL_WITHOUT_BOARD if self._is_away else INTERVAL
