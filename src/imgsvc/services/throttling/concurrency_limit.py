@@ -64,6 +64,8 @@ class ConcurrencyLimit:
     _peak: float = 0
     _before: tuple[float, float, float] | None = None
     """The limit, the largest number in flight and the latency before the last shrink, until it has been checked."""
+    _sample: tuple[float, float] | None = None
+    """The largest number in flight and the latency of the last sample."""
 
     def note_answer(self, latency: float, *, began: float, peers: float, in_flight: float, now: float) -> None:
         """Note an answer, `latency` seconds after a request; `peers` were in flight when it began, itself included."""
@@ -79,6 +81,7 @@ class ConcurrencyLimit:
 
     def _adjust(self, now: float) -> None:
         latency, peak = median(self._latencies), self._peak
+        self._sample = peak, latency
         if self.idle_latency is None:
             self.idle_latency = min(self._latencies)
         if latency < self.idle_latency:
@@ -165,11 +168,14 @@ class ConcurrencyLimit:
     def adopt(self, estimate: HostEstimate, now: float) -> None:
         """Take over the limit that another worker has found."""
         refused_at = -inf if estimate.refused_at is None else estimate.refused_at
+        self._before = None
         if refused_at > self.refused_at + SAME_TIME:
             self._adopted_at = now  # what began before is refused for the same reason
             self.proven = min(self.proven, estimate.limit)
+        elif estimate.limit < self.value and self._sample:
+            self._before = self.value, *self._sample  # this worker checks as well whether the shrink was in vain
         self.refused_at = refused_at
-        self.idle_latency, self.doubling, self._before = estimate.idle_latency, estimate.doubling, None
+        self.idle_latency, self.doubling = estimate.idle_latency, estimate.doubling
         self.ceiling = inf if estimate.ceiling is None else estimate.ceiling
         if estimate.limit != self.value:
             self._change(estimate.limit, now)
