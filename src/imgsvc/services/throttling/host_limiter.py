@@ -16,6 +16,8 @@ from imgsvc.services.throttling.reservation import Reservation
 MAX_HOSTS = 10_000
 """Hosts whose limits are remembered, so that the next batch need not learn them again. Bounded, because a catalogue of
 dead hosts must not fill the memory."""
+LONGEST_WAIT = 4.0
+"""Seconds after which a lane without room looks again, if many others wait for the same host."""
 PATIENCE = 600.0
 """Seconds; see `Availability`."""
 
@@ -68,7 +70,10 @@ class HostLimiter:
         state, now = self._state(host), self._clock()
         target = self.hosts.get(state.redirects_to or "", state)
         delay = max(state.delay(now), target.delay(now))
-        return delay if self._room(state, now) else max(delay, SOON / 4)
+        if self._room(state, now):
+            return delay
+        crowd = state.turns.waiting(now) / max(1, state.allowed)  # lanes that come back for nothing are costly
+        return max(delay, min(SOON / 4 * max(1.0, crowd), LONGEST_WAIT))
 
     async def meet(self, hosts: Iterable[str]) -> None:
         """Learn what other workers know of hosts that this one has not used lately."""

@@ -47,6 +47,10 @@ class HostTurns:
         self._demands[flow].wanted -= given
         return given
 
+    def waiting(self, now: float) -> int:
+        """Return the flows that have asked for places lately and not been given all."""
+        return sum(demand.wanted > 0 and now - demand.asked_at <= REMEMBERED for demand in self._demands.values())
+
     def unmet(self, now: float, *, within: float) -> int:
         """Return the places that flows have asked for `within` these seconds and not been given."""
         return sum(demand.wanted for demand in self._demands.values() if now - demand.asked_at <= within)
