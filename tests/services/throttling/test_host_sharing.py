@@ -270,7 +270,8 @@ def test_hosts_are_known_again_after_the_board_has_lost_everything() -> None:
         crew.board.hosts.clear()
         await crew.exchanges()
         assert crew.state(1).share == pytest.approx(0.5, abs=0.2)
-        await crew.fetch(0, HttpStatusError(429))
+        now = virtual_monotonic()
+        crew.state(0).rate.note_refusal(now, began=now, limit=8)
         await crew.exchanges()
         first, second = (crew.state(worker).rate.cubic for worker in (0, 1))
         assert first

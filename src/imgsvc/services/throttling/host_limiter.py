@@ -25,9 +25,8 @@ PATIENCE = 600.0
 class HostLimiter:
     """Limits the fetches from each host: how many at once, how many per second, and none while it is away.
 
-    A lane reserves fetches before it claims assets (`reserve`), and each asset enters the `slot` of its host with one
-    of them. Nothing here waits longer than about a second: a host that is paused, away or slow has no room, and its
-    assets wait in the database.
+    A lane reserves fetches before it claims assets (`reserve`), and each asset enters the `slot` of its host with one.
+    Nothing here waits longer than about a second: a host that is paused, away or slow has no room.
     """
 
     def __init__(
@@ -50,11 +49,10 @@ class HostLimiter:
     # -- room ---------------------------------------------------------------------------------------------------------
 
     def reserve(self, host: str, flow: Flow, at_most: int, *, overdue: bool = False) -> list[HostReservation]:
-        """Return up to `at_most` fetches that may begin within about a second.
+        """Return up to `at_most` fetches that may begin within about a second, in turn between the flows that ask.
 
-        Room is divided in turn between the flows that asked lately. For a host that has been given up, as many are
-        returned as asked for: their `slot` raises `HostGivenUp`. The same goes for images that are `overdue`, while the
-        host takes no requests.
+        For a host that has been given up, as many are returned as asked for: their `slot` raises `HostGivenUp`. The
+        same goes for images that are `overdue`, while the host takes no requests.
         """
         state, now = self._state(host), self._clock()
         state.availability.note_demand(at_most, now)
@@ -105,9 +103,7 @@ class HostLimiter:
         *,
         conditional: bool = False,
     ) -> AsyncIterator[HostVisit]:
-        """Enclose one fetch from `host`; an error that leaves the block adapts the limits.
-
-        An `AssetError` leaves as it came if it is the image's own failure, and as one of these if it is the host's:
+        """Enclose one fetch from `host`; an `AssetError` adapts the limits, and is replaced if it is the host's.
 
         Raises:
             HostPaused: the host takes no request now; come back later. No attempt counts.

@@ -18,7 +18,7 @@ SOON = 1.0
 AHEAD = 0.5
 """Seconds for which fetches are given out ahead, so that a host need not wait for the next claim."""
 MAX_AHEAD = 8
-"""Fetches that are given out ahead for each that may be in flight, at most, as long as little is known of the rate."""
+"""Fetches that are given out ahead for each that may be in flight, at most."""
 FORGETS_RATE = 5.0
 """Seconds; an outage as long as this says nothing about a rate, unless it said 429."""
 LONG_PAUSE = 30.0
@@ -46,8 +46,7 @@ class HostState:
 
     limit: ConcurrencyLimit
     availability: Availability
-    maximum: int
-    """The fetches that a worker may have in flight, whatever the limit."""
+    maximum: int  # fetches in flight of a worker, whatever the limit
     semaphore: FairSemaphore
     """Fetches in flight, in units (`UNITS_PER_FETCH`)."""
     turns: HostTurns
@@ -55,8 +54,8 @@ class HostState:
     share: float = 1.0
     """The part of the host's limit and rate that this worker may use; the others use the rest."""
     caution: float = 1.0
-    """The part of its share that a worker uses: half as much after each refusal, and all after an answer. What several
-    workers share falls slowly, because one of them may be refused while the others have all the places."""
+    """The part of its share that a worker uses: halved by each refusal, whole after an answer. What several share falls
+    slowly, because one of them may be refused while the others have all the places."""
     others: int = 0
     """The other workers that use the host."""
     elsewhere: float = 0.0
@@ -160,9 +159,8 @@ class HostState:
     def note_failure(self, error: AssetError, says: Says, fetch: FetchFacts, now: float) -> bool:
         """Note a failure, which slows the host down unless others were answered; return whether it is the image's own.
 
-        It is if others are answered while as much is in flight; if the host is away for this image, but not for another
-        one; or if it had the host for itself and failed in a way that may be its own. A 429 never is: it is about who
-        asks, not what for.
+        It is if others are answered while as much is in flight; if the host is away for this image alone; or if it had
+        the host for itself and failed in a way that may be its own. A 429 never is.
         """
         alone, doubtful = fetch.alone, self.availability.is_doubtful(now)
         unseen = self.others if sets_rate(error) else 0  # fetches of other workers since the last exchange
