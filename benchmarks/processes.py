@@ -117,6 +117,10 @@ class Service:
         [process] = self._children("api")
         return process
 
+    def redis(self) -> psutil.Process:
+        [process] = [child for child in psutil.Process(self._pid).children() if "valkey" in child.name()]
+        return process
+
     def _children(self, word: str) -> list[psutil.Process]:
         return [child for child in psutil.Process(self._pid).children() if word in child.cmdline()]
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from imgsvc.adapters.http.egress import open_fetcher
 from imgsvc.adapters.http.fetcher import Fetcher
+from imgsvc.adapters.redis.host_board import RedisHostBoard
 from imgsvc.adapters.redis.queue import CONTROL_QUEUE, ArqQueue, open_redis
 from imgsvc.adapters.redis.rate_limits import RedisRateLimiter
 from imgsvc.adapters.sandbox.pool import SandboxPool
@@ -32,6 +33,7 @@ from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_sharing import open_sharing
 from imgsvc.services.webhooks.host_slots import PerHostLimit
 from imgsvc.services.webhooks.send import WebhookSender
 from imgsvc.settings.server import Settings
@@ -49,6 +51,7 @@ class Resources:
     queue: ArqQueue
     fetcher: Fetcher
     rate_limiter: RedisRateLimiter
+    host_board: RedisHostBoard
     links: Links
     sender: WebhookSender
     clock: Clock
@@ -76,14 +79,15 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         stack.push_async_callback(sessions.aclose)
         timeout = settings.redis_timeout
         redis = open_redis(settings.redis_url, queue_name=CONTROL_QUEUE, timeout=timeout)
-        # The rate limiter has less time: uploads that wait for Redis do more harm than a few that are not counted.
+        # Limits have less time: uploads and lanes that wait for Redis do more harm than a few that are not counted.
         queue, rate_limiter = ArqQueue(redis, timeout=timeout), RedisRateLimiter(redis, timeout=timeout / 4)
+        host_board = RedisHostBoard(redis, timeout=timeout / 4)
         stack.push_async_callback(queue.aclose)
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
         storage = open_storage(settings.storage)
         links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
-        yield Resources(settings, sessions, storage, queue, fetcher, rate_limiter, links, sender, clock)
+        yield Resources(settings, sessions, storage, queue, fetcher, rate_limiter, host_board, links, sender, clock)
 
 
 def _webhook_sender(settings: Settings, fetcher: Fetcher) -> WebhookSender:
@@ -103,7 +107,7 @@ async def open_asset_processor(
 
     `on_overrun` is called when a codec thread is stuck.
     """
-    settings = resources.settings
+    settings, weights = resources.settings, resources.settings.key_weights
     limits = CodecLimits(
         max_pixels=settings.max_pixels,
         max_frames=settings.max_frames,
@@ -121,17 +125,18 @@ async def open_asset_processor(
             sandbox=sandbox,
             watchdog=watchdog,
             on_overrun=on_overrun,
-            weights=settings.key_weights,
+            weights=weights,
         )
         stack.push_async_callback(codec.aclose)
+        sharing = await stack.enter_async_context(open_sharing(resources.host_board))
         fetching = Fetching(
             origin=resources.fetcher,
-            hosts=HostLimiter(maximum=settings.max_fetches_per_host, patience=settings.host_patience),
-            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=settings.key_weights),
+            hosts=HostLimiter(
+                maximum=settings.max_fetches_per_host, patience=settings.host_patience, weights=weights, sharing=sharing
+            ),
+            fetches=FairSemaphore(settings.max_fetches, max_held_per_free=3, weights=weights),
             memory=FairSemaphore(
-                max(settings.fetch_buffer_bytes, settings.max_image_bytes),
-                max_held_per_free=3,
-                weights=settings.key_weights,
+                max(settings.fetch_buffer_bytes, settings.max_image_bytes), max_held_per_free=3, weights=weights
             ),
         )
         yield AssetProcessor(

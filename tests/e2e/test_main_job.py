@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
+from imgsvc.domain.hosts import host_of
 from support.images import alpha_png, decoded, palette_png, photo_jpeg
 from support.origin_server import OriginServer, WebhookListener
 from support.paths import CORPORA
@@ -103,7 +104,7 @@ async def test_200_images_end_in_their_slots_and_one_webhook_is_sent(
     async def is_in_metrics() -> bool:
         metrics = (await stack.client.get("/metrics")).text
         done = re.findall(r'^imgsvc_images_total{.*outcome="succeeded".*} (.*)$', metrics, re.MULTILINE)
-        return sum(map(float, done)) == IMAGES
+        return sum(map(float, done)) == IMAGES and f'imgsvc_host_limit{{host="{host_of(origin.url("/"))}"}}' in metrics
 
     await until(is_in_metrics)  # with the workers' next heartbeat
 

@@ -23,7 +23,7 @@ OURS = [
 
 MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
-    "bootstrap.py": 216,
+    "bootstrap.py": 222,
     "settings/server.py": 245,
     "errors.py": 390,
     "db/tables.py": 260,

@@ -8,10 +8,10 @@ import pytest
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.domain.manifest.read_csv import DEFAULT_LIMITS
 from imgsvc.errors import BatchFinished, BatchNotFinished, NotFound, NothingToRetry, StorageError
-from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.cancel import begin_cancel
 from imgsvc.services.batches.change import apply_change
 from imgsvc.services.batches.delete import clean_up_batch, delete_batch
-from imgsvc.services.batches.retry import retry_batch
+from imgsvc.services.batches.retry import begin_retry
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
 from imgsvc.services.sweep import expire_batches
@@ -68,19 +68,11 @@ class Simulation(Runs):
         batch = self.visible(name)
         refusal = NotFound if batch is None else None if batch.open else BatchFinished
         with refused(refusal):
-            await cancel_batch(
-                name,
-                api_key_id=LOCAL_KEY,
-                sessions=self.sessions,
-                queue=RecordingQueue(),
-                retention=RETENTION_POLICY,
-                clock=self.clock,
-                time_limit=0 if crash else FOREVER,
-            )
+            await begin_cancel(name, api_key_id=LOCAL_KEY, sessions=self.sessions)
         if batch and not refusal:
             batch.change = "cancel"
             if not crash:
-                batch.apply_change(self.clock())
+                await self.apply_change(name)
 
     async def retry(self, name: str, *codes: str, crash: bool = False) -> None:
         """Retry the batch; with `crash`, the process ends when it has recorded the retry."""
@@ -89,20 +81,18 @@ class Simulation(Runs):
         if batch:
             refusal = BatchNotFinished if batch.open else None if batch.retryable(codes) else NothingToRetry
         with refused(refusal):
-            await retry_batch(
+            await begin_retry(
                 name,
                 codes=codes,
                 api_key_id=LOCAL_KEY,
                 sessions=self.sessions,
-                queue=RecordingQueue(),
                 retention=RETENTION_POLICY,
                 clock=self.clock,
-                time_limit=0 if crash else FOREVER,
             )
         if batch and not refusal:
             batch.retry(codes, self.clock())
             if not crash:
-                batch.apply_change(self.clock())
+                await self.apply_change(name)
 
     async def delete(self, name: str) -> None:
         batch, now = self.visible(name), self.clock()
@@ -138,14 +128,13 @@ class Simulation(Runs):
     async def apply_changes(self) -> None:
         """Apply the changes in progress, as the jobs do that the sweep wakes."""
         for name in self.model.changing():
-            await apply_change(
-                name,
-                sessions=self.sessions,
-                queue=RecordingQueue(),
-                retention=RETENTION_POLICY,
-                clock=self.clock,
-            )
-            self.model.batches[name].apply_change(self.clock())
+            await self.apply_change(name)
+
+    async def apply_change(self, name: str) -> None:
+        await apply_change(
+            name, sessions=self.sessions, queue=RecordingQueue(), retention=RETENTION_POLICY, clock=self.clock
+        )
+        self.model.batches[name].apply_change(self.clock())
 
     async def expire(self) -> None:
         await expire_batches(sessions=self.sessions, clock=self.clock)

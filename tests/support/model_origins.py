@@ -4,12 +4,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 
-from imgsvc.errors import AssetError, ReadTimeout
+from imgsvc.errors import AssetError, HttpStatusError, ReadTimeout
 from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from support.origin_server import image_bytes
 
 READ_TIMEOUT = 15.0
+ROUND_TRIP = 0.002
+"""Seconds until a refusal arrives."""
 Refusal = Callable[[], AssetError]
 
 
@@ -87,6 +90,7 @@ class CappedOrigin(ModelOrigin):
 
     async def respond(self, url: str) -> None:
         if self.busy >= self.places:
+            await asyncio.sleep(ROUND_TRIP)
             raise self.refusal()
         self.busy += 1
         try:
@@ -105,24 +109,43 @@ class AwayOrigin(ModelOrigin):
 
     async def respond(self, url: str) -> None:
         if self.after <= self.now - self.asked_at[0] < self.after + self.seconds:
+            await asyncio.sleep(ROUND_TRIP)
             raise self.refusal()
         await asyncio.sleep(self.latency)
 
 
 @dataclass
 class RatedOrigin(ModelOrigin):
-    """Allows `rate` requests per second, in bursts of up to a fifth of that, and refuses the others."""
+    """Allows `rate` requests per second, in bursts of up to `burst`, and refuses the others."""
 
     rate: float = 50.0
+    burst: float = 10.0
     refusal: Refusal = ReadTimeout
     _allowance: float = 0.0
     _at: float = 0.0
 
     async def respond(self, url: str) -> None:
-        self._allowance = min(self.rate / 5, self._allowance + (self.now - self._at) * self.rate)
+        self._allowance = min(self.burst, self._allowance + (self.now - self._at) * self.rate)
         self._at = self.now
         is_allowed = self._allowance >= 1
         self._allowance -= is_allowed
         await asyncio.sleep(self.latency)
         if not is_allowed:
             raise self.refusal()
+
+
+@dataclass
+class CountingOrigin(ModelOrigin):
+    """Allows 60 requests in each minute of its clock, and answers the others with a 429."""
+
+    retry_after: bool = False
+    _counts: Counter[int] = field(default_factory=Counter)
+
+    async def respond(self, url: str) -> None:
+        minute = int(self.now // 60)
+        self._counts[minute] += 1
+        is_allowed = self._counts[minute] <= 60
+        rest = (minute + 1) * 60 - self.now
+        await asyncio.sleep(self.latency)
+        if not is_allowed:
+            raise HttpStatusError(429, retry_after=ceil(rest) if self.retry_after else None)

@@ -20,6 +20,8 @@ from imgsvc.services.processing.retry_policy import RetryPolicy
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
+from imgsvc.services.throttling.host_sharing import HostSharing
+from support.memory_board import MemoryBoard
 from support.virtual_time import virtual_monotonic, virtual_now
 
 LANE_ASSETS = 64
@@ -72,6 +74,9 @@ class Batch:
         self.hosts = [host_of(url) for url in self.urls]
         self.due = dict.fromkeys(range(len(self.urls)), virtual_now())
 
+    def due_hosts(self) -> set[str]:
+        return {self.hosts[position] for position, due_at in self.due.items() if due_at <= virtual_now()}
+
     def note(self, position: int, outcome: Outcome) -> None:
         self.attempts[position] = outcome.attempts
         if isinstance(outcome, Postponed):
@@ -100,6 +105,7 @@ class Worker:
         running: set[asyncio.Task[Outcome]] = set()
         while not batch.is_done:
             running = {task for task in running if not task.done()}
+            await self.limiter.meet(batch.due_hosts())
             wait = self._claim(batch, plan, running)
             await _first_ended(running, within=wait)
 
@@ -148,11 +154,26 @@ async def _first_ended(running: set[asyncio.Task[Outcome]], *, within: float) ->
             return
 
 
-async def simulate(origin: Origin, *batches: Batch, workers: int = 1, within: float = 3_600, **options: Any) -> None:
-    """Process the batches with this number of workers; fail after `within` seconds."""
+async def simulate(
+    origin: Origin,
+    *batches: Batch,
+    workers: int = 1,
+    within: float = 3_600,
+    board: MemoryBoard | None = None,
+    **options: Any,
+) -> None:
+    """Process the batches with this number of workers, which share what they know of hosts.
+
+    It fails after `within` seconds.
+    """
+    board = board or MemoryBoard()
+    shared = [HostSharing(board, f"worker-{number}", virtual_monotonic) for number in range(workers)]
     defaults: dict[str, Any] = {"maximum": 64, "clock": virtual_monotonic}
-    crew = [Worker(origin, HostLimiter(**defaults | options)) for _ in range(workers)]
+    crew = [Worker(origin, HostLimiter(**defaults | options, sharing=sharing)) for sharing in shared]
     for batch in batches:
         batch.begin()
     async with asyncio.timeout(within):
+        sharing_tasks = [asyncio.create_task(sharing.run()) for sharing in shared]
         await asyncio.gather(*(worker.lane(batch) for worker in crew for batch in batches))
+        for task in sharing_tasks:
+            task.cancel()

@@ -8,9 +8,10 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.tables import ApiKey, Batch
 from imgsvc.errors import AssetError
-from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.cancel import begin_cancel
+from imgsvc.services.batches.change import change_for_request
 from imgsvc.services.batches.delete import clean_up_batch, delete_batch
-from imgsvc.services.batches.retry import retry_batch
+from imgsvc.services.batches.retry import begin_retry
 from imgsvc.services.clock import Clock
 from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.ports import Inventory
@@ -31,29 +32,32 @@ async def cancel(
     api_key_id: str = LOCAL_KEY,
     time_limit: float = 60,
 ) -> None:
-    await cancel_batch(
-        batch_id,
-        api_key_id=api_key_id,
-        sessions=resources.sessions,
-        queue=queue or resources.queue,
-        retention=resources.retention,
-        clock=resources.clock,
-        time_limit=time_limit,
-    )
+    await begin_cancel(batch_id, api_key_id=api_key_id, sessions=resources.sessions)
+    await _change(resources, batch_id, queue, time_limit)
 
 
 async def retry(
     resources: Resources, batch_id: str, *codes: str, queue: JobQueue | None = None, api_key_id: str = LOCAL_KEY
 ) -> None:
-    await retry_batch(
+    await begin_retry(
         batch_id,
         codes=codes,
         api_key_id=api_key_id,
         sessions=resources.sessions,
+        retention=resources.retention,
+        clock=resources.clock,
+    )
+    await _change(resources, batch_id, queue, 60)
+
+
+async def _change(resources: Resources, batch_id: str, queue: JobQueue | None, time_limit: float) -> None:
+    await change_for_request(
+        batch_id,
+        sessions=resources.sessions,
         queue=queue or resources.queue,
         retention=resources.retention,
         clock=resources.clock,
-        time_limit=60,
+        time_limit=time_limit,
     )
 
 

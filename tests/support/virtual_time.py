@@ -45,5 +45,5 @@ def virtual_now() -> datetime:
 
 
 def virtual_monotonic() -> float:
-    """Return the seconds of the running loop, as a `MonotonicClock`."""
+    """Return the seconds of the running loop."""
     return asyncio.get_running_loop().time()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from arq.connections import ArqRedis
@@ -10,6 +11,8 @@ from imgsvc.adapters.redis.queue import CLEAN_UP_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.adapters.redis.running_jobs import take
 from imgsvc.adapters.redis.scripts import running_key
 from imgsvc.bootstrap import Resources, lane_policy, open_asset_processor
+from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT
+from imgsvc.services.throttling.flow import Flow
 from imgsvc.worker.jobs import WorkerContext
 from imgsvc.worker.main import listen, send_heartbeats
 from support.stack import until
@@ -36,7 +39,7 @@ async def test_a_heartbeat_renews_the_jobs_of_every_queue(context: WorkerContext
         for job_id in (await take(redis, name, at_most=1)).job_ids:
             context.queues[name].running[job_id] = 1
             await redis.zadd(running_key(name), {job_id: 1})
-    heartbeats = asyncio.create_task(send_heartbeats(queue, context.processor.stats, context))
+    heartbeats = asyncio.create_task(send_heartbeats(queue, context.processor, context))
 
     async def are_renewed() -> bool:
         scores = [await redis.zrange(running_key(name), 0, -1, withscores=True) for name in context.queues]
@@ -47,6 +50,29 @@ async def test_a_heartbeat_renews_the_jobs_of_every_queue(context: WorkerContext
     context.stopping.set()
     await heartbeats
     assert await queue.live_workers() == 0
+
+
+async def test_a_heartbeat_reports_the_hosts_that_are_fetched_from(context: WorkerContext) -> None:
+    queue, processor = context.resources.queue, context.processor
+    processor.fetching.hosts.reserve("shop.example:443", Flow("key_1", "bat_1"), 5)
+    heartbeats = asyncio.create_task(send_heartbeats(queue, processor, context))
+    [host] = await until(queue.busy_hosts)
+    assert (host.name, host.limit) == ("shop.example:443", INITIAL_LIMIT)
+    context.stopping.set()
+    await heartbeats
+    assert await queue.busy_hosts() == []
+
+
+async def test_keys_share_a_host_by_the_weights_in_the_settings(resources: Resources) -> None:
+    settings = resources.settings.model_copy(update={"key_weights": {"key_1": 3}})
+    async with open_asset_processor(replace(resources, settings=settings)) as processor:
+        hosts = processor.fetching.hosts
+        first, second = (Flow(key, "bat_1") for key in ("key_1", "key_2"))
+        rooms = hosts.reserve("shop.example:443", first, 1_000)
+        assert hosts.reserve("shop.example:443", second, 1_000) == []
+        for room in rooms:
+            room.release()
+        assert len(hosts.reserve("shop.example:443", second, 1_000)) == pytest.approx(len(rooms) / 4, abs=1)
 
 
 async def test_a_new_lane_wakes_the_worker_of_its_queue_alone(context: WorkerContext) -> None:

@@ -1,6 +1,6 @@
-"""Prometheus metrics: the backlog, the workers' counters, and the duration of requests."""
+"""Prometheus metrics: the backlog, the workers' counters, the busiest hosts, and the duration of requests."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imgsvc.db.queries.backlog import OpenBatches
 from imgsvc.services.processing.worker_stats import INPUT_BYTES, OUTPUT_BYTES
+from imgsvc.services.throttling.busy_hosts import BusyHost
 
 StatsByWorker = Mapping[str, Mapping[str, int]]
 
@@ -25,6 +26,7 @@ class MetricsSnapshot:
     open_deliveries: tuple[int, datetime | None] | None = None
     waiting_lanes: int | None = None
     worker_stats: StatsByWorker | None = None
+    busy_hosts: Sequence[BusyHost] | None = None
     components: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -51,6 +53,8 @@ class MetricsCollector(Collector):
         if snapshot.worker_stats is not None:
             yield GaugeMetricFamily("imgsvc_workers", "Live worker processes", value=len(snapshot.worker_stats))
             yield from _worker_counters(snapshot.worker_stats)
+        if snapshot.busy_hosts is not None:
+            yield from _hosts(snapshot.busy_hosts)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
@@ -82,6 +86,22 @@ def _worker_counters(worker_stats: StatsByWorker) -> Iterator[Metric]:
                 images.add_metric([worker, outcome, code], count)
     yield images
     yield transfer
+
+
+def _hosts(hosts: Sequence[BusyHost]) -> Iterator[Metric]:
+    def gauge(name: str, text: str, values: Iterable[float]) -> Metric:
+        return _gauge(name, text, "host", dict(zip((host.name for host in hosts), values, strict=True)))
+
+    yield gauge("imgsvc_host_limit", "Fetches that may be in flight at a busy host", (host.limit for host in hosts))
+    yield gauge("imgsvc_host_in_flight", "Fetches in flight at a busy host", (host.in_flight for host in hosts))
+    yield gauge(
+        "imgsvc_host_paused_seconds",
+        "Seconds left of a pause that a host asked for",
+        (host.paused_for for host in hosts),
+    )
+    yield gauge(
+        "imgsvc_host_away_seconds", "Seconds for which a host has not answered", (host.away_for for host in hosts)
+    )
 
 
 class RequestTimes:

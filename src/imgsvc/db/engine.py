@@ -23,7 +23,9 @@ from imgsvc.process.private_files import make_folder
 POOL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 20.0
-"""Seconds; the longest statement, which updates all 250,000 assets of a batch, took 6 to 7 s on 2 busy cores."""
+"""Seconds; the longest statements change one page of a large batch and take well below one."""
+_SQLITE_LOOKS_EVERY = 0.1
+"""Seconds; the longest pause of SQLite's busy handler."""
 CONNECTIONS = 5
 """Connections of a process to Postgres; the default of IMGSVC_DATABASE_CONNECTIONS (ADR 13)."""
 
@@ -86,6 +88,11 @@ class Sessions:
             if self._file:
                 self._file.check()
 
+    async def give_way(self) -> None:
+        """Pause between the transactions of a long change: other processes look for SQLite's lock every 100 ms."""
+        if self._file:
+            await asyncio.sleep(_SQLITE_LOOKS_EVERY)
+
     @asynccontextmanager
     async def _only_writer(self) -> AsyncIterator[None]:
         """Admit one writer at a time on SQLite. The wait is bounded: waits add up while another process has a lock."""
@@ -122,7 +129,7 @@ def open_sessions(
     if parsed.get_backend_name() != "sqlite":
         limits = {"timeout": CONNECT_TIMEOUT, "command_timeout": statement_timeout}
         arguments = limits | {"server_settings": postgres.SERVER_SETTINGS}
-        pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT, "pool_pre_ping": True}
+        pool = {"pool_size": connections, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT}
         engine = create_async_engine(parsed, connect_args=arguments, pool_use_lifo=True, json_serializer=_json, **pool)
         return Sessions(engine, pooler=postgres.prepare(engine))
     path = Path(parsed.database or "")

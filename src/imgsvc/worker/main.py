@@ -5,6 +5,7 @@ import gc
 import os
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 
 import uvloop
 
@@ -14,7 +15,8 @@ from imgsvc.errors import QueueUnavailable, StorageError
 from imgsvc.logs import configure_logging, get_logger
 from imgsvc.process import descriptors
 from imgsvc.process.supervisor import pause, stop_on_signals
-from imgsvc.services.processing.worker_stats import WorkerStats
+from imgsvc.services.processing.process_asset import AssetProcessor
+from imgsvc.services.throttling.busy_hosts import busiest
 from imgsvc.settings.server import Settings
 from imgsvc.worker.arq_worker import QUEUES, build_worker, keep_running, worker_id
 from imgsvc.worker.jobs import WorkerContext
@@ -38,7 +40,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
         context = WorkerContext(resources, processor, lane_policy(settings), stopping)
         log.info("worker_started", worker=worker_id(), codec_threads=settings.codec_threads)
         async with asyncio.TaskGroup() as group:
-            group.create_task(send_heartbeats(resources.queue, processor.stats, context))
+            group.create_task(send_heartbeats(resources.queue, processor, context))
             group.create_task(listen(resources.queue, context))
             for queue_name in QUEUES:
                 build = partial(build_worker, queue_name, context)
@@ -47,14 +49,15 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> int:
     return int(processor.codec.overran)
 
 
-async def send_heartbeats(queue: ArqQueue, stats: WorkerStats, context: WorkerContext) -> None:
+async def send_heartbeats(queue: ArqQueue, processor: AssetProcessor, context: WorkerContext) -> None:
     """Report that this worker is alive and still runs its jobs; the last time, for as long as it drains."""
     is_last = False
     while not is_last:
         is_last = context.stopping.is_set()
         running = {name: list(state.running) for name, state in context.queues.items()}
+        hosts = busiest(processor.fetching.hosts.hosts, monotonic())
         with suppress(QueueUnavailable):
-            await queue.heartbeat(worker_id(), stats.counts, running)
+            await queue.heartbeat(worker_id(), processor.stats.counts, running, hosts)
         await pause(HEARTBEAT, context.stopping)
     with suppress(QueueUnavailable):
         await queue.unregister(worker_id())

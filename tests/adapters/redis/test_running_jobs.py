@@ -177,6 +177,40 @@ async def test_the_lanes_of_a_key_at_its_limit_hide_no_others(queue: ArqQueue, r
     assert sorted(taken) == sorted(f"small-{number}" for number in range(130))
 
 
+async def test_several_keys_at_their_limits_hide_no_other(queue: ArqQueue, redis: ArqRedis) -> None:
+    held = dict.fromkeys("abcdefghi", 3) | {"j": 4}
+    await wake(queue, **dict.fromkeys(held, 50), small=1)
+    assert await lanes(redis, 1, held=held) == ["small-0"]
+
+
+async def test_the_waiting_lanes_of_a_key_at_its_limit_cost_a_take_nothing(queue: ArqQueue, redis: ArqRedis) -> None:
+    await wake(queue, large=5 * ADMITTED_AT_ONCE)
+    for _ in range(6):
+        assert await lanes(redis, 2, held={"large": 24}) == []
+    await wake(queue, small=1)
+    await redis.config_resetstat()
+    assert await lanes(redis, 2, held={"large": 24}) == ["small-0"]
+    calls = {name: stats["calls"] for name, stats in (await redis.info("commandstats")).items()}
+    assert sum(calls.values()) < 30, calls
+
+
+async def test_a_waiting_lane_that_was_removed_is_not_taken(queue: ArqQueue, redis: ArqRedis) -> None:
+    await wake(queue, key=4)
+    await lanes(redis, 1)
+    for number in (1, 2):
+        await remove(redis, WORK_QUEUE, f"key:key-{number}:0", remember=None)
+    await queue.wake_lanes([("key-1", "key")])
+    assert [await lanes(redis, 1) for _ in range(3)] == [["key-3"], ["key-1"], []]
+
+
+async def test_lanes_whose_turns_were_lost_get_new_ones(queue: ArqQueue, redis: ArqRedis) -> None:
+    await wake(queue, key=ADMITTED_AT_ONCE + 40)
+    await lanes(redis, 1)
+    await redis.delete(*await redis.keys(turns_key(WORK_QUEUE) + "*"))
+    taken = [batch for _ in range(100) for batch in await lanes(redis, PLACES)]
+    assert len({*taken}) == len(taken) == ADMITTED_AT_ONCE + 40
+
+
 async def test_the_turns_are_forgotten_when_no_lane_waits(queue: ArqQueue, redis: ArqRedis) -> None:
     await wake(queue, many=20)
     await lanes(redis, 20)

@@ -4,8 +4,6 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.queries.api_keys import LOCAL_KEY
-from imgsvc.services.batches.cancel import cancel_batch
-from imgsvc.services.batches.retry import retry_batch
 from imgsvc.services.integrity.audit import MAX_EXAMPLES, MAX_SPAN_ASSETS
 from imgsvc.services.integrity.rules import Category
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -16,6 +14,7 @@ from support.databases import ONLY_SQLITE
 from support.deliveries import deliver, pending_delivery
 from support.lanes import flush, work
 from support.origin_server import OriginServer, WebhookListener, image_bytes
+from support.verbs import cancel, retry
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +43,11 @@ async def test_batches_in_every_status_have_no_violations(
     await flush(in_flight.id, resources, token="a lane", claim=1)
     await shop.put(f"{in_flight.id}/0-product-1-0a1b2c3d.jpg")  # its row is about to be written
     cancelled = await submit_batch(resources, [good], webhook_url=hook)
-    await cancel_batch(
-        cancelled.id, api_key_id=LOCAL_KEY, sessions=resources.sessions, queue=queue, retention=resources.retention,
-        clock=shop.clock,
-    )  # fmt: skip
+    await cancel(resources, cancelled.id, queue=queue)
     retried = await submit_batch(resources, [missing, invalid, good, good], on_invalid="skip", webhook_url=hook)
     for _ in range(2):
         await work(retried.id, resources, processor)
-        await retry_batch(
-            retried.id, codes=(), api_key_id=LOCAL_KEY, sessions=resources.sessions, queue=queue,
-            retention=resources.retention, clock=shop.clock,
-        )  # fmt: skip
+        await retry(resources, retried.id, queue=queue)
     retried = await batch_of(resources.sessions, retried.id)
     assert (retried.status, retried.round) == ("pending", 3)
 

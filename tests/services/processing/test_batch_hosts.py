@@ -28,7 +28,7 @@ class Rooms(HostLimiter):
         super().__init__(maximum=64)
         self.room = Counter(room)
         self.waits: dict[str, float] = {}
-        self.state = HostState.of_unknown(maximum=64, patience=600)
+        self.state = HostState.of_unknown(maximum=64, patience=600, weights={})
 
     def reserve(self, host: str, flow: Flow, at_most: int, *, overdue: bool = False) -> list[HostReservation]:
         assert (flow, overdue) == (PLAN.flow, False)

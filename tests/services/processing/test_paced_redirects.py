@@ -38,7 +38,9 @@ async def test_a_redirect_within_a_host_takes_one_slot(
     first = origin.serve("/a.jpg", b"", status=302, headers={"Location": "/b.jpg"})
     origin.serve("/b.jpg", image_bytes())
     host = f"127.0.0.1:{origin.port}"
-    processor.fetching.hosts.set_share(host, 1, 1_000)
+    hosts = processor.fetching.hosts
+    hosts.wait(host)
+    hosts.hosts[host].set_share(0.001)
     fetched, reservation = await processor.fetching.fetch(first, FLOW, None)
     assert fetched is not None
     reservation.release()

@@ -12,7 +12,6 @@ from imgsvc.errors import HttpStatusError
 from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Validators
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_rate import DECREASE, MIN_RATE, PLATEAU, CubicRate
 from support.batches import ManualClock, assets_of, batch_of, submit_batch
 from support.databases import ONLY_SQLITE
 from support.lanes import fetching_with, work
@@ -63,23 +62,3 @@ async def test_every_image_is_fetched_from_an_origin_that_limits_its_rate(
     assert {asset.status for asset in await assets_of(resources.sessions, batch.id)} == {"succeeded"}
     assert origin.seen["sent"] == 150
     assert 0 < origin.seen["refused"] < 45
-
-
-def test_after_a_refusal_the_rate_falls_recovers_slowly_and_then_grows() -> None:
-    rate = CubicRate(refused=100, since=50)
-    assert rate.at(50) == pytest.approx(100 * DECREASE)
-    assert rate.at(50 + PLATEAU) == pytest.approx(100)
-    assert rate.at(50 + 2 * PLATEAU) == pytest.approx(100 * (2 - DECREASE))
-    assert rate.at(50 + 6 * PLATEAU) > 1_000
-    seconds = [50 + n / 10 for n in range(300)]
-    assert sorted(seconds, key=rate.at) == seconds
-
-
-def test_a_rate_stays_near_the_refused_one_for_most_of_its_recovery() -> None:
-    rate = CubicRate(refused=100, since=0)
-    assert rate.at(PLATEAU / 5) > 100 * (1 + DECREASE) / 2 - 1
-    assert rate.at(PLATEAU / 2) > 96
-
-
-def test_a_rate_never_falls_below_its_minimum() -> None:
-    assert CubicRate(refused=0.01, since=0).at(0) == MIN_RATE

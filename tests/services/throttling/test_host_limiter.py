@@ -11,7 +11,9 @@ from imgsvc.errors import AssetError, BlockedAddress, ConnectError, ConnectTimeo
 from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT
 from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused
+from imgsvc.services.throttling.host_rate import MIN_RATE, PLATEAU, CubicRate
+from imgsvc.services.throttling.host_state import SOON
+from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused, HostReservation
 from support.virtual_time import run_in_virtual_time, virtual_monotonic
 
 HOST, OTHER = "shop.example:443", "other.example:443"
@@ -124,10 +126,13 @@ async def test_a_refusal_at_once_lowers_the_limit_below_what_was_refused(limiter
     assert await limit_of(limiter) == 3
 
 
-async def test_a_share_given_from_outside_caps_the_limit(limiter: HostLimiter) -> None:
-    limiter.set_share(HOST, 2, 1_000)
-    assert await limit_of(limiter) == 2
-    assert len(limiter.reserve(HOST, FLOW, 100)) <= 8
+async def test_a_worker_uses_its_share_of_the_limit(limiter: HostLimiter) -> None:
+    await succeed(limiter)
+    for share, places in ((0.25, 2), (0.01, 1), (0, 0)):
+        limiter.hosts[HOST].set_share(share)
+        assert await limit_of(limiter) == places
+    assert limiter.reserve(HOST, FLOW, 1) == []
+    assert limiter.wait(HOST) == SOON
 
 
 # -- whose failure it is ----------------------------------------------------------------------------------------------
@@ -264,8 +269,9 @@ def test_room_is_given_out_in_turns_between_keys_and_then_batches() -> None:
 
     async def main() -> None:
         limiter = HostLimiter(maximum=64, clock=virtual_monotonic)
-        limiter.set_share(HOST, 64, 2.0)
+        await succeed(limiter)
         for _ in range(80):
+            set_rate(limiter, 2.0, share=1)
             for flow in given:
                 for room in limiter.reserve(HOST, flow, 5):
                     async with limiter.slot(HOST, flow, room):
@@ -275,6 +281,30 @@ def test_room_is_given_out_in_turns_between_keys_and_then_batches() -> None:
     run_in_virtual_time(main())
     assert given[small] == pytest.approx(sum(given.values()) / 2, rel=0.1)
     assert max(given[flow] for flow in large) - min(given[flow] for flow in large) <= 4
+
+
+def test_a_host_gives_its_room_to_keys_by_their_weights() -> None:
+    flows = [Flow("double", "one"), Flow("single", "one"), Flow("single", "two"), Flow("half", "one")]
+    given = dict.fromkeys(flows, 0)
+
+    async def main() -> None:
+        limiter = HostLimiter(maximum=4, clock=virtual_monotonic, weights={"double": 2, "half": 0.5})
+
+        async def fetch(flow: Flow, room: HostReservation) -> None:
+            async with limiter.slot(HOST, flow, room):
+                given[flow] += 1
+                await asyncio.sleep(0.1)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(1_000):
+                for flow in flows:
+                    for room in limiter.reserve(HOST, flow, 8):
+                        group.create_task(fetch(flow, room))
+                await asyncio.sleep(0.05)
+
+    run_in_virtual_time(main())
+    total = sum(given.values())
+    assert [given[flow] / total for flow in flows] == pytest.approx([4 / 7, 1 / 7, 1 / 7, 1 / 7], abs=0.02)
 
 
 async def test_the_hosts_that_have_been_idle_longest_are_forgotten(clock: MovedClock) -> None:
@@ -293,6 +323,13 @@ async def test_a_host_in_use_is_never_forgotten(clock: MovedClock) -> None:
     assert list(limiter.hosts) == ["other.example"]
 
 
+def set_rate(limiter: HostLimiter, rate: float, *, share: float) -> None:
+    """Let the host have refused `rate` fetches per second, which are the limit again now."""
+    state = limiter.hosts[HOST]
+    state.rate.cubic = CubicRate(rate, virtual_monotonic() - PLATEAU)
+    state.set_share(share)
+
+
 # -- rates ------------------------------------------------------------------------------------------------------------
 
 
@@ -300,25 +337,27 @@ def test_fetches_keep_to_the_rate_of_a_host_that_has_refused() -> None:
     async def main() -> float:
         limiter = HostLimiter(maximum=64, clock=virtual_monotonic)
         await succeed(limiter)
-        limiter.set_share(HOST, 64, 10)
-        await asyncio.gather(*(succeed(limiter) for _ in range(11)))
+        set_rate(limiter, 20, share=0.5)
+        await asyncio.gather(*(succeed(limiter) for _ in range(10)))
         return virtual_monotonic() - 1_000
 
-    assert run_in_virtual_time(main()) == pytest.approx(1.0)
+    assert run_in_virtual_time(main()) == pytest.approx(1.0, rel=0.02)
 
 
 def test_a_fetch_that_would_wait_for_more_than_a_second_comes_back_later() -> None:
     async def main() -> list[BaseException | None]:
         limiter = HostLimiter(maximum=64, clock=virtual_monotonic)
-        limiter.set_share(HOST, 64, 0.2)
-        return await asyncio.gather(*(succeed(limiter) for _ in range(3)), return_exceptions=True)
+        await succeed(limiter)
+        set_rate(limiter, MIN_RATE, share=1)
+        return await asyncio.gather(*(succeed(limiter) for _ in range(2)), return_exceptions=True)
 
     ends = run_in_virtual_time(main())
-    assert [type(end) for end in ends] == [type(None), HostPaused, HostPaused]
+    assert [type(end) for end in ends] == [HostPaused, HostPaused]
 
 
 async def test_a_rate_does_not_grow_while_the_host_is_idle(limiter: HostLimiter, clock: MovedClock) -> None:
     await fail(limiter, HttpStatusError(429), peers=2)
+    clock.now += limiter.hosts[HOST].delay(clock.now) + SOON
     before = limiter.hosts[HOST].rate.at(clock.now)
     clock.now += 3_600
     await succeed(limiter)

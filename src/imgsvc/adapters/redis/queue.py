@@ -15,9 +15,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from imgsvc.adapters.redis.flat_retry import FlatRetry
 from imgsvc.adapters.redis.job import CHANGE, CLEAN_UP, DELIVER, Job, deserialize, lane_job, serialize
-from imgsvc.adapters.redis.replies import in_time, integer, names, reply, worker_stats
+from imgsvc.adapters.redis.replies import in_time, integer, names, reply
 from imgsvc.adapters.redis.running_jobs import listen, renew
 from imgsvc.adapters.redis.scripts import ENQUEUE, running_key
+from imgsvc.adapters.redis.worker_reports import busy_hosts, worker_stats
+from imgsvc.services.throttling.busy_hosts import BusyHost, busiest_of_all
 
 WORK_QUEUE = "imgsvc:lanes"  # not the former "imgsvc:work": workers of both versions may run during an upgrade
 CONTROL_QUEUE = "imgsvc:control"
@@ -27,6 +29,8 @@ WORKERS = "imgsvc:workers"
 """Sorted set: worker id → time of its last heartbeat, in seconds."""
 STATS = "imgsvc:tally:"
 """Key prefix, followed by the worker id: the worker's stats since it started, as JSON."""
+HOSTS = "imgsvc:hosts:"
+"""Key prefix, followed by the worker id: the busiest hosts of the worker, as JSON."""
 WORKER_TIMEOUT = timedelta(seconds=30)
 
 _NOTHING: Mapping[str, Any] = {}
@@ -97,9 +101,13 @@ class ArqQueue:
             return await self._live_workers()
 
     async def heartbeat(
-        self, worker_id: str, stats: Mapping[str, int] = _NOTHING, running: Mapping[str, Collection[str]] = _NOTHING
+        self,
+        worker_id: str,
+        stats: Mapping[str, int] = _NOTHING,
+        running: Mapping[str, Collection[str]] = _NOTHING,
+        hosts: Sequence[BusyHost] = (),
     ) -> None:
-        """Record that a worker is alive, with its stats, and forget workers that have been silent for long.
+        """Record that a worker is alive, with its stats and hosts, and forget workers that have been silent for long.
 
         The jobs that it is `running`, by queue, stay out of the queues for another `VISIBILITY`.
 
@@ -114,6 +122,7 @@ class ArqQueue:
             await reply(self._redis.zadd(WORKERS, {worker_id: now.timestamp()}))
             await reply(self._redis.zremrangebyscore(WORKERS, "-inf", oldest))
             await reply(self._redis.set(STATS + worker_id, json.dumps(stats), ex=WORKER_TIMEOUT))
+            await reply(self._redis.set(HOSTS + worker_id, json.dumps(hosts), ex=WORKER_TIMEOUT))
 
     async def worker_stats(self) -> dict[str, dict[str, int]]:
         """Return the stats of each worker with a recent heartbeat, since its start.
@@ -121,12 +130,17 @@ class ArqQueue:
         Raises:
             QueueUnavailable: Redis is unavailable.
         """
-        async with in_time(self._timeout):
-            since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
-            workers = names(await reply(self._redis.zrangebyscore(WORKERS, since, "+inf")))
-            keys = [STATS + worker for worker in workers]
-            found = await reply(self._redis.mget(keys)) if keys else []
-        return dict(zip(workers, worker_stats(found, len(keys)), strict=True))
+        workers, found = await self._reports(STATS)
+        return dict(zip(workers, worker_stats(found, len(workers)), strict=True))
+
+    async def busy_hosts(self) -> list[BusyHost]:
+        """Return the busiest hosts of all workers, as of their last heartbeats.
+
+        Raises:
+            QueueUnavailable: Redis is unavailable.
+        """
+        workers, found = await self._reports(HOSTS)
+        return busiest_of_all(busy_hosts(found, len(workers)))
 
     async def unregister(self, worker_id: str) -> None:
         """Remove a worker that stops from the registry.
@@ -136,7 +150,7 @@ class ArqQueue:
         """
         async with in_time(self._timeout):
             await reply(self._redis.zrem(WORKERS, worker_id))
-            await reply(self._redis.delete(STATS + worker_id))
+            await reply(self._redis.delete(STATS + worker_id, HOSTS + worker_id))
 
     async def listen(self, wake: Callable[[str], None]) -> NoReturn:
         """Call `wake` with the name of a queue whenever a job of it becomes due at once, and first of all with "".
@@ -152,6 +166,13 @@ class ArqQueue:
     async def _live_workers(self) -> int:
         since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
         return integer(await reply(self._redis.zcount(WORKERS, since, "+inf")))
+
+    async def _reports(self, prefix: str) -> tuple[list[str], object]:
+        """Return the workers with a recent heartbeat, and what is stored for each under `prefix`."""
+        async with in_time(self._timeout):
+            since = (datetime.now(UTC) - WORKER_TIMEOUT).timestamp()
+            workers = names(await reply(self._redis.zrangebyscore(WORKERS, since, "+inf")))
+            return workers, await reply(self._redis.mget([prefix + worker for worker in workers])) if workers else []
 
     async def _enqueue(
         self, queue_name: str, jobs: Sequence[Job], *, at: datetime | None = None, only_new: bool = False

@@ -1,7 +1,6 @@
 """Calls to Redis: errors of the client become QueueUnavailable; our own errors are left unchanged."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from traceback import walk_tb
@@ -61,7 +60,7 @@ def integer(found: object) -> int:
         QueueUnavailable: it is not one.
     """
     if not isinstance(found, int):
-        raise _wrong_type(found)
+        raise wrong_type(found)
     return found
 
 
@@ -72,7 +71,7 @@ def names(found: object) -> list[str]:
         QueueUnavailable: it is not one.
     """
     if not isinstance(found, list):
-        raise _wrong_type(found)
+        raise wrong_type(found)
     return [text(name) for name in found]
 
 
@@ -83,7 +82,7 @@ def parts(found: object, count: int) -> list[object]:
         QueueUnavailable: it is not one.
     """
     if not isinstance(found, list) or len(found) != count:
-        raise _wrong_type(found)
+        raise wrong_type(found)
     return found
 
 
@@ -97,30 +96,12 @@ def text(found: object) -> str:
         if isinstance(found, bytes):
             return found.decode()
     except UnicodeDecodeError as exc:
-        raise _wrong_type(found) from exc
-    raise _wrong_type(found)
+        raise wrong_type(found) from exc
+    raise wrong_type(found)
 
 
-def worker_stats(found: object, count: int) -> list[dict[str, int]]:
-    """Return the reply as `count` JSON objects; a missing one becomes empty.
-
-    Raises:
-        QueueUnavailable: it is not a list of `count` JSON objects or nulls.
-    """
-    return [_worker_stats(each) for each in parts(found, count)]
-
-
-def _worker_stats(found: object) -> dict[str, int]:
-    try:
-        parsed = {} if found is None else json.loads(text(found))
-    except ValueError as exc:
-        raise _wrong_type(found) from exc
-    if not isinstance(parsed, dict):
-        raise _wrong_type(found)
-    return parsed
-
-
-def _wrong_type(found: object) -> QueueUnavailable:
+def wrong_type(found: object) -> QueueUnavailable:
+    """Return the error for a reply that is not what was asked for."""
     return QueueUnavailable(f"Redis is unavailable: a reply of the wrong type ({type(found).__name__})")
 
 

@@ -80,38 +80,75 @@ local later_than, taken = '-inf', redis.call('ZRANGEBYSCORE', queue, '-inf', now
 # Start-time fair queueing (Goyal, Vin and Cheng, 1996): the tag of a key's next lane is 1/weight after that of its last
 # one, or after the first lane that waits, if that is later. KEYS also: tags of the last lanes by key. ARGV also: free
 # places of the worker, weights by key, places held by key (both JSON). A lane's id begins with its key.
+#
+# The lanes that have a turn are also in a set for each key, so that a key at its limit is passed over at once, however
+# many of its lanes wait. A lane that left the queue in another way is dropped from there when it comes first. Lanes in
+# no such set, because Redis was full or a key was lost, get a new turn when no others wait.
 TAKE_LANES = f"""{_RETURN_JOBS_OF_DEAD_WORKERS}
 local later_than, turns, free = {_TURNS}, KEYS[3], tonumber(ARGV[3])
 local weights, held = cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
-local function key_of(id) return string.match(id, '^[^:]*') end
+local firsts, lanes_of = turns .. ':first', turns .. ':of:'
 
-local due = redis.call('ZRANGEBYSCORE', queue, '(' .. later_than, now, 'LIMIT', 0, {ADMITTED_AT_ONCE})
-if #due > 0 then
-  local first = redis.call('ZRANGEBYSCORE', queue, '-inf', later_than, 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  if not first then redis.call('DEL', turns) end
-  local last = {{}}
-  for _, id in ipairs(due) do
-    local key = key_of(id)
-    last[key] = last[key] or tonumber(redis.call('HGET', turns, key) or 0)
-    last[key] = math.max(last[key], tonumber(first or 0)) + 1 / (weights[key] or 1)
-    redis.call('ZADD', queue, last[key], id)
-  end
-  for key, tag in pairs(last) do redis.call('HSET', turns, key, tag) end
-  if #due == {ADMITTED_AT_ONCE} then return {{0, {{}}}} end
+local first = redis.call('ZRANGE', firsts, 0, 0, 'WITHSCORES')[2]
+if not first then
+  redis.call('DEL', turns)
+  local strays = redis.call('ZRANGEBYSCORE', queue, '-inf', later_than, 'LIMIT', 0, {ADMITTED_AT_ONCE})
+  for _, id in ipairs(strays) do redis.call('ZADD', queue, now, id) end
+  if #strays > 0 then return {{0, {{}}}} end
 end
 
-local taken, offset, page = {{}}, 0, nil
-repeat
-  page = redis.call('ZRANGEBYSCORE', queue, '-inf', later_than, 'LIMIT', offset, 100)
-  for _, id in ipairs(page) do
-    local key = key_of(id)
-    local has = held[key] or 0
-    if #taken < at_most and (has == 0 or has + 1 <= {_MAX_HELD_PER_FREE} * free) then
-      taken[#taken + 1], held[key], free = id, has + 1, free - 1
+local due = redis.call('ZRANGEBYSCORE', queue, '(' .. later_than, now, 'LIMIT', 0, {ADMITTED_AT_ONCE})
+local last, tags, tags_of = {{}}, {{}}, {{}}
+for _, id in ipairs(due) do
+  local key = string.match(id, '^[^:]*')
+  local before = last[key] or tonumber(redis.call('HGET', turns, key) or 0)
+  last[key] = math.max(before, tonumber(first or 0)) + 1 / (weights[key] or 1)
+  tags_of[key] = tags_of[key] or {{}}
+  for _, list in ipairs({{tags, tags_of[key]}}) do list[#list + 1], list[#list + 2] = last[key], id end
+end
+for key, list in pairs(tags_of) do
+  redis.call('ZADD', firsts, 'NX', list[1], key)
+  redis.call('ZADD', lanes_of .. key, unpack(list))
+  redis.call('HSET', turns, key, last[key])
+end
+if #due > 0 then redis.call('ZADD', queue, unpack(tags)) end
+if #due == {ADMITTED_AT_ONCE} then return {{0, {{}}}} end
+
+local function first_lane(key)
+  while true do
+    local lane = redis.call('ZRANGE', lanes_of .. key, 0, 0, 'WITHSCORES')
+    if not lane[1] then
+      redis.call('ZREM', firsts, key)
+      return nil
     end
+    if tonumber(redis.call('ZSCORE', queue, lane[1]) or now) <= later_than then
+      redis.call('ZADD', firsts, lane[2], key)
+      return lane[1]
+    end
+    redis.call('ZREM', lanes_of .. key, lane[1])
   end
-  offset = offset + #page
-until #taken == at_most or #page < 100
+end
+
+local taken, holders = {{}}, 0
+for _ in pairs(held) do holders = holders + 1 end
+local function next_key()
+  for _, key in ipairs(redis.call('ZRANGE', firsts, 0, holders)) do
+    local has = held[key] or 0
+    if has == 0 or has + 1 <= {_MAX_HELD_PER_FREE} * free then return key end
+  end
+end
+
+local key = next_key()
+while key and #taken < at_most do
+  local id = first_lane(key)
+  if id then
+    if not held[key] then holders = holders + 1 end
+    taken[#taken + 1], held[key], free = id, (held[key] or 0) + 1, free - 1
+    redis.call('ZREM', lanes_of .. key, id)
+    first_lane(key)
+  end
+  key = next_key()
+end
 {_MOVE_AND_REPLY}"""
 
 

@@ -10,10 +10,11 @@ from imgsvc.api.openapi.examples import CANCELLED, RETRIED, example
 from imgsvc.api.problems.documented import documented, refused_parameter, refused_state
 from imgsvc.api.schemas.batches import BatchOut, batch_out
 from imgsvc.bootstrap import Resources
-from imgsvc.services.batches.cancel import cancel_batch
+from imgsvc.services.batches.cancel import begin_cancel
+from imgsvc.services.batches.change import change_for_request
 from imgsvc.services.batches.delete import delete_batch
 from imgsvc.services.batches.read import read_batch
-from imgsvc.services.batches.retry import retry_batch
+from imgsvc.services.batches.retry import begin_retry
 from imgsvc.services.intake.quotas import check_quota
 
 router = APIRouter(prefix="/v1/batches", tags=["Changes"])
@@ -51,15 +52,8 @@ class RetryWish(BaseModel):
 )
 async def post_cancel(caller: Caller, batch_id: BatchId, resources: ResourcesDep) -> BatchOut:
     """Cancel the images that are not finished. Finished images are kept and listed in the CSV; the webhook is sent."""
-    await cancel_batch(
-        batch_id,
-        api_key_id=caller,
-        sessions=resources.sessions,
-        queue=resources.queue,
-        retention=resources.retention,
-        clock=resources.clock,
-    )
-    return await _response(batch_id, caller, resources)
+    await begin_cancel(batch_id, api_key_id=caller, sessions=resources.sessions)
+    return await _apply(batch_id, caller, resources)
 
 
 @router.post(
@@ -88,16 +82,15 @@ async def post_retry(
     """
     async with resources.sessions.read() as session:
         await check_quota(session, caller, limits=resources.key_limits)
-    await retry_batch(
+    await begin_retry(
         batch_id,
         codes=options.codes if options else (),
         api_key_id=caller,
         sessions=resources.sessions,
-        queue=resources.queue,
         retention=resources.retention,
         clock=resources.clock,
     )
-    return await _response(batch_id, caller, resources)
+    return await _apply(batch_id, caller, resources)
 
 
 @router.delete(
@@ -128,6 +121,14 @@ async def delete(caller: Caller, batch_id: BatchId, resources: ResourcesDep) -> 
     )
 
 
-async def _response(batch_id: str, caller: str, resources: Resources) -> BatchOut:
+async def _apply(batch_id: str, caller: str, resources: Resources) -> BatchOut:
+    """Apply the recorded change, as far as there is time, and return the batch."""
+    await change_for_request(
+        batch_id,
+        sessions=resources.sessions,
+        queue=resources.queue,
+        retention=resources.retention,
+        clock=resources.clock,
+    )
     batch, delivery = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     return batch_out(batch, delivery, resources.links)

@@ -19,6 +19,7 @@ from imgsvc.db.queries import backlog
 from imgsvc.errors import ImgsvcError, Unauthorized
 from imgsvc.logs import get_logger
 from imgsvc.process.loopback import is_loopback
+from imgsvc.services.throttling.busy_hosts import BusyHost
 
 router = APIRouter(tags=["Operations"])
 log = get_logger(__name__)
@@ -41,7 +42,7 @@ _TIMEOUT = 3.0
     },
 )
 async def get_metrics(request: Request, resources: ResourcesDep) -> Response:
-    """Return the backlog, the workers' counters and the duration of requests, for all API keys together.
+    """Return the backlog, the workers' counters, the busiest hosts and the duration of requests, for all API keys.
 
     Send `IMGSVC_METRICS_TOKEN` as a bearer token; while that is unset, metrics are available on this machine only.
     Values of an unavailable component are omitted, and `imgsvc_component_up` reports it.
@@ -72,9 +73,9 @@ def _authenticate(request: Request, resources: Resources) -> None:
 async def _snapshot(resources: Resources) -> MetricsSnapshot:
     database, queue = await asyncio.gather(_or_none(_database(resources)), _or_none(_queue(resources)))
     batches, deliveries = database or (None, None)
-    waiting, worker_stats = queue or (None, None)
+    waiting, worker_stats, hosts = queue or (None, None, None)
     components = {"database": database is not None, "redis": queue is not None}
-    return MetricsSnapshot(resources.clock(), batches, deliveries, waiting, worker_stats, components)
+    return MetricsSnapshot(resources.clock(), batches, deliveries, waiting, worker_stats, hosts, components)
 
 
 async def _database(resources: Resources) -> tuple[list[backlog.OpenBatches], tuple[int, datetime | None]]:
@@ -82,8 +83,9 @@ async def _database(resources: Resources) -> tuple[list[backlog.OpenBatches], tu
         return await backlog.open_batches(session), await backlog.open_deliveries(session)
 
 
-async def _queue(resources: Resources) -> tuple[int, dict[str, dict[str, int]]]:
-    return await resources.queue.waiting(), await resources.queue.worker_stats()
+async def _queue(resources: Resources) -> tuple[int, dict[str, dict[str, int]], list[BusyHost]]:
+    queue = resources.queue
+    return await queue.waiting(), await queue.worker_stats(), await queue.busy_hosts()
 
 
 async def _or_none(read: Awaitable[T]) -> T | None:

@@ -72,16 +72,6 @@ async def _move(session: AsyncSession, found: Collection[sa.ColumnElement[bool]]
     return Moved(len(rows), processing, Counter(code for _, code in rows if code))
 
 
-async def count_failures(
-    session: AsyncSession, batch_id: str, *, codes: Collection[str] = (), exclude: Collection[str] = ()
-) -> dict[str, int]:
-    """Count the failed assets by error code: only those in `codes` (empty: all), without those in `exclude`."""
-    connection = await session.connection()
-    statement = sa.select(col(Asset.error_code), sa.func.count()).where(*_failed(batch_id, codes, exclude))
-    rows = await connection.execute(statement.group_by(col(Asset.error_code)))
-    return {code or "": count for code, count in rows}
-
-
 async def reset_failed(
     session: AsyncSession,
     batch_id: str,

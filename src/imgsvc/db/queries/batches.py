@@ -1,6 +1,8 @@
 """Statements on batches and their products."""
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -25,18 +27,22 @@ class ProductRow(NamedTuple):
     slots: list[int]
 
 
-async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:
-    """Insert `rows` in slices, so that other tasks run in between; `rows` may be a generator."""
-    statement = insert(table)
-    pending: list[dict[str, Any]] = []
+async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> int:
+    """Insert `rows` in slices, so that other tasks run in between, and return their number."""
+    statement, left, inserted = insert(table), iter(rows), 0
     connection = await session.connection()
-    for row in rows:
-        pending.append(row)
-        if len(pending) == _SLICE:
-            await connection.execute(statement, pending)
-            pending = []
-    if pending:
+    while pending := list(islice(left, _SLICE)):
         await connection.execute(statement, pending)
+        inserted += len(pending)
+    return inserted
+
+
+async def show(session: AsyncSession, batch_id: str, *, now: datetime) -> bool:
+    """Show a batch that was stored as a deleted one; return False if its clean-up is due."""
+    statement = update(Batch).where(
+        col(Batch.id) == batch_id, col(Batch.deleted_at).is_not(None), col(Batch.tidy_at) > now
+    )
+    return bool((await session.exec(statement.values(deleted_at=None, tidy_at=None))).rowcount)
 
 
 async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = None) -> Batch | None:

@@ -8,6 +8,7 @@ from sqlalchemy import delete, literal_column, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.queries import reuse
 from imgsvc.db.tables import (
     EXPIRING_BATCHES,
@@ -81,6 +82,7 @@ async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch
     The batch's row is locked. Otherwise a second process that removes the same rows would find none left, and continue
     before the first has committed.
     """
+    await plan_on_indexes(session)  # for a batch that is much of its table, Postgres would read all of that each time
     await session.exec(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     key = sa.tuple_(col(table.batch_id), col(table.position))
     some = sa.select(col(table.batch_id), col(table.position)).where(col(table.batch_id) == batch_id).limit(_SLICE)

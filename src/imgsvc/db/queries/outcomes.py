@@ -16,7 +16,7 @@ from imgsvc.domain.status import AssetStatus
 
 _TABLE = Asset.__table__  # type: ignore[attr-defined]  # SQLModel types tables as classes only
 
-_OUTCOME_COLUMNS = (
+OUTCOME_COLUMNS = (
     "status",
     "due_at",
     "attempts",
@@ -43,7 +43,7 @@ _OUTCOME_COLUMNS = (
 async def write_outcomes(session: AsyncSession, batch_id: str, token: str, rows: Sequence[dict[str, Any]]) -> set[int]:
     """Write the outcomes of the assets that the run `token` still holds, and return their positions.
 
-    A run loses its assets if its process was frozen. A row has `position` and every `_OUTCOME_COLUMNS`.
+    A run loses its assets if its process was frozen. A row has `position` and every `OUTCOME_COLUMNS`.
     """
     if not rows:
         return set()
@@ -67,9 +67,9 @@ _WRITE_ON_POSTGRES = sa.text(f"""
             FOR UPDATE
         ) AS held
     )
-    UPDATE asset SET claim = NULL, {", ".join(f"{name} = outcome.{name}" for name in _OUTCOME_COLUMNS)}
+    UPDATE asset SET claim = NULL, {", ".join(f"{name} = outcome.{name}" for name in OUTCOME_COLUMNS)}
     FROM held JOIN json_to_recordset(CAST(:rows AS json)) AS outcome (
-        {", ".join(f"{name} {_sql_type(name)}" for name in ("position", *_OUTCOME_COLUMNS))}
+        {", ".join(f"{name} {_sql_type(name)}" for name in ("position", *OUTCOME_COLUMNS))}
     ) USING (position)
     WHERE asset.batch_id = held.batch_id AND asset.position = held.position AND held.status = 'processing'
     RETURNING asset.position
@@ -90,7 +90,7 @@ async def _write_on_postgres(
 _WRITE_ON_SQLITE = (
     update(_TABLE)
     .where(_TABLE.c.batch_id == bindparam("at_batch_id"), _TABLE.c.position == bindparam("at_position"))
-    .values(claim=None, **{name: bindparam(name) for name in _OUTCOME_COLUMNS})
+    .values(claim=None, **{name: bindparam(name) for name in OUTCOME_COLUMNS})
 )
 
 
@@ -106,7 +106,7 @@ async def _write_on_sqlite(
     )
     held = set((await connection.execute(found)).scalars())
     values = [
-        {"at_batch_id": batch_id, "at_position": row["position"], **{name: row[name] for name in _OUTCOME_COLUMNS}}
+        {"at_batch_id": batch_id, "at_position": row["position"], **{name: row[name] for name in OUTCOME_COLUMNS}}
         for row in rows
         if row["position"] in held
     ]

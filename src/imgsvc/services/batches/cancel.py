@@ -4,27 +4,14 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches, counters
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.errors import BatchFinished, NotFound
-from imgsvc.services.batches.change import CANCEL, CHANGE_TIMEOUT, change_for_request
-from imgsvc.services.batches.finish import Retention
-from imgsvc.services.clock import Clock
-from imgsvc.services.job_queue import JobQueue
+from imgsvc.services.batches.change import CANCEL
 
 
-async def cancel_batch(
-    batch_id: str,
-    *,
-    api_key_id: str,
-    sessions: Sessions,
-    queue: JobQueue,
-    retention: Retention,
-    clock: Clock,
-    time_limit: float = CHANGE_TIMEOUT,
-) -> None:
-    """Cancel every open asset and end the batch; finished assets keep their results.
+async def begin_cancel(batch_id: str, *, api_key_id: str, sessions: Sessions) -> None:
+    """Record that every open asset is cancelled and the batch ends; finished assets keep their results.
 
-    The caller waits up to `time_limit` seconds for the end of a large batch; a job cancels the rest of its assets.
-
-    Lanes notice at their next flush: from the first transaction on, nothing of theirs is written.
+    Lanes notice at their next flush: from this transaction on, nothing of theirs is written. Then call
+    `change_for_request`.
 
     Raises:
         NotFound: no such batch, or it belongs to another API key.
@@ -37,6 +24,3 @@ async def cancel_batch(
         if batch.status not in OPEN_BATCH:
             raise BatchFinished(f"Batch {batch_id} has ended: it is {batch.status}.")
         await batches.begin_change(session, batch_id, CANCEL)
-    await change_for_request(
-        batch_id, sessions=sessions, queue=queue, retention=retention, clock=clock, time_limit=time_limit
-    )

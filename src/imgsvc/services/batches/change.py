@@ -11,6 +11,7 @@ from datetime import datetime
 import stamina
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, batches
 from imgsvc.db.queries import counters as counter_queries
@@ -47,7 +48,7 @@ async def change_for_request(
     queue: JobQueue,
     retention: Retention,
     clock: Clock,
-    time_limit: float,
+    time_limit: float = CHANGE_TIMEOUT,
 ) -> None:
     """Apply the recorded change for up to `time_limit` seconds; a job applies the rest."""
     try:
@@ -92,6 +93,7 @@ async def apply_change(
 
 async def _apply_to(session: AsyncSession, batch: Batch, window: range, *, now: datetime) -> Counters | None:
     """Change the assets at the positions of `window`; None when the change is not the batch's any more."""
+    await plan_on_indexes(session)
     if batch.change == CANCEL:
         code, detail = Cancelled.code, Cancelled.sentence
         moved = await assets.cancel_open(session, batch.id, window, code=code, detail=detail, now=now)

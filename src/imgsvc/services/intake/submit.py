@@ -1,4 +1,4 @@
-"""Accept an upload: read the products, store the batch in one transaction, wake its first lane."""
+"""Accept an upload: read the products, store the batch, wake its first lane."""
 
 import asyncio
 import gc
@@ -15,16 +15,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.queries import counters as counter_queries
-from imgsvc.db.tables import Asset, Batch, Delivery, Product
+from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manifest
 from imgsvc.domain.manifest.read_json import read_products
-from imgsvc.errors import DatabaseUnavailable
+from imgsvc.errors import DatabaseUnavailable, TooMany
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
-from imgsvc.services.intake.upload import Upload, asset_rows, batch_row, product_rows
+from imgsvc.services.intake.store import ROWS_AT_ONCE, discard, show, store, store_hidden
+from imgsvc.services.intake.upload import Upload, batch_row
 from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_lane
 
@@ -62,7 +63,7 @@ async def submit(
     limits: ManifestLimits,
     quota: KeyLimits | None = None,
 ) -> Submitted:
-    """Store the batch with its products and assets in one transaction, then wake its first lane.
+    """Store the batch with its products and assets, then wake its first lane.
 
     The batch is accepted even while Redis is unavailable; the sweep wakes it later. An upload with an
     idempotency key creates one batch, even if it is repeated many times or concurrently.
@@ -83,12 +84,27 @@ async def submit(
         now = clock()
         batch = batch_row(upload, manifest, digest=digest, api_key_id=api_key_id, now=now)
         batch.expires_at = retention.expiry(now)
-        async with sessions.write() as session:
-            if quota:  # other uploads may have been stored while this one was received
-                await check_quota(session, api_key_id, limits=quota)
-            is_repeat = upload_key is not None and not await idempotency.reserve(session, upload_key, batch.id, now)
-            ended = None if is_repeat else await _store(session, batch, manifest, retention=retention, now=now)
-            stored = await queries.get(session, batch.id) or batch
+        is_large = len(manifest.products) + len(manifest.assets) > ROWS_AT_ONCE
+        if is_large:
+            async with sessions.read() as session:
+                await _check_quota(session, api_key_id, quota)
+            await store_hidden(batch, manifest, sessions=sessions, now=now)
+        try:
+            async with sessions.write() as session:
+                await _check_quota(session, api_key_id, quota)  # others may have been stored meanwhile
+                is_repeat = upload_key is not None and not await idempotency.reserve(session, upload_key, batch.id, now)
+                ended = None
+                if not is_repeat:
+                    await (show(session, batch, clock=clock) if is_large else store(session, batch, manifest, now=now))
+                    ended = await _end_if_nothing_to_fetch(session, batch.id, manifest, retention=retention, now=now)
+                if ended or is_large:  # the row has changed since it was inserted
+                    batch = await queries.get(session, batch.id) or batch
+        except TooMany:
+            if is_large:
+                await discard(batch.id, sessions=sessions, now=now)
+            raise
+    if is_large and is_repeat:
+        await discard(batch.id, sessions=sessions, now=now)
     if upload_key and is_repeat:  # a concurrent upload was first: its batch is committed, or already deleted
         if replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock):
             batch, delivery = replayed
@@ -103,7 +119,7 @@ async def submit(
         warnings=batch.warnings_total,
     )
     await (announce(ended, queue=queue) if ended else wake_lane(batch.id, api_key_id, queue=queue))
-    return Submitted(stored)
+    return Submitted(batch)
 
 
 async def _upload_key(upload: Upload, api_key_id: str) -> idempotency.UploadKey | None:
@@ -148,18 +164,19 @@ def _garbage_collection_disabled() -> Iterator[None]:
         gc.enable()
 
 
-async def _store(
-    session: AsyncSession, batch: Batch, manifest: Manifest, *, retention: Retention, now: datetime
+async def _check_quota(session: AsyncSession, api_key_id: str, quota: KeyLimits | None) -> None:
+    if quota:
+        await check_quota(session, api_key_id, limits=quota)
+
+
+async def _end_if_nothing_to_fetch(
+    session: AsyncSession, batch_id: str, manifest: Manifest, *, retention: Retention, now: datetime
 ) -> EndedBatch | None:
-    """Insert all rows; a batch without a URL to fetch ends at once."""
-    session.add(batch)
-    await session.flush()
-    await queries.insert_rows(session, Product, product_rows(batch.id, manifest))
-    await queries.insert_rows(session, Asset, asset_rows(batch.id, manifest, now))
+    """End a batch without a valid URL."""
     if len(manifest.invalid) < len(manifest.assets):
         return None
-    counters = await counter_queries.lock(session, batch.id)
-    return await finish_batch(session, batch.id, counters, retention=retention, now=now) if counters else None
+    counters = await counter_queries.lock(session, batch_id)
+    return await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters else None
 
 
 def examine(manifest: Manifest) -> Validation:

@@ -1,16 +1,18 @@
 """The hosts of a batch in turn: a lane reserves fetches from each before it claims assets."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
 import stamina
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import leases as queries
+from imgsvc.db.queries.leases import HostDue
 from imgsvc.domain.hosts import host_of
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.clock import Clock
@@ -20,6 +22,8 @@ from imgsvc.services.throttling.host_visit import HostReservation
 
 PAGE = 256
 """Hosts read at a time."""
+MET_AT_ONCE = 64
+"""Hosts about which other workers are asked at a time."""
 MAX_PAGES = 2
 """Pages read at a time when something was reserved; otherwise the search continues through the whole batch."""
 
@@ -32,6 +36,12 @@ class _Host:
     name: str
     due_at: datetime
     """Time from which its first open asset may be claimed."""
+
+
+async def hosts_page(session: AsyncSession, batch_id: str, *, after: int = -1) -> list[HostDue]:
+    """Return a page of the hosts of a batch that have open assets, in order, following the host number `after`."""
+    await plan_on_indexes(session)
+    return await queries.hosts(session, batch_id, after=after, limit=PAGE)
 
 
 class BatchHosts:
@@ -58,12 +68,12 @@ class BatchHosts:
         reserved: defaultdict[int, list[HostReservation]] = defaultdict(list)
         missing = wanted
         if not self._is_stale:
-            missing -= self._reserve(missing, reserved)
+            missing -= await self._reserve(missing, reserved)
         pages = 0
         while missing > 0 and (self._is_stale or not self._is_only_page) and not (reserved and pages >= MAX_PAGES):
             is_last = await self._read_page()
             pages += 1
-            missing -= self._reserve(missing, reserved)
+            missing -= await self._reserve(missing, reserved)
             if is_last:
                 break
         return reserved
@@ -91,15 +101,17 @@ class BatchHosts:
         """Return the time at which `reserve` may give something again, as far as is known; None: no asset is open."""
         return self._earlier(self._next_look, self._look_at_page())
 
-    def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:
+    async def _reserve(self, wanted: int, reserved: dict[int, list[HostReservation]]) -> int:
         """Reserve from the hosts of this page: first an even share of each, then the rest; return the number."""
         now, total = self._clock(), 0
         overdue = now >= self._plan.give_up_at
         due = [number for number, host in self._page.items() if host.due_at <= now]
         for at_most in (ceil(wanted / max(1, len(due))), wanted):
-            for number in due:
+            for position, number in enumerate(due):
                 if total == wanted:
                     return total
+                if position % MET_AT_ONCE == 0:
+                    await self._limiter.meet(self._page[each].name for each in due[position : position + MET_AT_ONCE])
                 host = self._page[number]
                 fetches = self._limiter.reserve(
                     host.name, self._plan.flow, min(at_most, wanted - total), overdue=overdue
@@ -120,8 +132,15 @@ class BatchHosts:
         async for attempt in tries:
             with attempt:
                 async with self._sessions.read() as session:
-                    await plan_on_indexes(session)
-                    rows = await queries.hosts(session, self._plan.batch_id, after=after, limit=PAGE)
+                    rows = await hosts_page(session, self._plan.batch_id, after=after)
+        return self._take(rows, is_first=is_first)
+
+    def begin(self, rows: Sequence[HostDue]) -> None:
+        """Begin with the first page, which the caller has read together with the batch."""
+        self._take(rows, is_first=True)
+
+    def _take(self, rows: Sequence[HostDue], *, is_first: bool) -> bool:
+        """Replace the page; return whether it was the last."""
         self._page = {row.number: _Host(host_of(row.origin_url), row.due_at) for row in rows}
         is_last = len(rows) < PAGE
         self._last_number = -1 if is_last else rows[-1].number

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.domain.hosts import host_of
-from imgsvc.errors import BudgetExhausted, NotModified
+from imgsvc.errors import AssetError, BudgetExhausted, NotModified
 from imgsvc.services.ports import Fetched, Hops, Origin, Validators
+from imgsvc.services.throttling.blame import Says, meaning
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
@@ -49,14 +50,11 @@ class Fetching:
         flow: Flow,
         previous: PreviousResult | None,
         room: HostReservation | None = None,
-        *,
-        suspect: bool = False,
     ) -> tuple[Fetched | None, Reservation]:
         """Return the body and the reservation of its memory; no body if the `previous` result is still current.
 
         While this waits for memory, it holds no slot of the host: the memory may be held for long by images that are
-        being compressed, and other fetches can use the slot. `room` is for the first slot; a `suspect`
-        image has used an attempt.
+        being compressed, and other fetches can use the slot. `room` is for the first slot.
 
         Raises:
             FetchError: see `services.ports.Origin`.
@@ -66,13 +64,13 @@ class Fetching:
         reservation: Reservation | None = None
         while True:
             try:
-                async with self.hosts.slot(host, flow, room, conditional=conditional, suspect=suspect) as visit:
+                async with self.hosts.slot(host, flow, room, conditional=conditional) as visit:
                     with await self.fetches.acquire(flow):
                         visit.send()
                         needed = needed or self._first_size(host, previous)
                         reservation = reservation or self._reserve_now(flow, needed)
                         hops = _PacedHops(self.hosts, host, flow, visit, conditional=conditional)
-                        fetched = await self._fetch(url, host, reservation, previous, hops)
+                        fetched = await self._fetch(url, host, reservation, previous, hops, visit)
             except BaseException as error:
                 if reservation is not None:
                     reservation.release()
@@ -95,7 +93,13 @@ class Fetching:
         return reservation
 
     async def _fetch(
-        self, url: str, host: str, reservation: Reservation, previous: PreviousResult | None, hops: Hops
+        self,
+        url: str,
+        host: str,
+        reservation: Reservation,
+        previous: PreviousResult | None,
+        hops: Hops,
+        visit: HostVisit,
     ) -> Fetched | None:
         validators = Validators(previous.etag, previous.last_modified, previous.final_url_hash) if previous else None
         try:
@@ -105,12 +109,27 @@ class Fetching:
             return None
         except BudgetExhausted as more:
             self.hosts.note_changes(host, changes=previous is not None)
-            self.hosts.note_body(host, more.size)
+            self.hosts.note_body(host, more.size, url)
+            raise
+        except AssetError as error:
+            if known := visit.url_to_compare(error):
+                await self._compare(known, reservation, hops, visit)
             raise
         if previous:
             self.hosts.note_changes(host, changes=True)
-        self.hosts.note_body(host, len(fetched.body))
+        self.hosts.note_body(host, len(fetched.body), url)
         return fetched
+
+    async def _compare(self, url: str, reservation: Reservation, hops: Hops, visit: HostVisit) -> None:
+        """Ask a host that seems to be away for an image that it has sent: the other images may be to blame."""
+        try:
+            await self.origin.fetch(url, reservation, None, hops)
+        except AssetError as error:
+            if meaning(error, headers_arrived=False) is not Says.ANSWERED:
+                return
+        except BudgetExhausted:
+            pass  # it has sent so much
+        visit.note_known()
 
 
 class _PacedHops:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from imgsvc.db.queries.leases import Claimed
+from imgsvc.db.queries.outcomes import OUTCOME_COLUMNS
 from imgsvc.domain.status import AssetStatus, Suspicion
 from imgsvc.errors import AssetError
 
@@ -58,26 +59,11 @@ class Postponed:
 
 Outcome = Succeeded | Failed | Postponed
 
-_EMPTY: dict[str, Any] = dict.fromkeys(
-    (
-        "input_format",
-        "width",
-        "height",
-        "input_bytes",
-        "renditions",
-        "error_code",
-        "error_detail",
-        "http_status",
-        "etag",
-        "last_modified",
-        "final_url_hash",
-        "reuse_hash",
-    )
-)
+_EMPTY: dict[str, Any] = dict.fromkeys(OUTCOME_COLUMNS)
 
 
 def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
-    """Return every column that `db.queries.leases.write_outcomes` writes."""
+    """Return the position of the asset, and every column of `OUTCOME_COLUMNS`."""
     row = {
         **_EMPTY,
         "position": outcome.asset.position,

@@ -122,9 +122,7 @@ class AssetProcessor:
         previous: PreviousResult | None,
         room: HostReservation | None = None,
     ) -> Succeeded:
-        fetched, reservation = await self.fetching.fetch(
-            attempts.asset.origin_url, plan.flow, previous, room, suspect=attempts.origin > 0
-        )
+        fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.flow, previous, room)
         with reservation:
             if fetched is not None:
                 return await self._compress(attempts, plan, fetched)

@@ -8,7 +8,7 @@ from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.job_queue import LaneQueue
-from imgsvc.services.processing.batch_hosts import BatchHosts
+from imgsvc.services.processing.batch_hosts import BatchHosts, hosts_page
 from imgsvc.services.processing.lane import Lane
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -35,6 +35,7 @@ async def work(
     """
     async with sessions.read() as session:
         batch = await batch_queries.get(session, batch_id)
+        first_hosts = await hosts_page(session, batch_id)
     if batch is None:
         return None
     clock, specs = processor.clock, [Spec.model_validate(spec) for spec in batch.specs]
@@ -42,5 +43,6 @@ async def work(
     give_up_at = (batch.round_started_at or batch.created_at) + processor.retries.give_up_after
     plan = RenditionPlan(batch.api_key_id, batch_id, batch.round, specs, hashes, give_up_at)
     hosts = BatchHosts(plan, limiter=processor.fetching.hosts, sessions=sessions, clock=clock)
+    hosts.begin(first_hosts)
     lane = Lane(number, plan, not batch.refresh, hosts, sessions, queue, processor, retention, clock, policy, stopping)
     return await lane.run()

@@ -59,3 +59,8 @@ def is_timeout(error: AssetError) -> bool:
 def sets_rate(error: AssetError) -> bool:
     """Return whether `error` is how hosts refuse more requests per second than they allow."""
     return isinstance(error, HttpStatusError) and error.http_status in {429, 503}
+
+
+def is_limit(error: AssetError) -> bool:
+    """Return whether `error` is about who asks, not what for."""
+    return isinstance(error, HttpStatusError) and error.http_status == 429

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from imgsvc.errors import AssetError
-from imgsvc.services.throttling.blame import Says, meaning
+from imgsvc.services.throttling.blame import Says, is_limit, meaning
 from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_state import FetchFacts, HostState
 from imgsvc.services.throttling.reservation import Reservation
@@ -62,13 +62,13 @@ class HostVisit:
 
     __slots__ = ("_answered_at", "_clock", "_facts", "_place", "_sent_at", "_state")
 
-    def __init__(self, state: HostState, place: Reservation, clock: Callable[[], float], *, suspect: bool) -> None:
+    def __init__(self, state: HostState, place: Reservation, clock: Callable[[], float]) -> None:
         self._state = state
         self._clock = clock
         self._place: Reservation | None = place
         self._sent_at = clock()
         self._answered_at: float | None = None
-        self._facts = FetchFacts(self._sent_at, state.peers, suspect)
+        self._facts = FetchFacts(self._sent_at, state.peers, alone=state.in_flight <= 1)
 
     def send(self) -> None:
         """Note that a request is sent now."""
@@ -77,6 +77,17 @@ class HostVisit:
     def answer(self) -> None:
         """Note that the headers of its response have arrived."""
         self._answered_at = self._clock()
+
+    def url_to_compare(self, error: AssetError) -> str | None:
+        """Return an image that the host has sent, if it is to be asked for because a probe of the host failed."""
+        availability = self._state.availability
+        if not availability.is_away or availability.is_doubtful(self._clock()) or is_limit(error):
+            return None
+        return availability.known_url
+
+    def note_known(self) -> None:
+        """Note that the host still sends that image."""
+        self._state.availability.note_known(self._clock())
 
     def leave(self) -> bool:
         """Free its place; return False if it has ended already."""
@@ -107,7 +118,7 @@ class HostVisit:
         state, now = self._state, self._clock()
         if state.note_failure(error, says, self._facts, now):
             return
-        if state.availability.is_given_up(now, suspect=self._facts.suspect):
+        if state.availability.is_given_up(now):
             raise HostGivenUp(error) from error
         soon = random.uniform(0.5, 1.5)  # noqa: S311  # jitter
         raise HostPaused(max(state.delay(now), soon), error) from error
