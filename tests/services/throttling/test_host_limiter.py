@@ -362,3 +362,13 @@ async def test_a_rate_does_not_grow_while_the_host_is_idle(limiter: HostLimiter,
     clock.now += 3_600
     await succeed(limiter)
     assert limiter.hosts[HOST].rate.at(clock.now) == pytest.approx(before)
+
+
+async def test_a_flow_comes_back_by_the_turns_of_its_own_key(limiter: HostLimiter) -> None:
+    large, small = [Flow("large", str(number)) for number in range(40)], Flow("small", "one")
+    async with concurrent_fetches(limiter):
+        for flow in [*large, small]:
+            while limiter.reserve(HOST, flow, 64):
+                pass
+        assert limiter.wait(HOST, small) == SOON / 4
+        assert limiter.wait(HOST, large[0]) == pytest.approx(SOON / 4 * 2 * 40 / INITIAL_LIMIT)
