@@ -123,7 +123,7 @@ class Worker:
             wanted = min(LANE_ASSETS - len(running), len(positions))
             rooms = self.limiter.reserve(host, batch.flow, wanted, overdue=now >= batch.give_up_at)
             if len(rooms) < wanted:
-                wait = min(wait, self.limiter.wait(host))
+                wait = min(wait, self.limiter.wait(host, batch.flow))
             for position, room in zip(positions, rooms, strict=False):
                 del batch.due[position]
                 running.add(asyncio.create_task(self._process(batch, plan, position, room)))

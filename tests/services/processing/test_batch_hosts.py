@@ -37,7 +37,7 @@ class Rooms(HostLimiter):
         self.room[name] = self.room.get(name, 1_000) - given
         return [HostReservation(flow, self.state, 0) for _ in range(given)]
 
-    def wait(self, host: str) -> float:
+    def wait(self, host: str, flow: Flow) -> float:
         return self.waits.get(host.partition(".")[0], 1.0)
 
 

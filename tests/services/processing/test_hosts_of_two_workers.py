@@ -25,6 +25,6 @@ async def test_a_pause_that_one_worker_is_asked_for_holds_for_the_other(resource
 
         async def is_known_there() -> bool:
             await other.fetching.hosts.meet([HOST])
-            return other.fetching.hosts.wait(HOST) > 50
+            return other.fetching.hosts.wait(HOST, FLOW) > 50
 
         await until(is_known_there)

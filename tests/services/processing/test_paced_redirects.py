@@ -39,7 +39,7 @@ async def test_a_redirect_within_a_host_takes_one_slot(
     origin.serve("/b.jpg", image_bytes())
     host = f"127.0.0.1:{origin.port}"
     hosts = processor.fetching.hosts
-    hosts.wait(host)
+    hosts.wait(host, FLOW)
     hosts.hosts[host].set_share(0.001)
     fetched, reservation = await processor.fetching.fetch(first, FLOW, None)
     assert fetched is not None

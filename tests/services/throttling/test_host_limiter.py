@@ -132,7 +132,7 @@ async def test_a_worker_uses_its_share_of_the_limit(limiter: HostLimiter) -> Non
         limiter.hosts[HOST].set_share(share)
         assert await limit_of(limiter) == places
     assert limiter.reserve(HOST, FLOW, 1) == []
-    assert limiter.wait(HOST) == SOON
+    assert limiter.wait(HOST, FLOW) == SOON
 
 
 # -- whose failure it is ----------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ async def test_a_long_retry_after_pauses_that_host_and_no_other(limiter: HostLim
     with pytest.raises(HostPaused) as paused:
         await succeed(limiter)
     assert paused.value.seconds == 300
-    assert (limiter.reserve(HOST, FLOW, 5), limiter.wait(HOST)) == ([], 300)
+    assert (limiter.reserve(HOST, FLOW, 5), limiter.wait(HOST, FLOW)) == ([], 300)
     assert limiter.reserve(OTHER, FLOW, 5)
 
 
@@ -190,7 +190,7 @@ async def test_a_shorter_retry_after_does_not_end_a_longer_one(limiter: HostLimi
 async def test_a_host_that_never_answered_is_probed_and_then_given_up(limiter: HostLimiter, clock: MovedClock) -> None:
     await fail(limiter, ConnectError())
     assert limiter.reserve(HOST, FLOW, 5) == []
-    clock.now += limiter.wait(HOST)
+    clock.now += limiter.wait(HOST, FLOW)
     [probe] = limiter.reserve(HOST, FLOW, 5)
     assert limiter.reserve(HOST, FLOW, 5) == []
     probe.release()
@@ -260,7 +260,7 @@ async def test_a_redirecting_host_has_no_more_room_than_its_target(limiter: Host
     limiter.note_redirect(HOST, OTHER)
     await fail(limiter, HttpStatusError(503, retry_after=60), OTHER)
     assert limiter.reserve(HOST, FLOW, 5) == []
-    assert limiter.wait(HOST) == 60
+    assert limiter.wait(HOST, FLOW) == 60
 
 
 def test_room_is_given_out_in_turns_between_keys_and_then_batches() -> None:
@@ -362,3 +362,13 @@ async def test_a_rate_does_not_grow_while_the_host_is_idle(limiter: HostLimiter,
     clock.now += 3_600
     await succeed(limiter)
     assert limiter.hosts[HOST].rate.at(clock.now) == pytest.approx(before)
+
+
+async def test_a_flow_comes_back_by_the_turns_of_its_own_key(limiter: HostLimiter) -> None:
+    large, small = [Flow("large", str(number)) for number in range(40)], Flow("small", "one")
+    async with concurrent_fetches(limiter):
+        for flow in [*large, small]:
+            while limiter.reserve(HOST, flow, 64):
+                pass
+        assert limiter.wait(HOST, small) == SOON / 4
+        assert limiter.wait(HOST, large[0]) == pytest.approx(SOON / 4 * 2 * 40 / INITIAL_LIMIT)

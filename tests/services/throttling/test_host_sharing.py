@@ -99,7 +99,7 @@ def test_a_pause_that_one_worker_is_asked_for_holds_for_all() -> None:
         await crew.exchanges()
         crew.open_slots[1].cancel()
         assert crew.limiters[1].reserve(HOST, FLOW, 1) == []
-        assert crew.limiters[1].wait(HOST) == pytest.approx(60, abs=1)
+        assert crew.limiters[1].wait(HOST, FLOW) == pytest.approx(60, abs=1)
 
     with_workers(2, test)
 

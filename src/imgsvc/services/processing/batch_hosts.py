@@ -151,7 +151,9 @@ class BatchHosts:
     def _look_at_page(self) -> datetime | None:
         now = self._clock()
         looks = (
-            host.due_at if host.due_at > now else now + timedelta(seconds=self._limiter.wait(host.name))
+            host.due_at
+            if host.due_at > now
+            else now + timedelta(seconds=self._limiter.wait(host.name, self._plan.flow))
             for host in self._page.values()
         )
         return min(looks, default=None)

@@ -63,14 +63,14 @@ class HostLimiter:
         units = [state.expected_units] * places + [0] * without_room
         return [HostReservation(flow, state, each) for each in units]
 
-    def wait(self, host: str) -> float:
-        """Return the seconds until `reserve` may return something again."""
+    def wait(self, host: str, flow: Flow) -> float:
+        """Return the seconds until `reserve` may return something again for `flow`."""
         state, now = self._state(host), self._clock()
         target = self.hosts.get(state.redirects_to or "", state)
         delay = max(state.delay(now), target.delay(now))
         if self._room(state, now):
             return delay
-        crowd = state.turns.waiting(now) / max(1, state.allowed)  # lanes that come back for nothing are costly
+        crowd = state.turns.before(flow, now) / max(1, state.allowed)  # lanes that come back for nothing are costly
         return max(delay, min(SOON / 4 * max(1.0, crowd), LONGEST_WAIT))
 
     async def meet(self, hosts: Iterable[str]) -> None:

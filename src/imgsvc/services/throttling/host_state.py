@@ -17,7 +17,7 @@ SOON = 1.0
 """Seconds that a fetch may wait for its host; what waits longer goes back to the database."""
 AHEAD = 0.5
 """Seconds for which fetches are given out ahead, so that a host need not wait for the next claim."""
-MAX_AHEAD = 8
+MAX_AHEAD = 2
 """Fetches that are given out ahead for each that may be in flight, at most."""
 FORGETS_RATE = 5.0
 """Seconds; an outage as long as this says nothing about a rate, unless it said 429."""

@@ -47,9 +47,14 @@ class HostTurns:
         self._demands[flow].wanted -= given
         return given
 
-    def waiting(self, now: float) -> int:
-        """Return the flows that have asked for places lately and not been given all."""
-        return sum(demand.wanted > 0 and now - demand.asked_at <= REMEMBERED for demand in self._demands.values())
+    def before(self, flow: Flow, now: float) -> int:
+        """Return the flows that wait for a turn until that of `flow`: keys take turns, and those of a key."""
+        waiting = [
+            each.api_key_id
+            for each, demand in self._demands.items()
+            if demand.wanted > 0 and now - demand.asked_at <= REMEMBERED
+        ]
+        return len(set(waiting)) * waiting.count(flow.api_key_id)
 
     def unmet(self, now: float, *, within: float) -> int:
         """Return the places that flows have asked for `within` these seconds and not been given."""
