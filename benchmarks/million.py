@@ -70,7 +70,7 @@ class Meter:
         async def sample() -> None:
             while True:
                 memory.append(api.memory_info().rss)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # the interval of samples
 
         tasks = [asyncio.create_task(work) for work in (sample(), self._read(reads), self._upload(uploads))]
         begin = perf_counter()
@@ -95,7 +95,7 @@ class Meter:
                 begin = perf_counter()
                 (await client.get(self.path or "/v1/batches")).raise_for_status()
                 found.append(perf_counter() - begin)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # the interval of samples
 
     async def _upload(self, found: list[float]) -> None:
         async with httpx.AsyncClient(base_url=self._started.client.base_url, timeout=60, trust_env=False) as client:
@@ -105,7 +105,7 @@ class Meter:
                 found.append(perf_counter() - begin)
                 if not answer.is_success:
                     print("  a small upload:", answer.status_code, answer.text[:200], flush=True)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # the interval of uploads
 
     async def _writes(self) -> tuple[int, int]:
         """Return the commits and the bytes of WAL so far; SQLite does not count them."""
@@ -196,7 +196,7 @@ class Large:
         while True:
             if await condition():
                 return
-            await asyncio.sleep(every)
+            await asyncio.sleep(every)  # the interval of looks
 
     async def _batch(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self._client.get(self._path)).json()

@@ -26,7 +26,6 @@ class Crew:
 
     board: MemoryBoard
     limiters: list[HostLimiter]
-    sharings: list[HostSharing]
     open_slots: list[asyncio.Task[None]] = field(default_factory=list)
 
     def state(self, worker: int) -> HostState:
@@ -61,7 +60,7 @@ def with_workers(number: int, test: Callable[[Crew], Awaitable[None]]) -> Memory
     async def main() -> None:
         sharings = [HostSharing(board, f"worker-{each}", virtual_monotonic) for each in range(number)]
         limiters = [HostLimiter(maximum=64, clock=virtual_monotonic, sharing=sharing) for sharing in sharings]
-        crew = Crew(board, limiters, sharings)
+        crew = Crew(board, limiters)
         tasks = [asyncio.create_task(sharing.run()) for sharing in sharings]
         await test(crew)
         for task in [*tasks, *crew.open_slots]:
@@ -315,7 +314,9 @@ def test_hosts_are_forgotten_while_the_board_is_away() -> None:
             async with crew.limiters[0].slot(f"{number}.example", FLOW):
                 pass
         await asyncio.sleep(3 * INTERVAL_WITHOUT_BOARD)
-        assert crew.sharings[0].known == 0
+        before = crew.board.exchanges
+        await asyncio.sleep(10 * INTERVAL_WITHOUT_BOARD)
+        assert crew.board.exchanges == before
 
     with_workers(1, test)
 

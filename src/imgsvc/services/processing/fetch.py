@@ -125,11 +125,13 @@ class Fetching:
         try:
             await self.origin.fetch(url, reservation, None, hops)
         except AssetError as error:
-            if meaning(error, headers_arrived=False) is not Says.ANSWERED:
-                return
-        except BudgetExhausted:
-            pass  # it has sent so much
-        visit.note_known()
+            answers = meaning(error, headers_arrived=False) is Says.ANSWERED
+        except BudgetExhausted:  # its body is larger than the memory reserved
+            answers = True
+        else:
+            answers = True
+        if answers:
+            visit.note_known()
 
 
 class _PacedHops:

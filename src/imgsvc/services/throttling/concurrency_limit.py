@@ -55,7 +55,7 @@ class ConcurrencyLimit:
     refused_at: float = -inf
     _adopted_at: float = -inf
     _is_refusing: bool = False
-    """Whether nothing has been answered since a refusal."""
+    """True from a refusal until the next answer."""
     _answers: int = 0
     """Answers since the last refusal, or since the ceiling was raised."""
     _step: int = 1

@@ -32,7 +32,7 @@ class HostEstimate:
     rate_refused_at: FiniteFloat | None
     paused_until: FiniteFloat
     away_since: FiniteFloat | None
-    """The time since which the host has answered nothing; None while it answers."""
+    """The beginning of its outage; None while it answers."""
 
     @property
     def last_refusal(self) -> float:

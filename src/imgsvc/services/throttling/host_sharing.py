@@ -54,11 +54,6 @@ class HostSharing:
     _in_use: asyncio.Event = field(default_factory=asyncio.Event)
     _has_shrunk: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def known(self) -> int:
-        """The number of hosts that are shared."""
-        return len(self._hosts)
-
     async def meet(self, states: Mapping[str, HostState]) -> None:
         """Get a share of the hosts that this worker has not used lately."""
         new = {name: SharedHost(state) for name, state in states.items() if name not in self._hosts}
