@@ -1,7 +1,7 @@
 """One limit of a host for all workers: what one finds out, all know, and together they keep to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,9 +10,10 @@ from imgsvc.errors import AssetError, ConnectError, HttpStatusError
 from imgsvc.services.throttling.concurrency_limit import INITIAL_LIMIT
 from imgsvc.services.throttling.flow import Flow
 from imgsvc.services.throttling.host_limiter import HostLimiter
-from imgsvc.services.throttling.host_sharing import INTERVAL, INTERVAL_WITHOUT_BOARD, HostSharing
+from imgsvc.services.throttling.host_sharing import INTERVAL, INTERVAL_WITHOUT_BOARD, HostSharing, open_sharing
 from imgsvc.services.throttling.host_state import HostState
 from imgsvc.services.throttling.host_visit import HostPaused
+from imgsvc.services.throttling.shared_host import Entry, Report
 from support.memory_board import MemoryBoard
 from support.virtual_time import run_in_virtual_time, virtual_monotonic
 
@@ -336,3 +337,17 @@ def test_a_clock_that_is_set_back_leaves_no_times_in_the_future() -> None:
             assert crew.state(worker).limit.refused_at <= virtual_monotonic()
 
     with_workers(2, test)
+
+
+async def test_an_error_of_the_exchange_ends_the_worker_instead_of_the_sharing() -> None:
+    class BrokenBoard(MemoryBoard):
+        async def exchange(self, worker: str, reports: Mapping[str, Report]) -> tuple[float, dict[str, Entry]]:
+            if not any(report.use for report in reports.values()):
+                return await super().exchange(worker, reports)  # the first, which a lane waits for
+            raise ZeroDivisionError
+
+    with pytest.RaisesGroup(ZeroDivisionError):
+        async with open_sharing(BrokenBoard()) as sharing:
+            limiter = HostLimiter(maximum=8, sharing=sharing)
+            async with limiter.slot(HOST, FLOW):
+                await asyncio.Event().wait()

@@ -139,12 +139,11 @@ class HostSharing:
 
 @asynccontextmanager
 async def open_sharing(board: HostBoard) -> AsyncIterator[HostSharing]:
-    """Share the limits of hosts with the other workers until the block ends."""
+    """Share the limits of hosts with the other workers until the block ends; an error of an exchange ends it."""
     sharing = HostSharing(board, worker=secrets.token_hex(8))
-    task = asyncio.create_task(sharing.run())
-    try:
-        yield sharing
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(sharing.run())
+        try:
+            yield sharing
+        finally:
+            task.cancel()
