@@ -149,7 +149,7 @@ def _stopped(processes: Sequence[psutil.Process]) -> Iterator[None]:
 
 async def measure_two_keys(load: Load, number: int, size: float, workers: int) -> float:
     """Return the seconds from the upload of the second key to its webhook, at most `PATIENCE`."""
-    limits = {"UPLOADS_PER_MINUTE": 1_000_000, "MAX_OPEN_BATCHES": 1_000_000}
+    limits = {"UPLOADS_PER_MINUTE": 1_000_000, "MAX_OPEN_BATCHES": 1_000_000, "MAX_ROWS": 1_000_000}
     async with (
         service("--workers", str(workers), **limits) as started,
         origin(side=300) as quick,

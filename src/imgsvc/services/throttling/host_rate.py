@@ -100,20 +100,24 @@ class HostRate:
         rate = self.of_all(now)
         return rate if rate >= UNLIMITED_RATE else rate * (self.share or 1)
 
-    def note_refusal(self, now: float, *, began: float, limit: float) -> None:
-        """Set a rate near the one that proved too many, unless the fetch started before the last refusal.
+    def note_refusal(self, now: float, *, began: float, limit: float, unknown_for: float = 0.0) -> None:
+        """Set a rate near the one that proved too many, unless the fetch started before the last refusal was known.
 
-        Without a rate so far, that is the rate of the responses, or half of the rate of the requests if that is more: a
-        guess, which is improved quickly.
+        The first one is a guess: the rate of the answers, or half of the rate of the requests if that is more. Later,
+        the answers correct a rate that has grown far beyond them, to half of it at most. A guess is improved quickly;
+        other workers do not know of it for `unknown_for` seconds, and may be the reason for refusals until then.
         """
-        if began < max(self.refused_at, self._adopted_at):
+        is_guess = self.cubic is None or self.cubic.plateau == PLATEAU_OF_GUESS
+        if began < max(self.refused_at + is_guess * unknown_for, self._adopted_at):
             return
         window = max(MIN_WINDOW, now - began)
-        if self.cubic:
-            self.cubic = CubicRate(self.cubic.at(now), now)
+        answered = self.responses.rate(now, window) + self.elsewhere
+        if self.cubic is None:
+            self.cubic = CubicRate(max(answered, limit / 2 / window), now, PLATEAU_OF_GUESS)
         else:
-            guess = max(self.responses.rate(now, window) + self.elsewhere, limit / 2 / window)
-            self.cubic = CubicRate(guess, now, PLATEAU_OF_GUESS)
+            tried, proven = self.cubic.at(began), answered / DECREASE
+            plateau = PLATEAU_OF_GUESS if tried / 2 <= proven < tried else PLATEAU
+            self.cubic = CubicRate(min(max(proven, tried / 2), tried), now, plateau)
         self.refused_at = now
 
     def adopt(self, estimate: HostEstimate, now: float) -> None:
