@@ -13,6 +13,8 @@ DECREASE = 0.8
 """The factor by which a refused rate is cut. RFC 9438 has 0.7 for networks; what hosts allow varies less."""
 PLATEAU, PLATEAU_OF_GUESS = 4.0, 1.0
 """Seconds from a refusal until the rate is back at the refused one; then it grows ever faster."""
+UNKNOWN_FOR = 0.25
+"""Seconds until all workers know a first guess: two exchanges."""
 MIN_RATE = 0.5
 """Fetches per second."""
 
@@ -100,15 +102,16 @@ class HostRate:
         rate = self.of_all(now)
         return rate if rate >= UNLIMITED_RATE else rate * (self.share or 1)
 
-    def note_refusal(self, now: float, *, began: float, limit: float, unknown_for: float = 0.0) -> None:
+    def note_refusal(self, now: float, *, began: float, limit: float, is_shared: bool = False) -> None:
         """Set a rate near the one that proved too many, unless the fetch started before the last refusal was known.
 
         The first one is a guess: the rate of the answers, or half of the rate of the requests if that is more. Later,
         the answers correct a rate that has grown far beyond them, to half of it at most. A guess is improved quickly;
-        other workers do not know of it for `unknown_for` seconds, and may be the reason for refusals until then.
+        of a host that is shared, other workers know it a little later, and may be the reason for refusals until then.
         """
-        is_guess = self.cubic is None or self.cubic.plateau == PLATEAU_OF_GUESS
-        if began < max(self.refused_at + is_guess * unknown_for, self._adopted_at):
+        is_guess = self.cubic is not None and self.cubic.plateau == PLATEAU_OF_GUESS
+        unknown_for = UNKNOWN_FOR if is_guess and is_shared else 0.0
+        if began < max(self.refused_at + unknown_for, self._adopted_at):
             return
         window = max(MIN_WINDOW, now - began)
         answered = self.responses.rate(now, window) + self.elsewhere

@@ -25,8 +25,6 @@ LONG_PAUSE = 30.0
 """Seconds; after a pause as long as this, a host is asked once before it is asked for more."""
 RATE_CUT, TIMEOUT_CUT = 0.75, 0.5
 """The factors by which a refusal lowers the limit that does not show how many were too many."""
-UNKNOWN_FOR = 0.25
-"""Seconds until the other workers know of a refusal, whose fetches may be the reason for the next one until then."""
 CALM = 8
 """Answers in a row after which a failure is the image's own."""
 
@@ -80,7 +78,7 @@ class HostState:
     @classmethod
     def of_unknown(cls, *, maximum: int, patience: float, weights: Mapping[str, float]) -> "HostState":
         limit = ConcurrencyLimit(maximum, float(min(INITIAL_LIMIT, maximum)))
-        semaphore = FairSemaphore(int(limit.value) * UNITS_PER_FETCH)
+        semaphore = FairSemaphore(int(limit.value) * UNITS_PER_FETCH, weights=weights)
         return cls(limit, Availability(patience), maximum, semaphore, HostTurns(weights))
 
     @property
@@ -185,8 +183,7 @@ class HostState:
             factor = RATE_CUT if is_rate else TIMEOUT_CUT if is_timeout(error) else None
             self.limit.note_refusal(began=fetch.began, peers=fetch.peers, now=now, factor=factor)
         if is_rate:
-            unknown_for = UNKNOWN_FOR if self.others else 0.0
-            self.rate.note_refusal(now, began=fetch.began, limit=limit, unknown_for=unknown_for)
+            self.rate.note_refusal(now, began=fetch.began, limit=limit, is_shared=self.others > 0)
 
     def _pause(self, error: AssetError, now: float) -> None:
         """Note the pause that the host asks for, if it does."""
