@@ -27,8 +27,18 @@ async def test_a_lane_makes_four_conditional_fetches_for_each_image_it_could_fet
 
     resources.clock.forward(1)
     batch = await submit_batch(resources, urls)
-    lane = asyncio.create_task(work(batch.id, resources, held, assets=SLOTS))
+    lane = asyncio.create_task(
+        work(
+            batch.id,
+            resources,
+            held,
+            assets=SLOTS,
+            flush_assets=1,
+            flush_interval=1_000,
+            idle_flush_interval=1_000,
+        )
+    )
+    await origin.respond_to(4 * SLOTS)  # without an answer to the first of them
     await origin.respond_to(SLOTS)
-    await origin.respond_to(4 * SLOTS)
     await lane
     await consistent_batch(resources.sessions, batch.id)

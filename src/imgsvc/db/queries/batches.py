@@ -27,14 +27,12 @@ class ProductRow(NamedTuple):
     slots: list[int]
 
 
-async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> int:
-    """Insert `rows` in slices, so that other tasks run in between, and return their number."""
-    statement, left, inserted = insert(table), iter(rows), 0
+async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:
+    """Insert `rows` in slices, so that other tasks run in between."""
+    statement, left = insert(table), iter(rows)
     connection = await session.connection()
     while pending := list(islice(left, _SLICE)):
         await connection.execute(statement, pending)
-        inserted += len(pending)
-    return inserted
 
 
 async def show(session: AsyncSession, batch_id: str, *, now: datetime) -> bool:

@@ -1,7 +1,9 @@
 """Store the rows of a batch: in the caller's transaction, or if there are many, in several, hidden until the end."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,12 +40,22 @@ async def store_hidden(batch: Batch, manifest: Manifest, *, sessions: Sessions, 
     batch.deleted_at, batch.tidy_at = now, now + HIDDEN_FOR
     async with sessions.write() as session:
         session.add(batch)
-    for table, rows in ((Product, product_rows(batch.id, manifest)), (Asset, asset_rows(batch.id, manifest, now))):
-        inserted = ROWS_AT_ONCE
-        while inserted == ROWS_AT_ONCE:
-            async with sessions.write() as session:
-                inserted = await queries.insert_rows(session, table, islice(rows, ROWS_AT_ONCE))
+    for number, (table, rows) in enumerate(_portions(batch.id, manifest, now)):
+        if number:
             await sessions.give_way()
+        async with sessions.write() as session:
+            await queries.insert_rows(session, table, rows)
+
+
+def _portions(
+    batch_id: str, manifest: Manifest, now: datetime
+) -> Iterator[tuple[type[Product | Asset], Iterator[dict[str, Any]]]]:
+    """Yield the rows of the batch by transaction."""
+    products, assets = product_rows(batch_id, manifest), asset_rows(batch_id, manifest, now)
+    for _ in range(0, len(manifest.products), ROWS_AT_ONCE):
+        yield Product, islice(products, ROWS_AT_ONCE)
+    for _ in range(0, len(manifest.assets), ROWS_AT_ONCE):
+        yield Asset, islice(assets, ROWS_AT_ONCE)
 
 
 async def discard(batch_id: str, *, sessions: Sessions, now: datetime) -> None:

@@ -70,7 +70,8 @@ class Lane:
                     return None
                 if not self.in_flight and not self.finished and (not flushed.claimed or not self.claiming):
                     return await self._next_run()
-                await self._wait_for_a_flush()
+                if not (flushed.previous and self.claiming and self.in_flight.to_claim):
+                    await self._wait_for_a_flush()  # conditional fetches leave room that was reserved for them
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
                     await self._hand_back()
@@ -128,11 +129,11 @@ class Lane:
             self.hosts.note_claimed(number, reserved=len(fetches), claimed=claimed[number])
         for asset in flushed.claimed:
             previous = flushed.previous.get(asset.position)
-            free = reserved.get(asset.host_number)
-            fetch = free.pop() if free else None
+            fetch = free.pop() if (free := reserved.get(asset.host_number)) else None
+            if fetch and fetch.units and previous:
+                fetch.set_conditional(True)
             work = self.processor.process(asset, self.plan, previous, fetch)
-            at_end = fetch.release if fetch else None
-            self.in_flight.start(asset, work, conditional=previous is not None, at_end=at_end)
+            self.in_flight.start(asset, work, conditional=previous is not None, at_end=fetch.release if fetch else None)
 
     async def _wake_next(self) -> None:
         """Wake the next lane: this one is full, and there may be more work than it can hold."""

@@ -118,7 +118,7 @@ class HostLimiter:
             state.rate.resume(self._clock() - state.idle_since)
         state.in_use += 1
         try:
-            reservation.resize(1 if conditional and not state.changes else UNITS_PER_FETCH)
+            reservation.set_conditional(conditional)
             visit = HostVisit(state, await self._enter(state, reservation), self._clock)
             try:
                 yield visit

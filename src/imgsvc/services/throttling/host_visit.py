@@ -6,7 +6,7 @@ from collections.abc import Callable
 from imgsvc.errors import AssetError
 from imgsvc.services.throttling.blame import Says, is_limit, meaning
 from imgsvc.services.throttling.flow import Flow
-from imgsvc.services.throttling.host_state import FetchFacts, HostState
+from imgsvc.services.throttling.host_state import UNITS_PER_FETCH, FetchFacts, HostState
 from imgsvc.services.throttling.reservation import Reservation
 
 
@@ -46,6 +46,10 @@ class HostReservation:
         """Book `units` from now on."""
         self._state.booked += units - self.units
         self.units = units
+
+    def set_conditional(self, conditional: bool) -> None:
+        """Book what a fetch of this kind takes; a conditional one takes less, unless its host sends whole images."""
+        self.resize(1 if conditional and not self._state.changes else UNITS_PER_FETCH)
 
     def is_for(self, state: HostState) -> bool:
         """Return whether this is room at that host."""
