@@ -47,13 +47,11 @@ class Customers:
                 self.violations.append(f"{order.label} ({order.batch_id}): {violation}")
                 self.history.note(f"VIOLATION {self.violations[-1]}")
 
-    async def send(self, order: Order, rng: Random) -> None:
+    async def send(self, order: Order) -> None:
+        """Upload the order once."""
         self.orders.append(order)
-        await self._upload(order, rng)
-
-    async def images_ended(self, order: Order) -> int:
-        counts = (await self._read(order))["counts"]["assets"]
-        return int(counts["total"] - sum(counts[status] for status in OPEN))
+        order.sent_at = self.history.now()
+        order.batch_id = await self._post(order)
 
     async def _run(self, order: Order, rng: Random) -> None:
         await self._upload(order, rng)

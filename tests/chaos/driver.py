@@ -49,7 +49,7 @@ class Result:
     refused: Counter[str] = field(default_factory=Counter)
     """Requests that paced origins refused."""
     before_small: int | None = None
-    """Images of the rush that ended before the small order."""
+    """Images of the rush that were fetched before the last one of the small order."""
     excused: Counter[str] = field(default_factory=Counter)
     calls: int = 0
     repeated: Counter[str] = field(default_factory=Counter)
@@ -90,7 +90,7 @@ async def _play(stage: Stage, history: History, result: Result, steps: list[Step
         await _cause_faults(customers, steps, stage, history, result)
         history.note("every order has ended")
         await until(stage.service.ready, within=END_WITHIN)
-        result.before_small, late = await rush.rush(result.seed, customers["big"], customers["small"])
+        result.before_small, late = await rush.rush(result.seed, customers["big"], customers["small"], stage.shop)
         result.violations += late
         sessions = open_sessions(stage.database_url)
         await _wait_until_idle(stage, sessions, result)
