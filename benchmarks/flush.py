@@ -27,18 +27,24 @@ from imgsvc.services.batches.finish import Retention
 from imgsvc.services.clock import utc_now
 from imgsvc.services.processing.flush import Run, flush
 from imgsvc.services.processing.outcomes import Succeeded
-from imgsvc.services.processing.rendition_plan import ReuseHashes
+from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
 from support.batches import asset_row, batch_row, store
 from support.databases import Postgres
 
 RETENTION = Retention(Links("http://imgsvc.example"), None, timedelta(hours=1))
 REUSE = ReuseHashes(LOCAL_KEY, [Spec()])
+FOLDER = "0123456789abcdef01234567"
 FLUSH = 32
 SLOTS = 64
 
 
 def outcome(asset: Claimed, batch_id: str) -> Succeeded:
-    rendition = {"name": "main", "key": f"{batch_id}/{asset.position}.jpg", "format": "jpeg", "width": 1000}
+    rendition = {
+        "name": "main",
+        "key": f"{FOLDER}/{batch_id}-{asset.position}-0123456789abcdef.jpg",
+        "format": "jpeg",
+        "width": 1000,
+    }
     rendition |= {"height": 1000, "bytes": 40_000, "action": "compressed"}
     return Succeeded(
         asset, 1, input_format="jpeg", width=1000, height=1000, input_bytes=118_000, renditions=(rendition,),
@@ -49,7 +55,8 @@ def outcome(asset: Claimed, batch_id: str) -> Succeeded:
 
 async def lane(sessions: Sessions, batch_id: str, token: str) -> int:
     """Process the batch with half of the slots per flush, as a lane does; return the number of images."""
-    run, written = Run(batch_id, 1, token, timedelta(seconds=60), REUSE), 0
+    plan = RenditionPlan(LOCAL_KEY, batch_id, 1, [Spec()], REUSE, FOLDER)
+    run, written = Run(plan, token, timedelta(seconds=60)), 0
     held: list[Claimed] = []
     while True:
         done = [outcome(asset, batch_id) for asset in held[:FLUSH]]

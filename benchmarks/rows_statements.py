@@ -14,7 +14,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, backlog, batches, deletions, integrity, leases, reuse
-from imgsvc.db.tables import Asset, Product
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 REPEATS = 15
@@ -59,8 +58,8 @@ def statements(place: Place) -> dict[str, Query]:
         "reuse: 64 new": lambda s: reuse.previous_results(s, new),
         "reuse: note 64 new": lambda s: reuse.note_results(s, due, map(reuse.Result, range(64), new)),
         "reuse: note 64 again": lambda s: reuse.note_results(s, f"{done}~", map(reuse.Result, range(64), old)),
-        "delete 2,000 assets": lambda s: deletions.remove_rows(s, Asset, done),
-        "delete 2,000 products": lambda s: deletions.remove_rows(s, Product, done),
+        "delete 2,000 assets": lambda s: deletions.remove_assets(s, done),
+        "delete 2,000 products": lambda s: deletions.remove_products(s, done),
         "delete the batch's row": lambda s: deletions.remove_batch(s, done),
     }
 

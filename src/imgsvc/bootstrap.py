@@ -86,7 +86,7 @@ async def open_resources(settings: Settings, *, clock: Clock = utc_now) -> Async
         fetcher = open_fetcher(settings)
         stack.push_async_callback(fetcher.aclose)
         storage = open_storage(settings.storage)
-        links, sender = Links(settings.public_base), _webhook_sender(settings, fetcher)
+        links, sender = Links(settings.public_base, settings.media_url.rstrip("/")), _webhook_sender(settings, fetcher)
         yield Resources(settings, sessions, storage, queue, fetcher, rate_limiter, host_board, links, sender, clock)
 
 

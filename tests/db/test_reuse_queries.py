@@ -9,7 +9,6 @@ import pytest
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import deletions, reuse
 from imgsvc.db.queries.reuse import Result
-from imgsvc.db.tables import Asset
 from support.batches import asset_row, batch_row, store
 
 NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
@@ -65,8 +64,8 @@ async def test_removing_a_batch_forgets_its_results_and_no_others(sessions: Sess
     await succeed(sessions, "bat_1", HASHES[:3])
     await succeed(sessions, "bat_2", HASHES[2:5])
     async with sessions.write() as session:
-        assert await deletions.remove_rows(session, Asset, "bat_1") == 3
-        assert await deletions.remove_rows(session, Asset, "bat_1") == 0
+        assert await deletions.remove_assets(session, "bat_1") is not None
+        assert await deletions.remove_assets(session, "bat_1") is None
     assert await found(sessions, HASHES[:6]) == dict.fromkeys(HASHES[2:5], "bat_2")
     await succeed(sessions, "bat_0", HASHES[:2])  # older, but nothing newer is left
     assert await found(sessions, HASHES[:2]) == dict.fromkeys(HASHES[:2], "bat_0")

@@ -24,9 +24,9 @@ OURS = [
 MAX_FILE_LINES = 200
 LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 222,
-    "settings/server.py": 245,
+    "settings/server.py": 250,
     "errors.py": 390,
-    "db/tables.py": 260,
+    "db/tables.py": 292,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {

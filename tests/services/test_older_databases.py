@@ -21,7 +21,7 @@ from support.audits import AuditedService, violations
 from support.batches import ManualClock, assets_of, batch_of, consistent_batch, submit_batch
 from support.databases import Postgres
 from support.lanes import flush, work
-from support.older_schemas import REVISIONS, build_schema, copy_rows, insert
+from support.older_schemas import REVISIONS, build_schema, copy_rows, insert, move_to_batch_folders
 from support.origin_server import OriginServer, image_bytes
 
 EARLIER = REVISIONS[:-1]
@@ -86,6 +86,7 @@ async def older(
     await work((await submit_batch(source, [reusable])).id, source, processor)
     unfinished = await submit_batch(source, [origin.serve(f"/{number}.jpg", image_bytes()) for number in range(3)])
     await flush(unfinished.id, source, token="a dead lane", claim=2)
+    await move_to_batch_folders(source)
     report = await report_of(source, shop.batch_id)
 
     tables = await build_schema(target, revision)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from imgsvc.db.engine import open_sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
-from imgsvc.domain.ids import digest, rendition_key
+from imgsvc.domain.media_keys import digest
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.finish import Retention
@@ -24,6 +24,7 @@ from states.entities import CLEAN_UP_AFTER, LEASE, RETENTION, Ending, input_byte
 from states.model import Batch, Model
 from states.snapshots import Snapshot, check_consistent, check_moves, read_snapshots
 from support.batches import ManualClock
+from support.lanes import plan
 
 RETENTION_POLICY = Retention(Links("http://imgsvc.example"), RETENTION, CLEAN_UP_AFTER)
 
@@ -66,7 +67,7 @@ class Runs:
         ended = {at: ending for at, ending in planned.items() if ending}
         in_flight = run.held.keys() - ended.keys()
         flushed = await flushing.flush(
-            flushing.Run(name, run.round, run.token, LEASE),
+            flushing.Run(plan(name, run.round), run.token, LEASE),
             [self._outcome(run.held[at], ending) for at, ending in ended.items()],
             claim={0: claim} if claim else {},
             in_flight=in_flight,
@@ -101,15 +102,8 @@ class Runs:
         del self.runs[name, run_name]
 
     def store(self, name: str, run: Run, at: int, image: str) -> str:
-        """Store a rendition, as services/processing/process_asset.py does before the flush."""
-        key = rendition_key(
-            batch_id=name,
-            position=at,
-            slug=run.held[at].slug,
-            name="main",
-            digest=digest(image.encode(), run.round),
-            extension="jpg",
-        )
+        """Store a rendition before the flush, under a key of its batch and round, as earlier versions did."""
+        key = f"{name}/{at}-{run.held[at].slug}-{digest(f'round {run.round} {image}'.encode())[:8]}.jpg"
         self.inventory.put(key)
         return key
 

@@ -21,6 +21,15 @@ HOUR = 3_600
 SPECS = (Spec(), Spec(name="thumb", max_width=20))
 
 
+async def audit_of(resources: Resources, *, grace: float = HOUR, inventory: Inventory | None = None) -> Audit:
+    return await run_audit(
+        sessions=resources.sessions,
+        inventory=inventory or resources.storage,
+        clock=resources.clock,
+        grace=timedelta(seconds=grace),
+    )
+
+
 @dataclass
 class AuditedService:
     """A service with one batch: two images with two renditions each, one failed; ended, announced and cleaned up."""
@@ -30,18 +39,13 @@ class AuditedService:
     clock: ManualClock
 
     async def audit(self, *, grace: float = HOUR, inventory: Inventory | None = None) -> Audit:
-        return await run_audit(
-            sessions=self.resources.sessions,
-            inventory=inventory or self.resources.storage,
-            clock=self.clock,
-            grace=timedelta(seconds=grace),
-        )
+        return await audit_of(self.resources, grace=grace, inventory=inventory)
 
     async def execute(self, statement: str) -> None:
         await write(self.resources.settings, statement)
 
     async def keys(self) -> list[str]:
-        pages = [page async for page in self.resources.storage.list(self.batch_id)]
+        pages = [page async for page in self.resources.storage.list("")]
         return sorted(stored.key for page in pages for stored in page)
 
     async def put(self, key: str, data: bytes = b"data") -> None:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import api_keys as key_queries
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.queries.leases import Claimed
@@ -25,6 +26,8 @@ from imgsvc.services.processing.rendition_plan import RenditionPlan, ReuseHashes
 from support.batches import ManualClock
 from support.origin_server import image_bytes
 
+FOLDER = "0123456789abcdef01234567"
+"""The media folder of the API key."""
 LEASE = 60.0
 
 
@@ -80,10 +83,17 @@ async def work_until_ended(
     raise AssertionError(f"not ended within {within} s: {batch}")
 
 
-def plan(batch_id: str) -> RenditionPlan:
+def plan(batch_id: str, round_number: int = 1) -> RenditionPlan:
     """Return the plan of a batch with default options."""
     specs = [Spec()]
-    return RenditionPlan(LOCAL_KEY, batch_id, 1, specs, ReuseHashes(LOCAL_KEY, specs))
+    return RenditionPlan(LOCAL_KEY, batch_id, round_number, specs, ReuseHashes(LOCAL_KEY, specs), folder=FOLDER)
+
+
+async def plan_of(batch_id: str, resources: Resources) -> RenditionPlan:
+    """Return the plan of a batch as a lane reads it when it begins."""
+    async with resources.sessions.read() as session:
+        key = await key_queries.owner_of(session, batch_id)
+    return replace(plan(batch_id), folder=str(key.media_folder), removals=key.removals)
 
 
 async def flush(
@@ -98,7 +108,7 @@ async def flush(
 ) -> Sequence[Claimed]:
     """Flush once as the run `token` and return what it claimed. A run that never flushes again has crashed."""
     flushed = await flushing.flush(
-        flushing.Run(batch_id, round_number, token, timedelta(seconds=LEASE)),
+        flushing.Run(plan(batch_id, round_number), token, timedelta(seconds=LEASE)),
         outcomes,
         claim={0: claim} if claim else {},
         in_flight=in_flight,

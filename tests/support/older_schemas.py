@@ -6,10 +6,13 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, col, select
 
+from imgsvc.bootstrap import Resources
 from imgsvc.db import migrations
 from imgsvc.db.engine import Sessions
+from imgsvc.db.tables import Asset
+from support.storage import media
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(migrations.alembic_config()).walk_revisions()][
     ::-1
@@ -38,6 +41,22 @@ async def copy_rows(source: Sessions, target: Sessions, tables: MetaData) -> Non
             if table.name in tables.tables:
                 for row in (await reading.execute(table.select())).mappings().all():
                     await writing.execute(insert(tables.tables[table.name], dict(row)))
+
+
+async def move_to_batch_folders(source: Resources) -> None:
+    """Rename all renditions as the versions before 0011 named them: each batch has a folder of its own."""
+    async with source.sessions.write() as session:
+        for asset in await session.exec(select(Asset).where(col(Asset.renditions).is_not(None))):
+            renditions = []
+            for entry in asset.renditions or []:
+                suffix = "" if entry["name"] == "main" else f"-{entry['name']}"
+                extension = entry["key"].rpartition(".")[2]
+                key = f"{asset.batch_id}/{asset.position}-shoe{suffix}-0a1b2c3d.{extension}"
+                (media(source) / key).parent.mkdir(exist_ok=True)
+                (media(source) / entry["key"]).rename(media(source) / key)
+                renditions.append({**entry, "key": key})
+            asset.renditions = renditions
+            session.add(asset)
 
 
 def insert(table: sa.Table, row: dict[str, Any]) -> sa.Insert:

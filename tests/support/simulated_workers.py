@@ -11,7 +11,7 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.hosts import host_of
 from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.services.codec.pool import CodecPool
-from imgsvc.services.ports import Origin, Storage
+from imgsvc.services.ports import Origin, ReadableStorage
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -96,12 +96,12 @@ class Worker:
     def __post_init__(self) -> None:
         fetching = Fetching(self.origin, self.limiter, FairSemaphore(256), FairSemaphore(2**27, max_held_per_free=3))
         self.processor = AssetProcessor(
-            fetching, cast("Storage", None), cast("CodecPool", InstantCodec()), RetryPolicy(), virtual_now
+            fetching, cast("ReadableStorage", None), cast("CodecPool", InstantCodec()), RetryPolicy(), virtual_now
         )
 
     async def lane(self, batch: Batch) -> None:
         """Claim and process assets until the batch has ended."""
-        plan = RenditionPlan(*batch.flow, 1, [], ReuseHashes("", []), batch.give_up_at)
+        plan = RenditionPlan(*batch.flow, 1, [], ReuseHashes("", []), folder="", give_up_at=batch.give_up_at)
         running: set[asyncio.Task[Outcome]] = set()
         while not batch.is_done:
             running = {task for task in running if not task.done()}

@@ -7,8 +7,10 @@ from pathlib import Path
 from sqlmodel import col, func, select
 
 from imgsvc.bootstrap import Resources
+from imgsvc.db.queries import api_keys
+from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, Delivery, DeliveryAttempt, Product
-from imgsvc.services.ports import Stored
+from imgsvc.services.ports import ObjectReader, Part, Stored
 
 NO_ROWS = {"batch": 0, "product": 0, "asset": 0, "delivery": 0, "attempt": 0}
 
@@ -18,12 +20,24 @@ def media(resources: Resources) -> Path:
     return resources.settings.data_dir / "media"
 
 
+async def media_folder(resources: Resources, key_id: str = LOCAL_KEY) -> str:
+    """Return the name of the folder with the images of an API key."""
+    async with resources.sessions.read() as session:
+        return str((await api_keys.media_folders(session, [key_id]))[key_id])
+
+
 async def put(resources: Resources, *keys: str, age: float = 0) -> None:
     """Store a file under each key, written `age` seconds ago by the tests' clock."""
     written = resources.clock().timestamp() - age
     for key in keys:
         await resources.storage.put(key, b"rendition", media_type="image/jpeg")
         os.utime(media(resources) / key, (written, written))
+
+
+async def load(storage: ObjectReader, key: str, part: Part | None = None) -> bytes:
+    """Return the bytes of an object, or a part of them."""
+    opened = await storage.open(key, part)
+    return b"".join([chunk async for chunk in opened.chunks])
 
 
 def stored(resources: Resources) -> set[str]:

@@ -122,10 +122,10 @@ def rendition_key(batch_id: str, position: int) -> str:
     return f"{batch_id}/{position}-shoe-0123abcd.jpg"
 
 
-def succeeded(batch_id: str, asset: Claimed) -> Succeeded:
-    """Return the outcome of an asset of 100 bytes that was compressed to 40."""
-    key = rendition_key(batch_id, asset.position)
-    rendition = {"name": "main", "key": key, "format": "jpeg", "width": 8, "height": 6, "bytes": 40}
+def succeeded(batch_id: str, asset: Claimed, *, key: str = "", size: int = 40) -> Succeeded:
+    """Return the outcome of an asset of 100 bytes that was compressed to `size`."""
+    key = key or rendition_key(batch_id, asset.position)
+    rendition = {"name": "main", "key": key, "format": "jpeg", "width": 8, "height": 6, "bytes": size}
     return Succeeded(
         asset,
         asset.attempts + 1,

@@ -69,6 +69,9 @@ def submit(  # noqa: PLR0913  # each is an option
     on_invalid: Annotated[
         str | None, typer.Option(metavar="reject|skip", help="Handling of invalid URLs.  [default: reject]")
     ] = None,
+    names: Annotated[
+        str | None, typer.Option(metavar="TEMPLATE", help="Names of the images.  [default: {name}-{n}]")
+    ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Compress again; do not reuse earlier results.")] = False,
     webhook_url: Annotated[str | None, typer.Option(metavar="URL", help="Called when the batch has ended.")] = None,
     metadata: Annotated[str | None, typer.Option(metavar="JSON", help="Your own key-value pairs.")] = None,
@@ -101,6 +104,7 @@ def submit(  # noqa: PLR0913  # each is an option
             "renditions": renditions,
             "columns": columns,
             "on_invalid": on_invalid,
+            "names": names,
             "refresh": refresh or None,
             "webhook_url": webhook_url,
             "metadata": metadata,

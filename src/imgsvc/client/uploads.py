@@ -38,6 +38,7 @@ class Fields(TypedDict, total=False):
     renditions: list[dict[str, Any]] | None
     columns: dict[str, str | None] | None
     on_invalid: Literal["reject", "skip"] | None
+    names: str | None
     webhook_url: str | None
     refresh: bool | None
     metadata: Mapping[str, str] | None

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, String, Text, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
 from imgsvc.db.types import NullableJson, UtcDateTime
@@ -48,6 +48,10 @@ class ApiKey(SQLModel, table=True):
     """`[{"secret": "whsec_…", "link_secret": "…", "until": null | ISO time}]`, newest first; in plain text for HMAC."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    media_folder: str | None = Field(default=None, max_length=24)
+    """Folder of its images in the storage and in their URLs, for ever; NULL until its first batch is processed."""
+    removals: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Number of the last finished removal of stored files."""
 
 
 class Batch(SQLModel, table=True):
@@ -96,6 +100,8 @@ class Batch(SQLModel, table=True):
     errors: dict[str, int] = Field(default_factory=dict, sa_type=NullableJson)
     input_bytes: int = Field(default=0, sa_type=BigInteger)
     output_bytes: int = Field(default=0, sa_type=BigInteger)
+    names: str | None = Field(default=None, sa_type=Text)
+    """Template of the names of its images; NULL: the default."""
     refresh: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Fetch and compress every image again instead of reusing earlier results."""
     overran_round: int | None = None
@@ -156,8 +162,8 @@ class Asset(SQLModel, table=True):
     origin_url: str = Field(sa_type=Text)
     host_number: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """Number of the URL's host among the hosts of its batch."""
-    slug: str = Field(max_length=40)
-    """Slug of the first product that shows the image; part of the rendition's key."""
+    slug: str = Field(sa_type=String(80).with_variant(String(40), "sqlite"))
+    """Name of the image, part of its renditions' keys: made of the first product that shows it (domain/names)."""
     status: str = Field(max_length=24)
     claim: str | None = Field(default=None, max_length=32)
     due_at: datetime = Field(sa_type=UtcDateTime)
@@ -183,7 +189,7 @@ class Asset(SQLModel, table=True):
     final_url_hash: str | None = Field(default=None, max_length=64)
     """SHA-256 of the URL, after redirects, that sent these validators. A hash, because the URL may be signed."""
     reuse_hash: str | None = Field(default=None, max_length=64)
-    """Key under which later batches find the result (RenditionPlan); set on succeeded assets with a validator."""
+    """Key under which later batches find the result (RenditionPlan); set on succeeded assets."""
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
@@ -201,6 +207,35 @@ class Reusable(SQLModel, table=True):
     """The first half of the asset's `reuse_hash`."""
     batch_id: str = Field(max_length=40)
     position: int
+
+
+class StoredFile(SQLModel, table=True):
+    """A stored file that a batch names. It is removed from the storage when no batch names it any more.
+
+    A narrow table, like `Reusable`. Its rows are written and removed with those of the assets.
+    """
+
+    __tablename__ = "stored_file"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 80}},)
+
+    hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    """`key_hash` of the storage key."""
+    batch_id: str = Field(primary_key=True, max_length=40)
+    position: int
+    """Position of an asset that has it."""
+
+
+class FileRemoval(SQLModel, table=True):
+    """A stored file that no batch names, and that is being removed or was removed lately (queries/stored_files)."""
+
+    __tablename__ = "file_removal"
+
+    hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    key: str = Field(sa_type=Text)
+    api_key_id: str = Field(max_length=40)
+    began_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    number: int | None = None
+    """Number of the removal among those of its API key; NULL while it is in progress."""
 
 
 class Delivery(SQLModel, table=True):

@@ -4,8 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.domain.imaging.spec import Spec
@@ -100,17 +99,8 @@ class Storage(Protocol):
             StorageError: the disk is full or read-only, or the store refused or timed out.
         """
 
-    async def copy(self, source: str, key: str) -> bool:
-        """Copy the object `source` to `key`, whole or not at all; return False when `source` does not exist.
-
-        The copy counts as stored now, and stays when `source` is removed.
-
-        Raises:
-            StorageError: as `put` does.
-        """
-
-    async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | str | None:
-        """Return a local path to read, or a link presigned for `method` alone; None when the key does not exist.
+    async def exists(self, key: str) -> bool:
+        """Return whether there is an object `key`.
 
         Raises:
             StorageError: the store does not respond.
@@ -120,16 +110,39 @@ class Storage(Protocol):
         """Raise StorageError when nothing can be stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The bytes of an object from `start` up to, but without, `stop`."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenObject:
+    """An object, or a part of it, that can be read even if it is removed now. `size` is that of the whole object.
+
+    The `chunks` raise StorageError when the store does not respond any more. Close them if they are not all read.
+    """
+
+    size: int
+    chunks: AsyncGenerator[bytes, None]
+
+
 class ObjectReader(Protocol):
     """The storage of renditions, for reading."""
 
-    def read(self, key: str) -> AsyncGenerator[bytes, None]:
-        """Yield the object `key` in chunks.
+    async def open(self, key: str, part: Part | None = None) -> OpenObject:
+        """Open the object `key`, or a part of it.
 
         Raises:
             ObjectNotFound: the key does not exist.
             StorageError: the store does not respond.
         """
+
+
+class ReadableStorage(Storage, ObjectReader, Protocol):
+    """The storage of renditions, for writing and reading."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ class Settings(SharedSettings):
     )
     redis_timeout: Seconds = Field(2, description="Seconds until a Redis command times out")
     storage_url: str = Field("", description="file://, s3://, gs:// or az:// URL; empty: `media` in the data folder")
+    media_url: str = Field(
+        "",
+        pattern=r"^$|^https?://[^?#\s]+$",
+        description="Base of the links to images: a CDN or the public name of the bucket; empty: `/media` of the API",
+    )
     # Authentication
     auth: Literal["keys", "none"] = Field(
         "keys",

@@ -19,6 +19,7 @@ from imgsvc.errors import EndpointBusy, StorageError, Unavailable
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.change import apply_change
 from imgsvc.services.batches.delete import clean_up_batch
+from imgsvc.services.batches.remove_files import repeat_removals
 from imgsvc.services.clock import utc_now
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -146,7 +147,13 @@ async def sweep_clean_ups(context: WorkerContext) -> None:
     resources = context.resources
     await wake_changes(sessions=resources.sessions, queue=resources.queue)
     await wake_clean_ups(sessions=resources.sessions, queue=resources.queue, clock=resources.clock)
-    await expire_batches(sessions=resources.sessions, clock=resources.clock)  # last: it may wait for the write lock
+    await expire_batches(sessions=resources.sessions, clock=resources.clock)  # late: it may wait for the write lock
+    await repeat_removals(
+        sessions=resources.sessions,
+        inventory=resources.storage,
+        clock=resources.clock,
+        forget_after=resources.retention.clean_up_after,
+    )
 
 
 SWEEPS = {SWEEP_LANES: sweep_lanes, SWEEP_DELIVERIES: sweep_deliveries, SWEEP_CLEAN_UPS: sweep_clean_ups}

@@ -27,10 +27,6 @@ async def listed(storage: StorageBackend, prefix: str = "") -> dict[str, int]:
     return {stored.key: stored.size async for page in storage.list(prefix) for stored in page}
 
 
-async def test_a_missing_key_has_no_path(local_disk: StorageBackend) -> None:
-    assert await local_disk.locate(SHOE) is None
-
-
 async def test_a_put_fails_where_its_folder_cannot_be_created(local_disk: StorageBackend, folder: Path) -> None:
     (folder / "bat_1").write_text("a file where the folder should be")
     with pytest.raises(StorageError):
@@ -40,13 +36,6 @@ async def test_a_put_fails_where_its_folder_cannot_be_created(local_disk: Storag
 async def test_a_put_leaves_no_temporary_file_behind(local_disk: StorageBackend, folder: Path) -> None:
     await put(local_disk, SHOE)
     assert [path.name for path in (folder / "bat_1").iterdir()] == [Path(SHOE).name]
-
-
-async def test_a_copy_of_an_old_file_has_the_present_time(local_disk: StorageBackend, folder: Path) -> None:
-    await put(local_disk, SHOE)
-    os.utime(folder / SHOE, (0, 0))
-    assert await local_disk.copy(SHOE, BOOT)
-    assert (folder / BOOT).stat().st_mtime > 0
 
 
 async def test_the_folder_of_a_batch_is_removed_with_its_last_file(local_disk: StorageBackend, folder: Path) -> None:
@@ -71,7 +60,7 @@ async def test_a_put_during_the_removal_of_its_folder_is_not_lost(local_disk: St
         for repetition in range(50):
             key = f"bat_1/{number}-{repetition}.jpg"
             await put_despite_removals(key)
-            assert await local_disk.locate(key)
+            assert await local_disk.exists(key)
             await local_disk.remove([key])
 
     await asyncio.gather(*map(put_and_remove, range(8)))
@@ -118,7 +107,7 @@ async def test_the_file_of_a_killed_put_is_listed_and_can_be_removed(local_disk:
     [left] = await listed(local_disk)
     key, mark, number = left.rpartition("#")
     assert (mark, number) == ("#", "1")
-    assert await local_disk.locate(key) is None
+    assert not await local_disk.exists(key)
     await put(local_disk, key)
     assert set(await listed(local_disk)) == {left, key}
     await local_disk.remove([left])
@@ -143,7 +132,7 @@ CALLS: dict[str, Call] = {
     "put": lambda storage: put(storage, SHOE),
     "check": lambda storage: storage.check(),
     "list": listed,
-    "locate": lambda storage: storage.locate(SHOE),
+    "exists": lambda storage: storage.exists(SHOE),
 }
 
 

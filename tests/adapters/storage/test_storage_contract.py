@@ -1,31 +1,17 @@
 """The contract of every storage: a folder on the local disk, and S3 as served by moto on loopback."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import httpx
 import pytest
 
 from imgsvc.adapters.storage.open_storage import StorageBackend
 from imgsvc.errors import ObjectNotFound
-from imgsvc.services.ports import Stored
+from imgsvc.services.ports import Part, Stored
+from support.storage import load
 
 KEY = "bat_0/7-shoe-0a1b2c3d.jpg"
-COPY = "bat_4/0-boot-0a1b2c3d.jpg"
 BODY = b"\xff\xd8 not really an image"
 SHOE, BOOT, HAT = "bat_1/0-shoe-0a1b2c3d.jpg", "bat_1/1-boot-0a1b2c3d.png", "bat_11/0-hat-0a1b2c3d.jpg"
-
-
-async def load(location: Path | str | None) -> bytes:
-    """Return the bytes at a path or a link, as an API client would get them."""
-    if isinstance(location, Path):
-        return location.read_bytes()
-    assert location is not None
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(location)
-    assert answer.is_success
-    assert answer.headers["content-type"] == "image/jpeg"
-    return answer.content
 
 
 async def listed(storage: StorageBackend, prefix: str = "") -> dict[str, Stored]:
@@ -44,60 +30,43 @@ def is_recent(moment: datetime) -> bool:
     return moment.utcoffset() == timedelta() and abs(moment - datetime.now(UTC)) < timedelta(minutes=5)
 
 
-# -- put, locate, read ------------------------------------------------------------------------------------------------
+# -- put, open ------- ------------------------------------------------------------------------------------------------
 
 
-async def test_a_stored_file_can_be_located_and_read(storage: StorageBackend) -> None:
+async def test_a_stored_file_can_be_read(storage: StorageBackend) -> None:
     await storage.put(KEY, BODY, media_type="image/jpeg")
-    assert await load(await storage.locate(KEY)) == BODY
+    assert await load(storage, KEY) == BODY
 
 
 async def test_a_stored_file_can_be_read_in_chunks(storage: StorageBackend) -> None:
     body = bytes(range(256)) * 4_096 * 3
     await storage.put(KEY, body, media_type="image/jpeg")
-    chunks = [chunk async for chunk in storage.read(KEY)]
+    chunks = [chunk async for chunk in (await storage.open(KEY)).chunks]
     assert len(chunks) > 1
     assert b"".join(chunks) == body
 
 
 async def test_a_missing_key_cannot_be_read(storage: StorageBackend) -> None:
     with pytest.raises(ObjectNotFound):
-        await anext(storage.read(KEY))
+        await storage.open(KEY)
+    assert not await storage.exists(KEY)
+
+
+async def test_a_part_of_a_stored_file_can_be_read(storage: StorageBackend) -> None:
+    await storage.put(KEY, BODY, media_type="image/jpeg")
+    assert await storage.exists(KEY)
+    assert (await storage.open(KEY, Part(3, 7))).size == len(BODY)
+    assert await load(storage, KEY, Part(3, 7)) == BODY[3:7]
 
 
 async def test_storing_the_same_again_changes_nothing(storage: StorageBackend) -> None:
     await storage.put(KEY, BODY, media_type="image/jpeg")
     await storage.put(KEY, BODY, media_type="image/jpeg")
-    assert await load(await storage.locate(KEY)) == BODY
+    assert await load(storage, KEY) == BODY
 
 
 async def test_a_working_storage_passes_its_check_and_keeps_nothing_of_it(storage: StorageBackend) -> None:
     await storage.check()
-    assert await listed(storage) == {}
-
-
-# -- copy -------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_copy_is_stored_now_and_stays_when_its_source_is_removed(storage: StorageBackend) -> None:
-    await storage.put(KEY, BODY, media_type="image/jpeg")
-    assert await storage.copy(KEY, COPY)
-    await storage.remove([KEY])
-    assert await load(await storage.locate(COPY)) == BODY
-    [(key, stored)] = (await listed(storage)).items()
-    assert (key, stored.size) == (COPY, len(BODY))
-    assert is_recent(stored.modified)
-
-
-async def test_a_copy_can_be_repeated(storage: StorageBackend) -> None:
-    await storage.put(KEY, BODY, media_type="image/jpeg")
-    assert await storage.copy(KEY, COPY)
-    assert await storage.copy(KEY, COPY)
-    assert set(await listed(storage)) == {KEY, COPY}
-
-
-async def test_a_missing_source_is_not_copied(storage: StorageBackend) -> None:
-    assert not await storage.copy(KEY, COPY)
     assert await listed(storage) == {}
 
 

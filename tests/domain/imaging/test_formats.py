@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from imgsvc.client import uploads
-from imgsvc.domain.ids import parse_rendition_key, rendition_key
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, compress
 from imgsvc.domain.imaging.credits import COPYRIGHT
 from imgsvc.domain.imaging.formats import GIF, JPEG, KEPT_FORMATS, OUTPUT_FORMATS, PNG, Format, OutputFormat, in_prose
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.media_keys import folder_of, rendition_key
 from support.images import BLUE, RED, animation, decoded, distance, encoded, pixel, scene
 from support.paths import ROOT
 
@@ -52,9 +52,9 @@ def test_every_format_is_written_as_its_row_describes(row: OutputFormat) -> None
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_rendition_of_every_format_has_an_address(row: OutputFormat) -> None:
-    batch_id = f"bat_{'0' * 26}"
-    key = rendition_key(batch_id=batch_id, position=7, slug="a", name="main", digest="0", extension=row.extension)
-    assert parse_rendition_key(key) == (batch_id, 7)
+    folder = "0" * 24
+    key = rendition_key(folder=folder, name="a", rendition="main", digest="a" * 16, extension=row.extension)
+    assert folder_of(key) == folder
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -35,7 +35,7 @@ async def assert_invisible(resources: Resources, batch_id: str) -> None:
     with pytest.raises(NotFound):
         await list_deliveries(batch_id, api_key_id="key_local", sessions=resources.sessions)
     with pytest.raises(NotFound):
-        await find_rendition(rendition_key(batch_id, 0), batch_id=batch_id, position=0, sessions=resources.sessions)
+        await find_rendition(rendition_key(batch_id, 0), sessions=resources.sessions)
 
 
 async def test_deleting_a_batch_removes_its_files_and_rows(

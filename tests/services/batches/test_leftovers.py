@@ -7,10 +7,7 @@ import pytest
 
 from imgsvc.bootstrap import Resources
 from imgsvc.errors import HttpStatusError, NotAnImage, StorageError
-from imgsvc.services.processing.process_asset import AssetProcessor
-from support.batches import ManualClock, RecordingQueue, assets_of, batch_of, consistent_batch, submit_batch
-from support.lanes import work
-from support.origin_server import OriginServer, image_bytes
+from support.batches import ManualClock, RecordingQueue, batch_of, consistent_batch, submit_batch
 from support.storage import EventfulInventory, media, put, stored
 from support.verbs import cancel, clean_up, end_round, ended_batch, rendition_key, retry, sweep
 
@@ -122,25 +119,6 @@ async def test_a_round_that_begins_during_a_clean_up_keeps_its_files(
     batch = await consistent_batch(resources.sessions, batch_id)
     assert batch.tidy_at == (clock() + resources.retention.clean_up_after if round_ends else None)
     assert batch.round == 2
-
-
-async def test_later_rounds_never_reuse_the_keys_of_earlier_ones(
-    resources: Resources, processor: AssetProcessor, origin: OriginServer
-) -> None:
-    """Check the keys: a clean-up that was frozen between listing and removing must not remove a new file."""
-    batch = await submit_batch(resources, [origin.serve("/a.jpg", image_bytes())])
-    await work(batch.id, resources, processor)
-    [earlier] = stored(resources)
-    batch = await submit_batch(resources, [origin.url("/b.jpg")])
-    await work(batch.id, resources, processor)
-    await retry(resources, batch.id)
-    origin.serve("/b.jpg", image_bytes())
-    await work(batch.id, resources, processor)
-    [asset] = await assets_of(resources.sessions, batch.id)
-    [rendition] = asset.renditions or []
-    first, second = earlier.rpartition("-")[2], rendition["key"].rpartition("-")[2]
-    assert first != second
-    assert stored(resources) == {earlier, rendition["key"]}
 
 
 # -- concurrency ------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ async def test_a_url_in_several_rows_is_one_asset(resources: Resources) -> None:
     assert (batch.product_count, batch.url_count, batch.asset_count) == (4, 6, 3)
     assets = await assets_of(resources.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == URLS
-    assert [asset.slug for asset in assets] == ["left-shoe", "left-shoe", "right-shoe"]
+    assert [asset.slug for asset in assets] == ["left-shoe-1", "left-shoe-2", "right-shoe-2"]
     views = await list_products(batch.id, after=-1, limit=10, sessions=resources.sessions)
     assert [[asset.position for asset in view.assets] for view in views] == [[0, 1, 0], [1, 2], [], [0]]
 
@@ -164,5 +164,5 @@ async def test_20_000_rows_are_stored_in_order(resources: Resources, queue: Reco
     assert await stored_rows(resources) == [1, 20_000, 20_000, 0]
     assets = await assets_of(resources.sessions, batch.id)
     assert [asset.origin_url for asset in assets] == urls
-    assert assets[12_345].slug == "product-12346"
+    assert assets[12_345].slug == "product-12346-1"
     assert (batch.asset_count, batch.url_count) == (20_000, 20_000)

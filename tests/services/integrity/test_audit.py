@@ -109,10 +109,12 @@ VIOLATIONS = [
     ("UPDATE asset SET renditions = '[]'", RENDITIONS, "2 images (0, 1) with renditions that the batch"),
     ('UPDATE batch SET specs = \'[{"name": "main"}]\'', RENDITIONS, "2 images (0, 1) with renditions that the batch"),
     (
-        "UPDATE asset SET renditions = (SELECT renditions FROM asset WHERE position = 1) WHERE position = 0",
+        "UPDATE asset SET renditions = replace(renditions, '/', '0/') WHERE position = 0",
         RENDITIONS,
         "1 images (0) with renditions that the batch",
     ),
+    ("DELETE FROM stored_file WHERE position = 1", RENDITIONS, "2 of its files are not noted, such as"),
+    ("UPDATE stored_file SET position = 2", STATES, "names a stored file, but not by image 2"),
     ("DELETE FROM delivery_attempt; DELETE FROM delivery", WEBHOOKS, "no delivery for the end of round 1"),
     ("UPDATE batch SET round = 2", WEBHOOKS, "no delivery for the end of round 2"),
     ("UPDATE delivery SET round = 2", WEBHOOKS, "a delivery for round 2, which has not ended"),

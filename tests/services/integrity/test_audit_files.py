@@ -111,8 +111,10 @@ async def test_a_batch_deleted_during_the_audit_has_no_missing_files(shop: Audit
 
 
 async def test_a_batch_deleted_during_the_second_check_has_no_missing_files(shop: AuditedService, before: bool) -> None:
-    await shop.resources.storage.remove([(await shop.keys())[0]])  # the reason for a second check
-    inventory = ChangingInventory(shop.resources.storage, shop.delete, before, folder=f"{shop.batch_id}/")
+    [key, *_] = await shop.keys()
+    await shop.resources.storage.remove([key])  # the reason for a second check
+    folder = key.partition("/")[0] + "/"
+    inventory = ChangingInventory(shop.resources.storage, shop.delete, before, folder=folder)
     assert violations(await shop.audit(inventory=inventory)) == {}
     assert inventory.is_done
 

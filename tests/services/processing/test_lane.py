@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from support.batches import ManualClock, RecordingQueue, assets_of, consistent_b
 from support.images import decoded
 from support.lanes import fetching_with, work, work_until_ended
 from support.origin_server import OriginServer, image_bytes
+from support.storage import load, media, media_folder
 
 
 def serve_all(origin: OriginServer, count: int, *, delay: float = 0.0) -> list[str]:
@@ -48,9 +48,7 @@ async def test_a_rendition_is_stored_under_the_key_in_its_asset(
     assert (asset.input_format, asset.width, asset.height) == ("jpeg", 320, 200)
     assert (asset.input_bytes, asset.etag, asset.last_modified) == (len(image_bytes(320, 200)), '"one"', "yesterday")
     [rendition] = asset.renditions or []
-    path = await resources.storage.locate(rendition["key"])
-    assert isinstance(path, Path)
-    data = await asyncio.to_thread(path.read_bytes)
+    data = await load(resources.storage, rendition["key"])
     assert len(data) == rendition["bytes"]
     assert decoded(data).size == (rendition["width"], rendition["height"]) == (320, 200)
 
@@ -176,7 +174,7 @@ async def test_a_full_storage_is_tried_again_and_then_reported(
     resources: Resources, processor: AssetProcessor, origin: OriginServer
 ) -> None:
     batch = await submit_batch(resources, serve_all(origin, 1))
-    (resources.settings.data_dir / "media" / batch.id).write_text("a file where the folder should be")
+    (media(resources) / await media_folder(resources)).write_text("a file where the folder should be")
     short_waits = RetryPolicy(own_waits=(timedelta(milliseconds=1),) * 5)
     await work(batch.id, resources, replace(processor, retries=short_waits))
     [asset] = await assets_of(resources.sessions, batch.id)

@@ -55,7 +55,6 @@ def make_lane(batch: Batch, resources: Resources, processor: AssetProcessor, **p
     return Lane(
         0,
         plan(batch.id),
-        reuse=False,
         hosts=BatchHosts(plan(batch.id), limiter=hosts, sessions=resources.sessions, clock=clock),
         sessions=resources.sessions,
         queue=resources.queue,

@@ -1,7 +1,6 @@
 """Reuse when redirects lead to the image: validators are sent only to the URL that they came from."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlmodel import col, update
@@ -13,6 +12,7 @@ from support.batches import ManualClock, assets_of, submit_batch
 from support.images import decoded
 from support.lanes import work
 from support.origin_server import OriginServer, image_bytes
+from support.storage import load
 
 TAGGED = {"ETag": '"v1"'}
 OLD, NEW = image_bytes(64, 48), image_bytes(160, 120)
@@ -41,9 +41,7 @@ async def processed(resources: Resources, processor: AssetProcessor, url: str) -
 async def result(resources: Resources, asset: Asset) -> tuple[str, tuple[int, int]]:
     """Return the action, and the size of the stored image."""
     [rendition] = asset.renditions or []
-    path = await resources.storage.locate(rendition["key"])
-    assert isinstance(path, Path)
-    return rendition["action"], decoded(path.read_bytes()).size
+    return rendition["action"], decoded(await load(resources.storage, rendition["key"])).size
 
 
 def requests(origin: OriginServer) -> list[tuple[str, str | None]]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from imgsvc.errors import (
     StorageError,
     WorkerCrash,
 )  # fmt: skip
-from imgsvc.services.ports import Fetched, Hops, MemoryBudget, Origin, Validators
+from imgsvc.services.ports import Fetched, Hops, MemoryBudget, OpenObject, Origin, Part, Validators
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
 from imgsvc.services.processing.process_asset import AssetProcessor
@@ -36,8 +35,10 @@ from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.host_limiter import HostLimiter
 from support.batches import ManualClock
 from support.codec import RecordingSandbox, codec_pool
-from support.lanes import plan
+from support.lanes import FOLDER, plan
 from support.origin_server import image_bytes
+
+KEY = f"{FOLDER}/shoe-1-aaaaaaaaaaaaaaaa.jpg"
 
 
 @dataclass
@@ -79,11 +80,11 @@ class FlakyStorage:
             raise StorageError
         self.keys.append(key)
 
-    async def copy(self, source: str, key: str) -> bool:
+    async def exists(self, key: str) -> bool:
         await self.put(key, b"", media_type="")
         return True
 
-    async def locate(self, key: str) -> Path | str | None:
+    async def open(self, key: str, part: Part | None = None) -> OpenObject:
         raise NotImplementedError
 
     async def check(self) -> None:
@@ -252,12 +253,12 @@ async def test_a_failed_put_is_repeated_in_the_same_run(make_processor: MakeProc
     assert memory.idle
 
 
-async def test_a_failed_copy_for_reuse_is_repeated_without_another_fetch(
+async def test_a_failed_check_for_reuse_is_repeated_without_another_fetch(
     make_processor: MakeProcessor,
 ) -> None:
     origin, storage = OneImageOrigin(unchanged=True), FlakyStorage(refusals=3)
     processor = make_processor(origin=origin, storage=storage, retries=NO_WAITS)
-    old = {"name": "main", "key": "bat_0/0-shoe-0.jpg", "format": "jpeg", "width": 1, "height": 1, "bytes": 1}
+    old = {"name": "main", "key": KEY, "format": "jpeg", "width": 1, "height": 1, "bytes": 1}
     previous = PreviousResult("hash", "jpeg", 1, 1, 1, [old], '"1"', None, "")
     outcome = await processor.process(claimed(), plan("bat_1"), previous)
     assert isinstance(outcome, Succeeded)

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
+from imgsvc.services.ports import OpenObject, Part
 from imgsvc.services.results.archive import stream_archive
 from support.verbs import ended_batch
 
@@ -15,16 +16,19 @@ class LargeFiles:
 
     def __init__(self) -> None:
         self.read_bytes = 0
-        self.open = 0
+        self.open_files = 0
 
-    async def read(self, key: str) -> AsyncGenerator[bytes, None]:
-        self.open += 1
+    async def open(self, key: str, part: Part | None = None) -> OpenObject:
+        return OpenObject(32 * MIB, self._chunks())
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        self.open_files += 1
         try:
             for _ in range(32):
                 self.read_bytes += MIB
                 yield bytes(MIB)
         finally:
-            self.open -= 1
+            self.open_files -= 1
 
 
 async def batch_of_three(resources: Resources) -> Batch:
@@ -45,6 +49,6 @@ async def test_the_open_file_is_closed_when_the_client_disconnects(resources: Re
     reader = LargeFiles()
     content = stream_archive(await batch_of_three(resources), sessions=resources.sessions, reader=reader)
     await anext(content)
-    assert reader.open == 1
+    assert reader.open_files == 1
     await content.aclose()
-    assert reader.open == 0
+    assert reader.open_files == 0

@@ -4,12 +4,17 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore as Store
 
+if TYPE_CHECKING:
+    from obstore import GetResult
+
 from imgsvc.errors import ObjectNotFound, StorageError
+from imgsvc.services.ports import OpenObject, Part
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds."""
@@ -48,8 +53,8 @@ async def storage_call(seconds: float) -> AsyncIterator[None]:
         raise StorageError from exc
 
 
-async def read_chunks(store: Store, key: str, *, seconds: float) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of `key` in chunks; each chunk may take `seconds`.
+async def open_object(store: Store, key: str, part: Part | None, *, seconds: float) -> OpenObject:
+    """Open the object `key`, or a part of it; this and each chunk may take `seconds`.
 
     Raises:
         ObjectNotFound: there is no such key.
@@ -57,9 +62,13 @@ async def read_chunks(store: Store, key: str, *, seconds: float) -> AsyncGenerat
     """
     async with storage_call(seconds):
         try:
-            found = await obstore.get_async(store, key)
+            found = await obstore.get_async(store, key, options={"range": (part.start, part.stop)} if part else None)
         except FileNotFoundError as exc:
             raise ObjectNotFound(key) from exc
+    return OpenObject(found.meta["size"], _chunks(found, seconds))
+
+
+async def _chunks(found: "GetResult", seconds: float) -> AsyncGenerator[bytes, None]:
     chunks = found.stream(min_chunk_size=_CHUNK)
     while True:
         async with storage_call(seconds):

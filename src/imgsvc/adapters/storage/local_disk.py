@@ -1,18 +1,17 @@
 """A local folder as storage, by obstore and by file operations of our own."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.store import LocalStore
 
 from imgsvc.adapters.storage import local_files
-from imgsvc.adapters.storage.calls import DEFAULT_TIMEOUT, PAGE, new_probe_key, opening, read_chunks, storage_call
+from imgsvc.adapters.storage.calls import DEFAULT_TIMEOUT, PAGE, new_probe_key, open_object, opening, storage_call
 from imgsvc.process.private_files import make_folder
-from imgsvc.services.ports import Stored
+from imgsvc.services.ports import OpenObject, Part, Stored
 
 
 class LocalDisk:
@@ -42,16 +41,12 @@ class LocalDisk:
         async with storage_call(self._timeout):
             await obstore.put_async(self._store, key, data, use_multipart=False)
 
-    async def copy(self, source: str, key: str) -> bool:
+    async def exists(self, key: str) -> bool:
         async with storage_call(self._timeout):
-            return await asyncio.to_thread(local_files.copy, self._folder, source, key)
+            return await asyncio.to_thread(local_files.exists, self._folder, key)
 
-    async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> Path | None:  # noqa: ARG002  # of the port
-        async with storage_call(self._timeout):
-            return await asyncio.to_thread(local_files.find, self._folder, key)
-
-    def read(self, key: str) -> AsyncGenerator[bytes, None]:
-        return read_chunks(self._store, key, seconds=self._timeout)
+    async def open(self, key: str, part: Part | None = None) -> OpenObject:
+        return await open_object(self._store, key, part, seconds=self._timeout)
 
     async def check(self) -> None:
         await self.put(self._probe, b"imgsvc", media_type="text/plain")

@@ -5,8 +5,6 @@ and obstore neither lists nor deletes names with such a suffix.
 """
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,52 +13,16 @@ from pathlib import Path, PurePosixPath
 from imgsvc.services.ports import Stored
 
 
-def find(folder: Path, key: str) -> Path | None:
-    """Return the file of `key`, or None when there is none.
+def exists(folder: Path, key: str) -> bool:
+    """Return whether there is a file of `key`.
 
     Raises:
         OSError: the storage folder itself is missing, so the answer is unknown.
     """
-    path = _inside(folder, key)
-    if path.is_file():
-        return path
+    if _inside(folder, key).is_file():
+        return True
     os.scandir(folder).close()
-    return None
-
-
-def copy(folder: Path, source: str, key: str) -> bool:
-    """Make `key` a second name of the bytes under `source`, with the present time as its modification time.
-
-    Files are never modified, so a hard link can replace a copy. The bytes are copied if the file system has no links,
-    or if the file has reached its maximum number of links.
-
-    Returns:
-        False when there is no `source`.
-
-    Raises:
-        OSError: the storage folder itself is missing, or the disk fails, for example because it is full.
-    """
-    old, new = _inside(folder, source), _inside(folder, key)
-    temporary = new.with_name(f"{new.name}#{secrets.token_hex(8)}")
-    try:
-        new.parent.mkdir(exist_ok=True)
-        _link_or_copy(old, temporary)
-    except FileNotFoundError:
-        os.scandir(folder).close()
-        return False
-    os.utime(temporary)
-    temporary.rename(new)
-    temporary.unlink(missing_ok=True)  # if both names were links to one file, rename has done nothing (rename(2))
-    return True
-
-
-def _link_or_copy(old: Path, new: Path) -> None:
-    try:
-        new.hardlink_to(old)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(old, new)
+    return False
 
 
 def pages(folder: Path, prefix: str, size: int) -> Iterator[list[Stored]]:

@@ -1,19 +1,19 @@
 """S3, Google Cloud Storage or Azure as storage, through obstore."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Literal
 
 import obstore
 from obstore.store import AzureStore, GCSStore, S3Store, from_url
 
-from imgsvc.adapters.storage.calls import DEFAULT_TIMEOUT, PAGE, new_probe_key, opening, read_chunks, storage_call
+from imgsvc.adapters.storage.calls import DEFAULT_TIMEOUT, PAGE, new_probe_key, open_object, opening, storage_call
 from imgsvc.errors import StorageError
-from imgsvc.services.ports import Stored
+from imgsvc.services.ports import OpenObject, Part, Stored
 
-LINK_LIFETIME = timedelta(minutes=10)
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""The bytes of a key never change."""
 MAX_RETRIES = 2
 """Retries per request. The callers have retry schedules of their own; obstore's default is ten retries in 3 minutes."""
 _CONCURRENT_REMOVALS = 50
@@ -23,7 +23,7 @@ class ObjectStore:
     """The ports `Storage`, `ObjectReader` and `Inventory` on a bucket of an object store.
 
     A put is one request, so a truncated object is never visible, even if the process dies. Objects get their media
-    type, because presigned links serve it.
+    type and their time in caches, because a CDN may serve them from the bucket.
     """
 
     def __init__(self, url: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
@@ -41,26 +41,21 @@ class ObjectStore:
         self._probe = new_probe_key()
 
     async def put(self, key: str, data: bytes, *, media_type: str) -> None:
-        attributes = {"Content-Type": media_type}
+        attributes = {"Content-Type": media_type, "Cache-Control": IMMUTABLE}
         async with storage_call(self._timeout):
             # In one request: the parts of an interrupted multipart upload stay, cost money, and appear in no listing.
             await obstore.put_async(self._store, key, data, attributes=attributes, use_multipart=False)
 
-    async def copy(self, source: str, key: str) -> bool:
+    async def exists(self, key: str) -> bool:
         async with storage_call(self._timeout):
             try:
-                await obstore.copy_async(self._store, source, key)
+                await obstore.head_async(self._store, key)
             except FileNotFoundError:
                 return False
             return True
 
-    async def locate(self, key: str, *, method: Literal["GET", "HEAD"] = "GET") -> str:
-        """Return a presigned link, without checking that `key` exists."""
-        async with storage_call(self._timeout):
-            return await obstore.sign_async(self._store, method, key, LINK_LIFETIME)
-
-    def read(self, key: str) -> AsyncGenerator[bytes, None]:
-        return read_chunks(self._store, key, seconds=self._timeout)
+    async def open(self, key: str, part: Part | None = None) -> OpenObject:
+        return await open_object(self._store, key, part, seconds=self._timeout)
 
     async def check(self) -> None:
         await self.put(self._probe, b"imgsvc", media_type="text/plain")

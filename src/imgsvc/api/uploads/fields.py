@@ -59,6 +59,15 @@ class CommonFields(Compression):
         "reject",
         description="`reject`: an invalid URL rejects the upload. `skip`: it counts as a failed image.",
     )
+    names: str | None = Field(
+        None,
+        max_length=200,
+        description=(
+            "Template of the images' names in their URLs, for example `{sku}-{n}`. Placeholders: `{name}` (product), "
+            "`{sku}` (serial number), `{n}` (number of the image in its product), `{original}` (file name in the URL), "
+            "and any column of the catalogue. Default: `{name}-{n}`."
+        ),
+    )
     webhook_url: WebhookUrl | None = Field(
         None,
         description="The URL that receives a signed event (POST) when the batch has ended.",

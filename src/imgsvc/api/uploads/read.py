@@ -62,6 +62,7 @@ def _upload(
         filename=_base_name(filename),
         specs=fields.specs_with(fields.renditions),
         on_invalid=fields.on_invalid,
+        names=fields.names,
         webhook_url=fields.webhook_url,
         refresh=fields.refresh,
         validate_only=fields.validate_only,

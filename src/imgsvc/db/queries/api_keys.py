@@ -1,6 +1,6 @@
 """Statements on API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -25,6 +25,12 @@ async def owner_of(session: AsyncSession, batch_id: str) -> ApiKey:
     """Return the key that a batch belongs to."""
     statement = select(ApiKey).join(Batch, col(Batch.api_key_id) == ApiKey.id).where(Batch.id == batch_id)
     return (await session.exec(statement)).one()
+
+
+async def media_folders(session: AsyncSession, key_ids: Collection[str]) -> dict[str, str | None]:
+    """Return the folder of the images of each key."""
+    found = await session.exec(select(ApiKey.id, ApiKey.media_folder).where(col(ApiKey.id).in_(key_ids)))
+    return dict(found.all())
 
 
 async def list_created(session: AsyncSession) -> Sequence[ApiKey]:

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.dialects import plan_on_indexes
-from imgsvc.db.queries import reuse
+from imgsvc.db.queries import reuse, stored_files
 from imgsvc.db.tables import (
     EXPIRING_BATCHES,
     OPEN_DELIVERIES,
@@ -76,8 +76,31 @@ async def schedule_clean_up(session: AsyncSession, batch_id: str, *, seen: datet
     )
 
 
-async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch_id: str) -> int:
-    """Remove one slice of a deleted batch's rows; return how many, 0 when none are left. Assets are forgotten by reuse.
+async def remove_products(session: AsyncSession, batch_id: str) -> bool:
+    """Remove some products of a deleted batch; return False when none were left."""
+    statement = await _delete_some(session, Product, batch_id)
+    return int((await session.exec(statement)).rowcount) > 0
+
+
+async def remove_assets(session: AsyncSession, batch_id: str) -> list[str] | None:
+    """Remove some assets of a deleted batch, also from reuse and stored files; return the keys of their renditions.
+
+    None: none were left.
+    """
+    statement = await _delete_some(session, Asset, batch_id)
+    connection = await session.connection()
+    columns = (col(Asset.reuse_hash), col(Asset.renditions))
+    rows = (await connection.execute(statement.returning(*columns))).all()
+    if not rows:
+        return None
+    await reuse.forget(session, batch_id, [row.reuse_hash for row in rows if row.reuse_hash])
+    keys = sorted({entry["key"] for row in rows for entry in row.renditions or ()})
+    await stored_files.forget_batch(session, batch_id, keys)
+    return keys
+
+
+async def _delete_some(session: AsyncSession, table: type[Product | Asset], batch_id: str) -> sa.Delete:
+    """Return the statement that removes one slice of a batch's rows.
 
     The batch's row is locked. Otherwise a second process that removes the same rows would find none left, and continue
     before the first has committed.
@@ -86,13 +109,7 @@ async def remove_rows(session: AsyncSession, table: type[Product | Asset], batch
     await session.exec(select(Batch.id).where(Batch.id == batch_id).with_for_update())
     key = sa.tuple_(col(table.batch_id), col(table.position))
     some = sa.select(col(table.batch_id), col(table.position)).where(col(table.batch_id) == batch_id).limit(_SLICE)
-    statement = delete(table).where(key.in_(some))
-    if table is Product:
-        return int((await session.exec(statement)).rowcount)
-    connection = await session.connection()
-    hashes = (await connection.execute(statement.returning(col(Asset.reuse_hash)))).scalars().all()
-    await reuse.forget(session, batch_id, [each for each in hashes if each is not None])
-    return len(hashes)
+    return delete(table).where(key.in_(some))
 
 
 async def remove_deliveries(session: AsyncSession, batch_id: str) -> None:

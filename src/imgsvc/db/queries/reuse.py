@@ -24,7 +24,11 @@ class PreviousResult(NamedTuple):
     renditions: list[dict[str, Any]]
     etag: str | None
     last_modified: str | None
-    final_url_hash: str
+    final_url_hash: str | None
+
+    @property
+    def has_validator(self) -> bool:
+        return bool(self.etag or self.last_modified)
 
 
 class Result(NamedTuple):

@@ -15,6 +15,7 @@ from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import ApiKey
 from imgsvc.domain.api_keys import hash_token, new_token
 from imgsvc.domain.ids import new_id
+from imgsvc.domain.media_keys import new_media_folder
 from imgsvc.domain.signed_urls import is_valid_link
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
@@ -39,7 +40,12 @@ async def create_key(name: str, *, sessions: Sessions, clock: Clock) -> tuple[st
     key_id = new_id("key", now)
     token = new_token(key_id)
     row = ApiKey(
-        id=key_id, name=name, secret_hash=hash_token(token), webhook_secrets=_with_new_secret([], now), created_at=now
+        id=key_id,
+        name=name,
+        secret_hash=hash_token(token),
+        webhook_secrets=_with_new_secret([], now),
+        created_at=now,
+        media_folder=new_media_folder(),
     )
     async with sessions.write() as session:
         session.add(row)
@@ -51,6 +57,17 @@ async def list_keys(*, sessions: Sessions) -> list[ApiKeySummary]:
     async with sessions.read() as session:
         rows = await queries.list_created(session)
     return [ApiKeySummary(row.id, row.name, row.created_at, row.revoked_at, row.former_until) for row in rows]
+
+
+async def set_media_folder(key_id: str, *, sessions: Sessions) -> str:
+    """Return the folder of a key's images; give it one if it was created by an earlier version."""
+    async with sessions.write() as session:
+        row = await queries.lock(session, key_id)
+        if row is None:
+            raise LookupError(f"{key_id} disappeared while it had a batch")
+        row.media_folder = row.media_folder or new_media_folder()
+        session.add(row)
+        return row.media_folder
 
 
 async def rotate_key(key_id: str, *, grace: timedelta, sessions: Sessions, clock: Clock) -> str:

@@ -11,9 +11,11 @@ Report = Literal["output.csv", "failures.csv"]
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """URLs under `public_url` (without a trailing slash)."""
+    """URLs under `public_url`, those of images under `media_url`; both without a trailing slash."""
 
     public_url: str
+    media_url: str = ""
+    """The base of the images' URLs, such as that of a CDN; empty: `/media` of the API."""
 
     def batch(self, batch_id: str) -> str:
         return f"{self.public_url}/v1/batches/{batch_id}"
@@ -36,7 +38,7 @@ class Links:
         return f"{self.report(batch_id, name)}?{query}"
 
     def media(self, key: str) -> str:
-        return f"{self.public_url}/media/{key}"
+        return f"{self.media_url or f'{self.public_url}/media'}/{key}"
 
 
 def report_path(batch_id: str, name: Report) -> str:

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.queries import deliveries as delivery_queries
+from imgsvc.db.queries import stored_files
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.queries.batches import BatchProgress, ProductRow
 from imgsvc.db.tables import Batch, Delivery
+from imgsvc.domain.media_keys import folder_of, parse_batch_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.errors import BatchNotFinished, NotFound
 
@@ -130,17 +134,26 @@ def require_finished(batch: Batch) -> None:
         )
 
 
-async def find_rendition(key: str, *, batch_id: str, position: int, sessions: Sessions) -> dict[str, Any]:
+async def find_rendition(key: str, *, sessions: Sessions) -> dict[str, Any]:
     """Return the rendition stored under `key`, if a succeeded asset of an existing batch has it.
 
     Raises:
         NotFound: no asset has it.
     """
     async with sessions.read() as session:
-        batch = await queries.get(session, batch_id)
-        assets = await asset_queries.at_positions(session, batch_id, [position]) if batch else {}
-    for asset in assets.values():
-        for entry in asset.renditions or ():
-            if asset.status == AssetStatus.SUCCEEDED and entry["key"] == key:
-                return entry
+        for batch_id, position in await _places(session, key):
+            found = await asset_queries.at_positions(session, batch_id, [position])
+            for asset in found.values():
+                for entry in asset.renditions or ():
+                    if asset.status == AssetStatus.SUCCEEDED and entry["key"] == key:
+                        return entry
     raise NotFound("There is no such image.")
+
+
+async def _places(session: AsyncSession, key: str) -> Sequence[tuple[str, int]]:
+    """Return the batch ids and positions of assets that may have a rendition `key`, without deleted batches."""
+    if folder_of(key):
+        named = await stored_files.find(session, [key])
+        return [(each.batch_id, each.position) for each in named.get(key, ())]
+    parsed = parse_batch_key(key)
+    return [parsed] if parsed and await queries.get(session, parsed[0]) else []

@@ -29,7 +29,7 @@ async def store(session: AsyncSession, batch: Batch, manifest: Manifest, *, now:
     session.add(batch)
     await session.flush()
     await queries.insert_rows(session, Product, product_rows(batch.id, manifest))
-    await queries.insert_rows(session, Asset, asset_rows(batch.id, manifest, now))
+    await queries.insert_rows(session, Asset, asset_rows(batch, manifest, now))
 
 
 async def store_hidden(batch: Batch, manifest: Manifest, *, sessions: Sessions, now: datetime) -> None:
@@ -40,7 +40,7 @@ async def store_hidden(batch: Batch, manifest: Manifest, *, sessions: Sessions, 
     batch.deleted_at, batch.tidy_at = now, now + HIDDEN_FOR
     async with sessions.write() as session:
         session.add(batch)
-    for number, (table, rows) in enumerate(_portions(batch.id, manifest, now)):
+    for number, (table, rows) in enumerate(_portions(batch, manifest, now)):
         if number:
             await sessions.give_way()
         async with sessions.write() as session:
@@ -48,10 +48,10 @@ async def store_hidden(batch: Batch, manifest: Manifest, *, sessions: Sessions, 
 
 
 def _portions(
-    batch_id: str, manifest: Manifest, now: datetime
+    batch: Batch, manifest: Manifest, now: datetime
 ) -> Iterator[tuple[type[Product | Asset], Iterator[dict[str, Any]]]]:
     """Yield the rows of the batch by transaction."""
-    products, assets = product_rows(batch_id, manifest), asset_rows(batch_id, manifest, now)
+    products, assets = product_rows(batch.id, manifest), asset_rows(batch, manifest, now)
     for _ in range(0, len(manifest.products), ROWS_AT_ONCE):
         yield Product, islice(products, ROWS_AT_ONCE)
     for _ in range(0, len(manifest.assets), ROWS_AT_ONCE):

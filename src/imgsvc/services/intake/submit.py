@@ -18,6 +18,7 @@ from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, read_manifest
 from imgsvc.domain.manifest.read_json import read_products
+from imgsvc.domain.names import ImageNames
 from imgsvc.errors import DatabaseUnavailable, TooMany
 from imgsvc.logs import get_logger
 from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
@@ -145,8 +146,11 @@ def _read_and_hash(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, st
 
 def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
     if upload.products is not None:
-        return read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
-    return read_manifest(upload.data, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits)
+        manifest = read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
+    else:
+        manifest = read_manifest(upload.data, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits)
+    ImageNames(upload.names, manifest)  # refuses a template with other columns
+    return manifest
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from imgsvc.db.tables import Batch
-from imgsvc.domain.ids import new_id, slug
+from imgsvc.domain.ids import new_id
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.read_csv import Columns, Manifest, OnInvalid
+from imgsvc.domain.names import ImageNames, Slot
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.errors import InvalidUrl
 
@@ -25,6 +26,7 @@ class Upload:
     specs: tuple[Spec, ...] = (Spec(),)
     columns: Columns | None = None
     on_invalid: OnInvalid = "reject"
+    names: str | None = None
     webhook_url: str | None = None
     refresh: bool = False
     validate_only: bool = False
@@ -37,6 +39,8 @@ class Upload:
         JSON is compared by value: the order of members and the white space do not matter.
         """
         fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
+        if self.names is None:  # as in versions that did not know it
+            del fields["names"]
         fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
         options = json.dumps(fields, sort_keys=True, default=str).encode()
         data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()
@@ -51,6 +55,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         status=BatchStatus.PENDING,
         specs=[spec.model_dump(mode="json") for spec in upload.specs],
         webhook_url=upload.webhook_url,
+        names=upload.names,
         refresh=upload.refresh,
         filename=upload.filename,
         manifest_sha256=digest,
@@ -83,15 +88,17 @@ def product_rows(batch_id: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
         }
 
 
-def asset_rows(batch_id: str, manifest: Manifest, now: datetime) -> Iterator[dict[str, Any]]:
+def asset_rows(batch: Batch, manifest: Manifest, now: datetime) -> Iterator[dict[str, Any]]:
     """Yield rows by position; positions number the URLs by their first appearance in the products."""
     position, hosts = 0, dict[str, int]()
+    names = ImageNames(batch.names, manifest)
     for product in manifest.products:
-        name = slug(product.product_name) if product.slots and max(product.slots) >= position else ""
-        for slot in product.slots:
+        for number, slot in enumerate(product.slots, 1):
             if slot == position:
-                host_number = hosts.setdefault(_authority(manifest.assets[position]), len(hosts))
-                yield _asset_row(batch_id, position, manifest, host_number=host_number, slug=name, now=now)
+                url = manifest.assets[position]
+                host_number = hosts.setdefault(_authority(url), len(hosts))
+                name = names.of(Slot(product, number, url))
+                yield _asset_row(batch.id, position, manifest, host_number=host_number, slug=name, now=now)
                 position += 1
 
 

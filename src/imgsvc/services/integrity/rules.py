@@ -85,6 +85,9 @@ def asset_columns(snapshot: BatchSnapshot) -> Iterator[str]:
 def renditions(snapshot: BatchSnapshot) -> Iterator[str]:
     if snapshot.totals.mismatched:
         yield f"{_list(snapshot.totals.mismatched)} with renditions that the batch does not ask for"
+    if snapshot.totals.unnoted:
+        unnoted = sorted(snapshot.totals.unnoted)
+        yield f"{len(unnoted)} of its files are not noted, such as {unnoted[0]}"
 
 
 def deliveries(snapshot: BatchSnapshot) -> Iterator[str]:

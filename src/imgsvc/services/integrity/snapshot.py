@@ -1,18 +1,18 @@
 """Consistent snapshots of batches, with totals over their rows for the rules."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.queries import integrity
+from imgsvc.db.queries import api_keys, integrity, stored_file_audit
 from imgsvc.db.queries.deliveries import DeliveryLog
 from imgsvc.db.queries.integrity import AssetGroup, Contradiction, Span
 from imgsvc.db.tables import Batch
-from imgsvc.domain.ids import parse_rendition_key
+from imgsvc.domain.media_keys import folder_of, parse_batch_key
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 
 
@@ -21,7 +21,8 @@ class BatchTotals:
     """Totals over the lists in rows: URLs of the products, renditions of the succeeded assets.
 
     `referenced`: the asset positions in the products' slots. `mismatched`: positions of assets whose renditions do not
-    match the batch's specs, or have the key of another asset.
+    match the batch's specs, or have the key of another owner. `files`: the keys of the renditions; `unnoted`: those of
+    them that are not noted as stored files of the batch.
     """
 
     products: int = 0
@@ -30,6 +31,8 @@ class BatchTotals:
     renditions: int = 0
     rendition_bytes: int = 0
     mismatched: list[int] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)
+    unnoted: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ async def take_snapshots(session: AsyncSession, span: Span, *, until: datetime) 
     groups = await integrity.asset_groups(session, span)
     contradictions = await integrity.contradictions(session, span)
     deliveries = await integrity.deliveries(session, span)
-    totals = await _batch_totals(session, span, {batch.id: [spec["name"] for spec in batch.specs] for batch in batches})
+    totals = await _batch_totals(session, span, batches)
     return [
         BatchSnapshot(batch, until)
         if batch.deleted_at
@@ -72,7 +75,9 @@ async def take_snapshots(session: AsyncSession, span: Span, *, until: datetime) 
     ]  # fmt: skip
 
 
-async def _batch_totals(session: AsyncSession, span: Span, names: Mapping[str, list[str]]) -> dict[str, BatchTotals]:
+async def _batch_totals(session: AsyncSession, span: Span, batches: Sequence[Batch]) -> dict[str, BatchTotals]:
+    by_id = {batch.id: batch for batch in batches}
+    folders = await api_keys.media_folders(session, {batch.api_key_id for batch in batches})
     totals_by_batch: defaultdict[str, BatchTotals] = defaultdict(BatchTotals)
     async for batch_id, slots in integrity.slots(session, span):
         totals = totals_by_batch[batch_id]
@@ -83,11 +88,18 @@ async def _batch_totals(session: AsyncSession, span: Span, names: Mapping[str, l
         totals = totals_by_batch[batch_id]
         totals.renditions += len(renditions)
         totals.rendition_bytes += sum(entry["bytes"] for entry in renditions)
-        if not _matches(renditions, names.get(batch_id, []), (batch_id, position)):
+        totals.files.update(entry["key"] for entry in renditions)
+        batch = by_id.get(batch_id)
+        if batch and not _matches(renditions, batch, position, folders.get(batch.api_key_id)):
             totals.mismatched.append(position)
+    for batch_id, totals in totals_by_batch.items():
+        shared = [key for key in totals.files if folder_of(key)]
+        totals.unnoted = await stored_file_audit.unnoted(session, batch_id, shared)
     return totals_by_batch
 
 
-def _matches(renditions: list[dict[str, Any]], names: list[str], owner: tuple[str, int]) -> bool:
-    have_own_keys = all(parse_rendition_key(entry["key"]) == owner for entry in renditions)
-    return have_own_keys and [entry["name"] for entry in renditions] == names
+def _matches(renditions: list[dict[str, Any]], batch: Batch, position: int, folder: str | None) -> bool:
+    """Return whether an asset has the renditions of its batch, in the folder of its API key or of its batch."""
+    places = {folder_of(entry["key"]) or parse_batch_key(entry["key"]) for entry in renditions}
+    has_own_keys = places <= {folder, (batch.id, position)}
+    return has_own_keys and [entry["name"] for entry in renditions] == [spec["name"] for spec in batch.specs]

@@ -101,7 +101,9 @@ class Fetching:
         hops: Hops,
         visit: HostVisit,
     ) -> Fetched | None:
-        validators = Validators(previous.etag, previous.last_modified, previous.final_url_hash) if previous else None
+        validators = None
+        if previous:
+            validators = Validators(previous.etag, previous.last_modified, previous.final_url_hash or "")
         try:
             fetched = await self.origin.fetch(url, reservation, validators, hops)
         except NotModified:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import stamina
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -11,16 +11,15 @@ from imgsvc.db.dialects import plan_on_indexes
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.queries import leases as lease_queries
-from imgsvc.db.queries import outcomes as outcome_queries
 from imgsvc.db.queries import reuse as reuse_queries
-from imgsvc.db.queries.counters import CounterDeltas
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.services.batches.finish import EndedBatch, Retention, finish_batch
 from imgsvc.services.clock import Clock
-from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded, columns
-from imgsvc.services.processing.rendition_plan import ReuseHashes
+from imgsvc.services.processing.outcomes import Outcome, Postponed
+from imgsvc.services.processing.rendition_plan import RenditionPlan
+from imgsvc.services.processing.write_outcomes import deltas_of, write_outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +29,30 @@ class Flushed:
     claimed: Sequence[Claimed]
     previous: Mapping[int, PreviousResult]
     """The earlier results of claimed assets, by position."""
+    conditional: int
+    """The number of claimed assets whose earlier result may be reused."""
     ended: EndedBatch | None
     quarantined: bool
     """True when an image of this round overran a codec thread in some worker."""
+    outdated: bool
+    """True when files of the run were removed after its plan was read: what it stores under those keys may be gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a lane: the round of the batch, the token of its claims, and the length of its leases.
+    """One run of a lane: its plan, the token of its claims, and the length of its leases."""
 
-    With `reuse`, a flush also returns the earlier results of the assets that it claims.
-    """
-
-    batch_id: str
-    round: int
+    plan: RenditionPlan
     token: str
     lease: timedelta
-    reuse: ReuseHashes | None = None
+
+    @property
+    def batch_id(self) -> str:
+        return self.plan.batch_id
+
+    @property
+    def round(self) -> int:
+        return self.plan.round
 
 
 class _RoundEnded(Exception):  # not an error: it undoes the transaction
@@ -141,13 +147,13 @@ async def _flush(
     """Write and claim assets, then change the batch's row: the lanes of a batch wait for each other only there."""
     batch_id, now = run.batch_id, clock()
     await plan_on_indexes(session)
-    moved = await _write_outcomes(session, run, outcomes, now=now)
+    moved, outdated = await write_outcomes(session, run.plan, run.token, outcomes, now=now)
     claims = await lease_queries.claim(
         session, batch_id, token=run.token, in_flight=in_flight, now=now, until=now + run.lease, limits=claim
     )
     previous = await _previous_results(session, run, claims.assets)
     if moved or claims.assets:
-        deltas = _deltas(moved)
+        deltas = deltas_of(moved)
         deltas.processing += claims.were_pending
         claimed_at = now if claims.assets else None
         counters = await counter_queries.add(session, batch_id, deltas, round_number=run.round, claimed_at=claimed_at)
@@ -158,39 +164,17 @@ async def _flush(
     ended = (
         await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
     )
-    return Flushed(claims.assets, previous, ended, counters.overran_round == counters.round)
+    return Flushed(
+        claims.assets,
+        previous,
+        sum(map(run.plan.may_reuse, previous.values())),
+        ended,
+        quarantined=counters.overran_round == counters.round,
+        outdated=outdated,
+    )
 
 
 async def _previous_results(session: AsyncSession, run: Run, claimed: Sequence[Claimed]) -> dict[int, PreviousResult]:
-    if run.reuse is None:
-        return {}
-    hashes = {asset.position: run.reuse.for_url(asset.origin_url) for asset in claimed}
+    hashes = {asset.position: run.plan.hashes.for_url(asset.origin_url) for asset in claimed}
     previous = await reuse_queries.previous_results(session, set(hashes.values()))
     return {position: previous[each] for position, each in hashes.items() if each in previous}
-
-
-async def _write_outcomes(
-    session: AsyncSession, run: Run, outcomes: Sequence[Outcome], *, now: datetime
-) -> Sequence[Outcome]:
-    """Write the outcomes of the assets that this run still holds, and return them."""
-    rows = [columns(outcome, now) for outcome in outcomes]
-    written = await outcome_queries.write_outcomes(session, run.batch_id, run.token, rows)
-    results = [reuse_queries.Result(at, row["reuse_hash"]) for row in rows if (at := row["position"]) in written]
-    await reuse_queries.note_results(session, run.batch_id, results)
-    return [outcome for outcome in outcomes if outcome.asset.position in written]
-
-
-def _deltas(moved: Sequence[Outcome]) -> CounterDeltas:
-    deltas = CounterDeltas(processing=-len(moved))
-    for outcome in moved:
-        match outcome:
-            case Succeeded():
-                deltas.succeeded += 1
-                deltas.input_bytes += outcome.input_bytes
-                deltas.output_bytes += outcome.output_bytes
-            case Failed():
-                deltas.failed += 1
-                deltas.errors[outcome.error.code] += 1
-            case Postponed():
-                deltas.overran = deltas.overran or outcome.overran
-    return deltas

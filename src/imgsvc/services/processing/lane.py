@@ -32,11 +32,10 @@ FINAL_FLUSH_TIMEOUT = 5.0  # seconds, for a lane that is being cancelled
 
 @dataclass(slots=True)
 class Lane:
-    """One run of a lane; `stopping` is set when the process is asked to stop, `reuse` allows earlier renditions."""
+    """One run of a lane; `stopping` is set when the process is asked to stop."""
 
     number: int
     plan: RenditionPlan
-    reuse: bool
     hosts: BatchHosts
     sessions: Sessions
     queue: LaneQueue
@@ -70,7 +69,7 @@ class Lane:
                     return None
                 if not self.in_flight and not self.finished and (not flushed.claimed or not self.claiming):
                     return await self._next_run()
-                if not (flushed.previous and self.claiming and self.in_flight.to_claim):
+                if not (flushed.conditional and self.claiming and self.in_flight.to_claim):
                     await self._wait_for_a_flush()  # conditional fetches leave room that was reserved for them
                 if monotonic() >= self.hand_back_at:
                     self.claiming = False
@@ -113,6 +112,7 @@ class Lane:
             if flushed is None:
                 return None
             self.processor.codec.quarantine(self.plan.batch_id, quarantined=flushed.quarantined)
+            self.claiming = self.claiming and not flushed.outdated  # the next run of this lane reads the plan again
             self._start(flushed, reserved)
         finally:
             for fetch in (fetch for fetches in reserved.values() for fetch in fetches):
@@ -123,17 +123,18 @@ class Lane:
 
     def _start(self, flushed: Flushed, reserved: Reservations) -> None:
         """Start the claimed assets with the fetches reserved for them; what is left over stays in `reserved`."""
-        self.in_flight.note_claim(assets=len(flushed.claimed), conditional=len(flushed.previous))
+        self.in_flight.note_claim(assets=len(flushed.claimed), conditional=flushed.conditional)
         claimed = Counter(asset.host_number for asset in flushed.claimed)
         for number, fetches in reserved.items():
             self.hosts.note_claimed(number, reserved=len(fetches), claimed=claimed[number])
         for asset in flushed.claimed:
             previous = flushed.previous.get(asset.position)
             fetch = free.pop() if (free := reserved.get(asset.host_number)) else None
-            if fetch and fetch.units and previous:
+            conditional = self.plan.may_reuse(previous)
+            if fetch and fetch.units and conditional:
                 fetch.set_conditional(True)
             work = self.processor.process(asset, self.plan, previous, fetch)
-            self.in_flight.start(asset, work, conditional=previous is not None, at_end=fetch.release if fetch else None)
+            self.in_flight.start(asset, work, conditional=conditional, at_end=fetch.release if fetch else None)
 
     async def _wake_next(self) -> None:
         """Wake the next lane: this one is full, and there may be more work than it can hold."""
@@ -143,8 +144,7 @@ class Lane:
 
     async def _write(self, *, claim: Mapping[int, int], last: bool = False) -> Flushed | None:
         """Write the finished outcomes and claim assets; the `last` time, claim nothing."""
-        plan, lease = self.plan, timedelta(seconds=self.policy.lease)
-        run = Run(plan.batch_id, plan.round, self.token, lease, plan.hashes if self.reuse else None)
+        run = Run(self.plan, self.token, timedelta(seconds=self.policy.lease))
         outcomes, self.finished = self.finished, []
         if any(isinstance(outcome, Postponed) for outcome in outcomes):
             self.hosts.note_postponed()

@@ -97,5 +97,5 @@ def columns(outcome: Outcome, now: datetime) -> dict[str, Any]:
                 "etag": outcome.etag,
                 "last_modified": outcome.last_modified,
                 "final_url_hash": outcome.final_url_hash if has_validator else None,
-                "reuse_hash": outcome.reuse_hash if has_validator else None,
+                "reuse_hash": outcome.reuse_hash,
             }

@@ -7,19 +7,23 @@ from functools import partial
 
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
-from imgsvc.domain.imaging.compress import Rendition
-from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
-from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import Suspicion
-from imgsvc.errors import AssetError, CpuTimeExceeded, DecodeAbandoned, SandboxUnavailable, WorkerCrash
+from imgsvc.errors import (
+    AssetError,
+    CpuTimeExceeded,
+    DecodeAbandoned,
+    SandboxUnavailable,
+    WorkerCrash,
+)
 from imgsvc.logs import get_logger
 from imgsvc.services.clock import Clock
 from imgsvc.services.codec.pool import CodecPool
-from imgsvc.services.ports import Fetched, Storage
+from imgsvc.services.ports import Fetched, ReadableStorage
 from imgsvc.services.processing.fetch import Fetching
 from imgsvc.services.processing.outcomes import Failed, Outcome, Succeeded
 from imgsvc.services.processing.rendition_plan import RenditionPlan
 from imgsvc.services.processing.retry_policy import OWN_ERRORS, Attempts, RetryLater, RetryPolicy
+from imgsvc.services.processing.store_rendition import reuse_rendition, store_rendition
 from imgsvc.services.processing.worker_stats import WorkerStats
 from imgsvc.services.throttling.host_visit import HostGivenUp, HostPaused, HostReservation
 
@@ -35,7 +39,7 @@ class AssetProcessor:
     """The services that all lanes of a worker process share to process assets."""
 
     fetching: Fetching
-    storage: Storage
+    storage: ReadableStorage
     codec: CodecPool
     retries: RetryPolicy
     clock: Clock
@@ -50,8 +54,9 @@ class AssetProcessor:
     ) -> Outcome:
         """Process one claimed asset until it has succeeded, failed, or must wait; when cancelled, postpone it.
 
-        With `previous`, a result of the same plan, the fetch is conditional: a 304 reuses its renditions. `room` is for
-        its fetch. Nothing waits here for an origin: an attempt that may be repeated is postponed.
+        `previous` is a result of the same plan. If it may be reused, the fetch is conditional: a 304 reuses its
+        renditions. `room` is for the fetch. Nothing waits here for an origin: an attempt that may be repeated is
+        postponed.
         """
         try:
             outcome = await self._process(asset, plan, previous, room)
@@ -122,20 +127,23 @@ class AssetProcessor:
         previous: PreviousResult | None,
         room: HostReservation | None = None,
     ) -> Succeeded:
-        fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.flow, previous, room)
+        reusable = previous if plan.may_reuse(previous) else None
+        fetched, reservation = await self.fetching.fetch(attempts.asset.origin_url, plan.flow, reusable, room)
         with reservation:
             if fetched is not None:
-                return await self._compress(attempts, plan, fetched)
-        reused = await self._reuse(attempts, plan, previous) if previous else None
+                return await self._compress(attempts, plan, fetched, previous)
+        reused = await self._reuse(attempts, plan, reusable) if reusable else None
         return reused or await self._attempt(attempts, plan, None)
 
-    async def _compress(self, attempts: Attempts, plan: RenditionPlan, fetched: Fetched) -> Succeeded:
+    async def _compress(
+        self, attempts: Attempts, plan: RenditionPlan, fetched: Fetched, previous: PreviousResult | None
+    ) -> Succeeded:
         asset = attempts.asset
         compressed = await attempts.at_codec(
             partial(self.codec.compress, fetched.body, plan.specs, flow=plan.flow, suspect=asset.is_suspect)
         )
         renditions = [
-            await self._store(rendition, spec, attempts, plan)
+            await store_rendition(rendition, spec, attempts, plan, previous, storage=self.storage)
             for rendition, spec in zip(compressed.renditions, plan.specs, strict=True)
         ]
         return Succeeded(
@@ -153,14 +161,13 @@ class AssetProcessor:
         )
 
     async def _reuse(self, attempts: Attempts, plan: RenditionPlan, previous: PreviousResult) -> Succeeded | None:
-        """Copy the renditions of an earlier batch; return None when they have been deleted since."""
+        """Refer to the renditions of an earlier batch; return None when they are not in the storage any more."""
         renditions = []
-        asset = attempts.asset
         for old in previous.renditions:
-            key = plan.key(asset, name=old["name"], data=old["key"].encode(), format_name=old["format"])
-            if not await attempts.at_storage(partial(self.storage.copy, old["key"], key)):
+            found = await reuse_rendition(old, attempts, plan, storage=self.storage)
+            if found is None:
                 return None
-            renditions.append({**old, "key": key, "action": "reused"})
+            renditions.append(found)
         return Succeeded(
             attempts.asset,
             attempts.origin + 1,
@@ -171,22 +178,6 @@ class AssetProcessor:
             renditions=tuple(renditions),
             etag=previous.etag,
             last_modified=previous.last_modified,
-            final_url_hash=previous.final_url_hash,
+            final_url_hash=previous.final_url_hash or "",
             reuse_hash=previous.reuse_hash,
         )
-
-    async def _store(
-        self, rendition: Rendition, spec: Spec, attempts: Attempts, plan: RenditionPlan
-    ) -> dict[str, object]:
-        key = plan.key(attempts.asset, name=spec.name, data=rendition.data, format_name=rendition.format)
-        put = partial(self.storage.put, key, rendition.data, media_type=OUTPUT_FORMATS[rendition.format].media_type)
-        await attempts.at_storage(put)
-        return {
-            "name": spec.name,
-            "key": key,
-            "format": rendition.format,
-            "width": rendition.width,
-            "height": rendition.height,
-            "bytes": len(rendition.data),
-            "action": rendition.action,
-        }

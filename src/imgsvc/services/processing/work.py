@@ -4,8 +4,10 @@ import asyncio
 from datetime import datetime
 
 from imgsvc.db.engine import Sessions
+from imgsvc.db.queries import api_keys as key_queries
 from imgsvc.db.queries import batches as batch_queries
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.services.access.api_keys import set_media_folder
 from imgsvc.services.batches.finish import Retention
 from imgsvc.services.job_queue import LaneQueue
 from imgsvc.services.processing.batch_hosts import BatchHosts, hosts_page
@@ -35,14 +37,23 @@ async def work(
     """
     async with sessions.read() as session:
         batch = await batch_queries.get(session, batch_id)
+        key = await key_queries.get(session, batch.api_key_id) if batch else None
         first_hosts = await hosts_page(session, batch_id)
-    if batch is None:
+    if batch is None or key is None:
         return None
     clock, specs = processor.clock, [Spec.model_validate(spec) for spec in batch.specs]
-    hashes = ReuseHashes(batch.api_key_id, specs)
-    give_up_at = (batch.round_started_at or batch.created_at) + processor.retries.give_up_after
-    plan = RenditionPlan(batch.api_key_id, batch_id, batch.round, specs, hashes, give_up_at)
+    plan = RenditionPlan(
+        api_key_id=batch.api_key_id,
+        batch_id=batch_id,
+        round=batch.round,
+        specs=specs,
+        hashes=ReuseHashes(batch.api_key_id, specs, batch.names),
+        folder=key.media_folder or await set_media_folder(key.id, sessions=sessions),
+        removals=key.removals,
+        reuse=not batch.refresh,
+        give_up_at=(batch.round_started_at or batch.created_at) + processor.retries.give_up_after,
+    )
     hosts = BatchHosts(plan, limiter=processor.fetching.hosts, sessions=sessions, clock=clock)
     hosts.begin(first_hosts)
-    lane = Lane(number, plan, not batch.refresh, hosts, sessions, queue, processor, retention, clock, policy, stopping)
+    lane = Lane(number, plan, hosts, sessions, queue, processor, retention, clock, policy, stopping)
     return await lane.run()

@@ -7,6 +7,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets as asset_queries
 from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Batch
+from imgsvc.domain.media_keys import key_hash
 from imgsvc.errors import NotFound, ObjectNotFound
 from imgsvc.logs import get_logger
 from imgsvc.services.ports import ObjectReader
@@ -31,18 +32,17 @@ async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectRead
     pending = b""
     async for key in _keys(batch.id, sessions):
         name = key.rpartition("/")[2]
-        async with aclosing(reader.read(key)) as chunks:  # closes the file when the client disconnects as well
-            try:
-                chunk = await anext(chunks, b"")
-            except ObjectNotFound:
-                log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # the traceback adds nothing
-                missing.append(name)
-                continue
-            pending += zip_stream.begin(name)
-            while chunk:
+        try:
+            opened = await reader.open(key)
+        except ObjectNotFound:
+            log.error("rendition_missing", batch_id=batch.id, key=key)  # noqa: TRY400  # the traceback adds nothing
+            missing.append(name)
+            continue
+        pending += zip_stream.begin(name)
+        async with aclosing(opened.chunks) as chunks:  # closes the file when the client disconnects as well
+            async for chunk in chunks:
                 yield pending + zip_stream.write(chunk)
                 pending = b""
-                chunk = await anext(chunks, b"")
         pending += zip_stream.end()
     if missing:
         lines = "".join(f"{name}\r\n" for name in missing)
@@ -53,7 +53,8 @@ async def stream_archive(batch: Batch, *, sessions: Sessions, reader: ObjectRead
 
 
 async def _keys(batch_id: str, sessions: Sessions) -> AsyncGenerator[str, None]:
-    """Yield the keys of all renditions of succeeded assets, in the order of the manifest."""
+    """Yield the keys of all renditions of succeeded assets, each once, in the order of the manifest."""
+    seen: set[bytes] = set()
     after: int | None = -1
     while after is not None:
         async with sessions.read() as session:
@@ -62,5 +63,7 @@ async def _keys(batch_id: str, sessions: Sessions) -> AsyncGenerator[str, None]:
             page = await asset_queries.succeeded_renditions(session, batch_id, after=after, limit=PAGE)
         for _, renditions in page:
             for entry in renditions:
-                yield entry["key"]
+                if (each := key_hash(entry["key"])) not in seen:
+                    seen.add(each)
+                    yield entry["key"]
         after = page[-1][0] if page else None
