@@ -12,6 +12,7 @@ from PIL import Image
 
 from fuzzing.mutations import Case, Mutator
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, ReservationTooSmall, compress, prepare_pillow
+from imgsvc.domain.imaging.shape import shape_of
 from imgsvc.domain.imaging.spec import Format, Spec
 from imgsvc.errors import CodecError
 
@@ -68,7 +69,7 @@ class Images:
 
 def _check(rendition: Rendition, spec: Spec, size: tuple[int, int]) -> None:
     """Check that the rendition can be opened, has the right format and size, and no metadata that had to be removed."""
-    assert (rendition.width, rendition.height) == spec.fitted(size)
+    assert spec.trim or (rendition.width, rendition.height) == shape_of(spec, size).size
     with Image.open(BytesIO(rendition.data)) as image:
         image.load()
         assert image.size == (rendition.width, rendition.height)
@@ -87,6 +88,11 @@ def _spec(name: str, rng: Random) -> Spec:
         max_height=rng.choice((None, None, 1, 64, 5_000)),
         keep_metadata=rng.choice(("none", "copyright", "all")),
         background=rng.choice(("#ffffff", "red")),
+        fit=rng.choice((None, None, "contain", "cover", "pad")),
+        width=rng.choice((1, 70, 3_000)),
+        height=rng.choice((1, 90, 2_000)),
+        trim=rng.random() < 0.2,
+        margin=rng.choice((0, 7, 40)),
     )
 
 

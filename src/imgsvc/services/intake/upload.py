@@ -37,7 +37,7 @@ class Upload:
         JSON is compared by value: the order of members and the white space do not matter.
         """
         fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
-        fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
+        fields["specs"] = [spec.identity() for spec in self.specs]
         options = json.dumps(fields, sort_keys=True, default=str).encode()
         data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()
         return hashlib.sha256(options + b"\0" + data).hexdigest()

@@ -18,7 +18,7 @@ class ReuseHashes:
     """Hashes of "this URL, for this API key, compressed to these specs by this version of the compressor"."""
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec]) -> None:
-        settings = [COMPRESSOR_VERSION, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        settings = [COMPRESSOR_VERSION, api_key_id, [spec.identity() for spec in specs]]
         self._prefix = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\0")
 
     def for_url(self, url: str) -> str:
