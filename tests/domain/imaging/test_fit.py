@@ -199,3 +199,6 @@ def test_an_enlargement_that_takes_seconds_is_no_work_for_a_thread() -> None:
     spec = Spec(fit="pad", width=4_000, height=4_000, format="avif")
     with pytest.raises(TooSlowForThread):
         compress(DOT, [spec], LIMITS, may_take_long=False)
+    several = [Spec(name=f"r{number}", fit="pad", width=6_300, height=6_300, format="jpeg") for number in range(3)]
+    with pytest.raises(TooSlowForThread):
+        compress(DOT, several, LIMITS, may_take_long=False, reserved_pixels=1)

@@ -106,19 +106,6 @@ def test_cover_crops_what_trimming_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "resolution"),
-    [
-        ({}, (4000, 3000)),
-        ({"max_width": 400}, (400, 300)),
-        ({"fit": "cover", "width": 300, "height": 300}, (400, 300)),
-        ({"fit": "pad", "width": 300, "height": 300}, (300, 225)),
-    ],
-)
-def test_the_resolution_is_that_of_the_whole_image(options: dict[str, Any], resolution: tuple[int, int]) -> None:
-    assert shape((4000, 3000), **options).resolution == resolution
-
-
-@pytest.mark.parametrize(
     ("options", "member", "word"),
     [
         ({"width": 5}, "width", "max_width"),

@@ -115,6 +115,7 @@ def test_a_border_that_is_not_there_lets_the_original_be_kept() -> None:
     assert (result.action, result.data) == ("kept_original", data)
     bordered = encoded(product(), "JPEG", quality=5)
     assert rendition(bordered, quality=95).action == "compressed"
+    assert rendition(bordered, quality=95, fit="pad", width=400, height=300).action == "compressed"
 
 
 def test_a_trimmed_thumbnail_is_made_from_all_pixels() -> None:
@@ -125,6 +126,7 @@ def test_a_trimmed_thumbnail_is_made_from_all_pixels() -> None:
         ImageDraw.Draw(fine).rectangle((x, 0, x + 3, 299), fill=200)
     full.paste(fine, (1800, 1300))
     small = decoded(rendition(encoded(full, "JPEG", quality=92), max_width=400).data)
+    assert small.width == 400
     low, high = small.convert("L").crop((20, 20, 380, 280)).getextrema()
     assert float(high) - float(low) > 150  # type: ignore[arg-type]  # one band: two numbers
 

@@ -113,7 +113,7 @@ def _draft(image: ImageFile.ImageFile, specs: Sequence[Spec]) -> None:
     if any(spec.trim for spec in specs):
         return
     orientation = orientation_of(read_exif(image))
-    sizes = [shape_of(spec, _upright_size(image.size, orientation)).resolution for spec in specs]
+    sizes = [shape_of(spec, _upright_size(image.size, orientation)).inner for spec in specs]
     largest = max(width for width, _ in sizes), max(height for _, height in sizes)
     width, height = _upright_size(largest, orientation)
     image.draft(None, (width * 2, height * 2))

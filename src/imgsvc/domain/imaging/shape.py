@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, prod
+from math import prod
 
 from imgsvc.domain.imaging.formats import OUTPUT_FORMATS, Format
 from imgsvc.domain.imaging.spec import Compression
@@ -28,15 +28,6 @@ class Shape:
     @property
     def is_unchanged(self) -> bool:
         return self.shows_all and self.whole == self.inner == self.size
-
-    @property
-    def resolution(self) -> Size:
-        """The size of the whole image at the scale of the rendition."""
-        left, top, right, bottom = self.part
-        return (
-            ceil(self.whole[0] * self.inner[0] / (right - left)),
-            ceil(self.whole[1] * self.inner[1] / (bottom - top)),
-        )
 
 
 def shape_of(spec: Compression, whole: Size, content: Box | None = None) -> Shape:
