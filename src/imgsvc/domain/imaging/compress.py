@@ -166,7 +166,7 @@ def _encoded(source: NormalisedInput, output: Output, *, max_bytes: int = MAX_BY
     options: dict[str, Any] = {
         **output.spec.encoder_options(),
         "exif": exif_to_keep(source.exif, source.credits, output.spec.keep_metadata, output.format),
-        "xmp": xmp_to_keep(source.info, output.spec.keep_metadata, output.format),
+        "xmp": xmp_to_keep(source.info, source.digital_source, output.spec.keep_metadata, output.format),
     }
     if source.animation and output.format.animated:
         frames = source.animation.map(partial(apply_steps, output=output))

@@ -25,6 +25,7 @@ from imgsvc.domain.imaging.metadata import orientation_of
 from imgsvc.domain.imaging.shape import Box, Shape, Size, shape_of
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.imaging.trim import content_of
+from imgsvc.domain.imaging.xmp import digital_source_of, packet_of, parse
 
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,6 +53,7 @@ class NormalisedInput:
     animation: Animation | None
     exif: Image.Exif
     credits: dict[int, str | bytes]
+    digital_source: str | None
     info: dict[str | tuple[int, int], object]
     altered: bool
 
@@ -77,7 +79,9 @@ def normalise(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequ
     exif = read_exif(first)
     orientation = orientation_of(exif)
     info = dict(first.info)
-    credit_tags = credits_of(image, exif) if any(spec.keep_metadata != "none" for spec in specs) else {}
+    keeps_some = any(spec.keep_metadata != "none" for spec in specs)
+    xmp = parse(packet_of(image.info)) if keeps_some else None
+    credit_tags = credits_of(image, exif, xmp) if keeps_some else {}
     normalised = partial(
         _normalised, orientation=orientation, icc=icc, gamma=None if icc or "srgb" in info else info.get("gamma")
     )
@@ -92,6 +96,7 @@ def normalise(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequ
         altered=orientation != 1 or changes_colour(first.mode, icc),
         exif=exif,
         credits=credit_tags,
+        digital_source=digital_source_of(xmp),
         info=info,
         first=upright,
     )

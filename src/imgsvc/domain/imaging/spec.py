@@ -85,8 +85,8 @@ class Compression(BaseModel):
     keep_metadata: Literal["none", "copyright", "all"] = Field(
         "copyright",
         description=(
-            "`copyright` keeps copyright and artist and removes everything else, such as where a photo was taken; "
-            "`all` keeps EXIF and XMP, `none` removes everything."
+            "`copyright` keeps copyright, artist and IPTC's digital source type, which marks generated images, and "
+            "removes all else, such as where a photo was taken; `all` keeps EXIF and XMP, `none` removes everything."
         ),
     )
 
