@@ -54,13 +54,15 @@ SHOPIFY = Shop(  # as quoted elsewhere: the page itself could not be read
 # A copy of 1 February 2026.
 META = Shop("meta", "Meta", "https://developers.facebook.com/docs/marketing-api/catalog/reference", date(2026, 11, 29))
 
+
+def _formats(shop: Shop, *titles: str) -> Rule:
+    """Return the rule that an image has one of these formats."""
+    names = {title.lower() for title in titles}
+    return Rule(shop, "format", f"one of the formats {', '.join(titles)}", lambda image: image.format in names)
+
+
 RULES = (
-    Rule(
-        GOOGLE,
-        "format",
-        "one of the formats JPEG, WebP, PNG, GIF, BMP and TIFF",
-        lambda image: image.format in {"jpeg", "webp", "png", "gif", "bmp", "tiff"},
-    ),
+    _formats(GOOGLE, "JPEG", "WebP", "PNG", "GIF", "BMP", "TIFF"),
     Rule(
         GOOGLE,
         "min_size",
@@ -69,12 +71,7 @@ RULES = (
     ),
     Rule(GOOGLE, "max_pixels", "at most 64 megapixels", lambda image: image.width * image.height <= 64_000_000),
     Rule(GOOGLE, "max_bytes", "at most 16 MB", lambda image: image.bytes <= 16_000_000),
-    Rule(
-        AMAZON,
-        "format",
-        "one of the formats JPEG, TIFF, PNG and GIF",
-        lambda image: image.format in {"jpeg", "tiff", "png", "gif"},
-    ),
+    _formats(AMAZON, "JPEG", "TIFF", "PNG", "GIF"),
     Rule(
         AMAZON,
         "min_size",
@@ -87,12 +84,7 @@ RULES = (
         "at most 10,000 pixels on the longest side",
         lambda image: max(image.width, image.height) <= 10_000,
     ),
-    Rule(
-        SHOPIFY,
-        "format",
-        "one of the formats PNG, JPEG, WebP, GIF, TIFF, BMP, PSD, SVG and HEIC",
-        lambda image: image.format in {"png", "jpeg", "webp", "gif", "tiff", "bmp", "psd", "svg", "heic"},
-    ),
+    _formats(SHOPIFY, "PNG", "JPEG", "WebP", "GIF", "TIFF", "BMP", "PSD", "SVG", "HEIC"),
     Rule(
         SHOPIFY,
         "max_size",
@@ -100,7 +92,7 @@ RULES = (
         lambda image: max(image.width, image.height) <= 5_000,
     ),
     Rule(SHOPIFY, "max_bytes", "less than 20 MB", lambda image: image.bytes < 20_000_000),
-    Rule(META, "format", "the format JPEG or PNG", lambda image: image.format in {"jpeg", "png"}),
+    _formats(META, "JPEG", "PNG"),
     Rule(
         META,
         "min_size",
