@@ -21,8 +21,8 @@ def _opaque_colour(value: str) -> str:
 Side = Annotated[int, Field(ge=1, le=20_000)]
 MAX_MARGIN = 40
 """Percent on each side: a fifth of the rendition is left for the image."""
-LATER_MEMBERS = frozenset({"fit", "width", "height", "trim", "margin"})
-"""Options that earlier versions did not have. Unused, they are no part of a spec's identity."""
+FIRST_MEMBERS = frozenset({"name", "quality", "format", "max_width", "max_height", "background", "keep_metadata"})
+"""Members of a spec since the first version. All others are no part of its identity while they have their defaults."""
 
 
 class Compression(BaseModel):
@@ -95,12 +95,15 @@ class Compression(BaseModel):
         return {"quality": self.quality}
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that makes renditions differ; for a spec of an earlier version, exactly what it was then.
+        """Return everything that makes renditions differ.
 
-        Reuse and idempotency depend on it: an upgrade must not compress every catalogue again.
+        Options of later versions are included only if they are used: results of earlier versions stay reusable.
         """
-        unused = {name for name in LATER_MEMBERS if getattr(self, name) == Compression.model_fields[name].default}
-        return self.model_dump(mode="json", exclude=unused)
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name in FIRST_MEMBERS or getattr(self, name) != type(self).model_fields[name].default
+        }
 
 
 class Spec(Compression):
