@@ -12,7 +12,9 @@ from PIL import Image
 
 from fuzzing.mutations import Case, Mutator
 from imgsvc.domain.imaging.compress import CodecLimits, Rendition, ReservationTooSmall, compress, prepare_pillow
+from imgsvc.domain.imaging.shape import shape_of
 from imgsvc.domain.imaging.spec import Format, Spec
+from imgsvc.domain.imaging.xmp import digital_source_of, packet_of, packet_with, parse
 from imgsvc.errors import CodecError
 
 LIMITS = CodecLimits(max_pixels=4_000_000)
@@ -68,14 +70,20 @@ class Images:
 
 def _check(rendition: Rendition, spec: Spec, size: tuple[int, int]) -> None:
     """Check that the rendition can be opened, has the right format and size, and no metadata that had to be removed."""
-    assert (rendition.width, rendition.height) == spec.fitted(size)
+    assert spec.trim or (rendition.width, rendition.height) == shape_of(spec, size).size
     with Image.open(BytesIO(rendition.data)) as image:
         image.load()
         assert image.size == (rendition.width, rendition.height)
         assert (image.format or "").lower().replace("mpo", "jpeg") == rendition.format.replace("mpo", "jpeg")
         assert spec.format is Format.original or spec.format.value == rendition.format
-        assert spec.keep_metadata == "all" or not (GPS in image.getexif() or "xmp" in image.info)
+        assert spec.keep_metadata == "all" or not (GPS in image.getexif() or _has_other_xmp(image))
         assert spec.keep_metadata != "none" or COPYRIGHT not in image.getexif()
+
+
+def _has_other_xmp(image: Image.Image) -> bool:
+    """Return whether there is XMP other than the digital source type."""
+    packet = packet_of(image.info)
+    return bool(packet) and packet != packet_with(digital_source_of(parse(packet)) or "")
 
 
 def _spec(name: str, rng: Random) -> Spec:
@@ -87,6 +95,11 @@ def _spec(name: str, rng: Random) -> Spec:
         max_height=rng.choice((None, None, 1, 64, 5_000)),
         keep_metadata=rng.choice(("none", "copyright", "all")),
         background=rng.choice(("#ffffff", "red")),
+        fit=rng.choice((None, None, "contain", "cover", "pad")),
+        width=rng.choice((1, 70, 3_000)),
+        height=rng.choice((1, 90, 2_000)),
+        trim=rng.random() < 0.2,
+        margin=rng.choice((0, 7, 40)),
     )
 
 

@@ -143,6 +143,7 @@ async def test_form_and_query_have_the_same_fields_and_all_are_accepted(
     more["renditions"] = '[{"name": "thumb", "max_width": 200}]'
     given = {name: value.lower() if value == "False" else value for name, value in (defaults | more).items()}
     given |= {"webhook_url": "https://shop.example/hooks", "names": "{sku}-{n}"}
+    given |= {"fit": "pad", "width": "80", "height": "60"}
     assert set(given) == query
     header = list(columns.values())
     file = ("a.csv", catalogue(("1", "Shoe", "https://shop.example/a.jpg"), header=header))

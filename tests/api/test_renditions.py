@@ -46,7 +46,7 @@ async def test_an_entry_named_main_defines_main_and_main_stays_first(client: htt
         (json.dumps([{"quality": 40}, {"quality": 50}]), "repeated_name", "renditions"),
         (json.dumps([THUMB, {"name": "large", "quality": 200}]), "less_than_equal", "renditions.1.quality"),
         (json.dumps([{"name": "../x"}]), "string_pattern_mismatch", "renditions.0.name"),
-        (json.dumps([{"name": "thumb", "width": 5}]), "extra_forbidden", "renditions.0.width"),
+        (json.dumps([{"name": "thumb", "colour": 5}]), "extra_forbidden", "renditions.0.colour"),
         (json.dumps([{"name": f"r{number}"} for number in range(9)]), "too_long", "renditions"),
     ],
     ids=["no JSON", "no list", "twice", "two without names", "quality", "name", "unknown field", "nine"],

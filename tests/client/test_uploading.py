@@ -70,10 +70,11 @@ async def test_data_without_a_name_gets_a_default_name(server: Scripted, call: C
 async def test_fields_are_python_values(server: Scripted, call: Caller, path: Path) -> None:
     server.script(Answer(202, ACCEPTED))
     options = {"renditions": [{"name": "thumb", "max_width": 200}], "metadata": {"season": "größer"}, "refresh": True}
-    await call("submit", path, quality=70, format="webp", max_width=None, **options)
+    options |= {"width": 200, "height": 200, "trim": True, "margin": 5}
+    await call("submit", path, quality=70, fit="pad", max_width=None, **options)
     parts, _ = form(server.requests[0])
     fields = {name: value.decode() for name, value in parts.items() if name != "file"}
-    assert (fields.pop("quality"), fields.pop("format")) == ("70", "webp")
+    assert (fields.pop("quality"), fields.pop("fit")) == ("70", "pad")
     assert {name: json.loads(value) for name, value in fields.items()} == options
 
 

@@ -1,6 +1,6 @@
 """The codec's contact sheet: images before and after compression on one page, for inspection by eye.
 
-    make contact-sheet [ARGS="--images DIR --format webp --quality 50 --max-width 600 --background '#ffcc00'"]
+    make contact-sheet [ARGS="--images DIR --format webp --quality 50 --trim true --fit pad --width 600 --height 600"]
 
 Without --images it shows the images that the tests make. It writes build/contact-sheet/contact-sheet.html.
 """
@@ -81,7 +81,18 @@ def card(name: str, data: bytes, spec: Spec) -> Pair | Failure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
-    for name in ("format", "quality", "max-width", "max-height", "background"):
+    for name in (
+        "format",
+        "quality",
+        "max-width",
+        "max-height",
+        "fit",
+        "width",
+        "height",
+        "trim",
+        "margin",
+        "background",
+    ):
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS)
     options = vars(parser.parse_args())
     folder = options.pop("images")

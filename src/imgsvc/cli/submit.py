@@ -55,8 +55,18 @@ def submit(  # noqa: PLR0913  # each is an option
     ] = None,
     max_width: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink wider images.")] = None,
     max_height: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink taller images.")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(metavar="contain|cover|pad", help="Scale to --width and --height: inside, cropped, or padded."),
+    ] = None,
+    width: Annotated[str | None, typer.Option(metavar="PIXELS", help="Width for --fit.")] = None,
+    height: Annotated[str | None, typer.Option(metavar="PIXELS", help="Height for --fit.")] = None,
+    trim: Annotated[bool, typer.Option("--trim", help="First remove a plain border.")] = False,
+    margin: Annotated[
+        str | None, typer.Option(metavar="PERCENT", help="Free on each side of what --trim left.  [default: 0]")
+    ] = None,
     background: Annotated[
-        str | None, typer.Option(metavar="COLOUR", help="Replaces transparency in JPEG.  [default: #ffffff]")
+        str | None, typer.Option(metavar="COLOUR", help="For padding, and transparency in JPEG.  [default: #ffffff]")
     ] = None,
     keep_metadata: Annotated[
         str | None, typer.Option(metavar="none|copyright|all", help="[default: copyright]")
@@ -99,6 +109,11 @@ def submit(  # noqa: PLR0913  # each is an option
             "format": format,
             "max_width": max_width,
             "max_height": max_height,
+            "fit": fit,
+            "width": width,
+            "height": height,
+            "trim": trim or None,
+            "margin": margin,
             "background": background,
             "keep_metadata": keep_metadata,
             "renditions": renditions,

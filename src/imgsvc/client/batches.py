@@ -47,6 +47,11 @@ class Spec(ApiModel, extra="allow"):  # options that a newer server adds are the
     format: str
     max_width: int | None
     max_height: int | None
+    fit: str | None = None  # from here on, a server of an earlier version has none
+    width: int | None = None
+    height: int | None = None
+    trim: bool = False
+    margin: int = 0
     background: str
     keep_metadata: str
 

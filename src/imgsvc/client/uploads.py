@@ -33,6 +33,11 @@ class Fields(TypedDict, total=False):
     format: Format | None
     max_width: int | None
     max_height: int | None
+    fit: Literal["contain", "cover", "pad"] | None
+    width: int | None
+    height: int | None
+    trim: bool | None
+    margin: int | None
     background: str | None
     keep_metadata: Literal["none", "copyright", "all"] | None
     renditions: list[dict[str, Any]] | None

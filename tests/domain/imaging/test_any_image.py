@@ -12,6 +12,7 @@ from PIL import Image, ImageChops, ImageSequence
 
 from imgsvc.domain.imaging.compress import CodecLimits, compress
 from imgsvc.domain.imaging.formats import OUTPUT_FORMATS
+from imgsvc.domain.imaging.shape import shape_of
 from imgsvc.domain.imaging.spec import Format, Spec
 from support.images import decoded, encoded, exif
 
@@ -86,7 +87,7 @@ def check(made: MadeImage, specs: Sequence[Spec]) -> None:
     assert (result.width, result.height) == made.size
     for spec, rendition in zip(specs, result.renditions, strict=True):
         written = decoded(rendition.data)
-        assert written.size == (rendition.width, rendition.height) == spec.fitted(made.size)
+        assert written.size == (rendition.width, rendition.height) == shape_of(spec, made.size).size
         assert (written.format or "").lower().replace("mpo", "jpeg") == rendition.format.replace("mpo", "jpeg")
         assert written.getexif().get(0x0112, 1) == 1
         frames = getattr(written, "n_frames", 1)
@@ -110,9 +111,20 @@ def test_every_image_goes_to_every_target(made: MadeImage) -> None:
     height=st.integers(1, 60),
     quality=st.integers(1, 95),
     keep=st.sampled_from(["none", "copyright", "all"]),
+    fit=st.sampled_from([None, "contain", "cover", "pad"]),
 )
 def test_every_combination_of_options_works(
-    made: MadeImage, target: Format, width: int, height: int, quality: int, keep: Any
+    made: MadeImage, target: Format, width: int, height: int, quality: int, keep: Any, fit: Any
 ) -> None:
-    plan = Spec(format=target, max_width=width, max_height=height, quality=quality, keep_metadata=keep)
-    check(made, [plan])
+    box = {"fit": fit, "width": width, "height": height} if fit else {"max_width": width, "max_height": height}
+    check(made, [Spec.model_validate({"format": target, "quality": quality, "keep_metadata": keep, **box})])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(made=made_images(), target=st.sampled_from(Format), margin=st.integers(0, 40))
+def test_every_image_can_be_trimmed(made: MadeImage, target: Format, margin: int) -> None:
+    trimmed = Spec(trim=True, margin=margin, format=target)
+    square = Spec(name="square", trim=True, margin=margin, format=target, fit="pad", width=30, height=30)
+    first, second = compress(made.data, [trimmed, square], CodecLimits()).renditions
+    assert decoded(first.data).size == (first.width, first.height)
+    assert decoded(second.data).size == (30, 30)

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from imgsvc.domain.imaging.shape import shape_of
 from imgsvc.domain.imaging.spec import Format, Spec
 
 
@@ -23,13 +24,19 @@ def test_the_default_spec_is_quality_50_in_the_original_format() -> None:
         ("background", "no colour"),
         ("background", "#12345"),
         ("keep_metadata", "some"),
+        ("fit", "fill"),
+        ("width", 0),
+        ("height", 20_001),
+        ("trim", "some"),
+        ("margin", -1),
+        ("margin", 41),
         ("name", ""),
         ("name", "Main"),
         ("name", "-main"),
         ("name", "main\n"),
         ("name", "a/b"),
         ("name", "a" * 33),
-        ("width", 5),
+        ("colour", 5),
     ],
 )
 def test_invalid_options_are_refused_by_field(field: str, value: object) -> None:
@@ -54,6 +61,29 @@ def test_a_spec_can_be_stored_as_json() -> None:
     assert Spec.model_validate(spec.model_dump(mode="json")) == spec
 
 
+def test_a_spec_without_later_options_is_what_it_was_in_earlier_versions() -> None:
+    spec = Spec(name="thumb", max_width=200)
+    assert spec.identity() == {
+        "name": "thumb",
+        "quality": 50,
+        "format": "original",
+        "max_width": 200,
+        "max_height": None,
+        "background": "#ffffff",
+        "keep_metadata": "copyright",
+    }
+    assert Spec.model_validate(spec.identity()) == spec
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"fit": "pad"}, {"width": 5}, {"height": 5}, {"trim": True}, {"margin": 1}],
+    ids=lambda it: next(iter(it)),
+)
+def test_every_option_in_use_is_part_of_the_identity(options: dict[str, object]) -> None:
+    assert Spec.model_validate(options).identity() == Spec().identity() | options
+
+
 def test_every_field_has_a_description() -> None:
     assert all(field.description for field in Spec.model_fields.values())
 
@@ -72,4 +102,4 @@ def test_every_field_has_a_description() -> None:
 def test_limits_only_shrink_and_keep_the_proportions(
     size: tuple[int, int], limits: dict[str, int], fitted: tuple[int, int]
 ) -> None:
-    assert Spec.model_validate(limits).fitted(size) == fitted
+    assert shape_of(Spec.model_validate(limits), size).size == fitted

@@ -99,12 +99,17 @@ async def create_batch(
     """
     rate = await admit_upload(caller, limits=resources.key_limits, rate_limiter=resources.rate_limiter)
     response.headers.update(rate.headers if rate else {})
-    networks = resources.settings.allowed_networks
+    settings = resources.settings
     async with read_upload(
-        request, budget=budget, api_key_id=caller, idempotency_key=idempotency_key, allowed_networks=networks
+        request,
+        budget=budget,
+        api_key_id=caller,
+        idempotency_key=idempotency_key,
+        allowed_networks=settings.allowed_networks,
+        max_pixels=settings.max_pixels,
     ) as upload:
         if upload.validate_only:
-            validation = await validate(upload, limits=manifest_limits(resources.settings))
+            validation = await validate(upload, limits=manifest_limits(settings))
             headers = rate.headers if rate else {}
             return Response(validation_out(validation).model_dump_json(), media_type=JSON_TYPE, headers=dict(headers))
         accepted = await submit(
@@ -114,7 +119,7 @@ async def create_batch(
             queue=resources.queue,
             retention=resources.retention,
             clock=resources.clock,
-            limits=manifest_limits(resources.settings),
+            limits=manifest_limits(settings),
             quota=resources.key_limits,
         )
     response.headers["Location"] = f"/v1/batches/{accepted.batch.id}"

@@ -9,10 +9,11 @@ from pydantic import AfterValidator, Field, Json, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from imgsvc.domain.addresses import Network, is_allowed, parse_literal
+from imgsvc.domain.imaging.shape import contradictions
 from imgsvc.domain.imaging.spec import Compression, Spec
 from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
 from imgsvc.domain.manifest.urls import why_invalid
-from imgsvc.errors import BlockedAddress, InvalidUrl
+from imgsvc.errors import BlockedAddress, InvalidUpload, InvalidUrl, Problem
 
 _SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
 _THUMB = '[{"name": "thumb", "max_width": 200, "max_height": 200}]'
@@ -46,6 +47,22 @@ def check_names(renditions: list[Spec]) -> list[Spec]:
     if repeated:
         raise PydanticCustomError("repeated_name", "more than one rendition is named {name}", {"name": repeated[0]})
     return renditions
+
+
+def check_shapes(specs: Sequence[Spec], entries: Sequence[str], max_pixels: int) -> None:
+    """Check the specs with all that they inherit; `entries` are the names in the field `renditions`.
+
+    Raises:
+        InvalidUpload: see `contradictions`; lists all of them.
+    """
+    problems = []
+    for spec in specs:
+        path = f"renditions.{entries.index(spec.name)}." if spec.name in entries else ""
+        for member, sentence in contradictions(spec, max_pixels):
+            problems.append(Problem("contradiction", f"{path}{member}: {sentence}", column=f"{path}{member}"))
+    if problems:
+        listed = "; ".join(problem.detail for problem in problems[:3])
+        raise InvalidUpload(f"The upload was rejected: {listed}", tuple(problems))
 
 
 Renditions = Annotated[list[Spec], Field(max_length=8), AfterValidator(check_names)]
@@ -84,12 +101,18 @@ class CommonFields(Compression):
         description="Only check the upload and return a summary (200); nothing is stored or fetched.",
     )
 
-    def specs_with(self, renditions: Sequence[Spec] | None) -> tuple[Spec, ...]:
-        """Return the specs of every image, `main` first."""
+    def specs_with(self, renditions: Sequence[Spec] | None, *, max_pixels: int) -> tuple[Spec, ...]:
+        """Return the specs of every image, `main` first.
+
+        Raises:
+            InvalidUpload: options contradict each other, or make a rendition of more than `max_pixels`.
+        """
         common = self.model_dump(include=set(Compression.model_fields))
         named = {spec.name: {**common, **spec.model_dump(exclude_unset=True)} for spec in renditions or ()}
         main = named.pop("main", common)
-        return tuple(Spec.model_validate(spec) for spec in (main, *named.values()))
+        specs = tuple(Spec.model_validate(spec) for spec in (main, *named.values()))
+        check_shapes(specs, [spec.name for spec in renditions or ()], max_pixels)
+        return specs
 
 
 class UploadFields(CommonFields):

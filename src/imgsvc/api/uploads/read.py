@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ async def read_upload(
     api_key_id: str,
     idempotency_key: str | None,
     allowed_networks: Sequence[Network],
+    max_pixels: int,
 ) -> AsyncIterator[Upload]:
     """Yield the upload in `request`; its bytes are in memory only within the context.
 
@@ -40,27 +42,34 @@ async def read_upload(
         StorageError: the disk is full or fails.
     """
     context = {"allowed_networks": allowed_networks}
+    upload = partial(_upload, idempotency_key=idempotency_key, max_pixels=max_pixels)
     async with _received(request) as (file, pairs):
         size = file.size or 0
         if _media_type(request) == JSON_TYPE:
             with await budget.reserve(api_key_id, size * JSON_COST):
                 data = await file.read()
                 members, products = await read_json(data, pairs, context)
-                yield _upload(members, data, members.filename, idempotency_key, products=products)
+                yield upload(members, data, members.filename, products=products)
         else:
             fields = _fields(pairs, context)
             with await budget.reserve(api_key_id, size):
                 data = await file.read()
-                yield _upload(fields, data, unquote(file.filename or ""), idempotency_key, columns=fields.columns)
+                yield upload(fields, data, unquote(file.filename or ""), columns=fields.columns)
 
 
 def _upload(
-    fields: UploadFields | JsonFields, data: bytes, filename: str | None, idempotency_key: str | None, **more: Any
+    fields: UploadFields | JsonFields,
+    data: bytes,
+    filename: str | None,
+    *,
+    idempotency_key: str | None,
+    max_pixels: int,
+    **more: Any,
 ) -> Upload:
     return Upload(
         data=data,
         filename=_base_name(filename),
-        specs=fields.specs_with(fields.renditions),
+        specs=fields.specs_with(fields.renditions, max_pixels=max_pixels),
         on_invalid=fields.on_invalid,
         names=fields.names,
         webhook_url=fields.webhook_url,

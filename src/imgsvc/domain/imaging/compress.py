@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from imgsvc.domain.imaging.allowance import Allowance
 from imgsvc.domain.imaging.animation import FrameDamaged, count_frames
 from imgsvc.domain.imaging.decode import (
     ANIMATED_FORMATS,
@@ -24,9 +25,9 @@ from imgsvc.domain.imaging.decode import (
 from imgsvc.domain.imaging.encode import MAX_BYTES, Oversized, encode, encode_animation, writing
 from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
 from imgsvc.domain.imaging.formats import GIF, JPEG, KEPT_FORMATS, OUTPUT_FORMATS, PNG, Format, OutputFormat
-from imgsvc.domain.imaging.memory_cost import MAX_THREAD_SECONDS, SECONDS_PER_PIECE, animation_weight, seconds, weight
 from imgsvc.domain.imaging.metadata import bytes_to_keep, exif_to_keep, leaks_metadata, xmp_to_keep
 from imgsvc.domain.imaging.normalise import NormalisedInput, normalise
+from imgsvc.domain.imaging.shape import shape_of
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.imaging.steps import Output, apply_steps
 
@@ -83,47 +84,44 @@ def compress(
 
     Raises:
         NotAnImage, UnsupportedFormat: `data` is something else.
-        TooManyFrames, TooManyPixels: over a limit; only the header and the layout of the file have been read.
-        ReservationTooSmall: within the limits, but heavier than `reserved_pixels`; only the header has been read.
-        TooSlowForThread: may block a thread for long, and `may_take_long` is false; only the header has been read.
+        TooManyFrames, TooManyPixels: over a limit.
+        ReservationTooSmall: within the limits, but heavier than `reserved_pixels`.
+        TooSlowForThread: may block a thread for long, and `may_take_long` is false.
         DecodeError: the image is damaged.
         EncodeError: the requested format cannot hold the image.
+
+    Limits are checked after the header has been read, and those of renditions whose size depends on the pixels (`trim`)
+    after the image has been decoded.
     """
+    allowance = Allowance(limits, reserved_pixels, may_take_long)
     undamaged = None
     while True:
         try:
             with reading(limits):
-                source = _read(data, specs, limits, undamaged, reserved_pixels, may_take_long)
+                source = _read(data, specs, allowance, undamaged)
             renditions = tuple(_render(source, spec, data, limits) for spec in specs)
             return Compressed(source.format.lower(), *source.size, renditions)
         except FrameDamaged as error:  # use the frames before it; if the first is damaged, the still of an APNG
             undamaged = max(1, error.undamaged)
 
 
-def _read(
-    data: bytes,
-    specs: Sequence[Spec],
-    limits: CodecLimits,
-    undamaged: int | None,
-    reserved_pixels: int | None,
-    may_take_long: bool,
-) -> NormalisedInput:
+def _read(data: bytes, specs: Sequence[Spec], allowance: Allowance, undamaged: int | None) -> NormalisedInput:
     """Check, decode and normalise; a separate function, so that the decoded image is freed once it is normalised."""
+    limits = allowance.limits
     layout = layout_of(data, limits.max_frames)
-    if not may_take_long and layout.pieces * SECONDS_PER_PIECE > MAX_THREAD_SECONDS:  # opening alone may take that long
-        raise TooSlowForThread(reserved_pixels or 0)
+    allowance.check_layout(layout)
     opened = partial(open_image, data, limits, layout)
     image = opened()
     frames = count_frames(image, layout) if any(_may_be_animated(image.format, spec) for spec in specs) else 1
     check_size(image, frames, layout, limits)
     frames = min(frames, undamaged or frames)
-    outputs = [(_likely_format(image, spec), spec.fitted(image.size)) for spec in specs]
-    pixels = animation_weight(image, outputs, frames, len(data)) if frames > 1 else weight(image, outputs)
-    if not may_take_long and seconds(image, data, outputs, frames=frames, pieces=layout.pieces) > MAX_THREAD_SECONDS:
-        raise TooSlowForThread(pixels)
-    if reserved_pixels is not None and pixels > reserved_pixels:
-        raise ReservationTooSmall(pixels)
+    passes = len(specs) + any(spec.trim for spec in specs)
+    check = partial(allowance.check, image, data, layout, frames=frames, passes=passes)
+    formats = [_likely_format(image, spec) for spec in specs]
+    check([(target, shape_of(spec, image.size)) for target, spec in zip(formats, specs, strict=True)])
     source = normalise(opened if frames > 1 else lambda: image, frames, specs)
+    # Once more, because the header does not tell which way up the image is and what trimming leaves.
+    check([(target, source.shape(spec)) for target, spec in zip(formats, specs, strict=True)])
     return replace(source, altered=True) if undamaged else source
 
 
@@ -141,7 +139,8 @@ def _likely_format(image: Image.Image, spec: Spec) -> OutputFormat:
 
 
 def _render(source: NormalisedInput, spec: Spec, data: bytes, limits: CodecLimits) -> Rendition:
-    output = Output(spec, _output_format(source, spec), spec.fitted(source.size))
+    transparent = source.first.mode in {"LA", "RGBA"}
+    output = Output(spec, _output_format(source, spec), source.shape(spec), transparent)
     with reading(limits), writing():
         if not _may_keep_original(source, output):
             return Rendition(_encoded(source, output), output.format.name, *output.size, "compressed")
@@ -167,7 +166,7 @@ def _encoded(source: NormalisedInput, output: Output, *, max_bytes: int = MAX_BY
     options: dict[str, Any] = {
         **output.spec.encoder_options(),
         "exif": exif_to_keep(source.exif, source.credits, output.spec.keep_metadata, output.format),
-        "xmp": xmp_to_keep(source.info, output.spec.keep_metadata, output.format),
+        "xmp": xmp_to_keep(source.info, source.digital_source, output.spec.keep_metadata, output.format),
     }
     if source.animation and output.format.animated:
         frames = source.animation.map(partial(apply_steps, output=output))
@@ -189,5 +188,5 @@ def _may_keep_original(source: NormalisedInput, output: Output) -> bool:
     same = source.format.lower() == output.format.name or (
         source.format == "GIF" and output.spec.format is Format.original
     )
-    unchanged = output.size == source.size and not source.altered
+    unchanged = output.shape.is_unchanged and not source.altered
     return same and unchanged and not leaks_metadata(source.info, source.exif, output.spec.keep_metadata)

@@ -11,6 +11,7 @@ from imgsvc.domain.imaging.credits import ARTIST, COPYRIGHT
 from imgsvc.domain.imaging.decode import READING_FAILURES
 from imgsvc.domain.imaging.file_structure.known_bytes import is_damaged, known_bytes
 from imgsvc.domain.imaging.formats import OutputFormat
+from imgsvc.domain.imaging.xmp import packet_of, packet_with
 
 POINTER_TAGS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # Tags that describe how a TIFF stores its pixels, and the orientation, which has been applied.
@@ -82,13 +83,18 @@ def _block(tags: Mapping[int, Any], order: str = "<") -> bytes:
     return kept.tobytes() if kept else b""
 
 
-def xmp_to_keep(info: Mapping[str | tuple[int, int], Any], policy: str, target: OutputFormat) -> bytes:
-    """Return the XMP packet to write under `policy`, with an upright orientation; empty if there is nothing to keep."""
-    packet = info.get("xmp") or b""
-    packet = packet.encode() if isinstance(packet, str) else packet
-    if policy != "all" or len(packet) > target.max_metadata_bytes:
-        return b""
-    return ORIENTATION_IN_XMP.sub(rb"\g<1>1", packet)
+def xmp_to_keep(
+    info: Mapping[str | tuple[int, int], Any], digital_source: str | None, policy: str, target: OutputFormat
+) -> bytes:
+    """Return the XMP packet to write under `policy`; empty if there is nothing to keep.
+
+    `all` keeps the whole packet, with an upright orientation, unless it is too long for the target. `copyright` keeps
+    the digital source type alone, which Google requires of generated images.
+    """
+    packet = packet_of(info)
+    if policy == "all" and len(packet) <= target.max_metadata_bytes:
+        return ORIENTATION_IN_XMP.sub(rb"\g<1>1", packet)
+    return packet_with(digital_source) if digital_source and policy == "copyright" else b""
 
 
 def leaks_metadata(info: Mapping[str | tuple[int, int], object], exif: Image.Exif, policy: str) -> bool:

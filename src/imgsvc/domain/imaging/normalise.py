@@ -22,7 +22,10 @@ from imgsvc.domain.imaging.colour import (
 from imgsvc.domain.imaging.credits import credits_of
 from imgsvc.domain.imaging.decode import read_exif
 from imgsvc.domain.imaging.metadata import orientation_of
+from imgsvc.domain.imaging.shape import Box, Shape, Size, shape_of
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.imaging.trim import content_of
+from imgsvc.domain.imaging.xmp import digital_source_of, packet_of, parse
 
 TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,17 +43,22 @@ TRANSPOSITIONS = {
 class NormalisedInput:
     """The `first` frame, normalised, and the whole `animation`, which is decoded while it is read.
 
-    `altered`: a browser shows the original bytes differently.
+    `altered`: a browser shows the original bytes differently. `content`: what trimming leaves, if a spec trims.
     """
 
     format: str
-    size: tuple[int, int]
+    size: Size
+    content: Box | None
     first: Image.Image
     animation: Animation | None
     exif: Image.Exif
     credits: dict[int, str | bytes]
+    digital_source: str | None
     info: dict[str | tuple[int, int], object]
     altered: bool
+
+    def shape(self, spec: Spec) -> Shape:
+        return shape_of(spec, self.size, self.content)
 
 
 def normalise(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequence[Spec]) -> NormalisedInput:
@@ -71,21 +79,26 @@ def normalise(opened: Callable[[], ImageFile.ImageFile], count: int, specs: Sequ
     exif = read_exif(first)
     orientation = orientation_of(exif)
     info = dict(first.info)
-    credit_tags = credits_of(image, exif) if any(spec.keep_metadata != "none" for spec in specs) else {}
+    keeps_some = any(spec.keep_metadata != "none" for spec in specs)
+    xmp = parse(packet_of(image.info)) if keeps_some else None
+    credit_tags = credits_of(image, exif, xmp) if keeps_some else {}
     normalised = partial(
         _normalised, orientation=orientation, icc=icc, gamma=None if icc or "srgb" in info else info.get("gamma")
     )
+    upright = normalised(first)
+    animation = Animation(partial(_frames, opened, count, normalised), count, read_plays(image)) if count > 1 else None
+    frames = (frame.image for frame in animation.frames()) if animation else iter((upright,))
     return NormalisedInput(
         format=image.format or "",
         size=_upright_size(header_size, orientation),
-        animation=Animation(partial(_frames, opened, count, normalised), count, read_plays(image))
-        if count > 1
-        else None,
+        content=content_of(frames) if any(spec.trim for spec in specs) else None,
+        animation=animation,
         altered=orientation != 1 or changes_colour(first.mode, icc),
         exif=exif,
         credits=credit_tags,
+        digital_source=digital_source_of(xmp),
         info=info,
-        first=normalised(first),
+        first=upright,
     )
 
 
@@ -98,15 +111,20 @@ def _frames(
 
 
 def _draft(image: ImageFile.ImageFile, specs: Sequence[Spec]) -> None:
-    """Let libjpeg decode at 1/2, 1/4 or 1/8 if every spec shrinks; twice the largest size has no visible loss."""
+    """Let libjpeg decode at 1/2, 1/4 or 1/8 if every spec shrinks; twice the largest size has no visible loss.
+
+    What trimming leaves may have to be enlarged, so it needs all pixels.
+    """
+    if any(spec.trim for spec in specs):
+        return
     orientation = orientation_of(read_exif(image))
-    sizes = [spec.fitted(_upright_size(image.size, orientation)) for spec in specs]
+    sizes = [shape_of(spec, _upright_size(image.size, orientation)).inner for spec in specs]
     largest = max(width for width, _ in sizes), max(height for _, height in sizes)
     width, height = _upright_size(largest, orientation)
     image.draft(None, (width * 2, height * 2))
 
 
-def _upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+def _upright_size(size: Size, orientation: int) -> Size:
     return (size[1], size[0]) if orientation >= 5 else size
 
 

@@ -19,6 +19,10 @@ def _opaque_colour(value: str) -> str:
 
 
 Side = Annotated[int, Field(ge=1, le=20_000)]
+MAX_MARGIN = 40
+"""Percent on each side: a fifth of the rendition is left for the image."""
+FIRST_MEMBERS = frozenset({"name", "quality", "format", "max_width", "max_height", "background", "keep_metadata"})
+"""Members of a spec since the first version. All others are no part of its identity while they have their defaults."""
 
 
 class Compression(BaseModel):
@@ -45,16 +49,44 @@ class Compression(BaseModel):
     )
     max_width: Side | None = Field(None, description="Shrink to at most this many pixels; never enlarged.")
     max_height: Side | None = Field(None, description="Shrink to at most this many pixels; never enlarged.")
+    fit: Literal["contain", "cover", "pad"] | None = Field(
+        None,
+        description=(
+            "How the image gets into a box of `width` × `height`. `contain`: scaled until it touches the box, of which "
+            "one side may be omitted. `cover`: fills the box; what extends beyond it is cut off on both sides alike. "
+            "`pad`: all of the image, in the middle of a canvas of exactly that size. All three enlarge smaller images."
+        ),
+    )
+    width: Side | None = Field(None, description="Width of the box that `fit` fills.")
+    height: Side | None = Field(None, description="Height of the box that `fit` fills.")
+    trim: bool = Field(
+        False,
+        description=(
+            "First remove a plain border: transparent, or of nearly one colour, which has to reach all four corners."
+        ),
+    )
+    margin: int = Field(
+        0,
+        ge=0,
+        le=MAX_MARGIN,
+        description=(
+            "Percent of the rendition's width that stays free on the left and on the right of what `trim` has left, "
+            "and of its height above and below. An image without a plain border gets no margin."
+        ),
+    )
     background: Annotated[str, AfterValidator(_opaque_colour)] = Field(
         "#ffffff",
         max_length=64,
-        description="Colour behind a transparent image that is written as JPEG: `#rrggbb` or a CSS colour name.",
+        description=(
+            "Colour of what `pad` and `margin` add, and behind a transparent image that is written as JPEG: `#rrggbb` "
+            "or a CSS colour name. Around a transparent image in another format, what they add is transparent."
+        ),
     )
     keep_metadata: Literal["none", "copyright", "all"] = Field(
         "copyright",
         description=(
-            "`copyright` keeps copyright and artist and removes everything else, such as where a photo was taken; "
-            "`all` keeps EXIF and XMP, `none` removes everything."
+            "`copyright` keeps copyright, artist and IPTC's digital source type, which marks generated images, and "
+            "removes all else, such as where a photo was taken; `all` keeps EXIF and XMP, `none` removes everything."
         ),
     )
 
@@ -62,11 +94,16 @@ class Compression(BaseModel):
         """Return the keyword arguments that `encode` and `encode_animation` take from the upload."""
         return {"quality": self.quality}
 
-    def fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the size of the rendition of an upright image of `size`: proportions are kept."""
-        width, height = size
-        scale = min(1.0, (self.max_width or width) / width, (self.max_height or height) / height)
-        return max(1, round(width * scale)), max(1, round(height * scale))
+    def identity(self) -> dict[str, Any]:
+        """Return everything that makes renditions differ.
+
+        Options of later versions are included only if they are used: results of earlier versions stay reusable.
+        """
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if name in FIRST_MEMBERS or getattr(self, name) != type(self).model_fields[name].default
+        }
 
 
 class Spec(Compression):

@@ -7,22 +7,63 @@ from functools import reduce
 from PIL import Image, ImageColor
 
 from imgsvc.domain.imaging.formats import OutputFormat
+from imgsvc.domain.imaging.shape import Shape, Size
 from imgsvc.domain.imaging.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The format and the size of the rendition that `spec` asks for."""
+    """The format and the shape of the rendition that `spec` asks for.
+
+    `transparent`: what the shape adds around the image is transparent, as the image is; otherwise it is background.
+    """
 
     spec: Spec
     format: OutputFormat
-    size: tuple[int, int]
+    shape: Shape
+    transparent: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.shape.size
 
 
-def shrink(image: Image.Image, output: Output) -> Image.Image:
+def scale(image: Image.Image, output: Output) -> Image.Image:
+    """Return the part of the image that the rendition shows, at its size. A JPEG may have been decoded smaller."""
+    shape = output.shape
+    if shape.shows_all:
+        return image if image.size == shape.inner else _resized(image, shape.inner)
+    left, top, right, bottom = shape.part
+    unscaled = image.size == shape.whole and right - left == shape.inner[0] and bottom - top == shape.inner[1]
+    if unscaled and left % 1 == top % 1 == 0:
+        return image.crop((int(left), int(top), int(right), int(bottom)))
+    across, down = image.width / shape.whole[0], image.height / shape.whole[1]
+    box = left * across, top * down, min(right * across, image.width), min(bottom * down, image.height)
+    return _resized(image, shape.inner, box)
+
+
+def _resized(image: Image.Image, size: Size, box: tuple[float, float, float, float] | None = None) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=2.0)
+
+
+def place(image: Image.Image, output: Output) -> Image.Image:
+    """Put the image in the middle of a canvas, if the rendition is larger than what it shows."""
     if image.size == output.size:
         return image
-    return image.resize(output.size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    canvas = _canvas(image.mode, output)
+    canvas.paste(image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2))
+    return canvas
+
+
+def _canvas(mode: str, output: Output) -> Image.Image:
+    """Return a canvas for an image of `mode` (L, LA, RGB, RGBA): grey stays grey if the background is grey."""
+    grey, alpha = mode in {"L", "LA"}, mode in {"LA", "RGBA"}
+    if output.transparent:
+        return Image.new("LA" if grey else "RGBA", output.size)
+    colour = ImageColor.getrgb(output.spec.background)[:3]
+    if grey and len(set(colour)) == 1:
+        return Image.new("LA" if alpha else "L", output.size, (*colour[:1], 255) if alpha else colour[0])
+    return Image.new("RGBA" if alpha else "RGB", output.size, (*colour, 255) if alpha else colour)
 
 
 def flatten(image: Image.Image, output: Output) -> Image.Image:
@@ -44,7 +85,7 @@ def threshold_alpha(image: Image.Image, output: Output) -> Image.Image:
 
 
 Step = Callable[[Image.Image, Output], Image.Image]
-STEPS: tuple[Step, ...] = (shrink, flatten, threshold_alpha)
+STEPS: tuple[Step, ...] = (scale, place, flatten, threshold_alpha)
 
 
 def apply_steps(image: Image.Image, output: Output) -> Image.Image:

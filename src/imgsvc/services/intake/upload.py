@@ -41,7 +41,7 @@ class Upload:
         fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
         if self.names is None:  # as in versions that did not know it
             del fields["names"]
-        fields["specs"] = [spec.model_dump(mode="json") for spec in self.specs]
+        fields["specs"] = [spec.identity() for spec in self.specs]
         options = json.dumps(fields, sort_keys=True, default=str).encode()
         data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()
         return hashlib.sha256(options + b"\0" + data).hexdigest()

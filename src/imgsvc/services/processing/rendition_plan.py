@@ -22,7 +22,7 @@ class ReuseHashes:
     """
 
     def __init__(self, api_key_id: str, specs: Sequence[Spec], names: str | None = None) -> None:
-        settings: list[object] = [COMPRESSOR_VERSION, api_key_id, [spec.model_dump(mode="json") for spec in specs]]
+        settings: list[object] = [COMPRESSOR_VERSION, api_key_id, [spec.identity() for spec in specs]]
         settings += [names] if names is not None else []
         self._prefix = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + b"\0")
 
