@@ -1,7 +1,8 @@
 """Reads a CSV: converts its bytes to products and distinct assets, or reports every problem."""
 
 from imgsvc.domain.manifest.builder import ManifestBuilder
-from imgsvc.domain.manifest.columns import Columns, find_layout
+from imgsvc.domain.manifest.columns import Columns
+from imgsvc.domain.manifest.header import find_layout
 from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, ManifestProduct, OnInvalid
 from imgsvc.domain.manifest.records import open_source, records, refused
 from imgsvc.errors import InvalidManifest
@@ -26,7 +27,7 @@ def read_manifest(
     layout = find_layout(source, columns)
     builder = ManifestBuilder(layout, limits, reject=on_invalid == "reject")
     rows = records(source, layout.delimiter)
-    next(rows)  # the header
+    next(line for line, _ in rows if line == layout.line)  # the header
     try:
         for line, cells in rows:
             builder.add(line, cells)
