@@ -12,12 +12,8 @@ _BASE = "http://127.0.0.1:8000"
 _SELF = f"{_BASE}/v1/batches/{EXAMPLE_ID}"
 MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
 INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
-COLUMNS = {
-    "serial_number": "S. No.",
-    "product_name": "Product Name",
-    "image_urls": "Input Image Urls",
-    "image_columns": ["Input Image Urls"],
-}
+_HEADERS = EXAMPLE_CSV.splitlines()[0].split(",")
+COLUMNS = dict(zip(("serial_number", "product_name", "image_urls"), _HEADERS, strict=True))
 
 ACCEPTED: dict[str, Any] = {
     "id": EXAMPLE_ID,
@@ -38,7 +34,7 @@ ACCEPTED: dict[str, Any] = {
         "encoding": "utf-8",
         "delimiter": ",",
         "preset": "basic",
-        "columns": COLUMNS,
+        "columns": COLUMNS | {"image_columns": _HEADERS[2:]},
         "warnings": [],
         "warnings_total": 0,
     },
@@ -140,7 +136,7 @@ VALIDATION: dict[str, Any] = {
     "encoding": "utf-8",
     "delimiter": ",",
     "preset": "basic",
-    "columns": COLUMNS,
+    "columns": COLUMNS | {"image_columns": _HEADERS[2:]},
     "warnings": [],
     "warnings_total": 0,
 }

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.api.schemas import batches
+from imgsvc.api.schemas import manifests
 from imgsvc.services.intake.submit import Validation
 
 
@@ -25,9 +25,9 @@ class ValidationOut(BaseModel):
     hosts_total: int
     encoding: str
     delimiter: str
-    preset: batches.PresetName
-    columns: batches.ColumnsOut
-    warnings: list[batches.Warning] = Field(description="The first 100 warnings.")
+    preset: manifests.PresetName
+    columns: manifests.ColumnsOut
+    warnings: list[manifests.Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
 
@@ -44,7 +44,7 @@ def validation_out(validation: Validation) -> ValidationOut:
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
         preset=manifest.file_format.preset,
-        columns=batches.columns_out(manifest.header, manifest.file_format),
-        warnings=[batches.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
+        columns=manifests.columns_out(manifest.header, manifest.file_format),
+        warnings=[manifests.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
     )
