@@ -124,7 +124,7 @@ def test_a_well_formed_csv_in_which_nothing_is_replaced_is_identical(
         f"{HEADER},,\n1,Mug,{A},,\n",
         f"{HEADER}\n1,Mug,{A},{B},{C}\n",
         f'{HEADER}\n1,Mug,"{A}", "{B}"\n',
-        f"{HEADER},Price\n1,Mug,{A},9,what is this?\n",
+        f"{HEADER},Price\n1,Mug,{A},9\n2,Cup,{A},9,what is this?\n",
         f'{HEADER}\n1,"two\n\nlines",{A}',
         f'{HEADER}\n1,"\\" x",{A}\n',
     ],
@@ -178,7 +178,7 @@ def test_an_export_comes_back_with_nothing_but_other_addresses(name: str) -> Non
 
 
 def test_most_rows_of_a_regular_export_are_stored_without_their_text() -> None:
-    for name in ("prestashop", "etsy", "ebay", "bigcommerce", "google merchant"):
+    for name in ("woocommerce", "magento", "prestashop", "etsy", "ebay", "bigcommerce", "google merchant"):
         manifest = read(EXPORTS[name].data("https://img.example"))
         kept = [product.source for product in manifest.products if product.source is not None]
         assert len(kept) <= 1, name
@@ -287,6 +287,16 @@ def test_a_spilled_list_stays_spilled_when_none_follow() -> None:
 def test_formulas_are_escaped_in_rows_that_are_kept_as_text() -> None:
     output = written(read(f'{HEADER}\n1,"=cmd",{A}\n2,=x,{A}\n'.encode()), {A: "X"}, safe=True)
     assert output.decode().split("\n")[1:3] == ['1,"\'=cmd",X', "2,'=x,X"]
+
+
+def test_details_are_recognised_at_the_end_when_there_is_no_output_column() -> None:
+    first = written(read(f"{HEADER}\n1,Mug,{A}\n".encode()), {A: B}, extended=True)
+    assert first.decode().split("\n")[0] == f"{HEADER},{','.join(EXTENDED)}"
+    assert written(read(first), {B: C}, extended=True).decode() == first.decode().replace(B, C)
+
+
+def test_blanks_before_a_url_that_is_not_quoted_stay() -> None:
+    assert replaced(HEADER, f"1, Mug ,  {A}")[1] == "1, Mug ,  https://m/a"
 
 
 # -- the text of a record ---------------------------------------------------------------------------------------------

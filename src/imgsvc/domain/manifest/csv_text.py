@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from imgsvc.domain.manifest.file_format import Quoting
@@ -22,13 +22,6 @@ class TextRow(list[str]):
         self.source, self.original, self.width = source, original, width
 
 
-class _Echo:
-    """A file whose `write` returns the text, so that `writerow` does."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def render_rows(
     rows: Iterable[Sequence[str]],
     delimiter: str,
@@ -41,15 +34,28 @@ def render_rows(
 
     `safe` adds an apostrophe before each cell that a spreadsheet would run as a formula.
     """
-    writer = csv.writer(_Echo(), delimiter=delimiter, quoting=csv.QUOTE_ALL if quoting == "all" else csv.QUOTE_MINIMAL)
+    render = _renderer(delimiter, quoting)
     lines = []
     for row in rows:
         cells = [_escaped(cell) for cell in row] if safe else row
-        if isinstance(row, TextRow):
-            lines.append(_changed(row, cells, delimiter))
-        else:
-            lines.append(writer.writerow(cells).removesuffix(CRLF) + line_end)
+        lines.append(_changed(row, cells, delimiter) if isinstance(row, TextRow) else render(cells) + line_end)
     return "".join(lines)
+
+
+class _Echo:
+    """A file whose `write` returns the text, so that `writerow` does."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _renderer(delimiter: str, quoting: Quoting) -> Callable[[Sequence[str]], str]:
+    """Return the function that renders a row without its line end."""
+    if quoting == "blanks":
+        is_quoted = re.compile(rf'[{re.escape(delimiter)}"\\\r\n\t ]').search
+        return lambda cells: delimiter.join([_in_quotes(cell) if is_quoted(cell) else cell for cell in cells])
+    writer = csv.writer(_Echo(), delimiter=delimiter, quoting=csv.QUOTE_ALL if quoting == "all" else csv.QUOTE_MINIMAL)
+    return lambda cells: writer.writerow(cells).removesuffix(CRLF)
 
 
 def _escaped(cell: str) -> str:
@@ -106,5 +112,9 @@ def _quoted(cell: str, delimiter: str, like: str = "") -> str:
     """Return `cell` as a field: quoted if it must be, or if the field `like` is."""
     blanks = like[: len(like) - len(like.lstrip(" "))]
     if like[len(blanks) :].startswith('"') or '"' in cell or delimiter in cell or _LINE_END.search(cell):
-        return blanks + '"' + cell.replace('"', '""') + '"'
+        return blanks + _in_quotes(cell)
     return blanks + cell
+
+
+def _in_quotes(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'

@@ -6,7 +6,8 @@ from pydantic import BaseModel
 
 OutputMode = Literal["append", "replace"]
 """`append`: the output has new columns; `replace`: the new URLs take the place of the old ones."""
-Quoting = Literal["minimal", "all"]
+Quoting = Literal["minimal", "all", "blanks"]
+"""The cells that are quoted: those that need it; all; those that PHP's `fputcsv` quotes, as needed or with blanks."""
 
 
 class FileFormat(BaseModel, frozen=True):
@@ -32,7 +33,7 @@ class FileFormat(BaseModel, frozen=True):
     """The file begins with a byte order mark."""
     line_end: Literal["\r\n", "\n", "\r"] = "\r\n"
     quoting: Quoting = "minimal"
-    """The cells that are quoted: those that need it, or all. Rows that differ are stored with their text."""
+    """The habit of most rows; those that differ are stored with their text."""
     before: str = ""
     """The lines before the header, with their line ends: of a template, or `sep=;`."""
     header_source: str | None = None

@@ -13,7 +13,7 @@ from imgsvc.domain.manifest.records import Source
 
 _SAMPLE = 100
 """Rows that decide which cells are quoted."""
-_HABITS: tuple[Quoting, ...] = ("minimal", "all")
+_HABITS: tuple[Quoting, ...] = ("minimal", "blanks", "all")
 
 
 def keep_text(manifest: Manifest, source: Source, *, header_line: int, lines: Sequence[int]) -> Manifest:
