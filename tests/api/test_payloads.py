@@ -92,7 +92,7 @@ async def test_the_csv_is_returned_unchanged(client: httpx.AsyncClient, batch_id
     report = await client.get(f"/v1/batches/{batch_id}/output.csv")
     rows = rows_in(report.content.decode("utf-8"))
     assert [row[:2] for row in rows] == [[text, text] for text in payloads()]
-    assert all(re.fullmatch(r"http://[0-9.:]+/media/bat_\w+/0-[a-z0-9-]+\.jpg", row[3]) for row in rows)
+    assert all(re.fullmatch(r"http://[0-9.:]+/media/[0-9a-f]{24}/[a-z0-9-]+\.jpg", row[3]) for row in rows)
 
 
 async def test_a_safe_csv_runs_nothing_and_loses_nothing(client: httpx.AsyncClient, batch_id: str) -> None:

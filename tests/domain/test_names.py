@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgsvc.domain.manifest.model import Manifest
-from imgsvc.domain.manifest.read_csv import read_manifest
+from imgsvc.domain.manifest.read_csv import Columns, read_manifest
 from imgsvc.domain.names import MAX_NAME, ImageNames, Slot, slug
 from imgsvc.errors import InvalidManifest
 
@@ -38,6 +38,7 @@ def names(template: str | None, read: Manifest) -> list[str]:
         ("{sku}", ["a-7", "a-7"]),
         ("{sku}_{n}", ["a-7-1", "a-7-2"]),
         ("{original}", ["img-20-1", "b"]),
+        ("{column}-{n}", ["input-image-urls-1", "input-image-urls-2"]),
         ("{Colour} {name}", ["dark-blue-creme-brulee", "dark-blue-creme-brulee"]),
         ("{ colour }/{N}", ["dark-blue-1", "dark-blue-2"]),
         ("{product name}-{s. no.}", ["creme-brulee-a-7", "creme-brulee-a-7"]),
@@ -65,6 +66,12 @@ def test_a_template_is_filled(template: str | None, expected: list[str]) -> None
 )
 def test_letters_of_every_script_are_transliterated(name: str, expected: str) -> None:
     assert names(None, manifest(name))[0] == expected
+
+
+def test_images_of_several_columns_can_be_named_after_their_column() -> None:
+    text = "Handle,Title,Main Image,Swatch\r\n7,Mug,https://a.example/1.jpg,https://a.example/2.jpg\r\n"
+    columns = Columns(serial_number="Handle", product_name="Title", image_urls=["Main Image", "Swatch"])
+    assert names("{sku}-{column}", read_manifest(text.encode(), columns=columns)) == ["7-main-image", "7-swatch"]
 
 
 def test_a_product_without_name_and_serial_number_still_has_image_names() -> None:

@@ -26,7 +26,7 @@ LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 222,
     "settings/server.py": 250,
     "errors.py": 390,
-    "db/tables.py": 292,
+    "db/tables.py": 300,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import accumulate
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -74,10 +75,19 @@ def _placeholder(name: str, manifest: Manifest) -> Callable[[Slot], str] | None:
     """Return the value of a placeholder: a known one, or a column; a known one comes first."""
     if known := _KNOWN.get(name.lower()):
         return known
+    if name.lower() == _COLUMN:
+        return partial(_column, manifest)
     column = next((at for at, cell in enumerate(manifest.header) if cell.strip().lower() == name.lower()), None)
     if not name or column is None:
         return None
     return lambda slot: slot.product.cells[column] if column < len(slot.product.cells) else ""
+
+
+def _column(manifest: Manifest, slot: Slot) -> str:
+    """Return the header of the image column that has the URL."""
+    counts = slot.product.slot_counts or (len(slot.product.slots),)
+    ends = zip(manifest.file_format.url_columns, accumulate(counts), strict=True)
+    return next(manifest.header[column] for column, end in ends if slot.number <= end)
 
 
 def _product_name(slot: Slot) -> str:
@@ -91,6 +101,7 @@ def _original(slot: Slot) -> str:
     return name.rpartition(".")[0] or name
 
 
+_COLUMN = "column"
 _KNOWN: dict[str, Callable[[Slot], str]] = {
     "name": _product_name,
     "sku": lambda slot: slot.product.serial_number,
@@ -100,6 +111,8 @@ _KNOWN: dict[str, Callable[[Slot], str]] = {
 
 
 def _unknown(name: str, manifest: Manifest) -> Problem:
-    known = ", ".join(f"`{{{each}}}`" for each in (*_KNOWN, *filter(None, (cell.strip() for cell in manifest.header))))
+    known = ", ".join(
+        f"`{{{each}}}`" for each in (*_KNOWN, _COLUMN, *filter(None, (cell.strip() for cell in manifest.header)))
+    )
     detail = f"`names` has the placeholder `{{{name[:MAX_VALUE]}}}`, which is no column of this catalogue. Use {known}."
     return Problem("unknown_placeholder", detail[:1_000], column="names", value=name[:MAX_VALUE])

@@ -13,7 +13,7 @@ from imgsvc.api.openapi.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
-from imgsvc.services.batches.read import read_batch, require_finished
+from imgsvc.services.batches.read import file_format, read_batch, require_finished
 from imgsvc.services.results.archive import stream_archive
 from imgsvc.services.results.report import ReportOptions, failures_csv, output_csv
 
@@ -25,6 +25,8 @@ Safe = Annotated[
     Query(description="For spreadsheets: put `'` in front of each cell that would run as a formula."),
 ]
 Bom = Annotated[bool, Query(description="For spreadsheets: start with a byte order mark, so that they detect UTF-8.")]
+_CHARSETS = {"cp1252": "windows-1252", "utf-16-le": "utf-16", "utf-16-be": "utf-16"}
+"""The names in HTTP of encodings that Python calls otherwise."""
 
 
 def _csv(example: str, description: str) -> dict[int | str, dict[str, Any]]:
@@ -66,7 +68,7 @@ async def get_output_csv(
     batch = await _finished(batch_id, caller, resources, partial=partial)
     options = ReportOptions(extended=extended, safe=safe, bom=bom)
     text = output_csv(batch, options, sessions=resources.sessions, links=resources.links)
-    return _csv_response(text, batch, "output")
+    return _csv_response(text, batch, "output", codec=file_format(batch).codec)
 
 
 @router.get(
@@ -136,10 +138,10 @@ async def _finished(batch_id: str, caller: str, resources: Resources, *, partial
     return batch
 
 
-def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str) -> StreamingResponse:
-    return StreamingResponse(
-        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": attachment(batch, f"{kind}.csv")}
-    )
+def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: str = "utf-8") -> StreamingResponse:
+    content = (part.encode(codec) async for part in text)
+    headers = {"Content-Disposition": attachment(batch, f"{kind}.csv")}
+    return StreamingResponse(content, media_type=f"text/csv; charset={_CHARSETS.get(codec, codec)}", headers=headers)
 
 
 def attachment(batch: Batch, ending: str) -> str:

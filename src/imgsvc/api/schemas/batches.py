@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from imgsvc.api.schemas.manifests import ManifestOut, manifest_out
 from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.imaging.spec import Spec
@@ -36,27 +37,6 @@ class Bytes(BaseModel):
     input: int
     output: int
     saved_ratio: float | None = Field(description="The share of the input bytes that was saved.")
-
-
-class Warning(BaseModel):  # noqa: A001  # the schema's public name; the built-in is not needed here
-    """A questionable row of a CSV that was accepted."""
-
-    row: int | None
-    column: str | None
-    code: str
-    value: str | None
-    detail: str
-
-
-class ManifestOut(BaseModel):
-    """The uploaded CSV and how it was read."""
-
-    filename: str | None
-    sha256: str
-    encoding: str
-    delimiter: str
-    warnings: list[Warning] = Field(description="The first 100 warnings.")
-    warnings_total: int
 
 
 class WebhookOut(BaseModel):
@@ -125,14 +105,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
         progress=progress(batch),
         bytes=Bytes.model_validate(transfer(batch)),
         errors_by_code=batch.errors,
-        manifest=ManifestOut(
-            filename=batch.filename,
-            sha256=batch.manifest_sha256,
-            encoding=batch.encoding,
-            delimiter=batch.delimiter,
-            warnings=[Warning(**warning) for warning in batch.warnings],
-            warnings_total=batch.warnings_total,
-        ),
+        manifest=manifest_out(batch),
         webhook=_webhook(batch, delivery),
         metadata=batch.extra,
         created_at=batch.created_at,

@@ -4,21 +4,13 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.api.schemas import batches
+from imgsvc.api.schemas import manifests
 from imgsvc.services.intake.submit import Validation
 
 
 class HostOut(BaseModel):
     host: str = Field(examples=["cdn.shop.example"])
     assets: int = Field(description="Distinct URLs.")
-
-
-class ColumnsOut(BaseModel):
-    """The header of each recognised column; `serial_number` is null if the products are numbered."""
-
-    serial_number: str | None
-    product_name: str
-    image_urls: str
 
 
 class ValidationOut(BaseModel):
@@ -33,15 +25,15 @@ class ValidationOut(BaseModel):
     hosts_total: int
     encoding: str
     delimiter: str
-    columns: ColumnsOut
-    warnings: list[batches.Warning] = Field(description="The first 100 warnings.")
+    preset: manifests.PresetName
+    columns: manifests.ColumnsOut
+    warnings: list[manifests.Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
 
 def validation_out(validation: Validation) -> ValidationOut:
     """Convert a validation to its JSON."""
     manifest = validation.manifest
-    serial = manifest.serial_column
     return ValidationOut(
         products=len(manifest.products),
         urls=manifest.url_count,
@@ -51,11 +43,8 @@ def validation_out(validation: Validation) -> ValidationOut:
         hosts_total=validation.hosts_total,
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
-        columns=ColumnsOut(
-            serial_number=None if serial is None else manifest.header[serial],
-            product_name=manifest.header[manifest.name_column],
-            image_urls=manifest.header[manifest.url_column],
-        ),
-        warnings=[batches.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
+        preset=manifest.file_format.preset,
+        columns=manifests.columns_out(manifest.header, manifest.file_format),
+        warnings=[manifests.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
     )

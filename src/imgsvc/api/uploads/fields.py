@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from imgsvc.domain.addresses import Network, is_allowed, parse_literal
 from imgsvc.domain.imaging.shape import contradictions
 from imgsvc.domain.imaging.spec import Compression, Spec
+from imgsvc.domain.manifest.file_format import OutputMode
 from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
 from imgsvc.domain.manifest.urls import why_invalid
 from imgsvc.errors import BlockedAddress, InvalidUpload, InvalidUrl, Problem
@@ -65,6 +66,19 @@ def check_shapes(specs: Sequence[Spec], entries: Sequence[str], max_pixels: int)
         raise InvalidUpload(f"The upload was rejected: {listed}", tuple(problems))
 
 
+def check_fallback(value: str) -> str:
+    """Return `value`, or raise unless it is `empty`, `original` or a URL that any encoding and any cell can hold."""
+    if value in ("empty", "original"):
+        return value
+    detail = why_invalid(value)
+    if not detail and (not value.isascii() or any(separator in value for separator in ",;|")):
+        detail = "The URL must be ASCII and without commas, semicolons and bars. Percent-encode them."
+    if detail:
+        raise PydanticCustomError("invalid_fallback", "must be empty, original or a URL. {detail}", {"detail": detail})
+    return value
+
+
+OnFailed = Annotated[str, Field(max_length=2_048), AfterValidator(check_fallback)]
 Renditions = Annotated[list[Spec], Field(max_length=8), AfterValidator(check_names)]
 WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhook_url)]
 
@@ -82,7 +96,21 @@ class CommonFields(Compression):
         description=(
             "Template of the images' names in their URLs, for example `{sku}-{n}`. Placeholders: `{name}` (product), "
             "`{sku}` (serial number), `{n}` (number of the image in its product), `{original}` (file name in the URL), "
-            "and any column of the catalogue. Default: `{name}-{n}`."
+            "`{column}` (header of its column), and any column of the catalogue. Default: `{name}-{n}`."
+        ),
+    )
+    output: OutputMode = Field(
+        "append",
+        description=(
+            "`append`: `output.csv` has a new column with the new URLs. `replace`: they take the place of the old "
+            "ones, and everything else stays as it is written in the file."
+        ),
+    )
+    on_failed: OnFailed = Field(
+        "empty",
+        description=(
+            "What `output.csv` has in place of an image that failed: `empty`, `original` (its own URL), or the URL of "
+            "an image of yours."
         ),
     )
     webhook_url: WebhookUrl | None = Field(
@@ -122,7 +150,8 @@ class UploadFields(CommonFields):
         None,
         description=(
             "For CSVs with other headers: a JSON object that names the columns, for example "
-            f"`{_SHOPIFY}`. With `null` as the serial number, the rows are numbered."
+            f"`{_SHOPIFY}`. With `null` as the serial number, the rows are numbered. `image_urls` may be a list of "
+            "several headers."
         ),
     )
     renditions: Json[Renditions] | None = Field(

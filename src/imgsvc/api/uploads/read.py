@@ -72,6 +72,8 @@ def _upload(
         specs=fields.specs_with(fields.renditions, max_pixels=max_pixels),
         on_invalid=fields.on_invalid,
         names=fields.names,
+        output=fields.output,
+        on_failed=fields.on_failed,
         webhook_url=fields.webhook_url,
         refresh=fields.refresh,
         validate_only=fields.validate_only,

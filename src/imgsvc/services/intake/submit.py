@@ -148,7 +148,13 @@ def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
     if upload.products is not None:
         manifest = read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
     else:
-        manifest = read_manifest(upload.data, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits)
+        manifest = read_manifest(
+            upload.data,
+            columns=upload.columns,
+            on_invalid=upload.on_invalid,
+            limits=limits,
+            keeps_text=upload.output == "replace",
+        )
     ImageNames(upload.names, manifest)  # refuses a template with other columns
     return manifest
 

@@ -1,0 +1,40 @@
+"""Facts about an uploaded file that its report needs to look like it."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+OutputMode = Literal["append", "replace"]
+"""`append`: the output has new columns; `replace`: the new URLs take the place of the old ones."""
+Quoting = Literal["minimal", "all", "blanks"]
+"""The cells that are quoted: those that need it; all; those that PHP's `fputcsv` quotes, as needed or with blanks."""
+
+
+class FileFormat(BaseModel, frozen=True):
+    """The format of an upload, stored with its batch. The defaults describe the reports of a batch without one.
+
+    The batch itself has the encoding and the delimiter.
+    """
+
+    preset: str | None = None
+    serial_column: int | None = None
+    name_column: int | None = None
+    url_columns: tuple[int, ...] = ()
+    """The indexes of the image columns; empty: the batch's `url_column` is the only one."""
+    keeps_text: bool = False
+    """Text in the image columns that is not a URL has no slot."""
+    output: OutputMode = "append"
+    on_failed: str = "empty"
+    """What a slot without an image gets: `empty`, `original` (its own address), or a URL."""
+
+    # Facts that are read only if the output replaces the URLs; otherwise it is written as UTF-8 with CRLF.
+    codec: Literal["utf-8", "utf-16-le", "utf-16-be", "cp1252"] = "utf-8"
+    bom: bool = False
+    """The file begins with a byte order mark."""
+    line_end: Literal["\r\n", "\n", "\r"] = "\r\n"
+    quoting: Quoting = "minimal"
+    """The habit of most rows; those that differ are stored with their text."""
+    before: str = ""
+    """The lines before the header, with their line ends: of a template, or `sep=;`."""
+    header_source: str | None = None
+    """The text of the header row, like `Product.source`."""
