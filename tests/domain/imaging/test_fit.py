@@ -17,6 +17,7 @@ from support.images import (
     decoded,
     distance,
     encoded,
+    exif,
     grey16_png,
     oriented,
     palette_png,
@@ -162,6 +163,16 @@ def test_what_trimming_leaves_may_not_become_too_large_either() -> None:
     line.paste("black", (1_000, 2, 1_002, 1_998))
     with pytest.raises(TooManyPixels, match=r"1,000 × 998,000 pixels"):
         rendition(encoded(line, "PNG"), trim=True, fit="contain", width=1_000, height=None)
+
+
+def test_the_size_of_a_strip_is_judged_once_it_is_upright_and_trimmed() -> None:
+    limits, spec = CodecLimits(max_pixels=1_000_000), Spec(fit="contain", width=500)
+    lying = encoded(Image.new("RGB", (20, 4_000)), "PNG", exif=exif(orientation=6))
+    assert compress(lying, [spec], limits).renditions[0].height == 2
+    tall = Image.new("RGB", (100, 2_000), "white")
+    tall.paste("black", (20, 20, 80, 80))
+    trimming = spec.model_copy(update={"trim": True})
+    assert compress(encoded(tall, "PNG"), [trimming], limits).renditions[0].height == 500
 
 
 def test_enlarged_animations_count_all_their_frames() -> None:

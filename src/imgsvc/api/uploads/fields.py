@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, Json, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from imgsvc.api.uploads.shapes import check_shapes
 from imgsvc.domain.addresses import Network, is_allowed, parse_literal
-from imgsvc.domain.imaging.shape import contradictions
 from imgsvc.domain.imaging.spec import Compression, Spec
 from imgsvc.domain.manifest.file_format import OutputMode
 from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
 from imgsvc.domain.manifest.urls import why_invalid
-from imgsvc.errors import BlockedAddress, InvalidUpload, InvalidUrl, Problem
+from imgsvc.errors import BlockedAddress, InvalidUrl
 
 _SHOPIFY = '{"serial_number": "Handle", "product_name": "Title", "image_urls": "Image Src"}'
 _THUMB = '[{"name": "thumb", "max_width": 200, "max_height": 200}]'
@@ -48,22 +48,6 @@ def check_names(renditions: list[Spec]) -> list[Spec]:
     if repeated:
         raise PydanticCustomError("repeated_name", "more than one rendition is named {name}", {"name": repeated[0]})
     return renditions
-
-
-def check_shapes(specs: Sequence[Spec], entries: Sequence[str], max_pixels: int) -> None:
-    """Check the specs with all that they inherit; `entries` are the names in the field `renditions`.
-
-    Raises:
-        InvalidUpload: see `contradictions`; lists all of them.
-    """
-    problems = []
-    for spec in specs:
-        path = f"renditions.{entries.index(spec.name)}." if spec.name in entries else ""
-        for member, sentence in contradictions(spec, max_pixels):
-            problems.append(Problem("contradiction", f"{path}{member}: {sentence}", column=f"{path}{member}"))
-    if problems:
-        listed = "; ".join(problem.detail for problem in problems[:3])
-        raise InvalidUpload(f"The upload was rejected: {listed}", tuple(problems))
 
 
 def check_fallback(value: str) -> str:

@@ -27,7 +27,7 @@ from imgsvc.domain.imaging.file_structure.frame_counts import layout_of
 from imgsvc.domain.imaging.formats import GIF, JPEG, KEPT_FORMATS, OUTPUT_FORMATS, PNG, Format, OutputFormat
 from imgsvc.domain.imaging.metadata import bytes_to_keep, exif_to_keep, leaks_metadata, xmp_to_keep
 from imgsvc.domain.imaging.normalise import NormalisedInput, normalise
-from imgsvc.domain.imaging.shape import shape_of
+from imgsvc.domain.imaging.shape import is_bounded, shape_of
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.imaging.steps import Output, apply_steps
 
@@ -118,10 +118,10 @@ def _read(data: bytes, specs: Sequence[Spec], allowance: Allowance, undamaged: i
     passes = len(specs) + any(spec.trim for spec in specs)
     check = partial(allowance.check, image, data, layout, frames=frames, passes=passes)
     formats = [_likely_format(image, spec) for spec in specs]
-    check([(target, shape_of(spec, image.size)) for target, spec in zip(formats, specs, strict=True)])
+    # The header does not tell which way up the image is, nor what trimming leaves: all is known once it is decoded.
+    check([(each, shape_of(spec, image.size)) for each, spec in zip(formats, specs, strict=True) if is_bounded(spec)])
     source = normalise(opened if frames > 1 else lambda: image, frames, specs)
-    # Once more, because the header does not tell which way up the image is and what trimming leaves.
-    check([(target, source.shape(spec)) for target, spec in zip(formats, specs, strict=True)])
+    check([(each, source.shape(spec)) for each, spec in zip(formats, specs, strict=True)])
     return replace(source, altered=True) if undamaged else source
 
 

@@ -67,8 +67,11 @@ def output_weight(image: ImageFile.ImageFile, target: OutputFormat) -> float:
 def weight(image: ImageFile.ImageFile, outputs: Iterable[FormatAndShape]) -> int:
     """Return the weight of an opened image in pixels: its decoding, and the heaviest of its renditions in turn."""
     heaviest = max(
-        prod(shape.size) * output_weight(image, target) + COPY_WEIGHT * _copied_pixels(shape)
-        for target, shape in outputs
+        (
+            prod(shape.size) * output_weight(image, target) + COPY_WEIGHT * _copied_pixels(shape)
+            for target, shape in outputs
+        ),
+        default=0.0,
     )
     return int(prod(image.size) * decoding_weight(image) + heaviest)
 

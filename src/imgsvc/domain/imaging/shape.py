@@ -48,6 +48,11 @@ def shape_of(spec: Compression, whole: Size, content: Box | None = None) -> Shap
     return Shape(whole, box, inner, size)
 
 
+def is_bounded(spec: Compression) -> bool:
+    """Return whether the size of a rendition is limited by `spec` or by the size of the image, however it lies."""
+    return spec.fit != "contain" or bool(spec.width and spec.height)
+
+
 def _canvas(spec: Compression, width: float, height: float) -> tuple[float, float]:
     """Return the size of the rendition of an image of `width` and `height`, its margin included."""
     if spec.fit in {"cover", "pad"}:
