@@ -82,6 +82,8 @@ class Batch(SQLModel, table=True):
     url_column: int
     encoding: str = Field(max_length=24)
     delimiter: str = Field(max_length=1)
+    file_format: dict[str, Any] | None = Field(default=None, sa_type=NullableJson)
+    """A `FileFormat`; NULL for a CSV of versions that did not record it."""
     warnings: list[dict[str, Any]] = Field(sa_type=NullableJson)
     warnings_total: int = 0
     extra: dict[str, str] = Field(default_factory=dict, sa_type=NullableJson, sa_column_kwargs={"name": "metadata"})
@@ -125,6 +127,10 @@ class Product(SQLModel, table=True):
     product_name: str = Field(sa_type=Text)
     cells: list[str] = Field(sa_type=NullableJson)
     slots: list[int] = Field(sa_type=NullableJson)
+    slot_counts: list[int] | None = Field(default=None, sa_type=NullableJson)
+    """How many of the slots belong to each image column; NULL if there is only one."""
+    source: str | None = Field(default=None, sa_type=Text)
+    """The row as text, if it is to be returned as it was written and the file's format alone does not say how."""
 
 
 class Asset(SQLModel, table=True):

@@ -1,8 +1,9 @@
 """The content of an upload: its products, their distinct URLs, and the limits of both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.errors import Problem
 
 OnInvalid = Literal["reject", "skip"]
@@ -54,6 +55,7 @@ class Manifest:
     url_count: int
     warnings: list[Problem]
     warnings_total: int
+    file_format: FileFormat = field(default_factory=FileFormat)
 
 
 DEFAULT_LIMITS = ManifestLimits()

@@ -58,6 +58,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         url_column=manifest.url_column,
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
+        file_format=manifest.file_format.model_dump(mode="json", exclude_defaults=True),
         warnings=[asdict(warning) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
         extra=dict(upload.metadata),
