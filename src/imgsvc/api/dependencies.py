@@ -7,8 +7,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from imgsvc.api.auth import RequestAuthenticator
 from imgsvc.api.live.watcher import Watcher
-from imgsvc.api.uploads.receive import UploadBudget
-from imgsvc.bootstrap import Resources
+from imgsvc.api.uploads.content import UploadParts
+from imgsvc.bootstrap import Resources, manifest_limits
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound
 from imgsvc.services.access.api_keys import owner_by_link
@@ -25,9 +25,16 @@ def _watcher(request: Request) -> Watcher:
     return watcher
 
 
-def _budget(request: Request) -> UploadBudget:
-    budget: UploadBudget = request.app.state.budget
-    return budget
+def _upload_parts(request: Request) -> UploadParts:
+    state, resources = request.app.state, _resources(request)
+    settings = resources.settings
+    return UploadParts(
+        budget=state.budget,
+        converter=state.converter,
+        limits=manifest_limits(settings),
+        max_bytes=settings.max_upload_bytes,
+        allowed_networks=settings.allowed_networks,
+    )
 
 
 _bearer = HTTPBearer(
@@ -92,7 +99,7 @@ async def _report_reader(
 
 
 ResourcesDep = Annotated[Resources, Depends(_resources)]
-BudgetDep = Annotated[UploadBudget, Depends(_budget)]
+UploadPartsDep = Annotated[UploadParts, Depends(_upload_parts)]
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
 Caller = Annotated[str, Depends(_caller)]
 ReportReader = Annotated[str, Depends(_report_reader)]

@@ -93,6 +93,11 @@ class UploadFields(CommonFields):
             f"`{_SHOPIFY}`. With `null` as the serial number, the rows are numbered."
         ),
     )
+    sheet: str | None = Field(
+        None,
+        max_length=200,
+        description="For workbooks: the name of the sheet with the catalogue. The default is the first visible one.",
+    )
     renditions: Json[Renditions] | None = Field(
         None, description=f"Several renditions of every image: a JSON {_RENDITIONS}"
     )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
-from imgsvc.domain.manifest.records import MAX_VALUE, Source, records, refused
+from imgsvc.domain.manifest.records import MAX_VALUE, Table, records, refused
 from imgsvc.domain.manifest.urls import starts_with_url
 from imgsvc.errors import InvalidManifest, Problem
 
@@ -70,7 +70,7 @@ class _Header(NamedTuple):
         return sum(map(bool, self.matches.values())), len(self.cells)
 
 
-def find_layout(source: Source, columns: Columns | None) -> ColumnLayout:
+def find_layout(source: Table, columns: Columns | None) -> ColumnLayout:
     """Read the header with the delimiter that yields the most known columns.
 
     Raises:
@@ -90,7 +90,7 @@ def find_layout(source: Source, columns: Columns | None) -> ColumnLayout:
         raise failures[0]
     problems = list(_header_problems(best, columns))
     if problems:
-        raise refused(problems)
+        raise refused(problems, unit=source.unit)
     index = {role: columns[0] for role, columns in best.matches.items()}
     return ColumnLayout(
         best.delimiter, best.cells, index.get("serial_number"), index["product_name"], index["image_urls"]

@@ -146,7 +146,10 @@ def _read_and_hash(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, st
 def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
     if upload.products is not None:
         return read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
-    return read_manifest(upload.data, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits)
+    content = upload.data if upload.table is None else upload.table
+    return read_manifest(
+        content, name=upload.format, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits
+    )
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""Uploads in other formats than CSV, end to end in one process."""
+
+import gzip
+from typing import Any
+
+import httpx
+import pytest
+
+from imgsvc.settings.server import Settings
+from support.api_calls import NOTHING, problem, rows_stored
+from support.workbooks import workbook, zipped
+
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+HEADER = ["ID", "Name", "Price", "Images"]
+ROWS = [HEADER, [7, "Mug", 9.5, "https://shop.example/a.jpg"], ["00123", "Cup", 12, "https://shop.example/b.jpg"]]
+FEED = """<?xml version="1.0"?><rss xmlns:g="http://base.google.com/ns/1.0"><channel>
+<item><g:id>7</g:id><title>Mug</title><g:image_link>https://shop.example/a.jpg</g:image_link></item>
+</channel></rss>"""
+LINES = '{"id": 7, "name": "Mug", "images": ["https://shop.example/a.jpg", "https://shop.example/b.jpg"]}\n'
+CSV_TEXT = "ID,Name,Images\n7,Mug,https://shop.example/a.jpg\n"
+TSV_TEXT = 'id\tname\timages\n7\t"Best" mug\thttps://shop.example/a.jpg\n'
+FILES: dict[str, tuple[str, bytes, str]] = {
+    "xlsx": ("shop.xlsx", workbook(ROWS), XLSX),
+    "xml": ("shop.xml", FEED.encode(), "application/xml"),
+    "jsonl": ("shop.jsonl", LINES.encode(), "application/x-ndjson"),
+    "tsv": ("shop.tsv", TSV_TEXT.encode(), "text/tab-separated-values"),
+    "gzip": ("shop.csv.gz", gzip.compress(CSV_TEXT.encode()), "application/gzip"),
+    "zip": ("shop.zip", zipped(shop__csv=CSV_TEXT.encode(), readme__md=b"x"), "application/zip"),
+    "zipped workbook": ("shop.zip", zipped(shop__xlsx=workbook(ROWS)), "application/octet-stream"),
+}
+
+
+@pytest.fixture
+def database_kind() -> str:
+    return "sqlite"
+
+
+async def products_of(client: httpx.AsyncClient, accepted: httpx.Response) -> list[dict[str, Any]]:
+    assert accepted.status_code == 202, accepted.text
+    page = await client.get(f"{accepted.headers['location']}/products")
+    data: list[dict[str, Any]] = page.json()["data"]
+    return data
+
+
+@pytest.mark.parametrize(("name", "data", "media_type"), FILES.values(), ids=FILES)
+async def test_a_file_is_accepted_as_a_form_and_as_a_body(
+    client: httpx.AsyncClient, name: str, data: bytes, media_type: str
+) -> None:
+    as_form = await client.post("/v1/batches", files={"file": (name, data)})
+    as_body = await client.post("/v1/batches", content=data, headers={"Content-Type": media_type})
+    first, *_ = products = await products_of(client, as_form)
+    assert [product["product_name"] for product in await products_of(client, as_body)] == [
+        product["product_name"] for product in products
+    ]
+    assert first["serial_number"] == "7"
+    assert first["input_urls"][0] == "https://shop.example/a.jpg"
+
+
+async def test_quotation_marks_of_a_feed_are_text(client: httpx.AsyncClient) -> None:
+    accepted = await client.post("/v1/batches", files={"file": FILES["tsv"][:2]})
+    [product] = await products_of(client, accepted)
+    assert product["product_name"] == '"Best" mug'
+
+
+async def test_a_workbook_is_only_validated_with_validate_only(client: httpx.AsyncClient, settings: Settings) -> None:
+    checked = await client.post("/v1/batches?validate_only=true", files={"file": FILES["xlsx"][:2]})
+    assert checked.status_code == 200
+    assert (checked.json()["products"], checked.json()["urls"]) == (2, 2)
+    assert await rows_stored(settings) == NOTHING
+
+
+async def test_a_repeated_workbook_creates_one_batch(client: httpx.AsyncClient) -> None:
+    key = {"Idempotency-Key": "tonight"}
+    first = await client.post("/v1/batches", files={"file": FILES["xlsx"][:2]}, headers=key)
+    again = await client.post("/v1/batches", files={"file": FILES["xlsx"][:2]}, headers=key)
+    other = await client.post("/v1/batches?sheet=Products", files={"file": FILES["xlsx"][:2]}, headers=key)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["idempotent-replayed"] == "true"
+    problem(other, 422, "idempotency-key-reused")
+
+
+async def test_problems_name_sheet_row_and_column(client: httpx.AsyncClient) -> None:
+    bad = workbook([[], HEADER, [1, "Mug", 2, "see website"]], sheet="Shoes", before=["Notes"])
+    refused = await client.post("/v1/batches?sheet=Shoes", files={"file": ("a.xlsx", bad)})
+    body = problem(refused, 422, "invalid-manifest")
+    [error] = body["errors"]
+    assert (error["code"], error["row"], error["column"]) == ("invalid_url", 3, "Images")
+    assert "(sheet `Shoes`, row 3)" in body["detail"]
+
+
+async def test_a_sheet_of_a_csv_is_refused(client: httpx.AsyncClient, settings: Settings) -> None:
+    refused = await client.post("/v1/batches?sheet=Shoes", files={"file": ("a.csv", CSV_TEXT)})
+    [error] = problem(refused, 422, "invalid-manifest")["errors"]
+    assert (error["code"], error["column"]) == ("unknown_sheet", "sheet")
+    assert await rows_stored(settings) == NOTHING
