@@ -12,7 +12,11 @@ from support.workbooks import workbook, zipped
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HEADER = ["ID", "Name", "Price", "Images"]
-ROWS: list[list[Any]] = [HEADER, [7, "Mug", 9.5, "https://shop.example/a.jpg"], ["00123", "Cup", 12, "https://shop.example/b.jpg"]]
+ROWS: list[list[Any]] = [
+    HEADER,
+    [7, "Mug", 9.5, "https://shop.example/a.jpg"],
+    ["00123", "Cup", 12, "https://shop.example/b.jpg"],
+]
 FEED = """<?xml version="1.0"?><rss xmlns:g="http://base.google.com/ns/1.0"><channel>
 <item><g:id>7</g:id><title>Mug</title><g:image_link>https://shop.example/a.jpg</g:image_link></item>
 </channel></rss>"""

@@ -224,8 +224,10 @@ async def test_validation_returns_a_summary_and_stores_nothing(client: httpx.Asy
             "hosts_total": 2,
             "encoding": "utf-8",
             "delimiter": ",",
+            "preset": "basic",
             "columns": {
                 "serial_number": "S. No.", "product_name": "Product Name", "image_urls": "Input Image Urls",
+                "image_columns": ["Input Image Urls"],
             },
             "warnings_total": 1,
         }  # fmt: skip

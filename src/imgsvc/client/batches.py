@@ -1,6 +1,7 @@
 """Models of batches. Times are timezone-aware, sizes are in bytes, ratios from 0 to 1."""
 
 from datetime import datetime
+from typing import TypeAlias
 
 from imgsvc.client.problems import ApiModel
 
@@ -61,13 +62,22 @@ class Warning(ApiModel):  # noqa: A001  # the name in the API
     value: str | None
 
 
+Columns: TypeAlias = dict[str, str | list[str] | None]
+"""The header of each recognised column; of the image columns the first, and as `image_columns` all."""
+
+
 class Manifest(ApiModel):
-    """The CSV as it was read; `warnings` has the first 100 of `warnings_total`."""
+    """The CSV as it was read; `warnings` has the first 100 of `warnings_total`.
+
+    `columns` has the headers that were recognised, with the help of `preset`; both may be None.
+    """
 
     filename: str | None
     sha256: str
     encoding: str
     delimiter: str
+    preset: str | None = None
+    columns: Columns | None = None
     warnings: list[Warning]
     warnings_total: int
 
@@ -148,6 +158,7 @@ class Validation(ApiModel):
     hosts_total: int
     encoding: str | None = None
     delimiter: str | None = None
-    columns: dict[str, str | None] | None = None
+    preset: str | None = None
+    columns: Columns | None = None
     warnings: list[Warning]
     warnings_total: int

@@ -27,6 +27,8 @@ class Asset(ApiModel):
     """One image URL of a product; the output fields describe the rendition `main`, `error` the failure."""
 
     input_url: str
+    column: str | None = None
+    """The header of the image column that contains the URL."""
     status: str
     output_url: str | None
     action: str | None

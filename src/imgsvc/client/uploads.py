@@ -25,8 +25,8 @@ class Fields(TypedDict, total=False):
     """The fields of `POST /v1/batches` other than the file; None means not given.
 
     `renditions` is a list of specs such as `{"name": "thumb", "max_width": 200}`, `columns` maps `serial_number`,
-    `product_name` and `image_urls` to headers, `metadata` is up to 16 pairs of strings. `filename` is for rows and open
-    files.
+    `product_name` and `image_urls` (one or a list) to headers, `metadata` is up to 16 pairs of strings. `filename` is
+    for rows and open files.
     """
 
     quality: int | None
@@ -36,7 +36,7 @@ class Fields(TypedDict, total=False):
     background: str | None
     keep_metadata: Literal["none", "copyright", "all"] | None
     renditions: list[dict[str, Any]] | None
-    columns: dict[str, str | None] | None
+    columns: Mapping[str, str | list[str] | None] | None
     on_invalid: Literal["reject", "skip"] | None
     webhook_url: str | None
     refresh: bool | None

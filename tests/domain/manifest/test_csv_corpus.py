@@ -64,12 +64,13 @@ def test_a_catalogue_is_read_with_the_given_columns(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", cases("catalog", CATALOGS))
-def test_a_catalogue_without_serial_numbers_is_refused_with_the_missing_column(data: bytes) -> None:
-    with pytest.raises(InvalidManifest) as caught:
-        read_manifest(data)
-    assert [(problem.code, problem.column) for problem in caught.value.problems] == [
-        ("missing_column", "serial_number")
-    ]
+def test_a_shopify_catalogue_is_read_without_columns_and_with_both_image_columns(data: bytes) -> None:
+    rows = [row for row in csv.DictReader(io.StringIO(data.decode())) if any(row.values())]
+    manifest = read_manifest(data)
+    assert manifest.file_format.preset == "shopify"
+    assert [product[:2] for product in manifest.products] == [(row["Handle"], row["Title"]) for row in rows]
+    assert urls_of(data) == [row[name] for row in rows for name in ("Image Src", "Variant Image") if row[name]]
+    assert not {warning.code for warning in manifest.warnings} & {"repeated_serial_number", "missing_product_name"}
 
 
 @pytest.mark.parametrize("data", cases("general", GENERAL))

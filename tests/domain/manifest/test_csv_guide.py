@@ -8,6 +8,7 @@ import pytest
 
 from imgsvc.domain.manifest import records
 from imgsvc.domain.manifest.columns import ROLES, Columns
+from imgsvc.domain.manifest.presets import BASIC, PRESETS
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, OnInvalid, read_manifest
 from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
 from imgsvc.errors import InvalidManifest
@@ -76,6 +77,11 @@ def test_the_page_has_exactly_the_column_names_in_their_order() -> None:
         assert aliases == sorted(aliases, key=role.aliases.split().index), role.meaning
 
 
+def test_the_page_has_exactly_the_presets_in_their_order() -> None:
+    table = PAGE.partition("| preset |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*(preset.name for preset in PRESETS), BASIC]
+
+
 def test_the_limits_are_those_of_the_settings_and_the_parser() -> None:
     documented = dict(re.findall(r"^\| .*? \| ([\d,]+) \| `IMGSVC_(\w+)` \|$", PAGE, re.MULTILINE))
     for limit, name in documented.items():
@@ -123,8 +129,7 @@ def test_the_failures_on_the_page_are_those_of_the_code() -> None:
     row = failure_row(
         layout,
         manifest.products[0].cells,
-        url_column=manifest.url_column,
-        urls=[manifest.assets[1]],
+        urls={manifest.file_format.url_columns[0]: [manifest.assets[1]]},
         errors=["http_404: The server has no such image (HTTP 404)."],
     )
     written = render_rows([layout.header, row], manifest.delimiter)

@@ -38,7 +38,7 @@ def test_a_manifest_is_products_in_order_and_distinct_assets() -> None:
     assert manifest.assets == [A, B, C]
     assert manifest.url_count == 5
     assert manifest.products[1][:3] == ("2", "Cup", ("2", "Cup", f"{B}, {C}, {B}"))
-    assert (manifest.header, manifest.url_column) == (("S. No.", "Product Name", "Input Image Urls"), 2)
+    assert (manifest.header, manifest.file_format.url_columns) == (("S. No.", "Product Name", "Input Image Urls"), (2,))
     assert (manifest.warnings, manifest.invalid) == ([], {})
 
 
@@ -142,7 +142,7 @@ def test_every_common_header_is_recognised(serial: str, name: str) -> None:
     for urls in [*usual.split(","), "additional_images"]:
         manifest = read_manifest(csv_of(f"{A},Mug,7", header=f"{urls},{name},{serial}"))
         assert manifest.products[0][:2] == ("7", "Mug")
-        assert manifest.url_column == 0
+        assert manifest.file_format.url_columns == (0,)
 
 
 def test_the_better_of_two_headers_wins() -> None:
@@ -162,8 +162,8 @@ def test_missing_columns_name_what_was_expected_and_what_was_found() -> None:
 
 
 def test_two_columns_for_the_same_role_are_refused() -> None:
-    (problem,) = refusal_of(csv_of(f"1,Mug,{A},{B}", header=HEADER + ",input_image_urls")).problems
-    assert (problem.code, problem.row, problem.column) == ("duplicate_column", 1, "Input Image Urls")
+    (problem,) = refusal_of(csv_of(f"1,Mug,{A},Cup", header=HEADER + ",product_name")).problems
+    assert (problem.code, problem.row, problem.column) == ("duplicate_column", 1, "Product Name")
 
 
 def test_the_columns_field_maps_any_catalogue() -> None:

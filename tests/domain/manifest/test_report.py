@@ -81,9 +81,7 @@ def test_an_image_of_no_bytes_is_zero_and_not_blank() -> None:
 def test_failures_have_only_the_failed_urls_and_can_be_uploaded_again() -> None:
     layout = failures_layout(HEADER)
     urls = ["https://a/w_1,h_2/x.jpg", "nowhere", "https://b/y"]
-    row = failure_row(
-        layout, ("1", "Mug", "…"), url_column=2, urls=urls, errors=["http_404", "invalid_url", "dns_error"]
-    )
+    row = failure_row(layout, ("1", "Mug", "…"), urls={2: urls}, errors=["http_404", "invalid_url", "dns_error"])
     manifest = read_manifest(render_rows([layout.header, row], ",").encode(), on_invalid="skip")
     assert manifest.assets == urls
     assert manifest.header == (*HEADER, "Error")

@@ -12,6 +12,12 @@ _BASE = "http://127.0.0.1:8000"
 _SELF = f"{_BASE}/v1/batches/{EXAMPLE_ID}"
 MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
 INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
+COLUMNS = {
+    "serial_number": "S. No.",
+    "product_name": "Product Name",
+    "image_urls": "Input Image Urls",
+    "image_columns": ["Input Image Urls"],
+}
 
 ACCEPTED: dict[str, Any] = {
     "id": EXAMPLE_ID,
@@ -31,6 +37,8 @@ ACCEPTED: dict[str, Any] = {
         "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(),
         "encoding": "utf-8",
         "delimiter": ",",
+        "preset": "basic",
+        "columns": COLUMNS,
         "warnings": [],
         "warnings_total": 0,
     },
@@ -73,6 +81,7 @@ PRODUCTS: dict[str, Any] = {
             "assets": [
                 {
                     "input_url": INPUTS[0],
+                    "column": "Input Image Urls",
                     "status": "succeeded",
                     "output_url": f"{MEDIA}/0-mountain-print-5d1c0e7a.jpg",
                     "action": "compressed",
@@ -97,6 +106,7 @@ PRODUCTS: dict[str, Any] = {
                 },
                 {
                     "input_url": INPUTS[1],
+                    "column": "Input Image Urls",
                     "status": "failed",
                     "output_url": None,
                     "action": None,
@@ -129,11 +139,8 @@ VALIDATION: dict[str, Any] = {
     "hosts_total": 1,
     "encoding": "utf-8",
     "delimiter": ",",
-    "columns": {
-        "serial_number": "S. No.",
-        "product_name": "Product Name",
-        "image_urls": "Input Image Urls",
-    },
+    "preset": "basic",
+    "columns": COLUMNS,
     "warnings": [],
     "warnings_total": 0,
 }

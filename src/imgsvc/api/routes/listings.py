@@ -10,7 +10,7 @@ from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.schemas.batches import BatchPage, batch_out
 from imgsvc.api.schemas.products import ProductPage, product_out
 from imgsvc.domain.status import AssetStatus, BatchStatus
-from imgsvc.services.batches.read import list_batches, list_products, list_products_with_status, read_batch
+from imgsvc.services.batches.read import file_format, list_batches, list_products, list_products_with_status, read_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -75,16 +75,17 @@ async def get_products(
     even none: while `has_more` is true, continue with `next`.
     """
     batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
+    headers = [batch.header[index] for index in file_format(batch).url_columns]
     if status:
         views, next_after = await list_products_with_status(
             batch.id, status, after=after, limit=limit, sessions=resources.sessions
         )
-        data = [product_out(view, resources.links) for view in views]
+        data = [product_out(view, headers, resources.links) for view in views]
         return ProductPage(data=data, has_more=next_after is not None, next=next_after)
     page = await list_products(batch.id, after=after, limit=limit, sessions=resources.sessions)
     has_more = bool(page) and page[-1].product.position < batch.product_count - 1
     return ProductPage(
-        data=[product_out(view, resources.links) for view in page],
+        data=[product_out(view, headers, resources.links) for view in page],
         has_more=has_more,
         next=page[-1].product.position if has_more else None,
     )

@@ -1,16 +1,19 @@
 """The JSON of batches. Its names are part of the public API; tables are never returned directly."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.progress import counts, progress, transfer
+from imgsvc.services.batches.read import file_format
 
 
 class AssetCounts(BaseModel):
@@ -48,6 +51,24 @@ class Warning(BaseModel):  # noqa: A001  # the schema's public name; the built-i
     detail: str
 
 
+PresetName = Annotated[
+    str | None,
+    Field(
+        description="The known format by whose headers the columns were found; `basic` for the usual names.",
+        examples=["shopify"],
+    ),
+]
+
+
+class ColumnsOut(BaseModel):
+    """The header of each recognised column; `serial_number` is null if the products are numbered."""
+
+    serial_number: str | None
+    product_name: str
+    image_urls: str = Field(description="The first of the image columns.")
+    image_columns: list[str] = Field(description="All image columns.")
+
+
 class ManifestOut(BaseModel):
     """The uploaded CSV and how it was read."""
 
@@ -55,6 +76,8 @@ class ManifestOut(BaseModel):
     sha256: str
     encoding: str
     delimiter: str
+    preset: PresetName
+    columns: ColumnsOut | None = Field(description="Null for batches of versions that did not record them.")
     warnings: list[Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
@@ -115,8 +138,20 @@ class BatchPage(BaseModel):
     next: str | None = Field(description="The value of `after` for the next page.")
 
 
+def columns_out(header: Sequence[str], file: FileFormat) -> ColumnsOut:
+    """Convert the recognised columns to their headers."""
+    images = [header[index] for index in file.url_columns]
+    return ColumnsOut(
+        serial_number=None if file.serial_column is None else header[file.serial_column],
+        product_name=header[file.name_column or 0],
+        image_urls=images[0],
+        image_columns=images,
+    )
+
+
 def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut:
     """Convert a batch to its JSON."""
+    file = file_format(batch)
     return BatchOut(
         id=batch.id,
         status=BatchStatus(batch.status),
@@ -130,6 +165,8 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             sha256=batch.manifest_sha256,
             encoding=batch.encoding,
             delimiter=batch.delimiter,
+            preset=file.preset,
+            columns=None if file.name_column is None else columns_out(batch.header, file),
             warnings=[Warning(**warning) for warning in batch.warnings],
             warnings_total=batch.warnings_total,
         ),

@@ -1,10 +1,12 @@
 """The JSON of products and the results of their images."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from imgsvc.db.queries.assets import SlotAsset
+from imgsvc.domain.manifest.model import by_column
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.read import ProductView
@@ -44,6 +46,7 @@ class AssetOut(BaseModel):
     """One image URL of a product; the output fields describe the rendition `main`."""
 
     input_url: str
+    column: str = Field(description="The header of the image column that contains the URL.", examples=["Images"])
     status: AssetStatus
     output_url: str | None
     action: Action | None
@@ -76,9 +79,10 @@ class ProductPage(BaseModel):
     next: int | None = Field(description="The value of `after` for the next page.")
 
 
-def product_out(view: ProductView, links: Links) -> ProductOut:
-    """Convert a product to its JSON, with its assets in URL order."""
-    assets = [_asset(asset, links) for asset in view.assets]
+def product_out(view: ProductView, image_headers: Sequence[str], links: Links) -> ProductOut:
+    """Convert a product to its JSON, with its assets in URL order; `image_headers` are those of the image columns."""
+    by_header = zip(image_headers, by_column(view.assets, view.product.slot_counts), strict=True)
+    assets = [_asset(asset, header, links) for header, assets in by_header for asset in assets]
     return ProductOut(
         position=view.product.position,
         serial_number=view.product.serial_number,
@@ -89,11 +93,12 @@ def product_out(view: ProductView, links: Links) -> ProductOut:
     )
 
 
-def _asset(asset: SlotAsset, links: Links) -> AssetOut:
+def _asset(asset: SlotAsset, header: str, links: Links) -> AssetOut:
     entries = asset.renditions if asset.renditions and asset.status == AssetStatus.SUCCEEDED else []
     main: dict[str, Any] = next(iter(entries), {})
     return AssetOut(
         input_url=asset.origin_url,
+        column=header,
         status=AssetStatus(asset.status),
         output_url=output_url(asset, "main", links),
         action=main.get("action"),

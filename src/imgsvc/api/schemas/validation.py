@@ -13,14 +13,6 @@ class HostOut(BaseModel):
     assets: int = Field(description="Distinct URLs.")
 
 
-class ColumnsOut(BaseModel):
-    """The header of each recognised column; `serial_number` is null if the products are numbered."""
-
-    serial_number: str | None
-    product_name: str
-    image_urls: str
-
-
 class ValidationOut(BaseModel):
     """The summary of an upload that would be accepted."""
 
@@ -33,7 +25,8 @@ class ValidationOut(BaseModel):
     hosts_total: int
     encoding: str
     delimiter: str
-    columns: ColumnsOut
+    preset: batches.PresetName
+    columns: batches.ColumnsOut
     warnings: list[batches.Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
@@ -41,7 +34,6 @@ class ValidationOut(BaseModel):
 def validation_out(validation: Validation) -> ValidationOut:
     """Convert a validation to its JSON."""
     manifest = validation.manifest
-    serial = manifest.serial_column
     return ValidationOut(
         products=len(manifest.products),
         urls=manifest.url_count,
@@ -51,11 +43,8 @@ def validation_out(validation: Validation) -> ValidationOut:
         hosts_total=validation.hosts_total,
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
-        columns=ColumnsOut(
-            serial_number=None if serial is None else manifest.header[serial],
-            product_name=manifest.header[manifest.name_column],
-            image_urls=manifest.header[manifest.url_column],
-        ),
+        preset=manifest.file_format.preset,
+        columns=batches.columns_out(manifest.header, manifest.file_format),
         warnings=[batches.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
     )

@@ -90,7 +90,8 @@ class UploadFields(CommonFields):
         None,
         description=(
             "For CSVs with other headers: a JSON object that names the columns, for example "
-            f"`{_SHOPIFY}`. With `null` as the serial number, the rows are numbered."
+            f"`{_SHOPIFY}`. With `null` as the serial number, the rows are numbered. `image_urls` may be a list of "
+            "several headers."
         ),
     )
     sheet: str | None = Field(

@@ -25,6 +25,7 @@ class ProductRow(NamedTuple):
     product_name: str
     cells: list[str]
     slots: list[int]
+    slot_counts: list[int] | None
 
 
 async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:

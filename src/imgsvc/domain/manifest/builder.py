@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from imgsvc.domain.manifest.columns import ColumnLayout
+from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.domain.manifest.model import Manifest, ManifestLimits, ManifestProduct
 from imgsvc.domain.manifest.records import MAX_PROBLEMS, MAX_VALUE, over_limit
-from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, why_invalid
+from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, starts_with_url, why_invalid
 from imgsvc.errors import LimitExceeded, Problem
 
 
@@ -37,9 +38,10 @@ class ManifestBuilder:
     ) -> None:
         """Report invalid URLs as problems if `reject`; `url_field`, if given, replaces the header of their column."""
         # An unquoted list of URLs spills into the cells after it, which can be joined again if no other column follows.
-        self.joins_spilled_cells = not any(cell.strip() for cell in layout.header[layout.image_urls + 1 :])
-        self.header = layout.header[: layout.image_urls + 1] if self.joins_spilled_cells else layout.header
-        self.url_header = url_field or layout.header[layout.image_urls][:MAX_VALUE]
+        end = max(layout.image_urls) + 1
+        self.joins_spilled_cells = not any(cell.strip() for cell in layout.header[end:])
+        self.header = layout.header[:end] if self.joins_spilled_cells else layout.header
+        self.url_headers = [url_field or layout.header[index][:MAX_VALUE] for index in layout.image_urls]
         self.width = len(self.header)
         self.layout, self.limits, self.reject = layout, limits, reject
         self.products: list[ManifestProduct] = []
@@ -58,21 +60,26 @@ class ManifestBuilder:
         serial = None if layout.serial_number is None else cells[layout.serial_number].strip()
         name = cells[layout.product_name].strip()
         self._check_quotes(line, serial or "", name)
-        self._add(line, serial, name, cells, split_cell(cells[layout.image_urls]))
+        pieces = [split_cell(cells[index]) for index in layout.image_urls]
+        if layout.keeps_text:
+            pieces = [list(filter(starts_with_url, each)) for each in pieces]
+        self._add(line, serial, name, cells, pieces)
 
     def add_product(self, number: int, serial: str | None, name: str, urls: Sequence[str]) -> None:
         """Add product `number`, counted from 1; without a `serial`, the number is its serial number."""
         cells = [str(number) if serial is None else serial, name, join_cell(urls)]
         if any("\0" in cell for cell in cells):
             self.problems.add(Problem("nul_byte", "The product contains a NUL character.", number))
-        self._add(number, cells[0].strip(), name.strip(), cells, [url.strip() for url in urls])
+        self._add(number, cells[0].strip(), name.strip(), cells, [[url.strip() for url in urls]])
 
-    def _add(self, line: int, serial: str | None, name: str, cells: list[str], urls: Sequence[str]) -> None:
+    def _add(self, line: int, serial: str | None, name: str, cells: list[str], urls: Sequence[Sequence[str]]) -> None:
+        """Add a row with the `urls` of each image column."""
         self._check_limits(line)
         serial = str(len(self.products) + 1) if serial is None else serial
         slots = self._slots(line, urls)
         self._warn_about(line, serial, name, slots)
-        self.products.append(ManifestProduct(serial, name, tuple(cells), slots))
+        counts = tuple(map(len, urls)) if len(urls) > 1 else None
+        self.products.append(ManifestProduct(serial, name, tuple(cells), slots, counts))
 
     def _fit_to_header(self, line: int, cells: list[str]) -> None:
         width = len(self.header)
@@ -93,21 +100,22 @@ class ManifestBuilder:
         if self.cell_count > limits.max_cells:
             raise over_limit(f"The catalogue has more than {limits.max_cells:,} cells. Split it.", row=line)
 
-    def _slots(self, line: int, pieces: Sequence[str]) -> tuple[int, ...]:
-        self.url_count += len(pieces)
-        limit = self.limits.max_urls_per_row
-        if len(pieces) > limit:
+    def _slots(self, line: int, urls: Sequence[Sequence[str]]) -> tuple[int, ...]:
+        count, limit = sum(map(len, urls)), self.limits.max_urls_per_row
+        self.url_count += count
+        if count > limit:
             raise over_limit(f"A row has more than {limit:,} URLs (setting IMGSVC_MAX_URLS_PER_ROW).", row=line)
         slots = []
-        for piece in pieces:
-            url = add_scheme(piece)
-            position = self.positions.get(url)
-            if position is None:
-                position = self._add_url(line, url)
-            if self.reject and position in self.invalid:
-                code, detail = self.invalid[position]
-                self.problems.add(Problem(code, detail, line, self.url_header, piece[:MAX_VALUE]))
-            slots.append(position)
+        for header, pieces in zip(self.url_headers, urls, strict=True):
+            for piece in pieces:
+                url = add_scheme(piece)
+                position = self.positions.get(url)
+                if position is None:
+                    position = self._add_url(line, url)
+                if self.reject and position in self.invalid:
+                    code, detail = self.invalid[position]
+                    self.problems.add(Problem(code, detail, line, header, piece[:MAX_VALUE]))
+                slots.append(position)
         return tuple(slots)
 
     def _add_url(self, line: int, url: str) -> int:
@@ -124,15 +132,18 @@ class ManifestBuilder:
         return position
 
     def _warn_about(self, line: int, serial: str, name: str, slots: tuple[int, ...]) -> None:
+        is_repeated = serial in self.serials
+        self.serials.add(serial)
+        if self.layout.spans_rows and (is_repeated or not name):  # the product of an earlier row continues
+            return
         if not serial:
             self._warn("missing_serial_number", "The row has no serial number.", line)
-        elif serial in self.serials:
+        elif is_repeated:
             self._warn("repeated_serial_number", "An earlier row has the same serial number.", line, serial)
         if not name:
             self._warn("missing_product_name", "The row has no product name.", line)
         if not slots:
             self._warn("product_without_url", "The row has no image URL.", line)
-        self.serials.add(serial)
 
     def _check_quotes(self, line: int, serial: str, name: str) -> None:
         for cell in (serial, name):
@@ -147,21 +158,28 @@ class ManifestBuilder:
         if not self.products:
             self.problems.add(Problem("no_rows", detail_if_empty))
         elif not self.url_count:
-            detail = f"No row has an image URL in the column `{self.url_header}`."
-            self.problems.add(Problem("no_urls", detail, column=self.url_header))
+            names = " or ".join(f"`{header}`" for header in dict.fromkeys(self.url_headers))
+            detail = f"No row has an image URL in the column {names}."
+            if self.layout.keeps_text:
+                detail += " Names of files cannot be fetched: put full addresses (https://…) in their place."
+            self.problems.add(Problem("no_urls", detail, column=self.url_headers[0]))
 
     def manifest(self, encoding: str) -> Manifest:
         return Manifest(
             encoding=encoding.removesuffix("-sig"),
             delimiter=self.layout.delimiter,
             header=tuple(self.header) + ("",) * (self.width - len(self.header)),
-            serial_column=self.layout.serial_number,
-            name_column=self.layout.product_name,
-            url_column=self.layout.image_urls,
             products=self.products,
             assets=list(self.positions),
             invalid={position: detail for position, (_, detail) in self.invalid.items()},
             url_count=self.url_count,
             warnings=self.warnings.listed,
             warnings_total=self.warnings.total,
+            file_format=FileFormat(
+                preset=self.layout.preset,
+                serial_column=self.layout.serial_number,
+                name_column=self.layout.product_name,
+                url_columns=self.layout.image_urls,
+                keeps_text=self.layout.keeps_text,
+            ),
         )

@@ -11,6 +11,13 @@ class FileFormat(BaseModel, frozen=True):
     The batch itself has the encoding and the delimiter.
     """
 
+    preset: str | None = None
+    serial_column: int | None = None
+    name_column: int | None = None
+    url_columns: tuple[int, ...] = ()
+    """The indexes of the image columns; empty: the batch's `url_column` is the only one."""
+    keeps_text: bool = False
+    """Text in the image columns that is not a URL has no slot."""
     bom: bool = False
     """The file begins with a byte order mark."""
     line_end: Literal["\r\n", "\n", "\r"] = "\r\n"

@@ -1,11 +1,14 @@
 """The content of an upload: its products, their distinct URLs, and the limits of both."""
 
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, NamedTuple, TypeVar
 
 from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.errors import Problem
 
+T = TypeVar("T")
 OnInvalid = Literal["reject", "skip"]
 
 
@@ -24,6 +27,7 @@ class ManifestLimits:
 class ManifestProduct(NamedTuple):
     """One row; `slots` are the positions of its assets in URL order, including repeats.
 
+    With several image columns, `slot_counts` has the number of slots of each, in the order of the columns.
     `cells` are as uploaded, except that an unquoted list of URLs that spilled into several cells is joined again, a
     short row is padded to the header's width, and blank cells beyond it are dropped.
     """
@@ -32,30 +36,36 @@ class ManifestProduct(NamedTuple):
     product_name: str
     cells: tuple[str, ...]
     slots: tuple[int, ...]
+    slot_counts: tuple[int, ...] | None = None
+
+
+def by_column(items: Sequence[T], counts: Sequence[int] | None) -> list[Sequence[T]]:
+    """Split one item per slot of a row into those of each image column; without `counts` there is one column."""
+    if counts is None:
+        return [items]
+    rest = iter(items)
+    return [list(islice(rest, count)) for count in counts]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The content of an upload. `assets` has the distinct URLs, in order of first appearance; slots are indexes.
 
-    `header` has the width of the widest row; it ends with the URL column if only blank header cells follow. The columns
-    are indexes into it; products are numbered if `serial_column` is None. `invalid` maps the position of each invalid
-    URL to its error; it is empty unless invalid URLs are skipped. `warnings` lists at most 100 of `warnings_total`.
+    `header` has the width of the widest row; it ends with the last image column if only blank header cells follow, and
+    `file_format` has the indexes of the columns. `invalid` maps the position of each invalid URL to its error; it is
+    empty unless invalid URLs are skipped. `warnings` lists at most 100 of `warnings_total`.
     """
 
     encoding: str
     delimiter: str
+    file_format: FileFormat
     header: tuple[str, ...]
-    serial_column: int | None
-    name_column: int
-    url_column: int
     products: list[ManifestProduct]
     assets: list[str]
     invalid: dict[int, str]
     url_count: int
     warnings: list[Problem]
     warnings_total: int
-    file_format: FileFormat = field(default_factory=FileFormat)
 
 
 DEFAULT_LIMITS = ManifestLimits()

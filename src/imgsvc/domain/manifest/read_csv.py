@@ -4,8 +4,9 @@ problem."""
 from dataclasses import replace
 
 from imgsvc.domain.manifest.builder import ManifestBuilder
-from imgsvc.domain.manifest.columns import Columns, find_layout
+from imgsvc.domain.manifest.columns import Columns
 from imgsvc.domain.manifest.file_format import FileFormat
+from imgsvc.domain.manifest.header import find_layout
 from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, ManifestProduct, OnInvalid
 from imgsvc.domain.manifest.records import Source, open_source, records, refused
 from imgsvc.domain.manifest.rows_file import RowsFile
@@ -34,7 +35,7 @@ def read_manifest(
     layout = find_layout(source, columns)
     builder = ManifestBuilder(layout, limits, reject=on_invalid == "reject")
     rows = records(source, layout.delimiter)
-    next(rows)  # the header
+    next(line for line, _ in rows if line == layout.line)  # the header
     try:
         for line, cells in rows:
             builder.add(line, cells)
@@ -47,7 +48,7 @@ def read_manifest(
         raise refused(builder.problems.listed, builder.problems.total, unit=source.unit)
     manifest = builder.manifest(source.encoding)
     facts = source.file_format if isinstance(source, RowsFile) else _facts(source, name, layout.delimiter)
-    return replace(manifest, file_format=manifest.file_format.model_copy(update=facts.model_dump(exclude_unset=True)))
+    return replace(manifest, file_format=manifest.file_format.model_copy(update=facts.model_dump(exclude_defaults=True)))
 
 
 def _facts(source: Source, name: str, delimiter: str) -> FileFormat:

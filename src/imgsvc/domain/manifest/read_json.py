@@ -22,7 +22,7 @@ from imgsvc.errors import Problem
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
 """The header of the report."""
-_LAYOUT = ColumnLayout(",", list(HEADER), 0, 1, 2)
+_LAYOUT = ColumnLayout(",", list(HEADER), 0, 1, (2,))
 _MAX_FIELDS = 10
 """The largest number of fields of a product. Without a limit, each unknown field would be a problem of its own."""
 

@@ -3,10 +3,12 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
+from imgsvc.domain.manifest.model import by_column
 from imgsvc.domain.manifest.urls import join_cell
 
 OUTPUT = "Output Image Urls"
@@ -43,19 +45,35 @@ class ReportLayout:
 
 
 def output_layout(
-    header: Sequence[str], *, renditions: Sequence[str] = ("main",), extended: bool = False
+    header: Sequence[str],
+    *,
+    url_columns: Sequence[int] = (),
+    renditions: Sequence[str] = ("main",),
+    extended: bool = False,
 ) -> ReportLayout:
-    """Return the layout of `output.csv`: the upload's header, then a column per rendition, then the extended ones.
+    """Return the layout of `output.csv`: the upload's header, then the output columns, then the extended ones.
 
-    If an `output.csv` is uploaded again, its output columns are overwritten, not added a second time. The extended
-    names are recognised only after an output column, because a catalogue may have its own `Status`.
+    There is an output column per rendition and image column. If an `output.csv` is uploaded again, its output columns
+    are overwritten, not added a second time. The extended names are recognised only after an output column, because a
+    catalogue may have its own `Status`.
     """
-    outputs = [OUTPUT if name == "main" else f"{OUTPUT} ({name})" for name in renditions]
-    layout = _with_columns(header, outputs, after=0)
+    layout = _with_columns(header, _output_names([header[index] for index in url_columns], renditions), after=0)
     if not extended:
         return layout
     more = _with_columns(layout.header, EXTENDED, after=layout.added_columns[0])
     return ReportLayout(more.header, layout.added_columns + more.added_columns)
+
+
+def _output_names(image_headers: Sequence[str], renditions: Sequence[str]) -> list[str]:
+    """Return the names of the output columns. Only with several image columns do they contain those columns' names."""
+    if len(image_headers) <= 1:
+        return [OUTPUT if name == "main" else f"{OUTPUT} ({name})" for name in renditions]
+    labels = [[header] if name == "main" else [header, name] for name in renditions for header in image_headers]
+    names: list[str] = []
+    for label in (", ".join(parts) for parts in labels):
+        numbered = (f"{OUTPUT} ({label})" if number == 1 else f"{OUTPUT} ({label} {number})" for number in count(1))
+        names.append(next(name for name in numbered if name not in names))  # a header may be repeated
+    return names
 
 
 def failures_layout(header: Sequence[str]) -> ReportLayout:
@@ -73,9 +91,17 @@ def _with_columns(header: Sequence[str], names: Iterable[str], *, after: int) ->
     return ReportLayout(tuple(columns), tuple(indexes))
 
 
-def output_cells(slots: Sequence[Slot], *, renditions: int = 1, extended: bool = False) -> list[str]:
-    """Return the added cells of one row: each has one entry per URL, possibly empty, joined by `,`."""
-    columns = [[slot.urls[index] if slot.urls else "" for slot in slots] for index in range(renditions)]
+def output_cells(
+    slots: Sequence[Slot], *, counts: Sequence[int] | None = None, renditions: int = 1, extended: bool = False
+) -> list[str]:
+    """Return the added cells of one row: each has one entry per URL, possibly empty, joined by `,`.
+
+    `counts` has the number of slots of each image column, if there are several. The extended cells are about all slots.
+    """
+    groups = by_column(slots, counts)
+    columns = [
+        [slot.urls[index] if slot.urls else "" for slot in each] for index in range(renditions) for each in groups
+    ]
     if extended:
         columns.append([slot.status for slot in slots])
         columns.append([slot.error or "" for slot in slots])
@@ -89,10 +115,11 @@ def _number(value: int | None) -> str:
 
 
 def failure_row(
-    layout: ReportLayout, cells: Sequence[str], *, url_column: int, urls: Sequence[str], errors: Sequence[str]
+    layout: ReportLayout, cells: Sequence[str], *, urls: Mapping[int, Sequence[str]], errors: Sequence[str]
 ) -> list[str]:
-    """Return one row of `failures.csv`: the uploaded row with only the failed URLs, and the error of each."""
-    row = [*cells[:url_column], join_cell(urls), *cells[url_column + 1 :]]
+    """Return one row of `failures.csv`: the uploaded row with only the failed `urls` of each image column by its index,
+    and the error of each."""
+    row = [join_cell(urls[index]) if index in urls else cell for index, cell in enumerate(cells)]
     return layout.row(row, [", ".join(errors)])
 
 

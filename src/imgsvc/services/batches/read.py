@@ -12,6 +12,7 @@ from imgsvc.db.queries import deliveries as delivery_queries
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.queries.batches import BatchProgress, ProductRow
 from imgsvc.db.tables import Batch, Delivery
+from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.domain.status import OPEN_BATCH, AssetStatus
 from imgsvc.errors import BatchNotFinished, NotFound
 
@@ -120,6 +121,11 @@ async def product_pages(batch_id: str, *, sessions: Sessions) -> AsyncIterator[l
     while page := await list_products(batch_id, after=after, limit=PAGE, sessions=sessions):
         yield page
         after = page[-1].product.position
+
+
+def file_format(batch: Batch) -> FileFormat:
+    """Return the format of the batch's file; of one that an earlier version stored, what is known."""
+    return FileFormat.model_validate({"url_columns": (batch.url_column,), **(batch.file_format or {})})
 
 
 def require_finished(batch: Batch) -> None:

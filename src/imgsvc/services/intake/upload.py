@@ -67,7 +67,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         filename=upload.filename,
         manifest_sha256=digest,
         header=list(manifest.header),
-        url_column=manifest.url_column,
+        url_column=manifest.file_format.url_columns[0],
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
         file_format=manifest.file_format.model_dump(mode="json", exclude_defaults=True),
@@ -93,6 +93,7 @@ def product_rows(batch_id: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
             "product_name": product.product_name,
             "cells": product.cells,
             "slots": product.slots,
+            "slot_counts": product.slot_counts,
         }
 
 

@@ -6,10 +6,19 @@ from dataclasses import dataclass
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.tables import Batch
-from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.manifest.model import by_column
+from imgsvc.domain.manifest.report import (
+    ReportLayout,
+    Slot,
+    failure_row,
+    failures_layout,
+    output_cells,
+    output_layout,
+    render_rows,
+)
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.read import product_pages
+from imgsvc.services.batches.read import ProductView, file_format, product_pages
 
 WITHOUT_IMAGE = frozenset({AssetStatus.FAILED, AssetStatus.CANCELLED})
 
@@ -34,7 +43,8 @@ class ReportOptions:
 async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
     """Yield the uploaded CSV with the output columns; slots without a rendition are empty."""
     names = [str(spec["name"]) for spec in batch.specs]
-    layout = output_layout(batch.header, renditions=names, extended=options.extended)
+    url_columns = file_format(batch).url_columns
+    layout = output_layout(batch.header, url_columns=url_columns, renditions=names, extended=options.extended)
     yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
     async for page in product_pages(batch.id, sessions=sessions):
         rows = (
@@ -42,6 +52,7 @@ async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions
                 view.product.cells,
                 output_cells(
                     [_slot(asset, names, links) for asset in view.assets],
+                    counts=view.product.slot_counts,
                     renditions=len(names),
                     extended=options.extended,
                 ),
@@ -53,23 +64,21 @@ async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions
 
 async def failures_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions) -> AsyncIterator[str]:
     """Yield the rows with failed or cancelled images, with those URLs only and their errors, ready for re-upload."""
-    layout = failures_layout(batch.header)
+    layout, url_columns = failures_layout(batch.header), file_format(batch).url_columns
     yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
     async for page in product_pages(batch.id, sessions=sessions):
-        failed = ((view, [asset for asset in view.assets if asset.status in WITHOUT_IMAGE]) for view in page)
-        rows = (
-            failure_row(
-                layout,
-                view.product.cells,
-                url_column=batch.url_column,
-                urls=[asset.origin_url for asset in assets],
-                errors=[f"{asset.error_code}: {asset.error_detail}" for asset in assets],
-            )
-            for view, assets in failed
-            if assets
-        )
-        if text := render_rows(rows, batch.delimiter, safe=options.safe):
+        rows = (_failure_row(layout, view, url_columns) for view in page)
+        if text := render_rows(filter(None, rows), batch.delimiter, safe=options.safe):
             yield text
+
+
+def _failure_row(layout: ReportLayout, view: ProductView, url_columns: Sequence[int]) -> list[str] | None:
+    """Return the row of a product in failures.csv; None if it has no failed image."""
+    by_index = zip(url_columns, by_column(view.assets, view.product.slot_counts), strict=True)
+    failed = {index: [asset for asset in assets if asset.status in WITHOUT_IMAGE] for index, assets in by_index}
+    errors = [f"{asset.error_code}: {asset.error_detail}" for assets in failed.values() for asset in assets]
+    urls = {index: [asset.origin_url for asset in assets] for index, assets in failed.items()}
+    return failure_row(layout, view.product.cells, urls=urls, errors=errors) if errors else None
 
 
 def _slot(asset: SlotAsset, names: Sequence[str], links: Links) -> Slot:
