@@ -1,14 +1,17 @@
 """Uploads in other formats than CSV, end to end in one process."""
 
 import gzip
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from imgsvc.domain.manifest.formats.table import BY_NAME
 from imgsvc.settings.server import Settings
 from support.api_calls import NOTHING, problem, rows_stored
-from support.workbooks import workbook, zipped
+from support.workbooks import read_table, workbook, zipped
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HEADER = ["ID", "Name", "Price", "Images"]
@@ -97,3 +100,81 @@ async def test_a_sheet_of_a_csv_is_refused(client: httpx.AsyncClient, settings: 
     [error] = problem(refused, 422, "invalid-manifest")["errors"]
     assert (error["code"], error["column"]) == ("unknown_sheet", "sheet")
     assert await rows_stored(settings) == NOTHING
+
+
+OUTPUTS = ("tsv", "xlsx", "ods", "jsonl", "xml")
+
+
+async def finished_batch(client: httpx.AsyncClient, **files: tuple[str, bytes]) -> dict[str, Any]:
+    """Upload a file whose only URL is invalid, so that its batch ends at once."""
+    accepted = await client.post("/v1/batches?on_invalid=skip", files=files)
+    assert accepted.status_code == 202, accepted.text
+    batch: dict[str, Any] = accepted.json()
+    return batch
+
+
+@pytest.mark.parametrize("extension", OUTPUTS)
+async def test_every_batch_has_its_output_in_every_format(client: httpx.AsyncClient, extension: str) -> None:
+    rows = [HEADER, ["00123", "=1+1", "9.5", "htp://nowhere"]]
+    batch = await finished_batch(client, file=("Schuhe äöü.xlsx", workbook(rows)))
+    path = f"/v1/batches/{batch['id']}/output.{extension}"
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-disposition"].endswith(f"Schuhe%20%C3%A4%C3%B6%C3%BC-output.{extension}")
+    assert answer.headers["content-type"].startswith(BY_NAME[extension].media_types[0])
+    if extension == "tsv":
+        assert answer.text.splitlines()[1] == "00123\t=1+1\t9.5\thtp://nowhere\t"
+    else:
+        assert read_table(answer.content).rows[1][:4] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "extension"),
+    [
+        (name, data, "csv" if "csv" in name else "xlsx" if name == "shop.zip" else name.rpartition(".")[2])
+        for name, data, _ in (
+            FILES["xlsx"],
+            FILES["xml"],
+            FILES["jsonl"],
+            FILES["tsv"],
+            FILES["gzip"],
+            FILES["zipped workbook"],
+        )
+    ],
+)
+async def test_the_link_output_is_in_the_format_of_the_upload(
+    client: httpx.AsyncClient, name: str, data: bytes, extension: str
+) -> None:
+    batch = (await client.post("/v1/batches", files={"file": (name, data)})).json()
+    assert batch["links"]["output"] == batch["links"]["self"] + f"/output.{extension}"
+    assert batch["manifest"]["format"] == extension
+    assert batch["manifest"]["sheet"] == ("Products" if extension == "xlsx" else None)
+    answer = await client.get(f"{batch['links']['output']}?partial=true")
+    assert f"shop-output.{extension}" in answer.headers["content-disposition"]
+
+
+async def test_numbers_of_an_uploaded_workbook_are_numbers_again(client: httpx.AsyncClient) -> None:
+    batch = (await client.post("/v1/batches", files={"file": FILES["xlsx"][:2]})).json()
+    answer = await client.get(f"{batch['links']['output']}?partial=true&extended=true")
+    read = read_table(answer.content)
+    assert read.rows[0] == [*HEADER, "Output Image Urls", "Status", "Error", "Input Bytes", "Output Bytes"]
+    assert read.converted.file_format.numbers == (0, 2)
+
+
+async def test_outputs_leave_no_temporary_file(
+    client: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    batch = (await client.post("/v1/batches", files={"file": FILES["xlsx"][:2]})).json()
+    await client.get(f"{batch['links']['output']}?partial=true")
+    refused = await client.post("/v1/batches?sheet=x", files={"file": FILES["xlsx"][:2]})
+    assert refused.status_code == 422
+    assert list(folder.iterdir()) == []
+
+
+async def test_an_unknown_format_is_refused_with_those_that_exist(client: httpx.AsyncClient) -> None:
+    batch = await finished_batch(client, file=("a.csv", b"ID,Name,Images\n1,Mug,htp://nowhere\n"))
+    refused = await client.get(f"/v1/batches/{batch['id']}/output.pdf")
+    assert "'xlsx'" in problem(refused, 422)["errors"][0]["detail"]

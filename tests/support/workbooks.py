@@ -1,13 +1,15 @@
 """Workbooks and other files made for tests."""
 
 import io
+import json
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import xlsxwriter
 
-from imgsvc.domain.manifest.formats.convert import Converted
+from imgsvc.domain.manifest.formats.convert import Conversion, Converted, convert
+from imgsvc.domain.manifest.model import DEFAULT_LIMITS
 
 
 def workbook(rows: Sequence[Sequence[Any]], *, sheet: str = "Products", before: Sequence[str] = ()) -> bytes:
@@ -61,3 +63,14 @@ class Table(NamedTuple):
 
 
 Convert = Callable[..., Table]
+
+
+def read_table(data: bytes, *, max_bytes: int = 2**26, **options: Any) -> Table:
+    """Convert a file in this process, with the options of a `Conversion`."""
+    target = io.BytesIO()
+    converted = convert(data, Conversion(options.pop("limits", DEFAULT_LIMITS), max_bytes, **options), target)
+    if converted.header is None:
+        return Table([], [], target.getvalue(), converted)
+    lines = [json.loads(line) for line in target.getvalue().splitlines()]
+    rows = [converted.header, *(line[1:] for line in lines)]
+    return Table(rows, [converted.header_row, *(line[0] for line in lines)], b"", converted)

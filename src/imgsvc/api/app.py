@@ -34,6 +34,7 @@ from imgsvc.api.routes import (
 from imgsvc.api.uploads.receive import UploadBudget
 from imgsvc.bootstrap import open_resources
 from imgsvc.services.intake.convert_file import FileConverter
+from imgsvc.services.results.report_file import ReportFiles
 from imgsvc.settings.server import Settings
 
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(settings) as resources, open_tables(memory=settings.quarantine_bytes) as tables:
             app.state.resources = resources
-            app.state.converter = FileConverter(tables)
+            app.state.converter, app.state.report_files = FileConverter(tables), ReportFiles(tables)
             app.state.authenticator = open_authenticator(settings, sessions=resources.sessions, clock=resources.clock)
             app.state.budget = UploadBudget(settings.max_upload_bytes)
             app.state.watcher = Watcher(resources.sessions)

@@ -12,7 +12,7 @@ from imgsvc.bootstrap import Resources, manifest_limits
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound
 from imgsvc.services.access.api_keys import owner_by_link
-from imgsvc.services.access.links import Report
+from imgsvc.services.results.report_file import ReportFiles
 
 
 def _resources(request: Request) -> Resources:
@@ -92,15 +92,21 @@ async def _report_reader(
     """Return the id of the API key: the batch owner's for a signed link, otherwise the caller's."""
     if signature is None or expires is None:
         return await _caller(request, credentials)
-    name: Report = "failures.csv" if request.url.path.endswith("/failures.csv") else "output.csv"
+    name = request.url.path.rpartition("/")[2]
     return await owner_by_link(
         batch_id, name, expires=expires, signature=signature, sessions=resources.sessions, clock=resources.clock
     )
 
 
+def _report_files(request: Request) -> ReportFiles:
+    files: ReportFiles = request.app.state.report_files
+    return files
+
+
 ResourcesDep = Annotated[Resources, Depends(_resources)]
 UploadPartsDep = Annotated[UploadParts, Depends(_upload_parts)]
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
+ReportFilesDep = Annotated[ReportFiles, Depends(_report_files)]
 Caller = Annotated[str, Depends(_caller)]
 ReportReader = Annotated[str, Depends(_report_reader)]
 BatchId = Annotated[str, Depends(_batch_id)]

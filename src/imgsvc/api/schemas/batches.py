@@ -69,11 +69,19 @@ class ColumnsOut(BaseModel):
     image_columns: list[str] = Field(description="All image columns.")
 
 
+FormatName = Annotated[
+    str, Field(description="The format of the file: `csv`, `tsv`, `xlsx`, `ods`, `jsonl` or `xml`.", examples=["csv"])
+]
+SheetName = Annotated[str | None, Field(description="The sheet of a workbook that was read.")]
+
+
 class ManifestOut(BaseModel):
     """The uploaded CSV and how it was read."""
 
     filename: str | None
     sha256: str
+    format: FormatName
+    sheet: SheetName
     encoding: str
     delimiter: str
     preset: PresetName
@@ -92,6 +100,7 @@ class LinksOut(BaseModel):
     self: str
     products: str
     events: str
+    output: str = Field(description="The output in the format of the upload.")
     output_csv: str
     failures_csv: str
     archive_zip: str
@@ -165,6 +174,8 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             sha256=batch.manifest_sha256,
             encoding=batch.encoding,
             delimiter=batch.delimiter,
+            format=file.format,
+            sheet=file.sheet,
             preset=file.preset,
             columns=None if file.name_column is None else columns_out(batch.header, file),
             warnings=[Warning(**warning) for warning in batch.warnings],
@@ -180,6 +191,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             self=links.batch(batch.id),
             products=links.products(batch.id),
             events=links.events(batch.id),
+            output=links.report(batch.id, f"output.{file.format}"),
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
             archive_zip=links.archive(batch.id),

@@ -23,6 +23,8 @@ class ValidationOut(BaseModel):
     invalid_urls: int = Field(description="Distinct invalid URLs, which would fail at once (`on_invalid=skip`).")
     hosts: list[HostOut] = Field(description="The 20 hosts with the most images, most images first.")
     hosts_total: int
+    format: batches.FormatName
+    sheet: batches.SheetName
     encoding: str
     delimiter: str
     preset: batches.PresetName
@@ -43,6 +45,8 @@ def validation_out(validation: Validation) -> ValidationOut:
         hosts_total=validation.hosts_total,
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
+        format=manifest.file_format.format,
+        sheet=manifest.file_format.sheet,
         preset=manifest.file_format.preset,
         columns=batches.columns_out(manifest.header, manifest.file_format),
         warnings=[batches.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],

@@ -48,7 +48,9 @@ def read_manifest(
         raise refused(builder.problems.listed, builder.problems.total, unit=source.unit)
     manifest = builder.manifest(source.encoding)
     facts = source.file_format if isinstance(source, RowsFile) else _facts(source, name, layout.delimiter)
-    return replace(manifest, file_format=manifest.file_format.model_copy(update=facts.model_dump(exclude_defaults=True)))
+    return replace(
+        manifest, file_format=manifest.file_format.model_copy(update=facts.model_dump(exclude_defaults=True))
+    )
 
 
 def _facts(source: Source, name: str, delimiter: str) -> FileFormat:

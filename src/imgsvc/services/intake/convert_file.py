@@ -37,7 +37,7 @@ def temporary_file() -> Iterator[Path]:
         StorageError: the disk is full or fails.
     """
     try:
-        folder = TemporaryDirectory(prefix="imgsvc-", ignore_cleanup_errors=True)
+        folder = TemporaryDirectory(prefix="imgsvc-table-", ignore_cleanup_errors=True)
     except OSError as exc:
         raise StorageError(f"a temporary file could not be created: {exc}") from exc
     with folder as path:

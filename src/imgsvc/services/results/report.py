@@ -40,25 +40,44 @@ class ReportOptions:
         return "\ufeff" if self.bom else ""
 
 
-async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
-    """Yield the uploaded CSV with the output columns; slots without a rendition are empty."""
+@dataclass(frozen=True, slots=True)
+class OutputTable:
+    """The output of a batch in any format: a header and pages of rows; `link_columns` have the output URLs."""
+
+    header: Sequence[str]
+    link_columns: Sequence[int]
+    pages: AsyncIterator[list[list[str]]]
+
+
+def output_table(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> OutputTable:
+    """Return the uploaded rows with the output columns; slots without a rendition are empty."""
     names = [str(spec["name"]) for spec in batch.specs]
     url_columns = file_format(batch).url_columns
     layout = output_layout(batch.header, url_columns=url_columns, renditions=names, extended=options.extended)
-    yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
-    async for page in product_pages(batch.id, sessions=sessions):
-        rows = (
-            layout.row(
-                view.product.cells,
-                output_cells(
-                    [_slot(asset, names, links) for asset in view.assets],
-                    counts=view.product.slot_counts,
-                    renditions=len(names),
-                    extended=options.extended,
-                ),
-            )
-            for view in page
-        )
+
+    async def pages() -> AsyncIterator[list[list[str]]]:
+        async for page in product_pages(batch.id, sessions=sessions):
+            yield [
+                layout.row(
+                    view.product.cells,
+                    output_cells(
+                        [_slot(asset, names, links) for asset in view.assets],
+                        counts=view.product.slot_counts,
+                        renditions=len(names),
+                        extended=options.extended,
+                    ),
+                )
+                for view in page
+            ]
+
+    return OutputTable(layout.header, layout.added_columns[: len(names) * max(1, len(url_columns))], pages())
+
+
+async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
+    """Yield the uploaded CSV with the output columns."""
+    table = output_table(batch, options, sessions=sessions, links=links)
+    yield options.start + render_rows([table.header], batch.delimiter, safe=options.safe)
+    async for rows in table.pages:
         yield render_rows(rows, batch.delimiter, safe=options.safe)
 
 

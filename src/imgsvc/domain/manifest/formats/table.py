@@ -17,7 +17,7 @@ from imgsvc.domain.manifest.formats.tsv import TsvWriter
 from imgsvc.domain.manifest.formats.workbook import read_ods, read_xlsx
 from imgsvc.domain.manifest.formats.write_feed import FeedWriter
 from imgsvc.domain.manifest.formats.write_ods import OdsWriter
-from imgsvc.domain.manifest.formats.write_xlsx import XlsxWriter
+from imgsvc.domain.manifest.formats.write_xlsx import MAX_ROWS, XlsxWriter
 from imgsvc.domain.manifest.rows_file import RowsWriter
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
@@ -37,7 +37,7 @@ class TableFormat:
     title: str
     """The name in prose."""
     extensions: tuple[str, ...]
-    """The endings of file names; the report has the first."""
+    """The endings of file names; the report has the first, a dot and the name of the format."""
     media_types: tuple[str, ...]
     """The media types of uploads; the report has the first."""
     starts: tuple[bytes, ...] = ()
@@ -50,6 +50,8 @@ class TableFormat:
     """Reads a ZIP, and the sheet with the given name."""
     write_text: Callable[[ReportShape], TextWriter] | None = None
     write_file: Callable[[BinaryIO, ReportShape], FileWriter] | None = None
+    max_rows: int | None = None
+    """The rows that a file can have, including the header."""
 
     @property
     def is_text(self) -> bool:
@@ -81,6 +83,7 @@ XLSX = TableFormat(
     member="xl/workbook.xml",
     read_members=read_xlsx,
     write_file=XlsxWriter,
+    max_rows=MAX_ROWS,
 )
 ODS = TableFormat(
     name="ods",
@@ -90,6 +93,7 @@ ODS = TableFormat(
     member="content.xml",
     read_members=read_ods,
     write_file=OdsWriter,
+    max_rows=MAX_ROWS,
 )
 JSON_LINES = TableFormat(
     name="jsonl",

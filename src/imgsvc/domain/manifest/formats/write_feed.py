@@ -13,7 +13,7 @@ _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _HEAD = f'<rss version="2.0" xmlns:g="{GOOGLE}"><channel><title>Products</title><link/><description/>'
 _TAIL = "</channel></rss>"
 _INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_NOT_IN_NAMES = re.compile(r"[^\w-]+")
 
 
 def xml_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from xlsxwriter import Workbook
@@ -26,7 +27,9 @@ class XlsxWriter:
     """Writes rows to a workbook with one sheet; memory holds one row and the links."""
 
     def __init__(self, target: BinaryIO, shape: ReportShape) -> None:
-        self._workbook = Workbook(target, {"constant_memory": True})
+        # Its temporary files are next to the report: who removes that also removes what a killed process left behind.
+        folder = str(Path(target.name).parent) if isinstance(getattr(target, "name", None), str) else None
+        self._workbook = Workbook(target, {"constant_memory": True, "tmpdir": folder})
         self._sheet = self._workbook.add_worksheet(sheet_name(shape.file_format.sheet))
         self._date = self._workbook.add_format({"num_format": "yyyy-mm-dd"})
         self._time = self._workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
