@@ -45,7 +45,7 @@ def changed_member(data: bytes, name: str, old: str, new: str) -> bytes:
 
 
 def zipped(**files: bytes) -> bytes:
-    """Return a ZIP of `files` by name; `__` in a name stands for a dot."""
+    """Return a ZIP of `files` by name; `__` in a name is a dot."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

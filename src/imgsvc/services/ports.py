@@ -171,19 +171,15 @@ class TableConverter(Protocol):
         """Call `domain.manifest.formats.convert` in a separate process, and write its result to `target`.
 
         Raises:
-            InvalidManifest, LimitExceeded: as `convert` does, or the file took too much time or memory.
-            SandboxUnavailable: no process can be started, or it was killed from outside.
+            InvalidManifest, LimitExceeded: from `convert`, or because the file took too much time or memory.
+            SandboxUnavailable: no process can be started, or it was killed.
             StorageError: the disk is full or fails.
         """
 
     async def write(
         self, name: str, shape: ReportShape, pages: AsyncIterator[Sequence[Sequence[str]]], target: Path
     ) -> None:
-        """Write a report in the format `name`, a page of rows after the other, to `target`.
-
-        Raises:
-            SandboxUnavailable, StorageError: as `read` does.
-        """
+        """Write a report in the format `name` to `target`, page by page; raises as `read` does."""
 
 
 class Sandbox(Protocol):

@@ -95,6 +95,10 @@ async def create_batch(
 
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Common
     spellings of the headers are recognised; other columns are kept and returned.
+
+    **Formats**: instead of a CSV, send a workbook (`.xlsx`, `.ods`), tab-separated values, JSON Lines or an XML feed
+    (RSS or Atom), also in gzip or ZIP. The bytes decide; as a body, use the file's media type or
+    `application/octet-stream`.
     """
     rate = await admit_upload(caller, limits=resources.key_limits, rate_limiter=resources.rate_limiter)
     response.headers.update(rate.headers if rate else {})

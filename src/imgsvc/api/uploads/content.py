@@ -33,7 +33,7 @@ class UploadParts:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the sender says about a file."""
+    """The sender's description of a file."""
 
     media_type: str
     filename: str

@@ -12,7 +12,7 @@ from imgsvc.errors import InvalidManifest, Problem
 MAX_MEMBERS = 10_000
 _CHUNK = 2**20
 _TAIL = 2**16 + 22
-"""The end record of a ZIP is within so many bytes of the end."""
+"""Bytes at the end of a ZIP that contain its end record."""
 _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 """Errors that zipfile raises for damaged, encrypted and unsupported members."""
 

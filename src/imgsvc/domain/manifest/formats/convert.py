@@ -26,7 +26,7 @@ _EXTENSIONS = {extension for each in FORMATS for extension in (*each.extensions,
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What to convert: the limits, and what the sender says about the file."""
+    """The limits of a conversion, and the sender's description of the file."""
 
     limits: ManifestLimits
     max_bytes: int

@@ -8,20 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 from xml.sax import SAXException, SAXParseException
 from xml.sax.handler import ContentHandler
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 
 from imgsvc.domain.manifest.file_format import FileFormat
+from imgsvc.domain.manifest.formats.feed_xml import (
+    GOOGLE,
+    ITEMS,
+    UNKNOWN,
+    check_root,
+    is_json_list,
+    local_name,
+    start_tag,
+)
 from imgsvc.domain.manifest.formats.items import ItemRows
 from imgsvc.domain.manifest.records import over_limit, refused
 from imgsvc.domain.manifest.rows_file import RowsWriter
 from imgsvc.errors import InvalidManifest, Problem
 
-GOOGLE = "http://base.google.com/ns/1.0"
-ITEMS = {"item": ("channel", "RDF"), "entry": ("feed",)}
-"""The elements of items, and their possible parents."""
 _CHUNK = 2**16
 _MAX_DEPTH = 50
 _MAX_HEAD = 2**17
@@ -88,9 +94,9 @@ class _FeedHandler(ContentHandler):
             self._item = {f"@{key}": [value] for key, value in attributes.items()}
         else:
             if not self._path:
-                _check_root(name)
+                check_root(name)
             self._declare(attributes)
-            self._add_outside(_start_tag(name, attributes))
+            self._add_outside(start_tag(name, attributes))
         self._path.append(name)
 
     def endElement(self, name: str) -> None:  # noqa: N802
@@ -113,14 +119,14 @@ class _FeedHandler(ContentHandler):
             self._text.append(content)
 
     def _is_item(self, name: str) -> bool:
-        return bool(self._path) and _local(self._path[-1]) in ITEMS.get(_local(name), ())
+        return bool(self._path) and local_name(self._path[-1]) in ITEMS.get(local_name(name), ())
 
     def _start_in_item(self, name: str, attributes: Mapping[str, str]) -> None:
         if len(self._path) == self._item_depth:
             self._inner, self._text, self._is_plain = [], [], not attributes
         else:
             self._is_plain = False
-        self._inner.append(_start_tag(name, attributes))
+        self._inner.append(start_tag(name, attributes))
 
     def _end_value(self, name: str) -> None:
         text = "".join(self._text)
@@ -135,7 +141,7 @@ class _FeedHandler(ContentHandler):
             is_list = len(values) > 1
             if is_list:
                 self._lists.add(name)
-            cells[column] = json.dumps(values, ensure_ascii=False) if is_list or _is_list(values[0]) else values[0]
+            cells[column] = json.dumps(values, ensure_ascii=False) if is_list or is_json_list(values[0]) else values[0]
         self._rows.add(self._rows.count + 1, cells)
         self._item_depth, self._item = 0, {}
 
@@ -149,7 +155,7 @@ class _FeedHandler(ContentHandler):
         self._outside_size += len(text)
         if self._outside_size > _MAX_HEAD:
             if self._head is None:
-                raise refused([Problem("unknown_xml", _UNKNOWN)])
+                raise refused([Problem("unknown_xml", UNKNOWN)])
             raise over_limit(f"The XML has more than {_MAX_HEAD:,} characters outside of its items.")
         self._outside.append(text)
 
@@ -160,7 +166,7 @@ class _FeedHandler(ContentHandler):
     def finish(self) -> FileFormat:
         """Set the header, and return the facts about the feed."""
         if self._head is None:
-            raise refused([Problem("unknown_xml", _UNKNOWN)])
+            raise refused([Problem("unknown_xml", UNKNOWN)])
         rows = self._rows
         elements = list(rows.columns)
         rows.columns = {name: index for index, name in enumerate(self._column_names(elements))}
@@ -184,31 +190,3 @@ class _FeedHandler(ContentHandler):
             is_google = self._prefixes.get(prefix) == GOOGLE
             names.append(local if is_google and local not in elements and local not in names else element)
         return names
-
-
-_UNKNOWN = "The XML is not a product feed: expected RSS 2.0 (<rss><channel><item>) or Atom (<feed><entry>)."
-
-
-def _check_root(name: str) -> None:
-    if _local(name) == "html":
-        raise refused([Problem("not_a_csv", "This is a web page, not a product feed.")])
-    if _local(name) not in ("rss", "feed", "RDF"):
-        raise refused([Problem("unknown_xml", f"{_UNKNOWN[:-1]}, found <{name[:100]}>.")])
-
-
-def _local(name: str) -> str:
-    return name.rpartition(":")[2]
-
-
-def _start_tag(name: str, attributes: Mapping[str, str]) -> str:
-    return f"<{name}{''.join(f' {key}={quoteattr(value)}' for key, value in attributes.items())}>"
-
-
-def _is_list(text: str) -> bool:
-    if not text.startswith("["):
-        return False
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)

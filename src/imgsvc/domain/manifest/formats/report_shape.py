@@ -1,4 +1,4 @@
-"""What a writer needs to know about a report before its rows."""
+"""The shape of a report: the facts that a writer needs before the rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

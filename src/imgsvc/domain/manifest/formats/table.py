@@ -130,7 +130,7 @@ def is_packed(data: bytes) -> bool:
 def detect(data: bytes, *, media_type: str = "", filename: str = "") -> TableFormat:
     """Return the format of a file that is not packed: by its first bytes, otherwise by what its sender says.
 
-    A ZIP is told apart by its members, so it is not for this function.
+    A ZIP has to be recognised by its members instead.
     """
     start = data[:64]
     for mark in _MARKS:

@@ -3,22 +3,15 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from xml.sax.saxutils import escape, quoteattr
 
-from imgsvc.domain.manifest.formats.read_feed import GOOGLE
+from imgsvc.domain.manifest.formats.feed_xml import GOOGLE, xml_attribute, xml_text
 from imgsvc.domain.manifest.formats.report_shape import ReportShape
 from imgsvc.domain.manifest.urls import split_cell, starts_with_url
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _HEAD = f'<rss version="2.0" xmlns:g="{GOOGLE}"><channel><title>Products</title><link/><description/>'
 _TAIL = "</channel></rss>"
-_INVALID = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_IN_NAMES = re.compile(r"[^\w-]+")
-
-
-def xml_text(text: str) -> str:
-    """Return `text` for XML 1.0, without the control characters that it cannot contain."""
-    return escape(_INVALID.sub("", text))
 
 
 class FeedWriter:
@@ -49,7 +42,7 @@ class FeedWriter:
         attributes, values = "", []
         for column, (element, cell) in enumerate(zip(self._elements, row, strict=False)):
             if element.startswith("@"):
-                attributes += f" {element[1:]}={quoteattr(_INVALID.sub('', cell))}" if cell else ""
+                attributes += f" {element[1:]}={xml_attribute(cell)}" if cell else ""
             elif cell or column in self._blanks:
                 values += [self._value(column, element, value) for value in self._values(column, cell)]
         return f"<{self._item}{attributes}>\n{''.join(values)}</{self._item}>\n"

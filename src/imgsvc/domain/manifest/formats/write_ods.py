@@ -8,11 +8,10 @@ import re
 import zipfile
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
-from xml.sax.saxutils import quoteattr
 
 from imgsvc.domain.manifest.formats.cells import Value, kinds_by_column, restored
+from imgsvc.domain.manifest.formats.feed_xml import xml_attribute, xml_text
 from imgsvc.domain.manifest.formats.report_shape import ReportShape
-from imgsvc.domain.manifest.formats.write_feed import xml_text
 
 _TYPE = "application/vnd.oasis.opendocument.spreadsheet"
 _OASIS = "urn:oasis:names:tc:opendocument:xmlns"
@@ -54,7 +53,7 @@ class OdsWriter:
         self._links = set(shape.link_columns)
         self._kinds = kinds_by_column(shape.file_format)
         name = shape.file_format.sheet or "Products"
-        self._write(f"{_HEAD}<table:table table:name={quoteattr(xml_text(name))}>")
+        self._write(f"{_HEAD}<table:table table:name={xml_attribute(name)}>")
         self._write(f"<table:table-column table:number-columns-repeated='{max(1, len(shape.header))}'/>")
         self._write(_row("".join(map(_text_cell, shape.header)) or _EMPTY))
 
@@ -73,7 +72,7 @@ class OdsWriter:
         if not cell:
             return _EMPTY
         if column in self._links and cell.startswith(("https://", "http://")) and "," not in cell:
-            link = f'<text:a xlink:type="simple" xlink:href={quoteattr(cell)}>{xml_text(cell)}</text:a>'
+            link = f'<text:a xlink:type="simple" xlink:href={xml_attribute(cell)}>{xml_text(cell)}</text:a>'
             return f'<table:table-cell office:value-type="string"><text:p>{link}</text:p></table:table-cell>'
         if column in self._kinds:
             return _value_cell(restored(cell, self._kinds[column]), cell)
