@@ -26,7 +26,7 @@ LARGER = {  # a growing file is a visible change here
     "bootstrap.py": 222,
     "settings/server.py": 245,
     "errors.py": 390,
-    "db/tables.py": 260,
+    "db/tables.py": 264,
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {

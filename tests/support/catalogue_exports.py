@@ -50,7 +50,7 @@ print,Größe M,,Hill & Co.,,true,Title,Default Title,19.00,,,,draft
         """\
 ID,Type,SKU,"GTIN, UPC, EAN, or ISBN",Name,Published,"Is featured?","Short description","Regular price",Images,"Swatches Attributes"
 44,simple,woo-mug,,"Coffee mug",1,0,"<p>Very \\"\\" good.</p>",18,"{base}/a.jpg, {base}/b.jpg, {base}/a.jpg",
-45,variation,woo-mug-l,4006381333931,Mug,1,0,,21.5,{base}/c.jpg,
+45,variation,woo-mug-l,4006381333931,"Large mug",1,0,,21.5,{base}/c.jpg,
 46,simple,woo-cup,,Cup,-1,1,"Two
 lines",3,,
 """,

@@ -76,6 +76,13 @@ def submit(  # noqa: PLR0913  # each is an option
     on_invalid: Annotated[
         str | None, typer.Option(metavar="reject|skip", help="Handling of invalid URLs.  [default: reject]")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Return the same file with the new URLs in place of the old ones.")
+    ] = False,
+    on_failed: Annotated[
+        str | None,
+        typer.Option(metavar="empty|original|URL", help="In place of a failed image.  [default: empty]"),
+    ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Compress again; do not reuse earlier results.")] = False,
     webhook_url: Annotated[str | None, typer.Option(metavar="URL", help="Called when the batch has ended.")] = None,
     metadata: Annotated[str | None, typer.Option(metavar="JSON", help="Your own key-value pairs.")] = None,
@@ -109,6 +116,8 @@ def submit(  # noqa: PLR0913  # each is an option
             "columns": columns,
             "sheet": sheet,
             "on_invalid": on_invalid,
+            "output": "replace" if replace else None,
+            "on_failed": on_failed,
             "refresh": refresh or None,
             "webhook_url": webhook_url,
             "metadata": metadata,

@@ -26,7 +26,8 @@ class Fields(TypedDict, total=False):
 
     `renditions` is a list of specs such as `{"name": "thumb", "max_width": 200}`, `columns` maps `serial_number`,
     `product_name` and `image_urls` (one or a list) to headers, `metadata` is up to 16 pairs of strings. `filename` is
-    for rows and open files.
+    for rows and open files. With `output="replace"`, the output is the same file with the new URLs in place of the old
+    ones; `on_failed` is `empty`, `original` or a URL.
     """
 
     quality: int | None
@@ -38,6 +39,8 @@ class Fields(TypedDict, total=False):
     renditions: list[dict[str, Any]] | None
     columns: Mapping[str, str | list[str] | None] | None
     on_invalid: Literal["reject", "skip"] | None
+    output: Literal["append", "replace"] | None
+    on_failed: str | None
     webhook_url: str | None
     refresh: bool | None
     metadata: Mapping[str, str] | None

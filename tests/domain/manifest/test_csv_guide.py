@@ -8,9 +8,11 @@ import pytest
 
 from imgsvc.domain.manifest import records
 from imgsvc.domain.manifest.columns import ROLES, Columns
+from imgsvc.domain.manifest.csv_text import render_rows
+from imgsvc.domain.manifest.output import OutputTable
 from imgsvc.domain.manifest.presets import BASIC, PRESETS
 from imgsvc.domain.manifest.read_csv import Manifest, ManifestLimits, OnInvalid, read_manifest
-from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout
 from imgsvc.errors import InvalidManifest
 from imgsvc.settings.server import Settings
 from support.paths import DOCS
@@ -121,6 +123,16 @@ def test_the_outputs_on_the_page_are_those_of_the_code(report: int, renditions: 
     ]
     written = render_rows([layout.header, *rows], manifest.delimiter)
     assert REPORTS[report] == written.replace("\r\n", "\n")
+
+
+def test_the_replaced_output_on_the_page_is_that_of_the_code() -> None:
+    sent = REPORTS[3].replace("https://img.example/media/", "https://shop.example/")
+    manifest = read_manifest(sent.encode(), keeps_text=True)
+    table = OutputTable(manifest.header, manifest.file_format.model_copy(update={"output": "replace"}))
+    [product] = manifest.products
+    slots = [Slot((url.replace("shop.example/", "img.example/media/"),), "succeeded") for url in manifest.assets]
+    row = table.row(product.cells, slots, counts=product.slot_counts, source=product.source)
+    assert table.text([table.header(), row], manifest.delimiter) == REPORTS[3]
 
 
 def test_the_failures_on_the_page_are_those_of_the_code() -> None:

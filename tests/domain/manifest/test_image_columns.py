@@ -3,6 +3,7 @@
 import pytest
 
 from imgsvc.domain.manifest.columns import Columns
+from imgsvc.domain.manifest.csv_text import render_rows
 from imgsvc.domain.manifest.model import Manifest
 from imgsvc.domain.manifest.read_csv import read_manifest
 from imgsvc.domain.manifest.report import (
@@ -11,7 +12,6 @@ from imgsvc.domain.manifest.report import (
     failures_layout,
     output_cells,
     output_layout,
-    render_rows,
 )
 from imgsvc.errors import InvalidManifest
 

@@ -50,6 +50,20 @@ def test_lines_above_the_header_of_a_template_are_not_products() -> None:
     assert [(product.serial_number, product.slots) for product in manifest.products] == [("M1", (0, 1))]
 
 
+def test_labels_above_the_names_of_a_template_are_not_a_product() -> None:
+    lines = ["Template=x", "SKU,Item Name,Main Image URL", "sku,item_name,main_image_url", f"M1,Mug,{A}"]
+    manifest = read_manifest("\n".join(lines).encode())
+    assert [product.serial_number for product in manifest.products] == ["M1"]
+    assert manifest.header == ("sku", "item_name", "main_image_url")
+
+
+def test_a_header_that_is_repeated_among_the_rows_of_a_template_is_a_row() -> None:
+    header = "*Action,CustomLabel,*Title,PicURL"
+    lines = ["Template=x", header, f"Add,M1,Mug,{A}", header, f"Add,M2,Cup,{B}"]
+    manifest = read_manifest("\n".join(lines).encode())
+    assert [product.serial_number for product in manifest.products] == ["M1", "CustomLabel", "M2"]
+
+
 def test_a_header_far_below_the_first_line_is_not_searched() -> None:
     lines = [*(f"line {number},x" for number in range(20)), "*Action,Title,PicURL", f"Add,Mug,{A}"]
     with pytest.raises(InvalidManifest) as caught:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgsvc.domain.manifest.csv_text import render_rows
 from imgsvc.domain.manifest.read_csv import read_manifest
-from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout, render_rows
+from imgsvc.domain.manifest.report import Slot, failure_row, failures_layout, output_cells, output_layout
 
 HEADER = ("S. No.", "Product Name", "Input Image Urls")
 DONE = Slot(("https://m/1.jpg", "https://m/1-thumb.jpg"), "succeeded", None, 900, 400)

@@ -72,7 +72,7 @@ class TableSandbox:
 
 async def _send_pages(child: Child, pages: AsyncIterator[Sequence[Sequence[str]]]) -> None:
     async for page in pages:
-        body = json.dumps(page, ensure_ascii=False).encode()
+        body = json.dumps([[*row] for row in page], ensure_ascii=False).encode()
         child.process.stdin.write(frame({}, len(body)) + body)
         await child.process.stdin.drain()
     child.process.stdin.write(frame({}))

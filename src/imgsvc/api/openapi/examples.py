@@ -12,11 +12,17 @@ _BASE = "http://127.0.0.1:8000"
 _SELF = f"{_BASE}/v1/batches/{EXAMPLE_ID}"
 MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
 INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
-COLUMNS = {
-    "serial_number": "S. No.",
-    "product_name": "Product Name",
-    "image_urls": "Input Image Urls",
-    "image_columns": ["Input Image Urls"],
+_HEADERS = EXAMPLE_CSV.splitlines()[0].split(",")
+COLUMNS = dict(zip(("serial_number", "product_name", "image_urls"), _HEADERS, strict=True))
+_READING: dict[str, Any] = {
+    "format": "csv",
+    "sheet": None,
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "preset": "basic",
+    "columns": COLUMNS | {"image_columns": _HEADERS[2:]},
+    "warnings": [],
+    "warnings_total": 0,
 }
 
 ACCEPTED: dict[str, Any] = {
@@ -35,14 +41,7 @@ ACCEPTED: dict[str, Any] = {
     "manifest": {
         "filename": "catalog.csv",
         "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(),
-        "encoding": "utf-8",
-        "delimiter": ",",
-        "format": "csv",
-        "sheet": None,
-        "preset": "basic",
-        "columns": COLUMNS,
-        "warnings": [],
-        "warnings_total": 0,
+        **_READING,
     },
     "webhook": None,
     "metadata": {},
@@ -140,14 +139,7 @@ VALIDATION: dict[str, Any] = {
     "invalid_urls": 0,
     "hosts": [{"host": "picsum.photos", "assets": 3}],
     "hosts_total": 1,
-    "encoding": "utf-8",
-    "delimiter": ",",
-    "format": "csv",
-    "sheet": None,
-    "preset": "basic",
-    "columns": COLUMNS,
-    "warnings": [],
-    "warnings_total": 0,
+    **_READING,
 }
 CANCELLED: dict[str, Any] = BATCH | {
     "status": "cancelled",

@@ -31,6 +31,8 @@ Extended = Annotated[
     bool, Query(description="Add `Status`, `Error`, `Input Bytes` and `Output Bytes`, with one entry per URL.")
 ]
 Bom = Annotated[bool, Query(description="For spreadsheets: start with a byte order mark, so that they detect UTF-8.")]
+_CHARSETS = {"cp1252": "windows-1252", "utf-16-le": "utf-16", "utf-16-be": "utf-16"}
+"""The names in HTTP of encodings that Python calls otherwise."""
 
 
 OTHERS = [kind for kind in FORMATS if kind is not CSV]
@@ -77,7 +79,7 @@ async def get_output_csv(
     batch = await _finished(batch_id, caller, resources, partial=partial)
     options = ReportOptions(extended=extended, safe=safe, bom=bom)
     text = output_csv(batch, options, sessions=resources.sessions, links=resources.links)
-    return _csv_response(text, batch, "output")
+    return _csv_response(text, batch, "output", codec=file_format(batch).codec)
 
 
 @router.get(
@@ -183,10 +185,10 @@ async def _finished(batch_id: str, caller: str, resources: Resources, *, partial
     return batch
 
 
-def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str) -> StreamingResponse:
-    return StreamingResponse(
-        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": attachment(batch, f"{kind}.csv")}
-    )
+def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: str = "utf-8") -> StreamingResponse:
+    content = (part.encode(codec) async for part in text)
+    headers = {"Content-Disposition": attachment(batch, f"{kind}.csv")}
+    return StreamingResponse(content, media_type=f"text/csv; charset={_CHARSETS.get(codec, codec)}", headers=headers)
 
 
 def attachment(batch: Batch, ending: str) -> str:

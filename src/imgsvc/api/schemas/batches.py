@@ -1,19 +1,17 @@
 """The JSON of batches. Its names are part of the public API; tables are never returned directly."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from imgsvc.api.schemas.manifests import ManifestOut, manifest_out
 from imgsvc.db.queries.batches import BatchProgress
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.imaging.spec import Spec
-from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.progress import counts, progress, transfer
-from imgsvc.services.batches.read import file_format
 
 
 class AssetCounts(BaseModel):
@@ -39,55 +37,6 @@ class Bytes(BaseModel):
     input: int
     output: int
     saved_ratio: float | None = Field(description="The share of the input bytes that was saved.")
-
-
-class Warning(BaseModel):  # noqa: A001  # the schema's public name; the built-in is not needed here
-    """A questionable row of a CSV that was accepted."""
-
-    row: int | None
-    column: str | None
-    code: str
-    value: str | None
-    detail: str
-
-
-PresetName = Annotated[
-    str | None,
-    Field(
-        description="The known format by whose headers the columns were found; `basic` for the usual names.",
-        examples=["shopify"],
-    ),
-]
-
-
-class ColumnsOut(BaseModel):
-    """The header of each recognised column; `serial_number` is null if the products are numbered."""
-
-    serial_number: str | None
-    product_name: str
-    image_urls: str = Field(description="The first of the image columns.")
-    image_columns: list[str] = Field(description="All image columns.")
-
-
-FormatName = Annotated[
-    str, Field(description="The format of the file: `csv`, `tsv`, `xlsx`, `ods`, `jsonl` or `xml`.", examples=["csv"])
-]
-SheetName = Annotated[str | None, Field(description="The sheet of a workbook that was read.")]
-
-
-class ManifestOut(BaseModel):
-    """The uploaded CSV and how it was read."""
-
-    filename: str | None
-    sha256: str
-    format: FormatName
-    sheet: SheetName
-    encoding: str
-    delimiter: str
-    preset: PresetName
-    columns: ColumnsOut | None = Field(description="Null for batches of versions that did not record them.")
-    warnings: list[Warning] = Field(description="The first 100 warnings.")
-    warnings_total: int
 
 
 class WebhookOut(BaseModel):
@@ -147,20 +96,9 @@ class BatchPage(BaseModel):
     next: str | None = Field(description="The value of `after` for the next page.")
 
 
-def columns_out(header: Sequence[str], file: FileFormat) -> ColumnsOut:
-    """Convert the recognised columns to their headers."""
-    images = [header[index] for index in file.url_columns]
-    return ColumnsOut(
-        serial_number=None if file.serial_column is None else header[file.serial_column],
-        product_name=header[file.name_column or 0],
-        image_urls=images[0],
-        image_columns=images,
-    )
-
-
 def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut:
     """Convert a batch to its JSON."""
-    file = file_format(batch)
+    manifest = manifest_out(batch)
     return BatchOut(
         id=batch.id,
         status=BatchStatus(batch.status),
@@ -169,18 +107,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
         progress=progress(batch),
         bytes=Bytes.model_validate(transfer(batch)),
         errors_by_code=batch.errors,
-        manifest=ManifestOut(
-            filename=batch.filename,
-            sha256=batch.manifest_sha256,
-            encoding=batch.encoding,
-            delimiter=batch.delimiter,
-            format=file.format,
-            sheet=file.sheet,
-            preset=file.preset,
-            columns=None if file.name_column is None else columns_out(batch.header, file),
-            warnings=[Warning(**warning) for warning in batch.warnings],
-            warnings_total=batch.warnings_total,
-        ),
+        manifest=manifest,
         webhook=_webhook(batch, delivery),
         metadata=batch.extra,
         created_at=batch.created_at,
@@ -191,7 +118,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             self=links.batch(batch.id),
             products=links.products(batch.id),
             events=links.events(batch.id),
-            output=links.report(batch.id, f"output.{file.format}"),
+            output=links.report(batch.id, f"output.{manifest.format}"),
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
             archive_zip=links.archive(batch.id),

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from imgsvc.api.schemas import batches
+from imgsvc.api.schemas import manifests
 from imgsvc.services.intake.submit import Validation
 
 
@@ -23,13 +23,13 @@ class ValidationOut(BaseModel):
     invalid_urls: int = Field(description="Distinct invalid URLs, which would fail at once (`on_invalid=skip`).")
     hosts: list[HostOut] = Field(description="The 20 hosts with the most images, most images first.")
     hosts_total: int
-    format: batches.FormatName
-    sheet: batches.SheetName
+    format: manifests.FormatName
+    sheet: manifests.SheetName
     encoding: str
     delimiter: str
-    preset: batches.PresetName
-    columns: batches.ColumnsOut
-    warnings: list[batches.Warning] = Field(description="The first 100 warnings.")
+    preset: manifests.PresetName
+    columns: manifests.ColumnsOut
+    warnings: list[manifests.Warning] = Field(description="The first 100 warnings.")
     warnings_total: int
 
 
@@ -48,7 +48,7 @@ def validation_out(validation: Validation) -> ValidationOut:
         format=manifest.file_format.format,
         sheet=manifest.file_format.sheet,
         preset=manifest.file_format.preset,
-        columns=batches.columns_out(manifest.header, manifest.file_format),
-        warnings=[batches.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
+        columns=manifests.columns_out(manifest.header, manifest.file_format),
+        warnings=[manifests.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
     )

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from imgsvc.domain.addresses import Network, is_allowed, parse_literal
 from imgsvc.domain.imaging.spec import Compression, Spec
+from imgsvc.domain.manifest.file_format import OutputMode
 from imgsvc.domain.manifest.read_csv import Columns, OnInvalid
 from imgsvc.domain.manifest.urls import why_invalid
 from imgsvc.errors import BlockedAddress, InvalidUrl
@@ -48,6 +49,19 @@ def check_names(renditions: list[Spec]) -> list[Spec]:
     return renditions
 
 
+def check_fallback(value: str) -> str:
+    """Return `value`, or raise unless it is `empty`, `original` or a URL that any encoding and any cell can hold."""
+    if value in ("empty", "original"):
+        return value
+    detail = why_invalid(value)
+    if not detail and (not value.isascii() or any(separator in value for separator in ",;|")):
+        detail = "The URL must be ASCII and without commas, semicolons and bars. Percent-encode them."
+    if detail:
+        raise PydanticCustomError("invalid_fallback", "must be empty, original or a URL. {detail}", {"detail": detail})
+    return value
+
+
+OnFailed = Annotated[str, Field(max_length=2_048), AfterValidator(check_fallback)]
 Renditions = Annotated[list[Spec], Field(max_length=8), AfterValidator(check_names)]
 WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhook_url)]
 
@@ -58,6 +72,20 @@ class CommonFields(Compression):
     on_invalid: OnInvalid = Field(
         "reject",
         description="`reject`: an invalid URL rejects the upload. `skip`: it counts as a failed image.",
+    )
+    output: OutputMode = Field(
+        "append",
+        description=(
+            "`append`: `output.csv` has a new column with the new URLs. `replace`: they take the place of the old "
+            "ones, and everything else stays as it is written in the file."
+        ),
+    )
+    on_failed: OnFailed = Field(
+        "empty",
+        description=(
+            "What `output.csv` has in place of an image that failed: `empty`, `original` (its own URL), or the URL of "
+            "an image of yours."
+        ),
     )
     webhook_url: WebhookUrl | None = Field(
         None,

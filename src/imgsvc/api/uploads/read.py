@@ -66,6 +66,8 @@ def _upload(
         filename=_base_name(filename),
         specs=fields.specs_with(fields.renditions),
         on_invalid=fields.on_invalid,
+        output=fields.output,
+        on_failed=fields.on_failed,
         webhook_url=fields.webhook_url,
         refresh=fields.refresh,
         validate_only=fields.validate_only,

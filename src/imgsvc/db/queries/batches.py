@@ -26,6 +26,7 @@ class ProductRow(NamedTuple):
     cells: list[str]
     slots: list[int]
     slot_counts: list[int] | None
+    source: str | None
 
 
 async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:

@@ -45,6 +45,8 @@ class ManifestBuilder:
         self.width = len(self.header)
         self.layout, self.limits, self.reject = layout, limits, reject
         self.products: list[ManifestProduct] = []
+        self.lines: list[int] = []
+        """The line on which each product begins."""
         self.positions: dict[str, int] = {}
         self.invalid: dict[int, tuple[str, str]] = {}
         self.serials: set[str] = set()
@@ -79,6 +81,7 @@ class ManifestBuilder:
         slots = self._slots(line, urls)
         self._warn_about(line, serial, name, slots)
         counts = tuple(map(len, urls)) if len(urls) > 1 else None
+        self.lines.append(line)
         self.products.append(ManifestProduct(serial, name, tuple(cells), slots, counts))
 
     def _fit_to_header(self, line: int, cells: list[str]) -> None:

@@ -55,7 +55,7 @@ class Columns(BaseModel, frozen=True, extra="forbid", str_strip_whitespace=True)
 class ColumnLayout(NamedTuple):
     """The header as uploaded and the index of each column; products are numbered if `serial_number` is None.
 
-    `line` is that of the header; the lines before it are not part of the table. `preset` found the columns, if any did.
+    `line` is that of the header; a template has records above it. `preset` found the columns, if any did.
     """
 
     delimiter: str
@@ -64,6 +64,7 @@ class ColumnLayout(NamedTuple):
     product_name: int
     image_urls: tuple[int, ...]
     line: int = 1
+    is_template: bool = False
     preset: str | None = None
     spans_rows: bool = False
     keeps_text: bool = False

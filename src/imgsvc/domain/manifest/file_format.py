@@ -4,6 +4,11 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+OutputMode = Literal["append", "replace"]
+"""`append`: the output has new columns; `replace`: the new URLs take the place of the old ones."""
+Quoting = Literal["minimal", "all", "blanks"]
+"""The cells that are quoted: those that need it; all; those that PHP's `fputcsv` quotes, as needed or with blanks."""
+
 
 class FileFormat(BaseModel, frozen=True):
     """The format of an upload, stored with its batch. The defaults describe the reports of a batch without one.
@@ -18,13 +23,21 @@ class FileFormat(BaseModel, frozen=True):
     """The indexes of the image columns; empty: the batch's `url_column` is the only one."""
     keeps_text: bool = False
     """Text in the image columns that is not a URL has no slot."""
+    output: OutputMode = "append"
+    on_failed: str = "empty"
+    """What a slot without an image gets: `empty`, `original` (its own address), or a URL."""
+
+    # Facts that are read only if the output replaces the URLs; otherwise it is written as UTF-8 with CRLF.
+    codec: Literal["utf-8", "utf-16-le", "utf-16-be", "cp1252"] = "utf-8"
     bom: bool = False
     """The file begins with a byte order mark."""
     line_end: Literal["\r\n", "\n", "\r"] = "\r\n"
-    quoting: Literal["minimal", "all"] = "minimal"
-    """The cells that are quoted: those that need it, or all. Rows that differ are stored with their text."""
+    quoting: Quoting = "minimal"
+    """The habit of most rows; those that differ are stored with their text."""
     before: str = ""
-    """The lines before the header, such as `sep=;`, with their line ends."""
+    """The lines before the header, with their line ends: of a template, or `sep=;`."""
+    header_source: str | None = None
+    """The text of the header row, like `Product.source`."""
 
     format: str = "csv"
     """The name of the format in the table of formats; the wrapper of a packed file is not kept."""

@@ -27,6 +27,7 @@ class _Match(NamedTuple):
     found: dict[str, list[int]]
     missing: list[tuple[str, str]]
     preset: Preset | None = None
+    is_template: bool = False
 
     def score(self) -> tuple[bool, int, int]:
         return self.preset is not None, sum(map(bool, self.found.values())), len(self.cells)
@@ -66,6 +67,7 @@ def _layout(match: _Match, columns: Columns | None) -> ColumnLayout:
     serial, name, images = found.get("serial_number"), found["product_name"][0], tuple(found["image_urls"])
     layout = ColumnLayout(match.delimiter, match.cells, serial[0] if serial else None, name, images, match.line)
     if preset:
+        layout = layout._replace(is_template=match.is_template)
         return layout._replace(preset=preset.name, spans_rows=preset.spans_rows, keeps_text=preset.keeps_text)
     return layout._replace(preset=None if columns else BASIC)
 
@@ -111,7 +113,7 @@ def _preset_below(delimiter: str, first: Sequence[tuple[int, list[str]]]) -> _Ma
     found = None
     for line, cells, preset in below:
         if preset:
-            found = _preset_match(delimiter, line, cells, preset)
+            found = _preset_match(delimiter, line, cells, preset)._replace(is_template=True)
         elif found:
             break
     return found

@@ -27,7 +27,9 @@ class ManifestLimits:
 class ManifestProduct(NamedTuple):
     """One row; `slots` are the positions of its assets in URL order, including repeats.
 
-    With several image columns, `slot_counts` has the number of slots of each, in the order of the columns.
+    With several image columns, `slot_counts` has the number of slots of each, in the order of the columns. `source` is
+    the text of the row and of the blank rows after it, if it is kept.
+
     `cells` are as uploaded, except that an unquoted list of URLs that spilled into several cells is joined again, a
     short row is padded to the header's width, and blank cells beyond it are dropped.
     """
@@ -37,6 +39,7 @@ class ManifestProduct(NamedTuple):
     cells: tuple[str, ...]
     slots: tuple[int, ...]
     slot_counts: tuple[int, ...] | None = None
+    source: str | None = None
 
 
 def by_column(items: Sequence[T], counts: Sequence[int] | None) -> list[Sequence[T]]:

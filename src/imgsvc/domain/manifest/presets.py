@@ -61,10 +61,10 @@ PRESETS = (
     ),
     Preset(
         "akeneo",
-        required="(sku|identifier|uuid) family enabled .*(image|picture|photo).*",
+        required="(sku|identifier|uuid) family enabled .*(image|pict|photo).*",
         serial_number="identifier sku uuid",
         product_name="name.* label.* identifier sku uuid",
-        image_urls="(?!.*(alt|label|name|title)).*(image|picture|photo).*",
+        image_urls="(?!.*(alt|label|name|title)).*(image|pict|photo).*",
         keeps_text=True,
     ),
     Preset(

@@ -10,6 +10,7 @@ from imgsvc.domain.manifest.header import find_layout
 from imgsvc.domain.manifest.model import DEFAULT_LIMITS, Manifest, ManifestLimits, ManifestProduct, OnInvalid
 from imgsvc.domain.manifest.records import Source, open_source, records, refused
 from imgsvc.domain.manifest.rows_file import RowsFile
+from imgsvc.domain.manifest.source_text import keep_text, lines_before
 from imgsvc.errors import InvalidManifest
 
 __all__ = ["DEFAULT_LIMITS", "Columns", "Manifest", "ManifestLimits", "ManifestProduct", "OnInvalid", "read_manifest"]
@@ -22,10 +23,13 @@ def read_manifest(
     columns: Columns | None = None,
     on_invalid: OnInvalid = "reject",
     limits: ManifestLimits = DEFAULT_LIMITS,
+    keeps_text: bool = False,
 ) -> Manifest:
     """Read an uploaded CSV, or the rows of another format; CPU-bound, 2 to 3 s for 200,000 rows: call it from a thread.
 
     `name` is the format of the bytes: `csv` or `tsv`.
+
+    With `keeps_text`, also keep how it is written, so that its output can be the same file with other URLs.
 
     Raises:
         InvalidManifest: the file has problems; counts all of them and lists the first 100.
@@ -47,11 +51,18 @@ def read_manifest(
     if builder.problems.total:
         raise refused(builder.problems.listed, builder.problems.total, unit=source.unit)
     manifest = builder.manifest(source.encoding)
-    facts = source.file_format if isinstance(source, RowsFile) else _facts(source, name, layout.delimiter)
-    return replace(
-        manifest, file_format=manifest.file_format.model_copy(update=facts.model_dump(exclude_defaults=True))
-    )
+    if isinstance(source, RowsFile):
+        return _with_facts(manifest, source.file_format)
+    bare = source.has_bare_quotes and layout.delimiter == "\t"
+    manifest = _with_facts(manifest, FileFormat(format=name, bare_quotes=bare))
+    if keeps_text:
+        return keep_text(manifest, source, header_line=layout.line, lines=builder.lines)
+    if layout.is_template:
+        return _with_facts(manifest, FileFormat(before=lines_before(source, layout.line)))
+    return manifest
 
 
-def _facts(source: Source, name: str, delimiter: str) -> FileFormat:
-    return FileFormat(format=name, bare_quotes=source.has_bare_quotes and delimiter == "\t")
+def _with_facts(manifest: Manifest, facts: FileFormat) -> Manifest:
+    """Add the members of `facts` that are not the defaults."""
+    update = facts.model_dump(exclude_defaults=True)
+    return replace(manifest, file_format=manifest.file_format.model_copy(update=update))

@@ -1,32 +1,30 @@
-"""Writes reports as CSV text: the rows of the upload with the results of their URLs."""
+"""The rows of reports: the cells of the upload with the results of their URLs."""
 
-import csv
-import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple
 
 from imgsvc.domain.manifest.model import by_column
-from imgsvc.domain.manifest.urls import join_cell
+from imgsvc.domain.manifest.urls import join_cell, replace_urls
 
 OUTPUT = "Output Image Urls"
 EXTENDED = ("Status", "Error", "Input Bytes", "Output Bytes")
 ERROR = "Error"
 
-# Cells that a spreadsheet runs as a formula (OWASP, "CSV Injection"), including full-width and zero-width characters.
-_FORMULA = re.compile(r"[\t\r\n]|[\s\ufeff\u200b-\u200f\u2060]*[=+\-@＝＋－＠]")
-
 
 class Slot(NamedTuple):
-    """The result of one URL of a row; `urls` has one URL per rendition, or is empty if there is none."""
+    """The result of one URL of a row; `urls` has one URL per rendition, or is empty if there is none.
+
+    `fallback` is then in their place.
+    """
 
     urls: tuple[str, ...]
     status: str
     error: str | None = None
     input_bytes: int | None = None
     output_bytes: int | None = None
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +48,21 @@ def output_layout(
     url_columns: Sequence[int] = (),
     renditions: Sequence[str] = ("main",),
     extended: bool = False,
+    replaces: bool = False,
 ) -> ReportLayout:
     """Return the layout of `output.csv`: the upload's header, then the output columns, then the extended ones.
 
-    There is an output column per rendition and image column. If an `output.csv` is uploaded again, its output columns
-    are overwritten, not added a second time. The extended names are recognised only after an output column, because a
-    catalogue may have its own `Status`.
+    There is an output column per rendition and image column; none for the first rendition if it replaces the URLs. If
+    an `output.csv` is uploaded again, its output columns are overwritten, not added a second time. The extended names
+    are recognised only after an output column or together at the end, because a catalogue may have its own `Status`.
     """
-    layout = _with_columns(header, _output_names([header[index] for index in url_columns], renditions), after=0)
+    names = _output_names([header[index] for index in url_columns], renditions)
+    layout = _with_columns(header, names[max(1, len(url_columns)) :] if replaces else names, after=0)
     if not extended:
         return layout
-    more = _with_columns(layout.header, EXTENDED, after=layout.added_columns[0])
+    at_end = len(header) - len(EXTENDED)
+    after = at_end if tuple(header[at_end:]) == EXTENDED else min(layout.added_columns, default=len(header))
+    more = _with_columns(layout.header, EXTENDED, after=after)
     return ReportLayout(more.header, layout.added_columns + more.added_columns)
 
 
@@ -92,22 +94,52 @@ def _with_columns(header: Sequence[str], names: Iterable[str], *, after: int) ->
 
 
 def output_cells(
-    slots: Sequence[Slot], *, counts: Sequence[int] | None = None, renditions: int = 1, extended: bool = False
+    slots: Sequence[Slot],
+    *,
+    counts: Sequence[int] | None = None,
+    renditions: int = 1,
+    extended: bool = False,
+    replaces: bool = False,
 ) -> list[str]:
     """Return the added cells of one row: each has one entry per URL, possibly empty, joined by `,`.
 
     `counts` has the number of slots of each image column, if there are several. The extended cells are about all slots.
     """
-    groups = by_column(slots, counts)
-    columns = [
-        [slot.urls[index] if slot.urls else "" for slot in each] for index in range(renditions) for each in groups
-    ]
+    groups, added = by_column(slots, counts), range(int(replaces), renditions)
+    columns = [[_url(slot, index) for slot in each] for index in added for each in groups]
     if extended:
         columns.append([slot.status for slot in slots])
         columns.append([slot.error or "" for slot in slots])
         columns.append([_number(slot.input_bytes) for slot in slots])
         columns.append([_number(slot.output_bytes) for slot in slots])
     return [",".join(entries) for entries in columns]
+
+
+def _url(slot: Slot, rendition: int) -> str:
+    return slot.urls[rendition] if slot.urls else slot.fallback
+
+
+def replaced_cells(
+    cells: Sequence[str],
+    slots: Sequence[Slot],
+    *,
+    url_columns: Sequence[int],
+    counts: Sequence[int] | None = None,
+    keeps_text: bool = False,
+    keeps_failed: bool = False,
+) -> list[str]:
+    """Return the cells of one row with the URLs of the first rendition in place of the uploaded ones.
+
+    With `keeps_failed`, a slot without an image stays as it was written.
+    """
+    row = list(cells)
+    for index, group in zip(url_columns, by_column(slots, counts), strict=True):
+        urls = [None if keeps_failed and not slot.urls else _url(slot, 0) for slot in group]
+        try:
+            row[index] = replace_urls(cells[index], urls, keeps_text=keeps_text)
+        except ValueError:  # URLs of a JSON upload that no cell can hold apart
+            row[index] = join_cell([_url(slot, 0) for slot in group])
+    return row
 
 
 def _number(value: int | None) -> str:
@@ -121,18 +153,3 @@ def failure_row(
     and the error of each."""
     row = [join_cell(urls[index]) if index in urls else cell for index, cell in enumerate(cells)]
     return layout.row(row, [", ".join(errors)])
-
-
-def render_rows(rows: Iterable[Sequence[str]], delimiter: str, *, safe: bool = False) -> str:
-    """Return the CSV text of `rows`, with CRLF line ends; a report is rendered page by page, its header like a row.
-
-    `safe` adds an apostrophe before each cell that a spreadsheet would run as a formula.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
-    writer.writerows([_escaped(cell) for cell in row] if safe else row for row in rows)
-    return text.getvalue()
-
-
-def _escaped(cell: str) -> str:
-    return "'" + cell if _FORMULA.match(cell) else cell

@@ -50,6 +50,32 @@ def split_cell(cell: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
+def url_spans(cell: str) -> list[tuple[int, int]]:
+    """Return where the pieces of `split_cell` begin and end in `cell`."""
+    if cell.startswith("[") and _QUOTED_LIST.fullmatch(cell):
+        found = (match.span(match.lastindex or 0) for match in _QUOTED.finditer(cell))
+        return [(start, end) for start, end in found if cell[start:end].strip()]
+    breaks = [match.span() for match in _BREAK.finditer(cell)]
+    starts, ends = [0, *(end for _, end in breaks)], [*(start for start, _ in breaks), len(cell)]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+
+
+def replace_urls(cell: str, urls: Sequence[str | None], *, keeps_text: bool = False) -> str:
+    """Return `cell` with other `urls` in the places of its pieces (None: as it is) and the same separators.
+
+    Text that is not a URL stays and has no entry in `urls` if `keeps_text`.
+
+    Raises:
+        ValueError: the cell has another number of pieces.
+    """
+    spans = [(a, b) for a, b in url_spans(cell) if not keeps_text or starts_with_url(cell[a:b])]
+    parts, done = [], 0
+    for (start, end), url in zip(spans, urls, strict=True):
+        parts += [cell[done:start], cell[start:end] if url is None else url]
+        done = end
+    return "".join(parts) + cell[done:]
+
+
 def _unescaped(quoted: str) -> str:
     # The escapes that JSON writers use in URLs; any other leaves a backslash, which `why_invalid` refuses.
     return quoted.replace("\\/", "/").replace("\\u0026", "&").strip()

@@ -148,7 +148,12 @@ def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
         return read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
     content = upload.data if upload.table is None else upload.table
     return read_manifest(
-        content, name=upload.format, columns=upload.columns, on_invalid=upload.on_invalid, limits=limits
+        content,
+        name=upload.format,
+        columns=upload.columns,
+        on_invalid=upload.on_invalid,
+        limits=limits,
+        keeps_text=upload.output == "replace",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from imgsvc.db.tables import Batch
 from imgsvc.domain.ids import new_id, slug
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.manifest.file_format import OutputMode
 from imgsvc.domain.manifest.read_csv import Columns, Manifest, OnInvalid
 from imgsvc.domain.manifest.rows_file import RowsFile
 from imgsvc.domain.status import AssetStatus, BatchStatus
@@ -32,6 +33,8 @@ class Upload:
     specs: tuple[Spec, ...] = (Spec(),)
     columns: Columns | None = None
     on_invalid: OnInvalid = "reject"
+    output: OutputMode = "append"
+    on_failed: str = "empty"
     webhook_url: str | None = None
     refresh: bool = False
     validate_only: bool = False
@@ -57,6 +60,7 @@ class Upload:
 
 def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: str, now: datetime) -> Batch:
     invalid = len(manifest.invalid)
+    file = manifest.file_format.model_copy(update={"output": upload.output, "on_failed": upload.on_failed})
     return Batch(
         id=new_id("bat", now),
         api_key_id=api_key_id,
@@ -70,7 +74,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         url_column=manifest.file_format.url_columns[0],
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
-        file_format=manifest.file_format.model_dump(mode="json", exclude_defaults=True),
+        file_format=file.model_dump(mode="json", exclude_defaults=True),
         warnings=[asdict(warning) for warning in manifest.warnings],
         warnings_total=manifest.warnings_total,
         extra=dict(upload.metadata),
@@ -94,6 +98,7 @@ def product_rows(batch_id: str, manifest: Manifest) -> Iterator[dict[str, Any]]:
             "cells": product.cells,
             "slots": product.slots,
             "slot_counts": product.slot_counts,
+            "source": product.source,
         }
 
 

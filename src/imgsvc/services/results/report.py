@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.assets import SlotAsset
 from imgsvc.db.tables import Batch
+from imgsvc.domain.manifest.csv_text import render_rows
 from imgsvc.domain.manifest.model import by_column
-from imgsvc.domain.manifest.report import (
-    ReportLayout,
-    Slot,
-    failure_row,
-    failures_layout,
-    output_cells,
-    output_layout,
-    render_rows,
-)
+from imgsvc.domain.manifest.output import OutputTable
+from imgsvc.domain.manifest.report import ReportLayout, Slot, failure_row, failures_layout
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.read import ProductView, file_format, product_pages
@@ -40,45 +34,50 @@ class ReportOptions:
         return "\ufeff" if self.bom else ""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputTable:
-    """The output of a batch in any format: a header and pages of rows; `link_columns` have the output URLs."""
-
-    header: Sequence[str]
-    link_columns: Sequence[int]
-    pages: AsyncIterator[list[list[str]]]
-
-
-def output_table(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> OutputTable:
-    """Return the uploaded rows with the output columns; slots without a rendition are empty."""
+def output_table(batch: Batch, options: ReportOptions) -> OutputTable:
+    """Return the table of the upload with the output columns, or with the new URLs in place of the old ones."""
     names = [str(spec["name"]) for spec in batch.specs]
-    url_columns = file_format(batch).url_columns
-    layout = output_layout(batch.header, url_columns=url_columns, renditions=names, extended=options.extended)
+    return OutputTable(batch.header, file_format(batch), renditions=names, extended=options.extended)
 
-    async def pages() -> AsyncIterator[list[list[str]]]:
-        async for page in product_pages(batch.id, sessions=sessions):
-            yield [
-                layout.row(
-                    view.product.cells,
-                    output_cells(
-                        [_slot(asset, names, links) for asset in view.assets],
-                        counts=view.product.slot_counts,
-                        renditions=len(names),
-                        extended=options.extended,
-                    ),
-                )
-                for view in page
-            ]
 
-    return OutputTable(layout.header, layout.added_columns[: len(names) * max(1, len(url_columns))], pages())
+async def output_pages(
+    batch: Batch, table: OutputTable, *, sessions: Sessions, links: Links
+) -> AsyncIterator[list[Sequence[str]]]:
+    """Yield the rows of the output, a page at a time."""
+    names, on_failed = [str(spec["name"]) for spec in batch.specs], table.file.on_failed
+    async for page in product_pages(batch.id, sessions=sessions):
+        yield [
+            table.row(
+                view.product.cells,
+                [_slot(asset, names, links, on_failed=on_failed) for asset in view.assets],
+                counts=view.product.slot_counts,
+                source=view.product.source,
+            )
+            for view in page
+        ]
 
 
 async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
-    """Yield the uploaded CSV with the output columns."""
-    table = output_table(batch, options, sessions=sessions, links=links)
-    yield options.start + render_rows([table.header], batch.delimiter, safe=options.safe)
-    async for rows in table.pages:
-        yield render_rows(rows, batch.delimiter, safe=options.safe)
+    """Yield the text of the output as CSV."""
+    table = output_table(batch, options)
+    yield table.start(bom=options.bom) + table.text([table.header()], batch.delimiter, safe=options.safe)
+    async for rows in output_pages(batch, table, sessions=sessions, links=links):
+        yield table.text(rows, batch.delimiter, safe=options.safe)
+
+
+def _slot(asset: SlotAsset, names: Sequence[str], links: Links, *, on_failed: str) -> Slot:
+    urls = tuple(output_url(asset, name, links) or "" for name in names)
+    sizes = [entry["bytes"] for entry in asset.renditions or () if entry["name"] == names[0]]
+    done = asset.status == AssetStatus.SUCCEEDED
+    fallbacks = {"empty": "", "original": asset.origin_url}
+    return Slot(
+        urls=urls if any(urls) else (),
+        status=asset.status,
+        error=asset.error_code,
+        input_bytes=asset.input_bytes if done else None,
+        output_bytes=sizes[0] if done and sizes else None,
+        fallback=fallbacks.get(on_failed, on_failed),
+    )
 
 
 async def failures_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions) -> AsyncIterator[str]:
@@ -98,19 +97,6 @@ def _failure_row(layout: ReportLayout, view: ProductView, url_columns: Sequence[
     errors = [f"{asset.error_code}: {asset.error_detail}" for assets in failed.values() for asset in assets]
     urls = {index: [asset.origin_url for asset in assets] for index, assets in failed.items()}
     return failure_row(layout, view.product.cells, urls=urls, errors=errors) if errors else None
-
-
-def _slot(asset: SlotAsset, names: Sequence[str], links: Links) -> Slot:
-    urls = tuple(output_url(asset, name, links) or "" for name in names)
-    sizes = [entry["bytes"] for entry in asset.renditions or () if entry["name"] == names[0]]
-    done = asset.status == AssetStatus.SUCCEEDED
-    return Slot(
-        urls=urls if any(urls) else (),
-        status=asset.status,
-        error=asset.error_code,
-        input_bytes=asset.input_bytes if done else None,
-        output_bytes=sizes[0] if done and sizes else None,
-    )
 
 
 def output_url(asset: SlotAsset, name: str, links: Links) -> str | None:

@@ -1,7 +1,8 @@
 """The output of a batch in formats other than CSV: streamed as text, or written to a file by a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeAlias
 
 from imgsvc.db.engine import Sessions
 from imgsvc.db.tables import Batch
@@ -9,16 +10,16 @@ from imgsvc.domain.manifest.formats.report_shape import ReportShape
 from imgsvc.domain.manifest.formats.table import TableFormat
 from imgsvc.errors import LimitExceeded
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.read import file_format
 from imgsvc.services.intake.convert_file import temporary_file
 from imgsvc.services.ports import TableConverter
-from imgsvc.services.results.report import OutputTable, ReportOptions, output_table
+from imgsvc.services.results.report import ReportOptions, output_pages, output_table
 from imgsvc.services.throttling.fair_semaphore import FairSemaphore
 from imgsvc.services.throttling.flow import Flow
 
 SLOTS = 2
 """Files written at once; each takes a CPU."""
 _CHUNK = 2**18
+Pages: TypeAlias = AsyncIterator[Sequence[Sequence[str]]]
 
 
 def check_rows(batch: Batch, kind: TableFormat) -> None:
@@ -44,27 +45,28 @@ class ReportFiles:
             SandboxUnavailable: no process that writes a file can be started.
             StorageError: the disk is full or fails.
         """
-        table = output_table(batch, options, sessions=sessions, links=links)
-        shape = ReportShape(table.header, table.link_columns, file_format(batch), safe=options.safe, bom=options.bom)
-        chunks = _text(kind, shape, table) if kind.write_text else self._file(batch, kind, shape, table)
+        table = output_table(batch, options)
+        shape = ReportShape(
+            table.layout.header, table.link_columns, table.file, len(batch.header), safe=options.safe, bom=options.bom
+        )
+        pages = output_pages(batch, table, sessions=sessions, links=links)
+        chunks = _text(kind, shape, pages) if kind.write_text else self._file(batch, kind, shape, pages)
         async for chunk in chunks:
             yield chunk
 
-    async def _file(
-        self, batch: Batch, kind: TableFormat, shape: ReportShape, table: OutputTable
-    ) -> AsyncIterator[bytes]:
+    async def _file(self, batch: Batch, kind: TableFormat, shape: ReportShape, pages: Pages) -> AsyncIterator[bytes]:
         with temporary_file() as path:
             with await self._slots.acquire(Flow(batch.api_key_id, batch_id="")):
-                await self._converter.write(kind.name, shape, table.pages, path)
+                await self._converter.write(kind.name, shape, pages, path)
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, _CHUNK):
                     yield chunk
 
 
-async def _text(kind: TableFormat, shape: ReportShape, table: OutputTable) -> AsyncIterator[bytes]:
+async def _text(kind: TableFormat, shape: ReportShape, pages: Pages) -> AsyncIterator[bytes]:
     assert kind.write_text is not None  # noqa: S101  # the caller has checked it
     writer = kind.write_text(shape)
     yield writer.begin().encode()
-    async for rows in table.pages:
+    async for rows in pages:
         yield writer.rows(rows).encode()
     yield writer.end().encode()

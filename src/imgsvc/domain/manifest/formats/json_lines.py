@@ -136,8 +136,8 @@ class JsonLinesWriter:
         self._values, self._lists = set(file_format.json_values), set(file_format.lists)
         self._nulls, self._blanks = set(file_format.nulls), set(file_format.blanks)
         if self._lists:
-            self._lists |= set(shape.link_columns)
-        self._links = set(shape.link_columns)
+            self._lists |= {column for column in shape.link_columns if column >= shape.uploaded}
+        self._added = {column for column in shape.link_columns if column >= shape.uploaded}
 
     def begin(self) -> str:
         return ""
@@ -150,13 +150,13 @@ class JsonLinesWriter:
 
     def _members(self, row: Sequence[str]) -> Iterable[str]:
         for column, (name, cell) in enumerate(zip(self._names, row, strict=False)):
-            if cell or column in self._blanks or column in self._links:
+            if cell or column in self._blanks or column in self._added:
                 yield f"{name}: {self._value(column, cell)}"
             elif column in self._nulls:
                 yield f"{name}: null"
 
     def _value(self, column: int, cell: str) -> str:
-        if column in self._links and column in self._lists:
+        if column in self._added and column in self._lists:
             entries: list[Any] = [url or None for url in cell.split(",")] if cell else []
             return json.dumps(entries, ensure_ascii=False)
         if column in self._values and _parsed(cell) is not _NOT_JSON:

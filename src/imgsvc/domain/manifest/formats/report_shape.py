@@ -9,11 +9,15 @@ from imgsvc.domain.manifest.file_format import FileFormat
 
 @dataclass(frozen=True, slots=True)
 class ReportShape:
-    """The header of a report, the columns with links to images, and the facts about the uploaded file."""
+    """The header of a report, the columns with links to images, and the facts about the uploaded file.
+
+    The first `uploaded` columns are those of the upload.
+    """
 
     header: Sequence[str]
     link_columns: Sequence[int]
     file_format: FileFormat
+    uploaded: int = 0
     safe: bool = False
     bom: bool = False
 

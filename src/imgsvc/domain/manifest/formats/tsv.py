@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from imgsvc.domain.manifest.csv_text import render_rows
 from imgsvc.domain.manifest.formats.report_shape import ReportShape
-from imgsvc.domain.manifest.report import render_rows
 
 _BREAKS = re.compile(r"[\t\r\n]+")
 
