@@ -21,8 +21,7 @@ _READING: dict[str, Any] = {
     "delimiter": ",",
     "preset": "basic",
     "columns": COLUMNS | {"image_columns": _HEADERS[2:]},
-    "warnings": [],
-    "warnings_total": 0,
+    **{"warnings": [], "warnings_total": 0},
 }
 
 ACCEPTED: dict[str, Any] = {
