@@ -128,13 +128,15 @@ async def test_the_report_of_a_json_upload_has_the_new_urls_as_well(
     client: httpx.AsyncClient, drain_queues: DrainQueues, images: list[str]
 ) -> None:
     product = {"product_name": "Mug", "input_urls": [images[0], "not a URL", images[1]]}
-    body = {"products": [product], "output": "replace", "on_failed": "original", "on_invalid": "skip"}
+    inseparable = {"product_name": "Cup", "input_urls": ['a, "b"', images[0]]}
+    body = {"products": [product, inseparable], "output": "replace", "on_failed": "original", "on_invalid": "skip"}
     batch = (await client.post("/v1/batches", json=body)).raise_for_status().json()
     await drain_queues()
     new = await new_urls(client, batch)
-    [header, row] = csv.reader(io.StringIO((await output(client, batch)).text, newline=""))
+    [header, row, last] = csv.reader(io.StringIO((await output(client, batch)).text, newline=""))
     assert header == list(HEADER)
     assert [entry.strip() for entry in row[2].split(",")] == [new[images[0]], "not a URL", new[images[1]]]
+    assert last[2] == f'a, "b", {new[images[0]]}'
 
 
 async def test_a_template_keeps_its_lines_when_columns_are_added(client: httpx.AsyncClient) -> None:

@@ -40,8 +40,9 @@ def test_given_columns_take_precedence_over_a_preset() -> None:
 
 
 def test_a_serial_number_column_of_earlier_uploads_is_still_used() -> None:
-    manifest = read_manifest(f"ID,Handle,Title,Image Src\n7,m,Mug,{A}".encode())
+    manifest = read_manifest(f"S. No.,Handle,Title,Image Src,Variant Image\n7,m,Mug,{A},{B}".encode())
     assert manifest.products[0][:2] == ("7", "Mug")
+    assert manifest.file_format.url_columns == (3, 4)
 
 
 def test_lines_above_the_header_of_a_template_are_not_products() -> None:

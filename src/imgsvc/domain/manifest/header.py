@@ -83,12 +83,12 @@ def _first_records(source: Table, delimiter: str) -> list[tuple[int, list[str]]]
 
 def _match(delimiter: str, line: int, cells: list[str], columns: Columns | None) -> _Match:
     if columns is None:
-        if preset := find_preset(cells):
-            return _preset_match(delimiter, line, cells, preset)
         names = [normal(cell) for cell in cells]
         found = {name: _first_match(names, role.aliases.split()) for name, role in ROLES.items()}
         missing = [(role, ROLES[role].examples) for role, matches in found.items() if not matches]
-        return _Match(delimiter, line, cells, found, missing)
+        basic = _Match(delimiter, line, cells, found, missing)
+        preset = find_preset(cells)
+        return _preset_match(basic, preset) if preset else basic
     named = [("serial_number", columns.serial_number), ("product_name", columns.product_name)]
     named += [("image_urls", header) for header in columns.image_headers]
     found, missing = {}, []
@@ -101,19 +101,22 @@ def _match(delimiter: str, line: int, cells: list[str], columns: Columns | None)
     return _Match(delimiter, line, cells, found, missing)
 
 
-def _preset_match(delimiter: str, line: int, cells: list[str], preset: Preset) -> _Match:
-    serial, name, images = preset_columns(preset, cells)
-    found = {"serial_number": [] if serial is None else [serial], "product_name": [name], "image_urls": list(images)}
-    return _Match(delimiter, line, cells, found, [], preset)
+def _preset_match(basic: _Match, preset: Preset) -> _Match:
+    """Return the match of a preset for the header of a basic one, whose serial number and name stay if all is found."""
+    serial, name, images = preset_columns(preset, basic.cells)
+    found = {"serial_number": [] if serial is None else [serial], "product_name": [name]}
+    if not basic.missing:
+        found = {role: basic.found[role][:1] for role in found}
+    return basic._replace(found={**found, "image_urls": list(images)}, missing=[], preset=preset)
 
 
 def _preset_below(delimiter: str, first: Sequence[tuple[int, list[str]]]) -> _Match | None:
     """Return the record below the first that a preset matches; the last if several follow each other as in Amazon's."""
-    below = [(line, cells, find_preset(cells)) for line, cells in first[1:]]
     found = None
-    for line, cells, preset in below:
-        if preset:
-            found = _preset_match(delimiter, line, cells, preset)._replace(is_template=True)
+    for line, cells in first[1:]:
+        match = _match(delimiter, line, cells, None)
+        if match.preset:
+            found = match._replace(is_template=True)
         elif found:
             break
     return found

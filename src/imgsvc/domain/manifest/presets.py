@@ -31,7 +31,7 @@ PRESETS = (
     Preset(
         "shopify",
         required="(url)?handle title (imagesrc|productimageurl)",
-        serial_number="id (url)?handle",
+        serial_number="(url)?handle",
         product_name="title",
         image_urls="imagesrc|variantimage|(product|variant)imageurl",
         spans_rows=True,
@@ -107,6 +107,8 @@ PRESETS = (
         image_urls="(additional|lifestyle)?imagelinks?",
     ),
 )
+_MAX_NAME = 200
+"""Characters of a header that are compared: what is searched for a header may be a row with long texts."""
 BASIC = "basic"
 """The format without a preset of its own: three columns with any of the usual names."""
 
@@ -118,19 +120,23 @@ def normal(name: str) -> str:
 
 def find_preset(header: Sequence[str]) -> Preset | None:
     """Return the first preset whose required headers all exist."""
-    text = "\n".join(map(normal, header))
+    text = "\n".join(_names(header))
     return next((each for each in PRESETS if all(_line(part).search(text) for part in each.required.split())), None)
 
 
 def preset_columns(preset: Preset, header: Sequence[str]) -> tuple[int | None, int, tuple[int, ...]]:
     """Return the indexes of the serial number (None: there is none), the product name, and the image columns."""
-    names = [normal(cell) for cell in header]
+    names = _names(header)
     name = _first(names, preset.product_name)
     return (
         _first(names, preset.serial_number),
         0 if name is None else name,
         tuple(index for index, name in enumerate(names) if re.fullmatch(preset.image_urls, name)),
     )
+
+
+def _names(header: Sequence[str]) -> list[str]:
+    return [normal(cell[:_MAX_NAME]) for cell in header]
 
 
 def _first(names: Sequence[str], patterns: str) -> int | None:
