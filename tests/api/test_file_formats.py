@@ -20,7 +20,7 @@ ROWS: list[list[Any]] = [
     [7, "Mug", 9.5, "https://shop.example/a.jpg"],
     ["00123", "Cup", 12, "https://shop.example/b.jpg"],
 ]
-FEED = """<?xml version="1.0"?><rss xmlns:g="http://base.google.com/ns/1.0"><channel>
+FEED = """<?xml version="1.0" encoding="UTF-8"?><rss xmlns:g="http://base.google.com/ns/1.0"><channel>
 <item><g:id>7</g:id><title>Mug</title><g:image_link>https://shop.example/a.jpg</g:image_link></item>
 </channel></rss>"""
 LINES = '{"id": 7, "name": "Mug", "images": ["https://shop.example/a.jpg", "https://shop.example/b.jpg"]}\n'
@@ -169,3 +169,47 @@ async def test_an_unknown_format_is_refused_with_those_that_exist(client: httpx.
     batch = await finished_batch(client, file=("a.csv", b"ID,Name,Images\n1,Mug,htp://nowhere\n"))
     refused = await client.get(f"/v1/batches/{batch['id']}/output.pdf")
     assert "'xlsx'" in problem(refused, 422)["errors"][0]["detail"]
+
+
+REPLACED = "https://shop.example/none.jpg"
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("xml", "<g:image_link>htp://nowhere</g:image_link>", f"<g:image_link>{REPLACED}</g:image_link>"),
+        ("jsonl", '["htp://nowhere", "htp://nowhere/2"]', f'["{REPLACED}", "{REPLACED}"]'),
+        ("tsv", "\thtp://nowhere", f"\t{REPLACED}"),
+    ],
+)
+async def test_only_the_urls_of_a_feed_are_replaced(client: httpx.AsyncClient, kind: str, old: str, new: str) -> None:
+    name, data, _ = FILES[kind]
+    text = data.decode().replace("https://shop.example/b.jpg", "htp://nowhere/2")
+    text = text.replace("https://shop.example/a.jpg", "htp://nowhere")
+    assert old in text
+    batch = await replaced_batch(client, name, text.encode())
+    came_back = (await client.get(batch["links"]["output"])).text
+    assert "".join(came_back.split()).removeprefix(DECLARATION) == "".join(text.replace(old, new).split()).removeprefix(
+        DECLARATION
+    )
+
+
+async def test_only_the_urls_of_a_workbook_are_replaced(client: httpx.AsyncClient) -> None:
+    rows: list[list[Any]] = [["ID", "Name", "Images", "Price"], ["00123", "=1+1", "htp://nowhere", 9.5]]
+    batch = await replaced_batch(client, "shop.xlsx", workbook(rows))
+    answer = await client.get(batch["links"]["output"])
+    read = read_table(answer.content)
+    assert read.rows == [rows[0], ["00123", "=1+1", REPLACED, "9.5"]]
+    assert read.converted.file_format.numbers == (3,)
+
+
+DECLARATION = '<?xmlversion="1.0"encoding="UTF-8"?>'
+
+
+async def replaced_batch(client: httpx.AsyncClient, name: str, data: bytes) -> dict[str, Any]:
+    """Upload a file whose URLs are all invalid, to be replaced by the fallback image: its batch ends at once."""
+    query = {"output": "replace", "on_failed": REPLACED, "on_invalid": "skip"}
+    accepted = await client.post("/v1/batches", files={"file": (name, data)}, params=query)
+    assert accepted.status_code == 202, accepted.text
+    batch: dict[str, Any] = accepted.json()
+    return batch
