@@ -46,7 +46,7 @@ bench: .venv/.dev ## compare the speed with Pillow's own
 chaos: .venv/.dev ## inject faults and check that nothing is lost: make chaos ARGS="--seed 1 --minutes 20"
 	@PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
 
-fuzz: .venv/.dev ## fuzz CSVs, addresses and images: make fuzz ARGS="--seconds 60 --seed 1 images"
+fuzz: .venv/.dev ## fuzz CSVs, addresses, images and workbooks: make fuzz ARGS="--seconds 60 --seed 1 images"
 	@$(BIN)/python benchmarks/fuzz.py $(ARGS)
 
 audit: build/audit/bin/pip-audit ## list known vulnerabilities of the packages (needs the internet)

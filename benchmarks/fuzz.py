@@ -1,6 +1,6 @@
-"""Fuzzing of the readers of CSVs, addresses and images with mutated inputs until a deadline; no packet is sent.
+"""Fuzzing of the readers of CSVs, addresses, images and tables with mutated inputs until a deadline; no packet is sent.
 
-    python benchmarks/fuzz.py [--seconds 60] [--seed 1] [--save DIR] [manifest|addresses|images]
+    python benchmarks/fuzz.py [--seconds 60] [--seed 1] [--save DIR] [manifest|addresses|images|tables]
 
 Seed and number determine an input. Each process has limits of memory and CPU time, so that a crash or a hang is
 detected and attributed to one input. The exit code is 1 if there was an undeclared error.
@@ -27,8 +27,14 @@ from fuzzing.addresses import Addresses
 from fuzzing.images import Images
 from fuzzing.manifests import Manifests
 from fuzzing.mutations import Case, Surface
+from fuzzing.tables import Tables
 
-SURFACES: dict[str, Callable[[Path], Surface]] = {"manifest": Manifests, "addresses": Addresses, "images": Images}
+SURFACES: dict[str, Callable[[Path], Surface]] = {
+    "manifest": Manifests,
+    "addresses": Addresses,
+    "images": Images,
+    "tables": Tables,
+}
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "corpora"
 MAX_MEMORY = 2 * 2**30  # bytes of address space
 MAX_SECONDS = 30.0

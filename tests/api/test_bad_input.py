@@ -17,10 +17,10 @@ def database_kind() -> str:
     return "sqlite"  # HTTP responses are the same on both
 
 
-def workbook() -> bytes:
+def other_zip() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("notes.md", "<Types/>")
     return file.getvalue()
 
 
@@ -46,7 +46,7 @@ BAD = {
         b"S. No.,Product Name,Input Image Urls\n1,Shoe,\n", "no_urls", "No row has an image URL"
     ),
     "png": BadUpload(image_bytes(8, 8, "PNG"), "not_a_csv", "image"),
-    "xlsx": BadUpload(workbook(), "not_a_csv", "Excel"),
+    "another zip": BadUpload(other_zip(), "missing_column", "<Types/>"),
     "pdf": BadUpload(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "not_a_csv", "PDF"),
     "web page": BadUpload(b"<!DOCTYPE html><h1>Log in</h1>", "not_a_csv", "web page"),
     "nul": BadUpload(b"S. No.,Product Name,Input Image Urls\n1,Sh\0oe,https://s.example/a.jpg\n", "nul_byte", "NUL"),
@@ -100,7 +100,7 @@ async def test_the_first_hundred_problems_are_listed_and_all_are_counted(client:
     assert body["errors_total"] == 250
 
 
-@pytest.mark.parametrize("media_type", ["application/xml", "image/png", "application/x-www-form-urlencoded", ""])
+@pytest.mark.parametrize("media_type", ["application/pdf", "image/png", "application/x-www-form-urlencoded", ""])
 async def test_another_media_type_is_415_and_says_what_to_send(
     client: httpx.AsyncClient, settings: Settings, media_type: str
 ) -> None:

@@ -59,7 +59,7 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
         ("post", "/v1/batches"): [
             await client.post("/v1/batches", headers={"Content-Type": "multipart/form-data"}),
             await client.post("/v1/batches", headers=CSV, content=bytes(70 * 2**20)),
-            await client.post("/v1/batches", headers={"Content-Type": "application/xml"}, content="<a/>"),
+            await client.post("/v1/batches", headers={"Content-Type": "application/pdf"}, content="%PDF"),
             await client.post("/v1/batches", json={}),
             await client.post("/v1/batches", headers=CSV, content="htp://nowhere"),
         ],
@@ -70,6 +70,11 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
         ("get", "/v1/batches/{batch_id}/products"): [
             await client.get("/v1/batches/bat_none/products"),
             await client.get(f"/v1/batches/{batch}/products?limit=0"),
+        ],
+        ("get", "/v1/batches/{batch_id}/output.{extension}"): [
+            await client.get("/v1/batches/bat_none/output.xlsx"),
+            await client.get(f"/v1/batches/{batch}/output.xlsx"),
+            await client.get(f"/v1/batches/{batch}/output.pdf"),
         ],
         ("get", "/v1/batches/{batch_id}/output.csv"): [
             await client.get("/v1/batches/bat_none/output.csv"),
@@ -131,7 +136,7 @@ async def test_exactly_the_documented_problems_occur(
     async with serving(public) as (_, public_client), serving(rate_limited) as (_, limited_client):
         for method, path, operation in operations(document):
             if "403" in operation["responses"]:
-                target = path.format(batch_id=batch, delivery_id="evt_none")
+                target = path.format(batch_id=batch, delivery_id="evt_none", extension="xlsx")
                 refusals[method, path].append(await public_client.request(method, target))
                 refusals[method, path].append(await client.request(method, target, headers={"Origin": "null"}))
         refusals["post", "/v1/batches"] += [await limited_client.post("/v1/batches") for _ in range(2)]

@@ -29,8 +29,9 @@ from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest
 from imgsvc.api.schemas.products import ProductPage
 from imgsvc.api.schemas.validation import ValidationOut
 from imgsvc.api.uploads.form import EXAMPLE_CSV
-from support.api_calls import catalogue, upload
+from support.api_calls import upload
 from support.openapi_document import Document, document_of, nodes, operations
+from support.workbooks import workbook
 
 
 @pytest.fixture
@@ -142,11 +143,11 @@ async def test_form_and_query_have_the_same_fields_and_all_are_accepted(
     more = {"max_width": "800", "max_height": "600", "columns": json.dumps(columns), "metadata": '{"shop": "north"}'}
     more["renditions"] = '[{"name": "thumb", "max_width": 200}]'
     given = {name: value.lower() if value == "False" else value for name, value in (defaults | more).items()}
-    given |= {"webhook_url": "https://shop.example/hooks", "names": "{sku}-{n}"}
+    given |= {"webhook_url": "https://shop.example/hooks", "names": "{sku}-{n}", "sheet": "Shoes"}
     given |= {"fit": "pad", "width": "80", "height": "60"}
     assert set(given) == query
-    header = list(columns.values())
-    file = ("a.csv", catalogue(("1", "Shoe", "https://shop.example/a.jpg"), header=header))
+    shoes = workbook([list(columns.values()), ["1", "Shoe", "https://shop.example/a.jpg"]], sheet="Shoes")
+    file = ("a.xlsx", shoes)
     accepted = await client.post("/v1/batches", files={"file": file}, data=given)
     assert accepted.status_code == 202, accepted.text
 

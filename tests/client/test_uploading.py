@@ -24,6 +24,8 @@ VALIDATION = {
     "hosts_total": 2,
     "encoding": "utf-8",
     "delimiter": ",",
+    "format": "csv",
+    "sheet": None,
     "preset": "basic",
     "columns": {"serial_number": None, "product_name": "Product Name", "image_urls": "a", "image_columns": ["a", "b"]},
     "warnings": [],

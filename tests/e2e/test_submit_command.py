@@ -66,7 +66,7 @@ async def test_failed_images_are_counted_and_set_exit_code_3(
     assert done.code == 3
     assert "completed_with_errors: 1 of 2 images compressed" in done.out
     assert "http_404 × 1" in done.out
-    assert f"CSV: {stack.client.base_url}/v1/batches/" in done.out
+    assert f"Result: {stack.client.base_url}/v1/batches/" in done.out
 
 
 async def test_submit_without_wait_prints_the_id_and_status_shows_the_result(

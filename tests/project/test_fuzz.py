@@ -12,7 +12,9 @@ pytestmark = pytest.mark.slow
 FUZZ = ROOT / "benchmarks" / "fuzz.py"
 
 
-@pytest.mark.parametrize(("surface", "inputs"), [("manifest", 150), ("addresses", 3_000), ("images", 150)])
+@pytest.mark.parametrize(
+    ("surface", "inputs"), [("manifest", 150), ("addresses", 3_000), ("images", 150), ("tables", 200)]
+)
 def test_no_input_raises_an_undeclared_error(surface: str, inputs: int) -> None:
     command = (sys.executable, FUZZ, surface, "--inputs", str(inputs), "--processes", "1", "--corpora", CORPORA)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

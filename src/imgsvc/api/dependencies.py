@@ -7,12 +7,12 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from imgsvc.api.auth import RequestAuthenticator
 from imgsvc.api.live.watcher import Watcher
-from imgsvc.api.uploads.receive import UploadBudget
-from imgsvc.bootstrap import Resources
+from imgsvc.api.uploads.content import UploadParts
+from imgsvc.bootstrap import Resources, manifest_limits
 from imgsvc.domain.ids import is_id
 from imgsvc.errors import NotFound
 from imgsvc.services.access.api_keys import owner_by_link
-from imgsvc.services.access.links import Report
+from imgsvc.services.results.report_file import ReportFiles
 
 
 def _resources(request: Request) -> Resources:
@@ -25,9 +25,17 @@ def _watcher(request: Request) -> Watcher:
     return watcher
 
 
-def _budget(request: Request) -> UploadBudget:
-    budget: UploadBudget = request.app.state.budget
-    return budget
+def _upload_parts(request: Request) -> UploadParts:
+    state, resources = request.app.state, _resources(request)
+    settings = resources.settings
+    return UploadParts(
+        budget=state.budget,
+        converter=state.converter,
+        limits=manifest_limits(settings),
+        max_bytes=settings.max_upload_bytes,
+        max_pixels=settings.max_pixels,
+        allowed_networks=settings.allowed_networks,
+    )
 
 
 _bearer = HTTPBearer(
@@ -85,15 +93,21 @@ async def _report_reader(
     """Return the id of the API key: the batch owner's for a signed link, otherwise the caller's."""
     if signature is None or expires is None:
         return await _caller(request, credentials)
-    name: Report = "failures.csv" if request.url.path.endswith("/failures.csv") else "output.csv"
+    name = request.url.path.rpartition("/")[2]
     return await owner_by_link(
         batch_id, name, expires=expires, signature=signature, sessions=resources.sessions, clock=resources.clock
     )
 
 
+def _report_files(request: Request) -> ReportFiles:
+    files: ReportFiles = request.app.state.report_files
+    return files
+
+
 ResourcesDep = Annotated[Resources, Depends(_resources)]
-BudgetDep = Annotated[UploadBudget, Depends(_budget)]
+UploadPartsDep = Annotated[UploadParts, Depends(_upload_parts)]
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
+ReportFilesDep = Annotated[ReportFiles, Depends(_report_files)]
 Caller = Annotated[str, Depends(_caller)]
 ReportReader = Annotated[str, Depends(_report_reader)]
 BatchId = Annotated[str, Depends(_batch_id)]

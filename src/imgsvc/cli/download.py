@@ -10,7 +10,9 @@ from imgsvc.cli.console import print_line
 
 Output = Annotated[
     Path | None,
-    typer.Option(dir_okay=False, callback=check_writable, help="File for the CSV with the new column."),
+    typer.Option(
+        dir_okay=False, callback=check_writable, help="File for the result: .csv, .xlsx, .ods, .tsv, .jsonl or .xml."
+    ),
 ]
 Archive = Annotated[
     Path | None, typer.Option(dir_okay=False, callback=check_writable, help="File for a ZIP of all images.")
@@ -40,7 +42,7 @@ def download(  # noqa: PLR0913  # each is an option
     with connect(url, api_key, on_retry=RetryNotice()) as client:
         if output:
             client.download_output(batch_id, output, extended=extended, safe=safe, bom=bom, partial=partial)
-            print_line(f"CSV: {output}")
+            print_line(f"Result: {output}")
         if archive:
             client.download_archive(batch_id, archive, partial=partial)
             print_line(f"Images: {archive}")

@@ -1,4 +1,4 @@
-"""`imgsvc submit`: upload a CSV, show its progress, download the results."""
+"""`imgsvc submit`: upload a catalogue, show its progress, download the results."""
 
 import re
 from collections.abc import Iterator
@@ -23,10 +23,14 @@ def _check_idempotency_key(key: str | None) -> str | None:
     return key
 
 
-Csv = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE", help="The CSV.")]
+Csv = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE", help="The catalogue.")]
 Output = Annotated[
     Path | None,
-    typer.Option(dir_okay=False, callback=check_writable, help="File for the CSV with the new column; implies --wait."),
+    typer.Option(
+        dir_okay=False,
+        callback=check_writable,
+        help="File for the result: .csv, .xlsx, .ods, .tsv, .jsonl or .xml; implies --wait.",
+    ),
 ]
 Archive = Annotated[
     Path | None,
@@ -48,7 +52,7 @@ def submit(  # noqa: PLR0913  # each is an option
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the batch has ended.")] = False,
     output: Output = None,
     archive: Archive = None,
-    validate: Annotated[bool, typer.Option("--validate", help="Only check the CSV; store nothing.")] = False,
+    validate: Annotated[bool, typer.Option("--validate", help="Only check the file; store nothing.")] = False,
     quality: Annotated[str | None, typer.Option(metavar="1-95", help="[default: 50]")] = None,
     format: Annotated[  # noqa: A002  # the option's name
         str | None, typer.Option(metavar="|".join(get_args(Format)), help="[default: original]")
@@ -76,6 +80,9 @@ def submit(  # noqa: PLR0913  # each is an option
         typer.Option(metavar="JSON", help='More renditions, as [{"name": "thumb", "max_width": 200}].'),
     ] = None,
     columns: Annotated[str | None, typer.Option(metavar="JSON", help="Column mapping for other headers.")] = None,
+    sheet: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Sheet of a workbook.  [default: the first]")
+    ] = None,
     on_invalid: Annotated[
         str | None, typer.Option(metavar="reject|skip", help="Handling of invalid URLs.  [default: reject]")
     ] = None,
@@ -97,7 +104,7 @@ def submit(  # noqa: PLR0913  # each is an option
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Upload a CSV to a running imgsvc.
+    """Upload a catalogue (CSV, workbook, feed, JSON Lines; also in gzip or ZIP) to a running imgsvc.
 
     If the server restarts, the command waits for it; the upload creates one batch. With --json, progress is printed to
     stderr and the batch, the validation or the refusal's problem document to stdout.
@@ -125,6 +132,7 @@ def submit(  # noqa: PLR0913  # each is an option
             "keep_metadata": keep_metadata,
             "renditions": renditions,
             "columns": columns,
+            "sheet": sheet,
             "on_invalid": on_invalid,
             "names": names,
             "output": "replace" if replace else None,
@@ -157,7 +165,7 @@ def submit(  # noqa: PLR0913  # each is an option
     if as_json:
         print_json(batch)
     elif waits:
-        print_line(f"CSV: {output or batch.links.output_csv}")
+        print_line(f"Result: {output or batch.links.output or batch.links.output_csv}")
         if archive:
             print_line(f"Images: {archive}")
     else:

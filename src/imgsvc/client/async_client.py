@@ -10,7 +10,7 @@ from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
 from imgsvc.client.client import Target
 from imgsvc.client.deliveries import Delivery
-from imgsvc.client.downloads import CSV, ZIP, download
+from imgsvc.client.downloads import CSV, ZIP, download, output_of
 from imgsvc.client.drivers import AsyncDriver
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
@@ -104,7 +104,8 @@ class AsyncClient:
         bom: bool = False,
         partial: bool = False,
     ) -> None:
-        await self._download(batch, "output.csv", path, CSV, extended=extended, safe=safe, bom=bom, partial=partial)
+        name, media_type = output_of(path)
+        await self._download(batch, name, path, media_type, extended=extended, safe=safe, bom=bom, partial=partial)
 
     async def download_failures(
         self, batch: Batch | str, path: Target, *, safe: bool = False, bom: bool = False, partial: bool = False

@@ -81,6 +81,8 @@ class Manifest(ApiModel):
     sha256: str
     encoding: str
     delimiter: str
+    format: str = "csv"
+    sheet: str | None = None
     preset: str | None = None
     columns: Columns | None = None
     warnings: list[Warning]
@@ -98,6 +100,7 @@ class Webhook(ApiModel):
 class Links(ApiModel):
     self: str
     products: str
+    output: str | None = None
     output_csv: str
     failures_csv: str
     events: str
@@ -163,6 +166,8 @@ class Validation(ApiModel):
     hosts_total: int
     encoding: str | None = None
     delimiter: str | None = None
+    format: str = "csv"
+    sheet: str | None = None
     preset: str | None = None
     columns: Columns | None = None
     warnings: list[Warning]

@@ -10,7 +10,7 @@ from imgsvc.client.actions import OnWait, RetryBudget
 from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
 from imgsvc.client.deliveries import Delivery
-from imgsvc.client.downloads import CSV, ZIP, download
+from imgsvc.client.downloads import CSV, ZIP, download, output_of
 from imgsvc.client.drivers import BlockingDriver
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
@@ -151,8 +151,9 @@ class Client:
         bom: bool = False,
         partial: bool = False,
     ) -> None:
-        """Download the CSV with the output URLs to `path`; the file appears only when it is complete.
+        """Download the catalogue with the output URLs to `path`; the file appears only when it is complete.
 
+        The ending of `path` decides the format: `.xlsx`, `.ods`, `.tsv`, `.jsonl` or `.xml`; any other is a CSV.
         `extended` adds statuses, errors and sizes, `safe` disarms formulas, `bom` is for spreadsheets, `partial` is
         for a batch that is still running.
 
@@ -160,7 +161,8 @@ class Client:
             Conflict: the batch has not ended.
             OSError: the file cannot be written.
         """
-        self._download(batch, "output.csv", path, CSV, extended=extended, safe=safe, bom=bom, partial=partial)
+        name, media_type = output_of(path)
+        self._download(batch, name, path, media_type, extended=extended, safe=safe, bom=bom, partial=partial)
 
     def download_failures(
         self, batch: Batch | str, path: Target, *, safe: bool = False, bom: bool = False, partial: bool = False

@@ -8,6 +8,20 @@ from imgsvc.client.files import atomic_file, is_device
 from imgsvc.client.responses import check_response
 
 CSV, ZIP = "text/csv", "application/zip"
+OUTPUT_TYPES = {
+    ".tsv": "text/tab-separated-values",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".jsonl": "application/jsonl",
+    ".xml": "application/xml",
+}
+"""A copy of the server's table of formats: the client does not import the server's packages."""
+
+
+def output_of(target: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the name of the report for the file `target`, and its media type: by its ending, otherwise CSV."""
+    ending = Path(target).suffix.lower()
+    return f"output{ending if ending in OUTPUT_TYPES else '.csv'}", OUTPUT_TYPES.get(ending, CSV)
 
 
 def download(

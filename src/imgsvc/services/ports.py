@@ -4,10 +4,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from imgsvc.domain.imaging.compress import Compressed
 from imgsvc.domain.imaging.spec import Spec
+from imgsvc.domain.manifest.formats.convert import Conversion, Converted
+from imgsvc.domain.manifest.formats.report_shape import ReportShape
 from imgsvc.domain.rate_limit import RateLimit
 
 
@@ -173,6 +176,24 @@ class Inventory(Protocol):
         Raises:
             StorageError: some of the objects may be removed, others not.
         """
+
+
+class TableConverter(Protocol):
+    """Child processes for catalogues in formats other than CSV."""
+
+    async def read(self, data: bytes, conversion: Conversion, target: Path) -> Converted:
+        """Call `domain.manifest.formats.convert` in a separate process, and write its result to `target`.
+
+        Raises:
+            InvalidManifest, LimitExceeded: from `convert`, or because the file took too much time or memory.
+            SandboxUnavailable: no process can be started, or it was killed.
+            StorageError: the disk is full or fails.
+        """
+
+    async def write(
+        self, name: str, shape: ReportShape, pages: AsyncIterator[Sequence[Sequence[str]]], target: Path
+    ) -> None:
+        """Write a report in the format `name` to `target`, page by page; raises as `read` does."""
 
 
 class Sandbox(Protocol):

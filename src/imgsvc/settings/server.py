@@ -155,7 +155,7 @@ class Settings(SharedSettings):
         ge=512 * MIB,
         description=(
             "Virtual memory of a sandbox process, in bytes; it compresses one image that may crash a worker or delay "
-            "others. Images of 50 megapixels took up to 1,854 MiB"
+            "others, or reads one workbook. Images of 50 megapixels took up to 1,854 MiB"
         ),
     )
 

@@ -1,1 +1,1 @@
-"""The sandbox: child processes for images that may crash a worker."""
+"""The sandbox: child processes for what may crash: images, and files whose bytes others chose."""

@@ -129,7 +129,7 @@ def _clean_up(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", ()):
         kinds = [kind for kind in parameter["schema"].pop("anyOf", ()) if kind != {"type": "null"}]
         parameter["schema"] |= kinds[0] if kinds else {}  # a parameter is absent, never null
-    instance = path.format(batch_id=EXAMPLE_ID, delivery_id=EXAMPLE_EVENT_ID, key="none.jpg")
+    instance = path.format(batch_id=EXAMPLE_ID, delivery_id=EXAMPLE_EVENT_ID, key="none.jpg", extension="xlsx")
     for response in operation["responses"].values():
         for content in response.get("content", {}).values():
             if "instance" in content.get("example", ()):

@@ -8,12 +8,21 @@ from imgsvc.domain.imaging.spec import Spec
 
 EXAMPLE_ID = "bat_01m81syxdvn0cchm7jgbq1vyb2"
 EXAMPLE_EVENT_ID = "evt_01m81sz00wq6j8v5n2m3k4r7xt"
-_BASE = "http://127.0.0.1:8000"
-_SELF = f"{_BASE}/v1/batches/{EXAMPLE_ID}"
-MEDIA = f"{_BASE}/media/{EXAMPLE_ID}"
+_SELF = f"http://127.0.0.1:8000/v1/batches/{EXAMPLE_ID}"
+MEDIA = f"http://127.0.0.1:8000/media/{EXAMPLE_ID}"
 INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
 _HEADERS = EXAMPLE_CSV.splitlines()[0].split(",")
-COLUMNS = dict(zip(("serial_number", "product_name", "image_urls"), _HEADERS, strict=True))
+_ROLES = ["serial_number", "product_name", "image_urls", "image_columns"]
+_READING: dict[str, Any] = {
+    "format": "csv",
+    "sheet": None,
+    "encoding": "utf-8",
+    "delimiter": ",",
+    "preset": "basic",
+    "columns": dict(zip(_ROLES, [*_HEADERS, _HEADERS[2:]], strict=True)),
+    "warnings": [],
+    "warnings_total": 0,
+}
 
 ACCEPTED: dict[str, Any] = {
     "id": EXAMPLE_ID,
@@ -31,12 +40,7 @@ ACCEPTED: dict[str, Any] = {
     "manifest": {
         "filename": "catalog.csv",
         "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(),
-        "encoding": "utf-8",
-        "delimiter": ",",
-        "preset": "basic",
-        "columns": COLUMNS | {"image_columns": _HEADERS[2:]},
-        "warnings": [],
-        "warnings_total": 0,
+        **_READING,
     },
     "webhook": None,
     "metadata": {},
@@ -48,6 +52,7 @@ ACCEPTED: dict[str, Any] = {
         "self": _SELF,
         "products": f"{_SELF}/products",
         "events": f"{_SELF}/events",
+        "output": f"{_SELF}/output.csv",
         "output_csv": f"{_SELF}/output.csv",
         "failures_csv": f"{_SELF}/failures.csv",
         "archive_zip": f"{_SELF}/archive.zip",
@@ -133,12 +138,7 @@ VALIDATION: dict[str, Any] = {
     "invalid_urls": 0,
     "hosts": [{"host": "picsum.photos", "assets": 3}],
     "hosts_total": 1,
-    "encoding": "utf-8",
-    "delimiter": ",",
-    "preset": "basic",
-    "columns": COLUMNS | {"image_columns": _HEADERS[2:]},
-    "warnings": [],
-    "warnings_total": 0,
+    **_READING,
 }
 CANCELLED: dict[str, Any] = BATCH | {
     "status": "cancelled",

@@ -16,6 +16,7 @@ from imgsvc.errors import (
     LimitExceeded,
     NotFound,
     NothingToRetry,
+    SandboxUnavailable,
     StorageError,
     TooMany,
     Unauthorized,
@@ -38,6 +39,7 @@ STATUSES: Mapping[type[ImgsvcError], tuple[int, str]] = {
     NothingToRetry: (409, "Nothing to retry"),
     DatabaseUnavailable: (503, "Database unavailable"),
     StorageError: (503, "Storage unavailable"),
+    SandboxUnavailable: (503, "Sandbox unavailable"),
 }
 
 TITLES = {

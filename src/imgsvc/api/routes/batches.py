@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from imgsvc.api.dependencies import BatchId, BudgetDep, Caller, ResourcesDep, WatcherDep
+from imgsvc.api.dependencies import BatchId, Caller, ResourcesDep, UploadPartsDep, WatcherDep
 from imgsvc.api.etags import etag_matches
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, VALIDATION, example
 from imgsvc.api.problems.documented import RATE_HEADERS, documented, refused_parameter, refused_upload
@@ -14,7 +14,6 @@ from imgsvc.api.schemas.validation import ValidationOut, validation_out
 from imgsvc.api.uploads.form import UPLOAD_OPENAPI
 from imgsvc.api.uploads.json_body import JSON_TYPE
 from imgsvc.api.uploads.read import read_upload
-from imgsvc.bootstrap import manifest_limits
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.status import OPEN_BATCH
 from imgsvc.services.batches.progress import time_left
@@ -70,7 +69,7 @@ async def create_batch(
     request: Request,
     response: Response,
     resources: ResourcesDep,
-    budget: BudgetDep,
+    parts: UploadPartsDep,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -96,20 +95,16 @@ async def create_batch(
 
     **Columns**: a serial number, a product name, and image URLs (several in one cell, separated by commas). Common
     spellings of the headers are recognised; other columns are kept and returned.
+
+    **Formats**: instead of a CSV, send a workbook (`.xlsx`, `.ods`), tab-separated values, JSON Lines or an XML feed
+    (RSS or Atom), also in gzip or ZIP. The bytes decide; as a body, use the file's media type or
+    `application/octet-stream`.
     """
     rate = await admit_upload(caller, limits=resources.key_limits, rate_limiter=resources.rate_limiter)
     response.headers.update(rate.headers if rate else {})
-    settings = resources.settings
-    async with read_upload(
-        request,
-        budget=budget,
-        api_key_id=caller,
-        idempotency_key=idempotency_key,
-        allowed_networks=settings.allowed_networks,
-        max_pixels=settings.max_pixels,
-    ) as upload:
+    async with read_upload(request, parts, api_key_id=caller, idempotency_key=idempotency_key) as upload:
         if upload.validate_only:
-            validation = await validate(upload, limits=manifest_limits(settings))
+            validation = await validate(upload, limits=parts.limits)
             headers = rate.headers if rate else {}
             return Response(validation_out(validation).model_dump_json(), media_type=JSON_TYPE, headers=dict(headers))
         accepted = await submit(
@@ -119,7 +114,7 @@ async def create_batch(
             queue=resources.queue,
             retention=resources.retention,
             clock=resources.clock,
-            limits=manifest_limits(settings),
+            limits=parts.limits,
             quota=resources.key_limits,
         )
     response.headers["Location"] = f"/v1/batches/{accepted.batch.id}"

@@ -1,21 +1,24 @@
-"""Results: output.csv, failures.csv, and all images in one ZIP."""
+"""Results: output.csv and the same in other formats, failures.csv, and all images in one ZIP."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from imgsvc.api.dependencies import BatchId, Caller, ReportReader, ResourcesDep
+from imgsvc.api.dependencies import BatchId, Caller, ReportFilesDep, ReportReader, ResourcesDep
 from imgsvc.api.openapi.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.bootstrap import Resources
 from imgsvc.db.tables import Batch
+from imgsvc.domain.manifest.formats.table import BY_NAME, CSV, FORMATS, WRAPPER_EXTENSIONS
 from imgsvc.services.batches.read import file_format, read_batch, require_finished
 from imgsvc.services.results.archive import stream_archive
 from imgsvc.services.results.report import ReportOptions, failures_csv, output_csv
+from imgsvc.services.results.report_file import check_rows
 
 router = APIRouter(prefix="/v1/batches", tags=["Results"])
 
@@ -24,9 +27,20 @@ Safe = Annotated[
     bool,
     Query(description="For spreadsheets: put `'` in front of each cell that would run as a formula."),
 ]
+Extended = Annotated[
+    bool, Query(description="Add `Status`, `Error`, `Input Bytes` and `Output Bytes`, with one entry per URL.")
+]
 Bom = Annotated[bool, Query(description="For spreadsheets: start with a byte order mark, so that they detect UTF-8.")]
 _CHARSETS = {"cp1252": "windows-1252", "utf-16-le": "utf-16", "utf-16-be": "utf-16"}
 """The names in HTTP of encodings that Python calls otherwise."""
+
+
+OTHERS = [kind for kind in FORMATS if kind is not CSV]
+OtherFormat = StrEnum("OtherFormat", {kind.name: kind.name for kind in OTHERS})  # type: ignore[misc]
+
+
+def _report_options(extended: Extended = False, safe: Safe = False, bom: Bom = False) -> ReportOptions:
+    return ReportOptions(extended=extended, safe=safe, bom=bom)
 
 
 def _csv(example: str, description: str) -> dict[int | str, dict[str, Any]]:
@@ -53,10 +67,7 @@ async def get_output_csv(
     caller: ReportReader,
     resources: ResourcesDep,
     partial: Partial = False,
-    extended: Annotated[
-        bool,
-        Query(description="Add `Status`, `Error`, `Input Bytes` and `Output Bytes`, with one entry per URL."),
-    ] = False,
+    extended: Extended = False,
     safe: Safe = False,
     bom: Bom = False,
 ) -> StreamingResponse:
@@ -69,6 +80,42 @@ async def get_output_csv(
     options = ReportOptions(extended=extended, safe=safe, bom=bom)
     text = output_csv(batch, options, sessions=resources.sessions, links=resources.links)
     return _csv_response(text, batch, "output", codec=file_format(batch).codec)
+
+
+@router.get(
+    "/{batch_id}/output.{extension}",
+    summary="Download the output in another format",
+    operation_id="get_output_file",
+    responses={
+        200: {
+            "content": {kind.media_types[0]: {"schema": {"type": "string", "format": "binary"}} for kind in OTHERS},
+            "description": "The upload with the new column, in the format of the path",
+        },
+        **documented(404, 409, 503),
+        **refused_parameter("partial", "perhaps", "bool_parsing", "Input should be a valid boolean"),
+    },
+    response_class=Response,
+)
+async def get_output_file(
+    batch_id: BatchId,
+    caller: ReportReader,
+    resources: ResourcesDep,
+    files: ReportFilesDep,
+    extension: Annotated[OtherFormat, Path(description="The format; `links.output` of the batch has the upload's.")],
+    options: Annotated[ReportOptions, Depends(_report_options)],
+    partial: Partial = False,
+) -> StreamingResponse:
+    """Return what `output.csv` contains as a workbook, tab-separated values, JSON Lines or an XML feed.
+
+    Any batch can be downloaded in any format. In a workbook text is text, so that `00123` and `=1+1` stay as they are;
+    numbers and dates of an uploaded workbook are numbers and dates again. `safe` and `bom` are for `output.tsv`.
+    """
+    batch = await _finished(batch_id, caller, resources, partial=partial)
+    kind = BY_NAME[extension]
+    check_rows(batch, kind)
+    content = files.stream(batch, kind, options, sessions=resources.sessions, links=resources.links)
+    headers = {"Content-Disposition": attachment(batch, f"output.{kind.name}")}
+    return StreamingResponse(content, media_type=kind.media_types[0], headers=headers)
 
 
 @router.get(
@@ -146,6 +193,8 @@ def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: s
 
 def attachment(batch: Batch, ending: str) -> str:
     """Return a Content-Disposition (RFC 6266) with a file name derived from that of the upload."""
-    name = batch.filename or batch.id
-    stem = name[:-4] if name.lower().endswith(".csv") else name
+    stem = batch.filename or batch.id
+    kind = BY_NAME[file_format(batch).format]
+    for extensions in (WRAPPER_EXTENSIONS, kind.extensions[:1] if kind is CSV else kind.extensions):
+        stem = next((stem[: -len(each)] for each in extensions if stem.lower().endswith(each)), stem)
     return f"attachment; filename=\"{batch.id}-{ending}\"; filename*=UTF-8''{quote(f'{stem}-{ending}', safe='')}"

@@ -49,6 +49,7 @@ class LinksOut(BaseModel):
     self: str
     products: str
     events: str
+    output: str = Field(description="The output in the format of the upload.")
     output_csv: str
     failures_csv: str
     archive_zip: str
@@ -97,6 +98,7 @@ class BatchPage(BaseModel):
 
 def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut:
     """Convert a batch to its JSON."""
+    manifest = manifest_out(batch)
     return BatchOut(
         id=batch.id,
         status=BatchStatus(batch.status),
@@ -105,7 +107,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
         progress=progress(batch),
         bytes=Bytes.model_validate(transfer(batch)),
         errors_by_code=batch.errors,
-        manifest=manifest_out(batch),
+        manifest=manifest,
         webhook=_webhook(batch, delivery),
         metadata=batch.extra,
         created_at=batch.created_at,
@@ -116,6 +118,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             self=links.batch(batch.id),
             products=links.products(batch.id),
             events=links.events(batch.id),
+            output=links.report(batch.id, f"output.{manifest.format}"),
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
             archive_zip=links.archive(batch.id),

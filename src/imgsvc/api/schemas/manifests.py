@@ -38,11 +38,19 @@ class ColumnsOut(BaseModel):
     image_columns: list[str] = Field(description="All image columns.")
 
 
+FormatName = Annotated[
+    str, Field(description="The format of the file: `csv`, `tsv`, `xlsx`, `ods`, `jsonl` or `xml`.", examples=["csv"])
+]
+SheetName = Annotated[str | None, Field(description="The sheet of a workbook that was read.")]
+
+
 class ManifestOut(BaseModel):
     """The uploaded CSV and how it was read."""
 
     filename: str | None
     sha256: str
+    format: FormatName
+    sheet: SheetName
     encoding: str
     delimiter: str
     preset: PresetName
@@ -68,6 +76,8 @@ def manifest_out(batch: Batch) -> ManifestOut:
     return ManifestOut(
         filename=batch.filename,
         sha256=batch.manifest_sha256,
+        format=file.format,
+        sheet=file.sheet,
         encoding=batch.encoding,
         delimiter=batch.delimiter,
         preset=file.preset,

@@ -23,6 +23,8 @@ class ValidationOut(BaseModel):
     invalid_urls: int = Field(description="Distinct invalid URLs, which would fail at once (`on_invalid=skip`).")
     hosts: list[HostOut] = Field(description="The 20 hosts with the most images, most images first.")
     hosts_total: int
+    format: manifests.FormatName
+    sheet: manifests.SheetName
     encoding: str
     delimiter: str
     preset: manifests.PresetName
@@ -43,6 +45,8 @@ def validation_out(validation: Validation) -> ValidationOut:
         hosts_total=validation.hosts_total,
         encoding=manifest.encoding,
         delimiter=manifest.delimiter,
+        format=manifest.file_format.format,
+        sheet=manifest.file_format.sheet,
         preset=manifest.file_format.preset,
         columns=manifests.columns_out(manifest.header, manifest.file_format),
         warnings=[manifests.Warning.model_validate(warning, from_attributes=True) for warning in manifest.warnings],

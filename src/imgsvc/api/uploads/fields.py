@@ -138,6 +138,11 @@ class UploadFields(CommonFields):
             "several headers."
         ),
     )
+    sheet: str | None = Field(
+        None,
+        max_length=200,
+        description="For workbooks: the name of the sheet with the catalogue. The default is the first visible one.",
+    )
     renditions: Json[Renditions] | None = Field(
         None, description=f"Several renditions of every image: a JSON {_RENDITIONS}"
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from imgsvc.api.uploads.fields import JsonFields, UploadFields
 from imgsvc.api.uploads.json_body import JSON_TYPE
-from imgsvc.api.uploads.read import CSV_TYPES, MULTIPART
+from imgsvc.api.uploads.read import ANY_TYPE, FILE_TYPES, MULTIPART
 from imgsvc.domain.manifest.read_json import ListedProduct
 
 EXAMPLE_CSV = """\
@@ -56,7 +56,7 @@ def _upload_schema() -> dict[str, Any]:
     schema = UploadFields.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     properties: dict[str, Any] = {
-        "file": {"type": "string", "format": "binary", "description": "The CSV."},
+        "file": {"type": "string", "format": "binary", "description": "The catalogue: CSV or another format."},
         **{name: _form_field(field) for name, field in schema["properties"].items()},
     }
     return {"type": "object", "required": ["file"], "properties": properties}
@@ -98,9 +98,10 @@ UPLOAD_OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            CSV_TYPES[0]: {"schema": {"type": "string"}, "example": EXAMPLE_CSV},
+            FILE_TYPES[0]: {"schema": {"type": "string"}, "example": EXAMPLE_CSV},
             MULTIPART: {"schema": _upload_schema()},
             JSON_TYPE: {"schema": _json_schema(), "example": EXAMPLE_JSON},
+            ANY_TYPE: {"schema": {"type": "string", "format": "binary"}},
         },
     },
     "parameters": _query_parameters(),

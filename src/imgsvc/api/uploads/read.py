@@ -1,4 +1,4 @@
-"""Reads an upload (a form, a bare CSV with a query string, or JSON) and validates it."""
+"""Reads an upload (a form, a bare file with a query string, or JSON) and validates it."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -12,49 +12,57 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.api.problems.responses import from_pydantic
+from imgsvc.api.uploads.content import Declared, UploadParts, read_content
 from imgsvc.api.uploads.fields import JsonFields, UploadFields
 from imgsvc.api.uploads.json_body import JSON_COST, JSON_TYPE, read_json
-from imgsvc.api.uploads.receive import UploadBudget, received_body, received_form
-from imgsvc.domain.addresses import Network
+from imgsvc.api.uploads.receive import received_body, received_form
+from imgsvc.domain.manifest.formats.table import MEDIA_TYPES
 from imgsvc.errors import InvalidUpload, Problem, UnsupportedMediaType
 from imgsvc.services.intake.upload import Upload
 
 MULTIPART = "multipart/form-data"
-CSV_TYPES = ("text/csv", "application/csv", "text/plain")
+ANY_TYPE = "application/octet-stream"
+FILE_TYPES = (*MEDIA_TYPES, ANY_TYPE)
+"""Media types of a body that is the file itself; its bytes decide what it is."""
 
 
 @asynccontextmanager
 async def read_upload(
-    request: Request,
-    *,
-    budget: UploadBudget,
-    api_key_id: str,
-    idempotency_key: str | None,
-    allowed_networks: Sequence[Network],
-    max_pixels: int,
+    request: Request, parts: UploadParts, *, api_key_id: str, idempotency_key: str | None
 ) -> AsyncIterator[Upload]:
     """Yield the upload in `request`; its bytes are in memory only within the context.
 
     Raises:
-        UnsupportedMediaType: neither multipart, CSV nor JSON.
+        UnsupportedMediaType: neither multipart, a known file nor JSON.
+        InvalidManifest, LimitExceeded: the file cannot be converted.
         InvalidUpload: fields are invalid; lists all of them.
         HTTPException: the body is too large (413) or malformed (400).
+        SandboxUnavailable: no process that converts the file can be started.
         StorageError: the disk is full or fails.
     """
-    context = {"allowed_networks": allowed_networks}
-    upload = partial(_upload, idempotency_key=idempotency_key, max_pixels=max_pixels)
+    context = {"allowed_networks": parts.allowed_networks}
+    upload = partial(_upload, idempotency_key=idempotency_key, max_pixels=parts.max_pixels)
     async with _received(request) as (file, pairs):
         size = file.size or 0
         if _media_type(request) == JSON_TYPE:
-            with await budget.reserve(api_key_id, size * JSON_COST):
+            with await parts.budget.reserve(api_key_id, size * JSON_COST):
                 data = await file.read()
                 members, products = await read_json(data, pairs, context)
                 yield upload(members, data, members.filename, products=products)
-        else:
-            fields = _fields(pairs, context)
-            with await budget.reserve(api_key_id, size):
-                data = await file.read()
-                yield upload(fields, data, unquote(file.filename or ""), columns=fields.columns)
+            return
+        fields = _fields(pairs, context)
+        media_type = (file.content_type or request.headers.get("content-type", "")).partition(";")[0].strip().lower()
+        declared = Declared(media_type, unquote(file.filename or ""), fields.sheet)
+        async with read_content(file, declared, parts, api_key_id=api_key_id) as content:
+            with await parts.budget.reserve(api_key_id, size + content.size):
+                data, table = await file.read(), content.read()
+                more: dict[str, Any] = {
+                    "columns": fields.columns,
+                    "sheet": fields.sheet,
+                    "table": table,
+                    "format": content.name,
+                }
+                yield upload(fields, data, declared.filename, **more)
 
 
 def _upload(
@@ -92,12 +100,13 @@ async def _received(request: Request) -> AsyncIterator[tuple[UploadFile, list[tu
         async with received_form(request) as form:
             fields = [(name, str(value)) for name, value in form.multi_items() if name != "file"]
             yield _file(form), [*query, *fields]
-    elif media_type in (*CSV_TYPES, JSON_TYPE):
+    elif media_type in (*FILE_TYPES, JSON_TYPE):
         async with received_body(request) as file:
             yield file, query
     else:
         raise UnsupportedMediaType(
-            f"Send {MULTIPART} with the CSV as `file`, the CSV itself as text/csv, or products as {JSON_TYPE}"
+            f"Send {MULTIPART} with the catalogue as `file`, the file itself with its media type such as text/csv, or "
+            f"products as {JSON_TYPE}"
             + (f", not {media_type}." if media_type else "; the request names no Content-Type.")
         )
 

@@ -32,7 +32,7 @@ class UploadBudget:
 
     async def reserve(self, api_key_id: str, size: int) -> Reservation:
         semaphore = self._small if size <= SMALL_UPLOAD else self._large
-        return await semaphore.acquire(Flow(api_key_id, batch_id=""), max(1, size))
+        return await semaphore.acquire(Flow(api_key_id, batch_id=""), min(max(1, size), semaphore.capacity))
 
 
 @asynccontextmanager

@@ -38,3 +38,30 @@ class FileFormat(BaseModel, frozen=True):
     """The lines before the header, with their line ends: of a template, or `sep=;`."""
     header_source: str | None = None
     """The text of the header row, like `Product.source`."""
+
+    format: str = "csv"
+    """The name of the format in the table of formats; the wrapper of a packed file is not kept."""
+    sheet: str | None = None
+    """The sheet of a workbook that was read."""
+    bare_quotes: bool = False
+    """Quotation marks are text: cells separated by tabs are never quoted."""
+    numbers: tuple[int, ...] = ()
+    """Columns in which a cell that looks like a number is one, and likewise for dates and booleans."""
+    dates: tuple[int, ...] = ()
+    booleans: tuple[int, ...] = ()
+    lists: tuple[int, ...] = ()
+    """Columns with several values in an item of a feed or of JSON Lines."""
+    json_values: tuple[int, ...] = ()
+    """Columns of JSON Lines in which a cell that is JSON was a value and not a string."""
+    nulls: tuple[int, ...] = ()
+    """Columns of JSON Lines whose empty cells were `null`."""
+    blanks: tuple[int, ...] = ()
+    """Columns of a feed or of JSON Lines whose empty cells were empty values; other empty cells did not exist."""
+    elements: tuple[str, ...] = ()
+    """The elements of the columns of an XML feed, with their prefixes; an attribute of the item begins with `@`."""
+    item: str = "item"
+    """The element of an item of an XML feed."""
+    head: str = ""
+    """The text of an XML feed before its first item."""
+    tail: str = ""
+    """The text of an XML feed after its last item."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from imgsvc.domain.manifest.columns import ROLES, ColumnLayout, Columns
 from imgsvc.domain.manifest.presets import BASIC, Preset, find_preset, normal, preset_columns
-from imgsvc.domain.manifest.records import MAX_VALUE, Source, records, refused
+from imgsvc.domain.manifest.records import MAX_VALUE, Table, records, refused
 from imgsvc.domain.manifest.urls import starts_with_url
 from imgsvc.errors import InvalidManifest, Problem, Refusal
 
@@ -33,7 +33,7 @@ class _Match(NamedTuple):
         return self.preset is not None, sum(map(bool, self.found.values())), len(self.cells)
 
 
-def find_layout(source: Source, columns: Columns | None) -> ColumnLayout:
+def find_layout(source: Table, columns: Columns | None) -> ColumnLayout:
     """Read the header with the delimiter that yields the most known columns.
 
     The columns are those of `columns` or else of a preset or else those with usual names. The header is the first
@@ -58,7 +58,7 @@ def find_layout(source: Source, columns: Columns | None) -> ColumnLayout:
         raise failures[0]
     problems = list(_header_problems(best))
     if problems:
-        raise refused(problems)
+        raise refused(problems, unit=source.unit)
     return _layout(best, columns)
 
 
@@ -72,7 +72,7 @@ def _layout(match: _Match, columns: Columns | None) -> ColumnLayout:
     return layout._replace(preset=None if columns else BASIC)
 
 
-def _first_records(source: Source, delimiter: str) -> list[tuple[int, list[str]]]:
+def _first_records(source: Table, delimiter: str) -> list[tuple[int, list[str]]]:
     """Return the first records, at least one; errors after the first are left to who reads them all."""
     rows = records(source, delimiter)
     first = [next(rows, (1, []))]

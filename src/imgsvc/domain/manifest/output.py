@@ -20,6 +20,13 @@ class OutputTable:
             header, url_columns=file.url_columns, renditions=renditions, extended=extended, replaces=self.replaces
         )
 
+    @property
+    def link_columns(self) -> tuple[int, ...]:
+        """The columns with the new URLs."""
+        images = self.file.url_columns
+        added = self.layout.added_columns[: max(1, len(images)) * (self.renditions - self.replaces)]
+        return (*images, *added) if self.replaces else added
+
     def header(self) -> Sequence[str]:
         return self._like_source(self.layout.header, self.file.header_source, self.uploaded)
 

@@ -5,7 +5,8 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from imgsvc.errors import InvalidManifest, LimitExceeded, Problem
 
@@ -20,10 +21,11 @@ MAX_COLUMNS = 1_000
 
 _END = "\0"
 _SEP_LINE = re.compile(rf'"?sep=([{DELIMITERS}])"?\s*', re.IGNORECASE)
+_QUOTE = re.compile(r'(?:\A\ufeff?|[\t\r\n]) *+"')
+_QUOTED_CELL = re.compile(r'"(?:[^"]++|"")*+" *+(?=[\t\r\n]|\Z)')
+_OLE = b"\xd0\xcf\x11\xe0"
 _OTHER_FILES = {
-    b"PK\x03\x04": "This is an Excel workbook (or another ZIP file), not a CSV file. Save it as CSV.",
-    b"\xd0\xcf\x11\xe0": "This is an old Excel workbook, not a CSV file. Save it as CSV.",
-    b"\x1f\x8b": "This is a compressed file. Unpack it first.",
+    _OLE: "This is an old Excel workbook (.xls). Save it as .xlsx or CSV.",
     b"%PDF": "This is a PDF document, not a CSV file.",
     b"\x89PNG": "This is an image, not a CSV file.",
     b"\xff\xd8\xff": "This is an image, not a CSV file.",
@@ -31,6 +33,21 @@ _OTHER_FILES = {
     b"<!doctype": "This is a web page, not a CSV file.",
     b"<html": "This is a web page, not a CSV file.",
 }
+
+
+class Table(Protocol):
+    """An upload as rows of cells."""
+
+    @property
+    def delimiters(self) -> str:
+        """The possible delimiters."""
+
+    @property
+    def unit(self) -> str:
+        """The words before the number of a row in messages, such as `line`."""
+
+    def rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows that are not blank, header first, each with its number."""
 
 
 def refused(problems: Sequence[Problem], total: int | None = None, *, unit: str = "line") -> InvalidManifest:
@@ -53,10 +70,16 @@ class Source:
     data: bytes
     encoding: str
     delimiters: str
+    has_bare_quotes: bool = False
+    """Quotation marks are text if the delimiter is a tab: feeds do not quote."""
+    unit: str = "line"
 
     def lines(self) -> Iterator[str]:
         """Return the physical lines, each with its line end (LF, CRLF or CR), decoded lazily."""
         return io.TextIOWrapper(io.BytesIO(self.data), self.encoding, newline="")
+
+    def rows(self, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+        return _records(self, delimiter)
 
 
 def open_source(data: bytes) -> Source:
@@ -65,14 +88,39 @@ def open_source(data: bytes) -> Source:
     Raises:
         InvalidManifest: `not_a_csv`, `undecodable`.
     """
+    if data.startswith(_OLE) and "EncryptedPackage".encode("utf-16-le") in data:
+        raise refused([Problem("encrypted", "The workbook is protected with a password. Save it without one.")])
     start = data[:16].lstrip().lower()
     for magic, sentence in _OTHER_FILES.items():
         if start.startswith(magic.lower()):
             raise refused([Problem("not_a_csv", sentence)])
     encoding = _encoding(data)
-    source = Source(data, encoding, DELIMITERS)
+    source = Source(
+        data, encoding, DELIMITERS, has_bare_quotes=b'"' in data and b"\t" in data and _is_bare(data, encoding)
+    )
     sep = _SEP_LINE.fullmatch(next(iter(source.lines()), ""))
-    return Source(data, encoding, sep[1]) if sep else source
+    return replace(source, delimiters=sep[1]) if sep else source
+
+
+def _is_bare(data: bytes, encoding: str) -> bool:
+    """Check, as if tabs separated the cells, for one that begins with a quotation mark but is not a quoted cell."""
+    text, end = data.decode(encoding), 0
+    while start := _QUOTE.search(text, end):
+        cell = _QUOTED_CELL.match(text, start.end() - 1)
+        if cell is None:
+            return True
+        end = cell.end()
+    return False
+
+
+def records(table: Table, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of `table` that are not blank, header first, each with its number.
+
+    Raises:
+        InvalidManifest: `nul_byte`, `unclosed_quote`.
+        LimitExceeded: a cell or row is too large, or the file has too many lines.
+    """
+    return table.rows(delimiter)
 
 
 def _encoding(data: bytes) -> str:
@@ -115,15 +163,13 @@ class _Lines:
         yield _END
 
 
-def records(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the records that are not blank, header first, each with the number of the line on which it begins.
-
-    Raises:
-        InvalidManifest: `nul_byte`, `unclosed_quote`.
-        LimitExceeded: a cell or row is too large, or the file has too many lines.
-    """
+def _records(source: Source, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records of a CSV, each with the number of the line on which it begins."""
     lines = _Lines(source)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    bare = delimiter == "\t" and source.has_bare_quotes
+    reader = csv.reader(
+        lines, delimiter=delimiter, skipinitialspace=not bare, quoting=csv.QUOTE_NONE if bare else csv.QUOTE_MINIMAL
+    )
     try:
         for cells in reader:
             if cells and cells[-1].endswith(_END):

@@ -19,7 +19,7 @@ from imgsvc.domain.media_keys import new_media_folder
 from imgsvc.domain.signed_urls import is_valid_link
 from imgsvc.domain.webhooks import valid_secrets
 from imgsvc.errors import NotFound, Unauthorized
-from imgsvc.services.access.links import Report, report_path
+from imgsvc.services.access.links import report_path
 from imgsvc.services.clock import Clock
 
 
@@ -144,7 +144,7 @@ async def link_secret(session: AsyncSession, batch_id: str) -> str:
 
 
 async def owner_by_link(
-    batch_id: str, name: Report, *, expires: int, signature: str, sessions: Sessions, clock: Clock
+    batch_id: str, name: str, *, expires: int, signature: str, sessions: Sessions, clock: Clock
 ) -> str:
     """Return the id of the key that owns a batch, given a signed link to one of its reports.
 

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from imgsvc.domain.signed_urls import LIFETIME, signed_query
-
-Report = Literal["output.csv", "failures.csv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +26,10 @@ class Links:
     def archive(self, batch_id: str) -> str:
         return f"{self.batch(batch_id)}/archive.zip"
 
-    def report(self, batch_id: str, name: Report) -> str:
+    def report(self, batch_id: str, name: str) -> str:
         return f"{self.public_url}{report_path(batch_id, name)}"
 
-    def signed_report(self, batch_id: str, name: Report, *, secret: str, now: datetime) -> str:
+    def signed_report(self, batch_id: str, name: str, *, secret: str, now: datetime) -> str:
         """Return a link that works without an API key for a week."""
         query = signed_query(report_path(batch_id, name), secret=secret, until=now + LIFETIME)
         return f"{self.report(batch_id, name)}?{query}"
@@ -41,5 +38,5 @@ class Links:
         return f"{self.media_url or f'{self.public_url}/media'}/{key}"
 
 
-def report_path(batch_id: str, name: Report) -> str:
+def report_path(batch_id: str, name: str) -> str:
     return f"/v1/batches/{batch_id}/{name}"

@@ -149,7 +149,8 @@ def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
         manifest = read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
     else:
         manifest = read_manifest(
-            upload.data,
+            upload.data if upload.table is None else upload.table,
+            name=upload.format,
             columns=upload.columns,
             on_invalid=upload.on_invalid,
             limits=limits,
@@ -191,11 +192,6 @@ async def _end_if_nothing_to_fetch(
 
 def examine(manifest: Manifest) -> Validation:
     """Count the hosts of a manifest; CPU-bound, 1 s for 250,000 URLs."""
-    hosts = Counter(_hosts(manifest))
+    valid = (url for position, url in enumerate(manifest.assets) if position not in manifest.invalid)
+    hosts = Counter(urlsplit(url).hostname or "" for url in valid)
     return Validation(manifest, hosts.most_common(MAX_HOSTS), len(hosts))
-
-
-def _hosts(manifest: Manifest) -> Iterator[str]:
-    for position, url in enumerate(manifest.assets):
-        if position not in manifest.invalid:
-            yield urlsplit(url).hostname or ""

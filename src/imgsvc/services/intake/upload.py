@@ -12,16 +12,26 @@ from imgsvc.domain.ids import new_id
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.manifest.file_format import OutputMode
 from imgsvc.domain.manifest.read_csv import Columns, Manifest, OnInvalid
+from imgsvc.domain.manifest.rows_file import RowsFile
 from imgsvc.domain.names import ImageNames, Slot
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.errors import InvalidUrl
 
+ADDED_FIELDS = {"names": None, "sheet": None, "output": "append", "on_failed": "empty"}
+"""Fields that the first version did not know: with these values an upload has the same fingerprint as there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One upload with validated fields; `data` is the file as received, `products` its parsed list if it is JSON."""
+    """One upload with validated fields; `data` is the file as received, `products` its parsed list if it is JSON.
+
+    `table` has the content of a file that was converted. `format` is the format of the text, `csv` or `tsv`.
+    """
 
     data: bytes
+    table: RowsFile | bytes | None = None
+    format: str = "csv"
+    sheet: str | None = None
     products: Sequence[object] | None = None
     filename: str | None = None
     specs: tuple[Spec, ...] = (Spec(),)
@@ -41,9 +51,13 @@ class Upload:
 
         JSON is compared by value: the order of members and the white space do not matter.
         """
-        fields = asdict(replace(self, data=b"", products=None, filename=None, specs=(), idempotency_key=None))
-        if self.names is None:  # as in versions that did not know it
-            del fields["names"]
+        fields = asdict(
+            replace(self, data=b"", table=None, products=None, filename=None, specs=(), idempotency_key=None)
+        )
+        del fields["table"], fields["format"]
+        for name, default in ADDED_FIELDS.items():
+            if fields[name] == default:
+                del fields[name]
         fields["specs"] = [spec.identity() for spec in self.specs]
         options = json.dumps(fields, sort_keys=True, default=str).encode()
         data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()

@@ -34,21 +34,34 @@ class ReportOptions:
         return "\ufeff" if self.bom else ""
 
 
-async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
-    """Yield the uploaded CSV with the output columns, or with the new URLs in place of the old ones."""
-    names, file = [str(spec["name"]) for spec in batch.specs], file_format(batch)
-    table = OutputTable(batch.header, file, renditions=names, extended=options.extended)
-    yield table.start(bom=options.bom) + table.text([table.header()], batch.delimiter, safe=options.safe)
+def output_table(batch: Batch, options: ReportOptions) -> OutputTable:
+    """Return the table of the upload with the output columns, or with the new URLs in place of the old ones."""
+    names = [str(spec["name"]) for spec in batch.specs]
+    return OutputTable(batch.header, file_format(batch), renditions=names, extended=options.extended)
+
+
+async def output_pages(
+    batch: Batch, table: OutputTable, *, sessions: Sessions, links: Links
+) -> AsyncIterator[list[Sequence[str]]]:
+    """Yield the rows of the output, a page at a time."""
+    names, on_failed = [str(spec["name"]) for spec in batch.specs], table.file.on_failed
     async for page in product_pages(batch.id, sessions=sessions):
-        rows = (
+        yield [
             table.row(
                 view.product.cells,
-                [_slot(asset, names, links, on_failed=file.on_failed) for asset in view.assets],
+                [_slot(asset, names, links, on_failed=on_failed) for asset in view.assets],
                 counts=view.product.slot_counts,
                 source=view.product.source,
             )
             for view in page
-        )
+        ]
+
+
+async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
+    """Yield the text of the output as CSV."""
+    table = output_table(batch, options)
+    yield table.start(bom=options.bom) + table.text([table.header()], batch.delimiter, safe=options.safe)
+    async for rows in output_pages(batch, table, sessions=sessions, links=links):
         yield table.text(rows, batch.delimiter, safe=options.safe)
 
 

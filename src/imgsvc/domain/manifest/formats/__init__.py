@@ -1,0 +1,1 @@
+"""File formats of catalogues other than CSV: how each is recognised, read and written."""
