@@ -8,6 +8,9 @@ import pytest
 
 from imgsvc.api.openapi.examples import EXAMPLE_ID
 from imgsvc.client import Conflict, ConnectionLost, UnexpectedResponse
+from imgsvc.client.downloads import OUTPUT_TYPES
+from imgsvc.domain.manifest.formats.table import CSV as CSV_FORMAT
+from imgsvc.domain.manifest.formats.table import FORMATS
 from support.scripted import BROKEN, Answer, Caller, Scripted
 
 CSV = {"Content-Type": "text/csv; charset=utf-8"}
@@ -29,6 +32,22 @@ async def test_each_download_requests_its_path_and_writes_the_file(
     await call(f"download_{name.partition('.')[0]}", EXAMPLE_ID, str(tmp_path / "file"), **options)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["all of it" * 100_000]
     assert server.requests[0].path == f"/v1/batches/{EXAMPLE_ID}/{name}{query}"
+
+
+@pytest.mark.parametrize("name", [*OUTPUT_TYPES, ".XLSX", ".txt"])
+async def test_the_ending_of_the_file_decides_the_format(
+    server: Scripted, call: Caller, tmp_path: Path, name: str
+) -> None:
+    ending = ".csv" if name == ".txt" else name.lower()
+    server.script(Answer(200, "all of it", {"Content-Type": OUTPUT_TYPES.get(ending, "text/csv")}))
+    await call("download_output", EXAMPLE_ID, tmp_path / f"shop{name}")
+    assert server.requests[0].path == f"/v1/batches/{EXAMPLE_ID}/output{ending}"
+    assert (tmp_path / f"shop{name}").read_text() == "all of it"
+
+
+def test_the_client_knows_the_servers_formats() -> None:
+    formats = {f".{kind.name}": kind.media_types[0] for kind in FORMATS if kind is not CSV_FORMAT}
+    assert formats == OUTPUT_TYPES
 
 
 async def test_a_broken_download_leaves_nothing_behind(server: Scripted, call_once: Caller, tmp_path: Path) -> None:
