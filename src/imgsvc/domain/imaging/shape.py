@@ -49,7 +49,7 @@ def shape_of(spec: Compression, whole: Size, content: Box | None = None) -> Shap
 
 
 def is_bounded(spec: Compression) -> bool:
-    """Return whether the size of a rendition is limited by `spec` or by the size of the image, whatever its orientation."""
+    """Return whether the size of a rendition is limited by `spec` or by the size of the image, upright or not."""
     return spec.fit != "contain" or bool(spec.width and spec.height)
 
 
