@@ -168,9 +168,10 @@ def id_in(output: str) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_every_command_of_the_readme_works_in_order(reader: Reader, redis_url: str, origin: OriginServer) -> None:
-    manifest, _ = blocks("csv")
+    manifest, _, export = blocks("csv")
     [listener] = blocks("python")
     reader.save(manifest, "catalog.csv")
+    reader.save(export, "products_export.csv")
     reader.save(listener, "listen.py")
 
     demo_output = await reader.type("make demo")
@@ -193,11 +194,14 @@ async def test_every_command_of_the_readme_works_in_order(reader: Reader, redis_
         assert (await reader.type("curl", "/products")).count('"name":"thumb"') == 3
         assert await final_status(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
         assert await final_status(reader, id_in(await reader.type("curl", '"products"'))) == "completed"
+        for option in ("trim=true", "names="):
+            assert await final_status(reader, id_in(await reader.type("curl", option))) == "completed"
         assert '"object":"validation"' in await reader.type("curl", "validate_only")
         batch_id = id_in(await reader.type("curl", "Idempotency-Key"))
         assert id_in(await reader.type("curl", "Idempotency-Key")) == batch_id
         assert await final_status(reader, batch_id) == "completed"
 
+        await replace_urls(reader)
         await cancel_retry_delete(reader, origin)
         assert "ok  Workers" in await reader.type(".venv/bin/imgsvc check")
         await reader.type("imgsvc check --deep")
@@ -240,6 +244,20 @@ async def download_results(reader: Reader, manifest: str, submitted_csv: str) ->
     header = manifest.splitlines()[0]
     assert (reader.folder / "failures.csv").read_text(encoding="utf-8").strip() == f"{header},Error"
     assert (await reader.type("curl", "limit=20")).count('"object":"batch"') == 2
+
+
+async def replace_urls(reader: Reader) -> None:
+    """Submit the export of a shop in both ways; the answer differs from it in the URLs alone."""
+    await reader.type("imgsvc submit products_export.csv")
+    assert await final_status(reader, id_in(await reader.type("curl", "output=replace"))) == "completed"
+    await reader.type("curl -o output.csv")
+    url = re.compile(r"http://[^,\n]+")
+    export, *imports = (
+        (reader.folder / f"{name}.csv").read_bytes().decode()
+        for name in ("products_export", "products_import", "output")
+    )
+    assert [url.sub("URL", text) for text in imports] == [url.sub("URL", export)] * 2
+    assert [len(re.findall(r"http://[^,\n]+/media/", text)) for text in (export, *imports)] == [0, 3, 3]
 
 
 async def create_key(reader: Reader) -> None:
