@@ -222,6 +222,8 @@ async def test_validation_returns_a_summary_and_stores_nothing(client: httpx.Asy
             "invalid_urls": 1,
             "hosts": [{"host": "a.example", "assets": 2}, {"host": "b.example", "assets": 1}],
             "hosts_total": 2,
+            "format": "csv",
+            "sheet": None,
             "encoding": "utf-8",
             "delimiter": ",",
             "preset": "basic",

@@ -248,3 +248,53 @@ async def test_two_batches_that_store_what_two_others_were_the_last_to_name(
     for batch in new:
         await delete(resources, batch.id)
     await assert_consistent(resources, clock, key)
+
+
+# -- what dead runs leave ---------------------------------------------------------------------------------------------
+
+
+async def with_a_dead_run(resources: Resources, clock: ManualClock, key: str) -> Batch:
+    """Return a finished batch whose image another run claimed first, and never wrote."""
+    batch = await submit_batch(resources, [URL], queue=RecordingQueue())
+    assert await flush(
+        resources, flushing.Run(await plan_of(batch.id, resources), "dead", timedelta(seconds=60)), claim=1
+    )
+    clock.forward(61)
+    await run(writer(resources, batch.id, key))
+    return await batch_of(resources.sessions, batch.id)
+
+
+@pytest.mark.parametrize(("age", "stays"), [(0, True), (TIDY_AFTER, False)], ids=["young", "old"])
+async def test_a_file_that_a_dead_run_left_is_removed_when_it_is_old(
+    resources: Resources, clock: ManualClock, age: float, stays: bool
+) -> None:
+    """It may be that of a run that has not written its outcome yet; the next clean-up looks again."""
+    key = await shared_key(resources)
+    left = key.replace("shoe-1", "boot-1")
+    batch = await with_a_dead_run(resources, clock, key)
+    clock.forward(TIDY_AFTER)
+    await put(resources, left, age=age)
+    await clean_up(resources, batch.id)
+    assert stored(resources) == ({key, left} if stays else {key})
+    assert ((await batch_of(resources.sessions, batch.id)).tidy_at is not None) == stays
+
+
+async def test_no_folder_is_listed_after_a_batch_without_dead_runs(resources: Resources, clock: ManualClock) -> None:
+    """It may have millions of files."""
+    key = await shared_key(resources)
+    left = key.replace("shoe-1", "boot-1")
+    batch = await name_file(resources, key)
+    clock.forward(TIDY_AFTER)
+    await put(resources, left, age=TIDY_AFTER)
+    await clean_up(resources, batch.id)
+    assert stored(resources) == {key, left}
+
+
+async def test_a_file_stored_after_the_deletion_of_a_batch_is_removed(resources: Resources, clock: ManualClock) -> None:
+    key = await shared_key(resources)
+    batch = await name_file(resources, key)
+    await delete(resources, batch.id)
+    await put(resources, key)  # by a run that was frozen
+    clock.forward(TIDY_AFTER)
+    await clean_up(resources, batch.id)
+    assert stored(resources) == set()
