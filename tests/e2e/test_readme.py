@@ -194,14 +194,12 @@ async def test_every_command_of_the_readme_works_in_order(reader: Reader, redis_
         assert (await reader.type("curl", "/products")).count('"name":"thumb"') == 3
         assert await final_status(reader, id_in(await reader.type("curl", "--data-binary"))) == "completed"
         assert await final_status(reader, id_in(await reader.type("curl", '"products"'))) == "completed"
-        for option in ("trim=true", "names="):
-            assert await final_status(reader, id_in(await reader.type("curl", option))) == "completed"
         assert '"object":"validation"' in await reader.type("curl", "validate_only")
         batch_id = id_in(await reader.type("curl", "Idempotency-Key"))
         assert id_in(await reader.type("curl", "Idempotency-Key")) == batch_id
         assert await final_status(reader, batch_id) == "completed"
 
-        await replace_urls(reader)
+        await shapes_names_and_exports(reader)
         await cancel_retry_delete(reader, origin)
         assert "ok  Workers" in await reader.type(".venv/bin/imgsvc check")
         await reader.type("imgsvc check --deep")
@@ -246,8 +244,10 @@ async def download_results(reader: Reader, manifest: str, submitted_csv: str) ->
     assert (await reader.type("curl", "limit=20")).count('"object":"batch"') == 2
 
 
-async def replace_urls(reader: Reader) -> None:
-    """Submit the export of a shop in both ways; the answer differs from it in the URLs alone."""
+async def shapes_names_and_exports(reader: Reader) -> None:
+    """Use options of images, then submit the export of a shop in both ways: only its URLs are replaced."""
+    for option in ("trim=true", "names="):
+        assert await final_status(reader, id_in(await reader.type("curl", option))) == "completed"
     await reader.type("imgsvc submit products_export.csv")
     assert await final_status(reader, id_in(await reader.type("curl", "output=replace"))) == "completed"
     await reader.type("curl -o output.csv")
