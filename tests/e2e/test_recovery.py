@@ -56,8 +56,8 @@ async def assert_complete(stack: Stack, batch_id: str, listener: WebhookListener
     }  # fmt: skip
     report = await stack.client.get(f"/v1/batches/{batch_id}/output.csv")
     outputs = [row["Output Image Urls"] for row in csv.DictReader(io.StringIO(report.text))]
-    names = [output.rpartition("/")[2].split("-product-")[0] for output in outputs]
-    assert names == [str(number) for number in range(IMAGES)]
+    names = [output.rpartition("/")[2].rpartition("-1-")[0] for output in outputs]
+    assert names == [f"product-{number}" for number in range(IMAGES)]
     await listener.wait_for(1, timeout=60)
     assert len({request.headers["webhook-id"] for request in listener.requests}) == 1
 
