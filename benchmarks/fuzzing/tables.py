@@ -21,6 +21,7 @@ from imgsvc.domain.manifest.model import DEFAULT_LIMITS
 from imgsvc.domain.manifest.read_csv import read_manifest
 from imgsvc.domain.manifest.rows_file import RowsFile
 from imgsvc.errors import InvalidManifest, LimitExceeded
+from support.workbooks import zipped
 
 MEMORY = 2**30
 MAX_BYTES = 2**24
@@ -74,14 +75,6 @@ def _written(name: str) -> bytes:
     return target.getvalue()
 
 
-def _zipped(**files: bytes) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name.replace("__", "."), data)
-    return target.getvalue()
-
-
 class Tables:
     def __init__(self, _corpora: Path) -> None:
         text = "\n".join(";".join(row) for row in [HEADER, *ROWS]).encode()
@@ -92,7 +85,7 @@ class Tables:
             [FEED],
             [LINES],
             [gzip.compress(text)],
-            [_zipped(a__csv=text), _zipped(a__xlsx=books[0])],
+            [zipped(a__csv=text), zipped(a__xlsx=books[0])],
         ]
         self.seeds = [seed for group in self.groups for seed in group]
         self._runner: asyncio.Runner | None = None
@@ -170,7 +163,7 @@ def _changed_member(data: bytes, mutator: Mutator, rng: Random) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as before:
             members = {info.filename: before.read(info) for info in before.infolist()}
-    except Exception:  # an earlier mutation has damaged it
+    except Exception:  # zipfile raises errors of many kinds for a ZIP that an earlier mutation has damaged
         return mutator.mutated(data)
     chosen = rng.choice([name for name in members if "sheet" in name or "content" in name] or list(members) or [""])
     if rng.random() < 0.3 and members:
@@ -193,12 +186,12 @@ def _repeated_item(data: bytes, mutator: Mutator, rng: Random) -> bytes:
 
 
 def _packed(data: bytes, _mutator: Mutator, rng: Random) -> bytes:
-    return gzip.compress(data) if rng.random() < 0.5 else _zipped(a=data)
+    return gzip.compress(data) if rng.random() < 0.5 else zipped(a=data)
 
 
 def _bomb(data: bytes, _mutator: Mutator, rng: Random) -> bytes:
     zeros = rng.choice((b"\0", b"<c/>", b"{}\n", data[:100])) * rng.choice((10_000, 200_000))
-    return rng.choice((gzip.compress(zeros), _zipped(a__csv=zeros), gzip.compress(data) * 50, data + zeros))
+    return rng.choice((gzip.compress(zeros), zipped(a__csv=zeros), gzip.compress(data) * 50, data + zeros))
 
 
 MUTATIONS: tuple[Mutation, ...] = (_changed_member, _changed_member, _changed_member, _repeated_item, _packed, _bomb)

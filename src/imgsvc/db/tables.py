@@ -134,7 +134,7 @@ class Product(SQLModel, table=True):
     cells: list[str] = Field(sa_type=NullableJson)
     slots: list[int] = Field(sa_type=NullableJson)
     slot_counts: list[int] | None = Field(default=None, sa_type=NullableJson)
-    """How many of the slots belong to each image column; NULL if there is only one."""
+    """Number of slots of each image column; NULL if there is only one."""
     source: str | None = Field(default=None, sa_type=Text)
     """The row as text, if it is to be returned as it was written and the file's format alone does not say how."""
 

@@ -8,7 +8,7 @@ from imgsvc.domain.imaging.shape import Shape, contradictions, shape_of
 from imgsvc.domain.imaging.spec import Spec
 
 CONTENT = (100, 50, 300, 150)
-"""What trimming leaves of an image of 400 × 300: 200 × 100."""
+"""The part of an image of 400 × 300 that is left after trimming: 200 × 100."""
 
 
 def shape(whole: tuple[int, int], content: tuple[int, int, int, int] | None = None, **options: Any) -> Shape:

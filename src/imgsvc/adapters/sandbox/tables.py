@@ -23,9 +23,9 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 READ_SECONDS = 60.0
-"""CPU seconds to read a file: three times what the largest accepted workbook takes."""
+"""CPU seconds to read a file."""
 WRITE_SECONDS = 600.0
-"""CPU seconds to write a report. XlsxWriter takes 10 µs per cell, 100 s for 10 million cells."""
+"""CPU seconds to write a report. XlsxWriter took about 10 µs per cell."""
 _MAX_MESSAGE = 2**24
 """Bytes of a response: problems, a header, and the facts about a file."""
 

@@ -36,7 +36,7 @@ _CHARSETS = {"cp1252": "windows-1252", "utf-16-le": "utf-16", "utf-16-be": "utf-
 
 
 OTHERS = [kind for kind in FORMATS if kind is not CSV]
-OtherFormat = StrEnum("OtherFormat", {kind.name: kind.name for kind in OTHERS})  # type: ignore[misc]
+OtherFormat = StrEnum("OtherFormat", {kind.name: kind.name for kind in OTHERS})  # type: ignore[misc]  # mypy wants literals
 
 
 def _report_options(extended: Extended = False, safe: Safe = False, bom: Bom = False) -> ReportOptions:

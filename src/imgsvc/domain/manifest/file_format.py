@@ -25,7 +25,7 @@ class FileFormat(BaseModel, frozen=True):
     """Text in the image columns that is not a URL has no slot."""
     output: OutputMode = "append"
     on_failed: str = "empty"
-    """What a slot without an image gets: `empty`, `original` (its own address), or a URL."""
+    """Entry of a slot without an image: `empty`, `original` (its own URL), or a URL."""
 
     # Facts that are read only if the output replaces the URLs; otherwise it is written as UTF-8 with CRLF.
     codec: Literal["utf-8", "utf-16-le", "utf-16-be", "cp1252"] = "utf-8"

@@ -19,7 +19,7 @@ log = get_logger(__name__)
 LEASE = timedelta(minutes=2)
 """Time in which a removal is carried out; after it, the sweep repeats a removal that has not ended."""
 _FILES = 1_000
-"""Files of a removal that is repeated."""
+"""Files that one sweep removes of removals that were interrupted."""
 
 
 class Removal:

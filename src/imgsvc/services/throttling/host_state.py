@@ -35,7 +35,7 @@ class FetchFacts:
 
     began: float
     peers: float
-    """Of all workers, as they last reported."""
+    """Fetches of all workers, as they last reported."""
     alone: bool
     """True if it is the only one of this worker."""
 

@@ -14,7 +14,7 @@ _CHUNK = 2**20
 _TAIL = 2**16 + 22
 """Bytes at the end of a ZIP that contain its end record."""
 _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
-"""Errors that zipfile raises for damaged, encrypted and unsupported members."""
+"""Errors that zipfile raises for damaged, encrypted (RuntimeError) and unsupported (NotImplementedError) members."""
 
 
 def damaged(what: str) -> InvalidManifest:
