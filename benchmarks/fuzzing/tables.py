@@ -21,7 +21,6 @@ from imgsvc.domain.manifest.model import DEFAULT_LIMITS
 from imgsvc.domain.manifest.read_csv import read_manifest
 from imgsvc.domain.manifest.rows_file import RowsFile
 from imgsvc.errors import InvalidManifest, LimitExceeded
-from support.workbooks import zipped
 
 MEMORY = 2**30
 MAX_BYTES = 2**24
@@ -75,6 +74,14 @@ def _written(name: str) -> bytes:
     return target.getvalue()
 
 
+def _zipped(**files: bytes) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name.replace("__", "."), data)
+    return target.getvalue()
+
+
 class Tables:
     def __init__(self, _corpora: Path) -> None:
         text = "\n".join(";".join(row) for row in [HEADER, *ROWS]).encode()
@@ -85,7 +92,7 @@ class Tables:
             [FEED],
             [LINES],
             [gzip.compress(text)],
-            [zipped(a__csv=text), zipped(a__xlsx=books[0])],
+            [_zipped(a__csv=text), _zipped(a__xlsx=books[0])],
         ]
         self.seeds = [seed for group in self.groups for seed in group]
         self._runner: asyncio.Runner | None = None
@@ -186,12 +193,12 @@ def _repeated_item(data: bytes, mutator: Mutator, rng: Random) -> bytes:
 
 
 def _packed(data: bytes, _mutator: Mutator, rng: Random) -> bytes:
-    return gzip.compress(data) if rng.random() < 0.5 else zipped(a=data)
+    return gzip.compress(data) if rng.random() < 0.5 else _zipped(a=data)
 
 
 def _bomb(data: bytes, _mutator: Mutator, rng: Random) -> bytes:
     zeros = rng.choice((b"\0", b"<c/>", b"{}\n", data[:100])) * rng.choice((10_000, 200_000))
-    return rng.choice((gzip.compress(zeros), zipped(a__csv=zeros), gzip.compress(data) * 50, data + zeros))
+    return rng.choice((gzip.compress(zeros), _zipped(a__csv=zeros), gzip.compress(data) * 50, data + zeros))
 
 
 MUTATIONS: tuple[Mutation, ...] = (_changed_member, _changed_member, _changed_member, _repeated_item, _packed, _bomb)
