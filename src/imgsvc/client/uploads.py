@@ -27,7 +27,7 @@ class Fields(TypedDict, total=False):
     `renditions` is a list of specs such as `{"name": "thumb", "max_width": 200}`, `columns` maps `serial_number`,
     `product_name` and `image_urls` (one or a list) to headers, `metadata` is up to 16 pairs of strings. `filename` is
     for rows and open files. With `output="replace"`, the output is the same file with the new URLs in place of the old
-    ones; `on_failed` is `empty`, `original` or a URL.
+    ones; `on_failed` is `empty`, `original` or a URL. `catalogue` is your name for what the file is a new version of.
     """
 
     quality: int | None
@@ -47,6 +47,7 @@ class Fields(TypedDict, total=False):
     names: str | None
     output: Literal["append", "replace"] | None
     on_failed: str | None
+    catalogue: str | None
     webhook_url: str | None
     refresh: bool | None
     metadata: Mapping[str, str] | None

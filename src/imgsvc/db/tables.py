@@ -17,6 +17,7 @@ OPEN_DELIVERIES = "status = 'pending'"
 REUSABLE_ASSETS = "reuse_hash IS NOT NULL"
 TO_CLEAN_UP = "tidy_at IS NOT NULL"
 CHANGING_BATCHES = "change IS NOT NULL"
+VERSIONS = "catalogue IS NOT NULL"
 EXPIRING_BATCHES = "expires_at IS NOT NULL AND finished_at IS NOT NULL AND deleted_at IS NULL"
 
 SQLModel.metadata.naming_convention = {
@@ -63,6 +64,14 @@ class Batch(SQLModel, table=True):
         CheckConstraint("succeeded + failed + cancelled + processing <= asset_count", name="counts"),
         Index("ix_batch_open", "id", sqlite_where=text(OPEN_BATCHES), postgresql_where=text(OPEN_BATCHES)),
         Index("ix_batch_api_key_id_id", "api_key_id", "id"),
+        Index(
+            "ix_batch_catalogue",
+            "api_key_id",
+            "catalogue",
+            "id",
+            sqlite_where=text(VERSIONS),
+            postgresql_where=text(VERSIONS),
+        ),
         Index("ix_batch_changing", "id", sqlite_where=text(CHANGING_BATCHES), postgresql_where=text(CHANGING_BATCHES)),
         Index("ix_batch_untidy", "tidy_at", sqlite_where=text(TO_CLEAN_UP), postgresql_where=text(TO_CLEAN_UP)),
         Index(
@@ -109,7 +118,14 @@ class Batch(SQLModel, table=True):
     overran_round: int | None = None
     """The round in which an image took too long for a codec thread; its other images are compressed in the sandbox."""
     change: str | None = Field(default=None, sa_type=Text)
-    """`cancel`, or `retry` with the error codes: a change that has not reached all assets (services/batches/change)."""
+    """What is being done to the batch as a whole: `cancel`, `retry` with the error codes (services/batches/change), or
+    `compare` with the earlier version of its catalogue (services/batches/compare_versions)."""
+    catalogue: str | None = Field(default=None, max_length=255)
+    """The client's name for what this batch is a version of."""
+    source: dict[str, Any] | None = Field(default=None, sa_type=NullableJson)
+    """Where the service fetched the file itself, and the validators of the response."""
+    changes: dict[str, Any] | None = Field(default=None, sa_type=NullableJson)
+    """The earlier version that the batch is compared with, and from its end the number of rows by change."""
     created_at: datetime = Field(sa_type=UtcDateTime)
     round_started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Time at which the current round began; NULL in batches of versions that did not record it."""
@@ -137,6 +153,20 @@ class Product(SQLModel, table=True):
     """Number of slots of each image column; NULL if there is only one."""
     source: str | None = Field(default=None, sa_type=Text)
     """The row as text, if it is to be returned as it was written and the file's format alone does not say how."""
+    change: str | None = Field(default=None, max_length=8)
+    """`new` or `changed`, if the batch was compared with an earlier version; NULL: unchanged, or not compared."""
+
+
+class GoneProduct(SQLModel, table=True):
+    """A data row of the earlier version of the catalogue that this batch does not have."""
+
+    __tablename__ = "gone_product"
+
+    batch_id: str = Field(primary_key=True, foreign_key="batch.id", max_length=40)
+    position: int = Field(primary_key=True)
+    """Its position in the earlier version."""
+    cells: list[str] = Field(sa_type=NullableJson)
+    """Its cells, in the columns of this batch."""
 
 
 class Asset(SQLModel, table=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, Json, ValidationInfo
+from pydantic import AfterValidator, Field, Json, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from imgsvc.api.uploads.shapes import check_shapes
@@ -62,6 +62,16 @@ def check_fallback(value: str) -> str:
     return value
 
 
+def check_printable(value: str) -> str:
+    """Return `value`, or raise if it contains characters that no database or log can hold, such as NUL."""
+    if not value.isprintable():
+        raise PydanticCustomError("not_printable", "must not contain control characters")
+    return value
+
+
+Catalogue = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), AfterValidator(check_printable)
+]
 OnFailed = Annotated[str, Field(max_length=2_048), AfterValidator(check_fallback)]
 Renditions = Annotated[list[Spec], Field(max_length=8), AfterValidator(check_names)]
 WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhook_url)]
@@ -95,6 +105,13 @@ class CommonFields(Compression):
         description=(
             "What `output.csv` has in place of an image that failed: `empty`, `original` (its own URL), or the URL of "
             "an image of yours."
+        ),
+    )
+    catalogue: Catalogue | None = Field(
+        None,
+        description=(
+            "Your name for what this upload is a new version of, such as `shop`. When it has ended, it is compared "
+            "with your version before: see `changes` of the batch and `changes.csv`."
         ),
     )
     webhook_url: WebhookUrl | None = Field(

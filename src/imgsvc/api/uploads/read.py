@@ -82,6 +82,7 @@ def _upload(
         names=fields.names,
         output=fields.output,
         on_failed=fields.on_failed,
+        catalogue=fields.catalogue,
         webhook_url=fields.webhook_url,
         refresh=fields.refresh,
         validate_only=fields.validate_only,

@@ -18,6 +18,7 @@ from imgsvc.db.tables import (
     Batch,
     Delivery,
     DeliveryAttempt,
+    GoneProduct,
     IdempotencyKey,
     Product,
 )
@@ -77,9 +78,12 @@ async def schedule_clean_up(session: AsyncSession, batch_id: str, *, seen: datet
 
 
 async def remove_products(session: AsyncSession, batch_id: str) -> bool:
-    """Remove some products of a deleted batch; return False when none were left."""
-    statement = await _delete_some(session, Product, batch_id)
-    return int((await session.exec(statement)).rowcount) > 0
+    """Remove some rows of a deleted batch; return False when none were left."""
+    removed = 0
+    for table in (Product, GoneProduct):
+        statement = await _delete_some(session, table, batch_id)
+        removed += (await session.exec(statement)).rowcount
+    return removed > 0
 
 
 async def remove_assets(session: AsyncSession, batch_id: str) -> list[str] | None:
@@ -99,7 +103,7 @@ async def remove_assets(session: AsyncSession, batch_id: str) -> list[str] | Non
     return keys
 
 
-async def _delete_some(session: AsyncSession, table: type[Product | Asset], batch_id: str) -> sa.Delete:
+async def _delete_some(session: AsyncSession, table: type[Product | GoneProduct | Asset], batch_id: str) -> sa.Delete:
     """Return the statement that removes one slice of a batch's rows.
 
     The batch's row is locked. Otherwise a second process that removes the same rows would find none left, and continue

@@ -17,7 +17,7 @@ from imgsvc.domain.names import ImageNames, Slot
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.errors import InvalidUrl
 
-ADDED_FIELDS = {"names": None, "sheet": None, "output": "append", "on_failed": "empty"}
+ADDED_FIELDS = {"names": None, "sheet": None, "output": "append", "on_failed": "empty", "catalogue": None}
 """Fields that the first version did not know: with these values an upload has the same fingerprint as there."""
 
 
@@ -40,6 +40,7 @@ class Upload:
     names: str | None = None
     output: OutputMode = "append"
     on_failed: str = "empty"
+    catalogue: str | None = None
     webhook_url: str | None = None
     refresh: bool = False
     validate_only: bool = False
@@ -73,6 +74,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         status=BatchStatus.PENDING,
         specs=[spec.model_dump(mode="json") for spec in upload.specs],
         webhook_url=upload.webhook_url,
+        catalogue=upload.catalogue,
         names=upload.names,
         refresh=upload.refresh,
         filename=upload.filename,
