@@ -42,6 +42,8 @@ ACCEPTED: dict[str, Any] = {
         "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(),
         **_READING,
     },
+    "catalogue": None,
+    "changes": None,
     "webhook": None,
     "metadata": {},
     "created_at": "2026-11-22T09:30:00Z",
@@ -55,6 +57,7 @@ ACCEPTED: dict[str, Any] = {
         "output": f"{_SELF}/output.csv",
         "output_csv": f"{_SELF}/output.csv",
         "failures_csv": f"{_SELF}/failures.csv",
+        "changes_csv": None,
         "archive_zip": f"{_SELF}/archive.zip",
     },
 }
