@@ -1,4 +1,4 @@
-"""What changed since the version before of a catalogue: counts, changes.csv, and the column in the extended report."""
+"""Changes since the version before of a catalogue: counts, changes.csv, and the column in the extended report."""
 
 import csv
 import io

@@ -226,6 +226,8 @@ class Simulation(Runs):
                 await self.compare()
                 await self.flush(name, "the last", ["succeed a"] * 100)
                 await self.compare()
+            if batch.is_version and batch.change:
+                await self.apply_change(name)
             assert not batch.open
         while due := self.model.due_deliveries(self.clock()):
             for name, number in due:

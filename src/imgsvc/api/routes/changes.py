@@ -1,4 +1,4 @@
-"""What changed since the version before: the rows of output.csv that are new or changed."""
+"""Changes since the version before: the rows of output.csv that are new or changed."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse

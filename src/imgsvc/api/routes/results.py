@@ -35,7 +35,6 @@ Bom = Annotated[bool, Query(description="For spreadsheets: start with a byte ord
 _CHARSETS = {"cp1252": "windows-1252", "utf-16-le": "utf-16", "utf-16-be": "utf-16"}
 """The names in HTTP of encodings that Python calls otherwise."""
 
-
 OTHERS = [kind for kind in FORMATS if kind is not CSV]
 OtherFormat = StrEnum("OtherFormat", {kind.name: kind.name for kind in OTHERS})  # type: ignore[misc]  # mypy wants literals
 

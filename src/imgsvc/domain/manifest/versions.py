@@ -11,7 +11,7 @@ NEW, CHANGED, UNCHANGED, GONE = "new", "changed", "unchanged", "gone"
 
 
 class Rows:
-    """What a comparison needs of a version's rows, 16 bytes a row: hashes of the product and of the whole row."""
+    """The rows of a version for a comparison, 16 bytes a row: hashes of the product and of the whole row."""
 
     def __init__(self, header: Sequence[str]) -> None:
         """Take the `header` of the rows as they are returned."""
