@@ -228,6 +228,7 @@ class Simulation(Runs):
                 await self.compare()
             if batch.is_version and batch.change:
                 await self.apply_change(name)
+                await self.compare()
             assert not batch.open
         while due := self.model.due_deliveries(self.clock()):
             for name, number in due:
