@@ -164,6 +164,37 @@ def test_an_opendocument_sheet_is_read_by_its_values(table: Convert) -> None:
     assert read.converted.file_format.numbers == (1,)
 
 
+def ods_cell(content: str) -> bytes:
+    """Return a sheet with the header `A` and one cell."""
+    cells = ("<text:p>A</text:p>", content)
+    row = '<table:table-row><table:table-cell office:value-type="string">{}</table:table-cell></table:table-row>'
+    return ods("".join(map(row.format, cells)))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<text:p>a<text:tab/>b</text:p>", "a\tb"),
+        ("<text:p>a<text:tab></text:tab>b</text:p>", "a\tb"),
+        ('<text:p>a<text:tab text:tab-ref="3" />b</text:p>', "a\tb"),
+        ('<text:p><text:span>a<text:tab/></text:span><text:s text:c="2"/>b</text:p>', "a\t  b"),
+        ("<text:p>a<text:line-break/>b</text:p>", "a\nb"),
+        ("<text:p>a</text:p><text:p/><text:p>b</text:p>", "a\n\nb"),
+        ("<text:p>a<text:tabulator/>&lt;text:tab/&gt;b</text:p>", "a<text:tab/>b"),
+    ],
+)
+def test_tabs_and_line_breaks_of_an_opendocument_sheet_are_text(table: Convert, content: str, text: str) -> None:
+    assert table(ods_cell(content)).rows[1] == [text]
+
+
+@pytest.mark.parametrize("offset", range(len("<text:tab/>") + 1))
+def test_a_tab_is_found_between_two_chunks_of_an_opendocument_sheet(table: Convert, offset: int) -> None:
+    with zipfile.ZipFile(io.BytesIO(ods_cell("<text:p>a<!---->"))) as archive:
+        before = archive.read("content.xml").index(b"-->")
+    comment = "x" * (2**20 - before - len("-->") - offset)
+    assert table(ods_cell(f"<text:p>a<!--{comment}--><text:tab/>b</text:p>")).rows[1] == ["a\tb"]
+
+
 def test_opendocument_files_that_cannot_be_read_are_named(refusal: Refused) -> None:
     formula = '<table:table-row><table:table-cell table:formula="of:=1+1"/></table:table-row>'
     assert refusal(ods(formula)).problems[0].code == "formula_without_value"
