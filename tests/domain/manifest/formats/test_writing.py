@@ -95,12 +95,16 @@ def test_a_date_before_1900_is_text_in_a_workbook(table: Convert, write: Write) 
     assert read.rows[1:] == rows
 
 
-def test_output_urls_are_links_until_a_sheet_has_as_many_as_excel_allows(write: Write) -> None:
+def test_output_urls_are_links_until_a_sheet_has_as_many_as_excel_allows(table: Convert, write: Write) -> None:
     rows = [["1", "x", "", f"https://img.example/{number}.jpg"] for number in range(MAX_LINKS + 2)]
-    with zipfile.ZipFile(io.BytesIO(write("xlsx", HEADER, rows, links=[3]))) as archive:
+    data = write("xlsx", HEADER, rows, links=[3])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sheet = archive.read("xl/worksheets/sheet1.xml").decode()
-    assert sheet.count("<hyperlink ") == MAX_LINKS
-    assert f"https://img.example/{MAX_LINKS + 1}.jpg" in sheet
+        targets = archive.read("xl/worksheets/_rels/sheet1.xml.rels").decode()
+    assert sheet.count("<hyperlink ") == targets.count("<Relationship ") == MAX_LINKS == 65_530
+    assert f'ref="D{MAX_LINKS + 1}"' in sheet
+    assert f'ref="D{MAX_LINKS + 2}"' not in sheet
+    assert table(data).rows[1:] == rows
 
 
 def test_several_output_urls_in_a_cell_are_text(write: Write) -> None:
