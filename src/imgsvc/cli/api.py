@@ -1,6 +1,7 @@
 """`imgsvc api`: the HTTP API without workers."""
 
 import asyncio
+import gc
 import sys
 
 import typer
@@ -34,6 +35,8 @@ def api(host: Host = None, port: Port = None, fd: Descriptor = None) -> None:
         listener = inherited or listen(settings.host, settings.port)
     sys.setswitchinterval(SWITCH_INTERVAL)
     server = Server(create_app(settings), drain=settings.drain_timeout * 3 / 4)
+    gc.collect()
+    gc.freeze()  # each look at all that is loaded stopped the event loop for 0.2 s
     server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(FAILED)

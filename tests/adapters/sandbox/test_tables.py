@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,19 @@ SHAPE = ReportShape(["Name"], [], FileFormat())
 async def tables() -> AsyncIterator[TableSandbox]:
     async with open_tables(memory=MEMORY) as tables:
         yield tables
+
+
+@asynccontextmanager
+async def impatient_tables() -> AsyncIterator[TableSandbox]:
+    """Open a sandbox that allows one second of CPU time."""
+    async with AsyncExitStack() as stack:
+        watchdog = await stack.enter_async_context(Watchdog(1))
+        argument = json.dumps({"memory": MEMORY, "seconds": 1})
+        pool = ChildPool(
+            "imgsvc.adapters.sandbox.table_child", argument, max_message=2**20, watchdog=watchdog, linger=60
+        )
+        stack.push_async_callback(pool.aclose)
+        yield TableSandbox(pool, pool)
 
 
 def slow_feed() -> bytes:
@@ -64,18 +77,11 @@ async def test_a_workbook_that_takes_too_much_memory_is_refused(tables: TableSan
 
 
 async def test_a_file_that_takes_too_long_is_refused_and_a_killed_process_is_not_its_fault(tmp_path: Path) -> None:
-    async with AsyncExitStack() as stack:
-        watchdog = await stack.enter_async_context(Watchdog(1))
-        argument = json.dumps({"memory": MEMORY, "seconds": 1})
-        pool = ChildPool(
-            "imgsvc.adapters.sandbox.table_child", argument, max_message=2**20, watchdog=watchdog, linger=60
-        )
-        stack.push_async_callback(pool.aclose)
-        tables = TableSandbox(pool, pool)
+    async with impatient_tables() as tables:
         with pytest.raises(InvalidManifest, match="took too long"):
             await tables.read(slow_feed(), CONVERSION, tmp_path / "table")
         await tables.read(BOOK, CONVERSION, tmp_path / "table")
-        [pid] = pool.pids
+        [pid] = tables.readers.pids
         before = psutil.Process(pid).cpu_times().user
         reading = asyncio.create_task(tables.read(slow_feed(), CONVERSION, tmp_path / "table"))
 
@@ -108,6 +114,16 @@ async def test_a_report_is_written_page_by_page_and_the_next_by_the_same_process
     with pytest.raises(StorageError):
         await tables.write("xlsx", SHAPE, pages(), Path("/dev/full"))
     await tables.write("xlsx", SHAPE, pages(), tmp_path / "report")
+
+
+async def test_a_report_that_takes_too_long_is_refused_in_words(tmp_path: Path) -> None:
+    async def pages() -> AsyncIterator[Sequence[Sequence[str]]]:
+        while True:
+            yield [["row"]] * 1_000
+
+    async with impatient_tables() as tables:
+        with pytest.raises(LimitExceeded, match="Writing the file took too long; download output"):
+            await tables.write("ods", SHAPE, pages(), tmp_path / "report")
 
 
 async def test_a_report_that_is_no_longer_wanted_ends_its_process(tables: TableSandbox, tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ class TableSandbox:
             try:
                 return await self.readers.call(child, request, data, parse=_parse_converted)
             except ChildDied as exc:
-                raise _crash_error(child, exc) from exc.__cause__
+                fault = _fault(child, exc)
+                detail = f"Reading the file {fault} and was stopped. Save it again as CSV, or split it."
+                raise refused([Problem("unreadable_file", detail)]) from exc.__cause__
 
         return _returned(await self.readers.with_child(work))
 
@@ -65,7 +67,8 @@ class TableSandbox:
                     return _parse_written(*await self.writers.receive(child))
                 except (EOFError, OSError) as exc:
                     await self.writers.bury(child)
-                    raise _crash_error(child, exc) from exc
+                    fault = _fault(child, exc)
+                    raise LimitExceeded(f"Writing the file {fault}; download output.csv instead.") from exc
 
         _returned(await self.writers.with_child(work))
 
@@ -105,20 +108,21 @@ def _returned(result: T | Exception) -> T:
     return result
 
 
-def _crash_error(child: Child, died: Exception) -> Exception:
-    """Return the error for a file whose child has ended; one that was killed from outside is not the file's fault."""
+def _fault(child: Child, died: Exception) -> str:
+    """Return how a file ended its child.
+
+    Raises:
+        SandboxUnavailable: the child was killed from outside, which is not the file's fault.
+    """
     code = child.process.returncode
     log.warning("table_child_crashed", pid=child.process.pid, exit_code=code, overran=child.overran)
     if child.overran or code == -signal.SIGXCPU:
-        what = "took too long"
-    elif code in (OUT_OF_MEMORY, -signal.SIGABRT):  # Rust aborts when there is no memory
-        what = "took too much memory"
-    elif isinstance(died, InvalidMessage) or code is None or code >= 0 or code in CRASHES:
-        what = "failed"
-    else:
-        return SandboxUnavailable("The process that read the file was killed.")
-    detail = f"Reading the file {what} and was stopped. Save it again as CSV, or split it."
-    return refused([Problem("unreadable_file", detail)])
+        return "took too long"
+    if code in (OUT_OF_MEMORY, -signal.SIGABRT):  # Rust aborts when there is no memory
+        return "took too much memory"
+    if isinstance(died, InvalidMessage) or code is None or code >= 0 or code in CRASHES:
+        return "failed"
+    raise SandboxUnavailable("The process that converts the file was killed.") from died
 
 
 @asynccontextmanager

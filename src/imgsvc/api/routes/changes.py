@@ -1,9 +1,9 @@
 """Changes since the version before: the rows of output.csv that are new or changed."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 
 from imgsvc.api.dependencies import BatchId, ReportReader, ResourcesDep
+from imgsvc.api.download_response import DownloadResponse
 from imgsvc.api.openapi.text_examples import CHANGES_CSV
 from imgsvc.api.problems.documented import refused_state
 from imgsvc.api.routes.results import Bom, Extended, Safe, csv_response, csv_responses, finished_batch
@@ -29,7 +29,7 @@ async def get_changes_csv(
     extended: Extended = False,
     safe: Safe = False,
     bom: Bom = False,
-) -> StreamingResponse:
+) -> DownloadResponse:
     """Return `output.csv` with only the rows that are new or changed since the version before of the same `catalogue`.
 
     A row is changed if a cell or an address in `output.csv` is another than before. With `extended`, the column

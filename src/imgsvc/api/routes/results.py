@@ -1,15 +1,14 @@
 """Results: output.csv and the same in other formats, failures.csv, and all images in one ZIP."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from fastapi.responses import StreamingResponse
 
 from imgsvc.api.dependencies import BatchId, Caller, ReportFilesDep, ReportReader, ResourcesDep
+from imgsvc.api.download_response import DownloadResponse
 from imgsvc.api.openapi.text_examples import FAILURES_CSV, OUTPUT_CSV
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.bootstrap import Resources
@@ -70,7 +69,7 @@ async def get_output_csv(
     extended: Extended = False,
     safe: Safe = False,
     bom: Bom = False,
-) -> StreamingResponse:
+) -> DownloadResponse:
     """Return the uploaded CSV with the column `Output Image Urls`: one slot per input URL, empty if the image failed.
 
     The encoding is UTF-8, the delimiter that of the upload. The link in the webhook works for a week without an API
@@ -104,7 +103,7 @@ async def get_output_file(
     extension: Annotated[OtherFormat, Path(description="The format; `links.output` of the batch has the upload's.")],
     options: Annotated[ReportOptions, Depends(_report_options)],
     partial: Partial = False,
-) -> StreamingResponse:
+) -> DownloadResponse:
     """Return what `output.csv` contains as a workbook, tab-separated values, JSON Lines or an XML feed.
 
     Any batch can be downloaded in any format. In a workbook text is text, so that `00123` and `=1+1` stay as they are;
@@ -115,7 +114,7 @@ async def get_output_file(
     check_rows(batch, kind)
     content = files.stream(batch, kind, options, sessions=resources.sessions, links=resources.links)
     headers = {"Content-Disposition": attachment(batch, f"output.{kind.name}")}
-    return StreamingResponse(content, media_type=kind.media_types[0], headers=headers)
+    return DownloadResponse(content, media_type=kind.media_types[0], headers=headers)
 
 
 @router.get(
@@ -132,7 +131,7 @@ async def get_failures_csv(
     partial: Partial = False,
     safe: Safe = False,
     bom: Bom = False,
-) -> StreamingResponse:
+) -> DownloadResponse:
     """Return only the rows with failed or cancelled images, with only those URLs and an `Error` column.
 
     Correct the URLs and upload the file again: it has the columns of the CSV that you sent.
@@ -153,29 +152,16 @@ async def get_failures_csv(
 )
 async def get_archive(
     batch_id: BatchId, caller: Caller, resources: ResourcesDep, partial: Partial = False
-) -> StreamingResponse:
+) -> DownloadResponse:
     """Return every compressed image in one ZIP, with the file names of their URLs: `0-mountain-print-5d1c0e7a.jpg`.
 
     The ZIP is built while it is sent, so its size is not known in advance; an interrupted download is not a valid ZIP.
     Images that are missing from the storage are listed in `MISSING.txt`.
     """
     batch = await finished_batch(batch_id, caller, resources, partial=partial)
-    content = await _with_first_chunk(stream_archive(batch, sessions=resources.sessions, reader=resources.storage))
+    content = stream_archive(batch, sessions=resources.sessions, reader=resources.storage)
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
-    return StreamingResponse(content, media_type="application/zip", headers=headers)
-
-
-async def _with_first_chunk(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Return `content` once its first chunk is read, so that an unavailable storage can still be answered with 503."""
-    first = await anext(content, b"")
-
-    async def chunks() -> AsyncGenerator[bytes, None]:
-        async with aclosing(content):
-            yield first
-            async for chunk in content:
-                yield chunk
-
-    return chunks()
+    return DownloadResponse(content, media_type="application/zip", headers=headers)
 
 
 async def finished_batch(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
@@ -185,10 +171,10 @@ async def finished_batch(batch_id: str, caller: str, resources: Resources, *, pa
     return batch
 
 
-def csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: str = "utf-8") -> StreamingResponse:
+def csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: str = "utf-8") -> DownloadResponse:
     content = (part.encode(codec) async for part in text)
     headers = {"Content-Disposition": attachment(batch, f"{kind}.csv")}
-    return StreamingResponse(content, media_type=f"text/csv; charset={_CHARSETS.get(codec, codec)}", headers=headers)
+    return DownloadResponse(content, media_type=f"text/csv; charset={_CHARSETS.get(codec, codec)}", headers=headers)
 
 
 def attachment(batch: Batch, ending: str) -> str:

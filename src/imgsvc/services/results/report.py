@@ -70,9 +70,12 @@ async def output_csv(
 ) -> AsyncIterator[str]:
     """Yield the text of the output as CSV; `only_changes`: with the rows that are new or changed."""
     table = output_table(batch, options)
-    yield table.start(bom=options.bom) + table.text([table.header()], batch.delimiter, safe=options.safe)
-    async for rows in output_pages(batch, table, sessions=sessions, links=links, only_changes=only_changes):
-        yield table.text(rows, batch.delimiter, safe=options.safe)
+    text = table.start(bom=options.bom) + table.text([table.header()], batch.delimiter, safe=options.safe)
+    pages = output_pages(batch, table, sessions=sessions, links=links, only_changes=only_changes)
+    async for rows in pages:  # the first may raise: before any text
+        yield text + table.text(rows, batch.delimiter, safe=options.safe)
+        text = ""
+    yield text
 
 
 def _slot(asset: SlotAsset, names: Sequence[str], links: Links, *, on_failed: str) -> Slot:
@@ -93,11 +96,13 @@ def _slot(asset: SlotAsset, names: Sequence[str], links: Links, *, on_failed: st
 async def failures_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions) -> AsyncIterator[str]:
     """Yield the rows with failed or cancelled images, with those URLs only and their errors, ready for re-upload."""
     layout, url_columns = failures_layout(batch.header), file_format(batch).url_columns
-    yield options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
-    async for page in product_pages(batch.id, sessions=sessions):
+    text = options.start + render_rows([layout.header], batch.delimiter, safe=options.safe)
+    async for page in product_pages(batch.id, sessions=sessions):  # the first may raise: before any text
         rows = (_failure_row(layout, view, url_columns) for view in page)
-        if text := render_rows(filter(None, rows), batch.delimiter, safe=options.safe):
+        if text := text + render_rows(filter(None, rows), batch.delimiter, safe=options.safe):
             yield text
+        text = ""
+    yield text
 
 
 def _failure_row(layout: ReportLayout, view: ProductView, url_columns: Sequence[int]) -> list[str] | None:

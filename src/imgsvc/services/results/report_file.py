@@ -1,7 +1,7 @@
 """The output of a batch in formats other than CSV: streamed as text, or written to a file by a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TypeAlias
 
 from imgsvc.db.engine import Sessions
@@ -35,13 +35,14 @@ class ReportFiles:
         self._converter = converter
         self._slots = FairSemaphore(SLOTS)
 
-    async def stream(
+    def stream(
         self, batch: Batch, kind: TableFormat, options: ReportOptions, *, sessions: Sessions, links: Links
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the output of `batch` in the format `kind`.
 
         Raises:
             NotFound: the batch has been deleted.
+            LimitExceeded: writing the file took too much time or memory.
             SandboxUnavailable: no process that writes a file can be started.
             StorageError: the disk is full or fails.
         """
@@ -50,11 +51,11 @@ class ReportFiles:
             table.layout.header, table.link_columns, table.file, len(batch.header), safe=options.safe, bom=options.bom
         )
         pages = output_pages(batch, table, sessions=sessions, links=links)
-        chunks = _text(kind, shape, pages) if kind.write_text else self._file(batch, kind, shape, pages)
-        async for chunk in chunks:
-            yield chunk
+        return _text(kind, shape, pages) if kind.write_text else self._file(batch, kind, shape, pages)
 
-    async def _file(self, batch: Batch, kind: TableFormat, shape: ReportShape, pages: Pages) -> AsyncIterator[bytes]:
+    async def _file(
+        self, batch: Batch, kind: TableFormat, shape: ReportShape, pages: Pages
+    ) -> AsyncGenerator[bytes, None]:
         with temporary_file() as path:
             with await self._slots.acquire(Flow(batch.api_key_id, batch_id="")):
                 await self._converter.write(kind.name, shape, pages, path)
@@ -63,10 +64,11 @@ class ReportFiles:
                     yield chunk
 
 
-async def _text(kind: TableFormat, shape: ReportShape, pages: Pages) -> AsyncIterator[bytes]:
+async def _text(kind: TableFormat, shape: ReportShape, pages: Pages) -> AsyncGenerator[bytes, None]:
     assert kind.write_text is not None  # noqa: S101  # the caller has checked it
     writer = kind.write_text(shape)
-    yield writer.begin().encode()
-    async for rows in pages:
-        yield writer.rows(rows).encode()
-    yield writer.end().encode()
+    text = writer.begin()
+    async for rows in pages:  # the first may raise: before any text
+        yield (text + writer.rows(rows)).encode()
+        text = ""
+    yield (text + writer.end()).encode()

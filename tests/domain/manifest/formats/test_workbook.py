@@ -38,7 +38,8 @@ def ods(rows: str, *, mimetype: str = "spreadsheet", manifest: str = "<manifest/
 def test_values_become_the_text_that_a_person_sees(table: Convert) -> None:
     day = dt.date(2024, 1, 31)
     header = ["SKU", "Number", "Price", "EAN", "Sale", "Day", "Sum"]
-    read = table(workbook([header, ["00123", 12, 9.5, 4006381333931, True, day, 0.1 + 0.2]]))
+    data = workbook([header, ["00123", 12, 9.5, 4006381333931, True, day, 0.3]])
+    read = table(changed_member(data, SHEET, "<v>0.3</v>", "<v>0.30000000000000004</v>"))  # as Excel stores 0.1 + 0.2
     assert read.rows == [header, ["00123", "12", "9.5", "4006381333931", "TRUE", "2024-01-31", "0.3"]]
 
 
@@ -118,6 +119,8 @@ def test_limits_are_those_of_a_csv(refusal: Refused) -> None:
     wide = refusal(workbook([["x"] * 1_001]))
     assert isinstance(wide, LimitExceeded)
     assert "1,000 columns" in wide.detail
+    blank = refusal(workbook([["Name"], ["Mug", *[""] * 1_000, " "]]))  # each row would be read with a thousand cells
+    assert "Delete the empty ones" in blank.detail
 
 
 def test_a_workbook_that_unpacks_to_gigabytes_is_refused_before_it_is_read(refusal: Refused) -> None:
@@ -162,6 +165,37 @@ def test_an_opendocument_sheet_is_read_by_its_values(table: Convert) -> None:
     assert read.rows == [["Name", "Price"], ["Mug", "2"]]
     assert read.numbers == [1, 4]
     assert read.converted.file_format.numbers == (1,)
+
+
+def ods_cell(content: str) -> bytes:
+    """Return a sheet with the header `A` and one cell."""
+    cells = ("<text:p>A</text:p>", content)
+    row = '<table:table-row><table:table-cell office:value-type="string">{}</table:table-cell></table:table-row>'
+    return ods("".join(map(row.format, cells)))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<text:p>a<text:tab/>b</text:p>", "a\tb"),
+        ("<text:p>a<text:tab></text:tab>b</text:p>", "a\tb"),
+        ('<text:p>a<text:tab text:tab-ref="3" />b</text:p>', "a\tb"),
+        ('<text:p><text:span>a<text:tab/></text:span><text:s text:c="2"/>b</text:p>', "a\t  b"),
+        ("<text:p>a<text:line-break/>b</text:p>", "a\nb"),
+        ("<text:p>a</text:p><text:p/><text:p>b</text:p>", "a\n\nb"),
+        ("<text:p>a<text:tabulator/>&lt;text:tab/&gt;b</text:p>", "a<text:tab/>b"),
+    ],
+)
+def test_tabs_and_line_breaks_of_an_opendocument_sheet_are_text(table: Convert, content: str, text: str) -> None:
+    assert table(ods_cell(content)).rows[1] == [text]
+
+
+@pytest.mark.parametrize("offset", range(len("<text:tab/>") + 1))
+def test_a_tab_is_found_between_two_chunks_of_an_opendocument_sheet(table: Convert, offset: int) -> None:
+    with zipfile.ZipFile(io.BytesIO(ods_cell("<text:p>a<!---->"))) as archive:
+        before = archive.read("content.xml").index(b"-->")
+    comment = "x" * (2**20 - before - len("-->") - offset)
+    assert table(ods_cell(f"<text:p>a<!--{comment}--><text:tab/>b</text:p>")).rows[1] == ["a\tb"]
 
 
 def test_opendocument_files_that_cannot_be_read_are_named(refusal: Refused) -> None:

@@ -17,6 +17,7 @@ from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.domain.manifest.formats.cells import CellTexts, Value
 from imgsvc.domain.manifest.formats.container import Container
 from imgsvc.domain.manifest.formats.formulas import SpecialCells, ods_formulas, xlsx_special_cells
+from imgsvc.domain.manifest.formats.ods_blanks import plain_blanks
 from imgsvc.domain.manifest.records import MAX_COLUMNS, MAX_PROBLEMS, over_limit, refused
 from imgsvc.domain.manifest.rows_file import RowsWriter
 from imgsvc.errors import InvalidManifest, Problem
@@ -40,7 +41,8 @@ def _read(container: Container, out: RowsWriter, sheet: str | None, *, name: str
     if container.unpacked_size > MAX_UNPACKED:
         raise over_limit(f"The workbook unpacks to more than {MAX_UNPACKED:,} bytes. Save it as CSV, or split it.")
     try:
-        with CalamineWorkbook.from_filelike(io.BytesIO(container.data)) as workbook:
+        data = container.data if name == "xlsx" else plain_blanks(container)
+        with CalamineWorkbook.from_filelike(io.BytesIO(data)) as workbook:
             title = _choose_sheet(workbook, sheet)
             special = xlsx_special_cells(container, title) if name == "xlsx" else ods_formulas(container, title)
             values = workbook.get_sheet_by_name(title)
