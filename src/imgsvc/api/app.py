@@ -21,6 +21,7 @@ from imgsvc.api.problems import responses
 from imgsvc.api.problems.documented import documented
 from imgsvc.api.routes import (
     batches,
+    checks,
     events,
     health,
     lifecycle,
@@ -75,7 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestTimes, registry=app.state.request_times)
     responses.install(app)
     protected = (
-        batches.router, listings.router, events.router, results.router, lifecycle.router, webhooks.router,
+        batches.router, listings.router, events.router, results.router, checks.router, lifecycle.router,
+        webhooks.router,
     )  # fmt: skip
     for router in protected:
         app.include_router(router, responses=documented(401, 403))

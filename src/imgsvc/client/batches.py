@@ -103,6 +103,7 @@ class Links(ApiModel):
     output: str | None = None
     output_csv: str
     failures_csv: str
+    checks_csv: str | None = None  # a server of an earlier version has none
     events: str
     archive_zip: str
 

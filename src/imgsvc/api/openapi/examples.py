@@ -55,6 +55,7 @@ ACCEPTED: dict[str, Any] = {
         "output": f"{_SELF}/output.csv",
         "output_csv": f"{_SELF}/output.csv",
         "failures_csv": f"{_SELF}/failures.csv",
+        "checks_csv": f"{_SELF}/checks.csv",
         "archive_zip": f"{_SELF}/archive.zip",
     },
 }

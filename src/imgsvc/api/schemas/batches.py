@@ -52,6 +52,7 @@ class LinksOut(BaseModel):
     output: str = Field(description="The output in the format of the upload.")
     output_csv: str
     failures_csv: str
+    checks_csv: str
     archive_zip: str
 
 
@@ -121,6 +122,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             output=links.report(batch.id, f"output.{manifest.format}"),
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
+            checks_csv=links.report(batch.id, "checks.csv"),
             archive_zip=links.archive(batch.id),
         ),
     )
