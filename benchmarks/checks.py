@@ -2,7 +2,7 @@
 
     python benchmarks/checks.py [--products 200000] [--images 250000]
 
-Every tenth image is the same as another one, one product in twenty has a placeholder, and half of the images are too
+Every tenth image is the same as another one, one product in twenty has a placeholder, and three images in four are too
 small for some shop. The batch is in SQLite; the report is made in this process and thrown away.
 """
 

@@ -11,13 +11,13 @@ from datetime import date
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A shop, the page with its rules, and the day on which it was read; `note` says how, if not the page itself."""
+    """A shop, the page with its rules, and the day on which a copy of it was read; `note` says what else to know."""
 
     code: str
     title: str
     source: str
     read: date
-    note: str = ""
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +46,32 @@ class Rule:
 
 
 GOOGLE = Shop(
-    "google", "Google Merchant Center", "https://support.google.com/merchants/answer/6324350", date(2026, 11, 29)
+    "google",
+    "Google Merchant Center",
+    "https://support.google.com/merchants/answer/6324350",
+    date(2026, 11, 29),
+    "Until 31 January 2027 it accepts images from 100 × 100 pixels on, and of clothes from 250 × 250.",
 )
 AMAZON = Shop(
-    "amazon", "Amazon", "https://sellercentral.amazon.com/gp/help/external/G9FUUH87RBNXGKB7", date(2026, 11, 29)
+    "amazon",
+    "Amazon",
+    "https://sellercentral.amazon.com/gp/help/external/G9FUUH87RBNXGKB7",
+    date(2026, 11, 29),
+    "The page for sellers in the United States. It also excludes animated GIFs, which are not checked.",
 )
 SHOPIFY = Shop(
     "shopify",
     "Shopify",
     "https://help.shopify.com/en/manual/products/product-media/product-media-types",
     date(2026, 11, 29),
-    "the page itself could not be read; several others quote these limits from it",
+    "The page itself could not be read; several others quote these limits. Older ones say 4,472 × 4,472 pixels.",
 )
 META = Shop(
     "meta",
     "Meta",
     "https://developers.facebook.com/docs/marketing-api/catalog/reference",
     date(2026, 2, 1),
-    "a copy of that day; the page has moved since",
+    "The page has moved since, and its part on images could not be read again.",
 )
 SHOPS = (GOOGLE, AMAZON, SHOPIFY, META)
 
