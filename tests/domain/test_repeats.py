@@ -61,6 +61,8 @@ def test_a_product_with_rows_in_several_places_is_counted_once() -> None:
 def test_images_without_content_do_not_recur() -> None:
     rows = [("1", "Mug", ["a"]), ("2", "Cup", ["a"])]
     assert repeats_of(rows, failed=["a"]) == {"a": None}
+    repeats = Repeats(2)
+    assert repeats.content_of(0) != repeats.content_of(1)
 
 
 NAMES = ["Blue mug", "Green cup", "Black hat", "Lamp", "Oak table"]
@@ -85,16 +87,27 @@ def test_an_image_that_products_have_next_to_others_is_no_placeholder() -> None:
     assert repeats_of(in_rows)["sizes"] == Repeat(5)
 
 
-@pytest.mark.parametrize("names", [
-    ["Shirt - S", "Shirt - M", "Shirt - L", "Shirt - XL", "SHIRT (XXL)", "Shirt"],
-    ["", "", "", "", "", ""],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Shirt {} - S", "Shirt {} - M", "Shirt {} - L", "Shirt {} - XL", "SHIRT ({}, XXL)", "shirt {}"],
+        ["", "", "", "", "", ""],
+        ["", "Shirt {} S", "Shirt {} M", "Shirt {} L", "Shirt {} XL", "Shirt {} XXL"],
+    ],
+)
 def test_the_image_of_variants_with_names_of_their_own_is_no_placeholder(names: list[str]) -> None:
     """Red and blue ones may take turns, so their rows need not follow each other."""
+    colours = [(size, name, colour) for size, name in enumerate(names) for colour in ("red", "blue")]
+    rows = [(f"{colour}-{size}", name.format(colour), [colour]) for size, name, colour in colours]
+    assert {colour: repeat and repeat.alone_in for colour, repeat in repeats_of(rows).items()} == {"red": 0, "blue": 0}
+    assert {repeat and repeat.products for repeat in repeats_of(rows).values()} == {len(names)}
+
+
+def test_a_name_without_a_word_does_not_differ_from_others() -> None:
     rows = [
-        row for size, name in enumerate(names) for row in ((f"R{size}", name, ["red"]), (f"B{size}", name, ["blue"]))
+        (str(number), name, ["a"]) for number, name in enumerate(["Shirt S", "Shirt M", "***", "Shirt L", "Shirt XL"])
     ]
-    assert {repeat.alone_in for repeat in repeats_of(rows).values() if repeat} == {0}
+    assert repeats_of(rows) == {"a": Repeat(5)}
 
 
 def test_a_failed_image_may_have_been_another_one() -> None:
