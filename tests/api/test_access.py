@@ -20,6 +20,7 @@ CALLS = (
     ("GET", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/products"),
     ("GET", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/output.csv"),
     ("GET", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/failures.csv"),
+    ("GET", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/checks.csv"),
     ("GET", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/archive.zip"),
     ("GET", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/events"),
     ("POST", "/v1/batches/bat_01m81syxdvn0cchm7jgbq1vyb2/cancel"),

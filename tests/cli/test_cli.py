@@ -39,6 +39,7 @@ NAMES: tuple[list[str], ...] = (
     ["status"],
     ["list"],
     ["failures"],
+    ["checks"],
     ["download"],
     ["retry"],
     ["cancel"],

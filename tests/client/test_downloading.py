@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,14 @@ CSV = {"Content-Type": "text/csv; charset=utf-8"}
     [
         ("output.csv", {"extended": True, "bom": True}, "?extended=true&bom=true", "text/csv"),
         ("failures.csv", {"safe": True}, "?safe=true", "text/csv"),
+        ("checks.csv", {"shops": ["meta", "google"], "bom": True}, "?shop=meta&shop=google&bom=true", "text/csv"),
+        ("checks.csv", {}, "", "text/csv"),
         ("archive.zip", {"partial": True}, "?partial=true", "application/zip"),
         ("output.csv", {}, "", "text/csv"),
     ],
 )
 async def test_each_download_requests_its_path_and_writes_the_file(
-    server: Scripted, call: Caller, tmp_path: Path, name: str, options: dict[str, bool], query: str, media_type: str
+    server: Scripted, call: Caller, tmp_path: Path, name: str, options: dict[str, Any], query: str, media_type: str
 ) -> None:
     server.script(Answer(200, "all of it" * 100_000, {"Content-Type": media_type}))
     await call(f"download_{name.partition('.')[0]}", EXAMPLE_ID, str(tmp_path / "file"), **options)

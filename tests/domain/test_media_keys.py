@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgsvc.domain.media_keys import (
+    content_of,
     digest,
     digest_in,
     folder_of,
@@ -37,6 +38,13 @@ def test_a_key_follows_from_the_bytes_and_the_name() -> None:
     assert key(rendition="thumb", extension="webp") == f"{FOLDER}/shoe-1-thumb-57nbzesssgtuyun3.webp"
     assert key(digest=digest(b"boot")) != key()
     assert len({key_hash(key()), key_hash(key(name="shoe-2")), key_hash(key(rendition="thumb"))}) == 3
+
+
+def test_the_content_of_a_key_is_the_same_for_the_same_bytes() -> None:
+    assert content_of(key()) == content_of(key(name="boot", rendition="thumb", extension="webp"))
+    assert content_of(key()) != content_of(key(digest=digest(b"boot")))
+    earlier = [f"{BATCH_ID}/{position}-shoe-0a1b2c3d.jpg" for position in (7, 8)]
+    assert [content_of(each) for each in earlier] == earlier
 
 
 @given(

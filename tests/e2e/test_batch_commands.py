@@ -1,4 +1,4 @@
-"""`imgsvc list`, `failures`, `retry`, `cancel`, `download` and `--json`, mostly against a scripted server."""
+"""`imgsvc list`, `failures`, `checks`, `retry`, `cancel`, `download` and `--json`, mostly against a scripted server."""
 
 import csv
 import json
@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, BATCH_LIST, CANCELLED, EXAMPLE_ID, PRODUCTS, RETRIED
+from imgsvc.domain.manifest.csv_text import render_rows
+from imgsvc.services.results.checks import HEADER
 from support.catalogues import catalogue
 from support.command import imgsvc, in_process
 from support.origin_server import OriginServer, image_bytes
@@ -58,6 +60,15 @@ async def test_a_batch_with_failures_from_list_to_retry(stack: Stack, origin: Or
     [row] = csv.DictReader((tmp_path / "failures.csv").read_text(encoding="utf-8").splitlines())
     assert row["Input Image Urls"] == missing
 
+    checked = await imgsvc("checks", batch_id, "--shop", "amazon", "--output", "checks.csv", **options)
+    assert (checked.code, checked.out) == (0, "CSV: checks.csv\n")
+    [row] = csv.DictReader((tmp_path / "checks.csv").read_text(encoding="utf-8").splitlines())
+    assert (row["Input Image Url"], row["Check"]) == (origin.url("/a.jpg"), "amazon_min_size")
+    assert (await imgsvc("checks", batch_id, "--shop", "shopify", **options)).out == "There are no remarks.\n"
+    refused = await imgsvc("checks", batch_id, "--shop", "ebay", **options)
+    assert refused.code == 1
+    assert "'google', 'amazon', 'shopify' or 'meta'" in refused.err
+
     assert (await imgsvc("download", batch_id, "--output", "output.csv", "--extended", **options)).code == 0
     rows = list(csv.DictReader((tmp_path / "output.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["Status"] for row in rows] == ["failed", "succeeded"]
@@ -98,6 +109,30 @@ async def test_failures_can_be_printed_as_json(server: Scripted, environment: di
     done = await in_process("failures", EXAMPLE_ID, "--json", **environment)
     [failure] = json.loads(done.out)
     assert (failure["product_name"], failure["code"], failure["http_status"]) == ("Mountain print", "http_404", 404)
+
+
+def checks_csv(rows: int, delimiter: str = ",") -> Answer:
+    lines = [HEADER, *[["7", "Mug, blue", "https://s.example/a.jpg", "", "same_image", "2 products.", "", ""]] * rows]
+    return Answer(200, render_rows(lines, delimiter), {"Content-Type": "text/csv; charset=utf-8"})
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+async def test_checks_can_be_printed_as_json(
+    server: Scripted, environment: dict[str, Any], tmp_path: Path, delimiter: str
+) -> None:
+    server.script(checks_csv(1, delimiter))
+    done = await in_process("checks", EXAMPLE_ID, "--json", "--output", str(tmp_path / "checks.csv"), **environment)
+    [remark] = json.loads(done.out)
+    assert (remark["serial_number"], remark["product_name"]) == ("7", "Mug, blue")
+    assert (remark["check"], remark["source_date"]) == ("same_image", "")
+    assert (tmp_path / "checks.csv").read_text(encoding="utf-8").startswith("Serial Number")
+
+
+async def test_a_long_list_of_checks_is_truncated(server: Scripted, environment: dict[str, Any]) -> None:
+    server.script(checks_csv(201))
+    done = await in_process("checks", EXAMPLE_ID, **environment)
+    assert done.out.count("same_image") == 200
+    assert done.out.splitlines()[-1].startswith("… and more: --output")
 
 
 async def test_a_refusal_prints_json_on_stdout_and_a_message_on_stderr(

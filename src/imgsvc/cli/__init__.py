@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imgsvc import __version__
-from imgsvc.cli import batches, download, failures, submit
+from imgsvc.cli import batches, checks, download, failures, submit
 from imgsvc.cli.lazy_commands import Group, add_lazy_commands
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command(rich_help_panel="Use")(submit.submit)
 app.command(rich_help_panel="Use")(batches.status)
 app.command("list", rich_help_panel="Use")(batches.list_batches)
 app.command(rich_help_panel="Use")(failures.failures)
+app.command(rich_help_panel="Use")(checks.checks)
 app.command(rich_help_panel="Use")(download.download)
 app.command(rich_help_panel="Use")(batches.retry)
 app.command(rich_help_panel="Use")(batches.cancel)

@@ -1,6 +1,6 @@
 """The client for asyncio."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Self, Unpack
 
 import httpx
@@ -10,7 +10,7 @@ from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
 from imgsvc.client.client import Target
 from imgsvc.client.deliveries import Delivery
-from imgsvc.client.downloads import CSV, ZIP, download, output_of
+from imgsvc.client.downloads import CSV, ZIP, Option, download, output_of
 from imgsvc.client.drivers import AsyncDriver
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
@@ -117,10 +117,22 @@ class AsyncClient:
     ) -> None:
         await self._download(batch, "changes.csv", path, CSV, extended=extended, safe=safe, bom=bom)
 
+    async def download_checks(
+        self,
+        batch: Batch | str,
+        path: Target,
+        *,
+        shops: Sequence[str] = (),
+        safe: bool = False,
+        bom: bool = False,
+        partial: bool = False,
+    ) -> None:
+        await self._download(batch, "checks.csv", path, CSV, shop=shops, safe=safe, bom=bom, partial=partial)
+
     async def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
         await self._download(batch, "archive.zip", path, ZIP, partial=partial)
 
-    async def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: bool) -> None:
+    async def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: Option) -> None:
         source = f"{path_of(batch)}/{name}"
         call = download(source, path, media_type, url=self.url, retries=self._retries, **options)
         await self._driver.run(call)

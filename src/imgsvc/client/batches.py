@@ -114,6 +114,7 @@ class Links(ApiModel):
     output_csv: str
     failures_csv: str
     changes_csv: str | None = None
+    checks_csv: str | None = None  # a server of an earlier version has none
     events: str
     archive_zip: str
 

@@ -1,7 +1,7 @@
 """The blocking client; its docstrings describe the calls of both clients."""
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Self, Unpack
 
 import httpx
@@ -10,7 +10,7 @@ from imgsvc.client.actions import OnWait, RetryBudget
 from imgsvc.client.batches import Batch, Progress, Validation
 from imgsvc.client.calls import Calls, Statuses, path_of
 from imgsvc.client.deliveries import Delivery
-from imgsvc.client.downloads import CSV, ZIP, download, output_of
+from imgsvc.client.downloads import CSV, ZIP, Option, download, output_of
 from imgsvc.client.drivers import BlockingDriver
 from imgsvc.client.products import Product
 from imgsvc.client.setup import http_options
@@ -183,11 +183,27 @@ class Client:
         """
         self._download(batch, "changes.csv", path, CSV, extended=extended, safe=safe, bom=bom)
 
+    def download_checks(
+        self,
+        batch: Batch | str,
+        path: Target,
+        *,
+        shops: Sequence[str] = (),
+        safe: bool = False,
+        bom: bool = False,
+        partial: bool = False,
+    ) -> None:
+        """Download the remarks on images: broken rules of `shops` (none: all), repeats, placeholders; as a CSV.
+
+        The names of shops are those of the API, such as `google`; otherwise it is like `download_output`.
+        """
+        self._download(batch, "checks.csv", path, CSV, shop=shops, safe=safe, bom=bom, partial=partial)
+
     def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
         """Download every compressed image in a ZIP; otherwise like `download_output`."""
         self._download(batch, "archive.zip", path, ZIP, partial=partial)
 
-    def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: bool) -> None:
+    def _download(self, batch: Batch | str, name: str, path: Target, media_type: str, **options: Option) -> None:
         source = f"{path_of(batch)}/{name}"
         call = download(source, path, media_type, url=self.url, retries=self._retries, **options)
         self._driver.run(call)

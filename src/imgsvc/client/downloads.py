@@ -1,6 +1,7 @@
 """Downloads of CSVs and archives to files."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from imgsvc.client.actions import NO_RETRIES, Call, RetryBudget, Send, read_chunk, send
@@ -18,6 +19,10 @@ OUTPUT_TYPES = {
 """A copy of the server's table of formats: the client does not import the server's packages."""
 
 
+Option = bool | Sequence[str]
+"""A flag of the query, or the values of a parameter that may be repeated."""
+
+
 def output_of(target: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the name of the report for the file `target`, and its media type: by its ending, otherwise CSV."""
     ending = Path(target).suffix.lower()
@@ -25,13 +30,13 @@ def output_of(target: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 def download(
-    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, retries: RetryBudget, **options: bool
+    source: str, target: str | os.PathLike[str], media_type: str, *, url: str, retries: RetryBudget, **options: Option
 ) -> Call[None]:
     """Download the path `source` to `target`; the file appears only when it is complete.
 
-    A download that breaks is started again, unless `target` is a pipe. `options` are flags of the query.
+    A download that breaks is started again, unless `target` is a pipe. `options` are parameters of the query.
     """
-    query = {name: "true" for name, enabled in options.items() if enabled}
+    query = {name: "true" if value is True else value for name, value in options.items() if value}
     path = Path(target)
 
     def attempt() -> Call[None]:

@@ -32,6 +32,11 @@ def digest_in(key: str) -> str:
     return key.rpartition(".")[0].rpartition("-")[2]
 
 
+def content_of(key: str) -> str:
+    """Return a text that is the same for the same bytes; of a key of an earlier version, the key itself."""
+    return digest_in(key) if folder_of(key) else key
+
+
 def folder_of(key: str) -> str | None:
     """Return the media folder in `key`, or None if it is not in the format of a key."""
     match = _KEY.fullmatch(key)

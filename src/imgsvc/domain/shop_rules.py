@@ -4,19 +4,20 @@ Only what follows from format, size and bytes is here; overlays, borders and bac
 demands a square. A megabyte is a million bytes, which is the stricter reading.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A shop, the page with its rules, and the day on which it was read."""
+    """A shop, the page with its rules, and the day on which a copy of it was read; `note` says what else to know."""
 
     code: str
     title: str
     source: str
     read: date
+    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +39,41 @@ class Rule:
     demand: str
     holds: Callable[[ImageFacts], bool]
 
+    @property
+    def check(self) -> str:
+        """The code of the check, such as `google_min_size`."""
+        return f"{self.shop.code}_{self.code}"
+
 
 GOOGLE = Shop(
-    "google", "Google Merchant Center", "https://support.google.com/merchants/answer/6324350", date(2026, 11, 29)
+    "google",
+    "Google Merchant Center",
+    "https://support.google.com/merchants/answer/6324350",
+    date(2026, 11, 29),
+    "Until 31 January 2027 it accepts images from 100 × 100 pixels on, and of clothes from 250 × 250.",
 )
 AMAZON = Shop(
-    "amazon", "Amazon", "https://sellercentral.amazon.com/gp/help/external/G9FUUH87RBNXGKB7", date(2026, 11, 29)
+    "amazon",
+    "Amazon",
+    "https://sellercentral.amazon.com/gp/help/external/G9FUUH87RBNXGKB7",
+    date(2026, 11, 29),
+    "The page for sellers in the United States. It also excludes animated GIFs, which are not checked.",
 )
-SHOPIFY = Shop(  # as quoted elsewhere: the page itself could not be read
+SHOPIFY = Shop(
     "shopify",
     "Shopify",
     "https://help.shopify.com/en/manual/products/product-media/product-media-types",
     date(2026, 11, 29),
+    "The page itself could not be read; several others quote these limits. Older ones say 4,472 × 4,472 pixels.",
 )
-# A copy of 1 February 2026.
-META = Shop("meta", "Meta", "https://developers.facebook.com/docs/marketing-api/catalog/reference", date(2026, 11, 29))
+META = Shop(
+    "meta",
+    "Meta",
+    "https://developers.facebook.com/docs/marketing-api/catalog/reference",
+    date(2026, 2, 1),
+    "The page has moved since, and its part on images could not be read again.",
+)
+SHOPS = (GOOGLE, AMAZON, SHOPIFY, META)
 
 
 def _formats(shop: Shop, *titles: str) -> Rule:
@@ -103,6 +124,11 @@ RULES = (
 )
 
 
-def broken_rules(image: ImageFacts) -> tuple[Rule, ...]:
-    """Return the rules that `image` breaks, in the order of the table."""
-    return tuple(rule for rule in RULES if not rule.holds(image))
+def rules_of(shops: Collection[str]) -> tuple[Rule, ...]:
+    """Return the rules of the shops with these codes; without any, those of all shops."""
+    return tuple(rule for rule in RULES if not shops or rule.shop.code in shops)
+
+
+def broken_rules(image: ImageFacts, rules: Iterable[Rule] = RULES) -> tuple[Rule, ...]:
+    """Return those of `rules` that `image` breaks, in their order."""
+    return tuple(rule for rule in rules if not rule.holds(image))

@@ -61,6 +61,7 @@ ACCEPTED: dict[str, Any] = {
         "output_csv": f"{_SELF}/output.csv",
         "failures_csv": f"{_SELF}/failures.csv",
         "changes_csv": None,
+        "checks_csv": f"{_SELF}/checks.csv",
         "archive_zip": f"{_SELF}/archive.zip",
     },
 }

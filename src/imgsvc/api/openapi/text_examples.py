@@ -3,6 +3,7 @@
 import json
 
 from imgsvc.api.openapi.examples import ACCEPTED, BATCH, EXAMPLE_ID, INPUTS, MEDIA
+from imgsvc.domain.shop_rules import META
 
 OUTPUT_CSV = f"""\
 S. No.,Product Name,Input Image Urls,Output Image Urls
@@ -16,6 +17,12 @@ S. No.,Product Name,Input Image Urls,Error
 CHANGES_CSV = f"""\
 S. No.,Product Name,Input Image Urls,Output Image Urls
 2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg,{MEDIA}/2-coffee-mug-9b1f4c22.jpg
+"""
+CHECKS_CSV = f"""\
+Serial Number,Product Name,Input Image Url,Output Image Url,Check,Detail,Source,Source Date
+2,Coffee mug,https://picsum.photos/id/30/640/480.jpg,{MEDIA}/2-coffee-mug-9b1f4c22.jpg,meta_min_size,\
+"An image for Meta must have at least 500 × 500 pixels; this JPEG has 640 × 480 pixels and 41,205 bytes, \
+and its original breaks it as well.",{META.source},{META.read}
 """
 _PROGRESS_FIELDS = ("status", "counts", "progress", "bytes", "errors_by_code")
 

@@ -66,6 +66,7 @@ class LinksOut(BaseModel):
     output_csv: str
     failures_csv: str
     changes_csv: str | None = Field(description="null without `catalogue`.")
+    checks_csv: str
     archive_zip: str
 
 
@@ -140,6 +141,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
             changes_csv=links.report(batch.id, "changes.csv") if batch.catalogue else None,
+            checks_csv=links.report(batch.id, "checks.csv"),
             archive_zip=links.archive(batch.id),
         ),
     )

@@ -30,6 +30,15 @@ class ProductRow(NamedTuple):
     change: str | None = None
 
 
+class ProductSlots(NamedTuple):
+    """The columns of a product that say which images it has."""
+
+    position: int
+    serial_number: str
+    product_name: str
+    slots: list[int]
+
+
 async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:
     """Insert `rows` in slices, so that other tasks run in between."""
     statement, left = insert(table), iter(rows)
@@ -168,3 +177,14 @@ async def products_page(
         statement = statement.where(col(Product.change).is_not(None))
     rows = await connection.execute(statement.order_by(col(Product.position)).limit(limit))
     return [ProductRow(*row) for row in rows]
+
+
+_SLOT_COLUMNS = tuple(col(getattr(Product, name)) for name in ProductSlots._fields)
+
+
+async def slots_page(session: AsyncSession, batch_id: str, *, after: int, limit: int) -> list[ProductSlots]:
+    """Return the slots of the products after position `after`, in order."""
+    connection = await session.connection()
+    statement = sa.select(*_SLOT_COLUMNS).where(col(Product.batch_id) == batch_id, col(Product.position) > after)
+    rows = await connection.execute(statement.order_by(col(Product.position)).limit(limit))
+    return [ProductSlots(*row) for row in rows]

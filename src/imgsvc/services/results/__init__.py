@@ -1,1 +1,1 @@
-"""Results: output.csv, failures.csv and archive.zip, all streamed."""
+"""Results: output.csv, failures.csv, checks.csv and archive.zip, all streamed."""
