@@ -51,6 +51,8 @@ class Product(ApiModel):
     input_urls: list[str]
     output_urls: list[str | None]
     assets: list[Asset]
+    change: str | None = None
+    """`new`, `changed` or `unchanged` since the version before; None unless the batch was compared."""
 
 
 class ProductPage(ApiModel):
