@@ -37,11 +37,7 @@ ACCEPTED: dict[str, Any] = {
     "progress": 0,
     "bytes": {"input": 0, "output": 0, "saved_ratio": None},
     "errors_by_code": {},
-    "manifest": {
-        "filename": "catalog.csv",
-        "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(),
-        **_READING,
-    },
+    "manifest": {"filename": "catalog.csv", "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(), **_READING},
     "webhook": None,
     "metadata": {},
     "created_at": "2026-11-22T09:30:00Z",
