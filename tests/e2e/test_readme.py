@@ -241,6 +241,8 @@ async def download_results(reader: Reader, manifest: str, submitted_csv: str) ->
     await reader.type("curl -o failures.csv")
     header = manifest.splitlines()[0]
     assert (reader.folder / "failures.csv").read_text(encoding="utf-8").strip() == f"{header},Error"
+    await reader.type("curl -o checks.csv")
+    assert (reader.folder / "checks.csv").read_text(encoding="utf-8").startswith("Serial Number,Product Name,")
     assert (await reader.type("curl", "limit=20")).count('"object":"batch"') == 2
 
 

@@ -40,11 +40,7 @@ ACCEPTED: dict[str, Any] = {
     "progress": 0,
     "bytes": {"input": 0, "output": 0, "saved_ratio": None},
     "errors_by_code": {},
-    "manifest": {
-        "filename": "catalog.csv",
-        "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(),
-        **_READING,
-    },
+    "manifest": {"filename": "catalog.csv", "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(), **_READING},
     "catalogue": None,
     "changes": None,
     "webhook": None,

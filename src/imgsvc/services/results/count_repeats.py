@@ -9,7 +9,6 @@ from imgsvc.db.queries import batches as queries
 from imgsvc.db.tables import Batch
 from imgsvc.domain.media_keys import content_of
 from imgsvc.domain.repeats import Repeats
-from imgsvc.errors import NotFound
 
 PAGE = 500
 """Images or products per read."""
@@ -19,8 +18,7 @@ T = TypeVar("T", bound=tuple[Any, ...])
 async def count_repeats(batch: Batch, *, sessions: Sessions) -> Repeats:
     """Count the products of each image that has succeeded so far, by its first rendition.
 
-    Raises:
-        NotFound: the batch has been deleted.
+    Only some may be counted if the batch is deleted meanwhile.
     """
     repeats, first = Repeats(batch.asset_count), str(batch.specs[0]["name"])
     async for images in _pages(asset_queries.succeeded_renditions, batch.id, sessions):
@@ -39,8 +37,6 @@ async def _pages(query: Callable[..., Awaitable[list[T]]], batch_id: str, sessio
     after: int | None = -1
     while after is not None:
         async with sessions.read() as session:
-            if await queries.get(session, batch_id) is None:
-                raise NotFound(f"Batch {batch_id} was deleted.")
             page = await query(session, batch_id, after=after, limit=PAGE)
         yield page
         after = page[-1][0] if page else None
