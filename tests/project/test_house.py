@@ -27,7 +27,7 @@ LARGER = {  # a growing file is a visible change here
     "settings/server.py": 250,
     "errors.py": 390,
     "db/tables.py": 330,
-    "services/ports.py": 211,  # a list of all ports
+    "services/ports.py": 234,  # a list of all ports
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {
