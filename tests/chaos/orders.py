@@ -65,6 +65,11 @@ class Order:
         return f"{self.owner}/{self.key}"
 
     @property
+    def is_version(self) -> bool:
+        """True if it names the owner's catalogue; each of its products is another one than before."""
+        return self.number % 3 > 0
+
+    @property
     def slots(self) -> dict[str, Slot]:
         """The distinct slots, by URL."""
         return {slot.url: slot for slots in self.products for slot in slots}
@@ -80,6 +85,7 @@ class Order:
     def fields(self, hook: str) -> dict[str, str]:
         """Return the upload's fields except the file."""
         fields = {"on_invalid": "skip", "metadata": json.dumps({"order": self.label})}
+        fields |= {"catalogue": "shop"} if self.is_version else {}
         return fields | ({"webhook_url": hook} if self.has_webhook else {})
 
 

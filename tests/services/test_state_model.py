@@ -73,18 +73,18 @@ class BatchLifecycles(RuleBasedStateMachine):
     def services_and_model_agree(self) -> None:
         self.do(self.simulation.compare())
 
-    @initialize(good=st.integers(1, 4), bad=st.integers(0, 1), endings=EACH)
-    def begin(self, good: int, bad: int, endings: list[str]) -> None:
+    @initialize(good=st.integers(1, 4), bad=st.integers(0, 1), is_version=st.booleans(), endings=EACH)
+    def begin(self, good: int, bad: int, is_version: bool, endings: list[str]) -> None:
         """Submit a batch and process some of it, which saves steps."""
-        batch = self.do(self.simulation.submit(good, bad, has_webhook=True))
+        batch = self.do(self.simulation.submit(good, bad, has_webhook=True, is_version=is_version))
         for outcomes in ([], endings):
             self.do(self.simulation.compare())
             self.do(self.simulation.flush(batch, "A", outcomes, claim=6))
 
     @precondition(lambda self: len(self.simulation.model.batches) < 2)
-    @rule(good=st.integers(0, 3), bad=st.integers(1, 2), has_webhook=st.booleans())
-    def submit(self, good: int, bad: int, has_webhook: bool) -> None:
-        self.do(self.simulation.submit(good, bad, has_webhook=has_webhook))
+    @rule(good=st.integers(0, 3), bad=st.integers(1, 2), has_webhook=st.booleans(), is_version=st.booleans())
+    def submit(self, good: int, bad: int, has_webhook: bool, is_version: bool) -> None:
+        self.do(self.simulation.submit(good, bad, has_webhook=has_webhook, is_version=is_version))
 
     @rule(which=WHICH, what=st.sampled_from(ASKED))
     def ask(self, which: int, what: str) -> None:

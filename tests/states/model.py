@@ -21,7 +21,9 @@ class Batch:
     emptied: bool = False
     """True when it is deleted and only its own row is left."""
     change: str | None = None
-    """A cancellation or retry that is recorded but not applied; a retry continues with the codes."""
+    """A cancellation, retry or comparison that is recorded but not applied; a retry continues with the codes."""
+    is_version: bool = False
+    """True when it names a catalogue: it is compared before it ends."""
     deliveries: dict[int, Delivery] = field(default_factory=dict)
 
     @property
@@ -56,7 +58,7 @@ class Batch:
         for at, ending in endings.items():
             if self.assets[at].open and self.assets[at].claim == token:
                 self.assets[at].write_outcomes(ending, now)
-        self.finish_if_nothing_is_open(now)
+        self.end_images(now)
 
     def apply_change(self, now: datetime) -> None:
         """Apply the recorded change to the assets."""
@@ -66,10 +68,18 @@ class Batch:
                 if asset.open:
                     asset.status, asset.claim, asset.code = "cancelled", None, "cancelled"
             self.finish_if_nothing_is_open(now)
+        elif change == "compare":
+            self.finish_if_nothing_is_open(now)
         elif change:
             for asset in self._failed_with(change.split()[1:]):
                 asset.status, asset.code, asset.attempts, asset.due = "pending", None, 0, now
                 asset.lost = min(asset.lost, 1)
+
+    def end_images(self, now: datetime) -> None:
+        """Finish, or begin the comparison, if no image is open."""
+        if self.is_version and not self.open:
+            self.change = "compare"
+        self.finish_if_nothing_is_open(now)
 
     def finish_if_nothing_is_open(self, now: datetime) -> None:
         if not self.open:

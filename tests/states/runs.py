@@ -15,7 +15,7 @@ from imgsvc.db.queries.leases import Claimed
 from imgsvc.domain.media_keys import digest
 from imgsvc.errors import HttpStatusError, NotFound
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.finish import Retention
+from imgsvc.services.batches.finish import EndedBatch, Retention
 from imgsvc.services.batches.read import read_batch
 from imgsvc.services.processing import flush as flushing
 from imgsvc.services.processing.outcomes import Failed, Outcome, Postponed, Succeeded
@@ -83,7 +83,7 @@ class Runs:
         assert flushed
         batch.write_outcomes(run.token, ended, now)
         assert [asset.position for asset in flushed.claimed] == batch.claim(run.token, claim, now, in_flight=in_flight)
-        assert (flushed.ended is None) == batch.open
+        assert isinstance(flushed.ended, EndedBatch) == (not batch.open)
         assert not in_flight & {asset.position for asset in flushed.claimed}
         run.held = {at: asset for at, asset in run.held.items() if at not in ended}
         run.held |= {asset.position: asset for asset in flushed.claimed}

@@ -14,6 +14,7 @@ from imgsvc.services.batches.delete import clean_up_batch, delete_batch
 from imgsvc.services.batches.retry import begin_retry
 from imgsvc.services.intake.submit import submit
 from imgsvc.services.intake.upload import Upload
+from imgsvc.services.results.compare_versions import compare_versions
 from imgsvc.services.sweep import expire_batches
 from imgsvc.services.webhooks.deliver import attempt_delivery, request_redelivery
 from imgsvc.services.webhooks.host_slots import PerHostLimit
@@ -45,10 +46,15 @@ def refused(refusal: type[Exception] | None) -> Iterator[None]:
 class Simulation(Runs):
     """The actions of clients and of the service itself."""
 
-    async def submit(self, good: int, bad: int, *, has_webhook: bool) -> str:
+    async def submit(self, good: int, bad: int, *, has_webhook: bool, is_version: bool = False) -> str:
         urls = [f"http://shop.example/{n}.jpg" for n in range(good)] + [f"ftp://shop.example/{n}" for n in range(bad)]
         submitted = await submit(
-            Upload(manifest(urls), on_invalid="skip", webhook_url=HOOK if has_webhook else None),
+            Upload(
+                manifest(urls),
+                on_invalid="skip",
+                webhook_url=HOOK if has_webhook else None,
+                catalogue="shop" if is_version else None,
+            ),
             api_key_id=LOCAL_KEY,
             sessions=self.sessions,
             queue=RecordingQueue(),
@@ -58,8 +64,9 @@ class Simulation(Runs):
         )
         now = self.clock()
         assets = [Asset(now) for _ in range(good)] + [Asset(now, "failed", code="invalid_url") for _ in range(bad)]
-        batch = self.model.batches[submitted.batch.id] = Batch(has_webhook, assets, now + RETENTION)
-        batch.finish_if_nothing_is_open(now)
+        batch = Batch(has_webhook, assets, now + RETENTION, is_version=is_version)
+        self.model.batches[submitted.batch.id] = batch
+        batch.end_images(now)
         self.names.append(submitted.batch.id)
         return submitted.batch.id
 
@@ -131,9 +138,10 @@ class Simulation(Runs):
             await self.apply_change(name)
 
     async def apply_change(self, name: str) -> None:
-        await apply_change(
-            name, sessions=self.sessions, queue=RecordingQueue(), retention=RETENTION_POLICY, clock=self.clock
-        )
+        for apply in (apply_change, compare_versions):
+            await apply(
+                name, sessions=self.sessions, queue=RecordingQueue(), retention=RETENTION_POLICY, clock=self.clock
+            )
         self.model.batches[name].apply_change(self.clock())
 
     async def expire(self) -> None:
@@ -217,6 +225,9 @@ class Simulation(Runs):
                 await self.flush(name, "the last", claim=100)
                 await self.compare()
                 await self.flush(name, "the last", ["succeed a"] * 100)
+                await self.compare()
+            if batch.is_version and batch.change:
+                await self.apply_change(name)
                 await self.compare()
             assert not batch.open
         while due := self.model.due_deliveries(self.clock()):

@@ -22,6 +22,7 @@ from imgsvc.api.problems import responses
 from imgsvc.api.problems.documented import documented
 from imgsvc.api.routes import (
     batches,
+    changes,
     events,
     health,
     lifecycle,
@@ -82,7 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestTimes, registry=app.state.request_times)
     responses.install(app)
     protected = (
-        batches.router, listings.router, events.router, results.router, lifecycle.router, webhooks.router,
+        batches.router, listings.router, events.router, results.router, changes.router, lifecycle.router,
+        webhooks.router,
     )  # fmt: skip
     for router in protected:
         app.include_router(router, responses=documented(401, 403))

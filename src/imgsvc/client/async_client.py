@@ -60,8 +60,8 @@ class AsyncClient:
     async def batch(self, batch: Batch | str) -> Batch:
         return await self._driver.run(self._calls.batch(batch))
 
-    def batches(self, *, status: Statuses = None) -> AsyncGenerator[Batch]:
-        return self._driver.each(self._calls.batches(status))
+    def batches(self, *, status: Statuses = None, catalogue: str | None = None) -> AsyncGenerator[Batch]:
+        return self._driver.each(self._calls.batches(status, catalogue))
 
     def products(self, batch: Batch | str, *, status: Statuses = None) -> AsyncGenerator[Product]:
         return self._driver.each(self._calls.products(batch, status))
@@ -113,6 +113,11 @@ class AsyncClient:
         self, batch: Batch | str, path: Target, *, safe: bool = False, bom: bool = False, partial: bool = False
     ) -> None:
         await self._download(batch, "failures.csv", path, CSV, safe=safe, bom=bom, partial=partial)
+
+    async def download_changes(
+        self, batch: Batch | str, path: Target, *, extended: bool = False, safe: bool = False, bom: bool = False
+    ) -> None:
+        await self._download(batch, "changes.csv", path, CSV, extended=extended, safe=safe, bom=bom)
 
     async def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
         await self._download(batch, "archive.zip", path, ZIP, partial=partial)

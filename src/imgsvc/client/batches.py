@@ -99,12 +99,23 @@ class Webhook(ApiModel):
     attempts: int
 
 
+class Changes(ApiModel):
+    """The rows by what happened to them since the version before, which is that of the batch `compared_with`."""
+
+    compared_with: str | None
+    new: int
+    changed: int
+    unchanged: int
+    gone: int
+
+
 class Links(ApiModel):
     self: str
     products: str
     output: str | None = None
     output_csv: str
     failures_csv: str
+    changes_csv: str | None = None
     events: str
     archive_zip: str
 
@@ -125,10 +136,15 @@ class State(ApiModel):
 
 
 class Batch(State):
-    """An accepted CSV with its status and progress; `expires_at` is when it is removed, or None."""
+    """An accepted CSV with its status and progress; `expires_at` is when it is removed, or None.
+
+    `changes` is None without `catalogue`, and until the batch has ended.
+    """
 
     specs: list[Spec]
     manifest: Manifest
+    catalogue: str | None = None
+    changes: Changes | None = None
     webhook: Webhook | None
     metadata: dict[str, str]
     created_at: datetime

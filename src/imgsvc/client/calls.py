@@ -52,8 +52,10 @@ class Calls:
     def batch(self, batch: Batch | str) -> Call[Batch]:
         return self._get(Batch, path_of(batch))
 
-    def batches(self, status: Statuses) -> Call[None]:
+    def batches(self, status: Statuses, catalogue: str | None) -> Call[None]:
         query: dict[str, Any] = {"limit": _BATCHES_PER_PAGE, **_status_filter(status)}
+        if catalogue is not None:
+            query["catalogue"] = catalogue
         while True:
             page = yield from self._get(BatchPage, _BATCHES_PATH, params=query)
             for batch in page.data:

@@ -84,9 +84,12 @@ class Client:
         """Return the current state of the batch."""
         return self._driver.run(self._calls.batch(batch))
 
-    def batches(self, *, status: Statuses = None) -> Generator[Batch]:
-        """Yield your batches, newest first, fetched page by page; `status` limits them to one or several statuses."""
-        return self._driver.each(self._calls.batches(status))
+    def batches(self, *, status: Statuses = None, catalogue: str | None = None) -> Generator[Batch]:
+        """Yield your batches, newest first, fetched page by page.
+
+        `status` limits them to one or several statuses, `catalogue` to its versions.
+        """
+        return self._driver.each(self._calls.batches(status, catalogue))
 
     def products(self, batch: Batch | str, *, status: Statuses = None) -> Generator[Product]:
         """Yield the products in CSV order, fetched page by page.
@@ -172,6 +175,16 @@ class Client:
     ) -> None:
         """Download only the rows with failed images, with an `Error` column; otherwise like `download_output`."""
         self._download(batch, "failures.csv", path, CSV, safe=safe, bom=bom, partial=partial)
+
+    def download_changes(
+        self, batch: Batch | str, path: Target, *, extended: bool = False, safe: bool = False, bom: bool = False
+    ) -> None:
+        """Download only the rows that are new or changed since the version before; otherwise like `download_output`.
+
+        Raises:
+            Conflict: the batch has not ended, or was uploaded without `catalogue`.
+        """
+        self._download(batch, "changes.csv", path, CSV, extended=extended, safe=safe, bom=bom)
 
     def download_archive(self, batch: Batch | str, path: Target, *, partial: bool = False) -> None:
         """Download every compressed image in a ZIP; otherwise like `download_output`."""

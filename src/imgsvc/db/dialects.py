@@ -1,6 +1,9 @@
 """The dialect of a connection: SQLite and Postgres need other statements for the same thing here and there."""
 
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,6 +15,13 @@ _PLANS_ON_INDEXES = sa.text(
 
 def is_postgres(connection: AsyncConnection) -> bool:
     return connection.dialect.name == "postgresql"
+
+
+def insert_or_ignore(connection: AsyncConnection, table: Any) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT into `table` that leaves rows with the same primary key as they are."""
+    if is_postgres(connection):
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 async def plan_on_indexes(session: AsyncSession) -> None:

@@ -61,13 +61,17 @@ def _fields(batch: Batch) -> dict[str, Any]:
 
 
 def summary(batch: Batch) -> str:
-    """Describe the batch in one or two sentences."""
+    """Describe the batch in a few sentences."""
     assets, transfer = batch.counts.assets, batch.bytes
     text = f"{batch.status}: {assets.succeeded} of {assets.total} images compressed"
     if transfer.input:
         text += f", {size(transfer.input)} → {size(transfer.output)}, {saved(transfer.input, transfer.output)} saved"
-    causes = _causes(batch)
-    return f"{text}. Failed: {causes}." if causes else f"{text}."
+    causes, changes = _causes(batch), batch.changes
+    text = f"{text}. Failed: {causes}." if causes else f"{text}."
+    if changes is None or changes.compared_with is None:
+        return text
+    counts = f"{changes.new} new, {changes.changed} changed, {changes.unchanged} unchanged, {changes.gone} gone"
+    return f"{text} Rows since the version before: {counts}."
 
 
 def _causes(batch: Batch) -> str:

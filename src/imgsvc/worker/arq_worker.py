@@ -17,7 +17,7 @@ from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
 from imgsvc.adapters.redis.job import CHANGE, CLEAN_UP, DELIVER, WORK, deserialize, serialize
-from imgsvc.adapters.redis.queue import CLEAN_UP_QUEUE, CONTROL_QUEUE, SWEEP_QUEUE, WORK_QUEUE, open_redis
+from imgsvc.adapters.redis.queue import CHANGE_QUEUE, CLEAN_UP_QUEUE, CONTROL_QUEUE, SWEEP_QUEUE, WORK_QUEUE, open_redis
 from imgsvc.logs import get_logger
 from imgsvc.process.supervisor import pause
 from imgsvc.worker import jobs
@@ -25,12 +25,13 @@ from imgsvc.worker.queue_worker import SLOW_POLL_DELAY, LaneWorker, QueueWorker
 
 log = get_logger(__name__)
 
-QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 3, CLEAN_UP_QUEUE: 2}
-"""Maximum concurrent jobs per queue. The sweeps have a queue of their own: slow webhooks must not delay recovery."""
-_AT_MOST = {WORK_QUEUE: 2, CONTROL_QUEUE: 8, SWEEP_QUEUE: 1, CLEAN_UP_QUEUE: 1}
+QUEUES = {WORK_QUEUE: 32, CONTROL_QUEUE: 64, SWEEP_QUEUE: 3, CHANGE_QUEUE: 4, CLEAN_UP_QUEUE: 2}
+"""Maximum concurrent jobs per queue. The sweeps have a queue of their own: slow webhooks must not delay recovery, and
+long removals not the end of a batch."""
+_AT_MOST = {WORK_QUEUE: 2, CONTROL_QUEUE: 8, SWEEP_QUEUE: 1, CHANGE_QUEUE: 1, CLEAN_UP_QUEUE: 1}
 """Jobs that a worker takes per poll, so that several workers share them."""
-CLEAN_UP_TIMEOUT = 900
-"""Seconds; listing 250,000 images in a remote bucket takes minutes."""
+LONG_TIMEOUT = 900
+"""Seconds for a job on a whole batch: listing 250,000 images in a remote bucket takes minutes."""
 HEALTH_INTERVAL = 60
 UNLIMITED_TRIES = 1_000_000_000
 """arq drops a job after this many tries; attempts are counted in the database."""
@@ -48,6 +49,8 @@ def job_functions() -> dict[str, list[Function]]:
     return {
         WORK_QUEUE: [func(jobs.run_lane, name=WORK)],
         CONTROL_QUEUE: [func(jobs.deliver_webhook, name=DELIVER)],
+        CHANGE_QUEUE: [func(jobs.run_change, name=CHANGE)],
+        # Servers of the version before enqueue changes there.
         CLEAN_UP_QUEUE: [func(jobs.run_clean_up, name=CLEAN_UP), func(jobs.run_change, name=CHANGE)],
         SWEEP_QUEUE: [],  # enqueued by arq's cron
     }
@@ -78,7 +81,7 @@ def build_worker(queue_name: str, context: jobs.WorkerContext, *, burst: bool = 
         burst=burst,
         handle_signals=False,
         max_jobs=QUEUES[queue_name],
-        job_timeout=CLEAN_UP_TIMEOUT if queue_name == CLEAN_UP_QUEUE else settings.job_timeout,
+        job_timeout=LONG_TIMEOUT if queue_name in (CHANGE_QUEUE, CLEAN_UP_QUEUE) else settings.job_timeout,
         poll_delay=SLOW_POLL_DELAY,  # the window of arq's cron
         max_tries=UNLIMITED_TRIES,
         health_check_key=f"{queue_name}:health:{worker_id()}",

@@ -24,6 +24,7 @@ from imgsvc.services.clock import utc_now
 from imgsvc.services.processing.lane_policy import LanePolicy
 from imgsvc.services.processing.process_asset import AssetProcessor
 from imgsvc.services.processing.work import work
+from imgsvc.services.results.compare_versions import compare_versions
 from imgsvc.services.sweep import LaneSweep, expire_batches, wake_changes, wake_clean_ups, wake_deliveries
 from imgsvc.services.webhooks.deliver import attempt_delivery
 from imgsvc.worker.queue_worker import QueueState
@@ -121,13 +122,14 @@ async def run_clean_up(context: WorkerContext, batch_id: str) -> None:
 @job
 async def run_change(context: WorkerContext, batch_id: str) -> None:
     resources = context.resources
-    await apply_change(
-        batch_id,
-        sessions=resources.sessions,
-        queue=resources.queue,
-        retention=resources.retention,
-        clock=resources.clock,
-    )
+    for apply in (apply_change, compare_versions):
+        await apply(
+            batch_id,
+            sessions=resources.sessions,
+            queue=resources.queue,
+            retention=resources.retention,
+            clock=resources.clock,
+        )
 
 
 @job

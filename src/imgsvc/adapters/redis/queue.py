@@ -25,6 +25,7 @@ WORK_QUEUE = "imgsvc:lanes"  # not the former "imgsvc:work": workers of both ver
 CONTROL_QUEUE = "imgsvc:control"
 SWEEP_QUEUE = "imgsvc:sweep"
 CLEAN_UP_QUEUE = "imgsvc:tidy"
+CHANGE_QUEUE = "imgsvc:change"
 WORKERS = "imgsvc:workers"
 """Sorted set: worker id → time of its last heartbeat, in seconds."""
 STATS = "imgsvc:tally:"
@@ -85,7 +86,7 @@ class ArqQueue:
 
     async def wake_change(self, batch_id: str) -> None:
         async with in_time(self._timeout):
-            await self._enqueue(CLEAN_UP_QUEUE, [Job(f"{batch_id}:change", CHANGE, (batch_id,))])
+            await self._enqueue(CHANGE_QUEUE, [Job(f"{batch_id}:change", CHANGE, (batch_id,))])
 
     async def waiting(self) -> int:
         async with in_time(self._timeout):

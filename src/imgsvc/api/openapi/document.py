@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from imgsvc.api.openapi.examples import EXAMPLE_EVENT_ID, EXAMPLE_ID
 from imgsvc.api.problems.types import ProblemDetails, ProblemError
-from imgsvc.api.schemas.batches import Bytes, Counts
+from imgsvc.api.schemas.batches import Bytes, ChangesOut, Counts
 from imgsvc.domain.status import BatchStatus
 
 DESCRIPTION = """\
@@ -45,8 +45,11 @@ class EventData(BaseModel):
     counts: Counts
     bytes: Bytes
     errors_by_code: dict[str, int]
+    catalogue: str | None = Field(None, description="Only if the batch is a version of a catalogue.")
+    changes: ChangesOut | None = Field(None, description="Only with `catalogue`; null if the batch was cancelled.")
     output_csv_url: str = Field(description="A signed link, valid for a week without an API key.")
     failures_csv_url: str = Field(description="A signed link, valid for a week without an API key.")
+    changes_csv_url: str | None = Field(None, description="Only with `changes`: a signed link to the changed rows.")
     metadata: dict[str, str]
 
 

@@ -25,20 +25,25 @@ _READING: dict[str, Any] = {
     "warnings_total": 0,
 }
 
+
+def _counts(**assets: int) -> dict[str, Any]:
+    """Return the counts of the example batch, with its three assets by status."""
+    statuses = ("pending", "processing", "succeeded", "failed", "cancelled")
+    return {"products": 2, "urls": 3, "assets": {"total": 3, **dict.fromkeys(statuses, 0), **assets}}
+
+
 ACCEPTED: dict[str, Any] = {
     "id": EXAMPLE_ID,
     "object": "batch",
     "status": "pending",
     "specs": [Spec(name="main").model_dump(mode="json")],
-    "counts": {
-        "products": 2,
-        "urls": 3,
-        "assets": {"total": 3, "pending": 3, "processing": 0, "succeeded": 0, "failed": 0, "cancelled": 0},
-    },
+    "counts": _counts(pending=3),
     "progress": 0,
     "bytes": {"input": 0, "output": 0, "saved_ratio": None},
     "errors_by_code": {},
     "manifest": {"filename": "catalog.csv", "source_url": None, "sha256": _SHA256, **_READING},
+    "catalogue": None,
+    "changes": None,
     "webhook": None,
     "metadata": {},
     "created_at": "2026-11-22T09:30:00Z",
@@ -52,16 +57,13 @@ ACCEPTED: dict[str, Any] = {
         "output": f"{_SELF}/output.csv",
         "output_csv": f"{_SELF}/output.csv",
         "failures_csv": f"{_SELF}/failures.csv",
+        "changes_csv": None,
         "archive_zip": f"{_SELF}/archive.zip",
     },
 }
 BATCH: dict[str, Any] = ACCEPTED | {
     "status": "completed_with_errors",
-    "counts": {
-        "products": 2,
-        "urls": 3,
-        "assets": {"total": 3, "pending": 0, "processing": 0, "succeeded": 2, "failed": 1, "cancelled": 0},
-    },
+    "counts": _counts(succeeded=2, failed=1),
     "progress": 1,
     "bytes": {"input": 411_320, "output": 122_860, "saved_ratio": 0.701},
     "errors_by_code": {"http_404": 1},
@@ -76,6 +78,7 @@ PRODUCTS: dict[str, Any] = {
             "product_name": "Mountain print",
             "input_urls": list(INPUTS),
             "output_urls": [f"{MEDIA}/0-mountain-print-5d1c0e7a.jpg", None],
+            "change": None,
             "assets": [
                 {
                     "input_url": INPUTS[0],
@@ -139,21 +142,13 @@ VALIDATION: dict[str, Any] = {
 }
 CANCELLED: dict[str, Any] = BATCH | {
     "status": "cancelled",
-    "counts": {
-        "products": 2,
-        "urls": 3,
-        "assets": {"total": 3, "pending": 0, "processing": 0, "succeeded": 1, "failed": 0, "cancelled": 2},
-    },
+    "counts": _counts(succeeded=1, cancelled=2),
     "bytes": {"input": 205_660, "output": 61_430, "saved_ratio": 0.701},
     "errors_by_code": {},
 }
 RETRIED: dict[str, Any] = BATCH | {
     "status": "pending",
-    "counts": {
-        "products": 2,
-        "urls": 3,
-        "assets": {"total": 3, "pending": 1, "processing": 0, "succeeded": 2, "failed": 0, "cancelled": 0},
-    },
+    "counts": _counts(pending=1, succeeded=2),
     "progress": 0.667,
     "errors_by_code": {},
     "finished_at": None,

@@ -13,6 +13,10 @@ FAILURES_CSV = f"""\
 S. No.,Product Name,Input Image Urls,Error
 1,Mountain print,{INPUTS[1]},http_404: The server has no such image (HTTP 404).
 """
+CHANGES_CSV = f"""\
+S. No.,Product Name,Input Image Urls,Output Image Urls
+2,Coffee mug,https://picsum.photos/id/30/1200/800.jpg,{MEDIA}/2-coffee-mug-9b1f4c22.jpg
+"""
 _PROGRESS_FIELDS = ("status", "counts", "progress", "bytes", "errors_by_code")
 
 

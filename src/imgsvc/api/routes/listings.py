@@ -10,7 +10,7 @@ from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.schemas.batches import BatchPage, batch_out
 from imgsvc.api.schemas.products import ProductPage, product_out
 from imgsvc.domain.status import AssetStatus, BatchStatus
-from imgsvc.services.batches.read import file_format, list_batches, list_products, list_products_with_status, read_batch
+from imgsvc.services.batches.read import list_batches, list_products, list_products_with_status, read_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -35,13 +35,21 @@ async def get_batches(
         list[BatchStatus] | None,
         Query(description="Only batches with one of these statuses; may be repeated.", max_length=8),
     ] = None,
+    catalogue: Annotated[str | None, Query(max_length=255, description="Only versions of this catalogue.")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Batches per page.")] = 20,
     after: Annotated[
         str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the previous page.")
     ] = None,
 ) -> BatchPage:
     """Return the batches of your API key, newest first, without deleted ones."""
-    rows = await list_batches(caller, statuses=status or (), after=after, limit=limit + 1, sessions=resources.sessions)
+    rows = await list_batches(
+        caller,
+        statuses=status or (),
+        catalogue=catalogue,
+        after=after,
+        limit=limit + 1,
+        sessions=resources.sessions,
+    )
     data = [batch_out(batch, delivery, resources.links) for batch, delivery in rows[:limit]]
     has_more = len(rows) > limit
     return BatchPage(data=data, has_more=has_more, next=data[-1].id if has_more else None)
@@ -75,17 +83,16 @@ async def get_products(
     even none: while `has_more` is true, continue with `next`.
     """
     batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
-    headers = [batch.header[index] for index in file_format(batch).url_columns]
     if status:
         views, next_after = await list_products_with_status(
             batch.id, status, after=after, limit=limit, sessions=resources.sessions
         )
-        data = [product_out(view, headers, resources.links) for view in views]
+        data = [product_out(view, batch, resources.links) for view in views]
         return ProductPage(data=data, has_more=next_after is not None, next=next_after)
     page = await list_products(batch.id, after=after, limit=limit, sessions=resources.sessions)
     has_more = bool(page) and page[-1].product.position < batch.product_count - 1
     return ProductPage(
-        data=[product_out(view, headers, resources.links) for view in page],
+        data=[product_out(view, batch, resources.links) for view in page],
         has_more=has_more,
         next=page[-1].product.position if has_more else None,
     )

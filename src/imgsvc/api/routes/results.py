@@ -28,12 +28,12 @@ Safe = Annotated[
     Query(description="For spreadsheets: put `'` in front of each cell that would run as a formula."),
 ]
 Extended = Annotated[
-    bool, Query(description="Add `Status`, `Error`, `Input Bytes` and `Output Bytes`, with one entry per URL.")
+    bool,
+    Query(description="Add `Status`, `Error`, `Input Bytes` and `Output Bytes`, one entry per URL, and `Change`."),
 ]
 Bom = Annotated[bool, Query(description="For spreadsheets: start with a byte order mark, so that they detect UTF-8.")]
 _CHARSETS = {"cp1252": "windows-1252", "utf-16-le": "utf-16", "utf-16-be": "utf-16"}
 """The names in HTTP of encodings that Python calls otherwise."""
-
 
 OTHERS = [kind for kind in FORMATS if kind is not CSV]
 OtherFormat = StrEnum("OtherFormat", {kind.name: kind.name for kind in OTHERS})  # type: ignore[misc]  # mypy wants literals
@@ -43,7 +43,7 @@ def _report_options(extended: Extended = False, safe: Safe = False, bom: Bom = F
     return ReportOptions(extended=extended, safe=safe, bom=bom)
 
 
-def _csv(example: str, description: str) -> dict[int | str, dict[str, Any]]:
+def csv_responses(example: str, description: str) -> dict[int | str, dict[str, Any]]:
     return _responses(description, "text/csv", {"schema": {"type": "string"}, "example": example})
 
 
@@ -59,7 +59,7 @@ def _responses(description: str, media_type: str, content: dict[str, Any]) -> di
     "/{batch_id}/output.csv",
     summary="Download output.csv",
     operation_id="get_output_csv",
-    responses=_csv(OUTPUT_CSV, "The CSV with the new column"),
+    responses=csv_responses(OUTPUT_CSV, "The CSV with the new column"),
     response_class=Response,
 )
 async def get_output_csv(
@@ -76,10 +76,10 @@ async def get_output_csv(
     The encoding is UTF-8, the delimiter that of the upload. The link in the webhook works for a week without an API
     key.
     """
-    batch = await _finished(batch_id, caller, resources, partial=partial)
+    batch = await finished_batch(batch_id, caller, resources, partial=partial)
     options = ReportOptions(extended=extended, safe=safe, bom=bom)
     text = output_csv(batch, options, sessions=resources.sessions, links=resources.links)
-    return _csv_response(text, batch, "output", codec=file_format(batch).codec)
+    return csv_response(text, batch, "output", codec=file_format(batch).codec)
 
 
 @router.get(
@@ -110,7 +110,7 @@ async def get_output_file(
     Any batch can be downloaded in any format. In a workbook text is text, so that `00123` and `=1+1` stay as they are;
     numbers and dates of an uploaded workbook are numbers and dates again. `safe` and `bom` are for `output.tsv`.
     """
-    batch = await _finished(batch_id, caller, resources, partial=partial)
+    batch = await finished_batch(batch_id, caller, resources, partial=partial)
     kind = BY_NAME[extension]
     check_rows(batch, kind)
     content = files.stream(batch, kind, options, sessions=resources.sessions, links=resources.links)
@@ -122,7 +122,7 @@ async def get_output_file(
     "/{batch_id}/failures.csv",
     summary="Download failures.csv",
     operation_id="get_failures_csv",
-    responses=_csv(FAILURES_CSV, "The rows with images that failed"),
+    responses=csv_responses(FAILURES_CSV, "The rows with images that failed"),
     response_class=Response,
 )
 async def get_failures_csv(
@@ -137,9 +137,9 @@ async def get_failures_csv(
 
     Correct the URLs and upload the file again: it has the columns of the CSV that you sent.
     """
-    batch = await _finished(batch_id, caller, resources, partial=partial)
+    batch = await finished_batch(batch_id, caller, resources, partial=partial)
     text = failures_csv(batch, ReportOptions(safe=safe, bom=bom), sessions=resources.sessions)
-    return _csv_response(text, batch, "failures")
+    return csv_response(text, batch, "failures")
 
 
 @router.get(
@@ -159,7 +159,7 @@ async def get_archive(
     The ZIP is built while it is sent, so its size is not known in advance; an interrupted download is not a valid ZIP.
     Images that are missing from the storage are listed in `MISSING.txt`.
     """
-    batch = await _finished(batch_id, caller, resources, partial=partial)
+    batch = await finished_batch(batch_id, caller, resources, partial=partial)
     content = await _with_first_chunk(stream_archive(batch, sessions=resources.sessions, reader=resources.storage))
     headers = {"Content-Disposition": attachment(batch, "images.zip")}
     return StreamingResponse(content, media_type="application/zip", headers=headers)
@@ -178,14 +178,14 @@ async def _with_first_chunk(content: AsyncGenerator[bytes, None]) -> AsyncGenera
     return chunks()
 
 
-async def _finished(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
+async def finished_batch(batch_id: str, caller: str, resources: Resources, *, partial: bool) -> Batch:
     batch, _ = await read_batch(batch_id, api_key_id=caller, sessions=resources.sessions)
     if not partial:
         require_finished(batch)
     return batch
 
 
-def _csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: str = "utf-8") -> StreamingResponse:
+def csv_response(text: AsyncIterator[str], batch: Batch, kind: str, *, codec: str = "utf-8") -> StreamingResponse:
     content = (part.encode(codec) async for part in text)
     headers = {"Content-Disposition": attachment(batch, f"{kind}.csv")}
     return StreamingResponse(content, media_type=f"text/csv; charset={_CHARSETS.get(codec, codec)}", headers=headers)

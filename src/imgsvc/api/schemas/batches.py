@@ -11,6 +11,7 @@ from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.imaging.spec import Spec
 from imgsvc.domain.status import BatchStatus, DeliveryStatus
 from imgsvc.services.access.links import Links
+from imgsvc.services.batches.changes import has_changes
 from imgsvc.services.batches.progress import counts, progress, transfer
 
 
@@ -45,6 +46,18 @@ class WebhookOut(BaseModel):
     attempts: int
 
 
+class ChangesOut(BaseModel):
+    """The rows of a version of a catalogue, by what happened to them since the version before."""
+
+    compared_with: str | None = Field(
+        description="The batch with the version before, the newest that had ended with images; null: there is none."
+    )
+    new: int
+    changed: int = Field(description="Rows with other cells or other addresses.")
+    unchanged: int
+    gone: int = Field(description="Rows that only the version before has.")
+
+
 class LinksOut(BaseModel):
     self: str
     products: str
@@ -52,6 +65,7 @@ class LinksOut(BaseModel):
     output: str = Field(description="The output in the format of the upload.")
     output_csv: str
     failures_csv: str
+    changes_csv: str | None = Field(description="null without `catalogue`.")
     archive_zip: str
 
 
@@ -69,6 +83,8 @@ class BatchOut(BaseModel):
         description="The number of failed assets by error code.", examples=[{"http_404": 3}]
     )
     manifest: ManifestOut
+    catalogue: str | None = Field(description="Your name for what this batch is a version of.")
+    changes: ChangesOut | None = Field(description="null without `catalogue`, and until the batch has ended.")
     webhook: WebhookOut | None
     metadata: dict[str, str]
     created_at: datetime
@@ -108,6 +124,8 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
         bytes=Bytes.model_validate(transfer(batch)),
         errors_by_code=batch.errors,
         manifest=manifest,
+        catalogue=batch.catalogue,
+        changes=ChangesOut.model_validate(batch.changes) if has_changes(batch) else None,
         webhook=_webhook(batch, delivery),
         metadata=batch.extra,
         created_at=batch.created_at,
@@ -121,6 +139,7 @@ def batch_out(batch: Batch, delivery: Delivery | None, links: Links) -> BatchOut
             output=links.report(batch.id, f"output.{manifest.format}"),
             output_csv=links.report(batch.id, "output.csv"),
             failures_csv=links.report(batch.id, "failures.csv"),
+            changes_csv=links.report(batch.id, "changes.csv") if batch.catalogue else None,
             archive_zip=links.archive(batch.id),
         ),
     )

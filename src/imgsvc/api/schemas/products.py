@@ -1,15 +1,16 @@
 """The JSON of products and the results of their images."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from imgsvc.db.queries.assets import SlotAsset
+from imgsvc.db.tables import Batch
 from imgsvc.domain.manifest.model import by_column
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
-from imgsvc.services.batches.read import ProductView
+from imgsvc.services.batches.changes import change_of
+from imgsvc.services.batches.read import ProductView, file_format
 from imgsvc.services.results.report import output_url
 
 
@@ -71,6 +72,9 @@ class ProductOut(BaseModel):
     input_urls: list[str]
     output_urls: list[str | None] = Field(description="In the order of `input_urls`; null if there is no image (yet).")
     assets: list[AssetOut]
+    change: Literal["new", "changed", "unchanged"] | None = Field(
+        description="What happened to the row since the version before; null unless the batch was compared with one."
+    )
 
 
 class ProductPage(BaseModel):
@@ -79,8 +83,9 @@ class ProductPage(BaseModel):
     next: int | None = Field(description="The value of `after` for the next page.")
 
 
-def product_out(view: ProductView, image_headers: Sequence[str], links: Links) -> ProductOut:
-    """Convert a product to its JSON, with its assets in URL order; `image_headers` are those of the image columns."""
+def product_out(view: ProductView, batch: Batch, links: Links) -> ProductOut:
+    """Convert a product of `batch` to its JSON, with its assets in URL order."""
+    image_headers = [batch.header[index] for index in file_format(batch).url_columns]
     by_header = zip(image_headers, by_column(view.assets, view.product.slot_counts), strict=True)
     assets = [_asset(asset, header, links) for header, assets in by_header for asset in assets]
     return ProductOut(
@@ -90,6 +95,7 @@ def product_out(view: ProductView, image_headers: Sequence[str], links: Links) -
         input_urls=[asset.input_url for asset in assets],
         output_urls=[asset.output_url for asset in assets],
         assets=assets,
+        change=change_of(batch, view.product),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, literal_column, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from imgsvc.db.tables import CHANGING_BATCHES, OPEN_BATCHES, Asset, Batch, Product
+from imgsvc.db.tables import CHANGING_BATCHES, OPEN_BATCHES, VERSIONS, Asset, Batch, Product
 from imgsvc.domain.status import BATCH_MOVES, BatchStatus
 
 _SLICE = 250
@@ -27,6 +27,7 @@ class ProductRow(NamedTuple):
     slots: list[int]
     slot_counts: list[int] | None
     source: str | None
+    change: str | None = None
 
 
 async def insert_rows(session: AsyncSession, table: type[Product | Asset], rows: Iterable[dict[str, Any]]) -> None:
@@ -54,12 +55,20 @@ async def get(session: AsyncSession, batch_id: str, *, api_key_id: str | None = 
 
 
 async def page(
-    session: AsyncSession, api_key_id: str, *, statuses: Collection[str], before: str | None, limit: int
+    session: AsyncSession,
+    api_key_id: str,
+    *,
+    statuses: Collection[str],
+    catalogue: str | None = None,
+    before: str | None,
+    limit: int,
 ) -> Sequence[Batch]:
     """Return batches of a key, newest first, created before the batch with the id `before`; ids sort by time."""
     statement = select(Batch).where(Batch.api_key_id == api_key_id, col(Batch.deleted_at).is_(None))
     if statuses:
         statement = statement.where(col(Batch.status).in_(statuses))
+    if catalogue is not None:
+        statement = statement.where(literal_column(VERSIONS), col(Batch.catalogue) == catalogue)
     if before is not None:
         statement = statement.where(col(Batch.id) < before)
     return (await session.exec(statement.order_by(col(Batch.id).desc()).limit(limit))).all()
@@ -149,9 +158,13 @@ async def open_page(session: AsyncSession, *, after: str = "", limit: int = 1_00
 _PRODUCT_COLUMNS = tuple(col(getattr(Product, name)) for name in ProductRow._fields)
 
 
-async def products_page(session: AsyncSession, batch_id: str, *, after: int, limit: int) -> list[ProductRow]:
-    """Return the products after position `after`, in order."""
+async def products_page(
+    session: AsyncSession, batch_id: str, *, after: int, limit: int, marked: bool = False
+) -> list[ProductRow]:
+    """Return the products after position `after`, in order; only those `marked` as new or changed if wanted."""
     connection = await session.connection()
     statement = sa.select(*_PRODUCT_COLUMNS).where(col(Product.batch_id) == batch_id, col(Product.position) > after)
+    if marked:
+        statement = statement.where(col(Product.change).is_not(None))
     rows = await connection.execute(statement.order_by(col(Product.position)).limit(limit))
     return [ProductRow(*row) for row in rows]

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from imgsvc.db.dialects import insert_or_ignore
 from imgsvc.db.tables import IdempotencyKey
 
 KEY_TTL = timedelta(hours=24)
@@ -41,8 +41,7 @@ async def reserve(session: AsyncSession, row: IdempotencyKey, *, since: datetime
         delete(IdempotencyKey).where(*_is_key(row.api_key_id, row.key), col(IdempotencyKey.created_at) <= since)
     )
     connection = await session.connection()
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(IdempotencyKey).values(row.model_dump()).on_conflict_do_nothing()
+    statement = insert_or_ignore(connection, IdempotencyKey).values(row.model_dump())
     return bool((await connection.execute(statement)).rowcount)
 
 

@@ -10,6 +10,7 @@ from imgsvc.domain.manifest.urls import join_cell, replace_urls
 
 OUTPUT = "Output Image Urls"
 EXTENDED = ("Status", "Error", "Input Bytes", "Output Bytes")
+CHANGE = "Change"
 ERROR = "Error"
 
 
@@ -48,6 +49,7 @@ def output_layout(
     url_columns: Sequence[int] = (),
     renditions: Sequence[str] = ("main",),
     extended: bool = False,
+    compared: bool = False,
     replaces: bool = False,
 ) -> ReportLayout:
     """Return the layout of `output.csv`: the upload's header, then the output columns, then the extended ones.
@@ -55,14 +57,16 @@ def output_layout(
     There is an output column per rendition and image column; none for the first rendition if it replaces the URLs. If
     an `output.csv` is uploaded again, its output columns are overwritten, not added a second time. The extended names
     are recognised only after an output column or together at the end, because a catalogue may have its own `Status`.
+    With `compared`, there is an extended column for the change since the version before.
     """
     names = _output_names([header[index] for index in url_columns], renditions)
     layout = _with_columns(header, names[max(1, len(url_columns)) :] if replaces else names, after=0)
     if not extended:
         return layout
-    at_end = len(header) - len(EXTENDED)
-    after = at_end if tuple(header[at_end:]) == EXTENDED else min(layout.added_columns, default=len(header))
-    more = _with_columns(layout.header, EXTENDED, after=after)
+    more_names = (*EXTENDED, CHANGE) if compared else EXTENDED
+    at_end = len(header) - len(more_names)
+    after = at_end if tuple(header[at_end:]) == more_names else min(layout.added_columns, default=len(header))
+    more = _with_columns(layout.header, more_names, after=after)
     return ReportLayout(more.header, layout.added_columns + more.added_columns)
 
 

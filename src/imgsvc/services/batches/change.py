@@ -16,6 +16,7 @@ from imgsvc.db.engine import Sessions
 from imgsvc.db.queries import assets, batches
 from imgsvc.db.queries import counters as counter_queries
 from imgsvc.db.queries.counters import CounterDeltas, Counters
+from imgsvc.db.queries.versions import COMPARE
 from imgsvc.db.tables import Batch
 from imgsvc.errors import Cancelled, DatabaseUnavailable, InvalidUrl
 from imgsvc.logs import get_logger
@@ -62,14 +63,14 @@ async def change_for_request(
 async def apply_change(
     batch_id: str, *, sessions: Sessions, queue: JobQueue, retention: Retention, clock: Clock
 ) -> None:
-    """Apply the change that is recorded for the batch, if any. Idempotent, and safe to run concurrently.
+    """Apply the cancellation or retry that is recorded for the batch, if any. Idempotent, and safe to run concurrently.
 
     Raises:
         DatabaseUnavailable: the sweep wakes another job.
     """
     async with sessions.read() as session:
         batch = await batches.get(session, batch_id)
-    if batch is None or batch.change is None:
+    if batch is None or batch.change in (None, COMPARE):
         return
     ended = None
     for start in range(0, batch.asset_count, PAGE):
@@ -82,9 +83,10 @@ async def apply_change(
                         return
                     if counters.open == 0 and batch.change == CANCEL:
                         ended = await finish_batch(session, batch_id, counters, retention=retention, now=clock())
-    if batch.change == CANCEL:
         if ended:
             await announce(ended, queue=queue)
+            return
+    if batch.change == CANCEL:
         return
     async with sessions.write() as session:
         await batches.end_change(session, batch_id, batch.change)

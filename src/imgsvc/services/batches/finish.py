@@ -1,11 +1,16 @@
-"""The end of a batch: its final status and its delivery, in the transaction that ends its last open asset."""
+"""The end of a batch: its final status and its delivery, in the transaction that ends its last open asset.
+
+A version of a catalogue ends when it has been compared with the version before, in a job of its own.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db.queries import batches as batch_queries
+from imgsvc.db.queries import versions
 from imgsvc.db.queries.counters import Counters
 from imgsvc.db.tables import Batch, Delivery
 from imgsvc.domain.hosts import host_of
@@ -17,7 +22,7 @@ from imgsvc.services.access.api_keys import link_secret
 from imgsvc.services.access.links import Links
 from imgsvc.services.batches.progress import event_data
 from imgsvc.services.job_queue import JobQueue
-from imgsvc.services.wakeups import wake_delivery
+from imgsvc.services.wakeups import wake_change, wake_delivery
 
 log = get_logger(__name__)
 
@@ -49,13 +54,35 @@ class EndedBatch:
     delivery_id: str | None
 
 
-async def finish_batch(
+@dataclass(frozen=True, slots=True)
+class ToCompare:
+    """A batch whose images have ended, and that is now compared with the version before."""
+
+    batch_id: str
+
+
+async def end_images(
     session: AsyncSession, batch_id: str, counters: Counters, *, retention: Retention, now: datetime
+) -> EndedBatch | ToCompare | None:
+    """Finish a locked batch without open assets, or begin to compare it if it is a version of a catalogue."""
+    if await versions.begin(session, batch_id):
+        return ToCompare(batch_id)
+    return await finish_batch(session, batch_id, counters, retention=retention, now=now)
+
+
+async def finish_batch(
+    session: AsyncSession,
+    batch_id: str,
+    counters: Counters,
+    *,
+    retention: Retention,
+    now: datetime,
+    changes: dict[str, Any] | None = None,
 ) -> EndedBatch | None:
     """Move a locked batch without open assets to its final status and add its delivery; None if already ended."""
     status = final_status(succeeded=counters.succeeded, failed=counters.failed, cancelled=counters.cancelled)
     dates = {"finished_at": now, "expires_at": retention.expiry(now), "tidy_at": now + retention.clean_up_after}
-    if not await batch_queries.move(session, batch_id, status, change=None, **dates):
+    if not await batch_queries.move(session, batch_id, status, change=None, changes=changes, **dates):
         return None
     batch = await batch_queries.get(session, batch_id)
     if batch is None:
@@ -69,8 +96,11 @@ async def finish_batch(
     return EndedBatch(batch_id, status, counters, seconds, delivery.id if delivery else None)
 
 
-async def announce(ended: EndedBatch, *, queue: JobQueue) -> None:
-    """Log the end of a batch and wake its delivery. Call it after the commit."""
+async def announce(ended: EndedBatch | ToCompare, *, queue: JobQueue) -> None:
+    """Log the end of a batch and wake its delivery, or its comparison. Call it after the commit."""
+    if isinstance(ended, ToCompare):
+        await wake_change(ended.batch_id, queue=queue)
+        return
     log.info(
         "batch_ended",
         batch_id=ended.batch_id,
@@ -93,6 +123,8 @@ def _new_delivery(batch: Batch, *, links: Links, secret: str, now: datetime) -> 
         "output_csv_url": links.signed_report(batch.id, "output.csv", secret=secret, now=now),
         "failures_csv_url": links.signed_report(batch.id, "failures.csv", secret=secret, now=now),
     }
+    if batch.changes:
+        reports["changes_csv_url"] = links.signed_report(batch.id, "changes.csv", secret=secret, now=now)
     return Delivery(
         id=new_id("evt", now),
         batch_id=batch.id,

@@ -50,12 +50,14 @@ def transfer(batch: Batch | BatchProgress) -> dict[str, Any]:
 
 def event_data(batch: Batch, reports: Mapping[str, str]) -> dict[str, Any]:
     """Return the data of the webhook for a finished batch, with the links in `reports`; well under 20 kB."""
+    versions = {"catalogue": batch.catalogue, "changes": batch.changes} if batch.catalogue else {}
     return {
         "id": batch.id,
         "status": str(batch.status),
         "counts": counts(batch),
         "bytes": transfer(batch),
         "errors_by_code": batch.errors,
+        **versions,
         **reports,
         "metadata": batch.extra,
     }

@@ -65,11 +65,22 @@ async def read_progress(batch_id: str, *, api_key_id: str, sessions: Sessions) -
 
 
 async def list_batches(
-    api_key_id: str, *, statuses: Collection[str] = (), after: str | None = None, limit: int, sessions: Sessions
+    api_key_id: str,
+    *,
+    statuses: Collection[str] = (),
+    catalogue: str | None = None,
+    after: str | None = None,
+    limit: int,
+    sessions: Sessions,
 ) -> list[tuple[Batch, Delivery | None]]:
-    """Return a page of a key's batches, newest first, after the one with the id `after`; only `statuses`, if given."""
+    """Return a page of a key's batches, newest first, after the one with the id `after`.
+
+    Only those with one of `statuses`, or of `catalogue`, if given.
+    """
     async with sessions.read() as session:
-        page = await queries.page(session, api_key_id, statuses=statuses, before=after, limit=limit)
+        page = await queries.page(
+            session, api_key_id, statuses=statuses, catalogue=catalogue, before=after, limit=limit
+        )
         deliveries = await delivery_queries.get_for_batches(session, page) if page else {}
     return [(batch, deliveries.get(batch.id)) for batch in page]
 
@@ -95,8 +106,12 @@ async def list_products_with_status(
     return found, after
 
 
-async def list_products(batch_id: str, *, after: int, limit: int, sessions: Sessions) -> list[ProductView]:
+async def list_products(
+    batch_id: str, *, after: int, limit: int, sessions: Sessions, marked: bool = False
+) -> list[ProductView]:
     """Return the products after position `after` (-1: from the first) with their assets; fewer if they have many URLs.
+
+    `marked`: only rows marked as new or changed since the version before.
 
     Raises:
         NotFound: the batch was deleted. Some of its rows may be gone, and the rest must not look like a complete list.
@@ -104,7 +119,7 @@ async def list_products(batch_id: str, *, after: int, limit: int, sessions: Sess
     async with sessions.read() as session:
         if await queries.get(session, batch_id) is None:
             raise NotFound(f"Batch {batch_id} was deleted.")
-        rows = _limit_slots(await queries.products_page(session, batch_id, after=after, limit=limit))
+        rows = _limit_slots(await queries.products_page(session, batch_id, after=after, limit=limit, marked=marked))
         assets = await asset_queries.at_positions(session, batch_id, {slot for row in rows for slot in row.slots})
     return [ProductView(row, [assets[slot] for slot in row.slots]) for row in rows]
 
@@ -115,14 +130,14 @@ def _limit_slots(rows: list[ProductRow]) -> list[ProductRow]:
     return rows[: max(1, sum(total <= MAX_SLOTS for total in totals))]
 
 
-async def product_pages(batch_id: str, *, sessions: Sessions) -> AsyncIterator[list[ProductView]]:
-    """Yield all products, a page at a time.
+async def product_pages(batch_id: str, *, sessions: Sessions, marked: bool = False) -> AsyncIterator[list[ProductView]]:
+    """Yield all products, or those `marked` as new or changed, a page at a time.
 
     Raises:
         NotFound: the batch has been deleted.
     """
     after = -1
-    while page := await list_products(batch_id, after=after, limit=PAGE, sessions=sessions):
+    while page := await list_products(batch_id, after=after, limit=PAGE, sessions=sessions, marked=marked):
         yield page
         after = page[-1].product.position
 

@@ -43,4 +43,5 @@ async def begin_retry(
         now = clock()
         await batches.begin_change(session, batch_id, retry_of(codes))
         dates = {"round_started_at": now, "finished_at": None, "tidy_at": None, "expires_at": retention.expiry(now)}
-        await batches.move(session, batch_id, BatchStatus.PENDING, round=counters.round + 1, **dates)
+        later = {"round": counters.round + 1, "changes": None}
+        await batches.move(session, batch_id, BatchStatus.PENDING, **later, **dates)

@@ -21,7 +21,7 @@ from imgsvc.domain.manifest.read_json import read_products
 from imgsvc.domain.names import ImageNames
 from imgsvc.errors import DatabaseUnavailable, TooMany
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
+from imgsvc.services.batches.finish import EndedBatch, Retention, ToCompare, announce, end_images
 from imgsvc.services.clock import Clock
 from imgsvc.services.intake import idempotency
 from imgsvc.services.intake.quotas import KeyLimits, check_quota
@@ -182,12 +182,12 @@ def _garbage_collection_disabled() -> Iterator[None]:
 
 async def _end_if_nothing_to_fetch(
     session: AsyncSession, batch_id: str, manifest: Manifest, *, retention: Retention, now: datetime
-) -> EndedBatch | None:
+) -> EndedBatch | ToCompare | None:
     """End a batch without a valid URL."""
     if len(manifest.invalid) < len(manifest.assets):
         return None
     counters = await counter_queries.lock(session, batch_id)
-    return await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters else None
+    return await end_images(session, batch_id, counters, retention=retention, now=now) if counters else None
 
 
 def examine(manifest: Manifest) -> Validation:

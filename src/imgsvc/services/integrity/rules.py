@@ -3,7 +3,9 @@
 from collections.abc import Callable, Collection, Iterator
 from enum import StrEnum
 
+from imgsvc.db.queries.versions import COMPARE
 from imgsvc.db.tables import Delivery
+from imgsvc.domain.manifest.versions import CHANGED, NEW, UNCHANGED
 from imgsvc.domain.status import OPEN_ASSET, AssetStatus, BatchStatus, DeliveryStatus, final_status
 from imgsvc.domain.webhooks import is_delivered
 from imgsvc.services.integrity.snapshot import BatchSnapshot
@@ -45,7 +47,7 @@ def counters(snapshot: BatchSnapshot) -> Iterator[str]:
 
 def states(snapshot: BatchSnapshot) -> Iterator[str]:
     batch, open_assets = snapshot.batch, snapshot.count(*OPEN_ASSET)
-    if snapshot.is_open != (open_assets > 0):
+    if snapshot.is_open != (open_assets > 0 or batch.change == COMPARE):
         yield f"{batch.status} with {open_assets} open images"
     if snapshot.is_open != (batch.finished_at is None):
         yield f"{batch.status}, but `finished_at` is {batch.finished_at or 'not set'}"
@@ -60,6 +62,15 @@ def states(snapshot: BatchSnapshot) -> Iterator[str]:
     )
     if not snapshot.is_open and not open_assets and batch.status != expected:
         yield f"{batch.status}, but according to its images it is {expected}"
+
+
+def changes(snapshot: BatchSnapshot) -> Iterator[str]:
+    """Check that each row of an ended batch is new, changed or unchanged, if the batch was compared."""
+    batch = snapshot.batch
+    if not snapshot.is_open and batch.changes:
+        rows = sum(batch.changes.get(name, 0) for name in (NEW, CHANGED, UNCHANGED))
+        if rows != batch.product_count:
+            yield f"{rows} rows are new, changed or unchanged, but there are {batch.product_count}"
 
 
 def positions(snapshot: BatchSnapshot) -> Iterator[str]:
@@ -129,6 +140,12 @@ def stalled_images(snapshot: BatchSnapshot) -> Iterator[str]:
         yield f"{snapshot.batch.status}: no worker processes its images, due since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def stalled_comparison(snapshot: BatchSnapshot) -> Iterator[str]:
+    last_change = max((group.last_change for group in snapshot.groups), default=snapshot.until)
+    if snapshot.is_open and snapshot.batch.change == COMPARE and last_change < snapshot.until:
+        yield f"no worker compares it with the version before, due since {last_change:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def stalled_deliveries(snapshot: BatchSnapshot) -> Iterator[str]:
     for delivery, _ in snapshot.deliveries:
         if delivery.status == DeliveryStatus.PENDING and delivery.due_at < snapshot.until:
@@ -155,12 +172,14 @@ def overdue_clean_up(snapshot: BatchSnapshot) -> Iterator[str]:
 RULES: tuple[tuple[Category, Rule], ...] = (
     (Category.COUNTERS, counters),
     (Category.STATES, states),
+    (Category.STATES, changes),
     (Category.STATES, positions),
     (Category.STATES, asset_columns),
     (Category.RENDITIONS, renditions),
     (Category.WEBHOOKS, deliveries),
     (Category.WEBHOOKS, attempts),
     (Category.OVERDUE, stalled_images),
+    (Category.OVERDUE, stalled_comparison),
     (Category.OVERDUE, stalled_deliveries),
     (Category.OVERDUE, overdue_expiry),
     (Category.OVERDUE, overdue_clean_up),

@@ -15,7 +15,7 @@ from imgsvc.db.queries import reuse as reuse_queries
 from imgsvc.db.queries.leases import Claimed
 from imgsvc.db.queries.reuse import PreviousResult
 from imgsvc.errors import DatabaseUnavailable
-from imgsvc.services.batches.finish import EndedBatch, Retention, finish_batch
+from imgsvc.services.batches.finish import EndedBatch, Retention, ToCompare, end_images
 from imgsvc.services.clock import Clock
 from imgsvc.services.processing.outcomes import Outcome, Postponed
 from imgsvc.services.processing.rendition_plan import RenditionPlan
@@ -31,7 +31,7 @@ class Flushed:
     """The earlier results of claimed assets, by position."""
     conditional: int
     """The number of claimed assets whose earlier result may be reused."""
-    ended: EndedBatch | None
+    ended: EndedBatch | ToCompare | None
     quarantined: bool
     """True when an image of this round overran a codec thread in some worker."""
     outdated: bool
@@ -161,9 +161,7 @@ async def _flush(
         counters = await counter_queries.current(session, batch_id, round_number=run.round)
     if counters is None:
         raise _RoundEnded
-    ended = (
-        await finish_batch(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
-    )
+    ended = await end_images(session, batch_id, counters, retention=retention, now=now) if counters.open == 0 else None
     return Flushed(
         claims.assets,
         previous,

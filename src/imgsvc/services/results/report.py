@@ -12,6 +12,7 @@ from imgsvc.domain.manifest.output import OutputTable
 from imgsvc.domain.manifest.report import ReportLayout, Slot, failure_row, failures_layout
 from imgsvc.domain.status import AssetStatus
 from imgsvc.services.access.links import Links
+from imgsvc.services.batches.changes import change_of, earlier_version, gone_pages, has_changes
 from imgsvc.services.batches.read import ProductView, file_format, product_pages
 
 WITHOUT_IMAGE = frozenset({AssetStatus.FAILED, AssetStatus.CANCELLED})
@@ -34,34 +35,43 @@ class ReportOptions:
         return "\ufeff" if self.bom else ""
 
 
-def output_table(batch: Batch, options: ReportOptions) -> OutputTable:
+def output_table(batch: Batch, options: ReportOptions | None = None) -> OutputTable:
     """Return the table of the upload with the output columns, or with the new URLs in place of the old ones."""
-    names = [str(spec["name"]) for spec in batch.specs]
-    return OutputTable(batch.header, file_format(batch), renditions=names, extended=options.extended)
+    names, extended = [str(spec["name"]) for spec in batch.specs], options is not None and options.extended
+    return OutputTable(
+        batch.header, file_format(batch), renditions=names, extended=extended, compared=has_changes(batch)
+    )
+
+
+def output_row(view: ProductView, table: OutputTable, links: Links, *, change: str = "") -> Sequence[str]:
+    """Return the row of a product in the output."""
+    slots = [_slot(asset, table.renditions, links, on_failed=table.file.on_failed) for asset in view.assets]
+    product = view.product
+    return table.row(product.cells, slots, counts=product.slot_counts, source=product.source, change=change)
 
 
 async def output_pages(
-    batch: Batch, table: OutputTable, *, sessions: Sessions, links: Links
+    batch: Batch, table: OutputTable, *, sessions: Sessions, links: Links, only_changes: bool = False
 ) -> AsyncIterator[list[Sequence[str]]]:
-    """Yield the rows of the output, a page at a time."""
-    names, on_failed = [str(spec["name"]) for spec in batch.specs], table.file.on_failed
-    async for page in product_pages(batch.id, sessions=sessions):
-        yield [
-            table.row(
-                view.product.cells,
-                [_slot(asset, names, links, on_failed=on_failed) for asset in view.assets],
-                counts=view.product.slot_counts,
-                source=view.product.source,
-            )
-            for view in page
-        ]
+    """Yield the rows of the output, a page at a time; `only_changes`: those that are new or changed.
+
+    If the changes are shown, the rows that only the version before has follow.
+    """
+    marked = only_changes and earlier_version(batch) is not None
+    async for page in product_pages(batch.id, sessions=sessions, marked=marked):
+        yield [output_row(view, table, links, change=change_of(batch, view.product) or "") for view in page]
+    if table.has_changes:
+        async for gone in gone_pages(batch.id, sessions=sessions):
+            yield [table.gone_row(cells) for cells in gone]
 
 
-async def output_csv(batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links) -> AsyncIterator[str]:
-    """Yield the text of the output as CSV."""
+async def output_csv(
+    batch: Batch, options: ReportOptions, *, sessions: Sessions, links: Links, only_changes: bool = False
+) -> AsyncIterator[str]:
+    """Yield the text of the output as CSV; `only_changes`: with the rows that are new or changed."""
     table = output_table(batch, options)
     yield table.start(bom=options.bom) + table.text([table.header()], batch.delimiter, safe=options.safe)
-    async for rows in output_pages(batch, table, sessions=sessions, links=links):
+    async for rows in output_pages(batch, table, sessions=sessions, links=links, only_changes=only_changes):
         yield table.text(rows, batch.delimiter, safe=options.safe)
 
 
