@@ -161,7 +161,7 @@ async def test_an_unchanged_catalogue_is_not_sent_again_and_gives_a_new_batch(
     assert conditions(origin)[2] == '"1"'
 
 
-async def test_a_changed_catalogue_is_read_anew(client: httpx.AsyncClient, origin: OriginServer) -> None:
+async def test_a_changed_catalogue_is_fetched_whole(client: httpx.AsyncClient, origin: OriginServer) -> None:
     url = served(origin, headers=TAGGED)
     await submitted(client, url)
     served(origin, OTHER, headers={"ETag": '"2"'})

@@ -2,16 +2,20 @@
 
 import gzip
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.bootstrap import Resources, manifest_limits
+from imgsvc.db.engine import Sessions
 from imgsvc.db.queries.api_keys import LOCAL_KEY
 from imgsvc.db.tables import Asset, Batch, Product
 from imgsvc.domain.imaging.spec import Spec
@@ -234,3 +238,30 @@ def test_a_long_url_gives_a_name_that_fits_and_differs() -> None:
     long = [catalogue_of("https://shop.example/" + "a" * 300 + end) for end in ("", "b")]
     assert [len(name) for name in long] == [255, 255]
     assert len(set(long)) == 2
+
+
+class DeletingSessions:
+    """Sessions of a database in which the batch is deleted, with some of its rows, before the second read."""
+
+    def __init__(self, sessions: Sessions, batch_id: str) -> None:
+        self._sessions, self._batch_id, self._reads = sessions, batch_id, 0
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        self._reads += 1
+        if self._reads == 2:
+            async with self._sessions.write() as session:
+                now = datetime.now(UTC)
+                await session.exec(sa.update(Batch).where(col(Batch.id) == self._batch_id).values(deleted_at=now))
+                await session.exec(sa.delete(Asset).where(col(Asset.batch_id) == self._batch_id))
+        async with self._sessions.read() as session:
+            yield session
+
+
+async def test_a_batch_that_is_deleted_while_it_is_read_is_not_used(resources: Resources, tmp_path: Path) -> None:
+    limits = manifest_limits(resources.settings)
+    upload = read(ODDITIES["repeated urls"][0], tmp_path / "table", limits, {})
+    batch_id = await store(resources, upload)
+    assert await read_known_file(batch_id, upload, limits=limits, sessions=resources.sessions)
+    sessions = cast("Sessions", DeletingSessions(resources.sessions, batch_id))
+    assert await read_known_file(batch_id, upload, limits=limits, sessions=sessions) is None
