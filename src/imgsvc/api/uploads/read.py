@@ -124,7 +124,7 @@ def _has_source(fields: Sequence[tuple[str, str]]) -> bool:
 
 
 def _no_file(file: UploadFile | str | None) -> UploadFile:
-    """Return an empty file, or raise if there is a file as well as a `source_url`; browsers send an empty one for none."""
+    """Return an empty file, or raise if a file came with the `source_url`; browsers send an empty one for none."""
     if isinstance(file, UploadFile) and not file.size and not file.filename:
         return file
     if not file:
