@@ -133,7 +133,7 @@ async def test_form_and_query_have_the_same_fields_and_all_are_accepted(
     operation = document["paths"]["/v1/batches"]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
     query = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
-    assert form["required"] == ["file"]
+    assert "required" not in form  # a file or a source_url
     assert query == set(form["properties"]) - {"file"}
 
     defaults = {name: str(field["default"]) for name, field in form["properties"].items() if "default" in field}
@@ -145,7 +145,7 @@ async def test_form_and_query_have_the_same_fields_and_all_are_accepted(
     given = {name: value.lower() if value == "False" else value for name, value in (defaults | more).items()}
     given |= {"webhook_url": "https://shop.example/hooks", "names": "{sku}-{n}", "sheet": "Shoes", "catalogue": "shop"}
     given |= {"fit": "pad", "width": "80", "height": "60"}
-    assert set(given) == query
+    assert {*given, "source_url"} == query
     shoes = workbook([list(columns.values()), ["1", "Shoe", "https://shop.example/a.jpg"]], sheet="Shoes")
     file = ("a.xlsx", shoes)
     accepted = await client.post("/v1/batches", files={"file": file}, data=given)

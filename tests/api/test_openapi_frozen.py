@@ -82,9 +82,9 @@ BREAKING: dict[str, tuple[Change, str]] = {
     ),
     "a field of an upload is removed": (lambda it: upload(it).pop("quality"), "body.quality was removed"),
     "a field of an upload is required": (
-        lambda it: operation(it, "/v1/batches", "post")["requestBody"]["content"]["application/json"]["schema"][
-            "required"
-        ].append("quality"),
+        lambda it: operation(it, "/v1/batches", "post")["requestBody"]["content"]["application/json"]["schema"].update(
+            required=["quality"]
+        ),
         "body.quality is now required",
     ),
     "a field of an upload is narrower": (lambda it: upload(it)["quality"].update(minimum=10), "is narrower: minimum 1"),

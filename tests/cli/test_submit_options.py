@@ -29,3 +29,23 @@ async def test_the_options_of_a_shape_are_sent(tmp_path: Path) -> None:
     sent = {part.get_param("name", header="Content-Disposition"): part.get_payload() for part in parts}
     del sent["file"]
     assert sent == SHAPE | {"trim": "true"}
+
+
+async def test_a_url_as_the_file_is_fetched_by_the_server() -> None:
+    async with Scripted() as server:
+        server.script(Answer(202, BATCH))
+        words = ["submit", "https://shop.example/feed.xml", "--catalogue", "shop", "--url", server.url("/")]
+        result = await asyncio.to_thread(CliRunner().invoke, app, words)
+        [request] = server.requests
+    assert (result.exit_code, result.stdout) == (0, f"{BATCH['id']}\n")
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    parts: Any = message_from_bytes(head + request.body).get_payload()
+    sent = {part.get_param("name", header="Content-Disposition"): part.get_payload() for part in parts}
+    assert sent == {"source_url": "https://shop.example/feed.xml", "catalogue": "shop"}
+
+
+def test_a_file_that_cannot_be_read_is_an_invalid_command(tmp_path: Path) -> None:
+    for path, words in ((tmp_path / "none.csv", "does not exist"), (tmp_path, "is a directory")):
+        result = CliRunner().invoke(app, ["submit", str(path)])
+        assert result.exit_code == 2
+        assert words in " ".join(result.stderr.split())

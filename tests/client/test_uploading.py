@@ -148,3 +148,23 @@ async def test_a_missing_file_is_an_error_before_anything_is_sent(server: Script
     with pytest.raises(FileNotFoundError):
         await call("submit", "nothing.csv")
     assert server.requests == []
+
+
+async def test_a_source_url_is_sent_in_a_form_without_a_file(server: Scripted, call: Caller) -> None:
+    server.script(Answer(202, ACCEPTED))
+    await call("submit", source_url="https://shop.example/feed.xml", quality=60, columns={"product_name": "Title"})
+    [request] = server.requests
+    head = f"Content-Type: {request.headers['Content-Type']}\r\n\r\n".encode()
+    parts: Any = message_from_bytes(head + request.body).get_payload()
+    sent = {part.get_param("name", header="Content-Disposition"): part.get_payload() for part in parts}
+    assert sent == {
+        "source_url": "https://shop.example/feed.xml", "quality": "60", "columns": '{"product_name": "Title"}',
+    }  # fmt: skip
+    assert not any(part.get_filename() for part in parts)
+
+
+async def test_a_call_has_a_source_or_a_source_url(server: Scripted, call: Caller, path: Path) -> None:
+    for arguments, fields in (((), {}), ((path,), {"source_url": "https://shop.example/feed.xml"})):
+        with pytest.raises(TypeError, match="source_url"):
+            await call("submit", *arguments, **fields)
+    assert server.requests == []

@@ -28,7 +28,7 @@ LARGER = {  # a growing file is a visible change here
     "errors.py": 390,
     "db/tables.py": 330,
     "client/client.py": 220,  # a method for each call
-    "services/ports.py": 211,  # a list of all ports
+    "services/ports.py": 234,  # a list of all ports
 }
 IMPORTS_IN_FUNCTIONS = {"adapters/redis/embedded_valkey.py"}  # an optional extra
 CATCHES_EVERYTHING = {

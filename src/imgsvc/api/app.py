@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
 from imgsvc import __version__
+from imgsvc.adapters.http.download import open_downloader
 from imgsvc.adapters.sandbox.tables import open_tables
 from imgsvc.api.auth import open_authenticator
 from imgsvc.api.live.watcher import Watcher
@@ -36,6 +37,7 @@ from imgsvc.api.routes import (
 from imgsvc.api.uploads.receive import UploadBudget
 from imgsvc.bootstrap import open_resources
 from imgsvc.services.intake.convert_file import FileConverter
+from imgsvc.services.intake.fetch_catalogue import CatalogueFetcher
 from imgsvc.services.results.report_file import ReportFiles
 from imgsvc.settings.server import Settings
 
@@ -45,9 +47,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources, open_tables(memory=settings.quarantine_bytes) as tables:
+        async with (
+            open_resources(settings) as resources,
+            open_tables(memory=settings.quarantine_bytes) as tables,
+            open_downloader(settings) as downloader,
+        ):
             app.state.resources = resources
             app.state.converter, app.state.report_files = FileConverter(tables), ReportFiles(tables)
+            app.state.catalogue_fetcher = CatalogueFetcher(downloader)
             app.state.authenticator = open_authenticator(settings, sessions=resources.sessions, clock=resources.clock)
             app.state.budget = UploadBudget(settings.max_upload_bytes)
             app.state.watcher = Watcher(resources.sessions)

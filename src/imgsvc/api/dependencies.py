@@ -31,6 +31,9 @@ def _upload_parts(request: Request) -> UploadParts:
     return UploadParts(
         budget=state.budget,
         converter=state.converter,
+        fetcher=state.catalogue_fetcher,
+        sessions=resources.sessions,
+        clock=resources.clock,
         limits=manifest_limits(settings),
         max_bytes=settings.max_upload_bytes,
         max_pixels=settings.max_pixels,

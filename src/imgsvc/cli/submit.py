@@ -1,111 +1,57 @@
 """`imgsvc submit`: upload a catalogue, show its progress, download the results."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import cast
 
 import typer
 
-from imgsvc.cli.connection import ApiKey, AsJson, RetryNotice, Url, check_writable, connect
+from imgsvc.cli import submit_options as options
+from imgsvc.cli.connection import ApiKey, AsJson, RetryNotice, Url, connect
 from imgsvc.cli.console import console, print_error, print_json, print_line, stderr
 from imgsvc.client import Batch, ClientError, Fields, Validation
-from imgsvc.client.uploads import Format
 from imgsvc.terminal.progress import show_progress, summary
 
 NOT_ALL_SUCCEEDED = 3
 
 
-def _check_idempotency_key(key: str | None) -> str | None:
-    if key is not None and not re.fullmatch("[!-~]{1,255}", key):
-        raise typer.BadParameter("must be 1 to 255 ASCII characters without spaces.")
-    return key
-
-
-Csv = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE", help="The catalogue.")]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        dir_okay=False,
-        callback=check_writable,
-        help="File for the result: .csv, .xlsx, .ods, .tsv, .jsonl or .xml; implies --wait.",
-    ),
-]
-Archive = Annotated[
-    Path | None,
-    typer.Option(dir_okay=False, callback=check_writable, help="File for a ZIP of all images; implies --wait."),
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        callback=_check_idempotency_key,
-        metavar="KEY",
-        help="Uploads with the same key within 24 h create one batch.",
-    ),
-]
-
-
 def submit(  # noqa: PLR0913  # each is an option
-    file: Csv,
+    file: options.Catalogue,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Show progress until the batch has ended.")] = False,
-    output: Output = None,
-    archive: Archive = None,
-    validate: Annotated[bool, typer.Option("--validate", help="Only check the file; store nothing.")] = False,
-    quality: Annotated[str | None, typer.Option(metavar="1-95", help="[default: 50]")] = None,
-    format: Annotated[  # noqa: A002  # the option's name
-        str | None, typer.Option(metavar="|".join(get_args(Format)), help="[default: original]")
-    ] = None,
-    max_width: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink wider images.")] = None,
-    max_height: Annotated[str | None, typer.Option(metavar="PIXELS", help="Shrink taller images.")] = None,
-    fit: Annotated[
-        str | None,
-        typer.Option(metavar="contain|cover|pad", help="Scale to --width and --height: inside, cropped, or padded."),
-    ] = None,
-    width: Annotated[str | None, typer.Option(metavar="PIXELS", help="Width for --fit.")] = None,
-    height: Annotated[str | None, typer.Option(metavar="PIXELS", help="Height for --fit.")] = None,
-    trim: Annotated[bool, typer.Option("--trim", help="First remove a plain border.")] = False,
-    margin: Annotated[
-        str | None, typer.Option(metavar="PERCENT", help="Free on each side of what --trim left.  [default: 0]")
-    ] = None,
-    background: Annotated[
-        str | None, typer.Option(metavar="COLOUR", help="For padding, and transparency in JPEG.  [default: #ffffff]")
-    ] = None,
-    keep_metadata: Annotated[
-        str | None, typer.Option(metavar="none|copyright|all", help="[default: copyright]")
-    ] = None,
-    renditions: Annotated[
-        str | None,
-        typer.Option(metavar="JSON", help='More renditions, as [{"name": "thumb", "max_width": 200}].'),
-    ] = None,
-    columns: Annotated[str | None, typer.Option(metavar="JSON", help="Column mapping for other headers.")] = None,
-    sheet: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Sheet of a workbook.  [default: the first]")
-    ] = None,
-    on_invalid: Annotated[
-        str | None, typer.Option(metavar="reject|skip", help="Handling of invalid URLs.  [default: reject]")
-    ] = None,
-    names: Annotated[
-        str | None, typer.Option(metavar="TEMPLATE", help="Names of the images.  [default: {name}-{n}]")
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Return the same file with the new URLs in place of the old ones.")
-    ] = False,
-    on_failed: Annotated[
-        str | None,
-        typer.Option(metavar="empty|original|URL", help="In place of a failed image.  [default: empty]"),
-    ] = None,
-    catalogue: Annotated[str | None, typer.Option(metavar="NAME", help="Find out what changed since its last.")] = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Compress again; do not reuse earlier results.")] = False,
-    webhook_url: Annotated[str | None, typer.Option(metavar="URL", help="Called when the batch has ended.")] = None,
-    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="Your own key-value pairs.")] = None,
-    idempotency_key: Key = None,
+    wait: options.Wait = False,
+    output: options.Output = None,
+    archive: options.Archive = None,
+    validate: options.Validate = False,
+    quality: options.Quality = None,
+    format: options.OutputFormat = None,  # noqa: A002  # the option's name
+    max_width: options.MaxWidth = None,
+    max_height: options.MaxHeight = None,
+    fit: options.Fit = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    trim: options.Trim = False,
+    margin: options.Margin = None,
+    background: options.Background = None,
+    keep_metadata: options.KeepMetadata = None,
+    renditions: options.Renditions = None,
+    columns: options.Columns = None,
+    sheet: options.Sheet = None,
+    on_invalid: options.OnInvalid = None,
+    names: options.Names = None,
+    replace: options.Replace = False,
+    on_failed: options.OnFailed = None,
+    catalogue: options.CatalogueName = None,
+    refresh: options.Refresh = False,
+    webhook_url: options.WebhookUrl = None,
+    metadata: options.Metadata = None,
+    idempotency_key: options.Key = None,
     as_json: AsJson = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
     """Upload a catalogue (CSV, workbook, feed, JSON Lines; also in gzip or ZIP) to a running imgsvc.
+
+    If FILE is a URL, the server fetches it.
 
     If the server restarts, the command waits for it; the upload creates one batch. With --json, progress is printed to
     stderr and the batch, the validation or the refusal's problem document to stdout.
@@ -116,6 +62,7 @@ def submit(  # noqa: PLR0913  # each is an option
     waits = wait or output is not None or archive is not None
     if validate and waits:
         raise typer.BadParameter("cannot be combined with --wait, --output or --archive.", param_hint="--validate")
+    is_url = options.is_url(file)
     # Strings as typed: the server validates them.
     fields = cast(
         "Fields",
@@ -141,16 +88,18 @@ def submit(  # noqa: PLR0913  # each is an option
             "catalogue": catalogue,
             "refresh": refresh or None,
             "webhook_url": webhook_url,
+            "source_url": file if is_url else None,
             "metadata": metadata,
         },
     )
+    source = None if is_url else file
     retry_notice = RetryNotice()
     progress_console = stderr if as_json else console
     with connect(url, api_key, on_retry=retry_notice, as_json=as_json) as client:
         if validate:
-            _show(client.validate(file, **fields), as_json=as_json)
+            _show(client.validate(source, **fields), as_json=as_json)
             return
-        batch = client.submit(file, idempotency_key=idempotency_key, **fields)
+        batch = client.submit(source, idempotency_key=idempotency_key, **fields)
         retry_notice.has_connected = retry_notice.is_quiet = True  # the progress bar is enough during an outage
         if waits:
             print_line(

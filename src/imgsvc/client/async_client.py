@@ -49,10 +49,12 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def submit(self, source: Source, *, idempotency_key: str | None = None, **fields: Unpack[Fields]) -> Batch:
+    async def submit(
+        self, source: Source | None = None, *, idempotency_key: str | None = None, **fields: Unpack[Fields]
+    ) -> Batch:
         return await self._driver.run(self._calls.submit(source, idempotency_key, fields))
 
-    async def validate(self, source: Source, **fields: Unpack[Fields]) -> Validation:
+    async def validate(self, source: Source | None = None, **fields: Unpack[Fields]) -> Validation:
         return await self._driver.run(self._calls.validate(source, fields))
 
     async def batch(self, batch: Batch | str) -> Batch:

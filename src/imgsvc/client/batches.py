@@ -74,7 +74,8 @@ Columns: TypeAlias = dict[str, str | list[str] | None]
 class Manifest(ApiModel):
     """The CSV as it was read; `warnings` has the first 100 of `warnings_total`.
 
-    `columns` has the headers that were recognised, with the help of `preset`; both may be None.
+    `columns` has the headers that were recognised, with the help of `preset`; both may be None. `source_url` is where
+    the server fetched the file itself.
     """
 
     filename: str | None
@@ -85,6 +86,7 @@ class Manifest(ApiModel):
     sheet: str | None = None
     preset: str | None = None
     columns: Columns | None = None
+    source_url: str | None = None
     warnings: list[Warning]
     warnings_total: int
 

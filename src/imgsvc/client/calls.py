@@ -41,12 +41,12 @@ class Calls:
     url: str
     retries: RetryBudget
 
-    def submit(self, source: Source, idempotency_key: str | None, fields: Mapping[str, object]) -> Call[Batch]:
+    def submit(self, source: Source | None, idempotency_key: str | None, fields: Mapping[str, object]) -> Call[Batch]:
         """Upload one batch; each retry sends the same idempotency key."""
         key = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return self._upload(Batch, source, fields, key)
 
-    def validate(self, source: Source, fields: Mapping[str, object]) -> Call[Validation]:
+    def validate(self, source: Source | None, fields: Mapping[str, object]) -> Call[Validation]:
         return self._upload(Validation, source, {**fields, "validate_only": True}, {})
 
     def batch(self, batch: Batch | str) -> Call[Batch]:
@@ -134,7 +134,7 @@ class Calls:
             yield Pause(_RECONNECT_AFTER if reader.retry is None else max(_MIN_PAUSE, reader.retry))
 
     def _upload(
-        self, model: type[M], source: Source, fields: Mapping[str, object], headers: Mapping[str, str]
+        self, model: type[M], source: Source | None, fields: Mapping[str, object], headers: Mapping[str, str]
     ) -> Call[M]:
         with upload_options(source, fields) as options:
             options["headers"] = {**options.get("headers", {}), **headers}

@@ -58,11 +58,14 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def submit(self, source: Source, *, idempotency_key: str | None = None, **fields: Unpack[Fields]) -> Batch:
+    def submit(
+        self, source: Source | None = None, *, idempotency_key: str | None = None, **fields: Unpack[Fields]
+    ) -> Batch:
         """Upload a CSV (its path, an open binary file, or its bytes) or rows; return the accepted batch.
 
         Rows are mappings with `serial_number`, `product_name` and `input_urls`, or tuples in this order, at most 8 MiB
         as JSON. A CSV is streamed from the disk; a file is sent from its beginning, a pipe is read to its end first.
+        With `source_url=` instead of a source, the server fetches the catalogue, for up to ten minutes.
         Retries never create a second batch, nor do further calls with the same `idempotency_key` within 24 hours.
 
         Raises:
@@ -73,7 +76,7 @@ class Client:
         """
         return self._driver.run(self._calls.submit(source, idempotency_key, fields))
 
-    def validate(self, source: Source, **fields: Unpack[Fields]) -> Validation:
+    def validate(self, source: Source | None = None, **fields: Unpack[Fields]) -> Validation:
         """Return what `submit` would create, without storing anything; the errors are those of `submit`."""
         return self._driver.run(self._calls.validate(source, fields))
 

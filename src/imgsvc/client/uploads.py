@@ -1,4 +1,4 @@
-"""The requests of uploads: a CSV is streamed as a form, rows are sent as JSON."""
+"""The requests of uploads: a CSV is streamed as a form, rows are sent as JSON, a URL in the form without a file."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal, TypeAlias, TypedDict, cast
 
+import httpx
+
 Row: TypeAlias = Mapping[str, Any] | tuple[str | int | None, str, str | Iterable[str]]
 """`serial_number`, `product_name` and `input_urls`, by name or in this order; None as serial number: number the row."""
 Csv: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
@@ -19,6 +21,8 @@ Format: TypeAlias = Literal["original", "jpeg", "png", "webp", "avif"]
 """A copy of the server's list: the client does not import the server's packages."""
 
 DEFAULT_FILENAME = "upload.csv"
+_FETCH_TIMEOUT = httpx.Timeout(30, read=1_200)
+"""The server answers when it has fetched the catalogue, which may take ten minutes, and before that a wait."""
 
 
 class Fields(TypedDict, total=False):
@@ -28,6 +32,7 @@ class Fields(TypedDict, total=False):
     `product_name` and `image_urls` (one or a list) to headers, `metadata` is up to 16 pairs of strings. `filename` is
     for rows and open files. With `output="replace"`, the output is the same file with the new URLs in place of the old
     ones; `on_failed` is `empty`, `original` or a URL. `catalogue` is your name for what the file is a new version of.
+    `source_url` takes the place of the file: the server fetches it.
     """
 
     quality: int | None
@@ -48,6 +53,7 @@ class Fields(TypedDict, total=False):
     output: Literal["append", "replace"] | None
     on_failed: str | None
     catalogue: str | None
+    source_url: str | None
     webhook_url: str | None
     refresh: bool | None
     metadata: Mapping[str, str] | None
@@ -55,14 +61,20 @@ class Fields(TypedDict, total=False):
 
 
 @contextmanager
-def upload_options(source: Source, fields: Mapping[str, object]) -> Iterator[dict[str, Any]]:
+def upload_options(source: Source | None, fields: Mapping[str, object]) -> Iterator[dict[str, Any]]:
     """Yield httpx's options of the request; inside the block it can be sent any number of times.
 
     Raises:
         OSError: the file cannot be read.
+        TypeError: there is neither a source nor a `source_url`, or both.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    if isinstance(source, str | bytes | os.PathLike) or hasattr(source, "read"):
+    if (source is None) != ("source_url" in given):
+        raise TypeError("give either a source (a file or rows) or a source_url")
+    if source is None:
+        form = {name: (None, _form_value(value)) for name, value in given.items()}
+        yield {"files": form, "timeout": _FETCH_TIMEOUT}
+    elif isinstance(source, str | bytes | os.PathLike) or hasattr(source, "read"):
         with _file(cast("Csv", source)) as (file, name):
             named = (str(given.pop("filename", name)), file)
             yield {"files": {"file": named}, "data": {name: _form_value(value) for name, value in given.items()}}

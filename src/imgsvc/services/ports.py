@@ -1,6 +1,6 @@
 """The ports: Protocols of one to three methods that services call and adapters/ implements."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +62,29 @@ class Origin(Protocol):
             FetchError: the fetch failed; there is one type for each error code.
             BudgetExhausted: `budget` could not grow to the size of the body.
             NotModified: `url` still leads to that URL, whose body has not changed; it was not sent again.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """A catalogue that was fetched: the name and the media type that its server gives it, and its validators."""
+
+    filename: str | None
+    media_type: str
+    validators: Validators
+
+
+class FileOrigin(Protocol):
+    """The servers that catalogues are fetched from."""
+
+    async def download(
+        self, url: str, write: Callable[[bytes], Awaitable[object]], validators: Validators | None = None
+    ) -> FetchedFile:
+        """GET `url` as `Origin.fetch` does, and `write` its body as it arrives; errors of `write` pass through.
+
+        Raises:
+            FetchError: the fetch failed; part of the body may have been written.
+            NotModified: as in `Origin.fetch`; nothing was written.
         """
 
 

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,14 +15,20 @@ from imgsvc.settings.server import Settings
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "postgresql+asyncpg": 5432}
 
 
-def open_fetcher(settings: Settings) -> Fetcher:
-    """Build the fetcher; call this inside the running event loop.
+MIN_CATALOGUE_SILENCE = 60
+"""Seconds that the server of a catalogue may be silent: many shops make the whole feed before its first byte."""
+MAX_CATALOGUE_TIME = 600
+"""Seconds that fetching a catalogue may take: 64 MiB at 112 kB/s."""
+
+
+def open_fetcher(settings: Settings, limits: FetchLimits | None = None) -> Fetcher:
+    """Build the fetcher, by default with the limits of images; call this inside the running event loop.
 
     Raises:
         StartupError: `ca_file` contains no certificates.
     """
     return Fetcher(
-        limits=fetch_limits(settings),
+        limits=limits or fetch_limits(settings),
         egress=egress_policy(settings),
         user_agent=settings.user_agent,
         tls=tls_context(settings.ca_file),
@@ -37,6 +44,16 @@ def fetch_limits(settings: Settings) -> FetchLimits:
         max_body_bytes=settings.max_image_bytes,
         max_redirects=settings.max_redirects,
         webhook_timeout=settings.webhook_timeout,
+    )
+
+
+def catalogue_limits(settings: Settings) -> FetchLimits:
+    """Return the limits of catalogues, which are larger than images and may be made on request."""
+    return replace(
+        fetch_limits(settings),
+        read_timeout=max(settings.read_timeout, MIN_CATALOGUE_SILENCE),
+        total_timeout=MAX_CATALOGUE_TIME,
+        max_body_bytes=settings.max_upload_bytes,
     )
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from time import monotonic
+from typing import TypeAlias, TypeVar
 
 import aiohttp
 import httpx
@@ -15,7 +16,7 @@ from imgsvc.adapters.http.body import read_body, read_excerpt
 from imgsvc.adapters.http.connector import SafeConnector
 from imgsvc.adapters.http.hops import Unlimited
 from imgsvc.adapters.http.transport import VerbatimTransport, exchange, is_partial, parse_url, retry_after
-from imgsvc.adapters.http.validators import conditional_headers, contradicts, url_hash, validator
+from imgsvc.adapters.http.validators import conditional_headers, contradicts, validators_of
 from imgsvc.domain.addresses import Network, is_allowed_via_proxy, is_metadata_name
 from imgsvc.errors import (
     BlockedAddress,
@@ -29,6 +30,10 @@ from imgsvc.services.ports import EndpointResponse, Fetched, Hops, MemoryBudget,
 
 NOT_MODIFIED = 304
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+T = TypeVar("T")
+Reader: TypeAlias = Callable[[httpx.Response, httpx.URL], Awaitable[T]]
+"""Reads the body of a successful response from the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class Fetcher:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`resolver` is closed with this object; `tls` sets the trusted authorities, by default those of httpx."""
-        self._limits = limits
+        self.limits = limits
         self._egress = egress
         self._user_agent = user_agent
         # The proxy itself may have any address.
@@ -93,9 +98,7 @@ class Fetcher:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self._limits.connect_timeout, sock_read=read_timeout
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect_timeout, sock_read=read_timeout),
             auto_decompress=False,
             trust_env=False,
         )
@@ -114,37 +117,39 @@ class Fetcher:
     async def fetch(
         self, url: str, budget: MemoryBudget, validators: Validators | None = None, hops: Hops | None = None
     ) -> Fetched:
-        """GET `url`, see `services.ports.Origin`. Redirects are followed here, so that each hop is checked."""
+        """GET `url`, see `services.ports.Origin`."""
+
+        async def read(response: httpx.Response, url: httpx.URL) -> Fetched:
+            body = await read_body(response, budget, limit=self.limits.max_body_bytes)
+            return Fetched(body, **asdict(validators_of(response.headers, url)))
+
+        return await self.get(url, read, validators, hops)
+
+    async def get(self, url: str, read: Reader[T], validators: Validators | None = None, hops: Hops | None = None) -> T:
+        """GET `url` and return what `read` does; redirects are followed here, so that each hop is checked.
+
+        Raises what `services.ports.Origin.fetch` does.
+        """
         target, hops = parse_url(url), hops or Unlimited()
-        left = self._limits.total_timeout
-        for _ in range(self._limits.max_redirects + 1):
+        left = self.limits.total_timeout
+        for _ in range(self.limits.max_redirects + 1):
             async with hops.request(str(target)) as note_answer:
                 began = monotonic()
-                result = await self._request_within(left, target, budget, validators, note_answer)
+                try:
+                    async with asyncio.timeout(left):
+                        result = await self._request(target, read, validators, note_answer)
+                except TimeoutError as exc:
+                    raise TotalTimeout from exc
                 left -= monotonic() - began
-            if isinstance(result, Fetched):
+            if not isinstance(result, httpx.URL):
                 return result
             target = result
         raise TooManyRedirects
 
-    async def _request_within(
-        self,
-        seconds: float,
-        url: httpx.URL,
-        budget: MemoryBudget,
-        validators: Validators | None,
-        note_answer: Callable[[], None],
-    ) -> Fetched | httpx.URL:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._request(url, budget, validators, note_answer)
-        except TimeoutError as exc:
-            raise TotalTimeout from exc
-
     async def _request(
-        self, url: httpx.URL, budget: MemoryBudget, validators: Validators | None, note_answer: Callable[[], None]
-    ) -> Fetched | httpx.URL:
-        """Send one request; return the body, or the URL of the redirect."""
+        self, url: httpx.URL, read: Reader[T], validators: Validators | None, note_answer: Callable[[], None]
+    ) -> T | httpx.URL:
+        """Send one request; return what was read, or the URL of the redirect."""
         self._check_host(url)
         conditions = conditional_headers(validators, url)
         async with exchange(self._images, "GET", url, headers=conditions) as response:
@@ -153,10 +158,12 @@ class Fetcher:
             if location and response.status_code in REDIRECTS:
                 return self._redirect_target(url, location)
             if not (validators and conditions and response.status_code == NOT_MODIFIED):
-                return await self._read(response, url, budget)
+                if not response.is_success or is_partial(response):
+                    raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
+                return await read(response, url)
             if not contradicts(response, validators):
                 raise NotModified
-        return await self._request(url, budget, None, note_answer)
+        return await self._request(url, read, None, note_answer)
 
     def _redirect_target(self, url: httpx.URL, location: str) -> httpx.URL:
         target = parse_url(location, base=url)
@@ -171,22 +178,12 @@ class Fetcher:
         ):
             raise BlockedAddress
 
-    async def _read(self, response: httpx.Response, url: httpx.URL, budget: MemoryBudget) -> Fetched:
-        if not response.is_success or is_partial(response):
-            raise HttpStatusError(response.status_code, retry_after=retry_after(response.headers))
-        return Fetched(
-            body=await read_body(response, budget, limit=self._limits.max_body_bytes),
-            etag=validator(response.headers, "etag"),
-            last_modified=validator(response.headers, "last-modified"),
-            final_url_hash=url_hash(url),
-        )
-
     async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> EndpointResponse:
         """POST once, see `services.ports.Endpoint`."""
         target = parse_url(url)
         self._check_host(target)
         try:
-            async with asyncio.timeout(self._limits.webhook_timeout):
+            async with asyncio.timeout(self.limits.webhook_timeout):
                 async with exchange(self._webhooks, "POST", target, headers=headers, body=body) as response:
                     return EndpointResponse(
                         response.status_code, await read_excerpt(response), retry_after(response.headers)

@@ -20,6 +20,11 @@ def url_hash(url: httpx.URL) -> str:
     return hashlib.sha256(str(url).partition("#")[0].encode()).hexdigest()
 
 
+def validators_of(headers: httpx.Headers, url: httpx.URL) -> Validators:
+    """Return the validators of a response from `url`."""
+    return Validators(validator(headers, "etag"), validator(headers, "last-modified"), url_hash(url))
+
+
 def conditional_headers(validators: Validators | None, url: httpx.URL) -> dict[str, str]:
     """Return the headers of a conditional request, or none if another URL sent the validators.
 

@@ -13,6 +13,7 @@ MEDIA = f"http://127.0.0.1:8000/media/{EXAMPLE_ID}"
 INPUTS = ("https://picsum.photos/id/29/1200/800.jpg", "https://picsum.photos/id/29/800/1200.jpg")
 _HEADERS = EXAMPLE_CSV.splitlines()[0].split(",")
 _ROLES = ["serial_number", "product_name", "image_urls", "image_columns"]
+_SHA256 = sha256(EXAMPLE_CSV.encode()).hexdigest()
 _READING: dict[str, Any] = {
     "format": "csv",
     "sheet": None,
@@ -40,7 +41,7 @@ ACCEPTED: dict[str, Any] = {
     "progress": 0,
     "bytes": {"input": 0, "output": 0, "saved_ratio": None},
     "errors_by_code": {},
-    "manifest": {"filename": "catalog.csv", "sha256": sha256(EXAMPLE_CSV.encode()).hexdigest(), **_READING},
+    "manifest": {"filename": "catalog.csv", "source_url": None, "sha256": _SHA256, **_READING},
     "catalogue": None,
     "changes": None,
     "webhook": None,

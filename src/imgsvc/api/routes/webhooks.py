@@ -10,7 +10,7 @@ from imgsvc.api.openapi.examples import DELIVERIES, DELIVERY, TEST_RESULT, examp
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.problems.responses import from_pydantic
 from imgsvc.api.schemas.deliveries import DeliveryList, DeliveryOut, WebhookTest, delivery_out, webhook_test_out
-from imgsvc.api.uploads.fields import WebhookUrl
+from imgsvc.api.uploads.fields import PublicUrl
 from imgsvc.errors import EndpointBusy, InvalidUpload, TooMany
 from imgsvc.services.intake.quotas import RETRY_AFTER, admit_webhook
 from imgsvc.services.webhooks.deliver import list_deliveries, request_redelivery, send_test
@@ -27,7 +27,7 @@ class TrialWish(BaseModel):
 
 
 class _CheckedUrl(BaseModel):
-    url: WebhookUrl
+    url: PublicUrl
 
 
 @router.get(

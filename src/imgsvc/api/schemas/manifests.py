@@ -48,6 +48,7 @@ class ManifestOut(BaseModel):
     """The uploaded CSV and how it was read."""
 
     filename: str | None
+    source_url: str | None = Field(description="Where the service fetched the file itself.")
     sha256: str
     format: FormatName
     sheet: SheetName
@@ -75,6 +76,7 @@ def manifest_out(batch: Batch) -> ManifestOut:
     file = file_format(batch)
     return ManifestOut(
         filename=batch.filename,
+        source_url=batch.source["url"] if batch.source else None,
         sha256=batch.manifest_sha256,
         format=file.format,
         sheet=file.sheet,

@@ -23,12 +23,16 @@ _RENDITIONS = (
     "the other fields of the upload; those alone define the first rendition, `main`, unless an entry has that name. "
     "Each further rendition has its own column in the report: `Output Image Urls (thumb)`."
 )
+SOURCE_URL = (
+    "Instead of a file: the URL of the catalogue, which the service fetches now. If it has not changed since the last "
+    "batch of its `catalogue`, it is not sent again. `catalogue` is its URL by default."
+)
 _Key = Annotated[str, Field(max_length=40)]
 _Value = Annotated[str, Field(max_length=500)]
 Metadata = Annotated[dict[_Key, _Value], Field(max_length=16)]
 
 
-def check_webhook_url(url: str, info: ValidationInfo) -> str:
+def check_public_url(url: str, info: ValidationInfo) -> str:
     """Return `url`, or raise if it is invalid or its IP address is blocked; names are resolved when it is called.
 
     The validation context contains `allowed_networks` of the settings.
@@ -74,7 +78,7 @@ Catalogue = Annotated[
 ]
 OnFailed = Annotated[str, Field(max_length=2_048), AfterValidator(check_fallback)]
 Renditions = Annotated[list[Spec], Field(max_length=8), AfterValidator(check_names)]
-WebhookUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_webhook_url)]
+PublicUrl = Annotated[str, Field(max_length=2_048), AfterValidator(check_public_url)]
 
 
 class CommonFields(Compression):
@@ -114,7 +118,7 @@ class CommonFields(Compression):
             "with your version before: see `changes` of the batch and `changes.csv`."
         ),
     )
-    webhook_url: WebhookUrl | None = Field(
+    webhook_url: PublicUrl | None = Field(
         None,
         description="The URL that receives a signed event (POST) when the batch has ended.",
     )
@@ -147,6 +151,7 @@ class CommonFields(Compression):
 class UploadFields(CommonFields):
     """The options of a CSV upload, in the form or in the query string."""
 
+    source_url: PublicUrl | None = Field(None, description=SOURCE_URL)
     columns: Json[Columns] | None = Field(
         None,
         description=(
@@ -179,3 +184,11 @@ class JsonFields(CommonFields):
     metadata: Metadata | None = Field(
         None, description="Your own data, returned with the batch: an object with up to 16 strings."
     )
+
+
+class JsonSourceFields(JsonFields):
+    """The members of a JSON upload that names the URL of its catalogue."""
+
+    source_url: PublicUrl = Field(description=SOURCE_URL)
+    columns: Columns | None = Field(None, description="With `source_url`: as in a form, but an object.")
+    sheet: str | None = Field(None, max_length=200, description="With `source_url`: the sheet of a workbook.")

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from imgsvc.api.uploads.fields import JsonFields, UploadFields
+from imgsvc.api.uploads.fields import JsonSourceFields, UploadFields
 from imgsvc.api.uploads.json_body import JSON_TYPE
 from imgsvc.api.uploads.read import ANY_TYPE, FILE_TYPES, MULTIPART
+from imgsvc.domain.manifest.columns import Columns
 from imgsvc.domain.manifest.read_json import ListedProduct
 
 EXAMPLE_CSV = """\
@@ -32,19 +33,19 @@ EXAMPLE_JSON: dict[str, Any] = {
 
 
 def _json_schema() -> dict[str, Any]:
-    """Return the schema of a JSON upload: the products and the other members."""
+    """Return the schema of a JSON upload: the products or the `source_url`, and the other members."""
     product = ListedProduct.model_json_schema()
     product["title"] = "ListedProduct"
-    properties = JsonFields.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    properties = JsonSourceFields.model_json_schema(ref_template="#/components/schemas/{model}")["properties"]
+    properties["columns"]["anyOf"][0] = Columns.model_json_schema()  # no other operation has it in the document
     return {
         "type": "object",
-        "required": ["products"],
         "additionalProperties": False,
         "properties": {
             "products": {
                 "type": "array",
                 "minItems": 1,
-                "description": "The products; the whole body may have at most 8 MiB.",
+                "description": "The products, unless there is a `source_url`; the whole body may have at most 8 MiB.",
                 "items": product,
             },
             **properties,
@@ -56,10 +57,14 @@ def _upload_schema() -> dict[str, Any]:
     schema = UploadFields.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     properties: dict[str, Any] = {
-        "file": {"type": "string", "format": "binary", "description": "The catalogue: CSV or another format."},
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "The catalogue: CSV or another format; none with a `source_url`.",
+        },
         **{name: _form_field(field) for name, field in schema["properties"].items()},
     }
-    return {"type": "object", "required": ["file"], "properties": properties}
+    return {"type": "object", "properties": properties}
 
 
 def _form_field(field: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def _query_parameters() -> list[dict[str, Any]]:
 
 UPLOAD_OPENAPI: dict[str, Any] = {
     "requestBody": {
-        "required": True,
+        "required": False,
         "content": {
             FILE_TYPES[0]: {"schema": {"type": "string"}, "example": EXAMPLE_CSV},
             MULTIPART: {"schema": _upload_schema()},

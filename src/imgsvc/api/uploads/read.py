@@ -1,9 +1,11 @@
-"""Reads an upload (a form, a bare file with a query string, or JSON) and validates it."""
+"""Reads an upload (a form, a bare file with a query string, JSON, or the URL of a file) and validates it."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,12 +14,15 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from imgsvc.api.problems.responses import from_pydantic
-from imgsvc.api.uploads.content import Declared, UploadParts, read_content
+from imgsvc.api.uploads.content import Declared, UploadParts, with_content
+from imgsvc.api.uploads.fetched import fetched
 from imgsvc.api.uploads.fields import JsonFields, UploadFields
-from imgsvc.api.uploads.json_body import JSON_COST, JSON_TYPE, read_json
+from imgsvc.api.uploads.json_body import JSON_COST, JSON_TYPE, TWO_SOURCES, read_json
+from imgsvc.api.uploads.names import base_name
 from imgsvc.api.uploads.receive import received_body, received_form
 from imgsvc.domain.manifest.formats.table import MEDIA_TYPES
 from imgsvc.errors import InvalidUpload, Problem, UnsupportedMediaType
+from imgsvc.services.intake.source import catalogue_of
 from imgsvc.services.intake.upload import Upload
 
 MULTIPART = "multipart/form-data"
@@ -35,72 +40,74 @@ async def read_upload(
     Raises:
         UnsupportedMediaType: neither multipart, a known file nor JSON.
         InvalidManifest, LimitExceeded: the file cannot be converted.
-        InvalidUpload: fields are invalid; lists all of them.
+        InvalidUpload: fields are invalid; lists all of them. Or the file at the `source_url` cannot be fetched.
+        IdempotencyKeyReused: the key was used for another `source_url` or other fields.
         HTTPException: the body is too large (413) or malformed (400).
         SandboxUnavailable: no process that converts the file can be started.
         StorageError: the disk is full or fails.
     """
     context = {"allowed_networks": parts.allowed_networks}
-    upload = partial(_upload, idempotency_key=idempotency_key, max_pixels=parts.max_pixels)
+    draft = partial(_draft, idempotency_key=idempotency_key, max_pixels=parts.max_pixels)
     async with _received(request) as (file, pairs):
-        size = file.size or 0
+        fields: UploadFields | JsonFields
         if _media_type(request) == JSON_TYPE:
-            with await parts.budget.reserve(api_key_id, size * JSON_COST):
+            with await parts.budget.reserve(api_key_id, (file.size or 0) * JSON_COST):
                 data = await file.read()
-                members, products = await read_json(data, pairs, context)
-                yield upload(members, data, members.filename, products=products)
-            return
-        fields = _fields(pairs, context)
-        media_type = (file.content_type or request.headers.get("content-type", "")).partition(";")[0].strip().lower()
-        declared = Declared(media_type, unquote(file.filename or ""), fields.sheet)
-        async with read_content(file, declared, parts, api_key_id=api_key_id) as content:
-            with await parts.budget.reserve(api_key_id, size + content.size):
-                data, table = await file.read(), content.read()
-                more: dict[str, Any] = {
-                    "columns": fields.columns,
-                    "sheet": fields.sheet,
-                    "table": table,
-                    "format": content.name,
-                }
-                yield upload(fields, data, declared.filename, **more)
+                fields, products = await read_json(data, pairs, context)
+                if products is not None:
+                    yield replace(draft(fields, fields.filename), data=data, products=products)
+                    return
+            filled = fetched(draft(fields, fields.filename), parts, api_key_id=api_key_id)
+        else:
+            fields = _fields(pairs, context)
+            if fields.source_url:
+                filled = fetched(draft(fields, None), parts, api_key_id=api_key_id)
+            else:
+                media_type = file.content_type or request.headers.get("content-type", "")
+                name = unquote(file.filename or "")
+                declared = Declared(media_type.partition(";")[0].strip().lower(), name)
+                filled = with_content(draft(fields, name), file, declared, parts, api_key_id=api_key_id)
+        async with filled as upload:
+            yield upload
 
 
-def _upload(
-    fields: UploadFields | JsonFields,
-    data: bytes,
-    filename: str | None,
-    *,
-    idempotency_key: str | None,
-    max_pixels: int,
-    **more: Any,
+def _draft(
+    fields: UploadFields | JsonFields, filename: str | None, *, idempotency_key: str | None, max_pixels: int
 ) -> Upload:
+    """Return the upload without its content."""
+    source_url, columns, sheet = (getattr(fields, name, None) for name in ("source_url", "columns", "sheet"))
     return Upload(
-        data=data,
-        filename=_base_name(filename),
+        data=b"",
+        filename=base_name(filename),
         specs=fields.specs_with(fields.renditions, max_pixels=max_pixels),
+        columns=columns,
+        sheet=sheet,
         on_invalid=fields.on_invalid,
         names=fields.names,
         output=fields.output,
         on_failed=fields.on_failed,
-        catalogue=fields.catalogue,
+        catalogue=fields.catalogue or (source_url and catalogue_of(source_url)),
+        source_url=source_url,
         webhook_url=fields.webhook_url,
         refresh=fields.refresh,
         validate_only=fields.validate_only,
         metadata=fields.metadata or {},
         idempotency_key=idempotency_key,
-        **more,
     )
 
 
 @asynccontextmanager
 async def _received(request: Request) -> AsyncIterator[tuple[UploadFile, list[tuple[str, str]]]]:
-    """Yield the file and the fields."""
+    """Yield the file, which is empty if there is a `source_url`, and the fields."""
     query = request.query_params.multi_items()
     media_type = _media_type(request)
     if media_type == MULTIPART:
         async with received_form(request) as form:
-            fields = [(name, str(value)) for name, value in form.multi_items() if name != "file"]
-            yield _file(form), [*query, *fields]
+            fields = [*query, *((name, str(value)) for name, value in form.multi_items() if name != "file")]
+            yield _no_file(form.get("file")) if _has_source(fields) else _file(form), fields
+    elif _has_source(query) and media_type != JSON_TYPE:
+        async with received_body(request) as file:
+            yield _no_file(file), query
     elif media_type in (*FILE_TYPES, JSON_TYPE):
         async with received_body(request) as file:
             yield file, query
@@ -110,6 +117,20 @@ async def _received(request: Request) -> AsyncIterator[tuple[UploadFile, list[tu
             f"products as {JSON_TYPE}"
             + (f", not {media_type}." if media_type else "; the request names no Content-Type.")
         )
+
+
+def _has_source(fields: Sequence[tuple[str, str]]) -> bool:
+    return any(name == "source_url" and value for name, value in fields)
+
+
+def _no_file(file: UploadFile | str | None) -> UploadFile:
+    """Return an empty file, or raise if a file came with the `source_url`; browsers send an empty one for none."""
+    if isinstance(file, UploadFile) and not file.size and not file.filename:
+        return file
+    if not file:
+        return UploadFile(BytesIO(), size=0)
+    problem = Problem("two_sources", f"source_url: {TWO_SOURCES}", column="source_url")
+    raise InvalidUpload(f"The upload was rejected: {problem.detail}", (problem,))
 
 
 def _file(form: FormData) -> UploadFile:
@@ -124,12 +145,6 @@ def _file(form: FormData) -> UploadFile:
 
 def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _base_name(filename: str | None) -> str | None:
-    """Return the file name without the folders that some programs include."""
-    name = (filename or "").replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in name if character.isprintable())[:255] or None
 
 
 def _fields(pairs: Sequence[tuple[str, str]], context: dict[str, Any]) -> UploadFields:

@@ -64,9 +64,18 @@ async def received_body(request: Request) -> AsyncIterator[UploadFile]:
     with SpooledTemporaryFile(max_size=SMALL_UPLOAD) as spool:
         file = UploadFile(spool, size=0)  # type: ignore[arg-type]  # Starlette's own forms use one as well
         async for chunk in request.stream():
-            try:
-                await file.write(chunk)
-            except OSError as exc:
-                raise StorageError(f"an upload could not be written to the disk: {exc}") from exc
+            await write_chunk(file, chunk)
         await file.seek(0)
         yield file
+
+
+async def write_chunk(file: UploadFile, chunk: bytes) -> None:
+    """Append `chunk` to a file that goes to the disk when it grows.
+
+    Raises:
+        StorageError: the disk is full or fails.
+    """
+    try:
+        await file.write(chunk)
+    except OSError as exc:
+        raise StorageError(f"an upload could not be written to the disk: {exc}") from exc

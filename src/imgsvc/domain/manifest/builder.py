@@ -6,7 +6,7 @@ from imgsvc.domain.manifest.columns import ColumnLayout
 from imgsvc.domain.manifest.file_format import FileFormat
 from imgsvc.domain.manifest.model import Manifest, ManifestLimits, ManifestProduct
 from imgsvc.domain.manifest.records import MAX_PROBLEMS, MAX_VALUE, over_limit
-from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, starts_with_url, why_invalid
+from imgsvc.domain.manifest.urls import add_scheme, join_cell, split_cell, starts_with_url, url_problem
 from imgsvc.errors import LimitExceeded, Problem
 
 
@@ -127,11 +127,8 @@ class ManifestBuilder:
             limit = f"{limits.max_assets:,} distinct URLs (setting IMGSVC_MAX_ASSETS)"
             raise over_limit(f"The catalogue has more than {limit}. Split it.", row=line)
         self.positions[url] = position
-        if len(url) > limits.max_url_length:
-            limit = f"{limits.max_url_length:,} (setting IMGSVC_MAX_URL_LENGTH)"
-            self.invalid[position] = ("url_too_long", f"The URL has {len(url):,} characters, more than {limit}.")
-        elif detail := why_invalid(url):
-            self.invalid[position] = ("invalid_url", detail)
+        if problem := url_problem(url, limits):
+            self.invalid[position] = problem
         return position
 
     def _warn_about(self, line: int, serial: str, name: str, slots: tuple[int, ...]) -> None:

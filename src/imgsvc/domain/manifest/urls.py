@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
+from imgsvc.domain.manifest.model import ManifestLimits
+
 # Zero-width characters are often copied along with a URL from a web page; here they count as blanks.
 _BLANK = r"\s\u200b\ufeff"
 _SEPARATOR = rf"[,;|{_BLANK}]"
@@ -100,6 +102,15 @@ def add_scheme(url: str) -> str:
     if url[:4].lower() == "www.":
         return "https://" + url
     return url
+
+
+def url_problem(url: str, limits: ManifestLimits) -> tuple[str, str] | None:
+    """Return the code and the sentence of the problem with `url`, or None if it is valid."""
+    if len(url) > limits.max_url_length:
+        limit = f"{limits.max_url_length:,} (setting IMGSVC_MAX_URL_LENGTH)"
+        return "url_too_long", f"The URL has {len(url):,} characters, more than {limit}."
+    detail = why_invalid(url)
+    return ("invalid_url", detail) if detail else None
 
 
 def why_invalid(url: str) -> str | None:

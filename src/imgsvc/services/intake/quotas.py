@@ -52,12 +52,14 @@ async def admit_webhook(api_key_id: str, *, rate_limiter: RateLimiter) -> None:
         raise TooMany(detail, retry_after=rate.reset, headers=rate.headers)
 
 
-async def check_quota(session: AsyncSession, api_key_id: str, *, limits: KeyLimits) -> None:
-    """Raise TooMany when a key has too much open work.
+async def check_quota(session: AsyncSession, api_key_id: str, *, limits: KeyLimits | None) -> None:
+    """Raise TooMany when a key has too much open work; without `limits` it never has.
 
     Open work is counted in the database, not in Redis, which may have been unavailable. An upload may exceed the limit:
     the number of its images is not checked.
     """
+    if limits is None:
+        return
     batches, images = await queries.open_work(session, api_key_id)
     if batches >= limits.open_batches:
         raise TooMany(

@@ -76,8 +76,8 @@ async def submit(
         DatabaseUnavailable: nothing is stored, unless the connection broke between the commit and its answer. In
             either case it is safe to repeat the upload with its idempotency key.
     """
-    upload_key = await _upload_key(upload, api_key_id)
-    if upload_key and (replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock)):
+    key = await upload_key(upload, api_key_id)
+    if key and (replayed := await idempotency.find_replayed(key, sessions=sessions, clock=clock)):
         batch, delivery = replayed
         return Submitted(batch, delivery, replayed=True)
     with _garbage_collection_disabled():
@@ -88,12 +88,12 @@ async def submit(
         is_large = len(manifest.products) + len(manifest.assets) > ROWS_AT_ONCE
         if is_large:
             async with sessions.read() as session:
-                await _check_quota(session, api_key_id, quota)
+                await check_quota(session, api_key_id, limits=quota)
             await store_hidden(batch, manifest, sessions=sessions, now=now)
         try:
             async with sessions.write() as session:
-                await _check_quota(session, api_key_id, quota)  # others may have been stored meanwhile
-                is_repeat = upload_key is not None and not await idempotency.reserve(session, upload_key, batch.id, now)
+                await check_quota(session, api_key_id, limits=quota)  # others may have been stored meanwhile
+                is_repeat = key is not None and not await idempotency.reserve(session, key, batch.id, now)
                 ended = None
                 if not is_repeat:
                     await (show(session, batch, clock=clock) if is_large else store(session, batch, manifest, now=now))
@@ -106,11 +106,11 @@ async def submit(
             raise
     if is_large and is_repeat:
         await discard(batch.id, sessions=sessions, now=now)
-    if upload_key and is_repeat:  # a concurrent upload was first: its batch is committed, or already deleted
-        if replayed := await idempotency.find_replayed(upload_key, sessions=sessions, clock=clock):
+    if key and is_repeat:  # a concurrent upload was first: its batch is committed, or already deleted
+        if replayed := await idempotency.find_replayed(key, sessions=sessions, clock=clock):
             batch, delivery = replayed
             return Submitted(batch, delivery, replayed=True)
-        raise DatabaseUnavailable(f"the batch of the idempotency key {upload_key.key!r} was created and deleted again")
+        raise DatabaseUnavailable(f"the batch of the idempotency key {key.key!r} was created and deleted again")
     log.info(
         "batch_accepted",
         batch_id=batch.id,
@@ -123,7 +123,8 @@ async def submit(
     return Submitted(batch)
 
 
-async def _upload_key(upload: Upload, api_key_id: str) -> idempotency.UploadKey | None:
+async def upload_key(upload: Upload, api_key_id: str) -> idempotency.UploadKey | None:
+    """Return the client's name for the upload, if it has one."""
     if upload.idempotency_key is None:
         return None
     return idempotency.UploadKey(api_key_id, upload.idempotency_key, await asyncio.to_thread(upload.fingerprint))
@@ -141,11 +142,15 @@ async def validate(upload: Upload, *, limits: ManifestLimits) -> Validation:
 
 def _read_and_hash(upload: Upload, limits: ManifestLimits) -> tuple[Manifest, str]:
     """Return the manifest and the SHA-256 of the file; CPU-bound, call it from a thread."""
-    return _read(upload, limits), hashlib.sha256(upload.data).hexdigest()
+    return _read(upload, limits), upload.known.sha256 if upload.known else hashlib.sha256(upload.data).hexdigest()
 
 
 def _read(upload: Upload, limits: ManifestLimits) -> Manifest:
-    if upload.products is not None:
+    if upload.known:
+        manifest = upload.known.manifest
+    elif upload.source_url and upload.source is None:
+        raise DatabaseUnavailable("the batch of the idempotency key was deleted meanwhile; nothing was fetched")
+    elif upload.products is not None:
         manifest = read_products(upload.products, on_invalid=upload.on_invalid, limits=limits)
     else:
         manifest = read_manifest(
@@ -173,11 +178,6 @@ def _garbage_collection_disabled() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-async def _check_quota(session: AsyncSession, api_key_id: str, quota: KeyLimits | None) -> None:
-    if quota:
-        await check_quota(session, api_key_id, limits=quota)
 
 
 async def _end_if_nothing_to_fetch(

@@ -17,15 +17,32 @@ from imgsvc.domain.names import ImageNames, Slot
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.errors import InvalidUrl
 
-ADDED_FIELDS = {"names": None, "sheet": None, "output": "append", "on_failed": "empty", "catalogue": None}
+ADDED_FIELDS = {
+    "names": None,
+    "sheet": None,
+    "output": "append",
+    "on_failed": "empty",
+    "catalogue": None,
+    "source_url": None,
+}
 """Fields that the first version did not know: with these values an upload has the same fingerprint as there."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """The file of an earlier batch, which need not be read again."""
+
+    manifest: Manifest
+    sha256: str
+    filename: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
     """One upload with validated fields; `data` is the file as received, `products` its parsed list if it is JSON.
 
-    `table` has the content of a file that was converted. `format` is the format of the text, `csv` or `tsv`.
+    `table` has the content of a file that was converted. `format` is the format of the text, `csv` or `tsv`. If the
+    service fetches the file itself, `source` is what is stored about it: None until it has been fetched.
     """
 
     data: bytes
@@ -41,6 +58,9 @@ class Upload:
     output: OutputMode = "append"
     on_failed: str = "empty"
     catalogue: str | None = None
+    source_url: str | None = None
+    source: dict[str, Any] | None = None
+    known: KnownFile | None = None
     webhook_url: str | None = None
     refresh: bool = False
     validate_only: bool = False
@@ -50,18 +70,19 @@ class Upload:
     def fingerprint(self) -> str:
         """Return the SHA-256 of the file's bytes and the fields: equal for repeated uploads, different for all others.
 
-        JSON is compared by value: the order of members and the white space do not matter.
+        JSON is compared by value: the order of members and the white space do not matter. A file that is fetched is
+        compared by its URL.
         """
-        fields = asdict(
-            replace(self, data=b"", table=None, products=None, filename=None, specs=(), idempotency_key=None)
-        )
-        del fields["table"], fields["format"]
+        bare = replace(self, data=b"", table=None, products=None, filename=None, source=None, known=None)
+        fields = asdict(replace(bare, specs=(), idempotency_key=None))
+        del fields["table"], fields["format"], fields["source"], fields["known"]
         for name, default in ADDED_FIELDS.items():
             if fields[name] == default:
                 del fields[name]
         fields["specs"] = [spec.identity() for spec in self.specs]
         options = json.dumps(fields, sort_keys=True, default=str).encode()
         data = self.data if self.products is None else json.dumps(self.products, sort_keys=True).encode()
+        data = b"" if self.source_url else data
         return hashlib.sha256(options + b"\0" + data).hexdigest()
 
 
@@ -75,6 +96,7 @@ def batch_row(upload: Upload, manifest: Manifest, *, digest: str, api_key_id: st
         specs=[spec.model_dump(mode="json") for spec in upload.specs],
         webhook_url=upload.webhook_url,
         catalogue=upload.catalogue,
+        source=upload.source,
         names=upload.names,
         refresh=upload.refresh,
         filename=upload.filename,
