@@ -86,6 +86,11 @@ async def refusals_of_uploads_and_reads(client: httpx.AsyncClient, batch: str) -
             await client.get(f"/v1/batches/{batch}/failures.csv"),
             await client.get(f"/v1/batches/{batch}/failures.csv?safe=perhaps"),
         ],
+        ("get", "/v1/batches/{batch_id}/changes.csv"): [
+            await client.get("/v1/batches/bat_none/changes.csv"),
+            await client.get(f"/v1/batches/{batch}/changes.csv"),
+            await client.get(f"/v1/batches/{batch}/changes.csv?safe=perhaps"),
+        ],
         ("get", "/v1/batches/{batch_id}/checks.csv"): [
             await client.get("/v1/batches/bat_none/checks.csv"),
             await client.get(f"/v1/batches/{batch}/checks.csv"),

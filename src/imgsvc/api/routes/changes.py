@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from imgsvc.api.dependencies import BatchId, ReportReader, ResourcesDep
 from imgsvc.api.download_response import DownloadResponse
 from imgsvc.api.openapi.text_examples import CHANGES_CSV
-from imgsvc.api.problems.documented import refused_state
+from imgsvc.api.problems.documented import refused_parameter, refused_state
 from imgsvc.api.routes.results import Bom, Extended, Safe, csv_response, csv_responses, finished_batch
 from imgsvc.services.batches.changes import require_changes
 from imgsvc.services.batches.read import file_format
@@ -19,7 +19,8 @@ router = APIRouter(prefix="/v1/batches", tags=["Results"])
     summary="Download changes.csv",
     operation_id="get_changes_csv",
     responses=csv_responses(CHANGES_CSV, "The rows that are new or changed")
-    | refused_state("not-compared", "Batch not compared", "is no version of a catalogue."),
+    | refused_state("not-compared", "Batch not compared", "is no version of a catalogue.")
+    | refused_parameter("safe", "perhaps", "bool_parsing", "Input should be a valid boolean"),
     response_class=Response,
 )
 async def get_changes_csv(
