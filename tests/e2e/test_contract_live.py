@@ -42,7 +42,7 @@ async def test_generated_requests_get_only_documented_responses(tmp_path: Path) 
                 "off",
             ),
         )
-        assert "Tested: 20" in report, report
+        assert "Tested: 21" in report, report
         assert "Failures:" not in report, report
     log_text = log.read_text(encoding="utf-8")
     assert "unhandled_error" not in log_text
