@@ -40,10 +40,9 @@ async def lock(session: AsyncSession, batch_id: str, round_number: int) -> Batch
     return (await session.exec(statement.with_for_update(), execution_options=options)).one_or_none()
 
 
-async def earlier(session: AsyncSession, batch: Batch) -> str | None:
+async def earlier(session: AsyncSession, batch: Batch) -> Batch | None:
     """Return the newest version before `batch` that shops can have imported: it has ended, and with images."""
-    connection = await session.connection()
-    statement = sa.select(col(Batch.id)).where(
+    statement = select(Batch).where(
         literal_column(VERSIONS),
         col(Batch.api_key_id) == batch.api_key_id,
         col(Batch.catalogue) == batch.catalogue,
@@ -51,7 +50,7 @@ async def earlier(session: AsyncSession, batch: Batch) -> str | None:
         col(Batch.deleted_at).is_(None),
         col(Batch.status).in_(_SHOPS_IMPORT),
     )
-    return (await connection.execute(statement.order_by(col(Batch.id).desc()).limit(1))).scalar_one_or_none()
+    return (await session.exec(statement.order_by(col(Batch.id).desc()).limit(1))).one_or_none()
 
 
 async def compare_with(session: AsyncSession, batch: Batch, earlier_id: str | None) -> None:

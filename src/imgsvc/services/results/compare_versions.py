@@ -89,9 +89,8 @@ async def _choose(session: AsyncSession, batch: Batch) -> tuple[bool, Batch | No
     chosen = (current.changes or {}).get(COMPARED_WITH)
     earlier = await batches.get(session, chosen) if chosen else None
     if earlier is None:
-        found = await versions.earlier(session, batch)
-        earlier = await batches.get(session, found) if found else None
-        await versions.compare_with(session, batch, found)
+        earlier = await versions.earlier(session, batch)
+        await versions.compare_with(session, batch, earlier.id if earlier else None)
     return True, earlier
 
 
