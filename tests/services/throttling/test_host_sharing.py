@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -351,3 +352,24 @@ async def test_an_error_of_the_exchange_ends_the_worker_instead_of_the_sharing()
             limiter = HostLimiter(maximum=8, sharing=sharing)
             async with limiter.slot(HOST, FLOW):
                 await asyncio.Event().wait()
+
+
+async def test_the_sharing_ends_although_its_cancellation_is_lost() -> None:
+    """As in Python 3.11, where `wait_for` drops a cancellation that comes together with a result."""
+    repeated = asyncio.Event()
+
+    class LosesCancellation(MemoryBoard):
+        calls = 0
+
+        async def exchange(self, worker: str, reports: Mapping[str, Report]) -> tuple[float, dict[str, Entry]]:
+            self.calls += 1
+            if self.calls == 2:  # the first is one that a lane waits for
+                repeated.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+            return await super().exchange(worker, reports)
+
+    async with asyncio.timeout(20), open_sharing(LosesCancellation()) as sharing:
+        limiter = HostLimiter(maximum=8, sharing=sharing)
+        async with limiter.slot(HOST, FLOW):
+            await repeated.wait()

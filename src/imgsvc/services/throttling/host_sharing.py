@@ -51,6 +51,7 @@ class HostSharing:
     """Seconds by which the clock of the board is ahead of ours."""
     _lag: float = 0.0
     _is_away: bool = False
+    _has_ended: bool = False
     _in_use: asyncio.Event = field(default_factory=asyncio.Event)
     _has_shrunk: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,8 +71,8 @@ class HostSharing:
             await met.wait()
 
     async def run(self) -> None:
-        """Exchange reports at intervals, for as long as there are fetches; runs until it is cancelled."""
-        while True:
+        """Exchange reports at intervals, for as long as there are fetches; runs until it is cancelled after `end`."""
+        while not self._has_ended:
             await self._in_use.wait()
             until = self.clock() + self._interval()
             with suppress(TimeoutError):
@@ -84,6 +85,13 @@ class HostSharing:
                 await self._exchange({name: self._hosts[name] for name in names[start : start + HOSTS_AT_ONCE]})
             if not self._hosts:
                 self._in_use.clear()
+
+    def end(self) -> None:
+        """Let `run` end although its cancellation is lost.
+
+        Python 3.11's `wait_for`, which clients of Redis use, drops a cancellation that comes together with a result.
+        """
+        self._has_ended = True
 
     def _note_lag(self, lag: float) -> None:
         """Follow a longer lag of the event loop at once, and a shorter one slowly."""
@@ -146,4 +154,5 @@ async def open_sharing(board: HostBoard) -> AsyncIterator[HostSharing]:
         try:
             yield sharing
         finally:
+            sharing.end()
             task.cancel()
