@@ -104,7 +104,7 @@ class Watch:
     async def run(self) -> None:
         while True:
             started = perf_counter()
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK)  # how much later it returns is what is measured
             self.late.append(perf_counter() - started - TICK)
             self.peak = max(self.peak, self._process.memory_info().rss)
 

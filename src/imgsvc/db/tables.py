@@ -118,8 +118,8 @@ class Batch(SQLModel, table=True):
     overran_round: int | None = None
     """The round in which an image took too long for a codec thread; its other images are compressed in the sandbox."""
     change: str | None = Field(default=None, sa_type=Text)
-    """What is being done to the batch as a whole: `cancel`, `retry` with the error codes (services/batches/change), or
-    `compare` with the earlier version of its catalogue (services/batches/compare_versions)."""
+    """The change in progress: `cancel`, `retry` with the error codes (services/batches/change), or `compare` with the
+    earlier version of its catalogue (services/results/compare_versions)."""
     catalogue: str | None = Field(default=None, max_length=255)
     """The client's name for what this batch is a version of."""
     source: dict[str, Any] | None = Field(default=None, sa_type=NullableJson)

@@ -56,9 +56,9 @@ class Repeats:
         self._alone_in = array("i", [0]) * images
         self._last_product = array("i", [-1]) * images
         self._first_words = array("q", [0]) * images
-        """Of the products that have no other image: the hash of the word with which their names begin."""
+        """The hash of the first word in the names of the products that have no other image."""
         self._is_varied = bytearray(images)
-        """Whether there were several such words."""
+        """1 if their names begin with different words."""
         self._product_numbers = ProductNumbers()
         self._rows = array("i")
         self._shown: set[int] = set()

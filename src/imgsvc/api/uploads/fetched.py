@@ -37,7 +37,7 @@ async def fetched(upload: Upload, parts: UploadParts, *, api_key_id: str) -> Asy
     reading = reading_of(upload, parts.limits, parts.max_bytes)
     earlier = await find_earlier(upload, reading, api_key_id=api_key_id, sessions=parts.sessions)
     with SpooledTemporaryFile(max_size=SMALL_UPLOAD) as spool:
-        file = UploadFile(spool, size=0)  # type: ignore[arg-type]  # as in receive.py
+        file = UploadFile(spool, size=0)  # type: ignore[arg-type]  # Starlette's own forms use one as well
         found = await _fetch(upload, file, parts, earlier[1].validators if earlier else None, api_key_id=api_key_id)
         if earlier and found is None:
             batch_id, source = earlier
