@@ -224,6 +224,7 @@ async def test_a_name_that_cannot_be_stored_is_refused(client: httpx.AsyncClient
     files = {"file": ("a.csv", catalogue(("1", "Shoe", "https://shop.example/a.jpg")))}
     answer = await client.post("/v1/batches", files=files, data={"catalogue": name})
     assert problem(answer, 422)["errors"][0]["column"] == "catalogue"
+    assert problem(await client.get("/v1/batches", params={"catalogue": name}), 422)
 
 
 async def test_a_version_without_a_valid_url_is_compared_as_well(

@@ -3,12 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import AfterValidator
 
 from imgsvc.api.dependencies import BatchId, Caller, ResourcesDep
 from imgsvc.api.openapi.examples import BATCH_LIST, PRODUCTS, example
 from imgsvc.api.problems.documented import documented, refused_parameter
 from imgsvc.api.schemas.batches import BatchPage, batch_out
 from imgsvc.api.schemas.products import ProductPage, product_out
+from imgsvc.api.uploads.fields import check_printable
 from imgsvc.domain.status import AssetStatus, BatchStatus
 from imgsvc.services.batches.read import list_batches, list_products, list_products_with_status, read_batch
 
@@ -35,7 +37,10 @@ async def get_batches(
         list[BatchStatus] | None,
         Query(description="Only batches with one of these statuses; may be repeated.", max_length=8),
     ] = None,
-    catalogue: Annotated[str | None, Query(max_length=255, description="Only versions of this catalogue.")] = None,
+    catalogue: Annotated[
+        Annotated[str, AfterValidator(check_printable)] | None,
+        Query(max_length=255, description="Only versions of this catalogue."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Batches per page.")] = 20,
     after: Annotated[
         str | None, Query(pattern=r"^bat_[0-9a-z]{26}$", description="`next` of the previous page.")
