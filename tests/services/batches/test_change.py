@@ -1,7 +1,7 @@
 """Changes of large batches: page by page, through crashes, and by several processes at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
@@ -26,25 +26,35 @@ class Killed(Exception):
     """The process ends here."""
 
 
-class DyingSessions:
-    """Sessions of a process that is killed instead of its transaction number `writes` + 1."""
+class InterruptedSessions:
+    """Sessions of a process to which `event` happens before its transaction number `writes` + 1."""
 
-    def __init__(self, sessions: Sessions, *, writes: int) -> None:
+    def __init__(self, sessions: Sessions, event: Callable[[], Awaitable[None]], *, writes: int) -> None:
         self._sessions = sessions
+        self._event = event
         self._left = writes
         self.read = sessions.read
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         if not self._left:
-            raise Killed
+            await self._event()
         self._left -= 1
         async with self._sessions.write() as session:
             yield session
 
 
+def interrupted(resources: Resources, event: Callable[[], Awaitable[None]], *, writes: int) -> Resources:
+    sessions = InterruptedSessions(resources.sessions, event, writes=writes)
+    return replace(resources, sessions=cast("Sessions", sessions))
+
+
+async def death() -> None:
+    raise Killed
+
+
 def dying(resources: Resources, *, writes: int) -> Resources:
-    return replace(resources, sessions=cast("Sessions", DyingSessions(resources.sessions, writes=writes)))
+    return interrupted(resources, death, writes=writes)
 
 
 async def large_batch(resources: Resources) -> Batch:
@@ -127,6 +137,45 @@ async def test_a_change_that_many_processes_apply_at_once_ends_the_batch_once(re
     batch = await consistent_batch(resources.sessions, batch.id)
     assert (batch.status, batch.cancelled, batch.processing) == ("cancelled", LARGE, 0)
     assert len(await deliveries_of(resources.sessions, batch.id)) == 1
+
+
+async def fail_again(resources: Resources, batch: Batch, *, round_number: int) -> None:
+    """Claim the open images and let all of them fail."""
+    claimed = await flush(batch.id, resources, token="other", claim=LARGE, round_number=round_number)
+    outcomes: list[Outcome] = [outcome(batch.id, asset, HttpStatusError(404)) for asset in claimed]
+    await flush(batch.id, resources, token="other", outcomes=outcomes, round_number=round_number)
+
+
+@pytest.mark.parametrize("writes", range(3))
+async def test_a_process_that_stood_still_changes_nothing_after_the_round(resources: Resources, writes: int) -> None:
+    batch = await failed_batch(resources)
+    with pytest.raises(Killed):
+        await retry(dying(resources, writes=1), batch.id)
+
+    async def others_end_the_round() -> None:
+        await apply(resources, batch.id)
+        await fail_again(resources, batch, round_number=2)
+
+    await apply(interrupted(resources, others_end_the_round, writes=writes), batch.id)
+    batch = await consistent_batch(resources.sessions, batch.id)
+    assert (batch.status, batch.failed, batch.errors) == ("completed_with_errors", 400, {"http_404": 400})
+
+
+async def test_a_process_that_stood_still_does_not_end_the_same_change_of_the_next_round(resources: Resources) -> None:
+    batch = await failed_batch(resources)
+    with pytest.raises(Killed):
+        await retry(dying(resources, writes=1), batch.id)
+
+    async def others_begin_another_round() -> None:
+        await apply(resources, batch.id)
+        await fail_again(resources, batch, round_number=2)
+        with pytest.raises(Killed):
+            await retry(dying(resources, writes=2), batch.id)
+
+    await apply(interrupted(resources, others_begin_another_round, writes=3), batch.id)
+    assert (await batch_of(resources.sessions, batch.id)).change == "retry"
+    await apply(resources, batch.id)
+    assert len(await flush(batch.id, resources, token="lane", claim=LARGE, round_number=3)) == 400
 
 
 async def test_a_cancellation_replaces_a_retry_in_progress(resources: Resources) -> None:

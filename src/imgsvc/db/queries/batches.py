@@ -99,9 +99,11 @@ async def begin_change(session: AsyncSession, batch_id: str, change: str) -> Non
     await session.exec(statement.values(change=change, version=Batch.version + 1))
 
 
-async def end_change(session: AsyncSession, batch_id: str, change: str) -> None:
-    """End the change in progress, if it is still `change`."""
-    statement = update(Batch).where(col(Batch.id) == batch_id, col(Batch.change) == change)
+async def end_change(session: AsyncSession, batch_id: str, change: str, *, round_number: int) -> None:
+    """End the change in progress, if it is still `change` of that round."""
+    statement = update(Batch).where(
+        col(Batch.id) == batch_id, col(Batch.change) == change, col(Batch.round) == round_number
+    )
     await session.exec(statement.values(change=None, version=Batch.version + 1))
 
 

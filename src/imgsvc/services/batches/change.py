@@ -20,7 +20,7 @@ from imgsvc.db.queries.versions import COMPARE
 from imgsvc.db.tables import Batch
 from imgsvc.errors import Cancelled, DatabaseUnavailable, InvalidUrl
 from imgsvc.logs import get_logger
-from imgsvc.services.batches.finish import Retention, announce, finish_batch
+from imgsvc.services.batches.finish import EndedBatch, Retention, announce, finish_batch
 from imgsvc.services.clock import Clock
 from imgsvc.services.job_queue import JobQueue
 from imgsvc.services.wakeups import wake_change, wake_lane
@@ -40,6 +40,10 @@ NOT_RETRIED = (InvalidUrl.code,)
 def retry_of(codes: Collection[str]) -> str:
     """Return the change that resets the assets that failed with one of `codes` (empty: with any)."""
     return " ".join((RETRY, *sorted(codes)))
+
+
+class _Superseded(Exception):  # not an error: it undoes the transaction
+    """The change is not the batch's any more: another process applied it to the end, or another change replaced it."""
 
 
 async def change_for_request(
@@ -72,29 +76,37 @@ async def apply_change(
         batch = await batches.get(session, batch_id)
     if batch is None or batch.change in (None, COMPARE):
         return
-    ended = None
+    try:
+        ended = await _apply_pages(batch, sessions=sessions, retention=retention, clock=clock)
+    except _Superseded:
+        return
+    if ended:
+        await announce(ended, queue=queue)
+    elif batch.change != CANCEL:
+        async with sessions.write() as session:
+            await batches.end_change(session, batch_id, batch.change, round_number=batch.round)
+        await wake_lane(batch_id, batch.api_key_id, queue=queue)
+
+
+async def _apply_pages(batch: Batch, *, sessions: Sessions, retention: Retention, clock: Clock) -> EndedBatch | None:
+    """Change the assets page by page; return the end of the batch if that was a cancellation's last open asset."""
     for start in range(0, batch.asset_count, PAGE):
         window = range(start, start + PAGE)
         async for attempt in stamina.retry_context(on=DatabaseUnavailable, attempts=3, wait_initial=0.2):
             with attempt:
                 async with sessions.write() as session:
                     counters = await _apply_to(session, batch, window, now=clock())
-                    if counters is None:  # superseded, or applied to the end by another process
-                        return
                     if counters.open == 0 and batch.change == CANCEL:
-                        ended = await finish_batch(session, batch_id, counters, retention=retention, now=clock())
-        if ended:
-            await announce(ended, queue=queue)
-            return
-    if batch.change == CANCEL:
-        return
-    async with sessions.write() as session:
-        await batches.end_change(session, batch_id, batch.change)
-    await wake_lane(batch_id, batch.api_key_id, queue=queue)
+                        return await finish_batch(session, batch.id, counters, retention=retention, now=clock())
+    return None
 
 
-async def _apply_to(session: AsyncSession, batch: Batch, window: range, *, now: datetime) -> Counters | None:
-    """Change the assets at the positions of `window`; None when the change is not the batch's any more."""
+async def _apply_to(session: AsyncSession, batch: Batch, window: range, *, now: datetime) -> Counters:
+    """Change the assets at the positions of `window`.
+
+    Raises:
+        _Superseded: the change is not the batch's any more. The assets may have moved by then, so nothing is committed.
+    """
     await plan_on_indexes(session)
     if batch.change == CANCEL:
         code, detail = Cancelled.code, Cancelled.sentence
@@ -104,4 +116,7 @@ async def _apply_to(session: AsyncSession, batch: Batch, window: range, *, now: 
         _, *codes = str(batch.change).split()
         moved = await assets.reset_failed(session, batch.id, window, codes=codes, exclude=NOT_RETRIED, now=now)
         deltas = CounterDeltas(failed=-moved.assets, errors=Counter({code: -n for code, n in moved.errors.items()}))
-    return await counter_queries.add(session, batch.id, deltas, round_number=batch.round, change=batch.change)
+    counters = await counter_queries.add(session, batch.id, deltas, round_number=batch.round, change=batch.change)
+    if counters is None:
+        raise _Superseded
+    return counters
