@@ -28,6 +28,8 @@ def test_spellings_of_one_host_are_one_host(url: str) -> None:
         ("http://127.1:8080/", "127.0.0.1:8080"),
         ("http://[::1]/", "::1:80"),
         ("http://shop.example:port/", "http://shop.example:port/"),
+        ("http://shop.example:99999/a", "http://shop.example:99999/a"),
+        ("http://shop.example:99999/b", "http://shop.example:99999/b"),
         (f"http://{'a' * 64}.example/", f"{'a' * 64}.example:80"),
     ],
 )

@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from imgsvc.db import postgres, sqlite
 from imgsvc.db.connection_errors import Translation, translate_os_error
+from imgsvc.db.sqlite_cursor import LOOKS_EVERY, is_locked
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.process.private_files import make_folder
 
@@ -24,8 +25,6 @@ POOL_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 20.0
 """Seconds; the longest statements change one page of a large batch and take well below one."""
-_SQLITE_LOOKS_EVERY = 0.1
-"""Seconds; the longest pause of SQLite's busy handler."""
 CONNECTIONS = 5
 """Connections of a process to Postgres; the default of IMGSVC_DATABASE_CONNECTIONS (ADR 13)."""
 
@@ -89,9 +88,9 @@ class Sessions:
                 self._file.check()
 
     async def give_way(self) -> None:
-        """Pause between the transactions of a long change: other processes look for SQLite's lock every 100 ms."""
+        """Pause between the transactions of a long change, so that other processes find SQLite's lock free."""
         if self._file:
-            await asyncio.sleep(_SQLITE_LOOKS_EVERY)
+            await asyncio.sleep(5 * LOOKS_EVERY)
 
     @asynccontextmanager
     async def _only_writer(self) -> AsyncIterator[None]:
@@ -151,7 +150,7 @@ async def _begin(connection: AsyncConnection, give_up_at: float) -> None:
         try:
             await connection.begin()
         except OperationalError as error:
-            if monotonic() >= give_up_at or not sqlite.is_locked(error.orig):
+            if monotonic() >= give_up_at or not is_locked(error.orig):
                 raise
             await asyncio.sleep(0.05)
         else:

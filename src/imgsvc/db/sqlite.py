@@ -1,6 +1,5 @@
 """SQLite: set up, begin and roll back connections, and check that the file at the path is still the one opened."""
 
-import sqlite3
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,8 @@ import stamina
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from imgsvc.db import sqlite_cursor
+from imgsvc.db.sqlite_cursor import is_locked
 from imgsvc.errors import DatabaseUnavailable
 from imgsvc.process.private_files import protect_database
 
@@ -64,25 +65,22 @@ def prepare(engine: AsyncEngine, *, busy_timeout: float, file: OpenFile) -> None
     target.dialect.use_insertmanyvalues_wo_returning = True
     event.listen(target, "do_connect", file.check)
     event.listen(target, "do_connect", file.protect)
-    event.listen(target, "connect", partial(_set_up, busy_timeout=busy_timeout))
+    event.listen(target, "do_connect", partial(sqlite_cursor.connect, busy_timeout=busy_timeout))
+    event.listen(target, "connect", _set_up)
     event.listen(target, "connect", file.note)
     event.listen(target, "checkout", file.check)
     event.listen(target, "begin", _begin)
     event.listen(target, "invalidate", _roll_back)
 
 
-def _set_up(connection: Any, _record: object, *, busy_timeout: float) -> None:
+def _set_up(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # _begin sends BEGIN
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
+    cursor.execute("PRAGMA busy_timeout = 0")  # sqlite_cursor waits
     _switch_to_wal(cursor)
     for pragma in PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
-
-
-def is_locked(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 @stamina.retry(on=is_locked, attempts=20, wait_initial=0.01, wait_max=0.1, wait_jitter=0.05, timeout=2)

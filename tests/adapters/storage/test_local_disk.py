@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -77,6 +78,22 @@ async def test_a_key_that_leads_out_of_the_folder_touches_nothing(
     with pytest.raises(StorageError):
         await listed(local_disk, key)
     assert (tmp_path / "secret").exists()
+
+
+async def test_many_keys_are_looked_up_together_and_answered_each(local_disk: StorageBackend, folder: Path) -> None:
+    keys = [f"bat_1/{number}.jpg" for number in range(200)]
+    for key in keys[::2]:
+        await put(local_disk, key)
+    asked = [asyncio.ensure_future(local_disk.exists(key)) for key in keys]
+    bad = [asyncio.ensure_future(local_disk.exists(key)) for key in ("../secret", f"bat_1/{'a' * 300}.jpg")]
+    await asyncio.sleep(0)
+    asked.pop(3).cancel()
+    assert await asyncio.gather(*asked) == [number % 2 == 0 for number in range(200) if number != 3]
+    for outcome in await asyncio.gather(*bad, return_exceptions=True):
+        assert isinstance(outcome, StorageError)
+    shutil.rmtree(folder)
+    outcomes = await asyncio.gather(*map(local_disk.exists, keys), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StorageError}
 
 
 async def test_a_missing_storage_folder_is_an_error_and_not_empty(local_disk: StorageBackend, folder: Path) -> None:

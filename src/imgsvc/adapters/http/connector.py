@@ -20,7 +20,7 @@ from aiohttp.connector import Connection
 
 MAX_EXCESS = 2**18
 """Bytes that a response may add to its body (status lines, headers, chunk sizes), plus a quarter of the body."""
-MAX_IDLE = 128
+MAX_IDLE = 256
 """Idle connections kept open. Without a limit, a catalogue of many servers would use up all file descriptors."""
 
 

@@ -1,7 +1,7 @@
 """A local folder as storage, by obstore and by file operations of our own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +10,7 @@ from obstore.store import LocalStore
 
 from imgsvc.adapters.storage import local_files
 from imgsvc.adapters.storage.calls import DEFAULT_TIMEOUT, PAGE, new_probe_key, open_object, opening, storage_call
+from imgsvc.errors import StorageError
 from imgsvc.process.private_files import make_folder
 from imgsvc.services.ports import OpenObject, Part, Stored
 
@@ -35,6 +36,9 @@ class LocalDisk:
         with opening(url):
             make_folder(self._folder)
             self._store = LocalStore(self._folder, mkdir=True)
+        self._one_look = asyncio.Lock()
+        self._asked: set[str] = set()
+        self._looking: asyncio.Task[Mapping[str, bool | Exception]] | None = None
         self._probe = new_probe_key()
 
     async def put(self, key: str, data: bytes, *, media_type: str) -> None:  # noqa: ARG002  # required by the port
@@ -42,8 +46,19 @@ class LocalDisk:
             await obstore.put_async(self._store, key, data, use_multipart=False)
 
     async def exists(self, key: str) -> bool:
-        async with storage_call(self._timeout):
-            return await asyncio.to_thread(local_files.exists, self._folder, key)
+        self._asked.add(key)
+        if self._looking is None or self._looking.done():  # one that fails early has not begun to look
+            self._looking = asyncio.create_task(self._look())
+        found = (await asyncio.shield(self._looking))[key]
+        if isinstance(found, Exception):
+            raise StorageError from found
+        return found
+
+    async def _look(self) -> Mapping[str, bool | Exception]:
+        """Look up the keys asked for, in one thread call for all that were asked for during the one before."""
+        async with storage_call(self._timeout), self._one_look:
+            keys, self._asked, self._looking = self._asked, set(), None
+            return await asyncio.to_thread(local_files.look_up, self._folder, keys)
 
     async def open(self, key: str, part: Part | None = None) -> OpenObject:
         return await open_object(self._store, key, part, seconds=self._timeout)

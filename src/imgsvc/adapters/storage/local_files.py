@@ -5,24 +5,29 @@ and obstore neither lists nor deletes names with such a suffix.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from imgsvc.services.ports import Stored
 
 
-def exists(folder: Path, key: str) -> bool:
-    """Return whether there is a file of `key`.
+def look_up(folder: Path, keys: Iterable[str]) -> dict[str, bool | Exception]:
+    """Return for each key whether it has a file, or the error if that is unknown.
 
     Raises:
-        OSError: the storage folder itself is missing, so the answer is unknown.
+        OSError: the storage folder itself is missing.
     """
-    if _inside(folder, key).is_file():
-        return True
     os.scandir(folder).close()
-    return False
+    return {key: _has_file(folder, key) for key in keys}
+
+
+def _has_file(folder: Path, key: str) -> bool | Exception:
+    try:
+        return _inside(folder, key).is_file()
+    except (OSError, ValueError) as error:
+        return error
 
 
 def pages(folder: Path, prefix: str, size: int) -> Iterator[list[Stored]]:
@@ -78,6 +83,6 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _inside(folder: Path, key: str) -> Path:
-    if PurePosixPath(key).is_absolute() or ".." in PurePosixPath(key).parts:
+    if key.startswith("/") or ".." in key.split("/"):
         raise ValueError(f"{key!r} is outside the storage")
     return folder / key

@@ -35,10 +35,14 @@ class InFlight:
     @property
     def to_claim(self) -> int:
         """The number of assets to claim, assuming the last claim's share of conditional fetches. May overshoot."""
-        saved = 1 - CONDITIONAL_COST
         conditional = sum(entry.conditional for entry in self._entries.values())
-        free = self.slots - (len(self._entries) - saved * conditional)
-        return max(0, int(free / (1 - saved * self._conditional_share)))
+        free = self.slots - (len(self._entries) - (1 - CONDITIONAL_COST) * conditional)
+        return max(0, int(free * self.per_slot))
+
+    @property
+    def per_slot(self) -> float:
+        """The assets that a slot takes, assuming the last claim's share of conditional fetches."""
+        return 1 / (1 - (1 - CONDITIONAL_COST) * self._conditional_share)
 
     @property
     def positions(self) -> list[int]:
