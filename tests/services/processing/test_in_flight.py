@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -76,7 +76,7 @@ async def test_conditional_fetches_are_written_by_as_many_as_fill_the_slots_of_a
     urls = [f"http://127.0.0.1/{number}.jpg" for number in range(4 * SLOTS)]
     assert isinstance(resources.clock, ManualClock)
     counting = CountingSessions(resources.sessions)
-    policy = {"assets": SLOTS, "flush_assets": SLOTS // 2, "flush_interval": 1_000, "idle_flush_interval": 1_000}
+    policy: dict[str, Any] = {"assets": SLOTS, "flush_assets": SLOTS // 2, "flush_interval": 1_000, "idle_flush_interval": 1_000}
 
     def begin(batch: Batch) -> asyncio.Task[bool]:
         return asyncio.create_task(
