@@ -37,12 +37,16 @@ class InFlight:
         """The number of assets to claim, assuming the last claim's share of conditional fetches. May overshoot."""
         conditional = sum(entry.conditional for entry in self._entries.values())
         free = self.slots - (len(self._entries) - (1 - CONDITIONAL_COST) * conditional)
-        return max(0, int(free * self.per_slot))
+        return max(0, int(free * self._per_slot))
 
     @property
-    def per_slot(self) -> float:
+    def _per_slot(self) -> float:
         """The assets that a slot takes, assuming the last claim's share of conditional fetches."""
         return 1 / (1 - (1 - CONDITIONAL_COST) * self._conditional_share)
+
+    def enough_to_flush(self, slots: int) -> int:
+        """Return the finished assets that fill `slots`; of conditional fetches, not more than half of those here."""
+        return max(slots, min(int(slots * self._per_slot), len(self._entries) // 2))
 
     @property
     def positions(self) -> list[int]:

@@ -169,7 +169,8 @@ class Lane:
     async def _wait_for_a_flush(self) -> None:
         """Wait until enough has finished, the flush interval has passed, or the lane must check its batch."""
         flush_at = min(self.hand_back_at, monotonic() + self._idle_flush_interval())
-        while self.in_flight and len(self.finished) < self.policy.flush_assets * self.in_flight.per_slot:
+        enough = self.in_flight.enough_to_flush(self.policy.flush_assets)
+        while self.in_flight and len(self.finished) < enough:
             self.finished += await self.in_flight.ended(within=min(max(0.0, flush_at - monotonic()), 1.0))
             if self.finished:  # the interval counts from the first of them
                 flush_at = min(flush_at, monotonic() + self.policy.flush_interval)
