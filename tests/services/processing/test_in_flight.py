@@ -76,7 +76,12 @@ async def test_conditional_fetches_are_written_by_as_many_as_fill_the_slots_of_a
     urls = [f"http://127.0.0.1/{number}.jpg" for number in range(4 * SLOTS)]
     assert isinstance(resources.clock, ManualClock)
     counting = CountingSessions(resources.sessions)
-    policy: dict[str, Any] = {"assets": SLOTS, "flush_assets": SLOTS // 2, "flush_interval": 1_000, "idle_flush_interval": 1_000}
+    policy: dict[str, Any] = {
+        "assets": SLOTS,
+        "flush_assets": SLOTS // 2,
+        "flush_interval": 1_000,
+        "idle_flush_interval": 1_000,
+    }
 
     def begin(batch: Batch) -> asyncio.Task[bool]:
         return asyncio.create_task(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import inf
 from time import monotonic
 
 from imgsvc.db.engine import Sessions
@@ -50,7 +49,7 @@ class Lane:
     finished: list[Outcome] = field(default_factory=list)
     claiming: bool = True
     draining: bool = False
-    next_woken_at: float = -inf
+    next_woken_at: float = 0
     hand_back_at: float = 0
     queue_checked_at: float = 0
 
