@@ -19,8 +19,9 @@ def look_up(folder: Path, keys: Iterable[str]) -> dict[str, bool | Exception]:
     Raises:
         OSError: the storage folder itself is missing.
     """
+    found = {key: _has_file(folder, key) for key in keys}
     os.scandir(folder).close()
-    return {key: _has_file(folder, key) for key in keys}
+    return found
 
 
 def _has_file(folder: Path, key: str) -> bool | Exception:
