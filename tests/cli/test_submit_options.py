@@ -48,4 +48,4 @@ def test_a_file_that_cannot_be_read_is_an_invalid_command(tmp_path: Path) -> Non
     for path, words in ((tmp_path / "none.csv", "does not exist"), (tmp_path, "is a directory")):
         result = CliRunner().invoke(app, ["submit", str(path)])
         assert result.exit_code == 2
-        assert words in " ".join(result.stderr.split())
+        assert words in " ".join(result.stderr.replace("│", " ").split())
