@@ -90,7 +90,7 @@ class Sessions:
     async def give_way(self) -> None:
         """Pause between the transactions of a long change, so that other processes find SQLite's lock free."""
         if self._file:
-            await asyncio.sleep(5 * LOOKS_EVERY)
+            await asyncio.sleep(5 * LOOKS_EVERY)  # several looks, because a busy process is late with some
 
     @asynccontextmanager
     async def _only_writer(self) -> AsyncIterator[None]:

@@ -79,7 +79,7 @@ class OneCallCursor(AsyncAdapt_aiosqlite_cursor):
         try:
             self._keep(await_(connection.run(method, operation, parameters)))
         except (sqlite3.Error, ValueError) as error:  # ValueError: the connection is closed
-            connection._handle_exception(error)  # noqa: SLF001
+            connection._handle_exception(error)  # noqa: SLF001  # as SQLAlchemy's own cursor does
 
     async def _async_soft_close(self) -> None:
         """Do nothing: it is closed already."""
@@ -92,7 +92,7 @@ class OneCallConnection(AsyncAdapt_aiosqlite_connection):
     """A connection with such cursors. A statement waits up to `busy_timeout` seconds for the lock."""
 
     __slots__ = ("busy_timeout",)
-    _cursor_cls = OneCallCursor  # type: ignore[assignment]
+    _cursor_cls = OneCallCursor  # type: ignore[assignment]  # SQLAlchemy names its own class
 
     def __init__(self, dbapi: Any, connection: Any, *, busy_timeout: float) -> None:
         super().__init__(dbapi, connection)
@@ -106,7 +106,7 @@ class OneCallConnection(AsyncAdapt_aiosqlite_connection):
     def _run(self, connection: Any, method: _Method, operation: str, parameters: Any) -> Result:
         give_up_at = monotonic() + self.busy_timeout
         while True:
-            cursor = connection._conn.cursor()  # noqa: SLF001
+            cursor = connection._conn.cursor()  # noqa: SLF001  # aiosqlite has no public one
             try:
                 method(cursor, operation, parameters)
                 rows = cursor.fetchall() if cursor.description else []
